@@ -1,0 +1,383 @@
+// Package tenant describes a Microsoft 365 tenant as the rest of the handler
+// sees it: plain data, without any client library, wire format or I/O.
+// Package m365 fills a Snapshot; packages match and compose read it.
+package tenant
+
+import "time"
+
+// Ref names a tenant as CIPP's table Tenants knows it.
+type Ref struct {
+	ID            string // tenant id (customerId), a GUID in lower case
+	DisplayName   string // as CIPP shows it, which may be an alias
+	DefaultDomain string // default domain name; CIPP's logbook uses it to name the tenant
+	InitialDomain string // the *.onmicrosoft.com domain
+	Direct        bool   // no GDAP relation: the tenant has a refresh token of its own
+}
+
+// Part is one separately readable part of a tenant. It is either present or
+// absent with the reason, so that "none" and "unknown" never look alike.
+type Part[T any] struct {
+	Value  T
+	Reason string // why Value is absent, in words for a technician; "" when it is present
+}
+
+// Present returns a part that was read.
+func Present[T any](v T) Part[T] { return Part[T]{Value: v} }
+
+// Absent returns a part that could not be read, and why.
+func Absent[T any](reason string) Part[T] { return Part[T]{Reason: reason} }
+
+// OK reports whether the part was read.
+func (p Part[T]) OK() bool { return p.Reason == "" }
+
+// Snapshot is one reading of a tenant. The zero time in any field means that
+// the service gave no time.
+type Snapshot struct {
+	Tenant Ref
+	ReadAt time.Time // when the reading began, UTC
+
+	Organization  Part[Organization]
+	Domains       Part[[]Domain]
+	Users         Part[[]User]
+	Groups        Part[[]Group]
+	Roles         Part[[]DirectoryRole]
+	SKUs          Part[[]SKU]
+	Subscriptions Part[[]Subscription]
+
+	ManagedDevices Part[[]ManagedDevice]
+	EntraDevices   Part[[]EntraDevice]
+	// PolicyStates holds the compliance policies of the devices that do not
+	// comply, by managed device id.
+	PolicyStates Part[map[string][]PolicyState]
+
+	ConditionalAccess   Part[[]ConditionalAccessPolicy]
+	AuthorizationPolicy Part[AuthorizationPolicy]
+	SecureScore         Part[SecureScore]
+
+	MailboxUsage   Part[[]MailboxUsage]
+	OneDriveUsage  Part[[]OneDriveUsage]
+	Mailboxes      Part[[]Mailbox]
+	CASMailboxes   Part[[]CASMailbox]
+	UnifiedAudit   Part[bool] // unified audit log ingestion is on
+	BlockedSenders Part[[]string]
+}
+
+// Organization is the directory's own record of the tenant.
+type Organization struct {
+	DisplayName           string
+	Created               time.Time
+	OnPremisesSyncEnabled bool
+	OnPremisesLastSync    time.Time
+}
+
+// Domain is one domain of the tenant.
+type Domain struct {
+	Name       string
+	IsDefault  bool
+	IsInitial  bool
+	IsVerified bool
+	// PasswordValidityDays is the password's life in days; nil when the
+	// service gave none. PasswordNeverExpires explains the value.
+	PasswordValidityDays *int32
+}
+
+// NeverExpires is the value of Domain.PasswordValidityDays by which Entra says
+// that passwords do not expire (the largest int32).
+const NeverExpires int32 = 2147483647
+
+// User is one user or guest.
+type User struct {
+	ID                    string
+	DisplayName           string
+	UserPrincipalName     string
+	Mail                  string
+	UserType              string // "Member" or "Guest"
+	Enabled               bool
+	JobTitle              string
+	Department            string
+	OfficeLocation        string
+	MobilePhone           string
+	BusinessPhones        []string
+	ProxyAddresses        []string // "SMTP:primary", "smtp:alias", other kinds
+	Created               time.Time
+	OnPremisesSyncEnabled bool
+	Licenses              []License
+	LastSignIn            time.Time // zero where sign-in activity is not readable
+}
+
+// Licensed reports whether the user holds any licence.
+func (u User) Licensed() bool { return len(u.Licenses) > 0 }
+
+// Guest reports whether the user is a guest of the tenant.
+func (u User) Guest() bool { return u.UserType == "Guest" }
+
+// License is one SKU assigned to a user.
+type License struct {
+	SKUID    string
+	Assigned time.Time // when the assignment last changed; zero when unknown
+}
+
+// Member is a direct member of a group or role.
+type Member struct {
+	ID   string
+	Kind MemberKind
+}
+
+// MemberKind is the kind of directory object a member is.
+type MemberKind string
+
+// The kinds of member the handler tells apart; any other is left as Graph
+// names it, without the "#microsoft.graph." prefix.
+const (
+	MemberUser   MemberKind = "user"
+	MemberGroup  MemberKind = "group"
+	MemberDevice MemberKind = "device"
+)
+
+// Group is one group with its direct members.
+type Group struct {
+	ID              string
+	DisplayName     string
+	Mail            string
+	GroupTypes      []string // "Unified", "DynamicMembership"
+	SecurityEnabled bool
+	MailEnabled     bool
+	Members         []Member
+}
+
+// DirectoryRole is an activated directory role with its members.
+type DirectoryRole struct {
+	ID          string
+	TemplateID  string // roleTemplateId, the id Conditional Access uses
+	DisplayName string
+	Members     []Member
+}
+
+// GlobalAdministrator is the role template id of Global Administrator.
+const GlobalAdministrator = "62e90394-69f5-4237-9190-012177145e10"
+
+// SKU is a product the tenant has licences of (subscribedSku).
+type SKU struct {
+	ID           string // skuId, a GUID
+	PartNumber   string // skuPartNumber, for example SPE_E3
+	AppliesTo    string // "User" or "Company"
+	Status       string // capabilityStatus: Enabled, Warning, Suspended, Deleted, LockedOut
+	Consumed     int
+	Enabled      int // prepaidUnits.enabled
+	Warning      int
+	Suspended    int
+	ServicePlans []ServicePlan
+}
+
+// ServicePlan is one service contained in a SKU.
+type ServicePlan struct {
+	ID     string
+	Name   string
+	Status string // provisioningStatus
+}
+
+// Subscription is one commercial subscription of a SKU (directory/subscriptions).
+type Subscription struct {
+	ID            string
+	SKUID         string
+	Status        string
+	Total         int
+	Trial         bool
+	Created       time.Time
+	NextLifecycle time.Time // renewal or end; zero when there is none
+}
+
+// Compliance states of Intune (managedDevice.complianceState).
+const (
+	StateCompliant     = "compliant"
+	StateNoncompliant  = "noncompliant"
+	StateConflict      = "conflict"
+	StateError         = "error"
+	StateInGracePeriod = "inGracePeriod"
+	StateUnknown       = "unknown"
+	StateConfigManager = "configManager"
+)
+
+// ManagedDevice is a device enrolled in Intune.
+type ManagedDevice struct {
+	ID                   string // Intune's id
+	AzureADDeviceID      string // Entra deviceId, not the object id; "" when none or all zeros
+	DeviceName           string
+	SerialNumber         string
+	Manufacturer         string
+	Model                string
+	OperatingSystem      string
+	OSVersion            string
+	ComplianceState      string
+	ComplianceGraceUntil time.Time
+	Enrolled             time.Time
+	LastSync             time.Time
+	OwnerType            string // company, personal, unknown
+	EnrollmentType       string
+	RegistrationState    string
+	ManagementAgent      string
+	ManagementState      string
+	EnrollmentProfile    string
+	Encrypted            bool
+	Supervised           bool
+	JailBroken           string
+	TotalStorage         int64 // bytes; 0 when unknown
+	FreeStorage          int64 // bytes
+	PhysicalMemory       int64 // bytes; 0 when unknown
+	UserID               string
+	UserPrincipalName    string
+	UserDisplayName      string
+	EmailAddress         string
+
+	// From the beta list where Graph delivers them; zero values otherwise.
+	JoinType     string
+	ChassisType  string
+	Autopilot    *bool
+	UsersLogged  []LoggedOn
+	Hardware     *HardwareSecurity
+	FromBetaList bool
+}
+
+// LoggedOn is a user who logged on to a managed device.
+type LoggedOn struct {
+	UserID string
+	Last   time.Time
+}
+
+// HardwareSecurity holds the protections Intune reports of a Windows device.
+// A value is Intune's own word, or "" when it gave none.
+type HardwareSecurity struct {
+	DeviceGuard                 string
+	VirtualizationBasedSecurity string
+	CredentialGuard             string
+}
+
+// EntraDevice is a device registered in Entra.
+type EntraDevice struct {
+	ID         string // object id
+	DeviceID   string // equals ManagedDevice.AzureADDeviceID
+	Name       string
+	TrustType  string // AzureAd, ServerAd, Workplace
+	Enabled    bool
+	Registered time.Time
+	Autopilot  bool // carries a [ZTDID] physical id
+}
+
+// PolicyState is the state of one compliance policy on one device.
+type PolicyState struct {
+	Policy   string
+	Platform string
+	State    string
+	Settings []SettingState // only those that do not comply
+}
+
+// SettingState is one setting of a policy that a device does not meet.
+type SettingState struct {
+	Setting          string
+	State            string
+	CurrentValue     string
+	ErrorDescription string
+	UserName         string
+}
+
+// ConditionalAccessPolicy says for whom a policy applies.
+type ConditionalAccessPolicy struct {
+	ID    string
+	Name  string
+	State string // enabled, disabled, enabledForReportingButNotEnforced
+
+	// Users, groups and roles by id; roles by template id. All, None and
+	// GuestsOrExternalUsers are taken out of the lists into the fields below.
+	IncludeUsers, ExcludeUsers   []string
+	IncludeGroups, ExcludeGroups []string
+	IncludeRoles, ExcludeRoles   []string
+	IncludeAll                   bool
+	IncludeNone                  bool
+	IncludeGuests, ExcludeGuests bool
+	// Guest types of the newer form, as Graph lists them; "" when not used.
+	IncludeGuestTypes, ExcludeGuestTypes []string
+}
+
+// AuthorizationPolicy holds what members may do by default.
+type AuthorizationPolicy struct {
+	// UserConsentPolicies are the permission grant policies assigned to
+	// members; none of "ManagePermissionGrantsForSelf.*" means that users may
+	// not consent to applications.
+	UserConsentPolicies []string
+}
+
+// SecureScore is the newest secure score with its open actions.
+type SecureScore struct {
+	Created time.Time
+	Current float64
+	Max     float64
+	Actions []ScoreAction // every control, in Graph's order
+}
+
+// ScoreAction is one control of the secure score, joined with its profile.
+type ScoreAction struct {
+	Control  string
+	Title    string // "" when there is no profile for the control
+	Category string
+	Service  string
+	URL      string // from the tenant's own data: check before linking
+	Score    float64
+	Max      float64
+}
+
+// MailboxUsage is one row of the mailbox usage report.
+type MailboxUsage struct {
+	UserPrincipalName string
+	LastActivity      time.Time
+	Items             int64
+	Used              int64 // bytes
+	WarningQuota      int64 // bytes
+	SendQuota         int64 // bytes, prohibit send
+	SendReceiveQuota  int64 // bytes, prohibit send and receive
+	RefreshDate       time.Time
+}
+
+// OneDriveUsage is one row of the OneDrive usage report.
+type OneDriveUsage struct {
+	OwnerPrincipalName string
+	SiteURL            string // "" when concealed
+	LastActivity       time.Time
+	Files              int64
+	Used               int64 // bytes
+	Allocated          int64 // bytes
+	RefreshDate        time.Time
+}
+
+// Mailbox holds a mailbox's settings (Get-Mailbox).
+type Mailbox struct {
+	UserID                  string // ExternalDirectoryObjectId
+	UserPrincipalName       string
+	Type                    string // RecipientTypeDetails
+	ForwardingAddress       string
+	ForwardingSMTPAddress   string
+	DeliverAndForward       bool
+	LitigationHold          bool
+	HiddenFromAddressLists  bool
+	PrimarySMTPAddress      string
+	ArchiveEnabled          bool
+	RetainDeletedItemsForIn string
+}
+
+// CASMailbox holds the protocols of a mailbox (Get-CASMailbox).
+type CASMailbox struct {
+	UserID            string // ExternalDirectoryObjectId
+	UserPrincipalName string
+	OWA               bool
+	MAPI              bool
+	IMAP              bool
+	POP               bool
+	ActiveSync        bool
+	EWS               bool
+}
+
+// Standard is one CIPP standard that applies to the tenant.
+type Standard struct {
+	Template string   // name of the standards template it comes from
+	Name     string   // CIPP's name of the standard
+	Actions  []string // what CIPP does with it: Report, Alert, Remediate
+}
