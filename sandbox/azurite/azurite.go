@@ -1,0 +1,276 @@
+// Package azurite starts Azurite, the storage emulator pinned in
+// sandbox/package.json, as a child process for tests and for the demo.
+//
+// Only the starting and stopping of that process belongs here. Storage clients,
+// seed data and anything that imports testing stay outside; the helper for
+// tests is in the package azuritetest.
+package azurite
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// AccountName and AccountKey are the emulator's built-in account. Both are
+// published with every copy of the emulator and protect nothing.
+const (
+	AccountName = "devstoreaccount1"
+	AccountKey  = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+const (
+	startTimeout   = 60 * time.Second
+	stopTimeout    = 5 * time.Second
+	installTimeout = 5 * time.Minute
+
+	// The emulator drops idle connections after 5 seconds by default, which a
+	// client notices only when it sends its next request on one.
+	keepAliveSeconds = "3600"
+)
+
+// endWithParent makes the Node process end itself, in good order, when its
+// standard input closes. That happens on Stop and whenever the parent process
+// ends, however it ends.
+const endWithParent = `data:text/javascript,process.stdin.on("end",()=>process.kill(process.pid,"SIGTERM")).resume()`
+
+var listening = regexp.MustCompile(`Azurite (Blob|Queue|Table) service is successfully listening at (http://\S+)`)
+
+// Options says how to start the emulator.
+type Options struct {
+	// Dir is the folder that keeps the data between runs; it is created when
+	// missing. When Dir is empty, the data is held in memory only.
+	Dir string
+	// Root is the module root, the folder that holds go.mod and sandbox. When
+	// Root is empty, it is looked for upwards from the current folder.
+	Root string
+}
+
+// Azurite is one running emulator with its blob, queue and table services, each
+// on a free port of 127.0.0.1.
+type Azurite struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	urls   map[string]string // by service: Blob, Queue, Table
+	output *tail
+	exited chan struct{}
+	stop   sync.Once
+}
+
+// Start starts the emulator and returns once all three services listen. The
+// process ends with Stop, when ctx is done, or when the calling process ends. If
+// the emulator is not installed, Start installs it first with npm.
+func Start(ctx context.Context, opts Options) (*Azurite, error) {
+	root := opts.Root
+	if root == "" {
+		var err error
+		if root, err = moduleRoot(); err != nil {
+			return nil, err
+		}
+	}
+	sandbox := filepath.Join(root, "sandbox")
+	script, err := install(ctx, sandbox)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"--import", endWithParent, script,
+		"--silent", "--disableTelemetry", "--skipApiVersionCheck",
+		"--blobPort", "0", "--queuePort", "0", "--tablePort", "0",
+		"--blobKeepAliveTimeout", keepAliveSeconds,
+		"--queueKeepAliveTimeout", keepAliveSeconds,
+		"--tableKeepAliveTimeout", keepAliveSeconds,
+	}
+	if opts.Dir == "" {
+		args = append(args, "--inMemoryPersistence")
+	} else {
+		if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+			return nil, fmt.Errorf("creating the emulator's data folder: %w", err)
+		}
+		dir, err := filepath.Abs(opts.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("finding the emulator's data folder: %w", err)
+		}
+		args = append(args, "--location", dir)
+	}
+	return launch(ctx, sandbox, args)
+}
+
+func launch(ctx context.Context, dir string, args []string) (*Azurite, error) {
+	cmd := exec.CommandContext(ctx, "node", args...)
+	cmd.Dir = dir
+	a := &Azurite{cmd: cmd, urls: map[string]string{}, output: &tail{}, exited: make(chan struct{})}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the emulator's standard input: %w", err)
+	}
+	a.stdin = stdin
+	reader, writer := io.Pipe()
+	cmd.Stdout, cmd.Stderr = writer, writer
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the storage emulator (Node.js 20 or later must be on the PATH): %w", err)
+	}
+	ready := make(chan struct{})
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		a.readOutput(reader, ready)
+	}()
+	go func() {
+		_ = cmd.Wait() // The reason is in the output; that the process ended is all that matters.
+		_ = writer.Close()
+		<-read
+		close(a.exited)
+	}()
+
+	timeout := time.NewTimer(startTimeout)
+	defer timeout.Stop()
+	select {
+	case <-ready:
+		return a, nil
+	case <-a.exited:
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("starting the storage emulator: %w", err)
+		}
+		return nil, fmt.Errorf("the storage emulator ended while it started; its last output was:\n%s", a.output)
+	case <-timeout.C:
+		a.Stop()
+		return nil, fmt.Errorf("the storage emulator did not listen within %s; its last output was:\n%s", startTimeout, a.output)
+	}
+}
+
+// readOutput collects the addresses the services print and closes ready when
+// all three are known. It reads on until the process ends.
+func (a *Azurite) readOutput(r io.Reader, ready chan<- struct{}) {
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, 1<<20)
+	found := 0
+	for scanner.Scan() {
+		line := scanner.Text()
+		a.output.add(line)
+		if m := listening.FindStringSubmatch(line); m != nil && found < 3 {
+			a.urls[m[1]] = m[2] + "/" + AccountName
+			if found = len(a.urls); found == 3 {
+				close(ready)
+			}
+		}
+	}
+	_, _ = io.Copy(io.Discard, r) // After a line that is too long, the rest must still be read.
+}
+
+// ConnectionString returns a storage connection string with every endpoint
+// spelled out, as the Azure SDK for Go needs it.
+func (a *Azurite) ConnectionString() string {
+	return "DefaultEndpointsProtocol=http;AccountName=" + AccountName + ";AccountKey=" + AccountKey +
+		";BlobEndpoint=" + a.BlobEndpoint() + ";QueueEndpoint=" + a.QueueEndpoint() + ";TableEndpoint=" + a.TableEndpoint() + ";"
+}
+
+// BlobEndpoint returns the blob service's URL, account included.
+func (a *Azurite) BlobEndpoint() string { return a.urls["Blob"] }
+
+// QueueEndpoint returns the queue service's URL, account included.
+func (a *Azurite) QueueEndpoint() string { return a.urls["Queue"] }
+
+// TableEndpoint returns the table service's URL, account included.
+func (a *Azurite) TableEndpoint() string { return a.urls["Table"] }
+
+// Done returns a channel that is closed when the emulator's process has ended.
+func (a *Azurite) Done() <-chan struct{} { return a.exited }
+
+// Stop ends the emulator, lets it write its data first, and waits until it is
+// gone. Calling it again does nothing.
+func (a *Azurite) Stop() {
+	a.stop.Do(func() {
+		_ = a.stdin.Close()
+		timeout := time.NewTimer(stopTimeout)
+		defer timeout.Stop()
+		select {
+		case <-a.exited:
+		case <-timeout.C:
+			_ = a.cmd.Process.Kill()
+		}
+	})
+	<-a.exited
+}
+
+// moduleRoot walks upwards from the current folder to the one that holds go.mod
+// and the sandbox's package.json.
+func moduleRoot() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the module root: %w", err)
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if exists(filepath.Join(dir, "go.mod")) && exists(filepath.Join(dir, "sandbox", "package.json")) {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("the storage emulator is installed below the module root, but no folder from here upwards holds go.mod and sandbox/package.json; run from inside the source tree")
+		}
+	}
+}
+
+// install returns the path of the emulator's script and runs npm first when it
+// is not there. Only one process at a time installs.
+func install(ctx context.Context, sandbox string) (string, error) {
+	script := filepath.Join(sandbox, "node_modules", "azurite", "dist", "src", "azurite.js")
+	// npm writes this file last, so a broken-off installation lacks it.
+	complete := filepath.Join(sandbox, "node_modules", ".package-lock.json")
+	installed := func() bool { return exists(script) && exists(complete) }
+	if installed() {
+		return script, nil
+	}
+	unlock, err := lock(filepath.Join(sandbox, "package-lock.json"))
+	if err != nil {
+		return "", fmt.Errorf("waiting to install the storage emulator: %w", err)
+	}
+	defer unlock()
+	if installed() {
+		return script, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, installTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--prefix", sandbox)
+	cmd.WaitDelay = stopTimeout
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("installing the storage emulator with %q: %w; try it by hand from the module root\n%s",
+			"npm ci --prefix sandbox", err, strings.TrimSpace(string(out)))
+	}
+	if !installed() {
+		return "", fmt.Errorf("npm ci succeeded, but %s is missing; check the azurite version in sandbox/package.json", script)
+	}
+	return script, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// tail keeps the last lines of the emulator's output for error messages.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (t *tail) add(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lines = append(t.lines, line); len(t.lines) > 20 {
+		t.lines = t.lines[1:]
+	}
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines, "\n")
+}
