@@ -1,0 +1,251 @@
+package ninjaone
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	apiRoot   = "/api" // below it, the paths of the OpenAPI document
+	userAgent = "cipp-ninjaone"
+
+	requestTimeout = 30 * time.Second // one attempt, answer included
+	pageTimeout    = 2 * time.Minute  // one attempt at a page of a list
+)
+
+// Config says how to reach one NinjaOne instance, and as whom.
+type Config struct {
+	// Instance is the host as configured, for example "eu.ninjarmm.com". It
+	// is normalised and checked by NormalizeInstance.
+	Instance string
+	// Endpoint, if set, replaces https://{Instance}. Plain http is accepted
+	// for loopback addresses only.
+	Endpoint string
+	// ClientID of the API application (Administration > Apps > API).
+	ClientID string
+	// Secret returns the client secret. With fresh it must not come from a
+	// cache: NinjaOne has just refused the one that was returned before.
+	Secret func(ctx context.Context, fresh bool) (string, error)
+	// Rate is the number of calls per second that this client makes at most,
+	// all callers together. 0 means 5, +Inf means no limit.
+	Rate float64
+	// Transport carries the requests; nil means one like net/http's default.
+	Transport http.RoundTripper
+	// Logger receives one debug line per call; nil means slog.Default().
+	Logger *slog.Logger
+	// Observe, if set, is told of every call after it was made. It may be
+	// called by several goroutines at once.
+	Observe func(Call)
+}
+
+// Call is one HTTP request that the client made, for telemetry.
+type Call struct {
+	Method    string
+	Path      string        // template, for example /v2/device/{id}
+	Status    int           // HTTP status; 0 when no answer came
+	Attempt   int           // 1 for the first, more for repetitions
+	Duration  time.Duration // from sending to the last byte of the answer
+	Throttled bool          // NinjaOne asked for fewer calls
+
+	requestID string
+}
+
+// Client calls one NinjaOne instance. It is safe for concurrent use; its
+// callers share the access token and the pace.
+type Client struct {
+	base    *url.URL
+	http    *http.Client
+	log     *slog.Logger
+	observe func(Call)
+	pacer   *pacer
+	tokens  *tokenCache
+}
+
+// New returns a client. It makes no call; Test does.
+func New(cfg Config) (*Client, error) {
+	base, err := baseURL(cfg.Instance, cfg.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.ClientID == "" {
+		return nil, errors.New("the NinjaOne client ID is not set")
+	}
+	if cfg.Secret == nil {
+		return nil, errors.New("there is no source for the NinjaOne client secret")
+	}
+	transport := cfg.Transport
+	if transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost = 8
+		transport = t
+	}
+	c := &Client{
+		base:    base,
+		http:    &http.Client{Transport: transport, CheckRedirect: checkRedirect},
+		log:     cmp.Or(cfg.Logger, slog.Default()),
+		observe: cfg.Observe,
+		pacer:   newPacer(cfg.Rate),
+	}
+	c.tokens = newTokenCache(c, cfg.ClientID, cfg.Secret)
+	return c, nil
+}
+
+// checkRedirect follows redirects of reads within the host only. Any other
+// redirect is returned as the answer, which is then an error: the token must
+// not leave the host, and a redirected write would turn into a read.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	if first.Method == http.MethodGet && len(via) < 5 &&
+		req.URL.Scheme == first.URL.Scheme && req.URL.Host == first.URL.Host {
+		return nil
+	}
+	return http.ErrUseLastResponse
+}
+
+// operation names a call in errors, logs and telemetry.
+type operation struct {
+	method   string
+	template string // path with its parameters' names
+	path     string // path with its parameters' values, without query
+	safe     bool   // making the call twice does no more than making it once
+}
+
+// wrap says which call an error belongs to.
+func (op operation) wrap(err error) error {
+	return fmt.Errorf("NinjaOne %s %s: %w", op.method, op.path, err)
+}
+
+// request is a call that can be sent any number of times.
+type request struct {
+	operation
+	query   string // encoded
+	body    []byte // JSON; nil for none
+	timeout time.Duration
+}
+
+// param is one query parameter.
+type param struct{ name, value string }
+
+// newRequest builds a call of one of the API's paths. The template is the path
+// of the OpenAPI document, /v2 included; args replace its parameters in order.
+// A body that is not nil is sent as JSON.
+func newRequest(method, template string, args []any, query []param, body any) (*request, error) {
+	r := &request{
+		operation: operation{method: method, template: template, path: expand(template, args), safe: method != http.MethodPost},
+		query:     encodeQuery(query),
+		timeout:   requestTimeout,
+	}
+	if body != nil {
+		var err error
+		if r.body, err = encodeJSON(body); err != nil {
+			return nil, r.wrap(fmt.Errorf("encoding the request: %w", err))
+		}
+	}
+	return r, nil
+}
+
+// expand replaces the {parameters} of a path template in order.
+func expand(template string, args []any) string {
+	var b strings.Builder
+	for _, arg := range args {
+		before, rest, _ := strings.Cut(template, "{")
+		_, template, _ = strings.Cut(rest, "}")
+		b.WriteString(before)
+		b.WriteString(url.PathEscape(fmt.Sprint(arg)))
+	}
+	b.WriteString(template)
+	return b.String()
+}
+
+// encodeQuery encodes the parameters in order, with %20 for a space: nobody
+// has shown that NinjaOne takes a plus sign for one.
+func encodeQuery(query []param) string {
+	escape := func(s string) string {
+		return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
+	}
+	parts := make([]string, len(query))
+	for i, p := range query {
+		parts[i] = escape(p.name) + "=" + escape(p.value)
+	}
+	return strings.Join(parts, "&")
+}
+
+// do makes the call, as often as its method and the answers allow, and hands
+// the answer to decode, once per attempt; decode is nil when no answer is
+// expected. It renews the access token once when NinjaOne does not take it.
+func (c *Client) do(ctx context.Context, r *request, decode func(*json.Decoder) error) error {
+	for renewed := false; ; renewed = true {
+		token, err := c.tokens.get(ctx)
+		if err != nil {
+			return r.wrap(err)
+		}
+		err = c.retry(ctx, r.operation, r.timeout, func(ctx context.Context, call *Call) error {
+			return c.send(ctx, r, token, call, decode)
+		})
+		if renewed || !errors.Is(err, ErrUnauthorized) {
+			return err
+		}
+		c.tokens.discard(token)
+	}
+}
+
+// send makes one attempt.
+func (c *Client) send(ctx context.Context, r *request, token string, call *Call, decode func(*json.Decoder) error) error {
+	u := c.base.String() + apiRoot + r.path
+	if r.query != "" {
+		u += "?" + r.query
+	}
+	var body io.Reader
+	if r.body != nil {
+		body = bytes.NewReader(r.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, u, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", userAgent)
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return withoutURL(err)
+	}
+	defer drain(resp.Body)
+	content, err := checkResponse(r.operation, resp, call)
+	if err != nil {
+		return err
+	}
+	if decode == nil {
+		return nil
+	}
+	return r.decodeAnswer(resp, content, decode)
+}
+
+// drain reads what little is left of a body so that the connection can be used
+// again, and closes it.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10)
+	_ = body.Close()
+}
+
+// withoutURL drops the URL, which may hold a filter, from net/http's errors.
+func withoutURL(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}

@@ -1,0 +1,123 @@
+package ninjaone
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestEncodeQuery(t *testing.T) {
+	got := encodeQuery([]param{{"df", "org = 7 AND class in (MAC)"}, {"fields", "a+b&c=d"}, {"after", "9"}})
+	if want := "df=org%20%3D%207%20AND%20class%20in%20%28MAC%29&fields=a%2Bb%26c%3Dd&after=9"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestExpand(t *testing.T) {
+	got := expand("/v2/organization/{id}/location/{locationId}/custom-fields", []any{7, "a/b c"})
+	if want := "/v2/organization/7/location/a%2Fb%20c/custom-fields"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestTestProvesBothReads(t *testing.T) {
+	for _, tt := range []struct{ name, forbid, want string }{
+		{"all well", "", ""},
+		{"organizations", "/v2/organizations", "reading organizations: "},
+		{"custom fields", "/v2/device-custom-fields", "reading custom fields: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == tt.forbid {
+					answer(w, 403, `{"resultCode":"FAILURE","errorMessage":"insufficient scope"}`)
+					return
+				}
+				emptyList(w, r)
+			})
+			err := serve(t, fake).Test(t.Context())
+			if tt.want == "" {
+				if err != nil || len(fake.made()) != 2 {
+					t.Errorf("got %v after %v", err, fake.made())
+				}
+				return
+			}
+			if !errors.Is(err, ErrForbidden) || !strings.HasPrefix(err.Error(), tt.want) || !strings.Contains(err.Error(), "insufficient scope") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestCallsAreObservedAndLogged(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		first := true
+		fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Nj-Request-Id", "req-77")
+			if first {
+				first = false
+				w.Header().Set("Retry-After", "3")
+				answer(w, 429, `{"message":"body text"}`)
+				return
+			}
+			answer(w, 200, `[{"id":7,"displayName":"body text"}]`)
+		})
+		var mu sync.Mutex
+		var calls []Call
+		var log bytes.Buffer
+		c := inProcess(t, fake, func(cfg *Config) {
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			cfg.Observe = func(call Call) {
+				mu.Lock()
+				defer mu.Unlock()
+				call.Duration = 0
+				calls = append(calls, call)
+			}
+		})
+		if _, err := c.Devices(t.Context(), 42); err != nil {
+			t.Fatal(err)
+		}
+		want := []Call{
+			{Method: "POST", Path: "/ws/oauth/token", Status: 200, Attempt: 1},
+			{Method: "GET", Path: "/v2/devices-detailed", Status: 429, Attempt: 1, Throttled: true, requestID: "req-77"},
+			{Method: "GET", Path: "/v2/devices-detailed", Status: 200, Attempt: 2, requestID: "req-77"},
+		}
+		if len(calls) != len(want) {
+			t.Fatalf("observed %v", calls)
+		}
+		for i := range want {
+			if calls[i] != want[i] {
+				t.Errorf("call %d: %+v, want %+v", i, calls[i], want[i])
+			}
+		}
+		text := log.String()
+		if strings.Count(text, "\n") != 3 || !strings.Contains(text, "requestId=req-77") || !strings.Contains(text, "path=/v2/devices-detailed") {
+			t.Errorf("log:\n%s", text)
+		}
+		for _, private := range []string{"token-1", testSecret, testClientID, "body text", "org%20"} {
+			if strings.Contains(text, private) {
+				t.Errorf("%q in the log:\n%s", private, text)
+			}
+		}
+	})
+}
+
+func TestErrorsNameTheCallWithoutItsQuery(t *testing.T) {
+	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) { answer(w, 403, `{}`) })
+	_, err := serve(t, fake).Devices(t.Context(), 42)
+	if err == nil || !strings.Contains(err.Error(), "GET /v2/devices-detailed") || strings.Contains(err.Error(), "df=") {
+		t.Errorf("got %v", err)
+	}
+	c := newClient(t, Config{Endpoint: "http://127.0.0.1:1", ClientID: testClientID, Secret: goodSecret, Logger: slog.New(slog.DiscardHandler)})
+	c.tokens.token = "t"
+	r, err := newRequest(http.MethodPost, "/v2/thing", nil, []param{{"df", "private"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.send(t.Context(), r, "t", &Call{}, nil); err == nil || strings.Contains(err.Error(), "private") || strings.Contains(err.Error(), "http://") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,118 @@
+package ninjaone
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	scopeNode         = "NODE"
+	scopeOrganization = "ORGANIZATION"
+
+	definitionsPageSize = 500  // the maximum of /v2/custom-fields
+	reportPageSize      = 1000 // the default of /v2/queries/custom-fields-detailed
+)
+
+// CustomFields returns the definitions of the custom fields that devices and
+// organizations can have. It calls GET /v2/device-custom-fields, which lists
+// every scope despite its name. The OpenAPI document knows one value of its
+// parameter scopes, the list of all of them; so that is what is sent, and the
+// other scopes are dropped here.
+func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
+	r, err := newRequest(http.MethodGet, "/v2/device-custom-fields", nil, []param{{"scopes", "all,node,location,organization"}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.timeout = pageTimeout
+	var fields []CustomField
+	if err := c.do(ctx, r, decodeList(&fields)); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(fields, func(f CustomField) bool {
+		return len(f.DefinitionScope) > 0 &&
+			!slices.Contains(f.DefinitionScope, scopeNode) && !slices.Contains(f.DefinitionScope, scopeOrganization)
+	}), nil
+}
+
+// CustomFieldDefinitions yields the definitions of all custom fields, of every
+// scope. An error ends it. It calls GET /v2/custom-fields, which belongs to
+// the endpoints that create definitions, and which older instances lack
+// (ErrNotFound).
+func (c *Client) CustomFieldDefinitions(ctx context.Context) iter.Seq2[CustomField, error] {
+	return listCursorName[CustomField](ctx, c, "/v2/custom-fields", definitionsPageSize)
+}
+
+// DeviceFieldValues are the values that a device's custom fields have in
+// NinjaOne. Source: schema NodeAttributesDetailed.
+type DeviceFieldValues struct {
+	DeviceID int
+	Fields   []FieldValue
+}
+
+// FieldValue is the value of a custom field as read. Source: schema
+// NodeAttributeInfo.
+type FieldValue struct {
+	Name    string
+	Text    string    // the value; of a WYSIWYG field, the text that NinjaOne derives from its HTML
+	HTML    string    // WYSIWYG fields only; not necessarily as it was sent
+	Updated time.Time // UTC; zero when unknown
+}
+
+// DeviceFieldValues yields the values of the named custom fields of an
+// organization's devices, one element per device, page by page. No names mean
+// all fields; a zero time means whenever they were updated. An error ends it.
+// It calls GET /v2/queries/custom-fields-detailed. Secure values are never
+// asked for.
+func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, names []string, updatedAfter time.Time) iter.Seq2[DeviceFieldValues, error] {
+	query := append(organizationFilter(organizationID), param{"pageSize", strconv.Itoa(reportPageSize)})
+	if len(names) > 0 {
+		query = append(query, param{"fields", strings.Join(names, ",")})
+	}
+	if !updatedAfter.IsZero() {
+		query = append(query, param{"updatedAfter", strconv.FormatInt(updatedAfter.Unix(), 10)})
+	}
+	return listCursor(ctx, c, "/v2/queries/custom-fields-detailed", query, func(v DeviceFieldValues) int { return v.DeviceID })
+}
+
+// UnmarshalJSON decodes one result of the report. The device's id is deviceId
+// in practice, and entityId by the OpenAPI document.
+func (v *DeviceFieldValues) UnmarshalJSON(data []byte) error {
+	var w struct {
+		DeviceID int `json:"deviceId"`
+		EntityID int `json:"entityId"`
+		Fields   []struct {
+			Name       string          `json:"name"`
+			Value      json.RawMessage `json:"value"`
+			UpdateTime float64         `json:"updateTime"`
+		} `json:"fields"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	*v = DeviceFieldValues{DeviceID: w.DeviceID}
+	if v.DeviceID == 0 {
+		v.DeviceID = w.EntityID
+	}
+	for _, f := range w.Fields {
+		value := FieldValue{Name: f.Name, Updated: epoch(f.UpdateTime)}
+		var rich struct {
+			Text string `json:"text"`
+			HTML string `json:"html"`
+		}
+		switch {
+		case json.Unmarshal(f.Value, &value.Text) == nil:
+		case json.Unmarshal(f.Value, &rich) == nil:
+			value.Text, value.HTML = rich.Text, rich.HTML
+		default:
+			value.Text = string(f.Value)
+		}
+		v.Fields = append(v.Fields, value)
+	}
+	return nil
+}

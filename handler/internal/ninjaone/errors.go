@@ -1,0 +1,123 @@
+package ninjaone
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Conditions that callers tell apart with errors.Is. An *APIError matches the
+// ones that fit its status.
+var (
+	// ErrNotFound: the organization, device or path does not exist (404).
+	ErrNotFound = errors.New("not found in NinjaOne")
+	// ErrForbidden: the API application may not do this (403).
+	ErrForbidden = errors.New("forbidden by NinjaOne")
+	// ErrUnauthorized: NinjaOne does not accept the client id, the secret or
+	// the token, even after both were renewed.
+	ErrUnauthorized = errors.New("NinjaOne does not accept the API application's credentials")
+	// ErrThrottled: NinjaOne asks for fewer calls, for longer than the client
+	// is willing to wait; try again later (APIError.RetryAfter).
+	ErrThrottled = errors.New("throttled by NinjaOne")
+	// ErrNotJSON: the answer is not the JSON document that was asked for.
+	ErrNotJSON = errors.New("the answer is not JSON")
+	// ErrWrongInstance: the token URL answered 404. NinjaOne answers so for a
+	// client id that it does not know, also when the id is right but belongs
+	// to another instance.
+	ErrWrongInstance = errors.New("wrong instance or client ID")
+	// ErrMalformedAuth: NinjaOne found no usable Authorization header (400,
+	// missing_header or invalid_header). The client always sends one, so this
+	// is a defect of the client or of something between it and NinjaOne.
+	ErrMalformedAuth = errors.New("the Authorization header did not reach NinjaOne intact, which is a defect and not a matter of configuration")
+	// ErrInvalidScope: the API application was not granted the scopes that
+	// this application needs, monitoring and management.
+	ErrInvalidScope = errors.New("the API application lacks the scope monitoring or management")
+)
+
+// APIError is an answer of NinjaOne that is not a success.
+type APIError struct {
+	Method     string        // HTTP method
+	Path       string        // path without query, for example /v2/device/7
+	Status     int           // HTTP status; 0 when the call was held back because of earlier throttling
+	Code       string        // NinjaOne's code (resultCode, error, errorMessage.code or errorCode); may be empty
+	Message    string        // NinjaOne's message, without markup, shortened; may be empty
+	RequestID  string        // header x-nj-request-id
+	IncidentID string        // incidentId, which NinjaOne's support asks for
+	RetryAfter time.Duration // how long to wait before trying again; 0 when unknown
+
+	kinds []error // what errors.Is matches
+	cause error   // why the answer could not be read
+}
+
+// Error says which call failed, how, and what NinjaOne's support needs to
+// know about it. It never holds headers, bodies or credentials.
+func (e *APIError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "NinjaOne %s %s", e.Method, e.Path)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, ": %d", e.Status)
+		if t := http.StatusText(e.Status); t != "" {
+			b.WriteString(" " + t)
+		}
+	}
+	for _, k := range e.kinds {
+		if explained(k) {
+			b.WriteString(": " + k.Error())
+		}
+	}
+	if e.Code != "" {
+		b.WriteString(": " + e.Code)
+	}
+	if e.Message != "" && e.Message != e.Code {
+		b.WriteString(": " + e.Message)
+	}
+	if e.cause != nil {
+		b.WriteString(": " + e.cause.Error())
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, " (retry after %s)", e.RetryAfter.Round(time.Second))
+	}
+	switch {
+	case e.RequestID != "" && e.IncidentID != "":
+		fmt.Fprintf(&b, " (request %s, incident %s)", e.RequestID, e.IncidentID)
+	case e.RequestID != "":
+		fmt.Fprintf(&b, " (request %s)", e.RequestID)
+	case e.IncidentID != "":
+		fmt.Fprintf(&b, " (incident %s)", e.IncidentID)
+	}
+	return b.String()
+}
+
+// explained reports whether the condition says more than the status does.
+func explained(kind error) bool {
+	return kind != ErrNotFound && kind != ErrForbidden
+}
+
+// Is matches the conditions of this package.
+func (e *APIError) Is(target error) bool { return slices.Contains(e.kinds, target) }
+
+// Unwrap returns why the answer could not be read, if that is what failed.
+func (e *APIError) Unwrap() error { return e.cause }
+
+// RefusedError tells which fields of a write NinjaOne, or the client before
+// it, refused. Every other field of that write was accepted.
+type RefusedError struct {
+	Refused map[string]error // field name to reason
+}
+
+// Error lists the refused fields in alphabetical order.
+func (e *RefusedError) Error() string {
+	names := make([]string, 0, len(e.Refused))
+	for name := range e.Refused {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	parts := make([]string, len(names))
+	for i, name := range names {
+		parts[i] = fmt.Sprintf("field %q refused: %v", name, e.Refused[name])
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,94 @@
+package ninjaone
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// instances are NinjaOne's own API hosts.
+var instances = map[string]bool{
+	"app.ninjarmm.com": true,
+	"us2.ninjarmm.com": true,
+	"eu.ninjarmm.com":  true,
+	"oc.ninjarmm.com":  true,
+	"ca.ninjarmm.com":  true,
+	"fed.ninjarmm.com": true,
+	"jp.ninjarmm.com":  true,
+}
+
+// brandedPortal matches the portals that carry an MSP's own name: exactly one
+// label below one of NinjaOne's two portal domains.
+var brandedPortal = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.rmmservice\.(com|eu)$`)
+
+var plainHost = regexp.MustCompile(`^[a-z0-9.-]{1,253}$`)
+
+// NormalizeInstance turns an instance as people and older configurations write
+// it ("https://EU.ninjarmm.com/ws") into the bare host name, and refuses every
+// host that is not NinjaOne's: the host receives the client secret.
+//
+// Surrounding space, the scheme, the port and the path are dropped; user
+// information, addresses and letters outside ASCII are refused.
+func NormalizeInstance(s string) (string, error) {
+	host := strings.TrimSpace(s)
+	for _, r := range host {
+		if r <= ' ' || r > '~' || r == '\\' {
+			return "", errors.New("the NinjaOne instance holds a character that no host name has; expected a host such as eu.ninjarmm.com")
+		}
+	}
+	host = strings.ToLower(host)
+	if rest, ok := strings.CutPrefix(host, "https://"); ok {
+		host = rest
+	} else {
+		host = strings.TrimPrefix(host, "http://")
+	}
+	if i := strings.IndexAny(host, "/?#"); i >= 0 {
+		host = host[:i]
+	}
+	if strings.Contains(host, "@") {
+		return "", errors.New("the NinjaOne instance holds user information; expected only a host such as eu.ninjarmm.com")
+	}
+	if name, port, ok := strings.Cut(host, ":"); ok && strings.Trim(port, "0123456789") == "" {
+		host = name
+	}
+	switch {
+	case host == "":
+		return "", errors.New("the NinjaOne instance is not set; expected a host such as eu.ninjarmm.com")
+	case instances[host] || brandedPortal.MatchString(host):
+		return host, nil
+	case !plainHost.MatchString(host):
+		return "", errors.New("the NinjaOne instance is not a host name; expected one such as eu.ninjarmm.com")
+	}
+	return "", fmt.Errorf("%q is not a NinjaOne instance; expected app, us2, eu, oc, ca, fed or jp.ninjarmm.com, or a portal below rmmservice.com or rmmservice.eu", host)
+}
+
+// baseURL returns the root that every request of the client starts with,
+// without a final slash.
+func baseURL(instance, endpoint string) (*url.URL, error) {
+	if endpoint == "" {
+		host, err := NormalizeInstance(instance)
+		if err != nil {
+			return nil, err
+		}
+		return &url.URL{Scheme: "https", Host: host}, nil
+	}
+	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(endpoint), "/"))
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("the NinjaOne endpoint is not a usable URL; expected one such as https://eu.ninjarmm.com")
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		return nil, errors.New("the NinjaOne endpoint must use https, except on a loopback address")
+	}
+	return u, nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}

@@ -1,0 +1,55 @@
+package ninjaone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// pageSize is what working integrations ask for; no maximum is documented.
+const pageSize = 1000
+
+// errOtherThing guards against an answer that is not about what was asked.
+var errOtherThing = errors.New("the answer describes something else than was asked for")
+
+// Organizations returns all organizations. It calls GET /v2/organizations.
+func (c *Client) Organizations(ctx context.Context) ([]Organization, error) {
+	return collect(listAfter(ctx, c, "/v2/organizations", nil, pageSize, func(o Organization) int { return o.ID }))
+}
+
+// Organization returns one organization, or ErrNotFound. It calls
+// GET /v2/organization/{id}.
+func (c *Client) Organization(ctx context.Context, id int) (Organization, error) {
+	var o Organization
+	r, err := newRequest(http.MethodGet, "/v2/organization/{id}", []any{id}, nil, nil)
+	if err != nil {
+		return Organization{}, err
+	}
+	if err := c.do(ctx, r, decodeValue(&o)); err != nil {
+		return Organization{}, err
+	}
+	if o.ID != id {
+		return Organization{}, r.wrap(errOtherThing)
+	}
+	return o, nil
+}
+
+// Test proves that the API application can read what a sync reads first:
+// organizations and custom fields. A token alone proves neither. Whether it
+// may write shows only when it writes.
+func (c *Client) Test(ctx context.Context) error {
+	r, err := newRequest(http.MethodGet, "/v2/organizations", nil, []param{{"pageSize", strconv.Itoa(1)}}, nil)
+	if err != nil {
+		return err
+	}
+	var organizations []Organization
+	if err := c.do(ctx, r, decodeList(&organizations)); err != nil {
+		return fmt.Errorf("reading organizations: %w", err)
+	}
+	if _, err := c.CustomFields(ctx); err != nil {
+		return fmt.Errorf("reading custom fields: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package ninjaone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/http"
+	"strconv"
+)
+
+// errNoProgress ends a list that would otherwise never end.
+var errNoProgress = errors.New("the next page of the list repeats the one before")
+
+// listAfter reads a list that is paged by the largest id seen so far
+// (pageSize, after): organizations and devices. NinjaOne does not promise an
+// order. The list ends with a page that is short or empty.
+func listAfter[T any](ctx context.Context, c *Client, template string, query []param, pageSize int, id func(T) int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		for after := 0; ; {
+			q := append(query[:len(query):len(query)], param{"pageSize", strconv.Itoa(pageSize)})
+			if after > 0 {
+				q = append(q, param{"after", strconv.Itoa(after)})
+			}
+			r, err := newPageRequest(template, q)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			var page []T
+			if err := c.do(ctx, r, decodeList(&page)); err != nil {
+				yield(none, err)
+				return
+			}
+			last := after
+			for _, v := range page {
+				if id(v) <= after {
+					continue // seen on an earlier page
+				}
+				last = max(last, id(v))
+				if !yield(v, nil) {
+					return
+				}
+			}
+			if len(page) < pageSize {
+				return
+			}
+			if last == after {
+				yield(none, r.wrap(errNoProgress))
+				return
+			}
+			after = last
+		}
+	}
+}
+
+// cursor is where a report continues. Source: schema Cursor.
+type cursor struct {
+	Name string `json:"name"`
+}
+
+// listCursor reads a report of /v2/queries, whose pages name the cursor that
+// leads to the next one. The report ends with an empty page. key tells the
+// first results of two pages apart.
+func listCursor[T any](ctx context.Context, c *Client, template string, query []param, key func(T) int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		q, previous := query, 0
+		for first := true; ; first = false {
+			r, err := newPageRequest(template, q)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			var page []T
+			var next cursor
+			if err := c.do(ctx, r, decodeMembers(map[string]func(*json.Decoder) error{
+				"results": decodeList(&page),
+				"cursor":  decodeValue(&next),
+			}, "results")); err != nil {
+				yield(none, err)
+				return
+			}
+			if len(page) == 0 {
+				return
+			}
+			if !first && key(page[0]) == previous {
+				yield(none, r.wrap(errNoProgress))
+				return
+			}
+			previous = key(page[0])
+			for _, v := range page {
+				if !yield(v, nil) {
+					return
+				}
+			}
+			if next.Name == "" {
+				return
+			}
+			q = append(query[:len(query):len(query)], param{"cursor", next.Name})
+		}
+	}
+}
+
+// listCursorName reads a list whose answer is {page, pageSize, count, results}
+// and whose next page is asked for by cursorName. The OpenAPI document does
+// not say where the answer names that cursor; both a member cursorName and the
+// reports' cursor.name are understood. The list ends with a page that is short
+// or names no cursor.
+func listCursorName[T any](ctx context.Context, c *Client, template string, pageSize int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		for at := ""; ; {
+			q := []param{{"pageSize", strconv.Itoa(pageSize)}}
+			if at != "" {
+				q = append(q, param{"cursorName", at})
+			}
+			r, err := newPageRequest(template, q)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			var page []T
+			var name string
+			var next cursor
+			if err := c.do(ctx, r, decodeMembers(map[string]func(*json.Decoder) error{
+				"results":    decodeList(&page),
+				"cursorName": decodeValue(&name),
+				"cursor":     decodeValue(&next),
+			}, "results")); err != nil {
+				yield(none, err)
+				return
+			}
+			for _, v := range page {
+				if !yield(v, nil) {
+					return
+				}
+			}
+			if name == "" {
+				name = next.Name
+			}
+			if len(page) < pageSize || name == "" {
+				return
+			}
+			if name == at {
+				yield(none, r.wrap(errNoProgress))
+				return
+			}
+			at = name
+		}
+	}
+}
+
+// newPageRequest builds the read of one page, which may take longer than other
+// calls.
+func newPageRequest(template string, query []param) (*request, error) {
+	r, err := newRequest(http.MethodGet, template, nil, query, nil)
+	if err == nil {
+		r.timeout = pageTimeout
+	}
+	return r, err
+}
+
+// collect gathers a list, or fails as a whole: part of a list is worth nothing.
+func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
+	var all []T
+	for v, err := range list {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// decodeValue decodes any JSON value; null leaves the zero value.
+func decodeValue[T any](out *T) func(*json.Decoder) error {
+	return func(dec *json.Decoder) error {
+		var v T
+		err := dec.Decode(&v)
+		*out = v
+		return err
+	}
+}
+
+// decodeList decodes a JSON array element by element. null is not an empty
+// list: taking it for one would make everything in NinjaOne look deleted.
+func decodeList[T any](out *[]T) func(*json.Decoder) error {
+	return func(dec *json.Decoder) error {
+		*out = nil
+		if err := expect(dec, '['); err != nil {
+			return err
+		}
+		for dec.More() {
+			var v T
+			if err := dec.Decode(&v); err != nil {
+				return err
+			}
+			*out = append(*out, v)
+		}
+		_, err := dec.Token()
+		return err
+	}
+}
+
+// decodeMembers decodes the named members of a JSON object, in whatever order
+// they come, and skips the others. The required member must be there.
+func decodeMembers(members map[string]func(*json.Decoder) error, required string) func(*json.Decoder) error {
+	return func(dec *json.Decoder) error {
+		if err := expect(dec, '{'); err != nil {
+			return err
+		}
+		found := false
+		for dec.More() {
+			name, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			decode, known := members[name.(string)] // a member's name is a string
+			if !known {
+				decode = decodeValue(new(json.RawMessage))
+			}
+			if err := decode(dec); err != nil {
+				return err
+			}
+			found = found || name == required
+		}
+		if _, err := dec.Token(); err != nil {
+			return err
+		}
+		if !found {
+			return errors.New("the answer has no member " + strconv.Quote(required))
+		}
+		return nil
+	}
+}
+
+// expect consumes the start of a list or an object.
+func expect(dec *json.Decoder, start json.Delim) error {
+	t, err := dec.Token()
+	if err == nil && t != start {
+		return errors.New("the answer has not the expected form, which starts with " + start.String())
+	}
+	return err
+}

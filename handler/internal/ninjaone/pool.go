@@ -1,0 +1,40 @@
+package ninjaone
+
+import "sync"
+
+// Pool keeps one Client per instance and client id, so that all users of one
+// share its token and its pace. It is safe for concurrent use.
+type Pool struct {
+	base    Config
+	mu      sync.Mutex
+	clients map[[2]string]*Client
+}
+
+// NewPool returns a pool whose clients have everything but instance and
+// client id from base.
+func NewPool(base Config) *Pool {
+	return &Pool{base: base, clients: map[[2]string]*Client{}}
+}
+
+// Client returns the client for an instance, as configured in CIPP, and an
+// API application's client id.
+func (p *Pool) Client(instance, clientID string) (*Client, error) {
+	host, err := NormalizeInstance(instance)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := [2]string{host, clientID}
+	if c := p.clients[key]; c != nil {
+		return c, nil
+	}
+	config := p.base
+	config.Instance, config.ClientID = host, clientID
+	c, err := New(config)
+	if err != nil {
+		return nil, err
+	}
+	p.clients[key] = c
+	return c, nil
+}

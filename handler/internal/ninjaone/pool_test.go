@@ -1,0 +1,30 @@
+package ninjaone
+
+import "testing"
+
+func TestPool(t *testing.T) {
+	pool := NewPool(Config{Secret: goodSecret})
+	client := func(instance, id string) *Client {
+		t.Helper()
+		c, err := pool.Client(instance, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := client("eu.ninjarmm.com", "a")
+	if client("https://EU.ninjarmm.com/ws", "a") != first {
+		t.Error("two spellings of an instance have two clients")
+	}
+	if client("eu.ninjarmm.com", "b") == first || client("oc.ninjarmm.com", "a") == first {
+		t.Error("a client is shared where it must not be")
+	}
+	if got := first.base.String(); got != "https://eu.ninjarmm.com" {
+		t.Errorf("base %s", got)
+	}
+	for name, args := range map[string][2]string{"foreign host": {"example.com", "a"}, "no client id": {"eu.ninjarmm.com", ""}} {
+		if c, err := pool.Client(args[0], args[1]); err == nil {
+			t.Errorf("%s: got %v, want an error", name, c)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package ninjaone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	maxThrottled = 5               // attempts that may end in throttling
+	maxFailed    = 3               // attempts that may end in another passing failure
+	maxWaiting   = 2 * time.Minute // from the first attempt to the start of the last
+
+	throttleBackoff = 2 * time.Second        // doubles; used without Retry-After
+	failureBackoff  = 500 * time.Millisecond // doubles
+)
+
+// retry makes attempts until one succeeds, fails for good, or there have been
+// enough.
+//
+// Throttling (429, 503, or HTML that says so) holds back all callers of the
+// client. Calls that are safe to repeat are repeated after throttling, after
+// other 5xx answers, after answers that are not JSON, and after failures of
+// the connection. A POST is repeated only when NinjaOne certainly did nothing:
+// the connection was never made, or the answer is an explicit refusal (429, or
+// 503 with Retry-After).
+func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration, attempt func(context.Context, *Call) error) error {
+	start := time.Now()
+	throttled, failed := 0, 0
+	var refusal error // the answer that says why the next attempt has to wait
+	for n := 1; ; n++ {
+		if err := c.pacer.wait(ctx, op); err != nil {
+			if refusal != nil && errors.Is(err, ErrThrottled) {
+				return refusal
+			}
+			return err
+		}
+		err := c.once(ctx, op, timeout, n, attempt)
+		if err == nil {
+			c.pacer.succeeded()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return op.wrap(ctx.Err())
+		}
+		var answer *APIError
+		if !errors.As(err, &answer) {
+			err = op.wrap(err)
+		}
+
+		if answer != nil && answer.Is(ErrThrottled) {
+			throttled++
+			pause := answer.RetryAfter
+			if pause == 0 {
+				pause = backoff(throttleBackoff, throttled)
+			}
+			c.pacer.throttled(pause)
+			again := throttled < maxThrottled && repeatable(op, answer, err) && time.Since(start)+pause <= maxWaiting
+			answer.RetryAfter = pause
+			if !again {
+				return err
+			}
+			refusal = err
+			continue // the pacer waits, or sees that it would be too long
+		}
+
+		failed++
+		if failed == maxFailed || !passing(answer, err) || !repeatable(op, answer, err) {
+			return err
+		}
+		if sleep(ctx, backoff(failureBackoff, failed)) != nil {
+			return op.wrap(ctx.Err())
+		}
+	}
+}
+
+// once makes one attempt within the timeout, and reports it.
+func (c *Client) once(ctx context.Context, op operation, timeout time.Duration, n int, attempt func(context.Context, *Call) error) error {
+	inner, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	call := Call{Method: op.method, Path: op.template, Attempt: n}
+	start := time.Now()
+	err := attempt(inner, &call)
+	call.Duration = time.Since(start)
+	call.Throttled = errors.Is(err, ErrThrottled)
+	if err != nil && inner.Err() != nil && ctx.Err() == nil {
+		// Not the caller's deadline: errors.Is must not say so.
+		err = fmt.Errorf("no complete answer within %s", timeout)
+	}
+	c.log.LogAttrs(ctx, slog.LevelDebug, "NinjaOne call",
+		slog.String("method", call.Method),
+		slog.String("path", call.Path),
+		slog.Int("status", call.Status),
+		slog.Duration("duration", call.Duration),
+		slog.Int("attempt", call.Attempt),
+		slog.Bool("throttled", call.Throttled),
+		slog.String("requestId", call.requestID))
+	if c.observe != nil {
+		c.observe(call)
+	}
+	return err
+}
+
+// passing reports whether a failure other than throttling may go away by
+// itself.
+func passing(answer *APIError, err error) bool {
+	if answer == nil {
+		return true // the connection failed, or ran out of time
+	}
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mismatch):
+		return false
+	case answer.Status < 300:
+		return answer.Is(ErrNotJSON)
+	case answer.permanent():
+		return false
+	}
+	return answer.Status >= 500 || answer.Status == http.StatusRequestTimeout
+}
+
+// permanent reports whether a server error is NinjaOne's application refusing
+// this very request: a 500 that carries a result code.
+func (e *APIError) permanent() bool {
+	return e.Status == http.StatusInternalServerError && e.Code != ""
+}
+
+// repeatable reports whether the call may be made again after this failure.
+func repeatable(op operation, answer *APIError, err error) bool {
+	if op.safe {
+		return true
+	}
+	if answer != nil {
+		return answer.Status == http.StatusTooManyRequests ||
+			answer.Status == http.StatusServiceUnavailable && answer.RetryAfter > 0
+	}
+	var failed *net.OpError
+	return errors.As(err, &failed) && failed.Op == "dial"
+}
+
+// backoff returns the nth wait of a doubling series, up to a quarter longer by
+// chance so that callers do not return all at once.
+func backoff(first time.Duration, n int) time.Duration {
+	d := first << (n - 1)
+	return d + rand.N(d/4)
+}

@@ -1,0 +1,228 @@
+package ninjaone
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Size limits of custom-field values, in characters. They are not part of the
+// OpenAPI document; NinjaOne's own script template counts the JSON-encoded
+// string, so escapes count (see JSONLength).
+const (
+	// MaxHTML is the largest value of a WYSIWYG field.
+	MaxHTML = 200_000
+	// MaxText is the largest value of a TEXT field.
+	MaxText = 200
+)
+
+// Types of custom fields that this application writes (CustomField.Type).
+const (
+	TypeWYSIWYG = "WYSIWYG"
+	TypeText    = "TEXT"
+)
+
+// Organization is one customer of the MSP. Source: schema Organization of
+// GET /v2/organizations.
+type Organization struct {
+	ID          int    `json:"id"`
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+}
+
+// Device is one device that NinjaOne manages. Source: schema Device of
+// GET /v2/devices-detailed, plus the hardware blocks (system, os,
+// lastLoggedInUser), which the answer has although the schema lacks them.
+// Absent values are zero.
+type Device struct {
+	ID             int
+	OrganizationID int
+	LocationID     int
+	UID            string // UUID
+	NodeClass      string // WINDOWS_WORKSTATION, MAC, APPLE_IOS, …
+	ApprovalStatus string // PENDING, STAGED, APPROVED or DECOMMISSIONED
+	DisplayName    string
+	SystemName     string
+	DNSName        string
+	NetBIOSName    string
+	Offline        bool
+	LastContact    time.Time // UTC; zero when NinjaOne has none
+
+	SerialNumber     string // system.serialNumber, as sent
+	BIOSSerialNumber string // system.biosSerialNumber, as sent
+	Manufacturer     string
+	Model            string
+	ChassisType      string
+	VirtualMachine   bool
+	OSName           string
+	LastLoggedInUser string // DOMAIN\user, not an address
+}
+
+// UnmarshalJSON decodes the wire form of a device, whose hardware lies in
+// nested blocks and whose times are epoch seconds with a fraction.
+func (d *Device) UnmarshalJSON(data []byte) error {
+	var w struct {
+		ID             int     `json:"id"`
+		OrganizationID int     `json:"organizationId"`
+		LocationID     int     `json:"locationId"`
+		UID            string  `json:"uid"`
+		NodeClass      string  `json:"nodeClass"`
+		ApprovalStatus string  `json:"approvalStatus"`
+		DisplayName    string  `json:"displayName"`
+		SystemName     string  `json:"systemName"`
+		DNSName        string  `json:"dnsName"`
+		NetBIOSName    string  `json:"netbiosName"`
+		Offline        bool    `json:"offline"`
+		LastContact    float64 `json:"lastContact"`
+		System         struct {
+			Name             string `json:"name"`
+			Manufacturer     string `json:"manufacturer"`
+			Model            string `json:"model"`
+			SerialNumber     string `json:"serialNumber"`
+			BIOSSerialNumber string `json:"biosSerialNumber"`
+			ChassisType      string `json:"chassisType"`
+			VirtualMachine   bool   `json:"virtualMachine"`
+		} `json:"system"`
+		OS struct {
+			Name string `json:"name"`
+		} `json:"os"`
+		LastLoggedInUser string `json:"lastLoggedInUser"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	if w.SystemName == "" {
+		w.SystemName = w.System.Name
+	}
+	*d = Device{
+		ID: w.ID, OrganizationID: w.OrganizationID, LocationID: w.LocationID,
+		UID: w.UID, NodeClass: w.NodeClass, ApprovalStatus: w.ApprovalStatus,
+		DisplayName: w.DisplayName, SystemName: w.SystemName,
+		DNSName: w.DNSName, NetBIOSName: w.NetBIOSName,
+		Offline: w.Offline, LastContact: epoch(w.LastContact),
+		SerialNumber: w.System.SerialNumber, BIOSSerialNumber: w.System.BIOSSerialNumber,
+		Manufacturer: w.System.Manufacturer, Model: w.System.Model,
+		ChassisType: w.System.ChassisType, VirtualMachine: w.System.VirtualMachine,
+		OSName: w.OS.Name, LastLoggedInUser: w.LastLoggedInUser,
+	}
+	return nil
+}
+
+// epoch converts NinjaOne's time, epoch seconds with a fraction, to UTC.
+// Values that cannot be a time give the zero time.
+func epoch(seconds float64) time.Time {
+	if !(seconds > 0 && seconds < 1e11) {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC()
+}
+
+// CustomField is the definition of a custom field. Source: schema
+// AttributePublicApiDTO of GET /v2/device-custom-fields.
+type CustomField struct {
+	Name            string   `json:"name"` // the key in reads and writes of values
+	Label           string   `json:"label"`
+	Type            string   `json:"type"`            // WYSIWYG, TEXT, …
+	APIPermission   string   `json:"apiPermission"`   // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
+	EntityType      string   `json:"entityType"`      // NODE, USER, TICKET or DOCUMENT
+	DefinitionScope []string `json:"definitionScope"` // any of NODE, ORGANIZATION, LOCATION, END_USER
+	Active          bool     `json:"active"`          // true when NinjaOne does not say
+}
+
+// UnmarshalJSON decodes a definition. A missing "active" means true: NinjaOne
+// commonly leaves unset properties out.
+func (f *CustomField) UnmarshalJSON(data []byte) error {
+	type plain CustomField
+	w := plain{Active: true}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	*f = CustomField(w)
+	return nil
+}
+
+// Fields are values of custom fields by the field's API name
+// (CustomField.Name). A write touches only the fields named.
+type Fields map[string]Value
+
+// Value is the value of a custom field on its way to NinjaOne. Values are
+// comparable, and their JSON form is what is sent. The zero Value clears.
+type Value struct {
+	kind valueKind
+	s    string
+}
+
+type valueKind uint8
+
+const (
+	kindClear valueKind = iota
+	kindHTML
+	kindText
+)
+
+// HTML is the value of a WYSIWYG field, sent as {"html": "…"}.
+func HTML(s string) Value { return Value{kindHTML, s} }
+
+// Text is the value of a TEXT field, sent as a string.
+func Text(s string) Value { return Value{kindText, s} }
+
+// Clear empties a field of any type, sent as null.
+func Clear() Value { return Value{} }
+
+// IsClear reports whether the value empties the field.
+func (v Value) IsClear() bool { return v.kind == kindClear }
+
+// String returns the text or HTML of the value, "" for Clear.
+func (v Value) String() string { return v.s }
+
+// MarshalJSON returns the form that NinjaOne expects in
+// PATCH /v2/organization/{id}/custom-fields and the device's counterpart.
+func (v Value) MarshalJSON() ([]byte, error) {
+	switch v.kind {
+	case kindHTML:
+		return encodeJSON(struct {
+			HTML string `json:"html"`
+		}{v.s})
+	case kindText:
+		return encodeJSON(v.s)
+	default:
+		return []byte("null"), nil
+	}
+}
+
+// JSONLength returns the length of s in characters (UTF-16 units) once it is
+// a JSON string, without the quotes: the measure of MaxHTML and MaxText. It
+// equals what the client sends, in which <, > and & are not escaped.
+func JSONLength(s string) int {
+	n := 0
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			n += len(`\ufffd`)
+		case r == '"' || r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
+			n += 2
+		case r < 0x20 || r == '\u2028' || r == '\u2029':
+			n += len(`\u0000`)
+		default:
+			n += utf16.RuneLen(r)
+		}
+		i += size
+	}
+	return n
+}
+
+// encodeJSON encodes v without the escapes that only HTML pages need and
+// without the final newline.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
