@@ -1,0 +1,20 @@
+// Package customhandler speaks the Azure Functions host's side of a custom
+// handler: it listens on the loopback port that the host names, decodes the
+// host's invocations and hands them to plain Go functions. The functions know
+// nothing of envelopes, so that they would survive a move to another host;
+// what they do stays out of this package.
+//
+// The host sends two styles of request, and one [Server] answers both:
+//
+//   - the envelope, POST /<FunctionName> with {"Data":…,"Metadata":…}, always
+//     for timers and queues, and for HTTP functions when neither
+//     enableProxyingHttpRequest nor enableForwardingHttpRequest is set in
+//     host.json;
+//   - the original HTTP request, route prefix included, when one of them is.
+//
+// An answer to an envelope is never empty and always JSON: the host hangs on
+// an empty body until functionTimeout, and then kills every invocation under
+// way. For the same reason each invocation has a deadline of its own. A failed
+// invocation is explained in the log, because the host drops the body of the
+// answer.
+package customhandler

@@ -1,0 +1,53 @@
+package customhandler
+
+import (
+	"context"
+	"net/http"
+)
+
+// Timer registers a function with a timerTrigger. A failed run is logged and
+// not repeated before the next occurrence.
+func (s *Server) Timer(name string, run func(context.Context, TimerInfo) error, options ...Option) {
+	s.register(&function{
+		name:    name,
+		timeout: s.config.Timeout,
+		invoke: func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
+			return nil, run(ctx, decodeTimer(e, r.Header.Get(headerInvocationID)))
+		},
+	}, options)
+}
+
+// Queue registers a function with a queueTrigger. An error makes the host
+// deliver the message again, up to maxDequeueCount times, and then move it to
+// the poison queue; a [BadMessageError] makes it go away at once.
+func (s *Server) Queue(name string, run func(context.Context, QueueMessage) error, options ...Option) {
+	s.register(&function{
+		name:    name,
+		timeout: s.config.Timeout,
+		invoke: func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
+			m, err := decodeQueue(e, r.Header.Get(headerInvocationID))
+			if err != nil {
+				return nil, err
+			}
+			return nil, run(ctx, m)
+		},
+	}, options)
+}
+
+// HTTP registers a function with an httpTrigger and an http output named
+// "res". The template is the route of its function.json, without the route
+// prefix: literal segments, {name}, {name?} and {*rest}, matched in any case
+// as the host does. The handler sees the original request, whichever style the
+// host uses, with the template's parameters as path values; the host has
+// checked the methods of function.json only. The deadline is 225 seconds at
+// most, after which Azure's front end would give up.
+func (s *Server) HTTP(name, template string, h http.Handler, options ...Option) {
+	rt := parseRoute(s.config.RoutePrefix, template)
+	rt.handler = h
+	f := s.register(&function{name: name, timeout: min(s.config.Timeout, frontEndLimit)}, options)
+	f.invoke = func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
+		return s.invokeHTTP(ctx, e, r, rt)
+	}
+	rt.function = f
+	s.addRoute(rt)
+}

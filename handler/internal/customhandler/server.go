@@ -1,0 +1,359 @@
+package customhandler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultTimeout = 4 * time.Minute
+	defaultGrace   = 10 * time.Second
+	defaultMaxBody = 16 << 20
+
+	// frontEndLimit is when Azure's front end gives up on an HTTP request,
+	// whatever functionTimeout says; a little less leaves time to answer.
+	frontEndLimit = 225 * time.Second
+
+	// shutdownLimit is how long Serve waits for invocations after its context
+	// ended. The platform allows about ten seconds.
+	shutdownLimit = 8 * time.Second
+)
+
+// Headers that the host sets on every invocation.
+const headerInvocationID = "X-Azure-Functions-InvocationId"
+
+// ErrStopped is what [Server.Serve] returns after its context ended.
+var ErrStopped = errors.New("the handler was told to stop")
+
+// Config configures a Server. The zero value works.
+type Config struct {
+	// Timeout is the deadline of an invocation unless its registration says
+	// otherwise; 4 minutes by default. Timeout and Grace together must stay
+	// below functionTimeout of host.json.
+	Timeout time.Duration
+	// Grace is how long a function may take to return after its deadline. Then
+	// the host gets its answer without it. 10 seconds by default.
+	Grace time.Duration
+	// RoutePrefix is extensions.http.routePrefix of host.json, "api" by default.
+	RoutePrefix string
+	// MaxBody limits the body of a request, in bytes; 16 MiB by default.
+	MaxBody int64
+	// Logger receives what the host cannot be told; slog.Default() by default.
+	// It must write to stdout: the host logs stderr lines as errors.
+	Logger *slog.Logger
+	// OnBadMessage, when set, is told of each queue message that its function
+	// refused with a [BadMessageError]. The reason holds nothing of the message.
+	OnBadMessage func(ctx context.Context, function, reason string)
+}
+
+// Server answers the Functions host. Register all functions with Timer, Queue
+// and HTTP, then call Serve; it is an http.Handler too.
+type Server struct {
+	config    Config
+	logger    *slog.Logger
+	functions map[string]*function
+	routes    []*route // most specific first
+}
+
+// function is one registered function.
+type function struct {
+	name    string
+	timeout time.Duration
+	// invoke runs the function for an envelope and returns the output bindings
+	// of the answer. A *malformedError means that the envelope is at fault.
+	invoke func(ctx context.Context, e envelope, r *http.Request) (outputs map[string]any, err error)
+}
+
+// Option changes how one function is run.
+type Option func(*function)
+
+// WithTimeout sets the deadline of a function's invocations in place of
+// Config.Timeout. It must stay below functionTimeout too.
+func WithTimeout(d time.Duration) Option {
+	return func(f *function) { f.timeout = d }
+}
+
+// New returns a Server without functions.
+func New(c Config) *Server {
+	if c.Timeout <= 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Grace <= 0 {
+		c.Grace = defaultGrace
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = defaultMaxBody
+	}
+	if c.RoutePrefix == "" {
+		c.RoutePrefix = "api"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return &Server{config: c, logger: c.Logger, functions: map[string]*function{}}
+}
+
+// Functions returns the names of the registered functions in order.
+func (s *Server) Functions() []string {
+	names := make([]string, 0, len(s.functions))
+	for name := range s.functions {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// register adds a function. Like http.ServeMux it panics on a registration
+// that can never be right.
+func (s *Server) register(f *function, options []Option) *function {
+	if f.name == "" || strings.ContainsAny(f.name, "/ ") {
+		panic(fmt.Sprintf("customhandler: %q is no function name", f.name))
+	}
+	if s.functions[f.name] != nil {
+		panic("customhandler: function " + f.name + " is registered twice")
+	}
+	for _, o := range options {
+		o(f)
+	}
+	s.functions[f.name] = f
+	return f
+}
+
+// Listen opens the port that the host names in FUNCTIONS_CUSTOMHANDLER_PORT,
+// on IPv4 loopback only: invocations carry no secret, so nothing beyond this
+// machine may reach them.
+func Listen(port int) (net.Listener, error) {
+	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("listen for the Functions host: %w", err)
+	}
+	return l, nil
+}
+
+// Serve answers the host on l until ctx ends or the listener fails. Then it
+// cancels the invocations under way, so that they can record their progress,
+// and waits a few seconds for them. The error is never nil, since the host
+// restarts a handler only when it exits with a status other than 0; it is
+// ErrStopped after ctx ended.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	server := &http.Server{
+		Handler:           s,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ReadHeaderTimeout: 10 * time.Second,
+		// No idle timeout: closing a connection just as the host reuses it
+		// would fail an invocation.
+		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve the Functions host: %w", err)
+	case <-ctx.Done():
+	}
+	cancel(ErrStopped)
+	patience, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
+	defer done()
+	if err := server.Shutdown(patience); err != nil {
+		server.Close()
+		return fmt.Errorf("%w; invocations still under way were cut off", ErrStopped)
+	}
+	return ErrStopped
+}
+
+// ServeHTTP answers one request of the host.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/" {
+		// The host polls this until it gets any answer, and later as a ping.
+		answer(w, http.StatusOK, map[string]string{"status": "ready"})
+		return
+	}
+	if f := s.functions[strings.TrimPrefix(r.URL.Path, "/")]; f != nil {
+		s.serveEnvelope(w, r, f)
+		return
+	}
+	if route, params := s.route(r.URL); route != nil {
+		s.serveRaw(w, r, route, params)
+		return
+	}
+	s.logger.WarnContext(r.Context(), "request for a function that this handler does not have",
+		"method", r.Method, "path", clip(r.URL.Path))
+	fail(w, http.StatusNotFound, "this handler has no such function or route")
+}
+
+func (s *Server) serveEnvelope(w http.ResponseWriter, r *http.Request, f *function) {
+	ctx := s.invocationContext(r, f)
+	if r.Method != http.MethodPost {
+		s.logger.WarnContext(ctx, "an invocation must be a POST", "method", r.Method)
+		w.Header().Set("Allow", http.MethodPost)
+		fail(w, http.StatusMethodNotAllowed, "an invocation must be a POST")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.config.MaxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		s.logger.ErrorContext(ctx, "invocation refused: its body is too large", "limit", tooLarge.Limit)
+		fail(w, http.StatusRequestEntityTooLarge, "the body is too large")
+		return
+	} else if err != nil {
+		s.logger.ErrorContext(ctx, "invocation refused: its body could not be read", "error", err)
+		fail(w, http.StatusBadRequest, "the body could not be read")
+		return
+	}
+	e, err := decodeEnvelope(body)
+	if err != nil {
+		s.logger.ErrorContext(ctx, "invocation refused: its envelope is malformed", "error", err)
+		fail(w, http.StatusBadRequest, "the envelope is malformed")
+		return
+	}
+
+	started := time.Now()
+	s.logger.DebugContext(ctx, "invocation started")
+	var outputs map[string]any
+	err = s.run(ctx, f.timeout, func(ctx context.Context) error {
+		o, err := f.invoke(ctx, e, r)
+		if bad := (*BadMessageError)(nil); errors.As(err, &bad) {
+			s.badMessage(ctx, f, bad)
+			err = nil
+		}
+		if err == nil {
+			outputs = o
+		}
+		return err
+	})
+	elapsed := time.Since(started).Round(time.Millisecond).String()
+	if err == nil {
+		s.logger.DebugContext(ctx, "invocation finished", "elapsed", elapsed)
+		succeed(w, outputs)
+		return
+	}
+	if malformed := (*malformedError)(nil); errors.As(err, &malformed) {
+		s.logger.ErrorContext(ctx, "invocation refused: its envelope is malformed", "error", err)
+		fail(w, http.StatusBadRequest, "the envelope is malformed")
+		return
+	}
+	s.logFailure(ctx, err, f.timeout, elapsed)
+	fail(w, http.StatusInternalServerError, "the invocation failed; the log says why")
+}
+
+// badMessage records a message that no retry can help. The host has no way to
+// say "poison at once", so the invocation succeeds and the message is gone.
+func (s *Server) badMessage(ctx context.Context, f *function, bad *BadMessageError) {
+	s.logger.ErrorContext(ctx, "queue message dropped: no retry can help", "reason", bad.Reason)
+	if s.config.OnBadMessage != nil {
+		s.config.OnBadMessage(ctx, f.name, bad.Reason)
+	}
+}
+
+func (s *Server) logFailure(ctx context.Context, err error, timeout time.Duration, elapsed string) {
+	attrs := []any{"error", err, "elapsed", elapsed}
+	if p := (*panicError)(nil); errors.As(err, &p) {
+		attrs = append(attrs, "stack", string(p.stack))
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		attrs = append(attrs, "deadline", timeout.String())
+	}
+	s.logger.ErrorContext(ctx, "invocation failed", attrs...)
+}
+
+// invocationContext puts the names of the function and invocation on every
+// log line written with the context.
+func (s *Server) invocationContext(r *http.Request, f *function) context.Context {
+	attrs := []slog.Attr{slog.String("function", f.name)}
+	if id := r.Header.Get(headerInvocationID); id != "" {
+		attrs = append(attrs, slog.String("invocation", clip(id)))
+	}
+	return WithAttrs(r.Context(), attrs...)
+}
+
+// panicError is a panic of a function, turned into an error.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("the function panicked: %v", p.value) }
+
+// run calls fn with a deadline. A panic becomes an error. A function that does
+// not heed the end of its context is left behind after the grace period: it
+// goes on in the background, and what it guards with leases stays guarded.
+func (s *Server) run(ctx context.Context, timeout time.Duration, fn func(context.Context) error) error {
+	if timeout <= 0 {
+		timeout = s.config.Timeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		err := errors.New("the function ended its goroutine")
+		defer func() {
+			if v := recover(); v != nil {
+				err = &panicError{v, debug.Stack()}
+			}
+			done <- err
+		}()
+		err = fn(ctx)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(s.config.Grace)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-grace.C:
+		return fmt.Errorf("the function did not return and was left behind: %w", ctx.Err())
+	}
+}
+
+// succeed answers an envelope. All three keys are there, and "Logs" is an
+// array, because the host's parser insists.
+func succeed(w http.ResponseWriter, outputs map[string]any) {
+	if outputs == nil {
+		outputs = map[string]any{}
+	}
+	answer(w, http.StatusOK, struct {
+		Outputs     map[string]any
+		Logs        []string
+		ReturnValue any
+	}{outputs, []string{}, nil})
+}
+
+func fail(w http.ResponseWriter, status int, reason string) {
+	answer(w, status, map[string]string{"error": reason})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // not possible: every caller passes strings
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer could not be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // nobody is left to tell when the host is gone
+}
+
+// clip bounds what a request can put into a log line.
+func clip(s string) string {
+	const limit = 200
+	if len(s) > limit {
+		return strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}

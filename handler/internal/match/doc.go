@@ -1,0 +1,15 @@
+// Package match decides which NinjaOne device is which Intune device, and says
+// why. It is pure: plain data in, plain data out, the same answer whatever the
+// order of the input. Clients, storage, clocks, logging and rendering stay out.
+//
+// The rules, in order of strength:
+//
+//  1. A serial number decides when it is usable (see [NormalizeSerial]) and
+//     exactly one NinjaOne device has it, in either of its two serial fields.
+//  2. A name decides when exactly one device on each side has it, the serial
+//     numbers of the two do not contradict it, and neither do their operating
+//     systems.
+//
+// Several Intune records of one machine, left behind by new enrolments, count
+// as one: the record that checked in last stands for the machine.
+package match

@@ -1,0 +1,45 @@
+package match
+
+import "strings"
+
+// manageable reports whether a device of the NinjaOne node class can be one
+// that Intune manages too. Network equipment, virtual machines seen from
+// their host, and cloud targets are not; the same virtual machine may be in
+// NinjaOne a second time, with an agent.
+func manageable(nodeClass string) bool {
+	switch {
+	case strings.HasPrefix(nodeClass, "NMS_"),
+		nodeClass == "CLOUD_MONITOR_TARGET",
+		nodeClass == "VMWARE_VM_HOST",
+		nodeClass == "VMWARE_VM_GUEST",
+		nodeClass == "HYPERV_VMM_GUEST":
+		return false
+	}
+	return true
+}
+
+// platforms are the operating systems that tell devices of one name apart:
+// how Intune's operatingSystem begins and how NinjaOne's nodeClass does.
+var platforms = []struct{ intune, ninja, platform string }{
+	{"windows", "WINDOWS_", "windows"},
+	{"macos", "MAC", "macos"},
+	{"linux", "LINUX_", "linux"},
+	{"android", "ANDROID", "android"},
+	{"ios", "APPLE_IOS", "ios"},
+	{"ipados", "APPLE_IPADOS", "ios"},
+}
+
+// contradict reports whether Intune and NinjaOne say for sure that two
+// devices run different operating systems.
+func contradict(operatingSystem, nodeClass string) bool {
+	var a, b string
+	for _, p := range platforms {
+		if strings.HasPrefix(strings.ToLower(operatingSystem), p.intune) {
+			a = p.platform
+		}
+		if strings.HasPrefix(nodeClass, p.ninja) {
+			b = p.platform
+		}
+	}
+	return a != "" && b != "" && a != b
+}

@@ -1,0 +1,82 @@
+package match
+
+import (
+	"slices"
+	"strconv"
+)
+
+// evidence words what joined a machine and a candidate.
+func (m *matcher) evidence(c *candidate, mc *machine) Evidence {
+	d := mc.records[0]
+	if mc.by == KindSerial {
+		e := Evidence{Kind: KindSerial, Value: visible(d.SerialNumber)}
+		if mc.name != "" && len(c.names) > 0 && !slices.Contains(c.names, mc.name) {
+			e.Note = "The names in Intune and NinjaOne differ."
+		}
+		return e
+	}
+	e := Evidence{Kind: KindName, Value: visible(d.DeviceName)}
+	switch {
+	case mc.serial == "" && len(c.serials) == 0:
+		e.Note = "Neither Intune nor NinjaOne has a usable serial number of it."
+	case mc.serial == "":
+		e.Note = "Intune has no usable serial number of it."
+	case len(c.serials) == 0:
+		e.Note = "NinjaOne has no usable serial number of it."
+	default:
+		e.Note = several(m.ninjaSerials[mc.serial].count, "NinjaOne devices have its serial number, so its name decided.")
+	}
+	return e
+}
+
+// intuneReason words why the newest record of a machine has no NinjaOne
+// device: first what its serial number said, then what its name said.
+func (m *matcher) intuneReason(mc *machine) string {
+	serial := "no NinjaOne device in the organization has its serial number"
+	switch n := m.ninjaSerials[mc.serial].count; {
+	case mc.serial == "":
+		serial = "Intune has no usable serial number of it"
+	case n > 1:
+		serial = several(n, "NinjaOne devices have its serial number, so the number identifies none of them")
+	}
+	return serial + "; " + mc.reason
+}
+
+// ninjaReason words why a candidate has no Intune device.
+func (m *matcher) ninjaReason(c *candidate) string {
+	serial := "no Intune device of the tenant has its serial number"
+	if len(c.serials) == 0 {
+		serial = "NinjaOne has no usable serial number of it"
+	}
+	for _, s := range c.serials {
+		if n := m.ninjaSerials[s].count; n > 1 {
+			serial = several(n, "NinjaOne devices have its serial number, so the number identifies none of them")
+			break
+		}
+	}
+	return serial + "; " + m.ninjaNameReason(c)
+}
+
+func (m *matcher) ninjaNameReason(c *candidate) string {
+	if len(c.names) == 0 {
+		return "it has no name that could identify it"
+	}
+	if c.reason != "" {
+		return c.reason
+	}
+	for _, name := range c.names {
+		h := m.intuneNames[name]
+		switch shared := m.ninjaNames[name].count; {
+		case h.count == 0:
+		case h.count > 1:
+			return several(h.count, "Intune devices have its name, so the name does not tell which of them it is")
+		case shared > 1:
+			return several(shared, "NinjaOne devices have its name, so the name identifies none of them")
+		default:
+			return "the Intune device with its name was matched with another NinjaOne device"
+		}
+	}
+	return "no Intune device of the tenant has its name"
+}
+
+func several(n int, what string) string { return strconv.Itoa(n) + " " + what }
