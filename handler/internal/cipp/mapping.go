@@ -1,0 +1,178 @@
+package cipp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// The partitions of table CippMapping. Those of CIPP's first NinjaOne version
+// are read where the present ones have no row, and are never changed in kind.
+const (
+	fieldPartition       = "NinjaOneFieldMapping"
+	legacyFieldPartition = "NinjaFieldMapping"
+	orgPartition         = "NinjaOneMapping"
+	legacyOrgPartition   = "NinjaOrgsMapping"
+)
+
+// FieldMapping returns the NinjaOne custom field (by API name) that each of
+// CIPP's fields goes to, by CIPP's field name: TenantLinks, TenantSummary,
+// UsersSummary, DeviceLinks, DeviceSummary, DeviceCompliance. A field that is
+// not mapped is absent.
+func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
+	fields := map[string]string{}
+	for _, p := range []struct{ partition, column string }{{legacyFieldPartition, "NinjaOne"}, {fieldPartition, "IntegrationId"}} {
+		for e, err := range s.rows(ctx, tableMapping, storage.Eq("PartitionKey", p.partition)) {
+			if err != nil {
+				return nil, fmt.Errorf("read CIPP's mapping of fields to NinjaOne: %w", err)
+			}
+			// A row of the present partition counts even if it is empty: that is
+			// how "do not synchronize" is stored.
+			fields[e.RowKey()] = strings.TrimSpace(e.String(p.column))
+		}
+	}
+	for name, field := range fields {
+		if field == "" || field == "-1" {
+			delete(fields, name)
+		}
+	}
+	return fields, nil
+}
+
+// OrganizationMapping says which NinjaOne organization a tenant goes to, and
+// how CIPP's pages were last told that its sync went.
+type OrganizationMapping struct {
+	TenantID         string // lower case; "" when the row's key is no tenant of CIPP
+	OrganizationID   int    // NinjaOne's id; 0 when Problem says that there is none
+	OrganizationName string // as it was when it was mapped
+	LastStart        time.Time
+	LastEnd          time.Time
+	LastStatus       string // Running, Completed, Failed or ""
+	// Problem says, for a technician, why the row cannot be used; "" when it can.
+	Problem string
+
+	partition, row string // where it is stored
+}
+
+// OrganizationMappings returns the tenants that are mapped to a NinjaOne
+// organization, by tenant id, each once. Several tenants may share one
+// organization. Rows that cannot be used are among them, with their Problem.
+func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping, error) {
+	var tenants []Tenant
+	best := map[string]storage.Entity{} // by tenant id, or by row key where that is no tenant
+	rank := map[string]int{}
+	var lost []OrganizationMapping
+	filter := storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition))
+	for e, err := range s.rows(ctx, tableMapping, filter) {
+		if err != nil {
+			return nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
+		}
+		id := guid(e.RowKey())
+		r := 1 // a row whose key is a domain, which one version of CIPP's pages wrote
+		if id != "" {
+			r = 2
+		} else {
+			if tenants == nil {
+				if tenants, err = s.allTenants(ctx); err != nil {
+					return nil, err
+				}
+			}
+			id = tenantOf(tenants, e.RowKey())
+		}
+		if e.PartitionKey() == orgPartition {
+			r += 2
+		}
+		if id == "" {
+			if m, ok := mappingOf("", e); ok {
+				m.OrganizationID = 0
+				m.Problem = fmt.Sprintf("the row %q is the domain of no tenant that CIPP knows: remove it and map the tenant again in CIPP", e.RowKey())
+				lost = append(lost, m)
+			}
+			continue
+		}
+		if r > rank[id] {
+			best[id], rank[id] = e, r
+		}
+	}
+	mappings := []OrganizationMapping{}
+	for id, e := range best {
+		if m, ok := mappingOf(id, e); ok {
+			mappings = append(mappings, m)
+		}
+	}
+	slices.SortFunc(mappings, func(a, b OrganizationMapping) int { return cmp.Compare(a.TenantID, b.TenantID) })
+	return append(mappings, lost...), nil
+}
+
+func tenantOf(tenants []Tenant, domain string) string {
+	for _, t := range tenants {
+		if t.has(strings.TrimSpace(domain)) {
+			return t.ID
+		}
+	}
+	return ""
+}
+
+// mappingOf reads one row; false when it maps to nothing.
+func mappingOf(tenantID string, e storage.Entity) (OrganizationMapping, bool) {
+	idColumn, nameColumn := "IntegrationId", "IntegrationName"
+	if e.PartitionKey() == legacyOrgPartition {
+		idColumn, nameColumn = "NinjaOne", "NinjaOneName"
+	}
+	m := OrganizationMapping{
+		TenantID:         tenantID,
+		OrganizationName: e.String(nameColumn),
+		LastStart:        e.Time("lastStartTime"),
+		LastEnd:          e.Time("lastEndTime"),
+		LastStatus:       e.String("lastStatus"),
+		partition:        e.PartitionKey(),
+		row:              e.RowKey(),
+	}
+	text := strings.TrimSpace(e.String(idColumn))
+	if text == "" {
+		return m, false
+	}
+	id, err := strconv.ParseInt(text, 10, 32)
+	switch {
+	case err != nil:
+		m.Problem = "the NinjaOne organization stored for the tenant is no number: map the tenant again in CIPP"
+	case id <= 0:
+		return m, false // -1 is the entry CIPP's page offers when NinjaOne cannot be reached
+	default:
+		m.OrganizationID = int(id)
+	}
+	return m, true
+}
+
+// RecordRun writes how a tenant's sync stands into the row of its mapping,
+// where CIPP's own code looks for it. A zero time leaves its column as it is.
+// A mapping that was removed meanwhile stays removed; that is no error.
+func (s *Store) RecordRun(ctx context.Context, m OrganizationMapping, start, end time.Time, status string) error {
+	e := storage.Entity{
+		"PartitionKey": cmp.Or(m.partition, orgPartition),
+		"RowKey":       cmp.Or(m.row, m.TenantID),
+		"lastStatus":   status,
+	}
+	if !start.IsZero() {
+		e["lastStartTime"] = formatTime(start)
+	}
+	if !end.IsZero() {
+		e["lastEndTime"] = formatTime(end)
+	}
+	err := s.table(tableMapping).MergeIfMatch(ctx, e, storage.AnyETag)
+	if errors.Is(err, storage.ErrNotFound) {
+		s.log.InfoContext(ctx, "the tenant's mapping was removed in CIPP; its run is not recorded there", "tenant", m.TenantID)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("record the sync of tenant %s in CIPP's mapping: %w", m.TenantID, err)
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package cipp
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// ReportingItem is one object of CIPP's cache of Microsoft 365.
+type ReportingItem struct {
+	Data    json.RawMessage // the object, as CIPP keeps it
+	Written time.Time       // when CIPP last wrote it, UTC
+}
+
+// Reporting gives the cached objects of one type, for example "DefenderCVEs",
+// of the tenant with the default domain (table CippReportingDB). CIPP fills it
+// once a night and leaves what is gone for up to 30 days. An object that is no
+// JSON is logged and left out. The sequence ends after an error.
+func (s *Store) Reporting(ctx context.Context, domain, typ string) iter.Seq2[ReportingItem, error] {
+	filter := storage.And(storage.Eq("PartitionKey", domain),
+		storage.Ge("RowKey", typ+"-"), storage.Lt("RowKey", typ+".")) // "." is the character after "-"
+	return func(yield func(ReportingItem, error) bool) {
+		for e, err := range s.rows(ctx, tableReporting, filter) {
+			if err != nil {
+				yield(ReportingItem{}, fmt.Errorf("read CIPP's cache of %s: %w", typ, err))
+				return
+			}
+			if strings.HasSuffix(e.RowKey(), "-Count") && !e.Has("Data") {
+				continue
+			}
+			data := json.RawMessage(e.String("Data"))
+			if !json.Valid(data) {
+				s.log.WarnContext(ctx, "an object of CIPP's cache is no JSON and is left out", "tenant", domain, "type", typ)
+				continue
+			}
+			if !yield(ReportingItem{Data: data, Written: e.Timestamp()}, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package cipp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+	"golang.org/x/sync/singleflight"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// Names of CIPP's secrets. A direct tenant's refresh token is named by the
+// tenant's GUID.
+const (
+	SecretApplicationID     = "ApplicationID"
+	SecretApplicationSecret = "ApplicationSecret"
+	SecretTenantID          = "TenantID" // on old installations a domain name
+	SecretRefreshToken      = "RefreshToken"
+	SecretNinjaOne          = "NinjaOne" // the API client's secret
+)
+
+// Errors of Secrets that callers tell apart with errors.Is.
+var (
+	ErrNoSecret = errors.New("there is no such secret")
+	ErrNotSetUp = errors.New("CIPP is not set up: finish its setup wizard first")
+)
+
+// placeholders are what a fresh deployment of CIPP stores.
+var placeholders = map[string]string{
+	SecretApplicationID:     "LongApplicationId",
+	SecretApplicationSecret: "AppSecret",
+	SecretRefreshToken:      "RefreshToken",
+	SecretTenantID:          "tenantId",
+}
+
+const (
+	secretLife    = 5 * time.Minute  // how long a value is used before it is read again
+	secretPause   = 10 * time.Second // shortest time between two fresh reads of one secret
+	secretTimeout = 30 * time.Second
+)
+
+// Secrets reads CIPP's secrets and keeps each for a few minutes. It is safe for
+// concurrent use. No error, log line or formatting of it shows a value.
+type Secrets struct {
+	load  func(ctx context.Context, name string) (string, error)
+	group singleflight.Group
+	mu    sync.Mutex
+	kept  map[string]keptSecret
+}
+
+type keptSecret struct {
+	value string
+	read  time.Time
+}
+
+func newSecrets(load func(context.Context, string) (string, error)) *Secrets {
+	return &Secrets{load: load, kept: map[string]keptSecret{}}
+}
+
+// Format writes a fixed word, so that formatting never shows a value.
+func (s *Secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[secrets]") }
+
+// LogValue is a fixed word, so that logging never shows a value.
+func (s *Secrets) LogValue() slog.Value { return slog.StringValue("[secrets]") }
+
+// Secret returns a secret's value. With fresh the kept value is not used, for
+// after a service has refused it; one secret is read at most every ten seconds
+// in that way. Callers at the same time share one read. ErrNotSetUp when the
+// value is the placeholder of a fresh deployment, ErrNoSecret when there is none.
+func (s *Secrets) Secret(ctx context.Context, name string, fresh bool) (string, error) {
+	s.mu.Lock()
+	kept, ok := s.kept[name]
+	s.mu.Unlock()
+	life := secretLife
+	if fresh {
+		life = secretPause
+	}
+	if ok && time.Since(kept.read) < life {
+		return kept.value, nil
+	}
+	result := s.group.DoChan(name, func() (any, error) {
+		// The read is shared, so no single caller may end it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), secretTimeout)
+		defer cancel()
+		value, err := s.load(ctx, name)
+		if value = strings.TrimSpace(value); err == nil {
+			err = check(name, value)
+		}
+		if err != nil {
+			return "", fmt.Errorf("read CIPP's secret %s: %w", name, err)
+		}
+		s.mu.Lock()
+		s.kept[name] = keptSecret{value, time.Now()}
+		s.mu.Unlock()
+		return value, nil
+	})
+	select {
+	case <-ctx.Done():
+		return "", fmt.Errorf("read CIPP's secret %s: %w", name, ctx.Err())
+	case r := <-result:
+		return r.Val.(string), r.Err
+	}
+}
+
+func check(name, value string) error {
+	switch {
+	case value == "" && name == SecretNinjaOne:
+		return fmt.Errorf("%w: save the NinjaOne API client's secret in CIPP under Integrations, NinjaOne", ErrNoSecret)
+	case value == "":
+		return ErrNoSecret
+	case placeholders[name] == value:
+		return fmt.Errorf("it still holds the placeholder of a fresh deployment: %w", ErrNotSetUp)
+	}
+	return nil
+}
+
+// OpenSecrets opens CIPP's secrets as CIPP itself would find them: in the table
+// DevSecrets of CIPP's storage account on development storage, elsewhere in the
+// Key Vault that the setting CIPP_KEY_VAULT_URI names, with the app's identity.
+func OpenSecrets(getenv func(string) string, account *storage.Account) (*Secrets, error) {
+	const setting = "CIPP_KEY_VAULT_URI"
+	uri := strings.TrimSpace(getenv(setting))
+	switch {
+	case storage.IsDevelopment(getenv):
+		return DevSecrets(account), nil
+	case uri == "":
+		return nil, fmt.Errorf("setting %s is missing: set it to the address of CIPP's Key Vault, for example https://<name>.vault.azure.net", setting)
+	}
+	credential, err := storage.Credential(getenv, "CIPP_KEY_VAULT")
+	if err != nil {
+		return nil, err
+	}
+	s, err := KeyVaultSecrets(uri, credential, nil)
+	if err != nil {
+		return nil, fmt.Errorf("setting %s: %w", setting, err)
+	}
+	return s, nil
+}
+
+// KeyVaultSecrets reads secrets from CIPP's Key Vault, whose address is an
+// https URL. The identity needs to get secrets, no more. Nothing is called yet.
+// https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret
+func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azsecrets.ClientOptions) (*Secrets, error) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return nil, errors.New("it is no address of a Key Vault, which looks like https://<name>.vault.azure.net")
+	}
+	var o azsecrets.ClientOptions
+	if options != nil {
+		o = *options
+	}
+	o.Retry = policy.RetryOptions{MaxRetries: 2, TryTimeout: 10 * time.Second, RetryDelay: 500 * time.Millisecond, MaxRetryDelay: 5 * time.Second}
+	client, err := azsecrets.NewClient("https://"+u.Host, credential, &o)
+	if err != nil {
+		return nil, fmt.Errorf("open CIPP's Key Vault: %w", err)
+	}
+	return newSecrets(func(ctx context.Context, name string) (string, error) {
+		resp, err := client.GetSecret(ctx, name, "", nil)
+		if re, ok := errors.AsType[*azcore.ResponseError](err); ok && re.StatusCode == http.StatusNotFound {
+			return "", nil
+		}
+		if err != nil {
+			return "", vaultError(err)
+		}
+		if resp.Value == nil {
+			return "", nil
+		}
+		return *resp.Value, nil
+	}), nil
+}
+
+// vaultError words a Key Vault error in one line.
+func vaultError(err error) error {
+	re, ok := errors.AsType[*azcore.ResponseError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("CIPP's Key Vault did not answer in time: %w", context.DeadlineExceeded)
+	case !ok:
+		text := strings.Join(strings.Fields(err.Error()), " ")
+		return fmt.Errorf("CIPP's Key Vault could not be asked: %s", text[:min(len(text), 300)])
+	case re.StatusCode == http.StatusForbidden, re.StatusCode == http.StatusUnauthorized:
+		return fmt.Errorf("CIPP's Key Vault answered %d %s: give this app's identity the role Key Vault Secrets User (or the access policy to get secrets), and check the vault's firewall", re.StatusCode, re.ErrorCode)
+	}
+	return fmt.Errorf("CIPP's Key Vault answered %d %s", re.StatusCode, re.ErrorCode)
+}
+
+// DevSecrets reads secrets from the table DevSecrets, which CIPP uses in place
+// of a Key Vault on development storage.
+func DevSecrets(account *storage.Account) *Secrets { return devSecrets(account.Table(tableDevSecrets)) }
+
+func devSecrets(table *storage.Table) *Secrets {
+	return newSecrets(func(ctx context.Context, name string) (string, error) {
+		row, column := "Secret", strings.ReplaceAll(name, "-", "_")
+		if name == SecretNinjaOne {
+			row, column = SecretNinjaOne, "APIKey"
+		}
+		e, err := table.Get(ctx, row, row)
+		if errors.Is(err, storage.ErrNotFound) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		for key := range e {
+			if strings.EqualFold(key, column) {
+				return e.String(key), nil
+			}
+		}
+		return "", nil
+	})
+}

@@ -1,0 +1,289 @@
+package cipp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+func TestSecretsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads := map[string]int{}
+		var failure error
+		s := newSecrets(func(_ context.Context, name string) (string, error) {
+			reads[name]++
+			return fmt.Sprintf("value %d", reads[name]), failure
+		})
+		get := func(name string, fresh bool) string {
+			t.Helper()
+			v, err := s.Secret(t.Context(), name, fresh)
+			must(t, err)
+			return v
+		}
+		steps := []struct {
+			wait  time.Duration
+			fresh bool
+			want  string
+		}{
+			{0, false, "value 1"},
+			{time.Second, false, "value 1"},
+			{time.Second, true, "value 1"}, // read two seconds ago
+			{8 * time.Second, true, "value 2"},
+			{time.Second, true, "value 2"},
+			{4 * time.Minute, false, "value 2"},
+			{time.Minute, false, "value 3"},
+			{time.Minute, true, "value 4"},
+		}
+		for i, step := range steps {
+			<-time.After(step.wait)
+			if got := get("a", step.fresh); got != step.want {
+				t.Errorf("step %d gave %q, want %q", i, got, step.want)
+			}
+		}
+		if got := get("b", false); got != "value 1" {
+			t.Errorf("another secret is %q", got)
+		}
+
+		failure = errors.New("no answer")
+		<-time.After(time.Hour)
+		for range 2 {
+			if v, err := s.Secret(t.Context(), "a", false); !errors.Is(err, failure) || v != "" {
+				t.Errorf("got %q and %v", v, err)
+			}
+		}
+		if reads["a"] != 6 {
+			t.Errorf("a failure was kept: %d reads", reads["a"])
+		}
+	})
+}
+
+func TestSecretReadsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reads atomic.Int64
+		proceed := make(chan struct{})
+		s := newSecrets(func(ctx context.Context, _ string) (string, error) {
+			reads.Add(1)
+			select {
+			case <-proceed:
+				return "value", nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		})
+		impatient, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, err := s.Secret(impatient, "a", false)
+			gone <- err
+		}()
+		synctest.Wait()
+		var group sync.WaitGroup
+		for i := range 10 {
+			group.Go(func() {
+				if v, err := s.Secret(t.Context(), "a", i%2 == 0); v != "value" || err != nil {
+					t.Errorf("got %q and %v", v, err)
+				}
+			})
+		}
+		synctest.Wait()
+		cancel() // the caller that began the read gives up; the others still get it
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("the caller that gave up got %v", err)
+		}
+		close(proceed)
+		group.Wait()
+		if reads.Load() != 1 {
+			t.Errorf("%d reads", reads.Load())
+		}
+	})
+}
+
+func TestSecretReadEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSecrets(func(ctx context.Context, _ string) (string, error) {
+			<-ctx.Done()
+			return "", vaultError(ctx.Err())
+		})
+		if _, err := s.Secret(t.Context(), "a", false); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a read that hangs gave %v", err)
+		}
+	})
+}
+
+func TestSecretsAreNotShown(t *testing.T) {
+	s := newSecrets(func(context.Context, string) (string, error) { return "hunter2", nil })
+	_, err := s.Secret(t.Context(), "a", false)
+	must(t, err)
+	var l strings.Builder
+	slog.New(slog.NewTextHandler(&l, nil)).Info("m", "secrets", s)
+	slog.New(slog.NewJSONHandler(&l, nil)).Info("m", "secrets", s)
+	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q", s, s, s, s, s), l.String()} {
+		if strings.Contains(text, "hunter2") {
+			t.Errorf("a secret is shown: %s", text)
+		}
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	for name, tt := range map[string]struct {
+		secret, value string
+		want          error
+	}{
+		"application id":         {SecretApplicationID, "LongApplicationId", ErrNotSetUp},
+		"application secret":     {SecretApplicationSecret, "AppSecret", ErrNotSetUp},
+		"refresh token":          {SecretRefreshToken, " RefreshToken\n", ErrNotSetUp},
+		"tenant id":              {SecretTenantID, "tenantId", ErrNotSetUp},
+		"another's placeholder":  {SecretTenantID, "AppSecret", nil},
+		"empty":                  {SecretApplicationID, " ", ErrNoSecret},
+		"no NinjaOne secret":     {SecretNinjaOne, "", ErrNoSecret},
+		"a direct tenant's none": {contoso, "", ErrNoSecret},
+		"a value":                {SecretTenantID, partner, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSecrets(func(context.Context, string) (string, error) { return tt.value, nil })
+			got, err := s.Secret(t.Context(), tt.secret, false)
+			if !errors.Is(err, tt.want) || (err == nil && got != strings.TrimSpace(tt.value)) || (err != nil && got != "") {
+				t.Errorf("got %q and %v, want %v", got, err, tt.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), tt.secret) {
+				t.Errorf("the error does not name the secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestDevSecrets(t *testing.T) {
+	s, _ := newStore(t, Options{})
+	secrets := devSecrets(s.table(tableDevSecrets))
+	if _, err := secrets.Secret(t.Context(), SecretTenantID, false); !errors.Is(err, ErrNoSecret) {
+		t.Errorf("a missing table gave %v", err)
+	}
+	s.seed(t, tableDevSecrets,
+		row("Secret", "Secret", "ApplicationID", "app", "applicationsecret", "secret", "TenantID", "tenantId", "RefreshToken", "token", strings.ReplaceAll(contoso, "-", "_"), "direct token"),
+		row("NinjaOne", "NinjaOne", "APIKey", "ninja"))
+	for name, want := range map[string]string{SecretApplicationID: "app", SecretApplicationSecret: "secret", SecretRefreshToken: "token", contoso: "direct token", SecretNinjaOne: "ninja"} {
+		if got, err := secrets.Secret(t.Context(), name, false); got != want || err != nil {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+	if _, err := secrets.Secret(t.Context(), fabrikam, false); !errors.Is(err, ErrNoSecret) {
+		t.Errorf("an unknown tenant gave %v", err)
+	}
+	if _, err := secrets.Secret(t.Context(), SecretTenantID, true); !errors.Is(err, ErrNotSetUp) {
+		t.Errorf("a placeholder gave %v", err)
+	}
+}
+
+// identity gives a fixed token.
+type identity struct{ err error }
+
+func (i identity) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: "vault-token", ExpiresOn: time.Now().Add(time.Hour)}, i.err
+}
+
+func TestKeyVault(t *testing.T) {
+	var asked atomic.Int64
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /secrets/{name}/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fail := func(status int, code string) {
+			w.WriteHeader(status)
+			_, _ = fmt.Fprintf(w, `{"error":{"code":%q,"message":"no"}}`, code)
+		}
+		if r.Header.Get("Authorization") != "Bearer vault-token" {
+			w.Header().Set("WWW-Authenticate", `Bearer authorization="https://login.example/`+partner+`", resource="https://vault.azure.net"`)
+			fail(http.StatusUnauthorized, "Unauthorized")
+			return
+		}
+		if r.URL.Query().Get("api-version") == "" {
+			fail(http.StatusBadRequest, "BadParameter")
+			return
+		}
+		asked.Add(1)
+		switch name := r.PathValue("name"); name {
+		case SecretApplicationID, contoso:
+			_ = json.NewEncoder(w).Encode(map[string]string{"value": "value of " + name, "id": "https://vault.example/secrets/" + name + "/1"})
+		case SecretRefreshToken:
+			_, _ = w.Write([]byte(`{"value":"RefreshToken"}`))
+		case SecretTenantID:
+			fail(http.StatusForbidden, "Forbidden")
+		case SecretApplicationSecret:
+			fail(http.StatusConflict, "Odd")
+		default:
+			fail(http.StatusNotFound, "SecretNotFound")
+		}
+	})
+	server := httptest.NewTLSServer(mux)
+	defer server.Close()
+	options := &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: server.Client()}, DisableChallengeResourceVerification: true}
+	s, err := KeyVaultSecrets(server.URL+"/", identity{}, options)
+	must(t, err)
+	for _, name := range []string{SecretApplicationID, contoso, contoso} {
+		if got, err := s.Secret(t.Context(), name, false); got != "value of "+name || err != nil {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+	if asked.Load() != 2 {
+		t.Errorf("the vault was asked %d times", asked.Load())
+	}
+	for name, want := range map[string]struct {
+		kind error
+		text string
+	}{
+		SecretRefreshToken: {ErrNotSetUp, "setup wizard"}, SecretNinjaOne: {ErrNoSecret, "Integrations, NinjaOne"}, fabrikam: {ErrNoSecret, fabrikam},
+		SecretTenantID: {nil, "Key Vault Secrets User"}, SecretApplicationSecret: {nil, "answered 409 Odd"},
+	} {
+		_, err := s.Secret(t.Context(), name, false)
+		if err == nil || (want.kind != nil && !errors.Is(err, want.kind)) || !strings.Contains(err.Error(), want.text) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+
+	tokenless, err := KeyVaultSecrets(server.URL, identity{errors.New("managed identity:\nno token")}, options)
+	must(t, err)
+	if _, err := tokenless.Secret(t.Context(), contoso, false); err == nil || !strings.Contains(err.Error(), "managed identity: no token") {
+		t.Errorf("without a token the error is %v", err)
+	}
+}
+
+func TestOpenSecrets(t *testing.T) {
+	store, _ := newStore(t, Options{})
+	for name, tt := range map[string]struct {
+		env map[string]string
+		err string
+	}{
+		"development": {map[string]string{storage.Own: "UseDevelopmentStorage=true", "CIPP_KEY_VAULT_URI": "ignored"}, ""},
+		"vault":       {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net/", "IDENTITY_ENDPOINT": "http://127.0.0.1:1"}, ""},
+		"nothing":     {nil, "CIPP_KEY_VAULT_URI is missing"},
+		"plain http":  {map[string]string{"CIPP_KEY_VAULT_URI": "http://contoso.vault.azure.net"}, "no address"},
+		"name alone":  {map[string]string{"CIPP_KEY_VAULT_URI": "contoso"}, "no address"},
+		"a secret":    {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net/secrets/x"}, "no address"},
+		"credential":  {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net", "CIPP_KEY_VAULT__credential": "x"}, "CIPP_KEY_VAULT__credential"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := OpenSecrets(func(n string) string { return tt.env[n] }, store.account)
+			if tt.err == "" && (err != nil || s == nil) {
+				t.Errorf("error is %v", err)
+			}
+			if tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("error is %v, want one that says %q", err, tt.err)
+			}
+		})
+	}
+}

@@ -1,0 +1,142 @@
+package cipp
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// standardsTemplate is the column JSON of a standards template.
+type standardsTemplate struct {
+	TemplateName    lenientText
+	TenantFilter    json.RawMessage // targets
+	ExcludedTenants json.RawMessage // targets, or their values alone
+	RunManually     lenientBool
+	Standards       map[string]json.RawMessage // one standard, or several of the kind
+}
+
+// target is a tenant, AllTenants, or a group of tenants.
+type target struct {
+	value lenientText
+	group bool
+}
+
+// UnmarshalJSON accepts the value alone in place of the object.
+func (t *target) UnmarshalJSON(data []byte) error {
+	var o struct{ Type lenientText }
+	_ = json.Unmarshal(data, &o) // a value alone has no type
+	t.group = strings.EqualFold(string(o.Type), "Group")
+	return json.Unmarshal(data, &t.value)
+}
+
+// standardSettings is one use of a standard; the booleans are its older form.
+type standardSettings struct {
+	Action                   json.RawMessage
+	Report, Alert, Remediate lenientBool
+}
+
+// Standards returns the CIPP standards that apply to a tenant, by template and
+// name. It is a best effort: templates that apply by a tenant group are not
+// resolved, and a standard in a template for the tenant hides the same one in
+// a template for all tenants. The part is absent when CIPP has no templates, or
+// when only templates for groups could apply.
+func (s *Store) Standards(ctx context.Context, ref tenant.Ref) (tenant.Part[[]tenant.Standard], error) {
+	none := tenant.Part[[]tenant.Standard]{}
+	templates, groups := 0, 0
+	all := map[string][]tenant.Standard{} // by standard, from templates for all tenants
+	own := map[string][]tenant.Standard{}
+	for e, err := range s.rows(ctx, tableTemplates, storage.Eq("PartitionKey", "StandardsTemplateV2")) {
+		if err != nil {
+			return none, fmt.Errorf("read CIPP's standards templates: %w", err)
+		}
+		templates++
+		var t standardsTemplate
+		targets, excluded, err := t.parse(e.String("JSON"))
+		if err != nil {
+			s.log.WarnContext(ctx, "a standards template of CIPP cannot be read and is left out", "template", e.RowKey(), "error", err)
+			continue
+		}
+		switch {
+		case bool(t.RunManually), slices.ContainsFunc(excluded, func(x target) bool { return x.is(ref) }):
+		case slices.ContainsFunc(targets, func(x target) bool { return x.is(ref) }):
+			t.collect(own)
+		case slices.ContainsFunc(targets, func(x target) bool { return strings.EqualFold(string(x.value), "AllTenants") }):
+			t.collect(all)
+		case slices.ContainsFunc(targets, func(x target) bool { return x.group }):
+			groups++
+		}
+	}
+	maps.Copy(all, own)
+	standards := slices.Concat(slices.Collect(maps.Values(all))...)
+	slices.SortFunc(standards, func(a, b tenant.Standard) int {
+		return cmp.Or(cmp.Compare(a.Template, b.Template), cmp.Compare(a.Name, b.Name), slices.Compare(a.Actions, b.Actions))
+	})
+	switch {
+	case templates == 0:
+		return tenant.Absent[[]tenant.Standard]("CIPP has no standards templates"), nil
+	case len(standards) == 0 && groups > 0:
+		return tenant.Absent[[]tenant.Standard]("CIPP's standards templates apply by tenant groups, which are not resolved here"), nil
+	}
+	return tenant.Present(standards), nil
+}
+
+func (t *standardsTemplate) parse(text string) (targets, excluded []target, err error) {
+	if err := json.Unmarshal([]byte(text), t); err != nil {
+		return nil, nil, err
+	}
+	if targets, err = oneOrMany[target](t.TenantFilter); err != nil {
+		return nil, nil, err
+	}
+	excluded, err = oneOrMany[target](t.ExcludedTenants)
+	return targets, excluded, err
+}
+
+// is reports whether the target is the tenant itself.
+func (t target) is(ref tenant.Ref) bool {
+	same := func(name string) bool { return name != "" && strings.EqualFold(string(t.value), name) }
+	return same(ref.DefaultDomain) || same(ref.InitialDomain) || same(ref.ID)
+}
+
+// collect adds the template's standards that do anything, by name.
+func (t *standardsTemplate) collect(to map[string][]tenant.Standard) {
+	for name, raw := range t.Standards {
+		uses, err := oneOrMany[standardSettings](raw)
+		if err != nil {
+			continue // not a standard
+		}
+		for _, use := range uses {
+			if actions := use.actions(); len(actions) > 0 {
+				to[name] = append(to[name], tenant.Standard{Template: string(t.TemplateName), Name: name, Actions: actions})
+			}
+		}
+	}
+}
+
+func (u standardSettings) actions() []string {
+	found := map[string]bool{"Report": bool(u.Report), "Alert": bool(u.Alert), "Remediate": bool(u.Remediate)}
+	actions, _ := oneOrMany[lenientText](u.Action)
+	for _, a := range actions {
+		switch strings.ToLower(string(a)) {
+		case "report":
+			found["Report"] = true
+		case "alert", "warn":
+			found["Alert"] = true
+		case "remediate":
+			found["Remediate"] = true
+		}
+	}
+	var names []string
+	for _, name := range []string{"Report", "Alert", "Remediate"} {
+		if found[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}

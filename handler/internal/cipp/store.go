@@ -1,0 +1,88 @@
+// Package cipp reads and writes CIPP's tables and secrets by CIPP's own rules,
+// so that CIPP and this program can share them.
+//
+// Every quirk of how CIPP stores things ends here: callers get plain values.
+// Nothing of NinjaOne's API, Microsoft Graph or our own state enters, and no
+// row is written that CIPP would not write itself.
+package cipp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// CIPP's tables.
+const (
+	tableConfig           = "Config"
+	tableExtensionsConfig = "Extensionsconfig"
+	tableMapping          = "CippMapping"
+	tableNinjaSettings    = "NinjaOneSettings"
+	tableDeviceMap        = "NinjaOneDeviceMap"
+	tableTenants          = "Tenants"
+	tableTenantMode       = "tenantMode"
+	tableLogs             = "CippLogs"
+	tableTemplates        = "templates"
+	tableExcludedLicenses = "ExcludedLicenses"
+	tableReporting        = "CippReportingDB"
+	tableDevSecrets       = "DevSecrets"
+)
+
+// Options are the settings of a Store; the zero value is usable.
+type Options struct {
+	// Timezone is the zone of the logbook's partitions, an IANA name (setting
+	// CIPP_TIMEZONE). When it is "", the zone is the one that CIPP keeps in its
+	// table Config, else UTC.
+	Timezone string
+	// SiteName is the app's name in the logbook's column FunctionNode (setting
+	// WEBSITE_SITE_NAME).
+	SiteName string
+	// Logger gets what is skipped because it cannot be read.
+	Logger *slog.Logger
+}
+
+// Store is CIPP's storage account. It is safe for concurrent use. A table that
+// CIPP has not created yet is empty.
+type Store struct {
+	account  *storage.Account
+	options  Options
+	log      *slog.Logger
+	now      func() time.Time
+	prefix   string // put before every table name, by tests that share an account
+	zoneMu   sync.Mutex
+	zone     *time.Location
+	zoneRead time.Time
+}
+
+// New returns the Store of CIPP's storage account.
+func New(account *storage.Account, options Options) *Store {
+	s := &Store{account: account, options: options, log: options.Logger, now: time.Now}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s
+}
+
+func (s *Store) table(name string) *storage.Table { return s.account.Table(s.prefix + name) }
+
+// value reads one column of one row as text; "" when the row is not there.
+func (s *Store) value(ctx context.Context, table, partition, row, column string) (string, error) {
+	e, err := s.table(table).Get(ctx, partition, row)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read %s of CIPP's table %s: %w", row, table, err)
+	}
+	return e.String(column), nil
+}
+
+// isoTime is how CIPP writes a time as text.
+const isoTime = "2006-01-02T15:04:05.000Z"
+
+func formatTime(t time.Time) string { return t.UTC().Format(isoTime) }

@@ -1,0 +1,244 @@
+// Package config reads the app settings. All environment variables that the
+// handler itself defines are read here, once, and checked together; the
+// storage accounts are opened by package storage, which reads the settings the
+// Functions host defines for them. What the settings are used for stays out.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // the Functions image may lack the zones' files
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// Values of GRAPH_AUTH.
+const (
+	AuthDelegated   = "delegated"   // CIPP's refresh token and GDAP
+	AuthApplication = "application" // client credentials
+)
+
+const (
+	defaultRate  = 5
+	defaultSlots = 4
+	maxSlots     = 100
+)
+
+// Settings are the handler's settings with defaults filled in. None of them is
+// a secret.
+type Settings struct {
+	// Development: the app runs on development storage (see
+	// storage.IsDevelopment). CIPP's secrets are in the table DevSecrets then.
+	Development bool
+	// KeyVaultURI is CIPP's Key Vault, "" with development storage.
+	KeyVaultURI string
+	// CIPPTimezone is the tz database name of the zone of CIPP's logbook, ""
+	// to find it as CIPP does.
+	CIPPTimezone string
+	// GraphAuth is AuthDelegated or AuthApplication.
+	GraphAuth string
+	// PublicBaseURL is where Microsoft Graph reaches this app, without a final
+	// slash; "" when it is not known, so that there can be no notifications.
+	PublicBaseURL string
+
+	// Endpoints of the services, without a final slash. NinjaOneEndpoint is ""
+	// unless it overrides the instance that is set up in CIPP.
+	GraphEndpoint    string
+	LoginEndpoint    string
+	ExchangeEndpoint string
+	NinjaOneEndpoint string
+
+	// NinjaOneRate is how many calls per second all processes together may
+	// make to the NinjaOne instance.
+	NinjaOneRate float64
+	// SyncSlots is how many syncs may be under way at once, over all processes.
+	SyncSlots int
+	// FunctionTimeout is when the host kills the process because of one
+	// invocation; 0 when it never does.
+	FunctionTimeout time.Duration
+	// SyncTimeBudget is how long one SyncTenant invocation may run.
+	SyncTimeBudget time.Duration
+
+	LogLevel slog.Level
+	// Port is where the Functions host expects the handler on 127.0.0.1.
+	Port int
+}
+
+// FromEnvironment reads the settings through getenv, normally os.Getenv. The
+// error joins all problems there are; each names its setting and never its
+// value. When no setting tells functionTimeout, host.json of the app root is
+// read.
+func FromEnvironment(getenv func(string) string) (Settings, error) {
+	r := reader{getenv: getenv}
+	s := Settings{
+		Development:      storage.IsDevelopment(getenv),
+		CIPPTimezone:     r.timezone("CIPP_TIMEZONE"),
+		GraphAuth:        r.auth("GRAPH_AUTH"),
+		GraphEndpoint:    r.endpoint("GRAPH_ENDPOINT", "https://graph.microsoft.com"),
+		LoginEndpoint:    r.endpoint("LOGIN_ENDPOINT", "https://login.microsoftonline.com"),
+		ExchangeEndpoint: r.endpoint("EXCHANGE_ENDPOINT", "https://outlook.office365.com"),
+		NinjaOneEndpoint: r.endpoint("NINJAONE_ENDPOINT", ""),
+		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),
+		NinjaOneRate:     r.rate("NINJAONE_RATE"),
+		SyncSlots:        r.slots("SYNC_SLOTS"),
+		LogLevel:         r.level("LOG_LEVEL"),
+		Port:             r.port("FUNCTIONS_CUSTOMHANDLER_PORT"),
+	}
+	for _, prefix := range []string{storage.Own, storage.CIPP} {
+		if _, err := storage.Open(getenv, prefix); err != nil {
+			r.problems = append(r.problems, err)
+		}
+	}
+	if s.KeyVaultURI = r.endpoint("CIPP_KEY_VAULT_URI", ""); s.KeyVaultURI == "" && r.text("CIPP_KEY_VAULT_URI") == "" && !s.Development {
+		r.problem("CIPP_KEY_VAULT_URI", "is missing: set it to the address of CIPP's Key Vault, such as https://contoso.vault.azure.net")
+	}
+	s.FunctionTimeout = r.functionTimeout()
+	s.SyncTimeBudget = r.budget("SYNC_TIME_BUDGET", s.FunctionTimeout)
+	if len(r.problems) > 0 {
+		return Settings{}, fmt.Errorf("the app settings need attention:\n%w", errors.Join(r.problems...))
+	}
+	return s, nil
+}
+
+// reader reads settings and collects what is wrong with them.
+type reader struct {
+	getenv   func(string) string
+	problems []error
+}
+
+func (r *reader) text(name string) string { return strings.TrimSpace(r.getenv(name)) }
+
+// problem notes what is wrong with a setting. Values stay out: somebody may
+// have pasted a secret into the wrong one.
+func (r *reader) problem(name, what string) {
+	r.problems = append(r.problems, fmt.Errorf("setting %s %s", name, what))
+}
+
+func (r *reader) timezone(name string) string {
+	zone := r.text(name)
+	if zone == "" {
+		return ""
+	}
+	if _, err := time.LoadLocation(zone); err != nil || strings.EqualFold(zone, "local") {
+		r.problem(name, "must be a zone of the tz database, such as Europe/Lisbon or UTC")
+		return ""
+	}
+	return zone
+}
+
+func (r *reader) auth(name string) string {
+	switch auth := strings.ToLower(r.text(name)); auth {
+	case "", AuthDelegated:
+		return AuthDelegated
+	case AuthApplication:
+		return AuthApplication
+	}
+	r.problem(name, "must be delegated or application")
+	return ""
+}
+
+// endpoint reads a base URL: https, or http on loopback.
+func (r *reader) endpoint(name, fallback string) string {
+	value := r.text(name)
+	if value == "" {
+		return fallback
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		r.problem(name, "must be an absolute URL, such as https://service.example")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		r.problem(name, "must use https: plain http is for loopback addresses only")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		r.problem(name, "must hold no user name, password, query or fragment")
+	default:
+		return strings.TrimRight(u.String(), "/")
+	}
+	return fallback
+}
+
+// ownURL is the address that the platform gives the app.
+func (r *reader) ownURL() string {
+	host := r.text("WEBSITE_HOSTNAME")
+	if host == "" {
+		return ""
+	}
+	u, err := url.Parse("https://" + host)
+	if err != nil || u.Host != host || u.Hostname() == "" {
+		if r.text("PUBLIC_BASE_URL") == "" {
+			r.problem("WEBSITE_HOSTNAME", "is not a host name: set PUBLIC_BASE_URL to the address of this app")
+		}
+		return ""
+	}
+	if loopback(u.Hostname()) { // the local host has no certificate
+		u.Scheme = "http"
+	}
+	return u.String()
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func (r *reader) rate(name string) float64 {
+	value := r.text(name)
+	if value == "" {
+		return defaultRate
+	}
+	rate, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(rate > 0) || math.IsInf(rate, 0) {
+		r.problem(name, "must be a number of calls per second above 0, such as 5 or 0.5")
+	}
+	return rate
+}
+
+func (r *reader) slots(name string) int {
+	return r.integer(name, defaultSlots, maxSlots)
+}
+
+func (r *reader) port(name string) int {
+	if r.text(name) == "" {
+		r.problem(name, "is missing: the Functions host sets it when it starts the handler, so start the app with the host (func start)")
+		return 0
+	}
+	return r.integer(name, 0, math.MaxUint16)
+}
+
+// integer reads a whole number from 1 to most.
+func (r *reader) integer(name string, fallback, most int) int {
+	value := r.text(name)
+	if value == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > most {
+		r.problem(name, fmt.Sprintf("must be a whole number from 1 to %d", most))
+	}
+	return n
+}
+
+func (r *reader) level(name string) slog.Level {
+	switch strings.ToLower(r.text(name)) {
+	case "debug":
+		return slog.LevelDebug
+	case "", "info":
+		return slog.LevelInfo
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	r.problem(name, "must be debug, info, warn or error")
+	return slog.LevelInfo
+}

@@ -1,0 +1,152 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+)
+
+// Limits of one entity group transaction; the size keeps a distance from the
+// service's 4 MiB.
+// https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
+const (
+	maxBatch      = 100
+	maxBatchBytes = 3500 << 10
+	batchOverhead = 1 << 10 // headers and boundaries of one operation, at most
+)
+
+// Operation is one write of WriteBatch.
+type Operation struct {
+	kind   aztables.TransactionType
+	entity Entity
+}
+
+// InsertOp adds a row; the batch fails with ErrExists when it is there.
+func InsertOp(e Entity) Operation { return Operation{aztables.TransactionTypeAdd, e} }
+
+// MergeOp writes the given columns of a row and leaves its others; a missing
+// row is added.
+func MergeOp(e Entity) Operation { return Operation{aztables.TransactionTypeInsertMerge, e} }
+
+// ReplaceOp writes a row whole.
+func ReplaceOp(e Entity) Operation { return Operation{aztables.TransactionTypeInsertReplace, e} }
+
+// DeleteOp removes a row; a row that is not there is fine.
+func DeleteOp(partition, row string) Operation {
+	return Operation{aztables.TransactionTypeDelete, Entity{partitionKey: partition, rowKey: row}}
+}
+
+// ReplaceAll writes rows whole, as WriteBatch does.
+func (t *Table) ReplaceAll(ctx context.Context, rows []Entity) error {
+	ops := make([]Operation, len(rows))
+	for i, e := range rows {
+		ops[i] = ReplaceOp(e)
+	}
+	return t.WriteBatch(ctx, ops)
+}
+
+// WriteBatch writes rows in as few transactions as the service allows: one
+// partition, at most 100 operations and less than 4 MiB each. A transaction
+// is written wholly or not at all; the batch is not, so after an error the
+// earlier transactions stand. Two operations on one row are refused before
+// anything is written. The order is kept within a partition.
+func (t *Table) WriteBatch(ctx context.Context, ops []Operation) error {
+	op := t.op("write rows of")
+	groups, err := t.group(ops)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	for _, group := range groups {
+		if err := t.submit(ctx, op, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// group splits operations into transactions.
+func (t *Table) group(ops []Operation) ([][]action, error) {
+	type open struct{ index, bytes int }
+	var groups [][]action
+	current := map[string]*open{} // by partition
+	seen := map[[2]string]bool{}
+	for _, o := range ops {
+		body, err := t.body(o.entity)
+		if err != nil {
+			return nil, err
+		}
+		pk, rk := o.entity.PartitionKey(), o.entity.RowKey()
+		if seen[[2]string{pk, rk}] {
+			return nil, errors.New("two operations of one batch are for the same row")
+		}
+		seen[[2]string{pk, rk}] = true
+		a := action{o, body}
+		size := len(body) + batchOverhead
+		g := current[pk]
+		if g == nil || len(groups[g.index]) == maxBatch || g.bytes+size > maxBatchBytes || a.alone() {
+			g = &open{index: len(groups)}
+			groups = append(groups, nil)
+			if !a.alone() {
+				current[pk] = g
+			} else {
+				delete(current, pk)
+			}
+		}
+		groups[g.index] = append(groups[g.index], a)
+		g.bytes += size
+	}
+	return groups, nil
+}
+
+type action struct {
+	Operation
+	body []byte
+}
+
+// alone reports whether the SDK cannot put the row into a transaction: it
+// does not escape a quote in a key there, while it does in single calls.
+func (a action) alone() bool {
+	return strings.Contains(a.entity.PartitionKey()+a.entity.RowKey(), "'")
+}
+
+func (t *Table) submit(ctx context.Context, op string, group []action) error {
+	if len(group) == 1 {
+		return t.single(ctx, group[0])
+	}
+	actions := make([]aztables.TransactionAction, len(group))
+	deletes := false
+	for i, a := range group {
+		actions[i] = aztables.TransactionAction{ActionType: a.kind, Entity: a.body}
+		deletes = deletes || a.kind == aztables.TransactionTypeDelete
+	}
+	err := t.creating(ctx, op, func(ctx context.Context) error {
+		_, err := t.client.SubmitTransaction(ctx, actions, nil)
+		return err
+	})
+	if !deletes || !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	// A row to delete was not there, which undid the whole transaction.
+	for _, a := range group {
+		if err := t.single(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Table) single(ctx context.Context, a action) error {
+	switch a.kind {
+	case aztables.TransactionTypeDelete:
+		return t.Delete(ctx, a.entity.PartitionKey(), a.entity.RowKey())
+	case aztables.TransactionTypeAdd:
+		return t.Insert(ctx, a.entity)
+	case aztables.TransactionTypeInsertMerge:
+		return t.Merge(ctx, a.entity)
+	default:
+		return t.Replace(ctx, a.entity)
+	}
+}

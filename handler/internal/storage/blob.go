@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+)
+
+// Container is one blob container. It is safe for concurrent use.
+// https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api
+type Container struct {
+	name   string
+	client *container.Client
+	err    error // why there is no client
+}
+
+// Container returns the client of a blob container, which need not exist.
+func (a *Account) Container(name string) *Container {
+	if a.blobs == nil {
+		return &Container{name: name, err: a.blobsErr}
+	}
+	return &Container{name: name, client: a.blobs.NewContainerClient(name)}
+}
+
+// Name returns the container's name.
+func (c *Container) Name() string { return c.name }
+
+func (c *Container) op(what, name string) string {
+	return fmt.Sprintf("%s blob %s/%s", what, c.name, name)
+}
+
+// Get reads a blob whole. A missing blob, and a missing container, is
+// ErrNotFound.
+func (c *Container) Get(ctx context.Context, name string) ([]byte, error) {
+	data, _, err := c.GetVersion(ctx, name)
+	return data, err
+}
+
+// GetVersion is Get that also returns the ETag for PutIfMatch.
+func (c *Container) GetVersion(ctx context.Context, name string) (data []byte, etag string, err error) {
+	if c.err != nil {
+		return nil, "", c.err
+	}
+	op := c.op("read", name)
+	resp, err := c.client.NewBlobClient(name).DownloadStream(ctx, nil)
+	if err != nil {
+		return nil, "", wrap(err, op)
+	}
+	body := resp.NewRetryReader(ctx, nil)
+	data, err = io.ReadAll(body)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, "", wrap(err, op)
+	}
+	return data, string(value(resp.ETag)), nil
+}
+
+// Put writes a blob whole, whatever is there. A missing container is created.
+func (c *Container) Put(ctx context.Context, name string, data []byte) error {
+	return c.put(ctx, name, data, nil)
+}
+
+// PutIfMatch writes a blob whole if it is still in the version etag;
+// ErrConflict otherwise, ErrNotFound or ErrConflict when it is gone.
+func (c *Container) PutIfMatch(ctx context.Context, name string, data []byte, etag string) error {
+	tag := azcore.ETag(etag)
+	return c.put(ctx, name, data, &blob.ModifiedAccessConditions{IfMatch: &tag})
+}
+
+func (c *Container) put(ctx context.Context, name string, data []byte, condition *blob.ModifiedAccessConditions) error {
+	if c.err != nil {
+		return c.err
+	}
+	o := &blockblob.UploadOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: condition}}
+	return creating(ctx, string(bloberror.ContainerNotFound), c.op("write", name), func(ctx context.Context) error {
+		_, err := c.client.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(bytes.NewReader(data)), o)
+		return err
+	}, func(ctx context.Context) error {
+		_, err := c.client.Create(ctx, nil)
+		return err
+	})
+}
+
+// Delete removes a blob; a blob that is not there is fine.
+func (c *Container) Delete(ctx context.Context, name string) error {
+	if c.err != nil {
+		return c.err
+	}
+	_, err := c.client.NewBlobClient(name).Delete(ctx, nil)
+	if err = wrap(err, c.op("delete", name)); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// BlobInfo describes a blob of a listing.
+type BlobInfo struct {
+	Name     string
+	Size     int64 // bytes
+	Modified time.Time
+	ETag     string
+}
+
+// List gives the blobs whose names begin with prefix, by name. A missing
+// container has none. The sequence ends after an error.
+func (c *Container) List(ctx context.Context, prefix string) iter.Seq2[BlobInfo, error] {
+	return func(yield func(BlobInfo, error) bool) {
+		if c.err != nil {
+			yield(BlobInfo{}, c.err)
+			return
+		}
+		for pager := c.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: &prefix}); pager.More(); {
+			page, err := pager.NextPage(ctx)
+			if err = wrap(err, c.op("list", prefix+"*")); err != nil {
+				if !errors.Is(err, ErrNotFound) {
+					yield(BlobInfo{}, err)
+				}
+				return
+			}
+			for _, item := range page.Segment.BlobItems {
+				info := BlobInfo{Name: value(item.Name)}
+				if p := item.Properties; p != nil {
+					info.Size, info.Modified, info.ETag = value(p.ContentLength), value(p.LastModified).UTC(), string(value(p.ETag))
+				}
+				if !yield(info, nil) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package storage
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/queueerror"
+)
+
+// MaxMessage is the largest JSON text, in bytes, that fits a queue message of
+// 64 KiB as base64.
+const MaxMessage = 48 << 10
+
+// maxDelay is the service's limit of a visibility timeout.
+const maxDelay = 7 * 24 * time.Hour
+
+// Queue is one queue. It is safe for concurrent use. Messages are JSON in
+// base64, the encoding the Functions host expects by default.
+// https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api
+type Queue struct {
+	name   string
+	client *azqueue.QueueClient
+	err    error // why there is no client
+}
+
+// Queue returns the client of a queue, which need not exist.
+func (a *Account) Queue(name string) *Queue {
+	if a.queues == nil {
+		return &Queue{name: name, err: a.queuesErr}
+	}
+	return &Queue{name: name, client: a.queues.NewQueueClient(name)}
+}
+
+// Name returns the queue's name.
+func (q *Queue) Name() string { return q.name }
+
+// Send puts a value into the queue as JSON. It becomes visible after delay,
+// which is rounded up to whole seconds and is at most seven days, and never
+// expires. A missing queue is created.
+func (q *Queue) Send(ctx context.Context, v any, delay time.Duration) error {
+	op := "send a message to queue " + q.name
+	if q.err != nil {
+		return q.err
+	}
+	body, err := json.Marshal(v)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", op, err)
+	case len(body) > MaxMessage:
+		return fmt.Errorf("%s: it has %d bytes, and a queue message holds at most %d", op, len(body), MaxMessage)
+	case delay < 0 || delay > maxDelay:
+		return fmt.Errorf("%s: the delay %s is not between zero and seven days", op, delay)
+	}
+	o := &azqueue.EnqueueMessageOptions{
+		TimeToLive:        to.Ptr[int32](-1),
+		VisibilityTimeout: to.Ptr(int32((delay + time.Second - 1) / time.Second)),
+	}
+	return creating(ctx, string(queueerror.QueueNotFound), op, func(ctx context.Context) error {
+		_, err := q.client.EnqueueMessage(ctx, base64.StdEncoding.EncodeToString(body), o)
+		return err
+	}, func(ctx context.Context) error {
+		_, err := q.client.Create(ctx, nil)
+		return err
+	})
+}
+
+// Message is one message as Peek sees it.
+type Message struct {
+	ID       string
+	Body     []byte // decoded, see DecodeMessage
+	Inserted time.Time
+	Dequeued int // how often it was taken from the queue
+}
+
+// Peek returns up to limit visible messages, 32 at most, and leaves them
+// untouched. A missing queue has none.
+func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
+	if q.err != nil {
+		return nil, q.err
+	}
+	resp, err := q.client.PeekMessages(ctx, &azqueue.PeekMessagesOptions{NumberOfMessages: to.Ptr(int32(min(limit, 32)))})
+	if err = wrap(err, "look into queue "+q.name); errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]Message, 0, len(resp.Messages))
+	for _, m := range resp.Messages {
+		messages = append(messages, Message{
+			ID:       value(m.MessageID),
+			Body:     DecodeMessage(value(m.MessageText)),
+			Inserted: value(m.InsertionTime).UTC(),
+			Dequeued: int(value(m.DequeueCount)),
+		})
+	}
+	return messages, nil
+}
+
+// Length returns about how many messages the queue holds, hidden ones
+// included. A missing queue has none.
+func (q *Queue) Length(ctx context.Context) (int, error) {
+	if q.err != nil {
+		return 0, q.err
+	}
+	resp, err := q.client.GetProperties(ctx, nil)
+	if err = wrap(err, "count the messages of queue "+q.name); errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	return int(value(resp.ApproximateMessagesCount)), err
+}
+
+// DecodeMessage returns what a message's text holds: base64 as this program
+// and the Functions host write it, or plain text as a person may have put it.
+func DecodeMessage(text string) []byte {
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" || strings.ContainsAny(trimmed[:1], `{["`) {
+		return []byte(text)
+	}
+	if body, err := base64.StdEncoding.DecodeString(trimmed); err == nil && utf8.Valid(body) {
+		return body
+	}
+	return []byte(text)
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}

@@ -1,0 +1,213 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+)
+
+// Table is one table. It is safe for concurrent use.
+// https://learn.microsoft.com/rest/api/storageservices/table-service-rest-api
+type Table struct {
+	name   string
+	client *aztables.Client
+	err    error // why there is no client
+}
+
+// Table returns the client of a table, which need not exist.
+func (a *Account) Table(name string) *Table {
+	if a.tables == nil {
+		return &Table{name: name, err: a.tablesErr}
+	}
+	return &Table{name: name, client: a.tables.NewClient(name)}
+}
+
+// Name returns the table's name.
+func (t *Table) Name() string { return t.name }
+
+func (t *Table) op(what string) string { return what + " table " + t.name }
+
+// Get reads one row. A missing row, and a missing table, is ErrNotFound.
+func (t *Table) Get(ctx context.Context, partition, row string) (Entity, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	op := t.op("read a row of")
+	if err := (Entity{partitionKey: partition, rowKey: row}).checkKeys(); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	resp, err := t.client.GetEntity(ctx, partition, row, nil)
+	if err != nil {
+		return nil, wrap(err, op)
+	}
+	e, err := decodeEntity(resp.Value)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	e[etagKey] = string(resp.ETag)
+	return e, nil
+}
+
+// List reads the rows that a filter selects, ordered by partition key and row
+// key, one page of the service at a time. With columns, only those and the
+// keys are read. A missing table has no rows. The sequence ends after an error.
+func (t *Table) List(ctx context.Context, filter string, columns ...string) iter.Seq2[Entity, error] {
+	return func(yield func(Entity, error) bool) {
+		if t.err != nil {
+			yield(nil, t.err)
+			return
+		}
+		op := t.op("list rows of")
+		o := &aztables.ListEntitiesOptions{}
+		if filter != "" {
+			o.Filter = &filter
+		}
+		if len(columns) > 0 {
+			selected := strings.Join(append([]string{partitionKey, rowKey, timestamp}, columns...), ",")
+			o.Select = &selected
+		}
+		for pager := t.client.NewListEntitiesPager(o); pager.More(); {
+			page, err := pager.NextPage(ctx)
+			if codeOf(err) == string(aztables.TableNotFound) {
+				return
+			}
+			if err != nil {
+				yield(nil, wrap(err, op))
+				return
+			}
+			for _, raw := range page.Entities {
+				e, err := decodeEntity(raw)
+				if err != nil {
+					yield(nil, fmt.Errorf("%s: %w", op, err))
+					return
+				}
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Insert adds a row; ErrExists when there is one with its keys.
+func (t *Table) Insert(ctx context.Context, e Entity) error {
+	return t.write(ctx, e, "insert a row into", func(ctx context.Context, body []byte) error {
+		_, err := t.client.AddEntity(ctx, body, nil)
+		return err
+	})
+}
+
+// Merge writes the given columns of a row and leaves its others; a missing row
+// is added.
+func (t *Table) Merge(ctx context.Context, e Entity) error {
+	return t.upsert(ctx, e, aztables.UpdateModeMerge)
+}
+
+// Replace writes a row whole: columns that are not given are gone.
+func (t *Table) Replace(ctx context.Context, e Entity) error {
+	return t.upsert(ctx, e, aztables.UpdateModeReplace)
+}
+
+func (t *Table) upsert(ctx context.Context, e Entity, mode aztables.UpdateMode) error {
+	return t.write(ctx, e, "write a row of", func(ctx context.Context, body []byte) error {
+		_, err := t.client.UpsertEntity(ctx, body, &aztables.UpsertEntityOptions{UpdateMode: mode})
+		return err
+	})
+}
+
+// MergeIfMatch writes the given columns of a row that exists in the version
+// etag, or in any version with AnyETag. It never adds a row: a missing row or
+// table is ErrNotFound, another version ErrConflict.
+func (t *Table) MergeIfMatch(ctx context.Context, e Entity, etag string) error {
+	return t.update(ctx, e, etag, aztables.UpdateModeMerge)
+}
+
+// ReplaceIfMatch is MergeIfMatch, but writes the row whole.
+func (t *Table) ReplaceIfMatch(ctx context.Context, e Entity, etag string) error {
+	return t.update(ctx, e, etag, aztables.UpdateModeReplace)
+}
+
+func (t *Table) update(ctx context.Context, e Entity, etag string, mode aztables.UpdateMode) error {
+	op := t.op("update a row of")
+	body, err := t.body(e)
+	if err == nil && etag == "" {
+		err = errors.New("no version is given that the row must have")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	tag := azcore.ETag(etag)
+	_, err = t.client.UpdateEntity(ctx, body, &aztables.UpdateEntityOptions{IfMatch: &tag, UpdateMode: mode})
+	return wrap(err, op)
+}
+
+// Delete removes a row; a row that is not there is fine.
+func (t *Table) Delete(ctx context.Context, partition, row string) error {
+	op := t.op("delete a row of")
+	if _, err := t.body(Entity{partitionKey: partition, rowKey: row}); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	_, err := t.client.DeleteEntity(ctx, partition, row, nil)
+	if err = wrap(err, op); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (t *Table) body(e Entity) ([]byte, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	return e.encode()
+}
+
+func (t *Table) write(ctx context.Context, e Entity, what string, do func(context.Context, []byte) error) error {
+	op := t.op(what)
+	body, err := t.body(e)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return t.creating(ctx, op, func(ctx context.Context) error { return do(ctx, body) })
+}
+
+func (t *Table) creating(ctx context.Context, op string, write func(context.Context) error) error {
+	return creating(ctx, string(aztables.TableNotFound), op, write, func(ctx context.Context) error {
+		_, err := t.client.CreateTable(ctx, nil)
+		return err
+	})
+}
+
+// Eq is the filter that selects rows whose column equals the value, which is a
+// string, bool, int or time.Time. Values are quoted as the service wants it.
+func Eq(column string, value any) string { return column + " eq " + literal(value) }
+
+// Ge selects rows whose column is the value or sorts after it.
+func Ge(column string, value any) string { return column + " ge " + literal(value) }
+
+// Lt selects rows whose column sorts before the value.
+func Lt(column string, value any) string { return column + " lt " + literal(value) }
+
+// And selects rows that every one of the filters selects.
+func And(filters ...string) string { return "(" + strings.Join(filters, ") and (") + ")" }
+
+// Or selects rows that any of the filters selects.
+func Or(filters ...string) string { return "(" + strings.Join(filters, ") or (") + ")" }
+
+func literal(value any) string {
+	switch v := value.(type) {
+	case bool:
+		return strconv.FormatBool(v)
+	case int:
+		return strconv.Itoa(v)
+	case time.Time:
+		return "datetime'" + v.UTC().Format(edmTime) + "'"
+	}
+	return "'" + strings.ReplaceAll(fmt.Sprint(value), "'", "''") + "'"
+}
