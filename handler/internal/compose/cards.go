@@ -1,0 +1,343 @@
+package compose
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+func (x *index) domains() []*tenant.Domain {
+	return distinct(x.snap.Domains.Value, func(d *tenant.Domain) string { return d.Name }, func(a, b *tenant.Domain) int {
+		return byName(a.Name, b.Name)
+	})
+}
+
+func (x *index) roles() []*tenant.DirectoryRole {
+	return distinct(x.snap.Roles.Value, func(r *tenant.DirectoryRole) string { return r.ID }, func(a, b *tenant.DirectoryRole) int {
+		return byName(a.DisplayName, b.DisplayName, a.ID, b.ID)
+	})
+}
+
+func (x *index) tenantCard() card {
+	c := card{Icon: iconTenant, Title: "Tenant", Href: x.links.entra()}
+	ref, org := x.snap.Tenant, x.snap.Organization
+	c.Facts = append(c.Facts,
+		fact{"Name", one(orElse(x.tenantName(), "Not known"))},
+		fact{"Default domain", one(orElse(ref.DefaultDomain, "Not known"))},
+		fact{"Tenant id", one(orElse(ref.ID, "Not known"))},
+	)
+	created := one(orElse(date(org.Value.Created), "Not known"))
+	if !org.OK() {
+		created = lines(unavailableLine(org.Reason))
+	}
+	verified := cell{More: line{Href: x.links.domains()}}
+	for _, d := range x.domains() {
+		if d.IsVerified {
+			verified.Lines = append(verified.Lines, line{Text: text(d.Name)})
+		}
+	}
+	switch {
+	case !x.snap.Domains.OK():
+		verified = lines(unavailableLine(x.snap.Domains.Reason))
+	case len(verified.Lines) == 0:
+		verified = one("None")
+	}
+	c.Facts = append(c.Facts,
+		fact{"Created", created},
+		fact{"Verified domains", verified},
+		fact{"Administrators", x.administrators()},
+	)
+	return c
+}
+
+// administrators lists everyone who holds a role of administration, each once
+// with all such roles, global administrators first.
+func (x *index) administrators() cell {
+	if !x.snap.Roles.OK() {
+		return lines(unavailableLine(x.snap.Roles.Reason))
+	}
+	type admin struct {
+		user   *tenant.User
+		global bool
+		roles  []string
+	}
+	admins := map[string]*admin{}
+	others := map[string]bool{}
+	groups := x.memberGroups()
+	for _, r := range x.roles() {
+		global := fold(r.TemplateID) == tenant.GlobalAdministrator
+		if !global && !strings.Contains(fold(r.DisplayName), "administrator") {
+			continue
+		}
+		for _, id := range expand(r.Members, groups) {
+			u := x.userByID[id]
+			if u == nil {
+				others[id] = true
+				continue
+			}
+			if admins[id] == nil {
+				admins[id] = &admin{user: u}
+			}
+			name := orElse(r.DisplayName, "Unnamed role")
+			if global {
+				admins[id].global = true
+				admins[id].roles = slices.Insert(admins[id].roles, 0, name)
+				continue
+			}
+			admins[id].roles = append(admins[id].roles, name)
+		}
+	}
+	if !x.snap.Users.OK() {
+		n := plural(len(others), "administrator", "administrators")
+		return lines(line{Text: n, Href: x.links.roles()}, unavailableLine(x.snap.Users.Reason))
+	}
+	list := make([]*admin, 0, len(admins))
+	for _, a := range admins {
+		list = append(list, a)
+	}
+	slices.SortFunc(list, func(a, b *admin) int {
+		if a.global != b.global {
+			if a.global {
+				return -1
+			}
+			return 1
+		}
+		return byName(a.user.DisplayName, b.user.DisplayName, a.user.UserPrincipalName, b.user.UserPrincipalName, a.user.ID, b.user.ID)
+	})
+	c := cell{More: line{Href: x.links.roles()}}
+	for _, a := range list {
+		l := x.userLine(a.user)
+		l.Tail = "(" + strings.Join(a.roles, ", ") + ")"
+		c.Lines = append(c.Lines, l)
+	}
+	if len(others) > 0 {
+		c.Lines = append(c.Lines, line{Text: plural(len(others), "application or other account", "applications and other accounts"), Href: x.links.roles()})
+	}
+	if len(c.Lines) == 0 {
+		return one("None")
+	}
+	return c
+}
+
+// memberGroups returns the groups by id.
+func (x *index) memberGroups() map[string]*tenant.Group {
+	all := make(map[string]*tenant.Group, len(x.groups))
+	for _, g := range x.groups {
+		all[fold(g.ID)] = g
+	}
+	return all
+}
+
+// expand returns the ids of the members and of the members of known groups
+// among them, each once.
+func expand(members []tenant.Member, groups map[string]*tenant.Group) []string {
+	var ids []string
+	seen := map[string]bool{}
+	for todo := members; len(todo) > 0; {
+		var next []tenant.Member
+		for _, m := range todo {
+			id := fold(m.ID)
+			if id == "" || seen[id] {
+				continue
+			}
+			seen[id] = true
+			if g := groups[id]; g != nil && m.Kind == tenant.MemberGroup {
+				next = append(next, g.Members...)
+				continue
+			}
+			ids = append(ids, id)
+		}
+		todo = next
+	}
+	return ids
+}
+
+func (x *index) licencesCard() card {
+	c := card{Width: half, Icon: iconLicence, Title: "Licences", Href: x.links.licences()}
+	if !x.snap.SKUs.OK() {
+		c.Lines = lines(unavailableLine(x.snap.SKUs.Reason))
+		return c
+	}
+	if len(x.skus) == 0 {
+		c.Lines = one("The tenant has no licences.")
+		return c
+	}
+	c.Table = &table{
+		Head: []string{"Licence", "Total", "Consumed", "Unused"},
+		Noun: [2]string{"licence", "licences"},
+		Full: line{Text: "All licences", Href: x.links.licences()},
+	}
+	for _, sku := range x.skus {
+		p := x.product(sku.ID)
+		left := one(count(unused(sku)))
+		if over := sku.Consumed - sku.Enabled; over > 0 {
+			left = lines(line{Icon: iconWarning, Tone: warning, Text: "0, " + count(over) + " too many assigned"})
+		}
+		if x.excluded(sku) {
+			left.Lines[0].Tail = "(not counted)"
+		}
+		label := lines(line{Text: p.name, Tail: p.part})
+		if sku.Status != "" && !strings.EqualFold(sku.Status, "Enabled") {
+			label.Lines = append(label.Lines, line{Icon: iconWarning, Tone: warning, Text: "State: " + words(sku.Status)})
+		}
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{label, one(count(sku.Enabled)), one(count(sku.Consumed)), left}})
+	}
+	return c
+}
+
+func (x *index) devicesCard() card {
+	c := card{Icon: iconDevices, Title: "Devices", Href: x.links.devices()}
+	if !x.snap.ManagedDevices.OK() {
+		c.Lines = lines(unavailableLine(x.snap.ManagedDevices.Reason))
+		return c
+	}
+	if len(x.devices) == 0 {
+		c.Lines = one("No devices are enrolled in Intune.")
+		return c
+	}
+	var compliant, not, undecided, recent int
+	systems := map[string]int{}
+	for _, d := range x.devices {
+		switch ComplianceText(d.ComplianceState) {
+		case "Compliant":
+			compliant++
+		case "":
+			undecided++
+		default:
+			not++
+		}
+		if date(d.LastSync) != "" && days(d.LastSync, x.in.Today) <= 30 {
+			recent++
+		}
+		systems[orElse(d.OperatingSystem, "Not known")]++
+	}
+	c.Bars = []bar{
+		shares("Compliance", share{good, "Compliant", compliant}, share{bad, "Non-Compliant", not}, share{neutral, "Not evaluated", undecided}),
+		shares("Operating systems", largest(systems)...),
+		shares("Last check-in", share{good, "Within 30 days", recent}, share{warning, "Longer ago or never", len(x.devices) - recent}),
+	}
+	c.Lines = one("In NinjaOne too: " + count(len(x.ninja)) + " of " + count(len(x.devices)-len(x.outdated)))
+	return c
+}
+
+func (x *index) usersCard() card {
+	c := card{Icon: iconUsers, Title: "Users", Href: x.links.users()}
+	if !x.snap.Users.OK() {
+		c.Lines = lines(unavailableLine(x.snap.Users.Reason))
+		return c
+	}
+	if len(x.users) == 0 {
+		c.Lines = one("The tenant has no users.")
+		return c
+	}
+	var enabled, licensed, guests int
+	for _, u := range x.users {
+		if u.Enabled {
+			enabled++
+		}
+		// Each user counts once: a guest is a guest, with a licence or without.
+		if u.Guest() {
+			guests++
+		} else if u.Licensed() {
+			licensed++
+		}
+	}
+	c.Bars = []bar{
+		shares("Sign-in", share{good, "Enabled", enabled}, share{bad, "Blocked", len(x.users) - enabled}),
+		shares("Kinds", share{shade(0), "Licensed", licensed}, share{shade(2), "Unlicensed", len(x.users) - licensed - guests}, share{shade(3), "Guest", guests}),
+	}
+	return c
+}
+
+func (x *index) standardsCard() card {
+	c := card{Width: full, Icon: iconStandard, Title: "CIPP standards applied", Href: x.links.inCIPP("")}
+	if !x.in.Standards.OK() {
+		c.Lines = lines(unavailableLine(x.in.Standards.Reason))
+		return c
+	}
+	all := slices.Clone(x.in.Standards.Value)
+	slices.SortStableFunc(all, func(a, b tenant.Standard) int {
+		return cmp.Or(byName(a.Name, b.Name, a.Template, b.Template), slices.Compare(a.Actions, b.Actions))
+	})
+	if len(all) == 0 {
+		c.Lines = one("No CIPP standard applies to this tenant.")
+		return c
+	}
+	c.Table = &table{
+		Head: []string{"Standard", "Actions", "Template"},
+		Noun: [2]string{"standard", "standards"},
+		Full: line{Text: "CIPP", Href: x.links.inCIPP("")},
+	}
+	for _, s := range all {
+		actions := slices.Clone(s.Actions)
+		slices.Sort(actions)
+		for i := range actions {
+			actions[i] = text(actions[i])
+		}
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
+			one(orElse(s.Name, "No name")), one(orElse(strings.Join(actions, ", "), "None")), one(orElse(s.Template, "–")),
+		}})
+	}
+	return c
+}
+
+// maxActions is how many open actions the secure score card lists.
+const maxActions = 5
+
+func (x *index) secureScoreCard() card {
+	c := card{Width: half, Icon: iconScore, Title: "Secure score", Href: x.links.defender("securescore")}
+	score := x.snap.SecureScore
+	switch {
+	case !score.OK():
+		c.Lines = lines(unavailableLine(score.Reason))
+		return c
+	case score.Value.Max <= 0:
+		c.Lines = one("Microsoft has not computed a score yet.")
+		return c
+	}
+	v := score.Value
+	p := percent(v.Current, v.Max)
+	c.Bars = []bar{{
+		Caption: strconv.Itoa(p) + "%: " + points(v.Current) + " of " + points(v.Max) + " points",
+		Parts:   []part{{Tone: information, Percent: p}, {Tone: rest, Percent: 100 - p}},
+		Plain:   true,
+	}}
+	var open []tenant.ScoreAction
+	for _, a := range v.Actions {
+		if a.Max-a.Score >= 0.05 {
+			open = append(open, a)
+		}
+	}
+	slices.SortStableFunc(open, func(a, b tenant.ScoreAction) int {
+		return cmp.Or(cmp.Compare(b.Max-b.Score, a.Max-a.Score),
+			byName(title(a), title(b), a.Control, b.Control, a.Category, b.Category, a.URL, b.URL))
+	})
+	if len(open) == 0 {
+		c.Lines = one("No open actions.")
+		return c
+	}
+	c.Table = &table{
+		Head: []string{"Most valuable open actions", "Gain", "Category"},
+		Noun: [2]string{"action", "actions"},
+		Full: line{Text: "All actions", Href: c.Href},
+	}
+	for _, a := range open[:min(len(open), maxActions)] {
+		gain := a.Max - a.Score
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
+			lines(line{Text: orElse(title(a), "No name"), Href: tenantURL(a.URL)}),
+			one("+" + points(gain) + " points, +" + points(gain/v.Max*100) + "%"),
+			one(orElse(a.Category, "–")),
+		}})
+	}
+	return c
+}
+
+func title(a tenant.ScoreAction) string {
+	if a.Title != "" {
+		return a.Title
+	}
+	return a.Control
+}

@@ -1,0 +1,119 @@
+// Package compose turns what was read of a tenant into the values of the six
+// NinjaOne fields: TenantLinks, TenantSummary and UsersSummary of an
+// organization, DeviceLinks, DeviceSummary and DeviceCompliance of a device.
+//
+// It is pure: no I/O, no clock, no state. The same tenant composes to the same
+// bytes whatever the order in which its parts were listed, so that values can
+// be compared; nothing that moves every day for its own sake enters a value.
+// Markup comes from html/template files alone and stays within what NinjaOne
+// keeps in a WYSIWYG field; everything from a tenant is text.
+package compose
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Input is all that the composed values depend on.
+type Input struct {
+	Snapshot *tenant.Snapshot
+	Matches  match.Result // of the snapshot's managed devices
+
+	NinjaHost string // NinjaOne instance, for links to devices
+	CIPPHost  string // CIPP's host; "" leaves the links to CIPP out
+
+	LicensedOnly bool                           // UsersSummary lists only users with a licence
+	ExcludedSKUs map[string]bool                // SKU GUIDs in lower case, not counted as unused
+	SKUNames     map[string]string              // SKU GUID in lower case to the product's name; may be nil
+	Standards    tenant.Part[[]tenant.Standard] // CIPP standards that apply to the tenant
+	Shared       bool                           // several tenants share the organization: each section names its tenant
+
+	// MaxChars is the longest value that may be composed, in characters of the
+	// JSON-encoded string (ninjaone.JSONLength). 0 means NinjaOne's own limit.
+	MaxChars int
+	Today    time.Time // the day (UTC) that "within 7 days" counts from
+}
+
+// OrganizationFields holds the values of the organization's fields, all HTML.
+type OrganizationFields struct {
+	TenantLinks   string
+	TenantSummary string
+	UsersSummary  string
+}
+
+// DeviceFields holds the values of a device's fields: two of HTML, and the
+// text of DeviceCompliance. "" means that the field is to be cleared.
+type DeviceFields struct {
+	DeviceLinks      string
+	DeviceSummary    string
+	DeviceCompliance string
+}
+
+// errNoSnapshot is a mistake of the caller.
+var errNoSnapshot = errors.New("composing fields: there is no snapshot of the tenant")
+
+// Organization composes the organization's fields. It fails only when a value
+// cannot be made to fit into MaxChars even without any rows.
+func Organization(in Input) (OrganizationFields, error) {
+	if in.Snapshot == nil {
+		return OrganizationFields{}, errNoSnapshot
+	}
+	x := newIndex(in)
+	var f OrganizationFields
+	for _, field := range []struct {
+		name  string
+		value *string
+		page  page
+	}{
+		{"TenantLinks", &f.TenantLinks, tenantLinks(x.links)},
+		{"TenantSummary", &f.TenantSummary, x.tenantSummary()},
+		{"UsersSummary", &f.UsersSummary, x.usersSummary()},
+	} {
+		if in.Shared {
+			field.page.Heading = x.tenantName()
+		}
+		var err error
+		if *field.value, err = field.page.render(field.name, in.MaxChars); err != nil {
+			return OrganizationFields{}, fmt.Errorf("tenant %s: %w", ref(in.Snapshot.Tenant), err)
+		}
+	}
+	return f, nil
+}
+
+// Devices composes the fields of one tenant's devices. It is safe for
+// concurrent use.
+type Devices struct{ x *deviceIndex }
+
+// NewDevices prepares what the fields of all devices have in common.
+func NewDevices(in Input) (*Devices, error) {
+	if in.Snapshot == nil {
+		return nil, errNoSnapshot
+	}
+	return &Devices{newDeviceIndex(in)}, nil
+}
+
+// Fields composes the fields of one matched device. A pair without an Intune
+// device yields empty values, which clear the fields.
+func (d *Devices) Fields(p match.Pair) (DeviceFields, error) {
+	if p.Intune == nil {
+		return DeviceFields{}, nil
+	}
+	f := DeviceFields{DeviceCompliance: ComplianceText(p.Intune.ComplianceState)}
+	var err error
+	if f.DeviceLinks, err = d.x.deviceLinks(p).render("DeviceLinks", d.x.in.MaxChars); err == nil {
+		f.DeviceSummary, err = d.x.deviceSummary(p).render("DeviceSummary", d.x.in.MaxChars)
+	}
+	if err != nil {
+		return DeviceFields{}, fmt.Errorf("tenant %s, Intune device %s: %w", ref(d.x.in.Snapshot.Tenant), p.Intune.ID, err)
+	}
+	return f, nil
+}
+
+// Join puts the sections of several tenants that share an organization into
+// one value, in the order given.
+func Join(sections ...string) string { return strings.Join(sections, "") }

@@ -1,0 +1,443 @@
+package compose
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// deviceIndex adds to an index what only devices need.
+type deviceIndex struct {
+	*index
+	entra   map[string]*tenant.EntraDevice // by deviceId
+	parents map[string][]*tenant.Group     // groups by the id of a direct member that is a device or a group
+}
+
+func newDeviceIndex(in Input) *deviceIndex {
+	x := &deviceIndex{index: newIndex(in), entra: map[string]*tenant.EntraDevice{}, parents: map[string][]*tenant.Group{}}
+	for i := range in.Snapshot.EntraDevices.Value {
+		d := &in.Snapshot.EntraDevices.Value[i]
+		keep(x.entra, deviceID(d.DeviceID), d, func(a, b *tenant.EntraDevice) int {
+			return cmp.Or(a.Registered.Compare(b.Registered), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	for _, g := range x.groups {
+		seen := map[string]bool{}
+		for _, m := range g.Members {
+			id := fold(m.ID)
+			if id == "" || m.Kind == tenant.MemberUser || seen[id] {
+				continue
+			}
+			seen[id] = true
+			x.parents[id] = append(x.parents[id], g)
+		}
+	}
+	return x
+}
+
+// deviceID folds an Entra device id; the all-zero one, which Intune gives
+// devices that are not registered, names no device.
+func deviceID(id string) string {
+	id = fold(id)
+	if strings.Trim(id, "0-") == "" {
+		return ""
+	}
+	return id
+}
+
+// directory returns the Entra device of a managed device, or nil.
+func (x *deviceIndex) directory(d *tenant.ManagedDevice) *tenant.EntraDevice {
+	id := deviceID(d.AzureADDeviceID)
+	if id == "" {
+		return nil
+	}
+	return x.entra[id]
+}
+
+// windows reports whether a device may have a BitLocker key and a local
+// administrator password in Entra.
+func windows(d *tenant.ManagedDevice) bool {
+	return d.OperatingSystem == "" || strings.Contains(fold(d.OperatingSystem), "windows")
+}
+
+// deviceLinks composes DeviceLinks. Without the Entra object id the keys are
+// looked up in the pages of all devices.
+func (x *deviceIndex) deviceLinks(p match.Pair) page {
+	object := ""
+	if e := x.directory(p.Intune); e != nil {
+		object = e.ID
+	}
+	all := []line{
+		{Icon: iconPortal, Text: "Entra", Href: x.links.entraDevice("Properties", object)},
+		{Icon: iconDevices, Text: "Intune", Href: x.links.device(p.Intune.ID)},
+		{Icon: iconView, Text: "CIPP", Href: x.links.deviceInCIPP(p.Intune.ID)},
+	}
+	if windows(p.Intune) {
+		password, keys := x.links.entraDevice("LocalAdminPassword", object), x.links.entraDevice("BitlockerKeys", object)
+		if object == "" {
+			password, keys = x.links.entraDevices("LocalAdminPassword"), x.links.entraDevices("BitlockerKeys")
+		}
+		all = append(all,
+			line{Icon: "fas fa-key", Text: "Local administrator password", Href: password},
+			line{Icon: "fas fa-lock", Text: "BitLocker keys", Href: keys},
+		)
+	}
+	return page{Cards: []card{{Width: full, Icon: "fas fa-link", Title: "Open this device in", Links: usable(all...)}}}
+}
+
+// deviceSummary composes DeviceSummary.
+func (x *deviceIndex) deviceSummary(p match.Pair) page {
+	return page{Cards: []card{
+		x.deviceCard(p),
+		x.hardwareCard(p.Intune),
+		x.enrolmentCard(p.Intune),
+		x.policiesCard(p.Intune),
+		x.groupsCard(p.Intune),
+	}}
+}
+
+// factText is a fact of one text, with words for none.
+func factText(label, value string) fact { return fact{label, one(orElse(value, "Not known"))} }
+
+func (x *deviceIndex) deviceCard(p match.Pair) card {
+	d := p.Intune
+	user := one("None")
+	if name := orElse(d.UserDisplayName, text(d.UserPrincipalName)); name != "" {
+		user = lines(line{Text: name, Href: x.links.user(d.UserID)})
+		if address := orElse(d.EmailAddress, text(d.UserPrincipalName)); address != "" && address != name {
+			user.Lines = append(user.Lines, line{Text: address})
+		}
+	}
+	c := card{Icon: iconDevices, Title: "Device", Href: x.links.device(d.ID), Facts: []fact{
+		factText("Name", d.DeviceName),
+		{"Primary user", user},
+		factText("Ownership", words(d.OwnerType)),
+		factText("Enrolled", date(d.Enrolled)),
+		factText("Last check-in", bracket(d.LastSync, x.in.Today)),
+		{"Compliance", lines(compliance(d.ComplianceState, d.ComplianceGraceUntil))},
+		factText("Management", management(d)),
+	}}
+	switch p.Evidence.Kind {
+	case match.KindSerial:
+		c.Facts = append(c.Facts, fact{"Matched by", one("Serial number")})
+	case match.KindName:
+		c.Facts = append(c.Facts, fact{"Matched by", one("Name")})
+	}
+	if note := text(p.Evidence.Note); note != "" {
+		c.Facts = append(c.Facts, fact{"Note", one(note)})
+	}
+	if len(p.Superseded) > 0 {
+		c.Facts = append(c.Facts, fact{"Older records", x.superseded(p.Superseded)})
+	}
+	return c
+}
+
+func management(d *tenant.ManagedDevice) string {
+	agent := words(d.ManagementAgent)
+	switch state := words(d.ManagementState); {
+	case state == "":
+		return agent
+	case agent == "":
+		return state
+	default:
+		return agent + ", " + strings.ToLower(state)
+	}
+}
+
+// superseded lists the other Intune records of the machine.
+func (x *deviceIndex) superseded(old []*tenant.ManagedDevice) cell {
+	old = slices.Clone(old)
+	slices.SortFunc(old, func(a, b *tenant.ManagedDevice) int {
+		return byName(a.DeviceName, b.DeviceName, a.ID, b.ID)
+	})
+	c := cell{More: line{Href: x.links.devices()}}
+	for _, d := range old {
+		tail := "last check-in " + bracket(d.LastSync, x.in.Today)
+		if day := date(d.Enrolled); day != "" {
+			tail = "enrolled " + day + ", " + tail
+		}
+		c.Lines = append(c.Lines, line{Icon: iconInfo, Text: orElse(d.DeviceName, "No name"), Href: x.links.device(d.ID), Tail: "(" + tail + ")"})
+	}
+	return c
+}
+
+func (x *deviceIndex) hardwareCard(d *tenant.ManagedDevice) card {
+	c := card{Icon: "fas fa-microchip", Title: "Hardware", Facts: []fact{
+		factText("Serial number", d.SerialNumber),
+		factText("Operating system", osName(d)),
+	}}
+	if chassis := words(d.ChassisType); chassis != "" {
+		c.Facts = append(c.Facts, fact{"Chassis", one(chassis)})
+	}
+	c.Facts = append(c.Facts,
+		factText("Model", d.Model),
+		factText("Manufacturer", d.Manufacturer),
+		fact{"Storage", lines(storage(d))},
+	)
+	if d.PhysicalMemory > 0 {
+		c.Facts = append(c.Facts, fact{"Memory", one(size(d.PhysicalMemory))})
+	}
+	return c
+}
+
+// storageStep is how finely a device's storage is shown, in percent. A disk
+// moves by a few percent every week, and each change would cost a call for
+// each device.
+const storageStep = 5
+
+func storage(d *tenant.ManagedDevice) line {
+	if d.TotalStorage <= 0 {
+		return line{Text: "Not known"}
+	}
+	total := size(d.TotalStorage)
+	if d.FreeStorage <= 0 || d.FreeStorage > d.TotalStorage {
+		return line{Text: total}
+	}
+	p := percent(float64(d.TotalStorage-d.FreeStorage), float64(d.TotalStorage))
+	p = (p + storageStep/2) / storageStep * storageStep
+	l := line{Text: total + ", about " + strconv.Itoa(p) + "% used"}
+	t := information
+	if p >= 90 {
+		t, l.Icon, l.Tone = warning, iconWarning, warning
+		l.Text += ", nearly full"
+	}
+	l.Bar = &bar{Plain: true, Parts: []part{{Tone: t, Percent: p}, {Tone: rest, Percent: 100 - p}}}
+	return l
+}
+
+func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
+	entra := x.directory(d)
+	join := words(d.JoinType)
+	if entra != nil && join == "" {
+		join = words(entra.TrustType)
+	}
+	c := card{Icon: "fas fa-right-to-bracket", Title: "Enrolment", Facts: []fact{
+		factText("Type", words(d.EnrollmentType)),
+	}}
+	switch {
+	case join != "":
+		c.Facts = append(c.Facts, fact{"Join type", one(join)})
+	case !x.snap.EntraDevices.OK():
+		c.Facts = append(c.Facts, fact{"Join type", lines(unavailableLine(x.snap.EntraDevices.Reason))})
+	default:
+		c.Facts = append(c.Facts, factText("Join type", ""))
+	}
+	c.Facts = append(c.Facts, factText("Registration", words(d.RegistrationState)))
+	switch {
+	case d.Autopilot != nil:
+		c.Facts = append(c.Facts, fact{"Autopilot", one(yesNo(*d.Autopilot))})
+	case entra != nil:
+		c.Facts = append(c.Facts, fact{"Autopilot", one(yesNo(entra.Autopilot))})
+	}
+	if profile := text(d.EnrollmentProfile); profile != "" {
+		c.Facts = append(c.Facts, fact{"Profile", one(profile)})
+	}
+	if h := d.Hardware; h != nil {
+		c.Facts = append(c.Facts,
+			factText("Device Guard", words(h.DeviceGuard)),
+			factText("Virtualization based security", words(h.VirtualizationBasedSecurity)),
+			factText("Credential Guard", words(h.CredentialGuard)),
+		)
+	}
+	encrypted := line{Icon: "fas fa-lock-open", Tone: warning, Text: "Not encrypted"}
+	if d.Encrypted {
+		encrypted = line{Icon: "fas fa-lock", Tone: good, Text: "Encrypted"}
+	}
+	c.Facts = append(c.Facts, fact{"Encryption", lines(encrypted)})
+	return c
+}
+
+// policiesCard shows the compliance policies of a device that does not comply,
+// with the settings that fail. The states of other devices are not read.
+func (x *deviceIndex) policiesCard(d *tenant.ManagedDevice) card {
+	c := card{Width: full, Icon: iconStandard, Title: "Compliance policies", Href: x.links.device(d.ID)}
+	switch ComplianceText(d.ComplianceState) {
+	case "Compliant":
+		c.Lines = lines(line{Icon: iconGood, Tone: good, Text: "The device meets its compliance policies."})
+		return c
+	case "":
+		c.Lines = lines(line{Icon: iconUnknown, Text: "Intune has not judged this device: " + compliance(d.ComplianceState, time.Time{}).Text})
+		return c
+	}
+	part := x.snap.PolicyStates
+	states := slices.Clone(part.Value[d.ID])
+	switch {
+	case !part.OK():
+		c.Lines = lines(unavailableLine(part.Reason))
+		return c
+	case len(states) == 0:
+		c.Lines = lines(unavailableLine("Intune reported no policies for this device"))
+		return c
+	}
+	slices.SortStableFunc(states, func(a, b tenant.PolicyState) int {
+		return byName(a.Policy, b.Policy, a.Platform, b.Platform, a.State, b.State)
+	})
+	c.Table = &table{
+		Head: []string{"Policy", "User", "State", "Settings that fail", "Last report", "Grace until"},
+		Noun: [2]string{"policy", "policies"},
+		Full: line{Text: "The device in Intune", Href: c.Href},
+	}
+	grace := orElse(date(d.ComplianceGraceUntil), "–")
+	for _, s := range states {
+		until := "–"
+		if ComplianceText(s.State) == "Non-Compliant" {
+			until = grace
+		}
+		c.Table.Rows = append(c.Table.Rows, row{Class: rowState(s.State), Cells: []cell{
+			lines(line{Text: orElse(s.Policy, "No name"), Tail: platform(s.Platform)}),
+			x.policyUsers(d, s),
+			lines(compliance(s.State, d.ComplianceGraceUntil)),
+			failing(s.Settings),
+			one(bracket(d.LastSync, x.in.Today)),
+			one(until),
+		}})
+	}
+	return c
+}
+
+func platform(s string) string {
+	if s = words(s); s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// policyUsers names for whom a policy was evaluated: the users of its
+// settings, else the device's primary user.
+func (x *deviceIndex) policyUsers(d *tenant.ManagedDevice, s tenant.PolicyState) cell {
+	var names []string
+	for _, v := range s.Settings {
+		if name := text(v.UserName); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return one(orElse(d.UserPrincipalName, "–"))
+	}
+	slices.Sort(names)
+	var c cell
+	for _, n := range names {
+		c.Lines = append(c.Lines, line{Text: n})
+	}
+	return c
+}
+
+// failing lists the settings of a policy that a device does not meet.
+func failing(settings []tenant.SettingState) cell {
+	settings = slices.Clone(settings)
+	slices.SortStableFunc(settings, func(a, b tenant.SettingState) int {
+		return byName(a.Setting, b.Setting, a.State, b.State, a.CurrentValue, b.CurrentValue, a.UserName, b.UserName, a.ErrorDescription, b.ErrorDescription)
+	})
+	var c cell
+	for _, s := range settings {
+		l := compliance(s.State, time.Time{})
+		state := l.Text
+		l.Text = orElse(s.Setting, "No name")
+		l.Tail = "(" + state
+		if v := text(s.CurrentValue); v != "" {
+			l.Tail += "; is " + v
+		}
+		if e := text(s.ErrorDescription); e != "" {
+			l.Tail += "; " + e
+		}
+		l.Tail += ")"
+		c.Lines = append(c.Lines, l)
+	}
+	if len(c.Lines) == 0 {
+		return one("–")
+	}
+	return c
+}
+
+// membership is a group that a device belongs to; Through is the group that
+// lies between, nil for a direct member.
+type membership struct{ group, through *tenant.Group }
+
+// memberships returns the groups that hold the object directly or through
+// other groups, each once, in order of name.
+func (x *deviceIndex) memberships(objectID string) []membership {
+	var all []membership
+	seen := map[*tenant.Group]bool{}
+	add := func(id string, through *tenant.Group) {
+		for _, g := range x.parents[fold(id)] {
+			if !seen[g] {
+				seen[g] = true
+				all = append(all, membership{g, through})
+			}
+		}
+	}
+	add(objectID, nil)
+	for i := 0; i < len(all); i++ {
+		add(all[i].group.ID, all[i].group)
+	}
+	slices.SortFunc(all, func(a, b membership) int {
+		return byName(a.group.DisplayName, b.group.DisplayName, a.group.ID, b.group.ID)
+	})
+	return all
+}
+
+func (x *deviceIndex) groupsCard(d *tenant.ManagedDevice) card {
+	c := card{Width: full, Icon: iconGroups, Title: "Groups", Href: x.links.groups()}
+	entra := x.directory(d)
+	if entra != nil {
+		c.Href = x.links.entraDevice("Properties", entra.ID)
+	}
+	switch {
+	case !x.snap.Groups.OK():
+		c.Lines = lines(unavailableLine(x.snap.Groups.Reason))
+		return c
+	case entra == nil && deviceID(d.AzureADDeviceID) == "":
+		c.Lines = one("The device is not registered in Entra.")
+		return c
+	case entra == nil && !x.snap.EntraDevices.OK():
+		c.Lines = lines(unavailableLine(x.snap.EntraDevices.Reason))
+		return c
+	case entra == nil:
+		c.Lines = lines(unavailableLine("Entra has no device with the id that Intune reports"))
+		return c
+	}
+	all := x.memberships(entra.ID)
+	if len(all) == 0 {
+		c.Lines = one("The device is in no group.")
+		return c
+	}
+	c.Table = &table{
+		Head: []string{"Group", "Type", "Membership"},
+		Noun: [2]string{"group", "groups"},
+		Full: line{Text: "The device in Entra", Href: c.Href},
+	}
+	for _, m := range all {
+		how := "Direct"
+		if m.through != nil {
+			how = "Through " + orElse(m.through.DisplayName, "a group without name")
+		}
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
+			lines(line{Text: orElse(m.group.DisplayName, "No name"), Href: x.links.group(m.group.ID)}),
+			one(groupType(m.group)),
+			one(how),
+		}})
+	}
+	return c
+}
+
+// groupType names a group's kind as Entra's admin centre does.
+func groupType(g *tenant.Group) string {
+	kind := "Security"
+	switch {
+	case slices.Contains(g.GroupTypes, "Unified"):
+		kind = "Microsoft 365"
+	case g.MailEnabled && g.SecurityEnabled:
+		kind = "Mail-enabled security"
+	case g.MailEnabled:
+		kind = "Distribution"
+	}
+	if slices.Contains(g.GroupTypes, "DynamicMembership") {
+		kind += ", dynamic"
+	}
+	return kind
+}

@@ -1,0 +1,283 @@
+package compose
+
+import (
+	"html/template"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Icons: Font Awesome 6, which NinjaOne loads.
+const (
+	iconGood    = "fas fa-circle-check"
+	iconBad     = "fas fa-circle-xmark"
+	iconWarning = "fas fa-triangle-exclamation"
+	iconUnknown = "fas fa-circle-question"
+	iconInfo    = "fas fa-circle-info"
+
+	iconTenant   = "fas fa-building"
+	iconUsers    = "fas fa-users"
+	iconGroups   = "fas fa-user-group"
+	iconDevices  = "fas fa-laptop"
+	iconRoles    = "fas fa-user-shield"
+	iconLicence  = "fas fa-id-badge"
+	iconScore    = "fas fa-shield-halved"
+	iconStandard = "fas fa-list-check"
+	iconView     = "fas fa-eye"
+	iconPortal   = "fab fa-microsoft"
+)
+
+// links builds the addresses of one tenant's pages. A link that cannot be
+// built is "", and is left out.
+type links struct {
+	tenantID string
+	domain   string // default domain, else the best name there is
+	initial  string // first label of the *.onmicrosoft.com domain, or ""
+	cipp     string // host, or "": no CIPP links
+	ninja    string // host
+}
+
+// initialDomain takes the SharePoint host's prefix from an initial domain.
+var initialDomain = regexp.MustCompile(`^([a-z0-9-]+)\.onmicrosoft\.com$`)
+
+func newLinks(in Input) links {
+	ref := in.Snapshot.Tenant
+	l := links{
+		tenantID: ref.ID,
+		domain:   ref.DefaultDomain,
+		cipp:     checkedHost(in.CIPPHost),
+		ninja:    checkedHost(in.NinjaHost),
+	}
+	initial := ref.InitialDomain
+	for _, d := range in.Snapshot.Domains.Value {
+		if l.domain == "" && d.IsDefault {
+			l.domain = d.Name
+		}
+		if initial == "" && d.IsInitial {
+			initial = d.Name
+		}
+	}
+	if l.domain == "" {
+		l.domain = l.tenantID
+	}
+	if m := initialDomain.FindStringSubmatch(strings.ToLower(initial)); m != nil {
+		l.initial = m[1]
+	}
+	return l
+}
+
+// The admin centres.
+
+// admin365 is a page of the Microsoft 365 admin centre.
+func (l links) admin365(fragment ...string) template.URL {
+	a := address{host: "admin.cloud.microsoft", query: [][2]string{{"delegatedOrg", l.domain}}}
+	if len(fragment) > 0 {
+		a.path = []string{""}
+		a.fragment = append([]string{""}, fragment...)
+	}
+	return a.url()
+}
+
+func (l links) exchange() template.URL {
+	return address{host: "admin.cloud.microsoft", path: []string{"exchange"}, query: [][2]string{{"delegatedOrg", l.domain}}}.url()
+}
+
+// entra is the Entra admin centre, or a blade of it.
+func (l links) entra(blade ...string) template.URL {
+	a := address{host: "entra.microsoft.com", path: []string{l.domain}}
+	if len(blade) > 0 {
+		a.path = append(a.path, "")
+		a.fragment = append([]string{"view"}, blade...)
+	}
+	return a.url()
+}
+
+// intune is the Intune admin centre, or a blade of it.
+func (l links) intune(blade ...string) template.URL {
+	a := address{host: "intune.microsoft.com", path: []string{l.domain, ""}}
+	if len(blade) > 0 {
+		a.fragment = append([]string{"view"}, blade...)
+	}
+	return a.url()
+}
+
+func (l links) sharePoint() template.URL {
+	if l.initial == "" {
+		return ""
+	}
+	return address{host: l.initial + "-admin.sharepoint.com"}.url()
+}
+
+func (l links) teams() template.URL {
+	return address{host: "admin.teams.microsoft.com", query: [][2]string{{"delegatedOrg", l.domain}}}.url()
+}
+
+// defender is the Defender portal, or a page of it.
+func (l links) defender(page string) template.URL {
+	return address{host: "security.microsoft.com", path: []string{page}, query: [][2]string{{"tid", l.tenantID}}}.url()
+}
+
+func (l links) purview() template.URL {
+	return address{host: "purview.microsoft.com", path: []string{""}, query: [][2]string{{"tid", l.tenantID}}}.url()
+}
+
+func (l links) azure() template.URL {
+	return address{host: "portal.azure.com", path: []string{l.domain}}.url()
+}
+
+func (l links) powerPlatform() template.URL {
+	return address{host: "admin.powerplatform.microsoft.com", path: []string{"account", "login", l.tenantID}}.url()
+}
+
+func (l links) powerBI() template.URL {
+	return address{host: "app.powerbi.com", path: []string{"admin-portal"}, query: [][2]string{{"ctid", l.tenantID}}}.url()
+}
+
+// Pages about one subject.
+
+func (l links) users() template.URL {
+	return l.entra("Microsoft_AAD_UsersAndTenants", "UserManagementMenuBlade", "~", "AllUsers")
+}
+
+func (l links) user(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.entra("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "overview", "userId", id)
+}
+
+func (l links) groups() template.URL {
+	return l.entra("Microsoft_AAD_IAM", "GroupsManagementMenuBlade", "~", "AllGroups")
+}
+
+func (l links) group(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.entra("Microsoft_AAD_IAM", "GroupDetailsMenuBlade", "~", "Overview", "groupId", id)
+}
+
+func (l links) roles() template.URL {
+	return l.entra("Microsoft_AAD_IAM", "RolesManagementMenuBlade", "~", "AllRoles")
+}
+
+func (l links) consent() template.URL {
+	return l.entra("Microsoft_AAD_IAM", "ConsentPoliciesMenuBlade", "~", "UserSettings")
+}
+
+func (l links) products() template.URL {
+	return l.entra("Microsoft_AAD_IAM", "LicensesMenuBlade", "~", "Products")
+}
+
+func (l links) directorySync() template.URL {
+	return l.entra("Microsoft_AAD_Connect_Provisioning", "AADConnectMenuBlade", "~", "ConnectSync")
+}
+
+func (l links) domains() template.URL  { return l.admin365("Domains") }
+func (l links) licences() template.URL { return l.admin365("licenses") }
+
+func (l links) passwordPolicy() template.URL {
+	return l.admin365("Settings", "SecurityPrivacy", ":", "Settings", "L1", "PasswordPolicy")
+}
+
+func (l links) devices() template.URL {
+	return l.intune("Microsoft_Intune_DeviceSettings", "DevicesMenu", "~", "allDevices")
+}
+
+// device is the Intune page of a managed device.
+func (l links) device(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.intune("Microsoft_Intune_Devices", "DeviceSettingsMenuBlade", "~", "overview", "mdmDeviceId", id)
+}
+
+// entraDevice is a page of an Entra device. The blade takes the object id,
+// which is not the device id that Intune knows.
+func (l links) entraDevice(page, objectID string) template.URL {
+	if objectID == "" {
+		return ""
+	}
+	return l.entra("Microsoft_AAD_Devices", "DeviceDetailsMenuBlade", "~", page, "objectId", objectID)
+}
+
+// entraDevices is a page about all devices of Entra.
+func (l links) entraDevices(page string) template.URL {
+	return l.entra("Microsoft_AAD_Devices", "DevicesMenuBlade", "~", page)
+}
+
+// ninjaDevice is the NinjaOne page of a device.
+func (l links) ninjaDevice(id int) template.URL {
+	if l.ninja == "" || id == 0 {
+		return ""
+	}
+	return address{host: l.ninja, path: []string{""}, fragment: []string{"", "deviceDashboard", strconv.Itoa(id), "overview"}}.url()
+}
+
+// inCIPP is a page of CIPP for the tenant; query pairs come before the
+// tenant's.
+func (l links) inCIPP(path string, query ...[2]string) template.URL {
+	if l.cipp == "" {
+		return ""
+	}
+	return address{host: l.cipp, path: strings.Split(path, "/"), query: append(query, [2]string{"tenantFilter", l.domain})}.url()
+}
+
+func (l links) userInCIPP(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.inCIPP("identity/administration/users/user", [2]string{"userId", id})
+}
+
+func (l links) deviceInCIPP(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.inCIPP("endpoint/MEM/devices/device", [2]string{"deviceId", id})
+}
+
+// usable drops the lines whose link could not be built.
+func usable(all ...line) []line {
+	return slices.DeleteFunc(all, func(l line) bool { return l.Href == "" })
+}
+
+// tenantLinks composes TenantLinks.
+func tenantLinks(l links) page {
+	portals := card{Width: half, Icon: iconPortal, Title: "Microsoft portals", Links: usable(
+		line{Icon: "fas fa-gears", Text: "Microsoft 365 admin", Href: l.admin365()},
+		line{Icon: "fas fa-envelope", Text: "Exchange", Href: l.exchange()},
+		line{Icon: "fas fa-users-gear", Text: "Entra", Href: l.entra()},
+		line{Icon: iconDevices, Text: "Intune", Href: l.intune()},
+		line{Icon: "fas fa-share-nodes", Text: "SharePoint admin", Href: l.sharePoint()},
+		line{Icon: "fas fa-comments", Text: "Teams", Href: l.teams()},
+		line{Icon: iconScore, Text: "Defender", Href: l.defender("")},
+		line{Icon: "fas fa-scale-balanced", Text: "Purview", Href: l.purview()},
+		line{Icon: "fas fa-cloud", Text: "Azure", Href: l.azure()},
+		line{Icon: "fas fa-bolt", Text: "Power Platform", Href: l.powerPlatform()},
+		line{Icon: "fas fa-chart-column", Text: "Power BI", Href: l.powerBI()},
+	)}
+	p := page{Cards: []card{portals}}
+	if l.cipp != "" {
+		p.Cards = append(p.Cards, card{Width: half, Icon: "fas fa-compass", Title: "CIPP", Links: usable(
+			line{Icon: "fas fa-gauge", Text: "Dashboard", Href: l.inCIPP("")},
+			line{Icon: iconUsers, Text: "Users", Href: l.inCIPP("identity/administration/users")},
+			line{Icon: iconGroups, Text: "Groups", Href: l.inCIPP("identity/administration/groups")},
+			line{Icon: iconDevices, Text: "Devices", Href: l.inCIPP("endpoint/MEM/devices")},
+			line{Icon: "fas fa-user-plus", Text: "Create user", Href: l.inCIPP("identity/administration/users/add")},
+			line{Icon: "fas fa-users-line", Text: "Create group", Href: l.inCIPP("identity/administration/groups/add")},
+		)})
+	}
+	return p
+}
+
+// ref names the tenant for error messages.
+func ref(r tenant.Ref) string {
+	if r.DefaultDomain != "" {
+		return r.DefaultDomain
+	}
+	return r.ID
+}

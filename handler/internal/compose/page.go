@@ -1,0 +1,334 @@
+package compose
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"path"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// Every field is a page: data for one set of templates, so that markup is
+// written once and a page can be cut down without touching markup.
+
+// page is the content of one WYSIWYG field.
+type page struct {
+	Heading string // name of the tenant, where several share a field
+	Notices []notice
+	Widgets []widget
+	Cards   []card
+	Table   *table
+}
+
+// notice is an info card.
+type notice struct {
+	Class string // "", success, warning or error
+	Icon  string
+	Title string
+	Text  string
+	Link  line
+}
+
+// widget is a value or an icon with a caption and a link.
+type widget struct {
+	Value   line // its Href is the widget's link
+	Caption string
+}
+
+// card is a titled box. Its parts are shown in the order of the fields.
+type card struct {
+	Width width
+	Icon  string
+	Title string
+	Href  template.URL // of the card's subject
+	Facts []fact
+	Bars  []bar
+	Lines cell
+	Links []line // shown side by side
+	Table *table
+}
+
+// width is how much of a row a card takes on a wide screen.
+type width int
+
+const (
+	third width = iota
+	half
+	full
+)
+
+// Columns are the classes of the card's place in the grid.
+func (w width) Columns() string {
+	switch w {
+	case half:
+		return "col-xl-6 col-12"
+	case full:
+		return "col-12"
+	}
+	return "col-xl-4 col-lg-6 col-12"
+}
+
+// fact is one line of a card: a label and a value.
+type fact struct {
+	Label string
+	Value cell
+}
+
+// cell is a list of lines.
+type cell struct {
+	Lines []line
+	More  line // where the lines that are not shown can be seen; may be empty
+}
+
+// lines returns a cell of the given lines.
+func lines(l ...line) cell { return cell{Lines: l} }
+
+// one returns a cell of one line of text.
+func one(s string) cell { return lines(line{Text: s}) }
+
+// longWord is the length in bytes above which a word may be broken, so that it
+// does not push its neighbours out of the card.
+const longWord = 24
+
+// Long reports whether the cell holds a word that may be broken.
+func (c cell) Long() bool {
+	for _, l := range c.Lines {
+		for _, s := range []string{l.Text, l.Tail} {
+			for w := range strings.FieldsSeq(s) {
+				if len(w) > longWord {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// line is the smallest piece: an icon, a text that may be a link, a text after
+// it, and a bar below.
+type line struct {
+	Icon string
+	Tone tone
+	Text string
+	Href template.URL
+	Tail string
+	Bar  *bar
+}
+
+// Color styles the line's icon.
+func (l line) Color() template.CSS { return l.Tone.color() }
+
+// bar is one horizontal bar.
+type bar struct {
+	Caption string
+	Parts   []part
+	Plain   bool // without a legend
+}
+
+// part is one part of a bar.
+type part struct {
+	Tone    tone
+	Percent int
+	Label   string
+}
+
+// Width styles the part within its bar.
+func (p part) Width() template.CSS { return p.Tone.width(p.Percent) }
+
+// Key styles the part's square in the legend.
+func (p part) Key() template.CSS { return p.Tone.key() }
+
+// table is a list of rows under a head.
+type table struct {
+	Head []string
+	Rows []row
+	Noun [2]string // what a row is: "group", "groups"
+	Full line      // link to the full list
+	// Total is how many rows there are; Rows may hold only the first of them.
+	Total int
+}
+
+// Note tells how many rows are not shown; nil when all are.
+func (t table) Note() *notice {
+	total, shown := max(t.Total, len(t.Rows)), len(t.Rows)
+	switch {
+	case shown == total:
+		return nil
+	case shown == 0:
+		return &notice{Icon: iconInfo, Title: fmt.Sprintf("%s not shown", plural(total, t.Noun[0], t.Noun[1])),
+			Text: "They do not fit into this field.", Link: t.Full}
+	}
+	return &notice{Icon: iconInfo, Title: fmt.Sprintf("The first %s of %s %s", count(shown), count(total), t.Noun[1]),
+		Text: fmt.Sprintf("In order of name; %s not shown.", count(total-shown)), Link: t.Full}
+}
+
+// row is one row of a table; Class is one of NinjaOne's row states.
+type row struct {
+	Class string
+	Cells []cell
+}
+
+// limited returns the page with at most n rows in any table and n lines (but
+// at least one) in any cell, each cut with a line that says what is missing.
+// Short lists stay whole while long ones give way.
+func (p page) limited(n int) page {
+	cards := make([]card, len(p.Cards))
+	for i, c := range p.Cards {
+		facts := make([]fact, len(c.Facts))
+		for j, f := range c.Facts {
+			facts[j] = fact{f.Label, f.Value.limited(n)}
+		}
+		c.Facts, c.Lines, c.Table = facts, c.Lines.limited(n), c.Table.limited(n)
+		cards[i] = c
+	}
+	p.Cards, p.Table = cards, p.Table.limited(n)
+	return p
+}
+
+func (c cell) limited(n int) cell {
+	n = max(n, 1)
+	if len(c.Lines) <= n {
+		return c
+	}
+	hidden := line{Text: count(len(c.Lines)-n) + " more", Href: c.More.Href}
+	return cell{Lines: append(append(make([]line, 0, n+1), c.Lines[:n]...), hidden)}
+}
+
+func (t *table) limited(n int) *table {
+	if t == nil {
+		return nil
+	}
+	cut := *t
+	cut.Total = max(t.Total, len(t.Rows))
+	cut.Rows = make([]row, min(n, len(t.Rows)))
+	for i := range cut.Rows {
+		cells := make([]cell, len(t.Rows[i].Cells))
+		for j, c := range t.Rows[i].Cells {
+			cells[j] = c.limited(n)
+		}
+		cut.Rows[i] = row{t.Rows[i].Class, cells}
+	}
+	return &cut
+}
+
+// longest returns the length of the page's longest list.
+func (p page) longest() int {
+	n := 1
+	tableMax := func(t *table) {
+		if t == nil {
+			return
+		}
+		n = max(n, len(t.Rows))
+		for _, r := range t.Rows {
+			for _, c := range r.Cells {
+				n = max(n, len(c.Lines))
+			}
+		}
+	}
+	for _, c := range p.Cards {
+		for _, f := range c.Facts {
+			n = max(n, len(f.Value.Lines))
+		}
+		n = max(n, len(c.Lines.Lines))
+		tableMax(c.Table)
+	}
+	tableMax(p.Table)
+	return n
+}
+
+// render returns the page as HTML of at most limit characters, cut at row
+// boundaries when it has to be. It fails when even a page without rows is too
+// long.
+func (p page) render(name string, limit int) (string, error) {
+	if limit <= 0 {
+		limit = ninjaone.MaxHTML
+	}
+	best, err := execute(p, limit)
+	if !errors.Is(err, errTooLong) {
+		return best, err
+	}
+	found := false
+	for low, high := 0, p.longest()-1; low <= high; {
+		n := (low + high) / 2
+		s, err := execute(p.limited(n), limit)
+		switch {
+		case errors.Is(err, errTooLong):
+			high = n - 1
+		case err != nil:
+			return "", err
+		default:
+			best, found, low = s, true, n+1
+		}
+	}
+	if !found {
+		return "", fmt.Errorf("composing %s: even without any rows it is longer than the %d characters NinjaOne leaves it", name, limit)
+	}
+	return best, nil
+}
+
+// errTooLong ends the rendering of a page that does not fit.
+var errTooLong = errors.New("the value is too long")
+
+// bounded is a buffer that refuses more than left bytes.
+type bounded struct {
+	bytes.Buffer
+	left int
+}
+
+// Write appends p, or refuses it with errTooLong.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, errTooLong
+	}
+	return b.Buffer.Write(p)
+}
+
+//go:embed templates/*.gohtml
+var files embed.FS
+
+// pages are the templates. Line breaks and indentation are for the reader of
+// the files: each line is trimmed and joined to the next, because every
+// character counts against NinjaOne's limit. A space that matters is written
+// as {{" "}}.
+var pages = template.Must(parse())
+
+func parse() (*template.Template, error) {
+	set := template.New("")
+	entries, err := files.ReadDir("templates")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		source, err := files.ReadFile(path.Join("templates", e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		var joined strings.Builder
+		for l := range strings.Lines(string(source)) {
+			joined.WriteString(strings.TrimSpace(l))
+		}
+		if _, err := set.Parse(joined.String()); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Name(), err)
+		}
+	}
+	return set, nil
+}
+
+// execute renders the page, or returns errTooLong when it has more than limit
+// characters. A character takes at most three bytes of UTF-8 for each of its
+// UTF-16 units, so that a hopeless page is given up early.
+func execute(p page, limit int) (string, error) {
+	b := bounded{left: 3 * limit}
+	if err := pages.ExecuteTemplate(&b, "page", p); err != nil {
+		return "", fmt.Errorf("composing a field: %w", err)
+	}
+	s := b.String()
+	if ninjaone.JSONLength(s) > limit {
+		return "", errTooLong
+	}
+	return s, nil
+}

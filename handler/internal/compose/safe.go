@@ -1,0 +1,185 @@
+package compose
+
+import (
+	"fmt"
+	"html/template"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// This file is the only one that makes values which html/template trusts
+// (template.URL and template.CSS). A style is built from integers and the
+// palette below, a link from a checked host and escaped parts.
+
+// tone is the colour of an icon or of a part of a bar. The colours are legible
+// on a light and on a dark page; words always say the same as the colour.
+type tone int
+
+const (
+	neutral tone = iota
+	good
+	bad
+	warning
+	information
+	rest // what is left of a bar: faint on either background
+)
+
+var palette = [...]string{
+	neutral:     "#7d838c",
+	good:        "#2e9e5b",
+	bad:         "#d64550",
+	warning:     "#b7791f",
+	information: "#3b7ddd",
+	rest:        "rgb(125,131,140,0.3)",
+}
+
+// shades colours the parts of a bar that have no meaning of their own.
+var shades = [...]string{"#3b7ddd", "#2a9d8f", "#b7791f", "#8f6bc9", "#c2557a", "#7d838c"}
+
+// color styles an icon.
+func (t tone) color() template.CSS { return template.CSS("color:" + t.value()) }
+
+// key styles the square of a legend.
+func (t tone) key() template.CSS { return template.CSS("background-color:" + t.value()) }
+
+func (t tone) value() string {
+	if t >= shadeBase {
+		return shades[int(t-shadeBase)%len(shades)]
+	}
+	if t < 0 || int(t) >= len(palette) {
+		t = neutral
+	}
+	return palette[t]
+}
+
+// shadeBase and above are the tones that name an entry of shades.
+const shadeBase tone = 100
+
+// shade returns the tone of the i-th part of a bar without meaning.
+func shade(i int) tone { return shadeBase + tone(i) }
+
+// width styles one part of a bar; percent is held to 0..100.
+func (t tone) width(percent int) template.CSS {
+	return template.CSS(fmt.Sprintf("width:%d%%;background-color:%s", min(max(percent, 0), 100), t.value()))
+}
+
+// hostname is what may stand as the host of a link: a DNS name, with a port
+// if need be.
+var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?$`)
+
+// checkedHost returns a configured host in lower case, or "" when it is not
+// one and no link may be built on it.
+func checkedHost(host string) string {
+	host = strings.ToLower(strings.TrimSpace(host))
+	if !hostname.MatchString(host) {
+		return ""
+	}
+	return host
+}
+
+// address is a link under construction: a fixed or checked host, and parts
+// that are escaped when the link is made.
+type address struct {
+	host     string
+	path     []string    // segments, escaped one by one
+	query    [][2]string // pairs, in order
+	fragment []string    // segments after "#", escaped one by one
+}
+
+// url returns the https link, or "" when there is no host.
+func (a address) url() template.URL {
+	host := checkedHost(a.host)
+	if host == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("https://" + host)
+	for _, s := range a.path {
+		b.WriteString("/" + url.PathEscape(s))
+	}
+	for i, kv := range a.query {
+		sep := "?"
+		if i > 0 {
+			sep = "&"
+		}
+		b.WriteString(sep + url.QueryEscape(kv[0]) + "=" + url.QueryEscape(kv[1]))
+	}
+	for i, s := range a.fragment {
+		sep := "#"
+		if i > 0 {
+			sep = "/"
+		}
+		b.WriteString(sep + url.PathEscape(s))
+	}
+	return template.URL(b.String())
+}
+
+// maxURL is the longest link taken from a tenant.
+const maxURL = 2000
+
+// tenantURL returns a link that came from a tenant, or "" when it is not a
+// plain absolute https address.
+func tenantURL(s string) template.URL {
+	s = strings.TrimSpace(s)
+	if s == "" || len(s) > maxURL {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || !strings.EqualFold(u.Scheme, "https") || u.User != nil || u.Opaque != "" || checkedHost(u.Host) == "" {
+		return ""
+	}
+	u.Scheme, u.Host = "https", checkedHost(u.Host)
+	return template.URL(u.String())
+}
+
+// Limits of one piece of text, in runes. Entra's own limit of a display name
+// is 256; the rest is free text that must not crowd out its neighbours.
+const (
+	maxText   = 256
+	maxReason = 400
+)
+
+// text makes a tenant's text fit for one line: valid UTF-8, without control
+// and direction characters, at most maxText runes. Markup in it is escaped by
+// html/template, not here.
+func text(s string) string { return clip(s, maxText) }
+
+func clip(s string, limit int) string {
+	if len(s) <= limit && tidy(s) {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case r == unicode.ReplacementChar, unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	s = strings.Join(strings.Fields(s), " ")
+	if runes := []rune(s); len(runes) > limit {
+		return strings.TrimSpace(string(runes[:limit-1])) + "…"
+	}
+	return s
+}
+
+// tidy reports whether s is one line of printable ASCII that needs no change.
+func tidy(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' ') {
+			return false
+		}
+	}
+	return true
+}
+
+// orElse returns the text of s, or other when nothing is left of it.
+func orElse(s, other string) string {
+	if s = text(s); s == "" {
+		return other
+	}
+	return s
+}

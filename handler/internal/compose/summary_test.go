@@ -1,0 +1,128 @@
+package compose
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+func TestWidgets(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*tenant.Snapshot)
+		want   string
+	}{
+		"nobody may consent": {func(s *tenant.Snapshot) {
+			s.AuthorizationPolicy.Value.UserConsentPolicies = []string{"ManagePermissionGrantsForOwnedResource.x"}
+		}, "Yes User consent to apps restricted"},
+		"consent to all": {func(s *tenant.Snapshot) {
+			s.AuthorizationPolicy.Value.UserConsentPolicies = []string{"managePermissionGrantsForSelf.microsoft-user-default-legacy"}
+		}, "No User consent to apps restricted. Users may consent to applications"},
+		"consent by a policy of the tenant besides": {func(s *tenant.Snapshot) {
+			s.AuthorizationPolicy.Value.UserConsentPolicies = append(s.AuthorizationPolicy.Value.UserConsentPolicies, "ManagePermissionGrantsForSelf.our-own")
+		}, "No User consent to apps restricted"},
+		"passwords expire": {func(s *tenant.Snapshot) {
+			s.Domains.Value[0].PasswordValidityDays = ptr(int32(90))
+		}, "No Password never expires. Passwords expire after 90 days"},
+		"no default domain": {func(s *tenant.Snapshot) { s.Domains.Value[0].IsDefault = false }, "Unknown Password never expires. Not available: no domain is marked as the default one"},
+		"restricted senders, one twice": {func(s *tenant.Snapshot) {
+			s.BlockedSenders.Value = []string{"a@larkfield.example", "A@larkfield.example", "b@larkfield.example"}
+		}, "2 Restricted senders. Blocked from sending mail"},
+		"no directory sync":    {func(s *tenant.Snapshot) { s.Organization.Value.OnPremisesSyncEnabled = false }, "Off Directory sync. Cloud only"},
+		"stale directory sync": {func(s *tenant.Snapshot) { s.Organization.Value.OnPremisesLastSync = ago(33) }, "On Directory sync. Last run within 90 days"},
+		"better plans": {func(s *tenant.Snapshot) {
+			s.SKUs.Value[1].ServicePlans = []tenant.ServicePlan{{Name: "AAD_PREMIUM_P2"}, {Name: "WINDEFATP"}}
+		}, "P2 Entra ID licence Plan 2 Defender for Endpoint"},
+		"plans of an expired or disabled product": {func(s *tenant.Snapshot) {
+			s.SKUs.Value[0].Enabled, s.SKUs.Value[2].ServicePlans[0].Status, s.SKUs.Value[2].ServicePlans[1].Status = 0, "Disabled", "Disabled"
+		}, "Free Entra ID licence None Defender for Endpoint"},
+		"no unused licences": {func(s *tenant.Snapshot) {
+			for i := range s.SKUs.Value {
+				s.SKUs.Value[i].Consumed = s.SKUs.Value[i].Enabled
+			}
+		}, "None Unused licences"},
+		"no score yet": {func(s *tenant.Snapshot) { s.SecureScore.Value = tenant.SecureScore{} }, "Microsoft has not computed a score yet."},
+		"many systems": {func(s *tenant.Snapshot) {
+			for _, os := range strings.Fields("a b c d e f g h") {
+				s.ManagedDevices.Value = append(s.ManagedDevices.Value, tenant.ManagedDevice{ID: os, OperatingSystem: os})
+			}
+		}, "Windows: 3 a: 1 b: 1 c: 1 d: 1 Other: 5"},
+		"administrators of a group": {func(s *tenant.Snapshot) {
+			s.Roles.Value[2].Members = []tenant.Member{{ID: s.Groups.Value[3].ID, Kind: tenant.MemberGroup}}
+		}, "Mira Sandström (Exchange Administrator, Helpdesk Administrator)"},
+		"administrators without users": {func(s *tenant.Snapshot) { s.Users = tenant.Absent[[]tenant.User]("throttled") }, "3 administrators Not available: throttled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := believable()
+			c.change(in.Snapshot)
+			f, err := Organization(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := plain(t, f.TenantSummary); !strings.Contains(got, c.want) {
+				t.Errorf("lacks %q:\n%s", c.want, got)
+			}
+		})
+	}
+}
+
+func TestGroupType(t *testing.T) {
+	for want, g := range map[string]tenant.Group{
+		"Security":               {SecurityEnabled: true},
+		"Security, dynamic":      {SecurityEnabled: true, GroupTypes: []string{"DynamicMembership"}},
+		"Microsoft 365":          {MailEnabled: true, GroupTypes: []string{"Unified"}},
+		"Microsoft 365, dynamic": {MailEnabled: true, SecurityEnabled: true, GroupTypes: []string{"DynamicMembership", "Unified"}},
+		"Mail-enabled security":  {MailEnabled: true, SecurityEnabled: true},
+		"Distribution":           {MailEnabled: true},
+	} {
+		if got := groupType(&g); got != want {
+			t.Errorf("%+v is %q, not %q", g, got, want)
+		}
+	}
+}
+
+func TestStateIsShownInWords(t *testing.T) {
+	for state, want := range map[string][2]string{
+		tenant.StateCompliant:     {"Compliant", "success"},
+		tenant.StateNoncompliant:  {"Non-Compliant", "danger"},
+		tenant.StateConflict:      {"Non-Compliant: policies conflict", "danger"},
+		tenant.StateError:         {"Non-Compliant: evaluation failed", "danger"},
+		tenant.StateInGracePeriod: {"Non-Compliant: in grace period until 2026-11-23", "warning"},
+		tenant.StateConfigManager: {"Left to Configuration Manager", "unknown"},
+		tenant.StateUnknown:       {"Not evaluated", "unknown"},
+		"notApplicable":           {"Not applicable", "unknown"},
+		"notAssigned":             {"Not assigned", "unknown"},
+		"remediated":              {"Remediated", "success"},
+		"somethingNew":            {"Something new", "unknown"},
+	} {
+		if got := [2]string{compliance(state, today).Text, rowState(state)}; got != want {
+			t.Errorf("%s is shown as %q, not %q", state, got, want)
+		}
+	}
+}
+
+func TestDeviceKeysWithoutEntraObject(t *testing.T) {
+	in := believable()
+	in.CIPPHost = ""
+	d, err := NewDevices(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Fields(match.Pair{Intune: &tenant.ManagedDevice{ID: "x", OperatingSystem: "Windows"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"https://intune.microsoft.com/larkfield.example/#view/Microsoft_Intune_Devices/DeviceSettingsMenuBlade/~/overview/mdmDeviceId/x",
+		"https://entra.microsoft.com/larkfield.example/#view/Microsoft_AAD_Devices/DevicesMenuBlade/~/LocalAdminPassword",
+		"https://entra.microsoft.com/larkfield.example/#view/Microsoft_AAD_Devices/DevicesMenuBlade/~/BitlockerKeys",
+	}
+	if got := hrefs(t, f.DeviceLinks); !slices.Equal(got, want) {
+		t.Errorf("links %q, not %q", got, want)
+	}
+	if f.DeviceCompliance != "" {
+		t.Errorf("a device without state is %q", f.DeviceCompliance)
+	}
+}
