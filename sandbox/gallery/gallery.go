@@ -1,0 +1,131 @@
+// Package gallery shows the custom fields of a simulated NinjaOne on web pages, about as technicians see them: each value
+// as NinjaOne keeps it, in the light and the dark theme, with what NinjaOne removed from it beside it.
+//
+// It only reads, and values stay untrusted: the pages forbid every script, their own included. Nothing here knows what the
+// fields mean or who wrote them.
+package gallery
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// Source is where the pages get their content; *ninjasim.Server is one.
+type Source interface {
+	// Organizations in the order to show them.
+	Organizations() []ninjasim.Organization
+	// Devices of an organization in the order to show them.
+	Devices(organizationID int) []ninjasim.Device
+	// CustomFields in the order to show them.
+	CustomFields() []ninjasim.CustomField
+	// OrganizationField and DeviceField are a field's value; false when it has none.
+	OrganizationField(organizationID int, name string) (ninjasim.FieldValue, bool)
+	DeviceField(deviceID int, name string) (ninjasim.FieldValue, bool)
+}
+
+//go:embed templates static
+var files embed.FS
+
+var pages = template.Must(template.New("").Funcs(template.FuncMap{"number": number}).ParseFS(files, "templates/*.gohtml"))
+
+// contentPolicy allows the gallery's own style sheets, the styles and icons inside values, and nothing else: no script runs.
+const contentPolicy = "default-src 'none'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:; " +
+	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+
+// New returns the pages: "/" lists organizations, "/organizations/{id}" shows one, and
+// "/organizations/{id}/devices/{device}" a device. The query parameter theme, light or dark, overrides the visitor's
+// choice for one page.
+func New(source Source) http.Handler {
+	g := gallery{source}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", g.index)
+	mux.HandleFunc("GET /organizations/{organization}", g.organization)
+	mux.HandleFunc("GET /organizations/{organization}/devices/{device}", g.device)
+	mux.HandleFunc("GET /theme/{theme}", chooseTheme)
+	mux.HandleFunc("GET /static/icons.css", styleSheet(iconStyles()))
+	mux.HandleFunc("GET /static/grid.css", styleSheet(gridStyles()))
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		panic(err) // The folder is embedded above.
+	}
+	mux.Handle("GET /static/", http.StripPrefix("/static/", http.FileServerFS(static)))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", contentPolicy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+type gallery struct{ source Source }
+
+func styleSheet(css string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		_, _ = w.Write([]byte(css))
+	}
+}
+
+const themeCookie = "gallery-theme"
+
+// chooseTheme remembers light, dark, or with auto the browser's own choice, and goes back to the page.
+func chooseTheme(w http.ResponseWriter, r *http.Request) {
+	theme := r.PathValue("theme")
+	if theme != "light" && theme != "dark" && theme != "auto" {
+		http.NotFound(w, r)
+		return
+	}
+	cookie := &http.Cookie{Name: themeCookie, Value: theme, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	if theme == "auto" {
+		cookie.MaxAge = -1
+	}
+	http.SetCookie(w, cookie)
+	back := r.URL.Query().Get("back")
+	if !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.Contains(back, `\`) {
+		back = "/"
+	}
+	http.Redirect(w, r, back, http.StatusSeeOther)
+}
+
+// theme is light, dark, or empty for the browser's own choice.
+func theme(r *http.Request) string {
+	chosen := r.URL.Query().Get("theme")
+	if cookie, err := r.Cookie(themeCookie); err == nil && chosen == "" {
+		chosen = cookie.Value
+	}
+	if chosen != "light" && chosen != "dark" {
+		return ""
+	}
+	return chosen
+}
+
+// show renders a page, or nothing of it.
+func show(w http.ResponseWriter, name string, page any) {
+	var out bytes.Buffer
+	if err := pages.ExecuteTemplate(&out, name, page); err != nil {
+		http.Error(w, "the page cannot be shown: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(out.Bytes())
+}
+
+// number writes an integer with its thousands apart.
+func number(n int) string {
+	digits := strconv.Itoa(n)
+	if n < 1000 {
+		return digits
+	}
+	return number(n/1000) + fmt.Sprintf(",%03d", n%1000)
+}

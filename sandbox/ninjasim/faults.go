@@ -1,0 +1,231 @@
+package ninjasim
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"math"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// throttlePage stands for the page that NinjaOne's gateway shows instead of an answer.
+const throttlePage = `<!DOCTYPE html><html><head><title>Too many requests</title></head>` +
+	`<body><h1>Rate limit exceeded</h1><p>Please try again later.</p></body></html>`
+
+// Fault makes requests go wrong that the instance would have answered.
+type Fault struct {
+	// Method and Path choose the requests: any method when empty; Path is a regular expression over the path without the
+	// /api prefix, any path when empty.
+	Method, Path string
+	// Skip lets that many matching requests pass first. Count is how many then fail; all when zero.
+	Skip, Count int
+	// AfterHandling carries the request out before it fails, so that a write takes effect and its answer is lost.
+	AfterHandling bool
+
+	// Delay holds the answer back.
+	Delay time.Duration
+	// Reset cuts the connection without an answer, Hang leaves the client waiting until it gives up.
+	Reset, Hang bool
+	// HTML answers with the gateway's page, and status 200 unless Status says otherwise.
+	HTML bool
+	// Malformed answers with JSON that ends in the middle: the real answer's with AfterHandling.
+	Malformed bool
+	// Status, Header and Body are the answer otherwise. Without a status the request is carried out and answered as
+	// usual, after Delay and with Header added.
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// activeFault is a fault at work. Its numbers are guarded by the server's lock.
+type activeFault struct {
+	Fault
+	path *regexp.Regexp
+	left int
+}
+
+// InjectFault adds a fault behind those there are; the first that matches a request is used. The function that it returns
+// takes the fault away. The path must be a valid regular expression.
+func (s *Server) InjectFault(fault Fault) (remove func()) {
+	plain := !fault.Reset && !fault.Hang && !fault.HTML && !fault.Malformed && fault.Status == 0
+	fault.AfterHandling = fault.AfterHandling || plain
+	active := &activeFault{Fault: fault, path: regexp.MustCompile(fault.Path), left: fault.Count}
+	if fault.Count == 0 {
+		active.left = math.MaxInt
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, active)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.faults = slices.DeleteFunc(s.faults, func(f *activeFault) bool { return f == active })
+	}
+}
+
+// ClearFaults takes every fault away.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// matchFault returns the fault that a request meets, or nil.
+func (s *Server) matchFault(r *http.Request) *activeFault {
+	for _, fault := range s.faults {
+		if fault.Method != "" && fault.Method != r.Method || !fault.path.MatchString(r.URL.Path) || fault.left == 0 {
+			continue
+		}
+		if fault.Skip > 0 {
+			fault.Skip--
+			continue
+		}
+		fault.left--
+		return fault
+	}
+	return nil
+}
+
+// serve answers in place of, or after, the real answer.
+func (f *activeFault) serve(w http.ResponseWriter, r *http.Request, real *reply) {
+	if !pause(r.Context(), f.Delay) {
+		return
+	}
+	maps.Copy(w.Header(), f.Header)
+	switch {
+	case f.Hang:
+		<-r.Context().Done()
+	case f.Reset:
+		resetConnection(w)
+	case f.HTML:
+		reply{status: cmp.Or(f.Status, http.StatusOK), body: throttlePage}.write(w)
+	case f.Malformed:
+		body := []byte(`[{"id":1,"name":"`)
+		if real != nil {
+			if _, encoded := real.encode(); len(encoded) > 1 {
+				body = encoded[:len(encoded)/2]
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(cmp.Or(f.Status, http.StatusOK))
+		_, _ = w.Write(body)
+	case f.Status != 0:
+		if f.Body != "" && w.Header().Get("Content-Type") == "" {
+			w.Header().Set("Content-Type", "application/json")
+		}
+		w.WriteHeader(f.Status)
+		_, _ = w.Write([]byte(f.Body))
+	default:
+		real.write(w)
+	}
+}
+
+// resetConnection ends the connection so that the client sees a reset, not an orderly end.
+func resetConnection(w http.ResponseWriter) {
+	connection, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := connection.(interface{ SetLinger(int) error }); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = connection.Close()
+}
+
+// pause waits, and reports false when the client has gone meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// SetLatency changes how long every answer is held back.
+func (s *Server) SetLatency(latency time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latency = latency
+}
+
+// RateLimit is how the instance throttles. Token requests are not counted.
+type RateLimit struct {
+	// PerSecond is the number of calls allowed per second; no limit when zero.
+	PerSecond float64
+	// Burst is how many calls may come at once; PerSecond rounded up when zero.
+	Burst int
+	// RetryAfter is sent with status 429, in whole seconds rounded up; no such header when zero.
+	RetryAfter time.Duration
+	// HTML answers with a page and status 200 instead of status 429.
+	HTML bool
+}
+
+// SetRateLimit starts, changes or, with the zero value, ends throttling.
+func (s *Server) SetRateLimit(limit RateLimit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit, s.limiter = limit, nil
+	if limit.PerSecond > 0 {
+		s.limiter = rate.NewLimiter(rate.Limit(limit.PerSecond), cmp.Or(limit.Burst, int(math.Ceil(limit.PerSecond))))
+	}
+}
+
+// throttle answers a call that comes too soon.
+func (s *Server) throttle() (reply, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limiter == nil || s.limiter.AllowN(s.config.Now(), 1) {
+		return reply{}, true
+	}
+	s.throttled++
+	if s.limit.HTML {
+		return reply{status: http.StatusOK, body: throttlePage}, false
+	}
+	rep := authFailure(http.StatusTooManyRequests, "too_many_requests", "rate limit exceeded", 0)
+	if s.limit.RetryAfter > 0 {
+		rep.header = http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(s.limit.RetryAfter.Seconds())))}}
+	}
+	return rep, false
+}
+
+// Throttled is the number of calls that the rate limit turned away.
+func (s *Server) Throttled() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.throttled
+}
+
+// count notes a call under its method and path of the contract.
+func (s *Server) count(operation string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[operation]++
+}
+
+// Calls is the number of requests received by method and path of the contract, such as "GET /v2/device/{id}"; throttled
+// and failed ones are counted too.
+func (s *Server) Calls() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.calls)
+}
+
+// ResetCounters forgets calls, writes, violations, refusals and throttled calls, and leaves the instance's content alone.
+func (s *Server) ResetCounters() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.calls)
+	s.writes, s.violations, s.refusals, s.throttled = nil, nil, nil, 0
+}

@@ -1,0 +1,162 @@
+package ninjasim
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// epoch is a point in time as NinjaOne writes it: seconds since 1970, always with a fraction.
+func epoch(t time.Time) json.Number {
+	return json.Number(fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()))
+}
+
+// page cuts a list, sorted by id, by the after and pageSize parameters.
+func page[T any](s *Server, c *call, list []T, id func(T) int) ([]T, *reply) {
+	size := s.config.MaxPageSize
+	if text := c.query.Get("pageSize"); text != "" {
+		size, _ = strconv.Atoi(text)
+		if size < 1 || size > s.config.MaxPageSize {
+			rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_page_size", map[string]any{"max": s.config.MaxPageSize}))
+			return nil, &rep
+		}
+	}
+	after, _ := strconv.Atoi(c.query.Get("after"))
+	start := 0
+	for start < len(list) && id(list[start]) <= after {
+		start++
+	}
+	return list[start:min(start+size, len(list))], nil
+}
+
+// answerPage answers a page of a list in the shape that render gives each element.
+func answerPage[T any](s *Server, c *call, list []T, id func(T) int, render func(T) map[string]any) reply {
+	cut, refused := page(s, c, list, id)
+	if refused != nil {
+		return *refused
+	}
+	body := make([]map[string]any, 0, len(cut))
+	for _, element := range cut {
+		body = append(body, render(element))
+	}
+	return answer(body)
+}
+
+func everyOrganization(Organization) bool { return true }
+
+func (o Organization) id() int { return o.ID }
+
+func (d Device) id() int { return d.ID }
+
+func (o Organization) brief() map[string]any {
+	return map[string]any{"id": o.ID, "name": o.Name, "nodeApprovalMode": "AUTOMATIC"}
+}
+
+func (o Organization) location() map[string]any {
+	return map[string]any{"id": o.ID, "name": "Main Office", "organizationId": o.ID}
+}
+
+func (s *Server) listOrganizations(c *call) reply {
+	return answerPage(s, c, inOrder(s.organizations, everyOrganization), Organization.id, Organization.brief)
+}
+
+func (s *Server) listLocations(c *call) reply {
+	return answerPage(s, c, inOrder(s.organizations, everyOrganization), Organization.id, Organization.location)
+}
+
+func (s *Server) getOrganization(c *call) reply {
+	organization, ok := s.organizations[c.id]
+	if !ok {
+		return s.notFound(c, "organization")
+	}
+	body := organization.brief()
+	location := organization.location()
+	delete(location, "organizationId")
+	body["locations"] = []any{location}
+	return answer(body)
+}
+
+func (s *Server) listOrganizationDevices(c *call) reply {
+	if _, ok := s.organizations[c.id]; !ok {
+		return s.notFound(c, "organization")
+	}
+	list := inOrder(s.devices, func(d Device) bool { return d.OrganizationID == c.id })
+	return answerPage(s, c, list, Device.id, Device.brief)
+}
+
+func (s *Server) listDevices(c *call) reply { return s.listFiltered(c, Device.brief) }
+
+func (s *Server) listDevicesDetailed(c *call) reply { return s.listFiltered(c, Device.detailed) }
+
+func (s *Server) listFiltered(c *call, render func(Device) map[string]any) reply {
+	wanted, refused := s.deviceFilter(c)
+	if refused != nil {
+		return *refused
+	}
+	return answerPage(s, c, inOrder(s.devices, wanted), Device.id, render)
+}
+
+// deviceFilter compiles the df parameter of a call.
+func (s *Server) deviceFilter(c *call) (func(Device) bool, *reply) {
+	wanted, err := parseFilter(c.query.Get("df"))
+	if err != nil {
+		rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_device_filter", map[string]any{"reason": err.Error()}))
+		return nil, &rep
+	}
+	return wanted, nil
+}
+
+func (s *Server) getDevice(c *call) reply {
+	device, ok := s.devices[c.id]
+	if !ok {
+		return s.notFound(c, "device")
+	}
+	return answer(device.detailed())
+}
+
+// deviceNamespace makes the uid of a device out of its id.
+var deviceNamespace = uuid.MustParse("4b7c3a52-6f0e-4c39-9a55-0d9b1c6e8f10")
+
+// brief is a device in the lists without hardware.
+func (d Device) brief() map[string]any {
+	body := map[string]any{
+		"id": d.ID, "uid": uuid.NewSHA1(deviceNamespace, []byte(strconv.Itoa(d.ID))).String(),
+		"organizationId": d.OrganizationID, "locationId": d.OrganizationID, "nodeClass": d.NodeClass, "approvalStatus": d.ApprovalStatus,
+		"offline": d.Offline, "created": epoch(time.Date(2024, 1, 15, 9, 30, 0, 125_000_000, time.UTC)),
+	}
+	netbios := strings.ToUpper(d.SystemName)
+	putTexts(body, "systemName", d.SystemName, "dnsName", d.DNSName, "displayName", d.DisplayName,
+		"netbiosName", netbios[:min(len(netbios), 15)])
+	if !d.LastContact.IsZero() {
+		body["lastContact"], body["lastUpdate"] = epoch(d.LastContact), epoch(d.LastContact)
+	}
+	return body
+}
+
+// detailed adds the blocks that the published document leaves out.
+func (d Device) detailed() map[string]any {
+	body := d.brief()
+	system := map[string]any{"virtualMachine": d.VirtualMachine}
+	putTexts(system, "name", d.SystemName, "manufacturer", d.Manufacturer, "model", d.Model,
+		"serialNumber", d.SerialNumber, "biosSerialNumber", d.BIOSSerialNumber, "chassisType", d.ChassisType)
+	body["system"] = system
+	if d.OSName != "" {
+		body["os"] = map[string]any{"name": d.OSName}
+	}
+	putTexts(body, "lastLoggedInUser", d.LastLoggedInUser)
+	return body
+}
+
+// putTexts adds the names and values that follow, but not empty values.
+func putTexts(body map[string]any, namesAndValues ...string) {
+	for i := 0; i+1 < len(namesAndValues); i += 2 {
+		if namesAndValues[i+1] != "" {
+			body[namesAndValues[i]] = namesAndValues[i+1]
+		}
+	}
+}

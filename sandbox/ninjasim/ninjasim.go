@@ -1,0 +1,273 @@
+// Package ninjasim is a NinjaOne instance to run the synchronisation against: real HTTP, its own state, and strict. Every
+// request is held to contract.yaml before it is looked at, and to the rules that NinjaOne applies without describing them;
+// what a request did wrong is answered as NinjaOne would answer it and kept in Violations and Refusals.
+//
+// It shares no type with the handler, so that it cannot share a misunderstanding, and it knows nothing of Microsoft 365.
+// Where NinjaOne's behaviour is not documented it takes the stricter reading.
+package ninjasim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/google/uuid"
+	"golang.org/x/time/rate"
+)
+
+// Config is how an instance is set up. The zero value of every field but the credentials is usable.
+type Config struct {
+	// ClientID and ClientSecret are the only API application of the instance.
+	ClientID, ClientSecret string
+	// Scopes are those granted to the application; monitoring and management when empty.
+	Scopes []string
+	// TokenLifetime is answered as expires_in, in whole seconds; one hour when zero.
+	TokenLifetime time.Duration
+	// CursorLifetime is how long the cursor of a report can be used; 15 minutes when zero.
+	CursorLifetime time.Duration
+	// MaxPageSize is the largest page of the lists paged by "after"; 1000 when zero. A larger pageSize is refused: NinjaOne
+	// documents no maximum, and a client must not take a page that the service cut short for the last one.
+	MaxPageSize int
+	// Latency delays every answer.
+	Latency time.Duration
+	// Now is the clock of tokens, cursors and stored values; time.Now when nil.
+	Now func() time.Time
+}
+
+// Server is one simulated instance. It is an http.Handler, and Start serves it. All methods may be called at any time.
+type Server struct {
+	config Config
+	router routers.Router
+
+	mu            sync.Mutex
+	secret        string
+	lifetime      time.Duration
+	latency       time.Duration
+	grants        map[string]grant
+	organizations map[int]Organization
+	devices       map[int]Device
+	definitions   map[string]CustomField
+	values        map[Target]map[string]*storedValue
+	cursors       map[string]*cursor
+	faults        []*activeFault
+	limit         RateLimit
+	limiter       *rate.Limiter
+	throttled     int
+	calls         map[string]int
+	writes        []Write
+	violations    []string
+	refusals      []Refusal
+
+	http    *http.Server
+	address string
+}
+
+// New returns an instance without organizations, devices or custom fields.
+func New(config Config) *Server {
+	if len(config.Scopes) == 0 {
+		config.Scopes = []string{scopeRead, scopeWrite}
+	}
+	if config.TokenLifetime == 0 {
+		config.TokenLifetime = time.Hour
+	}
+	if config.CursorLifetime == 0 {
+		config.CursorLifetime = 15 * time.Minute
+	}
+	if config.MaxPageSize == 0 {
+		config.MaxPageSize = 1000
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	return &Server{
+		config: config, router: contractRouter(), secret: config.ClientSecret, lifetime: config.TokenLifetime, latency: config.Latency,
+		grants: map[string]grant{}, organizations: map[int]Organization{}, devices: map[int]Device{},
+		definitions: map[string]CustomField{}, values: map[Target]map[string]*storedValue{}, cursors: map[string]*cursor{},
+		calls: map[string]int{},
+	}
+}
+
+// Start serves the instance on a free loopback port until Close.
+func (s *Server) Start() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("start the simulated NinjaOne: %w", err)
+	}
+	s.address = "http://" + listener.Addr().String()
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.http.Serve(listener) }()
+	return nil
+}
+
+// URL is the base address after Start, without a trailing slash.
+func (s *Server) URL() string { return s.address }
+
+// Close ends what Start began, and cuts open connections.
+func (s *Server) Close() error {
+	if s.http == nil {
+		return nil
+	}
+	return s.http.Close()
+}
+
+// call is one request on its way through the instance.
+type call struct {
+	request   *http.Request
+	template  string // path of the contract, such as /v2/device/{id}
+	id        int    // the {id} of the path
+	query     url.Values
+	body      []byte
+	requestID string
+}
+
+// reply is an answer before it is written. Without a body only the status is sent.
+type reply struct {
+	status int
+	header http.Header
+	body   any
+}
+
+func answer(body any) reply { return reply{status: http.StatusOK, body: body} }
+
+// operations are the handlers by method and path of the contract.
+var operations = map[string]func(*Server, *call) reply{
+	"POST /ws/oauth/token":                      (*Server).issueToken,
+	"GET /v2/organizations":                     (*Server).listOrganizations,
+	"GET /v2/organization/{id}":                 (*Server).getOrganization,
+	"GET /v2/organization/{id}/devices":         (*Server).listOrganizationDevices,
+	"GET /v2/organization/{id}/custom-fields":   (*Server).getOrganizationFields,
+	"PATCH /v2/organization/{id}/custom-fields": (*Server).patchOrganizationFields,
+	"GET /v2/locations":                         (*Server).listLocations,
+	"GET /v2/devices":                           (*Server).listDevices,
+	"GET /v2/devices-detailed":                  (*Server).listDevicesDetailed,
+	"GET /v2/device/{id}":                       (*Server).getDevice,
+	"GET /v2/device/{id}/custom-fields":         (*Server).getDeviceFields,
+	"PATCH /v2/device/{id}/custom-fields":       (*Server).patchDeviceFields,
+	"GET /v2/device-custom-fields":              (*Server).listFieldDefinitions,
+	"GET /v2/custom-fields":                     (*Server).pageFieldDefinitions,
+	"POST /v2/custom-fields":                    (*Server).createFieldDefinition,
+	"GET /v2/queries/custom-fields":             (*Server).reportFields,
+	"GET /v2/queries/custom-fields-detailed":    (*Server).reportFieldsDetailed,
+	"GET /v2/queries/scoped-custom-fields":      (*Server).reportScopedFields,
+}
+
+// maxBody is the largest request body read, in bytes.
+const maxBody = 32 << 20
+
+// ServeHTTP answers one request: latency, faults and rate limit first, then contract, token, scope, and the operation.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	requestID := uuid.NewString()
+	w.Header().Set("X-Nj-Request-Id", requestID)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "request body cannot be read", http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/v2/"); ok {
+		r.URL.Path, r.URL.RawPath = "/v2/"+rest, ""
+	}
+	c := &call{request: r, body: body, requestID: requestID}
+
+	s.mu.Lock()
+	latency := s.latency
+	fault := s.matchFault(r)
+	s.mu.Unlock()
+	if !pause(r.Context(), latency) {
+		return
+	}
+	if fault != nil && !fault.AfterHandling {
+		s.count(r.Method + " " + s.templateOf(r))
+		fault.serve(w, r, nil)
+		return
+	}
+	rep := s.handle(c)
+	if fault != nil {
+		fault.serve(w, r, &rep)
+		return
+	}
+	rep.write(w)
+}
+
+// handle runs a request through the rules and its operation.
+func (s *Server) handle(c *call) reply {
+	route, parameters, err := s.router.FindRoute(c.request)
+	if err != nil {
+		s.count(c.request.Method + " (unknown path)")
+		return s.violation(c, s.noOperation(c.request))
+	}
+	c.template = route.Path
+	s.count(route.Method + " " + route.Path)
+	if route.Path != tokenPath {
+		if rep, ok := s.throttle(); !ok {
+			return rep
+		}
+		if rep, ok := s.authorize(c); !ok {
+			return rep
+		}
+	}
+	if rep := s.holdToContract(c, route, parameters); rep != nil {
+		return *rep
+	}
+	if id, ok := parameters["id"]; ok {
+		c.id, _ = strconv.Atoi(id)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return operations[route.Method+" "+route.Path](s, c)
+}
+
+// noOperation answers a path that does not exist, or that does not take the method.
+func (s *Server) noOperation(r *http.Request) reply {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch} {
+		if _, _, err := s.router.FindRoute(&http.Request{Method: method, URL: r.URL}); err == nil {
+			return applicationFailure(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "method "+r.Method)
+		}
+	}
+	return applicationFailure(http.StatusNotFound, "NOT_FOUND", "no such call")
+}
+
+func (s *Server) templateOf(r *http.Request) string {
+	route, _, err := s.router.FindRoute(r)
+	if err != nil {
+		return "(unknown path)"
+	}
+	return route.Path
+}
+
+// encode renders the body as JSON; a string is taken for an HTML page.
+func (rep reply) encode() (contentType string, body []byte) {
+	switch content := rep.body.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return "text/html; charset=utf-8", []byte(content)
+	default:
+		encoded, err := json.Marshal(content)
+		if err != nil {
+			encoded = []byte(`{"resultCode":"FAILURE","errorMessage":"answer cannot be encoded"}`)
+		}
+		return "application/json", encoded
+	}
+}
+
+func (rep reply) write(w http.ResponseWriter) {
+	contentType, body := rep.encode()
+	for name, values := range rep.header {
+		w.Header()[name] = values
+	}
+	if contentType != "" {
+		w.Header().Set("Content-Type", contentType)
+	}
+	w.WriteHeader(rep.status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,160 @@
+package ninjasim
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// cursor is a report under way: its rows as they were when it was first asked for.
+type cursor struct {
+	template string
+	rows     []map[string]any
+	offset   int
+	expires  time.Time
+}
+
+// report answers one page of a report: of a new one that rows makes, or of the one that the cursor parameter names.
+func (s *Server) report(c *call, rows func() ([]map[string]any, *reply)) reply {
+	if c.query.Get("showSecureValues") == "true" {
+		return s.violationLocked(c, applicationFailure(http.StatusForbidden, "FORBIDDEN", "secure values are not for this application"))
+	}
+	now := s.config.Now()
+	name := c.query.Get("cursor")
+	if name == "" {
+		list, refused := rows()
+		if refused != nil {
+			return *refused
+		}
+		name = uuid.NewString()
+		s.cursors[name] = &cursor{template: c.template, rows: list, expires: now.Add(s.config.CursorLifetime)}
+	}
+	position, ok := s.cursors[name]
+	if !ok || position.template != c.template || !now.Before(position.expires) {
+		return s.refusal(c, validationFailure(http.StatusBadRequest, "invalid_cursor", map[string]any{"reason": "unknown or expired"}))
+	}
+	size := 1000
+	if text := c.query.Get("pageSize"); text != "" {
+		size, _ = strconv.Atoi(text)
+	}
+	results := position.rows[position.offset:min(position.offset+size, len(position.rows))]
+	if results == nil {
+		results = []map[string]any{}
+	}
+	position.offset += len(results)
+	return answer(map[string]any{
+		"cursor":  map[string]any{"name": name, "offset": position.offset, "count": len(results), "expires": epoch(position.expires)},
+		"results": results,
+	})
+}
+
+// wantedValues are the values of a target that a report shows, by name.
+func (s *Server) wantedValues(c *call, target Target, since time.Time) map[string]*storedValue {
+	names := strings.FieldsFunc(c.query.Get("fields"), func(r rune) bool { return r == ',' })
+	wanted := map[string]*storedValue{}
+	for name, value := range s.values[target] {
+		field := s.definitions[name]
+		asked := len(names) == 0 || slices.Contains(names, name)
+		if asked && field.readable() && field.has(target.Kind) && value.updatedAt.After(since) {
+			wanted[name] = value
+		}
+	}
+	return wanted
+}
+
+// updatedAfter reads the parameter of that name: seconds since 1970, a date, or an RFC 3339 time.
+func (s *Server) updatedAfter(c *call) (time.Time, *reply) {
+	text := c.query.Get("updatedAfter")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.DateOnly, "20060102", time.RFC3339} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return time.Unix(seconds, 0), nil
+	}
+	rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_date", map[string]any{"updatedAfter": text}))
+	return time.Time{}, &rep
+}
+
+// deviceRows makes a row of each device that the filter wants and that has values to show.
+func (s *Server) deviceRows(c *call, render func(d Device, values map[string]*storedValue) map[string]any) func() ([]map[string]any, *reply) {
+	return func() ([]map[string]any, *reply) {
+		since, refused := s.updatedAfter(c)
+		if refused != nil {
+			return nil, refused
+		}
+		wanted, refused := s.deviceFilter(c)
+		if refused != nil {
+			return nil, refused
+		}
+		var rows []map[string]any
+		for _, device := range inOrder(s.devices, wanted) {
+			if values := s.wantedValues(c, Target{DeviceKind, device.ID}, since); len(values) > 0 {
+				rows = append(rows, render(device, values))
+			}
+		}
+		return rows, nil
+	}
+}
+
+func answeredValues(values map[string]*storedValue) map[string]any {
+	fields := map[string]any{}
+	for name, value := range values {
+		fields[name] = value.answered()
+	}
+	return fields
+}
+
+func (s *Server) reportFields(c *call) reply {
+	return s.report(c, s.deviceRows(c, func(d Device, values map[string]*storedValue) map[string]any {
+		return map[string]any{"deviceId": d.ID, "fields": answeredValues(values)}
+	}))
+}
+
+func (s *Server) reportFieldsDetailed(c *call) reply {
+	return s.report(c, s.deviceRows(c, func(d Device, values map[string]*storedValue) map[string]any {
+		var fields []map[string]any
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			value := values[name]
+			fields = append(fields, map[string]any{
+				"name": name, "value": value.answered(), "updateTime": epoch(value.updatedAt), "updatedBy": map[string]any{"source": value.updatedBy},
+			})
+		}
+		return map[string]any{"deviceId": d.ID, "entityId": d.ID, "entityType": string(DeviceKind), "fields": fields}
+	}))
+}
+
+func (s *Server) reportScopedFields(c *call) reply {
+	return s.report(c, func() ([]map[string]any, *reply) {
+		since, refused := s.updatedAfter(c)
+		if refused != nil {
+			return nil, refused
+		}
+		scopes := strings.Split(c.query.Get("scopes"), ",")
+		var rows []map[string]any
+		add := func(scope string, target Target) {
+			if c.query.Get("scopes") != "" && !slices.Contains(scopes, "all") && !slices.Contains(scopes, scope) {
+				return
+			}
+			if values := s.wantedValues(c, target, since); len(values) > 0 {
+				rows = append(rows, map[string]any{"scope": string(target.Kind), "entityId": target.ID, "fields": answeredValues(values)})
+			}
+		}
+		for _, device := range inOrder(s.devices, func(Device) bool { return true }) {
+			add("node", Target{DeviceKind, device.ID})
+		}
+		for _, organization := range inOrder(s.organizations, everyOrganization) {
+			add("organization", Target{OrganizationKind, organization.ID})
+		}
+		return rows, nil
+	})
+}
