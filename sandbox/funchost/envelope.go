@@ -1,0 +1,204 @@
+package funchost
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// jsonTime is the form in which Json.NET writes a date in UTC.
+const jsonTime = "2006-01-02T15:04:05.9999999-07:00"
+
+// value is one entry of an envelope's Data or Metadata: a jsonObject is sent as
+// an object, a time.Time as a date, and everything else as JSON text inside a
+// JSON string.
+type value any
+
+// jsonObject is a value that the host sends as a real JSON object.
+type jsonObject map[string]any
+
+// encoder writes envelopes.
+type encoder struct {
+	// single selects the form that Microsoft's documentation shows, in which
+	// strings and numbers are not wrapped in JSON text a second time.
+	single bool
+}
+
+// envelope writes the body of an invocation request.
+func (e encoder) envelope(data, metadata map[string]value) ([]byte, error) {
+	encode := func(values map[string]value) (map[string]json.RawMessage, error) {
+		out := make(map[string]json.RawMessage, len(values))
+		for name, v := range values {
+			raw, err := e.value(v)
+			if err != nil {
+				return nil, fmt.Errorf("encoding %q: %w", name, err)
+			}
+			out[name] = raw
+		}
+		return out, nil
+	}
+	encodedData, err := encode(data)
+	if err != nil {
+		return nil, err
+	}
+	encodedMetadata, err := encode(metadata)
+	if err != nil {
+		return nil, err
+	}
+	return compact(struct{ Data, Metadata map[string]json.RawMessage }{encodedData, encodedMetadata})
+}
+
+func (e encoder) value(v value) (json.RawMessage, error) {
+	switch v := v.(type) {
+	case jsonObject:
+		return compact(v)
+	case time.Time:
+		return compact(v.UTC().Truncate(time.Second).Format(jsonTime))
+	}
+	text, err := compact(v)
+	if err != nil || e.single {
+		return text, err
+	}
+	return compact(string(text))
+}
+
+// compact marshals without the escaping of <, > and & that the host does not do.
+func compact(v any) (json.RawMessage, error) {
+	var buffer bytes.Buffer
+	enc := json.NewEncoder(&buffer)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(buffer.Bytes(), "\n"), nil
+}
+
+// metadata is an invocation's Metadata. A later value takes the place of an
+// earlier one whose name differs only in case, under the earlier name; names
+// that end in "trigger" are dropped.
+type metadata map[string]value
+
+func (m metadata) set(name string, v value) {
+	if strings.HasSuffix(strings.ToLower(name), "trigger") {
+		return
+	}
+	for known := range m {
+		if strings.EqualFold(known, name) {
+			name = known
+			break
+		}
+	}
+	m[name] = v
+}
+
+// newMetadata starts the metadata of every invocation: the object sys.
+func newMetadata(function string) metadata {
+	return metadata{"sys": jsonObject{
+		"MethodName": function,
+		"UtcNow":     time.Now().UTC().Format(jsonTime),
+		"RandGuid":   uuid.NewString(),
+	}}
+}
+
+// merge adds the top-level properties of a text that is a JSON object, but not
+// its arrays and nulls. Objects stay objects; all else becomes text.
+func (m metadata) merge(text string) {
+	if trimmed := strings.TrimSpace(text); !strings.HasPrefix(trimmed, "{") || !strings.HasSuffix(trimmed, "}") {
+		return
+	}
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var object map[string]any
+	if err := decoder.Decode(&object); err != nil {
+		return // The host takes no offence at text that only looks like JSON.
+	}
+	for name, v := range object {
+		switch v := v.(type) {
+		case map[string]any:
+			m.set(name, jsonObject(v))
+		case string:
+			m.set(name, v)
+		case json.Number:
+			m.set(name, v.String())
+		case bool:
+			text := strconv.FormatBool(v)
+			m.set(name, strings.ToUpper(text[:1])+text[1:])
+		}
+	}
+}
+
+// answer is what the handler returned for one envelope.
+type answer struct {
+	Outputs     map[string]json.RawMessage
+	Logs        []string
+	ReturnValue json.RawMessage
+}
+
+// errNoAnswer marks an empty or null body. The host never completes such an
+// invocation; it hangs until functionTimeout.
+var errNoAnswer = errors.New("the handler answered with an empty or null body, for which the host waits until functionTimeout; answer {} instead")
+
+// parseAnswer checks an answer as the host does.
+func parseAnswer(res *http.Response, body []byte) (answer, error) {
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return answer{}, fmt.Errorf("the handler answered with status %d", res.StatusCode)
+	}
+	if len(body) == 0 && res.ContentLength == 0 {
+		return answer{}, errNoAnswer
+	}
+	media, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" && media != "text/json" {
+		return answer{}, fmt.Errorf("the handler answered with the content type %q, which is not JSON; set application/json", res.Header.Get("Content-Type"))
+	}
+	trimmed := bytes.TrimSpace(body)
+	if len(trimmed) == 0 || string(trimmed) == "null" {
+		return answer{}, errNoAnswer
+	}
+	if trimmed[0] != '{' {
+		return answer{}, errors.New("the handler's answer is JSON, but not an object with Outputs, Logs and ReturnValue")
+	}
+	var a answer
+	if err := json.Unmarshal(trimmed, &a); err != nil {
+		return answer{}, fmt.Errorf("the handler's answer cannot be read (Outputs must be an object, Logs an array of strings): %w", err)
+	}
+	return a, nil
+}
+
+// outputValue returns an output as the bindings get it: text that happens to be
+// valid base64 is delivered as the bytes it decodes to, unless the binding has
+// the data type binary.
+func outputValue(raw json.RawMessage, b *binding) any {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var v any
+	if err := decoder.Decode(&v); err != nil {
+		return nil // Absent; what is present was valid JSON in the answer.
+	}
+	if text, ok := v.(string); ok && !strings.EqualFold(b.DataType, "binary") {
+		if decoded, err := decodeBase64(text); err == nil {
+			return decoded
+		}
+	}
+	return v
+}
+
+// decodeBase64 decodes as .NET does, which passes over white space.
+func decodeBase64(s string) ([]byte, error) {
+	s = strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '\t', '\r', '\n':
+			return -1
+		}
+		return r
+	}, s)
+	return base64.StdEncoding.DecodeString(s)
+}

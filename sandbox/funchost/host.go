@@ -1,0 +1,433 @@
+// Package funchost is a local stand-in for the Azure Functions host. It runs an
+// app root with a custom handler the way the host of version 4 does: it starts
+// the handler process, fires timers, receives queue messages, serves HTTP, and
+// copies the host's encodings and its behaviour in faults.
+//
+// Only what the host itself does belongs here. It knows nothing of the app it
+// runs and imports nothing from it.
+package funchost
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config says what to run and how.
+type Config struct {
+	// AppRoot is the folder that holds host.json and the functions' folders.
+	AppRoot string
+	// Settings are the app settings, for instance from LoadSettings. The handler
+	// gets them as environment variables. Settings of the form
+	// AzureFunctionsJobHost__extensions__queues__batchSize replace values of
+	// host.json.
+	Settings map[string]string
+	// Environ is the environment below the settings, as name=value; nil means
+	// that of this process.
+	Environ []string
+	// Listen is the address of the HTTP server; empty means a free port of
+	// 127.0.0.1. Listener, when set, takes its place.
+	Listen   string
+	Listener net.Listener
+	// HostID names the host in the storage that timers use; hosts that share it
+	// run each timer once between them. The default is "local".
+	HostID string
+	// Log gets the host's own messages and the handler's lines; nil means none.
+	Log *slog.Logger
+	// SingleEncoded sends envelope values in the form that Microsoft's
+	// documentation shows: texts and numbers not wrapped in JSON text once more.
+	SingleEncoded bool
+	// FunctionKey is the key that functions of the level "function" ask for, and
+	// AdminKey the one of the level "admin" and of the admin endpoints, which
+	// opens the others too. AdminKey is FunctionKey by default. While both are
+	// empty, no key is asked for.
+	FunctionKey, AdminKey string
+	// MessageInvisibility is how long a received queue message is hidden, in whole
+	// seconds, and half of it is the time between renewals. The default is the
+	// host's 10 minutes.
+	MessageInvisibility time.Duration
+	// LockRetry is the pause before another try for a timer's lock that another
+	// host has. The default is the host's 60 seconds.
+	LockRetry time.Duration
+	// ShutdownWait is how long Stop waits for work under way before it kills the
+	// handler. The default is the host's 10 seconds.
+	ShutdownWait time.Duration
+	// OnInvocation is told of every finished invocation, and OnLog of every line
+	// from the handler. Both are called from many goroutines and hold up the
+	// caller while they run.
+	OnInvocation func(Invocation)
+	OnLog        func(LogLine)
+}
+
+// Host is a running stand-in host.
+type Host struct {
+	config   Config
+	options  hostOptions
+	settings map[string]string
+	log      *slog.Logger
+	encoder  encoder
+	client   *http.Client
+
+	functions []*function
+	timers    map[string]*timer
+	storage   *timerStorage // Nil without timers.
+	worker    *worker
+	listener  net.Listener
+	server    *http.Server
+
+	// listening is done when triggers must stop; work is done when everything
+	// must stop.
+	listening     context.Context
+	stopListening context.CancelFunc
+	work          context.Context
+	cancelWork    context.CancelFunc
+	running       sync.WaitGroup // Trigger loops and runs on demand.
+
+	hasCrashed atomic.Bool
+	shutdown   sync.Once
+	done       chan struct{}
+}
+
+// Start runs the app root and returns when the handler is ready and all triggers
+// listen. The host runs until Stop, until ctx is done, or until the handler has
+// failed too often. An error says what is wrong with the configuration, or why
+// the handler did not start.
+func Start(ctx context.Context, config Config) (*Host, error) {
+	h, err := prepare(config)
+	if err != nil {
+		return nil, err
+	}
+	go h.worker.run()
+	if _, err := h.worker.ready(ctx); err != nil {
+		_ = h.listener.Close()
+		h.worker.close()
+		h.cancelWork()
+		return nil, err
+	}
+	if err := h.listen(); err != nil {
+		h.Stop()
+		return nil, err
+	}
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-h.worker.failed:
+		case <-h.done:
+		}
+		h.Stop()
+	}()
+	h.log.Info("the host has started", "url", h.URL(), "functions", len(h.functions))
+	return h, nil
+}
+
+// prepare reads the app root and puts the host together without starting it.
+func prepare(config Config) (*Host, error) {
+	if config.Environ == nil {
+		config.Environ = os.Environ()
+	}
+	if config.HostID == "" {
+		config.HostID = "local"
+	}
+	if config.AdminKey == "" {
+		config.AdminKey = config.FunctionKey
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{{&config.MessageInvisibility, 10 * time.Minute}, {&config.LockRetry, time.Minute}, {&config.ShutdownWait, 10 * time.Second}} {
+		if *d.value == 0 {
+			*d.value = d.fallback
+		}
+	}
+	h := &Host{config: config, encoder: encoder{single: config.SingleEncoded}, timers: map[string]*timer{}, done: make(chan struct{})}
+	if h.log = config.Log; h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	appRoot, err := filepath.Abs(config.AppRoot)
+	if err != nil {
+		return nil, fmt.Errorf("finding the app root: %w", err)
+	}
+	h.settings = mergeSettings(config.Environ, config.Settings)
+	if h.options, err = readHostOptions(appRoot, h.settings); err != nil {
+		return nil, err
+	}
+	if h.functions, err = loadFunctions(appRoot, h.options, h.settings, h.log); err != nil {
+		return nil, err
+	}
+	// One connection per call: a handler that was started again never gets a
+	// request on a connection of its predecessor, and none is sent twice.
+	h.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	h.work, h.cancelWork = context.WithCancel(context.Background())
+	h.listening, h.stopListening = context.WithCancel(h.work)
+	if err := h.prepareTimers(); err != nil {
+		return nil, err
+	}
+	if h.listener = config.Listener; h.listener == nil {
+		address := config.Listen
+		if address == "" {
+			address = "127.0.0.1:0"
+		}
+		if h.listener, err = net.Listen("tcp", address); err != nil {
+			return nil, fmt.Errorf("listening for HTTP: %w", err)
+		}
+	}
+	for name, value := range map[string]string{"FUNCTIONS_WORKER_RUNTIME": "custom", "WEBSITE_HOSTNAME": h.listener.Addr().String()} {
+		if h.settings[name] == "" {
+			h.settings[name] = value
+		}
+	}
+	h.worker = newWorker(h.options, appRoot, h.settings, h.log, h.emit)
+	return h, nil
+}
+
+func (h *Host) prepareTimers() error {
+	for _, f := range h.functions {
+		if f.schedule == nil {
+			continue
+		}
+		if h.storage == nil {
+			storage, err := connection("", h.settings)
+			if err == nil {
+				h.storage, err = newTimerStorage(storage, h.config.HostID)
+			}
+			if err != nil {
+				return fmt.Errorf("timers keep their state in the function app's storage: %w", err)
+			}
+		}
+		t := &timer{schedule: f.schedule, runOnStartup: f.trigger.RunOnStartup, keep: h.settleContext, log: h.log.With("function", f.name)}
+		_, isInterval := f.schedule.(interval)
+		t.adjustForDST = !isInterval
+		if (f.trigger.UseMonitor == nil || *f.trigger.UseMonitor) && !tooFrequent(f.schedule, time.Now()) {
+			t.status = h.storage.status(f.name)
+		}
+		t.invoke = func(info jsonObject) { h.fireTimer(f, info) }
+		h.timers[f.name] = t
+	}
+	return nil
+}
+
+// fireTimer runs a timer function once, and again as its retry policy says.
+func (h *Host) fireTimer(f *function, info jsonObject) {
+	meta := newMetadata(f.name)
+	for attempt := 0; ; attempt++ {
+		i := h.begin(f, TriggerTimer)
+		_, err := h.execute(h.work, f, i.ID, map[string]value{f.trigger.Name: info}, meta)
+		h.finish(i, err)
+		if err == nil || f.retry == nil || *f.retry.MaxRetryCount >= 0 && attempt >= *f.retry.MaxRetryCount {
+			return
+		}
+		if !waitUntil(h.listening, time.Now().Add(f.retry.wait(attempt+1))) {
+			return
+		}
+		meta.set("RetryContext", jsonObject{"RetryCount": attempt + 1, "MaxRetryCount": *f.retry.MaxRetryCount, "Exception": map[string]string{"Message": err.Error()}})
+	}
+}
+
+// listen starts all triggers.
+func (h *Host) listen() error {
+	var pumps []*pump
+	for _, f := range h.functions {
+		if f.trigger.kind() == "queuetrigger" {
+			p, err := newPump(h, f)
+			if err != nil {
+				return fmt.Errorf("the function %s: %w", f.name, err)
+			}
+			pumps = append(pumps, p)
+		}
+	}
+	for _, p := range pumps {
+		h.running.Go(func() { p.run(h.listening) })
+	}
+	for _, f := range h.functions {
+		if t := h.timers[f.name]; t != nil {
+			h.running.Go(func() { h.runSingleton(h.listening, f, t) })
+		}
+	}
+	h.server = &http.Server{
+		Handler:           http.HandlerFunc(h.serveHTTP),
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
+	}
+	h.running.Go(func() { _ = h.server.Serve(h.listener) })
+	return nil
+}
+
+// URL is the base address of the HTTP server, without a trailing slash.
+func (h *Host) URL() string { return "http://" + h.listener.Addr().String() }
+
+// Functions returns the names of the functions that were loaded, in order. A
+// function in error or disabled is not among them.
+func (h *Host) Functions() []string {
+	names := make([]string, len(h.functions))
+	for i, f := range h.functions {
+		names[i] = f.name
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (h *Host) function(name string) *function {
+	for _, f := range h.functions {
+		if strings.EqualFold(f.name, name) {
+			return f
+		}
+	}
+	return nil
+}
+
+// Invoke runs a timer or queue function now and waits for its end. The input is
+// the message's text for a queue function; a timer needs none. The error is that
+// of the invocation.
+func (h *Host) Invoke(ctx context.Context, name, input string) error {
+	f := h.function(name)
+	if f == nil {
+		return fmt.Errorf("there is no function %q; it is missing, disabled or in error", name)
+	}
+	if f.route != nil {
+		return fmt.Errorf("%s is an HTTP function; send it a request", name)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.work, cancel)()
+	return h.invokeNow(ctx, f, input)
+}
+
+// Kill ends the handler process with SIGKILL, as the host's shutdown and a crash
+// do. The host goes on: it starts the handler again and counts the end as one of
+// the three errors after which it stops itself.
+func (h *Host) Kill() { h.worker.kill() }
+
+// Stop shuts the host down as the real one does: triggers stop, work under way
+// may go on for ShutdownWait, then the handler is killed without a signal that
+// it could catch. Stop returns when all is over; calling it again only waits.
+func (h *Host) Stop() { h.end(true) }
+
+// Crash ends the host and the handler at once, as a machine that loses power: no
+// message is put back and no lock is given up.
+func (h *Host) Crash() { h.end(false) }
+
+func (h *Host) end(graceful bool) {
+	h.shutdown.Do(func() {
+		defer close(h.done)
+		if !graceful {
+			h.hasCrashed.Store(true)
+			h.cancelWork()
+			if h.server != nil {
+				_ = h.server.Close()
+			}
+		} else {
+			h.stopListening()
+			ctx, cancel := context.WithTimeout(context.Background(), h.config.ShutdownWait)
+			defer cancel()
+			h.drain(ctx)
+		}
+		h.worker.close()
+		h.cancelWork()
+		_ = h.listener.Close()
+		h.running.Wait()
+		h.log.Info("the host has stopped")
+	})
+	<-h.done
+}
+
+// drain waits for HTTP requests and triggered work under way.
+func (h *Host) drain(ctx context.Context) {
+	if h.server != nil {
+		if err := h.server.Shutdown(ctx); err != nil {
+			_ = h.server.Close()
+		}
+	}
+	idle := make(chan struct{})
+	go func() {
+		h.running.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	case <-h.worker.failed:
+	}
+}
+
+// Wait returns when the host has stopped: nil after Stop or Crash, and otherwise
+// why the host stopped itself.
+func (h *Host) Wait() error {
+	<-h.done
+	return h.worker.err()
+}
+
+func (h *Host) crashed() bool { return h.hasCrashed.Load() }
+
+// settleContext is for storage calls that finish work, even while the host stops.
+func (h *Host) settleContext() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.work), settleTimeout)
+	if h.crashed() {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// emit passes on a line from the handler.
+func (h *Host) emit(line LogLine) {
+	h.log.Log(context.Background(), line.Level, line.Text, "category", line.Category)
+	if h.config.OnLog != nil {
+		h.config.OnLog(line)
+	}
+}
+
+// serveAdmin answers the host's own endpoints: the status, the functions, and
+// running one of them now.
+func (h *Host) serveAdmin(w http.ResponseWriter, r *http.Request) {
+	if !h.hasKey(r, true) {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	switch name, isFunction := strings.CutPrefix(r.URL.Path, "/admin/functions/"); {
+	case r.Method == http.MethodGet && r.URL.Path == "/admin/host/status":
+		writeJSON(w, map[string]any{"id": h.config.HostID, "state": "Running", "version": hostVersion})
+	case r.Method == http.MethodGet && r.URL.Path == "/admin/functions":
+		writeJSON(w, h.Functions())
+	case r.Method == http.MethodPost && isFunction:
+		h.serveRunNow(w, r, name)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+// serveRunNow answers POST /admin/functions/{name} with 202 and runs the
+// function behind the caller's back, as the host does.
+func (h *Host) serveRunNow(w http.ResponseWriter, r *http.Request, name string) {
+	f := h.function(name)
+	if f == nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	var body struct {
+		Input string `json:"input"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&body); err != nil || f.route != nil {
+		if err == nil {
+			err = errors.New("an HTTP function is called at its own route")
+		}
+		http.Error(w, "the body must be {\"input\": \"text\"}: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	h.running.Go(func() { _ = h.invokeNow(h.work, f, body.Input) }) // Reported as an invocation.
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,446 @@
+package funchost
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	readinessInterval = 25 * time.Millisecond
+	maxStrikes        = 3
+	strikeMemory      = 30 * time.Minute
+	exitRestart       = 200 // The exit code by which a handler asks for a restart.
+	stderrKept        = 3
+)
+
+// LogLine is one line of text that reached the host from the handler.
+type LogLine struct {
+	// Level is Information for standard output and for the logs of an answer,
+	// and Error for standard error, or Warning if the line contains "warn".
+	Level slog.Level
+	// Category is "Host.Function.Console" for a line of the process and
+	// "Function.<Name>.User" for a log of an answer.
+	Category string
+	// Text is the line.
+	Text string
+	// InvocationID is the invocation whose answer carried the log, or empty for
+	// a line of the process.
+	InvocationID string
+}
+
+// worker keeps the handler process running, as the host does.
+type worker struct {
+	options  hostOptions
+	appRoot  string
+	settings map[string]string
+	log      *slog.Logger
+	emit     func(LogLine)
+
+	stopped chan struct{} // Closed by close.
+	failed  chan struct{} // Closed when the host must stop itself.
+	ended   chan struct{} // Closed when the supervision is over and no process runs.
+
+	mu      sync.Mutex
+	current *process
+	isReady chan struct{} // Closed while current takes invocations.
+	failure error
+	closing bool
+	strikes int
+	last    time.Time // Of the last strike.
+}
+
+// process is one run of the handler.
+type process struct {
+	cmd    *exec.Cmd
+	id     string
+	port   int
+	exited chan struct{}
+
+	mu         sync.Mutex
+	deliberate bool // The host itself ended it.
+	stderr     []string
+}
+
+func newWorker(options hostOptions, appRoot string, settings map[string]string, log *slog.Logger, emit func(LogLine)) *worker {
+	return &worker{
+		options: options, appRoot: appRoot, settings: settings, log: log, emit: emit,
+		stopped: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}), isReady: make(chan struct{}),
+	}
+}
+
+// run starts the handler and restarts it until close is called or it has failed
+// too often. Exit 0 leaves it dead, exit 200 restarts it, any other exit counts
+// as an error.
+func (w *worker) run() {
+	defer close(w.ended)
+	for {
+		p, err := w.start()
+		if err == nil {
+			err = w.awaitReady(p)
+		}
+		if p != nil {
+			if err != nil {
+				p.kill()
+			} else {
+				w.setReady()
+				<-p.exited
+				if code := p.cmd.ProcessState.ExitCode(); code == 0 && !p.isDeliberate() {
+					w.log.Warn("the handler process ended with code 0; as on Azure, it is not started again and every invocation will fail")
+					<-w.stopped
+					return
+				}
+			}
+			<-p.exited
+		}
+		if w.unsetReady() {
+			return
+		}
+		if p != nil && (p.isDeliberate() || p.cmd.ProcessState.ExitCode() == exitRestart) {
+			w.log.Info("restarting the handler process")
+			continue
+		}
+		if err == nil {
+			err = fmt.Errorf("the handler process ended (%s); its last lines on standard error: %s", p.cmd.ProcessState, p.lastErrors())
+		}
+		w.log.Error("the handler process failed", "error", err)
+		if n := w.strike(); n >= maxStrikes {
+			w.fail(fmt.Errorf("the handler process failed %d times, so the host stops: %w", n, err))
+			return
+		}
+	}
+}
+
+// start starts one process; when the result is nil, there is an error.
+func (w *worker) start() (*process, error) {
+	port, err := w.choosePort()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{id: uuid.NewString(), port: port, exited: make(chan struct{})}
+	directory := w.appRoot
+	if d := w.options.workingDirectory; d != "" {
+		directory = resolvePath(w.appRoot, expandVariables(d, w.settings))
+	}
+	arguments := splitArguments(expandVariables(strings.Join(w.options.arguments, " "), w.settings))
+	p.cmd = exec.Command(w.executable(), arguments...)
+	p.cmd.Dir = directory
+	p.cmd.Env = w.environment(p)
+	p.cmd.SysProcAttr = endWithHost()
+
+	stdout, stdoutWriter := io.Pipe()
+	stderr, stderrWriter := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = stdoutWriter, stderrWriter
+	// A child of the handler may hold the pipes open; do not wait for it.
+	p.cmd.WaitDelay = time.Second
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closing {
+		return nil, errors.New("the host is stopping")
+	}
+	started := make(chan error)
+	go func() {
+		// On Linux the process ends with the thread that started it, so this
+		// thread lives as long as the process does.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		var readers sync.WaitGroup
+		readers.Go(func() { w.readLines(stdout, func(string) slog.Level { return slog.LevelInfo }, nil) })
+		readers.Go(func() { w.readLines(stderr, stderrLevel, p) })
+		_ = p.cmd.Wait() // The exit code is read from ProcessState.
+		_ = stdoutWriter.Close()
+		_ = stderrWriter.Close()
+		readers.Wait()
+		close(p.exited)
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting the handler %s: %w", w.options.executable, err)
+	}
+	w.current = p
+	return p, nil
+}
+
+func (w *worker) choosePort() (int, error) {
+	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(w.options.port)))
+	if err != nil {
+		return 0, fmt.Errorf("finding a port for the handler: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+// executable looks for the handler below the worker directory or the app root
+// and, when it is not there, leaves the search to the PATH.
+func (w *worker) executable() string {
+	name := expandVariables(w.options.executable, w.settings)
+	if path := resolvePath(resolvePath(w.appRoot, w.options.workerDirectory), name); fileExists(path) {
+		return path
+	}
+	return name
+}
+
+func (w *worker) environment(p *process) []string {
+	env := make([]string, 0, len(w.settings)+6)
+	for name, value := range w.settings {
+		env = append(env, name+"="+value)
+	}
+	port := strconv.Itoa(p.port)
+	// The last one of a name wins.
+	return append(env,
+		"FUNCTIONS_CUSTOMHANDLER_PORT="+port, "FUNCTIONS_HTTPWORKER_PORT="+port,
+		"FUNCTIONS_CUSTOMHANDLER_WORKER_ID="+p.id, "FUNCTIONS_HTTPWORKER_ID="+p.id,
+		"FUNCTIONS_APP_ROOT_PATH="+w.appRoot)
+}
+
+func resolvePath(base, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(base, path)
+}
+
+func fileExists(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
+// splitArguments splits a command line as .NET does: at blanks, with double
+// quotes around what holds blanks and \" for a quote.
+func splitArguments(line string) []string {
+	var out []string
+	var current strings.Builder
+	quoted, open := false, false
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\\' && i+1 < len(line) && line[i+1] == '"':
+			current.WriteByte('"')
+			open = true
+			i++
+		case c == '"':
+			quoted, open = !quoted, true
+		case (c == ' ' || c == '\t') && !quoted:
+			if open {
+				out = append(out, current.String())
+				current.Reset()
+				open = false
+			}
+		default:
+			current.WriteByte(c)
+			open = true
+		}
+	}
+	if open {
+		out = append(out, current.String())
+	}
+	return out
+}
+
+func stderrLevel(line string) slog.Level {
+	if strings.Contains(strings.ToLower(line), "warn") {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+func (w *worker) readLines(r io.Reader, level func(string) slog.Level, errorsOf *process) {
+	reader := bufio.NewReader(r)
+	for {
+		line, err := reader.ReadString('\n')
+		if text := strings.TrimRight(line, "\r\n"); text != "" {
+			if errorsOf != nil {
+				errorsOf.keepError(text)
+			}
+			w.emit(LogLine{Level: level(text), Category: "Host.Function.Console", Text: text})
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// awaitReady polls the process until it answers anything at all.
+func (w *worker) awaitReady(p *process) error {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	ctx, cancel := context.WithTimeout(context.Background(), w.options.initializationTimeout)
+	defer cancel()
+	exited := p.exited
+	tick := time.NewTicker(readinessInterval)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.address()+"/", nil)
+		if err != nil {
+			return err
+		}
+		if res, err := client.Do(req); err == nil {
+			_ = res.Body.Close()
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-exited:
+			if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+				return fmt.Errorf("the handler process ended (%s) before it answered; its last lines on standard error: %s", p.cmd.ProcessState, p.lastErrors())
+			}
+			exited = nil // Exit 0 goes unnoticed, so the wait runs out.
+		case <-w.stopped:
+			return errors.New("the host is stopping")
+		case <-ctx.Done():
+			return fmt.Errorf("the handler did not answer on 127.0.0.1:%d within %s; it must listen on the port in FUNCTIONS_CUSTOMHANDLER_PORT", p.port, w.options.initializationTimeout)
+		}
+	}
+}
+
+func (w *worker) setReady() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.isReady)
+}
+
+// unsetReady makes new invocations wait for the next process. It returns true
+// when there will be none.
+func (w *worker) unsetReady() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.isReady:
+		w.isReady = make(chan struct{})
+	default:
+	}
+	return w.closing
+}
+
+func (w *worker) strike() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now := time.Now(); now.Sub(w.last) > strikeMemory {
+		w.strikes, w.last = 1, now
+	} else {
+		w.strikes, w.last = w.strikes+1, now
+	}
+	return w.strikes
+}
+
+func (w *worker) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failure == nil {
+		w.failure = err
+		close(w.failed)
+	}
+}
+
+// err returns why the host must stop itself, or nil.
+func (w *worker) err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failure
+}
+
+// ready returns the process that takes invocations and waits for one if need be.
+// When the wait is too long, the host must stop itself.
+func (w *worker) ready(ctx context.Context) (*process, error) {
+	limit := (maxStrikes + 1) * w.options.initializationTimeout
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	w.mu.Lock()
+	isReady := w.isReady
+	w.mu.Unlock()
+	select {
+	case <-isReady:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.current, nil
+	case <-w.failed:
+		return nil, w.err()
+	case <-w.stopped:
+		return nil, errors.New("the host is stopping")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timeout.C:
+		err := fmt.Errorf("no handler process was ready within %s, so the host stops", limit)
+		w.fail(err)
+		return nil, err
+	}
+}
+
+// kill ends the running process the way a crash or the host's shutdown does. It
+// is started again, and the end counts as an error.
+func (w *worker) kill() {
+	w.mu.Lock()
+	p := w.current
+	w.mu.Unlock()
+	if p != nil {
+		p.kill()
+		<-p.exited
+	}
+}
+
+// restart ends a process that the host gave up and lets a new one start.
+func (w *worker) restart(p *process) {
+	p.mu.Lock()
+	p.deliberate = true
+	p.mu.Unlock()
+	p.kill()
+}
+
+// close ends the process for good.
+func (w *worker) close() {
+	w.mu.Lock()
+	if !w.closing {
+		w.closing = true
+		close(w.stopped)
+	}
+	p := w.current
+	w.mu.Unlock()
+	if p != nil {
+		p.kill()
+	}
+	<-w.ended
+}
+
+func (p *process) address() string { return "http://127.0.0.1:" + strconv.Itoa(p.port) }
+
+// kill sends SIGKILL, or its like elsewhere; a process that has ended is left.
+func (p *process) kill() { _ = p.cmd.Process.Kill() }
+
+func (p *process) isDeliberate() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deliberate
+}
+
+func (p *process) keepError(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stderr = append(p.stderr, line); len(p.stderr) > stderrKept {
+		p.stderr = slices.Delete(p.stderr, 0, 1)
+	}
+}
+
+func (p *process) lastErrors() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strconv.Quote(strings.Join(p.stderr, " | "))
+}

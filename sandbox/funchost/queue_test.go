@@ -1,0 +1,460 @@
+package funchost
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+)
+
+// received is one envelope as the handler got it.
+type received struct {
+	path   string
+	header http.Header
+	body   string
+	data   map[string]json.RawMessage
+	meta   map[string]json.RawMessage
+}
+
+func receive(t *testing.T, r *http.Request) received {
+	t.Helper()
+	out := received{path: r.URL.Path, header: r.Header, body: readAll(t, r.Body)}
+	var envelope struct{ Data, Metadata map[string]json.RawMessage }
+	if err := json.Unmarshal([]byte(out.body), &envelope); err != nil {
+		t.Errorf("the envelope is not JSON: %v", err)
+	}
+	out.data, out.meta = envelope.Data, envelope.Metadata
+	return out
+}
+
+func TestQueueMessageSucceeds(t *testing.T) {
+	q := newTestQueue(t)
+	got := make(chan received, 1)
+	a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
+		got <- receive(t, r)
+		reply(w, `{"Outputs": {"other": 1}, "Logs": ["half way", "done"], "ReturnValue": null}`)
+	})
+	a.start(a.config())
+	q.send(`{"tenant": "Adatum <East>", "id": "hides the real one", "count": 3, "flag": true, "nested": {"a": 1}, "list": [1], "none": null, "myTrigger": "dropped"}`)
+	i := a.invocation()
+	if i.Err != nil || i.Function != "Work" || i.Trigger != TriggerQueue || i.DequeueCount != 1 {
+		t.Errorf("invocation = %+v", i)
+	}
+	if n := q.count(); n != 0 {
+		t.Errorf("%d messages are left in the queue, want none", n)
+	}
+	e := <-got
+	if e.path != "/Work" {
+		t.Errorf("path = %s, want /Work", e.path)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/json; charset=utf-8", "X-Azure-Functions-HostVersion": hostVersion,
+		"X-Azure-Functions-InvocationId": i.ID, "User-Agent": "Azure-Functions-Host/" + hostVersion, "X-Test-Length": "-1",
+	} {
+		if got := e.header.Get(name); got != want {
+			t.Errorf("header %s = %q, want %q", name, got, want)
+		}
+	}
+	inner := quoteJSON(i.Message) // The text as JSON, and that in a JSON string.
+	if want := quoteJSON(inner); string(e.data["message"]) != want {
+		t.Errorf("Data.message = %s, want %s", e.data["message"], want)
+	}
+	for name, want := range map[string]string{
+		"DequeueCount": `"1"`, "Id": `"\"hides the real one\""`, "tenant": `"\"Adatum <East>\""`,
+		"count": `"\"3\""`, "flag": `"\"True\""`, "nested": `{"a":1}`,
+	} {
+		if string(e.meta[name]) != want {
+			t.Errorf("Metadata.%s = %s, want %s", name, e.meta[name], want)
+		}
+	}
+	for _, name := range []string{"list", "none", "myTrigger", "QueueTrigger", "id"} {
+		if v, ok := e.meta[name]; ok {
+			t.Errorf("Metadata.%s = %s, want it left out", name, v)
+		}
+	}
+	for _, name := range []string{"ExpirationTime", "InsertionTime", "NextVisibleTime"} {
+		var date string
+		if err := json.Unmarshal(e.meta[name], &date); err != nil {
+			t.Errorf("Metadata.%s: %v", name, err)
+		} else if at, err := time.Parse(time.RFC3339, date); err != nil || at.Nanosecond() != 0 {
+			t.Errorf("Metadata.%s = %s, want a date in whole seconds", name, date)
+		}
+	}
+	var sys struct{ MethodName, UtcNow, RandGuid string }
+	if err := json.Unmarshal(e.meta["sys"], &sys); err != nil || sys.MethodName != "Work" || sys.RandGuid == "" || sys.UtcNow == "" {
+		t.Errorf("Metadata.sys = %s", e.meta["sys"])
+	}
+	for _, want := range []string{"half way", "done"} {
+		if l := <-a.lines; l.Text != want || l.Category != "Function.Work.User" || l.InvocationID != i.ID {
+			t.Errorf("log line = %+v, want %q of the invocation", l, want)
+		}
+	}
+}
+
+func TestSingleEncoded(t *testing.T) {
+	q := newTestQueue(t)
+	got := make(chan received, 1)
+	a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
+		got <- receive(t, r)
+		succeed(w, r)
+	})
+	config := a.config()
+	config.SingleEncoded = true
+	a.start(config)
+	q.send("hello")
+	a.invocation()
+	e := <-got
+	if string(e.data["message"]) != `"hello"` || string(e.meta["DequeueCount"]) != "1" || strings.Contains(string(e.meta["Id"]), `\"`) {
+		t.Errorf("envelope = %s, want values encoded once", e.body)
+	}
+}
+
+func TestQueueMessageFails(t *testing.T) {
+	q := newTestQueue(t)
+	a := newApp(t, `"extensions": {"queues": {"maxDequeueCount": 3}}`, map[string]string{"Work": q.function()},
+		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	a.start(a.config())
+	q.send("never works")
+	for want := range int64(3) {
+		if i := a.invocation(); i.Err == nil || i.DequeueCount != want+1 || i.Message != "never works" {
+			t.Errorf("invocation = %+v, want failure %d", i, want+1)
+		}
+	}
+	poison := openQueue(t, q.name+"-poison")
+	if got, want := poison.texts(), base64.StdEncoding.EncodeToString([]byte("never works")); !slices.Equal(got, []string{want}) {
+		t.Errorf("poison queue = %q, want %q", got, want)
+	}
+	if n := q.count(); n != 0 {
+		t.Errorf("%d messages are left in the queue, want none", n)
+	}
+}
+
+func TestFailedMessageWaitsForVisibilityTimeout(t *testing.T) {
+	q := newTestQueue(t)
+	a := newApp(t, `"extensions": {"queues": {"visibilityTimeout": "01:00:00"}}`, map[string]string{"Work": q.function()},
+		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	a.start(a.config())
+	q.send("later")
+	a.invocation()
+	if visible, all := q.texts(), q.count(); len(visible) != 0 || all != 1 {
+		t.Errorf("visible = %q, all = %d, want one hidden message", visible, all)
+	}
+}
+
+func TestUndecodableMessageIsPoisonAtOnce(t *testing.T) {
+	q := newTestQueue(t)
+	a := newApp(t, "", map[string]string{"Work": q.function()}, succeed)
+	a.start(a.config())
+	q.sendRaw(`{"plain": "text"}`)
+	poison := openQueue(t, q.name+"-poison")
+	if _, err := poison.client.Create(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := poison.await(); got != `{"plain": "text"}` {
+		t.Errorf("poison message = %q", got)
+	}
+	// Only the good message after it is invoked.
+	q.send("good")
+	if i := a.invocation(); i.Message != "good" {
+		t.Errorf("invocation = %+v", i)
+	}
+}
+
+func TestMessageReceivedTooOftenIsNotInvoked(t *testing.T) {
+	q := newTestQueue(t)
+	a := newApp(t, `"extensions": {"queues": {"maxDequeueCount": 1, "messageEncoding": "none"}}`, map[string]string{"Work": q.function()}, succeed)
+	q.sendRaw("used up")
+	now := int32(1)
+	if _, err := q.client.DequeueMessage(t.Context(), &azqueue.DequeueMessageOptions{VisibilityTimeout: &now}); err != nil {
+		t.Fatal(err)
+	}
+	poison := openQueue(t, q.name+"-poison")
+	if _, err := poison.client.Create(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	a.start(a.config())
+	if got := poison.await(); got != "used up" {
+		t.Errorf("poison message = %q", got)
+	}
+	q.sendRaw("fresh")
+	if i := a.invocation(); i.Message != "fresh" {
+		t.Errorf("invocation = %+v", i)
+	}
+}
+
+func TestMissingQueueIsAwaitedQuietly(t *testing.T) {
+	q := openQueue(t, azuritetest.UniqueName(t))
+	log := &logBuffer{}
+	a := newApp(t, "", map[string]string{"Work": `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "%QUEUE%", "connection": "OTHER"}]}`}, succeed)
+	a.settings["QUEUE"], a.settings["OTHER"] = q.name, a.settings["AzureWebJobsStorage"]
+	config := a.config()
+	config.Log = log.logger()
+	a.start(config)
+	if _, err := q.client.Create(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	q.send("hello")
+	a.invocation()
+	if text := log.String(); strings.Contains(text, "level=ERROR") || strings.Contains(text, "level=WARN") {
+		t.Errorf("the host complained:\n%s", text)
+	}
+}
+
+func TestBatchLimits(t *testing.T) {
+	q := newTestQueue(t)
+	arrived, release := make(chan struct{}, 100), make(chan struct{})
+	var mu sync.Mutex
+	running, most := 0, 0
+	a := newApp(t, `"extensions": {"queues": {"batchSize": 2, "newBatchThreshold": 1}}`, map[string]string{"Work": q.function()},
+		func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			arrived <- struct{}{}
+			<-release
+			mu.Lock()
+			running--
+			mu.Unlock()
+			succeed(w, r)
+		})
+	for n := range 8 {
+		q.send(strconv.Itoa(n))
+	}
+	a.start(a.config())
+	for range 2 {
+		<-arrived
+	}
+	for range 8 {
+		release <- struct{}{}
+		a.invocation()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if most < 2 || most > 3 {
+		t.Errorf("%d messages ran at once, want 2 or 3", most)
+	}
+}
+
+func TestInvisibilityIsRenewed(t *testing.T) {
+	q, clock := newTestQueue(t), newTestQueue(t)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-release
+		succeed(w, r)
+	})
+	config := a.config()
+	config.MessageInvisibility = 2 * time.Second
+	a.start(config)
+	q.send("long work")
+	<-arrived
+	// A message that the storage service shows only after twice that time.
+	delay := int32(4)
+	if _, err := clock.client.EnqueueMessage(t.Context(), "now", &azqueue.EnqueueMessageOptions{VisibilityTimeout: &delay}); err != nil {
+		t.Fatal(err)
+	}
+	clock.await()
+	if got := q.texts(); len(got) != 0 {
+		t.Errorf("the message under way became visible: %q", got)
+	}
+	close(release)
+	if i := a.invocation(); i.Err != nil || i.DequeueCount != 1 {
+		t.Errorf("invocation = %+v", i)
+	}
+	if n := q.count(); n != 0 {
+		t.Errorf("%d messages are left, want none: the newest pop receipt deletes it", n)
+	}
+}
+
+func TestNoWorkIsLost(t *testing.T) {
+	for name, stop := range map[string]func(*Host){
+		"shutdown": (*Host).Stop,
+		"crash":    (*Host).Crash,
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newTestQueue(t)
+			arrived := make(chan string)
+			a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
+				arrived <- string(receive(t, r).meta["DequeueCount"])
+				<-r.Context().Done() // The side effect is done, the answer never comes.
+			})
+			config := a.config()
+			config.ShutdownWait, config.MessageInvisibility = time.Millisecond, 2*time.Second
+			first := a.start(config)
+			q.send("once")
+			if got := <-arrived; got != `"1"` {
+				t.Errorf("first delivery: DequeueCount = %s", got)
+			}
+			stop(first)
+			if err := first.Wait(); err != nil {
+				t.Errorf("Wait = %v", err)
+			}
+			a.start(config)
+			if got := <-arrived; got != `"2"` {
+				t.Errorf("second delivery: DequeueCount = %s", got)
+			}
+		})
+	}
+}
+
+func TestKillBetweenSideEffectAndAnswer(t *testing.T) {
+	q := newTestQueue(t)
+	arrived := make(chan struct{})
+	var deliveries atomic.Int32
+	a := newApp(t, `"extensions": {"queues": {"visibilityTimeout": "00:00:01"}}`, map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
+		if deliveries.Add(1) == 1 {
+			arrived <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		succeed(w, r)
+	})
+	h := a.start(a.config())
+	q.send("once")
+	<-arrived
+	h.Kill()
+	if i := a.invocation(); i.Err == nil {
+		t.Errorf("first invocation = %+v, want a failure", i)
+	}
+	if i := a.invocation(); i.Err != nil || i.DequeueCount != 2 {
+		t.Errorf("second invocation = %+v, want success", i)
+	}
+	if n := deliveries.Load(); n != 2 || q.count() != 0 {
+		t.Errorf("%d deliveries and %d messages left, want 2 and none", n, q.count())
+	}
+}
+
+func TestTwoHostsShareAQueue(t *testing.T) {
+	q := newTestQueue(t)
+	const messages = 12
+	release := make(chan struct{})
+	arrived := make(chan string, messages)
+	a := newApp(t, `"extensions": {"queues": {"batchSize": 3, "newBatchThreshold": 0}}`, map[string]string{"Work": q.function()},
+		func(w http.ResponseWriter, r *http.Request) {
+			var info struct{ PID int }
+			if err := json.Unmarshal([]byte(r.Header.Get(infoHeader)), &info); err != nil {
+				t.Error(err)
+			}
+			arrived <- strconv.Itoa(info.PID)
+			<-release
+			succeed(w, r)
+		})
+	for n := range messages {
+		q.send(strconv.Itoa(n))
+	}
+	config := a.config()
+	a.start(config)
+	a.start(config)
+	workers := map[string]bool{}
+	for range 6 { // Each host holds its batch of three.
+		workers[<-arrived] = true
+	}
+	close(release)
+	seen := map[string]bool{}
+	for range messages {
+		i := a.invocation()
+		if i.Err != nil || seen[i.Message] {
+			t.Errorf("invocation = %+v, want each message once", i)
+		}
+		seen[i.Message] = true
+	}
+	if len(workers) != 2 {
+		t.Errorf("%d hosts took messages, want both", len(workers))
+	}
+}
+
+func TestQueueOutput(t *testing.T) {
+	for name, test := range map[string]struct{ output, want string }{
+		"object":                {`{"a": "<b>"}`, `{"a":"<b>"}`},
+		"text":                  {`"plain text"`, "plain text"},
+		"text that is base64":   {`"aGVsbG8gdGhlcmU="`, "hello there"},
+		"each element of array": {`["one", {"two": 2}]`, "one|{\"two\":2}"},
+		"number":                {`12`, "12"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, out := newTestQueue(t), openQueue(t, azuritetest.UniqueName(t))
+			a := newApp(t, "", map[string]string{"Work": strings.Replace(q.function(), "]",
+				`, {"type": "queue", "direction": "out", "name": "out", "queueName": "`+out.name+`"}]`, 1)},
+				func(w http.ResponseWriter, _ *http.Request) { reply(w, `{"Outputs": {"out": `+test.output+`}}`) })
+			a.start(a.config())
+			q.send("go")
+			if i := a.invocation(); i.Err != nil {
+				t.Fatal(i.Err)
+			}
+			var got []string
+			for _, text := range out.texts() {
+				decoded, err := base64.StdEncoding.DecodeString(text)
+				if err != nil {
+					t.Error(err)
+				}
+				got = append(got, string(decoded))
+			}
+			if strings.Join(got, "|") != test.want {
+				t.Errorf("messages = %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAnswerRules(t *testing.T) {
+	for name, test := range map[string]struct {
+		contentType, body string
+		status            int
+		ok                bool
+	}{
+		"empty object":           {"application/json", `{}`, 200, true},
+		"with charset":           {"application/json; charset=utf-8", `{"Outputs":{},"Logs":[],"ReturnValue":null}`, 200, true},
+		"other success status":   {"application/json", `{}`, 202, true},
+		"plain text":             {"text/plain", `{}`, 200, false},
+		"not an object":          {"application/json", `[1]`, 200, false},
+		"logs are one text":      {"application/json", `{"Logs": "text"}`, 200, false},
+		"logs hold objects":      {"application/json", `{"Logs": [{}]}`, 200, false},
+		"not JSON":               {"application/json", `{`, 200, false},
+		"client error":           {"application/json", `{}`, 404, false},
+		"server error with logs": {"application/json", `{"Logs": ["lost"]}`, 500, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := &http.Response{StatusCode: test.status, Header: http.Header{"Content-Type": {test.contentType}}, ContentLength: int64(len(test.body))}
+			if _, err := parseAnswer(res, []byte(test.body)); (err == nil) != test.ok || errors.Is(err, errNoAnswer) {
+				t.Errorf("error = %v, want success: %v", err, test.ok)
+			}
+		})
+	}
+	for name, body := range map[string]string{"empty": "", "null": "null", "blank": " \n"} {
+		t.Run(name, func(t *testing.T) {
+			res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: int64(len(body))}
+			if _, err := parseAnswer(res, []byte(body)); !errors.Is(err, errNoAnswer) {
+				t.Errorf("error = %v, want the one of a hang", err)
+			}
+		})
+	}
+}
+
+func FuzzMetadataMerge(f *testing.F) {
+	for _, s := range []string{`{"a":1}`, `{"Id":"x","sys":{}}`, `{`, `[1]`, `{"a":{"b":[null]},"c":true,"C":1e400}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		meta := newMetadata("Work")
+		queueMetadata(meta, messageFacts{}, text)
+		body, err := encoder{}.envelope(map[string]value{"message": text}, meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !json.Valid(body) {
+			t.Errorf("the envelope of %q is not JSON: %s", text, body)
+		}
+	})
+}

@@ -1,0 +1,300 @@
+package funchost
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+)
+
+// memoryStatus is a statusStore without storage.
+type memoryStatus struct {
+	mu     sync.Mutex
+	stored *timerStatus
+}
+
+func (m *memoryStatus) get(context.Context) (*timerStatus, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stored, nil
+}
+
+func (m *memoryStatus) put(_ context.Context, s timerStatus) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stored = &s
+	return nil
+}
+
+// timerRun is one run of a simulated timer, on a clock that starts in a synctest
+// bubble at midnight UTC, 2000-01-01.
+type timerRun struct {
+	offset   time.Duration // Since the start.
+	pastDue  bool
+	last     string
+	nextTime string
+}
+
+func TestTimerRuns(t *testing.T) {
+	const quarter = "0 */15 * * * *"
+	at := func(text string) time.Time {
+		out, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	tests := []struct {
+		name         string
+		schedule     string
+		runOnStartup bool
+		unmonitored  bool
+		stored       *timerStatus
+		work         []time.Duration // How long each run takes.
+		wait         time.Duration
+		want         []timerRun
+	}{
+		{name: "first start", schedule: quarter, wait: 31 * time.Minute, want: []timerRun{
+			{15 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"},
+			{30 * time.Minute, false, "2000-01-01T00:15:00+00:00", "2000-01-01T00:30:00+00:00"}}},
+		{name: "many missed occurrences are one past-due run", schedule: quarter, wait: 16 * time.Minute,
+			stored: &timerStatus{Last: at("1999-12-31T20:00:00Z"), Next: at("1999-12-31T20:15:00Z"), LastUpdated: at("1999-12-31T20:00:00Z")},
+			want: []timerRun{
+				{0, true, "1999-12-31T20:00:00+00:00", "1999-12-31T20:15:00+00:00"},
+				{15 * time.Minute, false, "2000-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"}}},
+		{name: "nothing was missed", schedule: quarter, wait: 16 * time.Minute,
+			stored: &timerStatus{Last: at("2000-01-01T00:00:00Z"), Next: at("2000-01-01T00:15:00Z"), LastUpdated: at("2000-01-01T00:00:00Z")},
+			want:   []timerRun{{15 * time.Minute, false, "2000-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"}}},
+		{name: "a host that never ran the timer is past due too", schedule: quarter, wait: time.Minute,
+			stored: &timerStatus{Next: at("1999-12-31T23:45:00Z"), LastUpdated: at("1999-12-31T23:40:00Z")},
+			want:   []timerRun{{0, true, "0001-01-01T00:00:00", "1999-12-31T23:45:00+00:00"}}},
+		{name: "a changed schedule is not past due", schedule: quarter, wait: 16 * time.Minute,
+			stored: &timerStatus{Last: at("1999-12-31T20:00:00Z"), Next: at("1999-12-31T21:00:00Z"), LastUpdated: at("1999-12-31T20:00:00Z")},
+			want:   []timerRun{{15 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"}}},
+		{name: "one catch-up run follows an overrun", schedule: quarter, wait: 61 * time.Minute,
+			work: []time.Duration{40 * time.Minute, 0, 0},
+			want: []timerRun{
+				{15 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"},
+				{55 * time.Minute, false, "2000-01-01T00:15:00+00:00", "2000-01-01T00:30:00+00:00"},
+				{60 * time.Minute, false, "2000-01-01T00:55:00+00:00", "2000-01-01T01:00:00+00:00"}}},
+		{name: "run on startup", schedule: quarter, runOnStartup: true, wait: 16 * time.Minute, want: []timerRun{
+			{0, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"},
+			{15 * time.Minute, false, "2000-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"}}},
+		{name: "not monitored", schedule: "*/20 * * * * *", unmonitored: true, wait: 41 * time.Second, want: []timerRun{
+			{20 * time.Second, false, "", ""}, {40 * time.Second, false, "", ""}}},
+		{name: "time span", schedule: "00:10:00", wait: 21 * time.Minute, work: []time.Duration{time.Minute, 0}, want: []timerRun{
+			{10 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:10:00+00:00"},
+			{20 * time.Minute, false, "2000-01-01T00:10:00+00:00", "2000-01-01T00:20:00+00:00"}}},
+		{name: "never", schedule: "0 0 0 31 2 *", wait: 1000 * time.Hour},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := parseSchedule(tt.schedule)
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				var runs []timerRun
+				tm := &timer{schedule: s, runOnStartup: tt.runOnStartup, log: (&logBuffer{}).logger(),
+					keep: func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }}
+				if !tt.unmonitored {
+					tm.status = &memoryStatus{stored: tt.stored}
+				}
+				tm.invoke = func(info jsonObject) {
+					run := timerRun{offset: time.Since(start)}
+					run.pastDue, run.last, run.nextTime = readTimerInfo(t, info)
+					runs = append(runs, run)
+					if len(runs) <= len(tt.work) {
+						<-time.After(tt.work[len(runs)-1])
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), tt.wait)
+				defer cancel()
+				tm.run(ctx)
+				if !slices.Equal(runs, tt.want) {
+					t.Errorf("runs:\n got %v\nwant %v", runs, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// readTimerInfo reads the timer's object as a handler would.
+func readTimerInfo(t *testing.T, info jsonObject) (pastDue bool, last, next string) {
+	t.Helper()
+	text, err := encoder{}.value(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read struct {
+		Schedule       *struct{ AdjustForDST *bool }
+		ScheduleStatus *struct{ Last, Next, LastUpdated string }
+		IsPastDue      bool
+	}
+	if err := json.Unmarshal(text, &read); err != nil || read.Schedule == nil || read.Schedule.AdjustForDST == nil {
+		t.Fatalf("timer object %s: %v", text, err)
+	}
+	if read.ScheduleStatus == nil {
+		return read.IsPastDue, "", ""
+	}
+	return read.IsPastDue, read.ScheduleStatus.Last, read.ScheduleStatus.Next
+}
+
+func TestTooFrequent(t *testing.T) {
+	for s, want := range map[string]bool{"*/30 * * * * *": true, "0 * * * * *": false, "0,10 0 * * * *": true, "00:00:59": true, "0 0 0 31 2 *": false} {
+		parsed, err := parseSchedule(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tooFrequent(parsed, time.Date(2026, 11, 23, 10, 59, 59, 0, time.UTC)); got != want {
+			t.Errorf("tooFrequent(%q) = %v, want %v", s, got, want)
+		}
+	}
+}
+
+func timerFunction(more string) string {
+	return `{"bindings": [{"type": "timerTrigger", "name": "timer", "direction": "in", ` + more + `}]}`
+}
+
+func TestTimerStatusIsStored(t *testing.T) {
+	got := make(chan received, 1)
+	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "%SCHEDULE%"`)}, func(w http.ResponseWriter, r *http.Request) {
+		got <- receive(t, r)
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	a.settings["SCHEDULE"] = "0 0 0 1 1 *"
+	config := a.config()
+	storage, err := newTimerStorage(a.settings[storageSetting], config.HostID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := storage.status("Tick")
+	if want := "timers/" + config.HostID + "/Host.Functions.Tick/status"; status.name != want {
+		t.Errorf("status blob = %s, want %s", status.name, want)
+	}
+	missed := timerStatus{
+		Last: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), Next: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		LastUpdated: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	if err := status.put(t.Context(), missed); err != nil {
+		t.Fatal(err)
+	}
+	h := a.start(config)
+	if i := a.invocation(); i.Err == nil || i.Trigger != TriggerTimer {
+		t.Errorf("invocation = %+v, want a failed timer run", i)
+	}
+	e := <-got
+	if want := `{"IsPastDue":true,"Schedule":{"AdjustForDST":true},"ScheduleStatus":{"Last":"2025-01-01T00:00:00+00:00","LastUpdated":"2025-01-01T00:00:00+00:00","Next":"2026-01-01T00:00:00+00:00"}}`; string(e.data["timer"]) != want {
+		t.Errorf("Data.timer = %s, want %s", e.data["timer"], want)
+	}
+	if len(e.meta) != 1 || e.meta["sys"] == nil {
+		t.Errorf("Metadata = %v, want sys only", e.meta)
+	}
+	h.Stop()
+	after, err := status.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A failed run counts as a run.
+	if after.Last.Before(missed.Next) || !after.Next.After(after.Last) || !after.LastUpdated.Equal(after.Last) {
+		t.Errorf("status after the run = %+v", after)
+	}
+}
+
+func TestTimerRunsOnOneHostOnly(t *testing.T) {
+	pids := make(chan string, 100)
+	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "* * * * * *"`)}, func(w http.ResponseWriter, r *http.Request) {
+		pids <- r.Header.Get(infoHeader)
+		succeed(w, r)
+	})
+	config := a.config()
+	config.LockRetry = 100 * time.Millisecond
+	first := a.start(config)
+	holder := <-pids
+	a.start(config)
+	for range 2 {
+		if pid := <-pids; pid != holder {
+			t.Error("the second host ran the timer while the first had its lock")
+		}
+	}
+	first.Stop() // Gives up the lock.
+	for pid := range pids {
+		if pid != holder {
+			break
+		}
+	}
+}
+
+func TestTimerRetryPolicy(t *testing.T) {
+	got := make(chan received, 10)
+	function := strings.Replace(timerFunction(`"schedule": "0 0 0 1 1 *", "runOnStartup": true, "useMonitor": false`), "{", `{"retry": {"strategy": "fixedDelay", "maxRetryCount": 2, "delayInterval": "00:00:00.01"}, `, 1)
+	a := newApp(t, "", map[string]string{"Tick": function}, func(w http.ResponseWriter, r *http.Request) {
+		got <- receive(t, r)
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	h := a.start(a.config())
+	for range 3 {
+		a.invocation()
+	}
+	h.Stop()
+	if len(got) != 3 {
+		t.Fatalf("%d invocations, want 3", len(got))
+	}
+	for _, want := range []string{"", `"RetryCount":1`, `"RetryCount":2`} {
+		e := <-got
+		if context := string(e.meta["RetryContext"]); !strings.Contains(context, want) || want == "" && context != "" {
+			t.Errorf("RetryContext = %s, want %s", context, want)
+		}
+		if string(e.data["timer"]) != `{"IsPastDue":false,"Schedule":{"AdjustForDST":true},"ScheduleStatus":null}` {
+			t.Errorf("Data.timer = %s", e.data["timer"])
+		}
+	}
+}
+
+func TestTimerNeedsStorage(t *testing.T) {
+	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "0 0 0 1 1 *"`)}, succeed)
+	delete(a.settings, storageSetting)
+	if h, err := Start(t.Context(), a.config()); err == nil || !strings.Contains(err.Error(), storageSetting) {
+		if h != nil {
+			h.Stop()
+		}
+		t.Errorf("error = %v, want one that names %s", err, storageSetting)
+	}
+}
+
+func TestStatusForms(t *testing.T) {
+	for name, text := range map[string]string{
+		"with zone":      `{"Last":"2026-11-23T10:00:00.1234567+01:00","Next":"2026-11-23T10:15:00Z","LastUpdated":"2026-11-23T09:00:00.1234567Z"}`,
+		"without a zone": `{"Last":"2026-11-23T09:00:00.1234567","Next":"2026-11-23T10:15:00","LastUpdated":"2026-11-23T09:00:00.1234567"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got timerStatus
+			if err := json.Unmarshal([]byte(text), &got); err != nil {
+				t.Fatal(err)
+			}
+			last := time.Date(2026, 11, 23, 9, 0, 0, 123456700, time.UTC)
+			if want := (timerStatus{Last: last, Next: time.Date(2026, 11, 23, 10, 15, 0, 0, time.UTC), LastUpdated: last}); got != want {
+				t.Errorf("status = %+v, want %+v", got, want)
+			}
+		})
+	}
+	var s timerStatus
+	if err := json.Unmarshal([]byte(`{"Last":"yesterday"}`), &s); err == nil {
+		t.Error("a status without a date was read")
+	}
+	missing, err := newTimerStorage(azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := missing.status("None").get(t.Context()); got != nil || err != nil {
+		t.Errorf("missing status = %v, %v, want none", got, err)
+	}
+}
