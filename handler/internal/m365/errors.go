@@ -1,0 +1,145 @@
+package m365
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// transportError: a service could not be reached, or did not answer in time.
+type transportError struct {
+	service string
+	err     error
+}
+
+func (e *transportError) Error() string { return e.service + " cannot be reached: " + e.err.Error() }
+func (e *transportError) Unwrap() error { return e.err }
+
+// statusError: a service answered with an error. The service's message is kept
+// for decisions, and stays out of Error because it may name people.
+type statusError struct {
+	service   string
+	status    int
+	code      string
+	message   string
+	requestID string
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("%s answered HTTP %d", e.service, e.status)
+	if e.code != "" {
+		text += " (" + e.code + ")"
+	}
+	if e.requestID != "" {
+		text += ", request " + e.requestID
+	}
+	return text
+}
+
+// bodyError: a service answered 200 with something that is not the whole and
+// well-formed answer.
+type bodyError struct {
+	service string
+	err     error
+}
+
+func (e *bodyError) Error() string {
+	return e.service + " gave an answer that cannot be read: " + e.err.Error()
+}
+func (e *bodyError) Unwrap() error { return e.err }
+
+// linkError: an answer pointed to a host that may not be followed.
+type linkError struct{ service string }
+
+func (e *linkError) Error() string {
+	return e.service + " gave a link to another host, which was not followed"
+}
+
+// absence is a reason, in words for a technician, why a part is absent although
+// nothing went wrong.
+type absence string
+
+func (a absence) Error() string { return string(a) }
+
+// withoutURL takes the address out of an error of http.Client: addresses of
+// report downloads are secrets while they last.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// serviceError is the error body of Graph and of the Exchange admin API.
+type serviceError struct {
+	Error struct {
+		Code    text `json:"code"`
+		Message text `json:"message"`
+		Details []struct {
+			Message text `json:"message"`
+		} `json:"details"`
+		Inner struct {
+			RequestID         text `json:"request-id"`
+			InternalException struct {
+				Message text `json:"message"`
+			} `json:"internalexception"`
+		} `json:"innererror"`
+	} `json:"error"`
+}
+
+func newStatusError(service string, status int, header http.Header, body []byte) *statusError {
+	e := &statusError{service: service, status: status, requestID: header.Get("request-id")}
+	var answer serviceError
+	if json.Unmarshal(body, &answer) == nil {
+		parts := []string{string(answer.Error.Message), string(answer.Error.Inner.InternalException.Message)}
+		for _, d := range answer.Error.Details {
+			parts = append(parts, string(d.Message))
+		}
+		e.message = strings.Join(parts, "\n")
+		if codePattern.MatchString(string(answer.Error.Code)) {
+			e.code = string(answer.Error.Code)
+		}
+		if e.requestID == "" {
+			e.requestID = string(answer.Error.Inner.RequestID)
+		}
+	}
+	if !codePattern.MatchString(e.requestID) {
+		e.requestID = ""
+	}
+	return e
+}
+
+func errorOf(service string, res *http.Response) *statusError {
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	return newStatusError(service, res.StatusCode, res.Header, body)
+}
+
+// hasStatus reports whether a service answered with one of the statuses.
+func hasStatus(err error, statuses ...int) bool {
+	var e *statusError
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, s := range statuses {
+		if e.status == s {
+			return true
+		}
+	}
+	return false
+}
+
+// refused reports whether a service does not offer what was asked for, so that
+// asking in another way is worth while.
+func refused(err error) bool {
+	var body *bodyError
+	return errors.As(err, &body) || hasStatus(err, http.StatusBadRequest, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented)
+}

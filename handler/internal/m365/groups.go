@@ -1,0 +1,99 @@
+package m365
+
+import (
+	"context"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/directoryroles"
+	"github.com/microsoftgraph/msgraph-sdk-go/groups"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+var groupFields = []string{"id", "displayName", "mail", "groupTypes", "securityEnabled", "mailEnabled"}
+
+// groups reads GET /groups/delta with members.
+func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
+	all, err := g.readMemberships(ctx,
+		func(each func([]deltaObject)) (string, error) {
+			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).Delta().ToGetRequestInformation(ctx, nil)
+			if err != nil {
+				return "", err
+			}
+			return list(ctx, g, query(ri, 0, append(groupFields[:len(groupFields):len(groupFields)], "members")...), each)
+		},
+		func() (*abstractions.RequestInformation, error) {
+			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
+			if err != nil {
+				return nil, err
+			}
+			return query(ri, pageSize, groupFields...), nil
+		},
+		func(id string) (*abstractions.RequestInformation, error) {
+			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).ByGroupId(id).Members().ToGetRequestInformation(ctx, nil)
+			if err != nil {
+				return nil, err
+			}
+			return query(ri, pageSize, "id"), nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	out := []tenant.Group{}
+	all.each(func(o *membership) {
+		out = append(out, tenant.Group{
+			ID:              o.ID,
+			DisplayName:     value(o.DisplayName),
+			Mail:            value(o.Mail),
+			GroupTypes:      o.GroupTypes,
+			SecurityEnabled: value(o.SecurityEnabled),
+			MailEnabled:     value(o.MailEnabled),
+			Members:         o.members(),
+		})
+	})
+	return out, nil
+}
+
+// rolesDelta asks for GET /directoryRoles/delta with members, which lists the
+// activated roles only.
+func (g *graph) rolesDelta(ctx context.Context) (*abstractions.RequestInformation, error) {
+	ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).Delta().ToGetRequestInformation(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return query(ri, 0, "id", "displayName", "roleTemplateId", "members"), nil
+}
+
+// roles reads the directory roles from the answer to rolesDelta.
+func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, error) {
+	all, err := g.readMemberships(ctx,
+		func(each func([]deltaObject)) (string, error) { return listOf(ctx, g, a, each) },
+		func() (*abstractions.RequestInformation, error) {
+			ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
+			if err != nil {
+				return nil, err
+			}
+			return query(ri, 0, "id", "displayName", "roleTemplateId"), nil
+		},
+		func(id string) (*abstractions.RequestInformation, error) {
+			ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).
+				ByDirectoryRoleId(id).Members().ToGetRequestInformation(ctx, nil)
+			if err != nil {
+				return nil, err
+			}
+			return query(ri, 0, "id"), nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	out := []tenant.DirectoryRole{}
+	all.each(func(o *membership) {
+		out = append(out, tenant.DirectoryRole{
+			ID:          o.ID,
+			TemplateID:  guid(value(o.TemplateID)),
+			DisplayName: value(o.DisplayName),
+			Members:     o.members(),
+		})
+	})
+	return out, nil
+}

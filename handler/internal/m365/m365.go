@@ -1,0 +1,183 @@
+// Package m365 reads one Microsoft 365 tenant into a tenant.Snapshot, through
+// Microsoft Graph, its usage reports and the Exchange Online admin API. It is
+// the only package that imports msgraph-sdk-go: the SDK's builders name the
+// paths and its middleware prepares the requests, while answers are decoded
+// from the bytes on the wire into small structs.
+//
+// Nothing that decides, renders or writes may enter: this package sends reads
+// only, knows neither CIPP's tables nor NinjaOne, and never hands out a token.
+package m365
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// The public cloud's endpoints, used where Config leaves one empty.
+const (
+	DefaultGraphEndpoint    = "https://graph.microsoft.com"
+	DefaultLoginEndpoint    = "https://login.microsoftonline.com"
+	DefaultExchangeEndpoint = "https://outlook.office365.com"
+)
+
+// The ways to sign in to a tenant (setting GRAPH_AUTH).
+const (
+	AuthDelegated   = "delegated"   // CIPP's refresh token, through GDAP
+	AuthApplication = "application" // client credentials of the same app
+)
+
+// Credentials gives the secrets of CIPP's app by the names CIPP stores them
+// under: ApplicationID, ApplicationSecret, RefreshToken, and the tenant's GUID
+// for the refresh token of a tenant without GDAP relation. With fresh set the
+// value is read from the store again, since an authentication just failed.
+type Credentials interface {
+	Secret(ctx context.Context, name string, fresh bool) (string, error)
+}
+
+// Config says where and as whom a Reader reads.
+type Config struct {
+	GraphEndpoint    string // "" = DefaultGraphEndpoint; plain http only on loopback
+	LoginEndpoint    string // "" = DefaultLoginEndpoint
+	ExchangeEndpoint string // "" = DefaultExchangeEndpoint
+	Auth             string // AuthDelegated (also "") or AuthApplication
+	Credentials      Credentials
+	Transport        http.RoundTripper // nil = a transport of the reader's own
+	Logger           *slog.Logger      // nil = slog.Default()
+}
+
+// Reader reads tenants. It is safe for concurrent use, and meant to live as
+// long as the process: it holds the cache of access tokens.
+type Reader struct {
+	graphEndpoint    *url.URL
+	exchangeEndpoint *url.URL
+	graphScope       string
+	exchangeScope    string
+	auth             string
+	tokens           *tokens
+	client           *http.Client // follows no redirect
+	retry            *retrier
+	log              *slog.Logger
+}
+
+// NewReader checks the configuration and returns a reader. Nothing is sent yet.
+func NewReader(c Config) (*Reader, error) {
+	if c.Credentials == nil {
+		return nil, fmt.Errorf("m365: no credentials configured")
+	}
+	if c.Auth == "" {
+		c.Auth = AuthDelegated
+	}
+	if c.Auth != AuthDelegated && c.Auth != AuthApplication {
+		return nil, fmt.Errorf("m365: GRAPH_AUTH is %q; it must be %q or %q", c.Auth, AuthDelegated, AuthApplication)
+	}
+	graph, err := parseEndpoint("GRAPH_ENDPOINT", c.GraphEndpoint, DefaultGraphEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	login, err := parseEndpoint("LOGIN_ENDPOINT", c.LoginEndpoint, DefaultLoginEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	exchange, err := parseEndpoint("EXCHANGE_ENDPOINT", c.ExchangeEndpoint, DefaultExchangeEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Transport == nil {
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.MaxIdleConnsPerHost = 16
+		c.Transport = own
+	}
+	retry := &retrier{next: c.Transport, sleep: sleep}
+	client := &http.Client{Transport: retry, CheckRedirect: followNone}
+	return &Reader{
+		graphEndpoint:    graph,
+		exchangeEndpoint: exchange,
+		graphScope:       scopeFor(graph, graphHosts, DefaultGraphEndpoint),
+		exchangeScope:    scopeFor(exchange, exchangeHosts, DefaultExchangeEndpoint),
+		auth:             c.Auth,
+		tokens: &tokens{
+			login:       login,
+			client:      client,
+			credentials: c.Credentials,
+			application: c.Auth == AuthApplication,
+			now:         time.Now,
+			cached:      map[tokenKey]token{},
+			stale:       map[tokenKey]bool{},
+		},
+		client: client,
+		retry:  retry,
+		log:    c.Logger,
+	}, nil
+}
+
+func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// The hosts of Microsoft's clouds, whose name is the resource of the scope.
+// Any other endpoint stands in for the public cloud, and takes its scope.
+var (
+	graphHosts = []string{"graph.microsoft.com", "graph.microsoft.us", "dod-graph.microsoft.us",
+		"graph.microsoft.de", "microsoftgraph.chinacloudapi.cn"}
+	exchangeHosts = []string{"outlook.office365.com", "outlook.office365.us",
+		"outlook-dod.office365.us", "partner.outlook.cn"}
+)
+
+func scopeFor(endpoint *url.URL, known []string, fallback string) string {
+	for _, host := range known {
+		if endpoint.Hostname() == host {
+			return "https://" + host + "/.default"
+		}
+	}
+	return fallback + "/.default"
+}
+
+var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// Read reads the tenant. Parts that cannot be read are absent with the reason;
+// the error is not nil only when nothing can be read: an *AuthError when the
+// tenant gives no token, the context's error when it ended, or the transport's
+// when Graph cannot be reached at all.
+func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
+	if !guidPattern.MatchString(ref.ID) {
+		return nil, fmt.Errorf("reading tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
+	}
+	g, err := r.newGraph(ref)
+	if err != nil {
+		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)
+	}
+	started := time.Now().UTC()
+	if err := g.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var refusal *AuthError
+		if errors.As(err, &refusal) {
+			return nil, refusal // it names the tenant itself
+		}
+		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)
+	}
+	run := &reading{
+		reader:   r,
+		graph:    g,
+		snapshot: &tenant.Snapshot{Tenant: ref, ReadAt: started},
+		log:      r.log.With("tenant", ref.ID),
+	}
+	run.readAll(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err := run.close(); err != nil {
+		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)
+	}
+	return run.snapshot, nil
+}

@@ -1,0 +1,362 @@
+package m365
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/admin"
+	"github.com/microsoftgraph/msgraph-sdk-go/directory"
+	"github.com/microsoftgraph/msgraph-sdk-go/domains"
+	"github.com/microsoftgraph/msgraph-sdk-go/identity"
+	"github.com/microsoftgraph/msgraph-sdk-go/organization"
+	"github.com/microsoftgraph/msgraph-sdk-go/policies"
+	"github.com/microsoftgraph/msgraph-sdk-go/security"
+	"github.com/microsoftgraph/msgraph-sdk-go/subscribedskus"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// reading is one Read under way. Its parts are read concurrently, and each
+// fails alone.
+type reading struct {
+	reader   *Reader
+	graph    *graph
+	snapshot *tenant.Snapshot
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	done   int
+	failed []failure
+}
+
+type failure struct {
+	part   part
+	err    error
+	absent func(reason string)
+}
+
+// put records the outcome of a part.
+func put[T any](run *reading, name part, dst *tenant.Part[T], v T, err error) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.done++
+	if err == nil {
+		*dst = tenant.Present(v)
+		return
+	}
+	run.failed = append(run.failed, failure{name, err, func(reason string) { *dst = tenant.Absent[T](reason) }})
+}
+
+func (run *reading) readAll(ctx context.Context) {
+	g, s := run.graph, run.snapshot
+	var all sync.WaitGroup
+	all.Go(func() { run.readBasics(ctx) })
+	all.Go(func() {
+		v, err := g.groups(ctx)
+		put(run, partGroups, &s.Groups, v, err)
+	})
+	all.Go(func() {
+		v, err := g.entraDevices(ctx)
+		put(run, partEntraDevices, &s.EntraDevices, v, err)
+	})
+	all.Go(func() { run.readDevices(ctx) })
+	all.Go(func() { run.readExchange(ctx) })
+	all.Wait()
+}
+
+// The parts of the first batch, by their place in it.
+const (
+	inOrganization = iota
+	inDomains
+	inSKUs
+	inSubscriptions
+	inAuthorizationPolicy
+	inConditionalAccess
+	inSecureScore
+	inReportSettings
+	inRoles
+	basics
+)
+
+// readBasics reads all that is small in one batch, and then what depends on it.
+func (run *reading) readBasics(ctx context.Context) {
+	g, s := run.graph, run.snapshot
+	var all sync.WaitGroup
+	var profiles map[string]wireProfile
+	var profilesErr error
+	profilesRead := make(chan struct{})
+	all.Go(func() {
+		defer close(profilesRead)
+		profiles, profilesErr = g.scoreProfiles(ctx)
+	})
+
+	answers := make([]answer, basics)
+	requests, err := g.basicRequests(ctx)
+	if err == nil {
+		answers = g.batch(ctx, requests)
+	} else {
+		for i := range answers {
+			answers[i].err = err
+		}
+	}
+	skus, skuErr := skusOf(ctx, g, answers[inSKUs])
+	put(run, partSKUs, &s.SKUs, skus, skuErr)
+	settings, settingsErr := objectOf[struct {
+		Concealed bool `json:"displayConcealedNames"`
+	}](g, answers[inReportSettings])
+	hidden := settingsErr == nil && settings.Concealed
+
+	var users []tenant.User
+	var usersErr error
+	usersRead := make(chan struct{})
+	all.Go(func() {
+		users, usersErr = g.users(ctx, hasPremium(skus))
+		put(run, partUsers, &s.Users, users, usersErr)
+		close(usersRead)
+	})
+	byName := func() map[string]bool {
+		<-usersRead
+		if usersErr != nil {
+			return nil
+		}
+		names := make(map[string]bool, len(users))
+		for _, u := range users {
+			names[strings.ToLower(u.UserPrincipalName)] = true
+		}
+		return names
+	}
+	all.Go(func() {
+		v, err := reportPart(ctx, hidden, byName, g.mailboxUsage)
+		put(run, partMailboxUsage, &s.MailboxUsage, v, err)
+	})
+	all.Go(func() {
+		v, err := reportPart(ctx, hidden, byName, g.oneDriveUsage)
+		put(run, partOneDriveUsage, &s.OneDriveUsage, v, err)
+	})
+	all.Go(func() {
+		v, err := g.roles(ctx, answers[inRoles])
+		put(run, partRoles, &s.Roles, v, err)
+	})
+	all.Go(func() {
+		v, err := conditionalAccessOf(ctx, g, answers[inConditionalAccess])
+		put(run, partConditionalAccess, &s.ConditionalAccess, v, err)
+	})
+	all.Go(func() {
+		<-profilesRead
+		if profilesErr != nil && ctx.Err() == nil {
+			run.log.Warn("secure score controls have no titles", "error", profilesErr)
+		}
+		v, err := secureScoreOf(g, answers[inSecureScore], profiles)
+		put(run, partSecureScore, &s.SecureScore, v, err)
+	})
+	all.Go(func() {
+		o, err := organizationOf(ctx, g, answers[inOrganization])
+		put(run, partOrganization, &s.Organization, o, err)
+		d, err := domainsOf(ctx, g, answers[inDomains])
+		put(run, partDomains, &s.Domains, d, err)
+		sub, err := subscriptionsOf(ctx, g, answers[inSubscriptions])
+		put(run, partSubscriptions, &s.Subscriptions, sub, err)
+		p, err := authorizationPolicyOf(g, answers[inAuthorizationPolicy])
+		put(run, partAuthorizationPolicy, &s.AuthorizationPolicy, p, err)
+	})
+	all.Wait()
+}
+
+func reportPart[T any](ctx context.Context, hidden bool, users func() map[string]bool,
+	read func(context.Context) ([]usage[T], error)) ([]T, error) {
+	if hidden {
+		return nil, concealed
+	}
+	rows, err := read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return named(rows, users())
+}
+
+// basicRequests builds the parts of the first batch, at their places.
+func (g *graph) basicRequests(ctx context.Context) ([]*abstractions.RequestInformation, error) {
+	out := make([]*abstractions.RequestInformation, basics)
+	base, adapter := g.v1, g.adapter
+	var failed error
+	set := func(place int, ri *abstractions.RequestInformation, err error) {
+		failed = errors.Join(failed, err)
+		out[place] = ri
+	}
+	ri, err := organization.NewOrganizationRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inOrganization, ri, err)
+	ri, err = domains.NewDomainsRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inDomains, ri, err)
+	ri, err = subscribedskus.NewSubscribedSkusRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inSKUs, ri, err)
+	ri, err = directory.NewSubscriptionsRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inSubscriptions, ri, err)
+	ri, err = policies.NewAuthorizationPolicyRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inAuthorizationPolicy, ri, err)
+	ri, err = identity.NewConditionalAccessPoliciesRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inConditionalAccess, ri, err)
+	ri, err = security.NewSecureScoresRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inSecureScore, ri, err)
+	ri, err = admin.NewReportSettingsRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
+	set(inReportSettings, ri, err)
+	ri, err = g.rolesDelta(ctx)
+	set(inRoles, ri, err)
+	if failed != nil {
+		return nil, failed
+	}
+	query(out[inOrganization], 0, "id", "displayName", "createdDateTime", "onPremisesSyncEnabled", "onPremisesLastSyncDateTime")
+	query(out[inSecureScore], 1)
+	return out, nil
+}
+
+func (run *reading) readDevices(ctx context.Context) {
+	g, s := run.graph, run.snapshot
+	list, err := g.managedDevices(ctx)
+	put(run, partManagedDevices, &s.ManagedDevices, list, err)
+	if err != nil {
+		put(run, partPolicyStates, &s.PolicyStates, nil, err)
+		return
+	}
+	states, partial, err := g.policyStates(ctx, list)
+	put(run, partPolicyStates, &s.PolicyStates, states, err)
+	if partial != nil && err == nil && ctx.Err() == nil {
+		run.log.Warn("compliance policies of some devices were not read", "error", partial)
+	}
+}
+
+// readExchange keeps to two requests at a time: the admin API publishes no limit.
+func (run *reading) readExchange(ctx context.Context) {
+	x, s := run.reader.newExchange(run.snapshot.Tenant), run.snapshot
+	if err := x.open(ctx); err != nil {
+		put(run, partMailboxes, &s.Mailboxes, nil, err)
+		put(run, partCASMailboxes, &s.CASMailboxes, nil, err)
+		put(run, partUnifiedAudit, &s.UnifiedAudit, false, err)
+		put(run, partBlockedSenders, &s.BlockedSenders, nil, err)
+		return
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		v, err := x.mailboxes(ctx)
+		put(run, partMailboxes, &s.Mailboxes, v, err)
+		on, err := x.unifiedAudit(ctx)
+		put(run, partUnifiedAudit, &s.UnifiedAudit, on, err)
+	})
+	all.Go(func() {
+		v, err := x.casMailboxes(ctx)
+		put(run, partCASMailboxes, &s.CASMailboxes, v, err)
+		blocked, err := x.blockedSenders(ctx)
+		put(run, partBlockedSenders, &s.BlockedSenders, blocked, err)
+	})
+	all.Wait()
+}
+
+// close turns failures into reasons. It is an error when Graph as a whole could
+// not be read, since then there is nothing to show but the same reason.
+func (run *reading) close() error {
+	var graphFailures []failure
+	for _, f := range run.failed {
+		if permissions[f.part].Service == serviceGraph {
+			graphFailures = append(graphFailures, f)
+		}
+	}
+	graphParts := 0
+	for _, p := range permissions {
+		if p.Service == serviceGraph && !p.Optional {
+			graphParts++
+		}
+	}
+	if len(graphFailures) == graphParts {
+		if err := common(run.snapshot.Tenant.ID, graphFailures); err != nil {
+			return err
+		}
+	}
+	for _, f := range run.failed {
+		f.absent(run.reason(f))
+		var expected absence
+		if !errors.As(f.err, &expected) {
+			run.log.Warn("part of the tenant not read", "part", permissions[f.part].Part, "error", f.err)
+		}
+	}
+	return nil
+}
+
+// common returns the one cause that keeps all of Graph from being read, or nil
+// when the causes differ or are of the parts' own.
+func common(tenantID string, failures []failure) error {
+	unreachable, unauthorized := true, true
+	var signIn *AuthError
+	for _, f := range failures {
+		var transport *transportError
+		if !errors.As(f.err, &transport) && !hasStatus(f.err, http.StatusInternalServerError, http.StatusTooManyRequests,
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout) {
+			unreachable = false
+		}
+		if !errors.As(f.err, &signIn) && !hasStatus(f.err, http.StatusUnauthorized) {
+			unauthorized = false
+		}
+	}
+	switch {
+	case unreachable:
+		return failures[0].err
+	case unauthorized && signIn != nil:
+		return signIn
+	case unauthorized:
+		return &AuthError{Tenant: tenantID, Meaning: "Microsoft Graph does not accept the app's token",
+			Action: "run CIPP's permission check for this tenant"}
+	}
+	return nil
+}
+
+// reason says why a part is absent, in words for a technician.
+func (run *reading) reason(f failure) string {
+	const unavailable = "Not available: "
+	var (
+		expected  absence
+		signIn    *AuthError
+		status    *statusError
+		body      *bodyError
+		link      *linkError
+		service   = permissions[f.part].Service
+		skus      = run.snapshot.SKUs
+		forbidden = hasStatus(f.err, http.StatusForbidden, http.StatusUnauthorized, http.StatusBadRequest)
+	)
+	switch {
+	case errors.As(f.err, &expected):
+		return string(expected)
+	case errors.As(f.err, &signIn):
+		return unavailable + signIn.Meaning
+	case errors.As(f.err, &link), errors.As(f.err, &body):
+		return unavailable + service + " gave an answer that cannot be used"
+	case !errors.As(f.err, &status):
+		return unavailable + service + " could not be reached"
+	}
+	intune := f.part == partManagedDevices || f.part == partPolicyStates
+	switch {
+	case intune && forbidden && (strings.Contains(status.message, "not applicable to target tenant") || skus.OK() && !hasIntune(skus.Value)):
+		return "Intune is not licensed in this tenant"
+	case f.part == partConditionalAccess && forbidden && skus.OK() && !hasPremium(skus.Value):
+		return "Conditional Access needs Entra ID P1, which this tenant does not have"
+	case status.status == http.StatusForbidden:
+		return unavailable + "the app lacks " + run.permission(f.part)
+	case status.status == http.StatusUnauthorized:
+		return unavailable + service + " does not accept the app's token"
+	case status.status == http.StatusTooManyRequests:
+		return unavailable + service + " throttled the request"
+	case status.status >= 500:
+		return unavailable + service + " was not able to answer"
+	default:
+		return unavailable + service + " refused the request"
+	}
+}
+
+func (run *reading) permission(p part) string {
+	if run.reader.auth == AuthApplication {
+		return permissions[p].Application
+	}
+	return permissions[p].Delegated
+}

@@ -1,0 +1,137 @@
+package m365
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// DefaultSKUNamesURL is Microsoft's public file "Product names and service plan
+// identifiers for licensing".
+const DefaultSKUNamesURL = "https://download.microsoft.com/download/e/3/e/e3e9faf2-f28b-490a-9ada-c6089a1fc5b0/" +
+	"Product%20names%20and%20service%20plan%20identifiers%20for%20licensing.csv"
+
+const (
+	skuNamesLife    = 24 * time.Hour
+	skuNamesRetry   = 15 * time.Minute // after a failure
+	skuNamesTimeout = 30 * time.Second
+	skuNamesBytes   = 16 << 20
+)
+
+// SKUNames gives the friendly names of licences, read from Microsoft's public
+// file and kept for a day. It is safe for concurrent use.
+type SKUNames struct {
+	address string
+	client  *http.Client
+	log     *slog.Logger
+	now     func() time.Time
+
+	flight singleflight.Group
+	mu     sync.Mutex
+	names  map[string]string
+	next   time.Time
+}
+
+// NewSKUNames returns a source of names read from address ("" =
+// DefaultSKUNamesURL). A nil transport or logger means the default one.
+func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logger) *SKUNames {
+	if address == "" {
+		address = DefaultSKUNamesURL
+	}
+	if logger == nil {
+		logger = slog.Default()
+	}
+	return &SKUNames{
+		address: address,
+		log:     logger,
+		now:     time.Now,
+		client: &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) >= 5 || !acceptable(req.URL) {
+				return fmt.Errorf("a redirect that is not followed")
+			}
+			return nil
+		}},
+	}
+}
+
+// Names returns the product names by SKU id (a GUID in lower case). It is nil
+// when they were never read; a failure is logged and never an error, because
+// part numbers do as well.
+func (s *SKUNames) Names(ctx context.Context) map[string]string {
+	s.mu.Lock()
+	names, next := s.names, s.next
+	s.mu.Unlock()
+	if s.now().Before(next) {
+		return names
+	}
+	result := s.flight.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), skuNamesTimeout)
+		defer cancel()
+		got, err := s.fetch(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil {
+			s.log.Warn("names of licences not read; part numbers are shown instead", "error", err)
+			s.next = s.now().Add(skuNamesRetry)
+			return s.names, nil
+		}
+		s.names, s.next = got, s.now().Add(skuNamesLife)
+		return got, nil
+	})
+	select {
+	case <-ctx.Done():
+		return names
+	case r := <-result:
+		return r.Val.(map[string]string)
+	}
+}
+
+func (s *SKUNames) fetch(ctx context.Context) (map[string]string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
+	if err != nil || !acceptable(req.URL) {
+		return nil, fmt.Errorf("the address of the file must be https")
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the file: %w", withoutURL(err))
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("fetching the file: HTTP %d", res.StatusCode)
+	}
+	body := &io.LimitedReader{R: res.Body, N: skuNamesBytes + 1}
+	names, err := decodeSKUNames(body)
+	if err == nil && body.N <= 0 {
+		err = fmt.Errorf("the file is larger than %d MiB", skuNamesBytes>>20)
+	}
+	return names, err
+}
+
+func decodeSKUNames(r io.Reader) (map[string]string, error) {
+	names := map[string]string{}
+	err := readCSV(r, []string{"GUID"}, func(column func(string) string) {
+		id := guid(column("GUID"))
+		name := column("Product_Display_Name")
+		if name == "" {
+			name = column("???Product_Display_Name") // as once published, with a broken byte-order mark
+		}
+		name = strings.ToValidUTF8(name, "")
+		if _, have := names[id]; !have && name != "" && guidPattern.MatchString(id) {
+			names[id] = name // some ids carry two names: the first stays
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the file names no product")
+	}
+	return names, nil
+}

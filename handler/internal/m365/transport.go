@@ -1,0 +1,227 @@
+package m365
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of one request. Everything this package sends only reads, so every
+// request is safe to repeat.
+const (
+	maxAttempts        = 5
+	maxTransportErrors = 3
+	maxWait            = 3 * time.Minute   // of all waits between attempts
+	headerTimeout      = 100 * time.Second // until an attempt's answer begins
+	stallTimeout       = 60 * time.Second  // between two reads of a body
+	maxBody            = 256 << 20         // bytes of one answer
+)
+
+var (
+	errStalled  = errors.New("the service stopped answering")
+	errTooLarge = errors.New("the answer is larger than 256 MiB")
+)
+
+// retrier repeats requests that were throttled, met an unavailable service or
+// lost their connection. It replaces kiota-http-go's retry handler, which cuts
+// decimals of Retry-After, so that it comes back too early, leaves discarded
+// answers open, and gives up on lost connections.
+type retrier struct {
+	next  http.RoundTripper
+	sleep func(context.Context, time.Duration) error
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	var waited time.Duration
+	for attempt := 1; ; attempt++ {
+		try := req
+		if attempt > 1 {
+			try = req.Clone(ctx)
+			if req.GetBody != nil {
+				body, err := req.GetBody()
+				if err != nil {
+					return nil, fmt.Errorf("repeating a request: %w", err)
+				}
+				try.Body = body
+			}
+		}
+		res, err := attemptOnce(t.next, try)
+		last := attempt == maxAttempts || req.Body != nil && req.GetBody == nil
+		var wait time.Duration
+		switch {
+		case err != nil:
+			if ctx.Err() != nil || last || attempt == maxTransportErrors {
+				return nil, err
+			}
+			wait = backoff(attempt)
+		case !transient(res.StatusCode) || last:
+			return res, nil
+		default:
+			wait = retryDelay(res.Header.Get("Retry-After"), attempt, time.Now())
+		}
+		if deadline, ok := ctx.Deadline(); waited+wait > maxWait || ok && time.Until(deadline) < wait {
+			return res, err
+		}
+		waited += wait
+		if res != nil {
+			discard(res)
+		}
+		if err := t.sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func transient(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// retryDelay reads a Retry-After value, which is a number of seconds, in the
+// wild also a decimal, or a date (RFC 9110 section 10.2.3). Without one it is
+// the back-off of the attempt, counted from 1: Conditional Access throttles
+// without saying for how long.
+func retryDelay(value string, attempt int, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(seconds) {
+		if seconds > 24*3600 {
+			return 24 * time.Hour
+		}
+		return time.Duration(math.Ceil(max(seconds, 0)*1000)) * time.Millisecond
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return backoff(attempt)
+}
+
+func backoff(attempt int) time.Duration {
+	base := time.Second << min(attempt-1, 5)
+	return base + rand.N(time.Second)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+func discard(res *http.Response) {
+	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+	_ = res.Body.Close()
+}
+
+// attemptOnce sends a request once. It fails when the answer does not begin, or
+// its body stalls; the time of a long body that keeps coming is not limited.
+func attemptOnce(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(headerTimeout, func() { cancel(errStalled) })
+	res, err := next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		timer.Stop()
+		if context.Cause(ctx) == errStalled {
+			err = errStalled
+		}
+		cancel(nil)
+		return nil, err
+	}
+	timer.Reset(stallTimeout)
+	res.Body = &watchedBody{body: res.Body, ctx: ctx, cancel: cancel, timer: timer, left: maxBody}
+	return res, nil
+}
+
+type watchedBody struct {
+	body   io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	left   int64
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n, errTooLarge
+	}
+	if err != nil {
+		b.timer.Stop()
+		if err != io.EOF && context.Cause(b.ctx) == errStalled {
+			err = errStalled
+		}
+		return n, err
+	}
+	b.timer.Reset(stallTimeout)
+	return n, nil
+}
+
+func (b *watchedBody) Close() error {
+	b.timer.Stop()
+	err := b.body.Close()
+	b.cancel(nil)
+	return err
+}
+
+// parseEndpoint reads the base address of a service. Plain http is accepted
+// only on loopback, because secrets and tokens travel.
+func parseEndpoint(setting, value, fallback string) (*url.URL, error) {
+	if value == "" {
+		value = fallback
+	}
+	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(value), "/"))
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("m365: %s is not an address such as %s", setting, fallback)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" {
+		return nil, fmt.Errorf("m365: %s must be scheme and host only, such as %s", setting, fallback)
+	}
+	if !acceptable(u) {
+		return nil, fmt.Errorf("m365: %s must be https; plain http is for loopback only", setting)
+	}
+	u.Host = strings.ToLower(u.Host)
+	return u, nil
+}
+
+func acceptable(u *url.URL) bool {
+	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// sameOrigin reports whether a token made for b may be sent to a.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && a.User == nil && hostPort(a) == hostPort(b)
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
