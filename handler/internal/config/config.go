@@ -54,6 +54,9 @@ type Settings struct {
 	LoginEndpoint    string
 	ExchangeEndpoint string
 	NinjaOneEndpoint string
+	// SKUNamesURL is where Microsoft's file of product names is read; "" for
+	// its usual place.
+	SKUNamesURL string
 
 	// NinjaOneRate is how many calls per second all processes together may
 	// make to the NinjaOne instance.
@@ -85,6 +88,7 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 		LoginEndpoint:    r.endpoint("LOGIN_ENDPOINT", "https://login.microsoftonline.com"),
 		ExchangeEndpoint: r.endpoint("EXCHANGE_ENDPOINT", "https://outlook.office365.com"),
 		NinjaOneEndpoint: r.endpoint("NINJAONE_ENDPOINT", ""),
+		SKUNamesURL:      r.endpoint("SKU_NAMES_URL", ""),
 		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),
 		NinjaOneRate:     r.rate("NINJAONE_RATE"),
 		SyncSlots:        r.slots("SYNC_SLOTS"),

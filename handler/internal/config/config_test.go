@@ -64,6 +64,7 @@ func TestEverythingSet(t *testing.T) {
 		"CIPP_TIMEZONE": "Europe/Lisbon", "GRAPH_AUTH": " Application ", "PUBLIC_BASE_URL": "https://sync.fabrikam.example/ninja/",
 		"GRAPH_ENDPOINT": "https://graph.microsoft.us", "LOGIN_ENDPOINT": "https://login.microsoftonline.us/",
 		"EXCHANGE_ENDPOINT": "http://localhost:9003", "NINJAONE_ENDPOINT": "http://127.0.0.1:9004/",
+		"SKU_NAMES_URL": "https://files.fabrikam.example/products.csv",
 		"NINJAONE_RATE": "2.5", "SYNC_SLOTS": "8", "SYNC_TIME_BUDGET": "00:09:30", "LOG_LEVEL": "DEBUG",
 		"AzureFunctionsJobHost__functionTimeout": "00:10:00",
 	})
@@ -76,6 +77,7 @@ func TestEverythingSet(t *testing.T) {
 		PublicBaseURL: "https://sync.fabrikam.example/ninja",
 		GraphEndpoint: "https://graph.microsoft.us", LoginEndpoint: "https://login.microsoftonline.us",
 		ExchangeEndpoint: "http://localhost:9003", NinjaOneEndpoint: "http://127.0.0.1:9004",
+		SKUNamesURL:  "https://files.fabrikam.example/products.csv",
 		NinjaOneRate: 2.5, SyncSlots: 8,
 		FunctionTimeout: 10 * time.Minute, SyncTimeBudget: 9*time.Minute + 30*time.Second,
 		LogLevel: slog.LevelDebug, Port: 43210,

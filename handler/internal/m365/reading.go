@@ -37,7 +37,7 @@ type reading struct {
 type failure struct {
 	part   part
 	err    error
-	absent func(reason string)
+	absent func(reason string, expected bool)
 }
 
 // put records the outcome of a part.
@@ -49,7 +49,9 @@ func put[T any](run *reading, name part, dst *tenant.Part[T], v T, err error) {
 		*dst = tenant.Present(v)
 		return
 	}
-	run.failed = append(run.failed, failure{name, err, func(reason string) { *dst = tenant.Absent[T](reason) }})
+	run.failed = append(run.failed, failure{name, err, func(reason string, expected bool) {
+		*dst = tenant.Part[T]{Reason: reason, Expected: expected}
+	}})
 }
 
 func (run *reading) readAll(ctx context.Context) {
@@ -276,9 +278,10 @@ func (run *reading) close() error {
 		}
 	}
 	for _, f := range run.failed {
-		f.absent(run.reason(f))
-		var expected absence
-		if !errors.As(f.err, &expected) {
+		reason := run.reason(f)
+		expected := !strings.HasPrefix(reason, unavailable)
+		f.absent(reason, expected)
+		if !expected {
 			run.log.Warn("part of the tenant not read", "part", permissions[f.part].Part, "error", f.err)
 		}
 	}
@@ -312,9 +315,11 @@ func common(tenantID string, failures []failure) error {
 	return nil
 }
 
+// unavailable begins the reason of every part that should have been readable.
+const unavailable = "Not available: "
+
 // reason says why a part is absent, in words for a technician.
 func (run *reading) reason(f failure) string {
-	const unavailable = "Not available: "
 	var (
 		expected  absence
 		signIn    *AuthError

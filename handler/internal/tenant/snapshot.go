@@ -19,6 +19,9 @@ type Ref struct {
 type Part[T any] struct {
 	Value  T
 	Reason string // why Value is absent, in words for a technician; "" when it is present
+	// Expected says that nothing went wrong: the tenant does not have the
+	// service, or hides the data on purpose. There is nothing to mend.
+	Expected bool
 }
 
 // Present returns a part that was read.

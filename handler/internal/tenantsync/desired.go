@@ -1,0 +1,313 @@
+package tenantsync
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// wanted is what a target is to hold, by NinjaOne custom field name.
+type wanted map[target]ninjaone.Fields
+
+// CIPP's names of the fields, from its table CippMapping.
+const (
+	tenantLinks      = "TenantLinks"
+	tenantSummary    = "TenantSummary"
+	usersSummary     = "UsersSummary"
+	deviceLinks      = "DeviceLinks"
+	deviceSummary    = "DeviceSummary"
+	deviceCompliance = "DeviceCompliance"
+)
+
+// requirement says what a NinjaOne custom field must be to hold one of ours.
+type requirement struct {
+	field, scope, kind string
+}
+
+var requirements = []requirement{
+	{tenantLinks, "ORGANIZATION", ninjaone.TypeWYSIWYG},
+	{tenantSummary, "ORGANIZATION", ninjaone.TypeWYSIWYG},
+	{usersSummary, "ORGANIZATION", ninjaone.TypeWYSIWYG},
+	{deviceLinks, "NODE", ninjaone.TypeWYSIWYG},
+	{deviceSummary, "NODE", ninjaone.TypeWYSIWYG},
+	{deviceCompliance, "NODE", ninjaone.TypeText},
+}
+
+// mappedFields holds the NinjaOne custom field for each of our fields that is
+// mapped and usable.
+type mappedFields map[string]string
+
+// mappedFields reads the field mapping and checks it against NinjaOne's
+// definitions. A field that cannot be used is a problem, not a failure.
+func (j *job) mappedFields(ctx context.Context) (mappedFields, error) {
+	mapping, err := j.CIPP.FieldMapping(ctx)
+	if err != nil {
+		return nil, err
+	}
+	usable := mappedFields{}
+	if len(mapping) == 0 {
+		j.problems.add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
+		return usable, nil
+	}
+	definitions, err := j.client.CustomFields(ctx)
+	if err != nil {
+		return nil, failed("NinjaOne's custom fields could not be read: %w", err)
+	}
+	byName := map[string]ninjaone.CustomField{}
+	for _, d := range definitions {
+		byName[strings.ToLower(d.Name)] = d
+	}
+	taken := map[string]string{}
+	for _, r := range requirements {
+		name := mapping[r.field]
+		if name == "" {
+			continue
+		}
+		d, ok := byName[strings.ToLower(name)]
+		key := "field:" + r.field
+		switch {
+		case !ok:
+			j.problems.add(key, "%s is not written: its NinjaOne custom field %q does not exist. Create it, or map another one in CIPP.", r.field, name)
+		case d.Type != r.kind:
+			j.problems.add(key, "%s is not written: the NinjaOne custom field %q has the type %s, and must have the type %s.", r.field, name, d.Type, r.kind)
+		case !slices.Contains(d.DefinitionScope, r.scope):
+			j.problems.add(key, "%s is not written: the NinjaOne custom field %q is not defined for the scope %s.", r.field, name, r.scope)
+		case d.APIPermission != "READ_WRITE":
+			j.problems.add(key, "%s is not written: the NinjaOne custom field %q has the API permission %s. Set it to Read/Write.", r.field, name, d.APIPermission)
+		case taken[r.scope+d.Name] != "":
+			j.problems.add(key, "%s is not written: the NinjaOne custom field %q is already mapped to %s.", r.field, name, taken[r.scope+d.Name])
+		default:
+			taken[r.scope+d.Name] = r.field
+			usable[r.field] = d.Name
+		}
+	}
+	return usable, nil
+}
+
+// values puts our fields' values under the names of the NinjaOne fields they
+// are mapped to, leaving out those that are not.
+func (f mappedFields) values(of ninjaone.Fields) ninjaone.Fields {
+	out := ninjaone.Fields{}
+	for field, v := range of {
+		if name := f[field]; name != "" {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+// section is one tenant's part of its organization's fields, kept as a blob
+// so that tenants that share an organization can be shown together.
+type section struct {
+	TenantID string                     `json:"tenantId"`
+	Fields   compose.OrganizationFields `json:"fields"`
+}
+
+func (j *job) sectionName(tenantID string) string {
+	return fmt.Sprintf("sections/%s/%d/%s.json", j.instance, j.mapping.OrganizationID, tenantID)
+}
+
+// organizationValues composes the organization's fields: this tenant's
+// section, joined with the kept sections of the tenants that share it.
+func (j *job) organizationValues(ctx context.Context, input compose.Input, fields mappedFields) (wanted, error) {
+	own, err := compose.Organization(input)
+	if err != nil {
+		return nil, failed("the organization's fields could not be composed: %w", err)
+	}
+	if err := j.keepBlob(ctx, j.sectionName(j.ref.ID), section{j.ref.ID, own}); err != nil {
+		return nil, err
+	}
+	sharing := slices.Sorted(slices.Values(j.sharing))
+	var links, summary, users []string
+	for _, id := range sharing {
+		s := section{Fields: own}
+		if id != j.ref.ID {
+			body, err := j.Blobs.Get(ctx, j.sectionName(id))
+			if errors.Is(err, storage.ErrNotFound) {
+				continue // that tenant has not been synced yet
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read the section of the tenant %s: %w", id, err)
+			}
+			if err := json.Unmarshal(body, &s); err != nil {
+				continue // rewritten by that tenant's next run
+			}
+		}
+		links = append(links, s.Fields.TenantLinks)
+		summary = append(summary, s.Fields.TenantSummary)
+		users = append(users, s.Fields.UsersSummary)
+	}
+	return wanted{
+		{kindOrganization, j.mapping.OrganizationID}: fields.values(ninjaone.Fields{
+			tenantLinks:   ninjaone.HTML(compose.Join(links...)),
+			tenantSummary: ninjaone.HTML(compose.Join(summary...)),
+			usersSummary:  ninjaone.HTML(compose.Join(users...)),
+		}),
+	}, nil
+}
+
+// deviceValues adds the matched devices' fields, and the clearing of devices
+// that this tenant wrote and that no longer match.
+func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading, desired wanted) error {
+	devices, err := compose.NewDevices(input)
+	if err != nil {
+		return failed("the devices' fields could not be composed: %w", err)
+	}
+	var kept []cipp.DeviceMapEntry
+	for _, p := range input.Matches.Pairs {
+		f, err := devices.Fields(p)
+		if err != nil {
+			j.problems.count("devices:compose", fmt.Sprintf("device %d: %v", p.Ninja.ID, err), func(n int, first string) string {
+				return fmt.Sprintf("%d devices could not be composed; the first is %s", n, sentence(first))
+			})
+			continue
+		}
+		desired[target{kindDevice, p.Ninja.ID}] = in.fields.values(ninjaone.Fields{
+			deviceLinks:      ninjaone.HTML(f.DeviceLinks),
+			deviceSummary:    ninjaone.HTML(f.DeviceSummary),
+			deviceCompliance: textOrClear(f.DeviceCompliance),
+		})
+		kept = append(kept, cipp.DeviceMapEntry{EntraDeviceID: p.Intune.AzureADDeviceID, NinjaOneID: p.Ninja.ID, ManagedDeviceID: p.Intune.ID})
+	}
+	if err := j.CIPP.SaveDeviceMap(ctx, j.ref.ID, kept); err != nil {
+		return err
+	}
+	return j.clearUnmatched(ctx, in, desired)
+}
+
+// clearUnmatched plans the clearing of what this tenant wrote on devices that
+// are no longer matched (design section 6).
+func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wanted) error {
+	present := map[int]bool{}
+	for _, d := range in.devices {
+		present[d.ID] = true
+	}
+	for t, r := range in.records {
+		if t.kind != kindDevice || r.tenantID != j.ref.ID || desired[t] != nil {
+			continue
+		}
+		if !present[t.id] {
+			gone, err := j.changedHands(ctx, t)
+			if err != nil {
+				return err
+			}
+			if gone {
+				if err := j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t); err != nil {
+					return err
+				}
+				delete(in.records, t)
+				continue
+			}
+		}
+		clear := ninjaone.Fields{}
+		for _, name := range in.fields.names(deviceLinks, deviceSummary, deviceCompliance) {
+			clear[name] = ninjaone.Clear()
+		}
+		desired[t] = clear
+	}
+	return nil
+}
+
+// names returns the NinjaOne fields of those of ours that are usable.
+func (f mappedFields) names(ours ...string) []string {
+	var names []string
+	for _, o := range ours {
+		if f[o] != "" {
+			names = append(names, f[o])
+		}
+	}
+	return names
+}
+
+// changedHands reports whether a device that is not in the organization any
+// more is no longer ours to clear: it was deleted in NinjaOne, or another
+// tenant's sync already writes it in its new organization.
+func (j *job) changedHands(ctx context.Context, t target) (bool, error) {
+	d, err := j.client.Device(ctx, t.id)
+	if errors.Is(err, ninjaone.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, failed("NinjaOne device %d, which left the organization, could not be read: %w", t.id, err)
+	}
+	if d.OrganizationID == j.mapping.OrganizationID {
+		return false, nil // not in the list: not approved at present
+	}
+	return j.State.owned(ctx, j.instance, d.OrganizationID, t.id)
+}
+
+// matches is what is kept of a run's matching, for the devices page.
+type matches struct {
+	Pairs      []keptPair     `json:"pairs"`
+	IntuneOnly []keptLeftover `json:"intuneOnly"`
+	NinjaOnly  []keptLeftover `json:"ninjaOnly"`
+}
+
+type keptPair struct {
+	ManagedDeviceID string         `json:"managedDeviceId"`
+	NinjaOneID      int            `json:"ninjaOneId"`
+	Evidence        match.Evidence `json:"evidence"`
+	Superseded      []string       `json:"superseded,omitempty"` // managed device ids
+}
+
+type keptLeftover struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Serial string `json:"serial,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// keepMatches stores which devices matched and why, and both leftovers.
+func (j *job) keepMatches(ctx context.Context, result match.Result) error {
+	m := matches{Pairs: []keptPair{}, IntuneOnly: []keptLeftover{}, NinjaOnly: []keptLeftover{}}
+	for _, p := range result.Pairs {
+		k := keptPair{ManagedDeviceID: p.Intune.ID, NinjaOneID: p.Ninja.ID, Evidence: p.Evidence}
+		for _, s := range p.Superseded {
+			k.Superseded = append(k.Superseded, s.ID)
+		}
+		m.Pairs = append(m.Pairs, k)
+	}
+	for _, l := range result.IntuneOnly {
+		m.IntuneOnly = append(m.IntuneOnly, keptLeftover{l.Device.ID, l.Device.DeviceName, l.Device.SerialNumber, l.Reason})
+	}
+	for _, l := range result.NinjaOnly {
+		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), l.Device.SystemName, l.Device.SerialNumber, l.Reason})
+	}
+	body, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	digest := hex.EncodeToString(sum[:12])
+	if digest == j.run.matchesDigest {
+		return nil
+	}
+	if err := j.Blobs.Put(ctx, "matches/"+j.ref.ID+".json", body); err != nil {
+		return fmt.Errorf("keep which devices matched: %w", err)
+	}
+	j.run.matchesDigest = digest
+	return nil
+}
+
+// keepBlob stores a value as JSON.
+func (j *job) keepBlob(ctx context.Context, name string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := j.Blobs.Put(ctx, name, body); err != nil {
+		return fmt.Errorf("keep %s: %w", name, err)
+	}
+	return nil
+}

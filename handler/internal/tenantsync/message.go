@@ -1,0 +1,32 @@
+package tenantsync
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// QueueName is the queue that carries one tenant per message to SyncTenant.
+const QueueName = "ninjaone-sync"
+
+// Message is one message of the queue ninjaone-sync.
+type Message struct {
+	TenantID string `json:"tenantId"` // Microsoft 365 tenant id, a GUID
+	Force    bool   `json:"force"`    // rewrite every field, also those that did not change
+}
+
+// ParseMessage decodes and checks a queue message. An error means that the
+// message can never be processed; it names what is wrong, not the content.
+func ParseMessage(text []byte) (Message, error) {
+	var m Message
+	if err := json.Unmarshal(text, &m); err != nil {
+		return Message{}, fmt.Errorf("the message is not the JSON object {\"tenantId\":…,\"force\":…}: %w", err)
+	}
+	id, err := uuid.Parse(m.TenantID)
+	if err != nil {
+		return Message{}, fmt.Errorf("the message's tenantId is not a GUID")
+	}
+	m.TenantID = id.String()
+	return m, nil
+}

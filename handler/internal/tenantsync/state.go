@@ -1,0 +1,318 @@
+package tenantsync
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// TableName is our own table of what NinjaOne last accepted and how each
+// tenant's runs ended.
+const TableName = "NinjaOneSyncState"
+
+// stateVersion is written into every row, so that a later handler knows which
+// layout it reads.
+const stateVersion = 1
+
+// runPartition holds one row per tenant: its last run.
+const runPartition = "run"
+
+// Marks that stand where a digest would.
+const (
+	markCleared = "-" // we cleared the field, and NinjaOne accepted that
+	markSending = "?" // a value was on its way; whether NinjaOne took it is unknown
+)
+
+// kind is what a NinjaOne target is.
+type kind string
+
+const (
+	kindOrganization kind = "organization"
+	kindDevice       kind = "device"
+)
+
+// target is an organization or a device in NinjaOne.
+type target struct {
+	kind kind
+	id   int
+}
+
+func (t target) String() string { return fmt.Sprintf("%s %d", t.kind, t.id) }
+
+// textOrClear returns the value of a TEXT field; an empty text clears it.
+func textOrClear(s string) ninjaone.Value {
+	if s == "" {
+		return ninjaone.Clear()
+	}
+	return ninjaone.Text(s)
+}
+
+// digest stands for a value in a record: what it is depends only on what
+// NinjaOne is sent.
+func digest(v ninjaone.Value) string {
+	if v.IsClear() {
+		return markCleared
+	}
+	body, err := v.MarshalJSON()
+	if err != nil {
+		return markSending // cannot be noted, so it is sent again
+	}
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:12])
+}
+
+// record is what we know of one target: which of our values it holds.
+type record struct {
+	target   target
+	tenantID string            // the tenant whose sync wrote a device; "" for an organization
+	fields   map[string]string // NinjaOne custom field name to digest or mark
+}
+
+// holds reports whether the target may hold a value of ours in the field.
+func (r *record) holds(field string) bool {
+	d := r.fields[field]
+	return d != "" && d != markCleared
+}
+
+// changes returns the values of want that the target does not hold yet. With
+// force every value is sent again. A field is cleared only where we wrote.
+func (r *record) changes(want ninjaone.Fields, force bool) ninjaone.Fields {
+	send := ninjaone.Fields{}
+	for field, v := range want {
+		if v.IsClear() {
+			if r.holds(field) {
+				send[field] = v
+			}
+		} else if force || r.fields[field] != digest(v) {
+			send[field] = v
+		}
+	}
+	return send
+}
+
+// State keeps what NinjaOne accepted. It is keyed by the NinjaOne target, so
+// it stays right when a tenant is mapped elsewhere or a device changes hands.
+type State struct {
+	table *storage.Table
+}
+
+// NewState returns the state kept in the table NinjaOneSyncState.
+func NewState(table *storage.Table) *State { return &State{table: table} }
+
+func partition(instance string, organizationID int) string {
+	return fmt.Sprintf("%s|%d", instance, organizationID)
+}
+
+func rowKey(t target) string {
+	if t.kind == kindOrganization {
+		return string(kindOrganization)
+	}
+	return fmt.Sprintf("%s-%d", t.kind, t.id)
+}
+
+// load returns every record of an organization, by target.
+func (s *State) load(ctx context.Context, instance string, organizationID int) (map[target]*record, error) {
+	records := map[target]*record{}
+	filter := storage.Eq("PartitionKey", partition(instance, organizationID))
+	for row, err := range s.table.List(ctx, filter) {
+		if err != nil {
+			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", organizationID, err)
+		}
+		r := &record{tenantID: row.String("TenantId"), fields: map[string]string{}}
+		if row.RowKey() == string(kindOrganization) {
+			r.target = target{kindOrganization, organizationID}
+		} else if _, err := fmt.Sscanf(row.RowKey(), string(kindDevice)+"-%d", &r.target.id); err == nil {
+			r.target.kind = kindDevice
+		} else {
+			continue // written by a later handler
+		}
+		if err := json.Unmarshal([]byte(row.String("Fields")), &r.fields); err != nil {
+			r.fields = map[string]string{} // unknown: everything is sent again
+		}
+		records[r.target] = r
+	}
+	return records, nil
+}
+
+func (s *State) entity(instance string, organizationID int, r *record) (storage.Entity, error) {
+	fields, err := json.Marshal(r.fields)
+	if err != nil {
+		return nil, err
+	}
+	return storage.Entity{
+		"PartitionKey": partition(instance, organizationID),
+		"RowKey":       rowKey(r.target),
+		"TenantId":     r.tenantID,
+		"Fields":       string(fields),
+		"Version":      int32(stateVersion),
+	}, nil
+}
+
+// saveAll writes records in as few transactions as the table allows.
+func (s *State) saveAll(ctx context.Context, instance string, organizationID int, records []*record) error {
+	rows := make([]storage.Entity, 0, len(records))
+	for _, r := range records {
+		e, err := s.entity(instance, organizationID, r)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, e)
+	}
+	if err := s.table.ReplaceAll(ctx, rows); err != nil {
+		return fmt.Errorf("note what is being sent to NinjaOne organization %d: %w", organizationID, err)
+	}
+	return nil
+}
+
+// save writes one record.
+func (s *State) save(ctx context.Context, instance string, organizationID int, r *record) error {
+	return s.saveAll(ctx, instance, organizationID, []*record{r})
+}
+
+// forget removes a record: the target is gone or belongs to someone else.
+func (s *State) forget(ctx context.Context, instance string, organizationID int, t target) error {
+	if err := s.table.Delete(ctx, partition(instance, organizationID), rowKey(t)); err != nil {
+		return fmt.Errorf("forget NinjaOne %s: %w", t, err)
+	}
+	return nil
+}
+
+// owned reports whether some tenant's sync wrote the device as a device of
+// the organization.
+func (s *State) owned(ctx context.Context, instance string, organizationID, deviceID int) (bool, error) {
+	_, err := s.table.Get(ctx, partition(instance, organizationID), rowKey(target{kindDevice, deviceID}))
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Status words of a run, as CIPP's mapping rows use them.
+const (
+	Running   = "Running"
+	Completed = "Completed"
+	Failed    = "Failed"
+)
+
+// Run is one run of a tenant's sync: what it did and what it could not do.
+type Run struct {
+	TenantID       string
+	OrganizationID int
+	Status         string // Running, Completed or Failed
+	Reason         string // why the run failed; "" otherwise
+	Queued         time.Time
+	Start, End     time.Time // UTC; End is zero while the run lasts
+	LastSuccess    time.Time // end of the last completed run
+	Failures       int       // failed runs since then
+
+	OrganizationFields int // organization fields written
+	Devices            int // devices written, cleared ones included
+	Unchanged          int // organizations and devices that already held their values
+	Matched            int // devices matched
+	IntuneOnly         int // Intune devices without NinjaOne device
+	NinjaOnly          int // NinjaOne devices without Intune device
+
+	Problems []Problem
+
+	matchesDigest string // of the stored matches, to write them only when they change
+}
+
+// Runs returns the last run of each tenant that has had one, by tenant id.
+func (s *State) Runs(ctx context.Context) (map[string]Run, error) {
+	runs := map[string]Run{}
+	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", runPartition)) {
+		if err != nil {
+			return nil, fmt.Errorf("read the tenants' last runs: %w", err)
+		}
+		r := runOf(row)
+		runs[r.TenantID] = r
+	}
+	return runs, nil
+}
+
+// LastRun returns the tenant's last run; the zero Run if it has had none.
+func (s *State) LastRun(ctx context.Context, tenantID string) (Run, error) {
+	row, err := s.table.Get(ctx, runPartition, tenantID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return Run{TenantID: tenantID}, nil
+	}
+	if err != nil {
+		return Run{}, fmt.Errorf("read the tenant's last run: %w", err)
+	}
+	return runOf(row), nil
+}
+
+func runOf(row storage.Entity) Run {
+	r := Run{
+		TenantID:           strings.ToLower(row.RowKey()),
+		OrganizationID:     int(row.Int("OrganizationId")),
+		Status:             row.String("Status"),
+		Reason:             row.String("Reason"),
+		Queued:             row.Time("Queued"),
+		Start:              row.Time("Start"),
+		End:                row.Time("End"),
+		LastSuccess:        row.Time("LastSuccess"),
+		Failures:           int(row.Int("Failures")),
+		OrganizationFields: int(row.Int("OrganizationFields")),
+		Devices:            int(row.Int("Devices")),
+		Unchanged:          int(row.Int("Unchanged")),
+		Matched:            int(row.Int("Matched")),
+		IntuneOnly:         int(row.Int("IntuneOnly")),
+		NinjaOnly:          int(row.Int("NinjaOnly")),
+		matchesDigest:      row.String("MatchesDigest"),
+	}
+	// An unreadable list only means that its problems are announced again.
+	_ = json.Unmarshal([]byte(row.String("Problems")), &r.Problems)
+	return r
+}
+
+// MarkQueued notes that a message for the tenant was put on the queue.
+func (s *State) MarkQueued(ctx context.Context, tenantID string, at time.Time) error {
+	row := storage.Entity{"PartitionKey": runPartition, "RowKey": tenantID, "Queued": at.UTC()}
+	if err := s.table.Merge(ctx, row); err != nil {
+		return fmt.Errorf("note that the tenant is queued: %w", err)
+	}
+	return nil
+}
+
+// SaveRun records a run.
+func (s *State) SaveRun(ctx context.Context, r Run) error {
+	problems, err := json.Marshal(r.Problems)
+	if err != nil {
+		return err
+	}
+	row := storage.Entity{
+		"PartitionKey":       runPartition,
+		"RowKey":             r.TenantID,
+		"Version":            int32(stateVersion),
+		"OrganizationId":     int32(r.OrganizationID),
+		"Status":             r.Status,
+		"Reason":             r.Reason,
+		"Failures":           int32(r.Failures),
+		"OrganizationFields": int32(r.OrganizationFields),
+		"Devices":            int32(r.Devices),
+		"Unchanged":          int32(r.Unchanged),
+		"Matched":            int32(r.Matched),
+		"IntuneOnly":         int32(r.IntuneOnly),
+		"NinjaOnly":          int32(r.NinjaOnly),
+		"Problems":           string(problems),
+		"MatchesDigest":      r.matchesDigest,
+	}
+	for name, t := range map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "End": r.End, "LastSuccess": r.LastSuccess} {
+		if !t.IsZero() {
+			row[name] = t.UTC()
+		}
+	}
+	if err := s.table.Replace(ctx, row); err != nil {
+		return fmt.Errorf("record the tenant's run: %w", err)
+	}
+	return nil
+}

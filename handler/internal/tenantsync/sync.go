@@ -1,0 +1,403 @@
+// Package tenantsync runs one tenant's sync: it reads the tenant, matches its
+// devices, composes the fields, and writes to NinjaOne what NinjaOne does not
+// hold yet. It decides what is sent and what is remembered; how a service is
+// called belongs to packages m365, ninjaone, cipp and storage.
+package tenantsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// apiName is the name under which the sync writes to CIPP's logbook.
+const apiName = "NinjaOneSync"
+
+// ContainerName is our blob container: leases and last composed values.
+const ContainerName = "ninjaone-sync"
+
+const (
+	leaseDuration = 60 * time.Second // renewed while the run lasts
+	retryTaken    = 2 * time.Minute  // when a forced message finds the organization busy
+	recordTimeout = 30 * time.Second // for writing down how a run ended
+)
+
+// Reader reads a tenant from Microsoft 365.
+type Reader interface {
+	Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error)
+}
+
+// Syncer runs syncs. Its fields are set once and not changed afterwards.
+type Syncer struct {
+	CIPP   *cipp.Store
+	Reader Reader
+	// NinjaOne returns the client for CIPP's present settings.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	// SKUNames returns friendly names by SKU id; nil when there are none.
+	SKUNames func(context.Context) map[string]string
+	State    *State
+	Blobs    *storage.Container // leases, sections and matches
+	Queue    *storage.Queue     // ninjaone-sync
+	Budget   time.Duration      // how long one run may take
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// job is one run under way.
+type job struct {
+	*Syncer
+	message  Message
+	ref      tenant.Ref
+	config   cipp.ExtensionConfig
+	instance string // normalised NinjaOne host
+	mapping  cipp.OrganizationMapping
+	sharing  []string // ids of all tenants mapped to the organization, this one included
+	client   *ninjaone.Client
+	log      *slog.Logger
+
+	run      Run
+	problems problems
+}
+
+// fatal is an error that ends a run as Failed; its text says why and what to do.
+type fatal struct{ error }
+
+func (f fatal) Unwrap() error { return f.error }
+
+func failed(format string, args ...any) error { return fatal{fmt.Errorf(format, args...)} }
+
+// Run syncs the tenant of one message. A run that fails is recorded, told in
+// the logbook, and left to the schedule; the returned error is for what could
+// not even be recorded, so that the host delivers the message again.
+func (s *Syncer) Run(ctx context.Context, m Message) error {
+	j, err := s.prepare(ctx, m)
+	if err != nil || j == nil {
+		return err
+	}
+	lease, err := s.Blobs.Lease(ctx, fmt.Sprintf("lease/%s/%d", j.instance, j.mapping.OrganizationID), leaseDuration)
+	if errors.Is(err, storage.ErrLeaseTaken) {
+		// The holder may be another tenant of the same organization; then this
+		// one has not had its turn.
+		if !m.Force && len(j.sharing) == 1 {
+			j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
+			return nil
+		}
+		return s.Queue.Send(ctx, m, retryTaken)
+	}
+	if err != nil {
+		return fmt.Errorf("lease NinjaOne organization %d: %w", j.mapping.OrganizationID, err)
+	}
+	defer lease.Release()
+	return j.do(lease.Context())
+}
+
+// prepare decides whether there is anything to run. It returns nil, after a
+// logbook line, when there is not.
+func (s *Syncer) prepare(ctx context.Context, m Message) (*job, error) {
+	config, err := s.CIPP.NinjaOneConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.CIPP.Tenant(ctx, m.TenantID)
+	if errors.Is(err, cipp.ErrNoTenant) {
+		return nil, s.refuse(ctx, tenant.Ref{ID: m.TenantID}, "Not synced: CIPP knows no tenant with this id. Refresh CIPP's tenant list, or remove its mapping to NinjaOne.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case t.Excluded:
+		return nil, s.refuse(ctx, t.Ref, "Not synced: the tenant is excluded in CIPP. What NinjaOne shows of it stays as it is.")
+	case !config.Enabled:
+		return nil, s.refuse(ctx, t.Ref, "Not synced: the NinjaOne integration is turned off in CIPP.")
+	}
+	mappings, err := s.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{Syncer: s, message: m, ref: t.Ref, config: config}
+	for _, candidate := range mappings {
+		if candidate.TenantID == m.TenantID {
+			j.mapping = candidate
+		}
+	}
+	if j.mapping.Problem != "" {
+		return nil, s.refuse(ctx, t.Ref, "Not synced: "+sentence(j.mapping.Problem))
+	}
+	if j.mapping.OrganizationID == 0 {
+		return nil, s.refuse(ctx, t.Ref, "Not synced: the tenant is not mapped to a NinjaOne organization. Map it in CIPP under Integrations, NinjaOne, Tenant Mapping.")
+	}
+	for _, other := range mappings {
+		if other.OrganizationID == j.mapping.OrganizationID {
+			j.sharing = append(j.sharing, other.TenantID)
+		}
+	}
+	j.log = s.Log.With("tenant", m.TenantID, "organization", j.mapping.OrganizationID)
+	j.instance, err = ninjaone.NormalizeInstance(config.Instance)
+	if err != nil {
+		// Without a usable host there is no lease to take either.
+		return nil, j.finish(ctx, failed("the NinjaOne instance set in CIPP cannot be used: %w", err))
+	}
+	return j, nil
+}
+
+// refuse writes the logbook line of a tenant that is not synced.
+func (s *Syncer) refuse(ctx context.Context, ref tenant.Ref, message string) error {
+	return s.CIPP.Log(ctx, cipp.LogEntry{Tenant: ref.DefaultDomain, TenantID: ref.ID, API: apiName, Severity: cipp.SeverityWarn, Message: message})
+}
+
+// do runs the sync and records how it ended.
+func (j *job) do(ctx context.Context) error {
+	last, err := j.State.LastRun(ctx, j.ref.ID)
+	if err != nil {
+		return err
+	}
+	j.run = Run{
+		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
+		Status: Running, Start: j.Now().UTC(),
+		LastSuccess: last.LastSuccess, Failures: last.Failures,
+		Problems: last.Problems, matchesDigest: last.matchesDigest,
+	}
+	if err := j.State.SaveRun(ctx, j.run); err != nil {
+		return err
+	}
+	if err := j.CIPP.RecordRun(ctx, j.mapping, j.run.Start, time.Time{}, Running); err != nil {
+		return err
+	}
+	j.log.InfoContext(ctx, "sync started", "force", j.message.Force)
+	bounded, cancel := context.WithTimeout(ctx, j.Budget)
+	defer cancel()
+	err = j.sync(bounded)
+	if ctx.Err() != nil {
+		// The lease is lost or the handler is stopping: whoever holds the lease
+		// next records its own run, so this one says no more.
+		return fmt.Errorf("sync of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
+	}
+	return j.finish(context.WithoutCancel(ctx), err)
+}
+
+// finish records the end of a run: our state, CIPP's mapping row, and the
+// logbook lines that are owed.
+func (j *job) finish(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	r := &j.run
+	if r.TenantID == "" { // failed before it began
+		last, err := j.State.LastRun(ctx, j.ref.ID)
+		if err != nil {
+			return err
+		}
+		*r = Run{TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID, Start: j.Now().UTC(),
+			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest}
+	}
+	r.End = j.Now().UTC()
+	seconds := int(r.End.Sub(r.Start).Round(time.Second).Seconds())
+	before := r.Problems
+	lines := []line{}
+	if cause != nil {
+		r.Status, r.Reason = Failed, reason(cause)
+		r.Failures++
+		// What was wrong before is still unknown now: those problems stay.
+		stale := Problem{Key: "failed", Message: fmt.Sprintf("The sync to NinjaOne failed after %d seconds: %s", seconds, sentence(r.Reason))}
+		kept := []Problem{}
+		for _, p := range before {
+			if p.Key != stale.Key {
+				kept = append(kept, p)
+			}
+		}
+		var again []line
+		r.Problems, again = reconcile(before, append(kept, stale), r.End)
+		for _, l := range again {
+			if strings.HasPrefix(l.message, "The sync to NinjaOne failed") {
+				l.severity = cipp.SeverityError
+			}
+			lines = append(lines, l)
+		}
+	} else {
+		r.Status, r.Reason, r.Failures, r.LastSuccess = Completed, "", 0, r.End
+		r.Problems, lines = reconcile(before, j.problems.list(), r.End)
+		lines = append(lines, line{cipp.SeverityInfo, j.summary(seconds)})
+	}
+	j.log.InfoContext(ctx, "sync ended", "status", r.Status, "reason", r.Reason, "seconds", seconds,
+		"organizationFields", r.OrganizationFields, "devices", r.Devices, "unchanged", r.Unchanged, "problems", len(r.Problems))
+	errs := []error{j.State.SaveRun(ctx, *r)}
+	errs = append(errs, j.CIPP.RecordRun(ctx, j.mapping, r.Start, r.End, r.Status))
+	for _, l := range lines {
+		errs = append(errs, j.CIPP.Log(ctx, cipp.LogEntry{Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: l.severity, Message: l.message}))
+	}
+	return errors.Join(errs...)
+}
+
+// summary is the logbook line of a completed run.
+func (j *job) summary(seconds int) string {
+	r := j.run
+	return fmt.Sprintf("Synced to NinjaOne organization %d in %d seconds: wrote %d organization fields and %d devices, %d already up to date. "+
+		"%d devices matched, %d only in Intune, %d only in NinjaOne. Problems: %d.",
+		r.OrganizationID, seconds, r.OrganizationFields, r.Devices, r.Unchanged, r.Matched, r.IntuneOnly, r.NinjaOnly, len(r.Problems))
+}
+
+// reason words an error for the logbook.
+func reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "the time for one run was used up; what was written stays, and the next run goes on from there"
+	}
+	return err.Error()
+}
+
+func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }
+
+// reading is everything a run reads before it composes.
+type reading struct {
+	snapshot  *tenant.Snapshot
+	devices   []ninjaone.Device
+	fields    mappedFields
+	records   map[target]*record
+	portal    string
+	excluded  map[string]bool
+	skuNames  map[string]string
+	standards tenant.Part[[]tenant.Standard]
+}
+
+// sync is one run between its recorded start and end.
+func (j *job) sync(ctx context.Context) error {
+	in, err := j.read(ctx)
+	if err != nil {
+		return err
+	}
+	for reason, names := range absentParts(in.snapshot) {
+		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
+	}
+	result := match.Result{}
+	matchable := in.snapshot.ManagedDevices.OK()
+	if matchable {
+		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
+		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), len(result.IntuneOnly), len(result.NinjaOnly)
+		if err := j.keepMatches(ctx, result); err != nil {
+			return err
+		}
+	}
+	input := compose.Input{
+		Snapshot: in.snapshot, Matches: result,
+		NinjaHost: j.instance, CIPPHost: in.portal,
+		LicensedOnly: j.config.LicensedOnly,
+		ExcludedSKUs: in.excluded, SKUNames: in.skuNames, Standards: in.standards,
+		Shared: len(j.sharing) > 1, MaxChars: ninjaone.MaxHTML / len(j.sharing) * 95 / 100,
+		Today: j.Now().UTC(),
+	}
+	desired, err := j.organizationValues(ctx, input, in.fields)
+	if err != nil {
+		return err
+	}
+	// Without Intune's list nothing is known of the devices, so nothing of
+	// theirs is written or cleared.
+	if matchable {
+		if err := j.deviceValues(ctx, input, in, desired); err != nil {
+			return err
+		}
+	}
+	return j.write(ctx, in.records, desired)
+}
+
+// read gathers all inputs; what does not depend on each other runs at once.
+func (j *job) read(ctx context.Context) (*reading, error) {
+	client, err := j.NinjaOne(j.config)
+	if err != nil {
+		return nil, failed("NinjaOne cannot be called: %w", err)
+	}
+	j.client = client
+	in := &reading{}
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		in.snapshot, err = j.Reader.Read(gctx, j.ref)
+		if err != nil {
+			return failed("Microsoft 365 could not be read: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		_, err := client.Organization(gctx, j.mapping.OrganizationID)
+		if errors.Is(err, ninjaone.ErrNotFound) {
+			return failed("NinjaOne organization %d (%s) does not exist any more: map the tenant to another one in CIPP, or remove the mapping", j.mapping.OrganizationID, j.mapping.OrganizationName)
+		}
+		if err != nil {
+			return failed("NinjaOne could not be read: %w", err)
+		}
+		in.devices, err = client.Devices(gctx, j.mapping.OrganizationID)
+		if err != nil {
+			return failed("the devices of the NinjaOne organization could not be read: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() (err error) {
+		in.fields, err = j.mappedFields(gctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.records, err = j.State.load(gctx, j.instance, j.mapping.OrganizationID)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.portal, err = j.CIPP.PortalHost(gctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.excluded, err = j.CIPP.ExcludedSKUs(gctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.standards, err = j.CIPP.Standards(gctx, j.ref)
+		return err
+	})
+	group.Go(func() error {
+		if j.SKUNames != nil {
+			in.skuNames = j.SKUNames(gctx)
+		}
+		return nil
+	})
+	return in, group.Wait()
+}
+
+// absentParts names the parts of a snapshot that should have been readable, by
+// the reason why they were not.
+func absentParts(s *tenant.Snapshot) map[string][]string {
+	byReason := map[string][]string{}
+	note(byReason, "the organization's record", s.Organization)
+	note(byReason, "domains", s.Domains)
+	note(byReason, "users", s.Users)
+	note(byReason, "groups", s.Groups)
+	note(byReason, "directory roles", s.Roles)
+	note(byReason, "licences", s.SKUs)
+	note(byReason, "subscriptions", s.Subscriptions)
+	note(byReason, "Intune devices", s.ManagedDevices)
+	note(byReason, "Entra devices", s.EntraDevices)
+	note(byReason, "compliance policies", s.PolicyStates)
+	note(byReason, "Conditional Access policies", s.ConditionalAccess)
+	note(byReason, "the authorization policy", s.AuthorizationPolicy)
+	note(byReason, "secure score", s.SecureScore)
+	note(byReason, "mailbox usage", s.MailboxUsage)
+	note(byReason, "OneDrive usage", s.OneDriveUsage)
+	note(byReason, "mailboxes", s.Mailboxes)
+	note(byReason, "mailbox protocols", s.CASMailboxes)
+	note(byReason, "the unified audit log's state", s.UnifiedAudit)
+	note(byReason, "blocked senders", s.BlockedSenders)
+	return byReason
+}
+
+func note[T any](byReason map[string][]string, name string, p tenant.Part[T]) {
+	if !p.OK() && !p.Expected {
+		reason := strings.TrimPrefix(p.Reason, "Not available: ")
+		byReason[reason] = append(byReason[reason], name)
+	}
+}

@@ -1,0 +1,224 @@
+// Package stack starts everything that the bundle needs to run on one machine:
+// the storage emulator with CIPP's tables, simulated Microsoft 365 and
+// NinjaOne, and the stand-in for the Functions host. The demo, the end-to-end
+// tests and the benchmarks run on it; it knows the bundle only as an app root.
+package stack
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
+)
+
+// Options say what to start.
+type Options struct {
+	Seed *seed.Seed
+	// Storage is an emulator that runs already; nil starts one.
+	Storage *azurite.Azurite
+	Log     *slog.Logger
+}
+
+// Stack is the running services, and the host once StartHost was called.
+type Stack struct {
+	Seed     *seed.Seed
+	Storage  *azurite.Azurite
+	M365     *m365sim.Server
+	NinjaOne *ninjasim.Server
+	Host     *funchost.Host
+
+	endpoints m365sim.Endpoints
+	products  *httptest.Server
+	own       bool // the emulator was started here
+	log       *slog.Logger
+	close     sync.Once
+}
+
+// Start starts the services and writes CIPP's tables.
+func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+	s := &Stack{Seed: o.Seed, Storage: o.Storage, log: o.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.Storage == nil {
+		if s.Storage, err = azurite.Start(ctx, azurite.Options{}); err != nil {
+			return nil, err
+		}
+		s.own = true
+	}
+	if s.M365, err = o.Seed.Server(); err != nil {
+		return nil, err
+	}
+	if s.endpoints, err = s.M365.Start(); err != nil {
+		return nil, fmt.Errorf("start the simulated Microsoft 365: %w", err)
+	}
+	s.NinjaOne = newNinjaOne(o.Seed)
+	if err = s.NinjaOne.Start(); err != nil {
+		return nil, fmt.Errorf("start the simulated NinjaOne: %w", err)
+	}
+	s.products = httptest.NewServer(http.HandlerFunc(serveProducts))
+	if err = seed.WriteCIPPTables(ctx, s.Storage.ConnectionString(), o.Seed); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newNinjaOne returns a simulated NinjaOne with the seed's content.
+func newNinjaOne(data *seed.Seed) *ninjasim.Server {
+	n := ninjasim.New(ninjasim.Config{ClientID: data.Ninja.ClientID, ClientSecret: data.Ninja.Secret})
+	for _, o := range data.Organizations {
+		n.AddOrganization(ninjasim.Organization{ID: o.ID, Name: o.Name})
+	}
+	for _, f := range data.CustomFields {
+		n.AddCustomField(ninjasim.CustomField{
+			Name: f.Name, Label: f.Label, Type: f.Type, APIPermission: f.APIPermission,
+			TechnicianPermission: "READ_ONLY", DefinitionScope: []string{f.Scope},
+		})
+	}
+	for _, d := range data.NinjaDevices {
+		n.AddDevice(ninjasim.Device{
+			ID: d.ID, OrganizationID: d.OrganizationID,
+			SystemName: d.SystemName, DNSName: d.DNSName, DisplayName: d.DisplayName, NodeClass: d.NodeClass,
+			SerialNumber: d.SerialNumber, BIOSSerialNumber: d.BIOSSerialNumber,
+			Manufacturer: d.Manufacturer, Model: d.Model, ChassisType: d.ChassisType,
+			VirtualMachine: d.VirtualMachine, OSName: d.OSName, LastLoggedInUser: d.LastLoggedInUser,
+			Offline: d.Offline, LastContact: d.LastContact,
+		})
+	}
+	return n
+}
+
+// serveProducts stands in for Microsoft's file of product names. Some products
+// of the seed are missing from it, as new ones are from the real file.
+func serveProducts(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/csv")
+	out := csv.NewWriter(w)
+	_ = out.Write([]string{"Product_Display_Name", "String_Id", "GUID", "Service_Plan_Name", "Service_Plan_Id", "Service_Plans_Included_Friendly_Names"})
+	for _, p := range seed.Products() {
+		for _, plan := range p.Plans {
+			_ = out.Write([]string{p.Name, p.PartNumber, p.ID, plan.Name, plan.ID, plan.Name})
+		}
+	}
+	out.Flush()
+}
+
+// Settings are the app settings with which the bundle runs on the stack.
+func (s *Stack) Settings() map[string]string {
+	return map[string]string{
+		"AzureWebJobsStorage": s.Storage.ConnectionString(),
+		"CIPP_STORAGE":        s.Storage.ConnectionString(),
+		"NonLocalHostAzurite": "true", // CIPP's own word for development storage at another address
+		"GRAPH_ENDPOINT":      s.endpoints.Graph,
+		"LOGIN_ENDPOINT":      s.endpoints.Login,
+		"EXCHANGE_ENDPOINT":   s.endpoints.Exchange,
+		"NINJAONE_ENDPOINT":   s.NinjaOne.URL(),
+		"SKU_NAMES_URL":       s.products.URL + "/products.csv",
+	}
+}
+
+// StartHost runs an app root on the stand-in host. Settings and callbacks of
+// config are kept; the stack's own settings are added below them.
+func (s *Stack) StartHost(ctx context.Context, config funchost.Config) error {
+	settings := s.Settings()
+	maps.Copy(settings, config.Settings)
+	config.Settings = settings
+	if config.Log == nil {
+		config.Log = s.log
+	}
+	host, err := funchost.Start(ctx, config)
+	if err != nil {
+		return fmt.Errorf("start the stand-in for the Functions host: %w", err)
+	}
+	s.Host = host
+	return nil
+}
+
+// Violations lists the requests that no correct client sends, from both
+// simulators.
+func (s *Stack) Violations() []string {
+	return append(s.M365.Violations(), s.NinjaOne.Violations()...)
+}
+
+// Close stops everything that was started.
+func (s *Stack) Close() error {
+	var errs []error
+	s.close.Do(func() {
+		if s.Host != nil {
+			s.Host.Stop()
+		}
+		if s.products != nil {
+			s.products.Close()
+		}
+		if s.M365 != nil {
+			errs = append(errs, s.M365.Close())
+		}
+		if s.NinjaOne != nil && s.NinjaOne.URL() != "" {
+			errs = append(errs, s.NinjaOne.Close())
+		}
+		if s.own {
+			s.Storage.Stop()
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// Root returns the module's root folder, looked for upwards from the current
+// folder.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod in this folder or above it: run this inside the project")
+		}
+		dir = parent
+	}
+}
+
+// Build assembles an app root in dir, as `make build` does for dist.
+func Build(ctx context.Context, dir string) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./handler")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the handler: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "functions"))); err != nil {
+		return fmt.Errorf("copy the functions: %w", err)
+	}
+	hostJSON, err := os.ReadFile(filepath.Join(root, "host.json"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "host.json"), hostJSON, 0o644)
+}
