@@ -1,0 +1,197 @@
+package m365sim
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// signInRefusal checks what Graph demands for signInActivity: a premium
+// licence and AuditLog.Read.All.
+func (s *Server) signInRefusal(c *call, q *query) *apiError {
+	if !slices.ContainsFunc(q.selected, func(p Property) bool { return p.Name == "signInActivity" }) {
+		return nil
+	}
+	var premium, granted bool
+	c.t.View(func(t *Tenant) { premium, granted = t.premium(), t.granted([]string{"AuditLog.Read.All"}) })
+	switch {
+	case !premium:
+		return &apiError{status: http.StatusForbidden, code: "Authentication_RequestFromNonPremiumTenantOrB2CTenant",
+			message: "Neither tenant is B2C or tenant doesn't have premium license"}
+	case !granted:
+		return &apiError{status: http.StatusForbidden, code: "Authentication_MSGraphPermissionMissing",
+			message: "Calling principal does not have required MSGraph permissions AuditLog.Read.All"}
+	}
+	return nil
+}
+
+func serveUsers(s *Server, c *call, q *query) *answer {
+	if refusal := s.signInRefusal(c, q); refusal != nil {
+		return s.errorAnswer(c.r, refusal)
+	}
+	if q.raw.Has("$select") && slices.ContainsFunc(q.selected, func(p Property) bool { return p.Name == "signInActivity" }) {
+		q.top = min(q.top, 500) // the service gives no larger pages with sign-in activity
+	}
+	return s.entities(c, q, "user", func(t *Tenant) []Entity { return t.Users }, 100)
+}
+
+func serveUser(s *Server, c *call, q *query) *answer {
+	if refusal := s.signInRefusal(c, q); refusal != nil {
+		return s.errorAnswer(c.r, refusal)
+	}
+	return s.single(c, q, "user", func(t *Tenant) Entity {
+		for _, u := range t.Users {
+			if strings.EqualFold(u.ID(), c.params["id"]) || strings.EqualFold(u.String("userPrincipalName"), c.params["id"]) {
+				return u
+			}
+		}
+		return nil
+	})
+}
+
+// serveMembers answers the members of a group or role, direct or transitive,
+// each with its "@odata.type".
+func serveMembers(s *Server, c *call, q *query) *answer {
+	id := strings.ToLower(c.params["id"])
+	transitive := strings.HasSuffix(c.route.path, "/transitiveMembers")
+	var rows []json.RawMessage
+	found := false
+	c.t.View(func(t *Tenant) {
+		owners := t.Groups
+		if strings.HasPrefix(c.route.path, "/directoryRoles/") {
+			owners = t.Roles
+		}
+		if found = Find(owners, id) != nil; !found {
+			return
+		}
+		byID := map[string]Entity{}
+		for _, list := range [][]Entity{t.Users, t.Groups, t.Devices} {
+			for _, e := range list {
+				byID[e.ID()] = e
+			}
+		}
+		seen := map[string]bool{id: true}
+		var add func(owner string)
+		add = func(owner string) {
+			for _, m := range t.Members[owner] {
+				if seen[m.ID] {
+					continue
+				}
+				seen[m.ID] = true
+				rows = append(rows, memberRow(m, byID[m.ID], q.selected, c.beta))
+				if transitive && m.Type == "group" {
+					add(m.ID)
+				}
+			}
+		}
+		add(id)
+	})
+	if !found {
+		return s.errorAnswer(c.r, notFoundObject(id))
+	}
+	size := 100
+	if strings.HasPrefix(c.route.path, "/directoryRoles/") {
+		size = 1000
+	}
+	return s.list(c, q, rows, size)
+}
+
+func memberRow(m Member, e Entity, selected []Property, beta bool) json.RawMessage {
+	out := Entity{"@odata.type": "#microsoft.graph." + m.Type, "id": m.ID}
+	schema := entityTypes[m.Type]
+	if e == nil || schema == nil {
+		b, _ := json.Marshal(out)
+		return b
+	}
+	kept := []Property(nil)
+	for _, p := range selected {
+		if own, ok := schema.property(p.Name); ok && !own.NotInList {
+			kept = append(kept, own)
+		}
+	}
+	if selected != nil && kept == nil {
+		kept = []Property{}
+	}
+	row := Entity{"@odata.type": out["@odata.type"]}
+	for k, v := range e {
+		if !strings.HasPrefix(k, "@odata.") {
+			row[k] = v
+		}
+	}
+	return project(m.Type, row, kept, beta)
+}
+
+// serveAuthorizationPolicy answers one object on v1.0 and a collection on beta.
+func serveAuthorizationPolicy(s *Server, c *call, q *query) *answer {
+	if c.beta {
+		return s.entities(c, q, "authorizationPolicy", func(t *Tenant) []Entity { return []Entity{t.AuthorizationPolicy} }, 100)
+	}
+	return s.single(c, q, "authorizationPolicy", func(t *Tenant) Entity { return t.AuthorizationPolicy })
+}
+
+// servePolicyStates answers a device's compliance policy states. Their
+// settings are only there when expanded, as Intune has it.
+func servePolicyStates(s *Server, c *call, q *query) *answer {
+	id := c.params["id"]
+	var refused, found bool
+	var rows []json.RawMessage
+	c.t.View(func(t *Tenant) {
+		refused = t.NoSettingStateExpand && q.expand != ""
+		found = Find(t.ManagedDevices, id) != nil
+		for _, e := range t.PolicyStates[id] {
+			row := Entity{}
+			for k, v := range e {
+				if k != "settingStates" || q.expand != "" {
+					row[k] = v
+				}
+			}
+			selected := q.selected
+			if p, _ := entityTypes["deviceCompliancePolicyState"].property("settingStates"); q.expand != "" {
+				if selected == nil {
+					selected = defaults("deviceCompliancePolicyState", c.beta)
+				}
+				selected = append(slices.Clone(selected), p)
+			}
+			rows = append(rows, project("deviceCompliancePolicyState", row, selected, c.beta))
+		}
+	})
+	switch {
+	case refused:
+		return s.errorAnswer(c.r, badRequest("Parsing OData Select and Expand failed: Property 'settingStates' on type 'microsoft.graph.deviceCompliancePolicyState' is not a navigation property."))
+	case !found:
+		return s.errorAnswer(c.r, notFoundObject(id))
+	}
+	return s.list(c, q, rows, 1000)
+}
+
+func serveSettingStates(s *Server, c *call, q *query) *answer {
+	found := false
+	var rows []json.RawMessage
+	c.t.View(func(t *Tenant) {
+		state := Find(t.PolicyStates[c.params["id"]], c.params["policy"])
+		if found = state != nil; !found {
+			return
+		}
+		settings, _ := state["settingStates"].([]Entity)
+		for _, e := range settings {
+			b, _ := json.Marshal(e)
+			rows = append(rows, b)
+		}
+	})
+	if !found {
+		return s.errorAnswer(c.r, notFoundObject(c.params["policy"]))
+	}
+	return s.list(c, q, rows, 1000)
+}
+
+// defaults returns the default properties of a type.
+func defaults(typ string, beta bool) []Property {
+	var out []Property
+	for _, p := range entityTypes[typ].Properties {
+		if !p.SelectOnly && !p.NotInList && (beta || !p.BetaOnly) {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,325 @@
+package m365sim
+
+import (
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The resources that tokens are issued for, as scopes name them.
+const (
+	GraphResource    = "https://graph.microsoft.com"
+	ExchangeResource = "https://outlook.office365.com"
+)
+
+// accessToken is what an issued access token stands for.
+type accessToken struct {
+	tenant   string
+	resource string
+	grant    string
+	expires  time.Time
+	revoked  bool
+}
+
+// loginError is a refusal of the token endpoint (RFC 6749 section 5.2 with
+// Entra's additions).
+type loginError struct {
+	status    int
+	err       string // for example invalid_grant
+	code      int    // AADSTS number
+	message   string
+	suberror  string
+	violation bool
+}
+
+func loginRefusal(err string, code int, message string) *loginError {
+	return &loginError{status: http.StatusBadRequest, err: err, code: code, message: message}
+}
+
+func loginViolation(code int, message string) *loginError {
+	return &loginError{status: http.StatusBadRequest, err: "invalid_request", code: code, message: message, violation: true}
+}
+
+var loginRefusals = map[LoginCode]*loginError{
+	ConsentMissing: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "consent_required",
+		message: "The user or administrator has not consented to use the application. Send an interactive authorization request for this user and resource."},
+	NoGDAP: {status: http.StatusBadRequest, err: "invalid_grant",
+		message: "The guest user account is disabled or has no delegated relation with this tenant."},
+	GuestDisabled: {status: http.StatusBadRequest, err: "invalid_grant",
+		message: "The user account does not exist in the tenant and cannot access the application."},
+	MFARequired: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "basic_action",
+		message: "Due to a configuration change made by your administrator you must use multi-factor authentication."},
+	BlockedByPolicy: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "message_only",
+		message: "Access has been blocked by Conditional Access policies."},
+	RefreshTokenExpired: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "bad_token",
+		message: "The refresh token has expired due to inactivity."},
+}
+
+// LoginHandler serves the login service: POST /{tenant}/oauth2/v2.0/token and
+// the OpenID configuration of a tenant.
+func (s *Server) LoginHandler() http.Handler {
+	return s.door("login", s.answerLogin)
+}
+
+func (s *Server) answerLogin(r *http.Request) *answer {
+	name, path, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
+	name = strings.ToLower(name)
+	t := s.tenantByName(name)
+	switch path {
+	case "oauth2/v2.0/token":
+		s.count(r, "/{tenant}/oauth2/v2.0/token", t)
+		return s.trouble(r, "login", t, func() *answer {
+			tokens, refusal := s.grant(r, t)
+			if refusal != nil {
+				return s.loginErrorAnswer(r, refusal)
+			}
+			a := jsonAnswer(http.StatusOK, tokens)
+			a.header.Set("Cache-Control", "no-store, no-cache")
+			return a
+		})
+	case "v2.0/.well-known/openid-configuration":
+		s.count(r, "/{tenant}/v2.0/.well-known/openid-configuration", t)
+		return s.trouble(r, "login", t, func() *answer {
+			if t != nil {
+				name = t.ID
+			} else if name != s.partnerTenantID() {
+				return s.loginErrorAnswer(r, loginRefusal("invalid_tenant", 90002, "Tenant not found."))
+			}
+			base := "http://" + r.Host + "/" + name
+			return jsonAnswer(http.StatusOK, map[string]any{
+				"issuer": base + "/v2.0", "token_endpoint": base + "/oauth2/v2.0/token",
+				"authorization_endpoint": base + "/oauth2/v2.0/authorize", "jwks_uri": base + "/discovery/v2.0/keys",
+			})
+		})
+	}
+	return s.errorAnswer(r, notFoundSegment(path))
+}
+
+func (s *Server) loginErrorAnswer(r *http.Request, e *loginError) *answer {
+	if e.violation {
+		s.violate(r, "login: "+e.message)
+	}
+	now := s.now().UTC()
+	body := map[string]any{
+		"error": e.err, "error_codes": []int{e.code}, "timestamp": now.Format("2006-01-02 15:04:05Z"),
+		"trace_id": randomGUID(), "correlation_id": randomGUID(),
+		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s", e.code, e.message,
+			randomGUID(), randomGUID(), now.Format("2006-01-02 15:04:05Z")),
+	}
+	if e.suberror != "" {
+		body["suberror"] = e.suberror
+	}
+	return jsonAnswer(e.status, body)
+}
+
+// grant checks a token request as RFC 6749 and Entra's v2.0 endpoint do, and
+// issues a token.
+func (s *Server) grant(r *http.Request, t *Tenant) (map[string]any, *loginError) {
+	if r.Method != http.MethodPost {
+		return nil, loginViolation(900561, "The endpoint only accepts POST requests.")
+	}
+	if r.URL.RawQuery != "" {
+		return nil, loginViolation(900144, "The request must carry its parameters in the body.")
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
+		return nil, loginViolation(900144, "The request body must be application/x-www-form-urlencoded.")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return nil, loginViolation(900144, "The request body cannot be read.")
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, loginViolation(900144, "The request body is not a form.")
+	}
+	known := []string{"client_id", "client_secret", "grant_type", "refresh_token", "scope", "client_info"}
+	for name, values := range form {
+		if !slices.Contains(known, name) || len(values) != 1 {
+			return nil, loginViolation(900144, "The parameter '"+name+"' is unknown or repeated.")
+		}
+	}
+	id, secret := form.Get("client_id"), form.Get("client_secret")
+	if u, p, ok := r.BasicAuth(); ok {
+		if id != "" && id != u || secret != "" {
+			return nil, loginViolation(900144, "The client must authenticate in one way.")
+		}
+		id, _ = url.QueryUnescape(u)
+		secret, _ = url.QueryUnescape(p)
+	}
+	if id == "" {
+		return nil, loginViolation(900144, "The request body must contain the following parameter: 'client_id'.")
+	}
+	resource, refusal := scopeResource(form.Get("scope"))
+	if refusal != nil {
+		return nil, refusal
+	}
+	if t == nil {
+		return nil, loginRefusal("invalid_request", 90002, "Tenant not found. Check to make sure you have the correct tenant ID.")
+	}
+
+	s.mu.Lock()
+	cred, lifetime := s.credentials, s.lifetime
+	home, issued := s.refreshTokens[form.Get("refresh_token")]
+	s.mu.Unlock()
+
+	if id != cred.ClientID {
+		return nil, loginRefusal("unauthorized_client", 700016, "Application was not found in the directory.")
+	}
+	if secret != cred.ClientSecret {
+		e := loginRefusal("invalid_client", 7000215, "Invalid client secret provided.")
+		e.status = http.StatusUnauthorized
+		return nil, e
+	}
+	var direct bool
+	var code LoginCode
+	var directToken string
+	t.View(func(t *Tenant) { direct, code, directToken = t.Direct, t.Login, t.RefreshToken })
+	grant := form.Get("grant_type")
+	switch grant {
+	case "client_credentials":
+		if form.Has("refresh_token") {
+			return nil, loginViolation(900144, "A client_credentials grant carries no refresh_token.")
+		}
+		if code == RefreshTokenExpired {
+			code = LoginOK
+		}
+	case "refresh_token":
+		token := form.Get("refresh_token")
+		switch {
+		case token == "":
+			return nil, loginViolation(900144, "The request body must contain the following parameter: 'refresh_token'.")
+		case directToken != "" && token == directToken:
+			home, issued = t.ID, true
+		}
+		switch {
+		case !issued:
+			return nil, loginRefusal("invalid_grant", 9002313, "The refresh token is malformed or was revoked.")
+		case home == "":
+			return nil, loginRefusal("invalid_grant", 700082, "The refresh token has expired due to inactivity.")
+		case home != t.ID && (direct || home != cred.PartnerTenantID):
+			code = NoGDAP
+		}
+	default:
+		e := loginViolation(70003, "The app requested an unsupported grant type.")
+		e.err = "unsupported_grant_type"
+		return nil, e
+	}
+	if code != LoginOK {
+		e := *loginRefusals[code]
+		e.code = int(code)
+		return nil, &e
+	}
+
+	token, refresh := randomToken(), randomToken()
+	answer := map[string]any{
+		"token_type": "Bearer", "access_token": token, "scope": resource + "/.default",
+		"expires_in": int(lifetime / time.Second), "ext_expires_in": int(lifetime / time.Second),
+	}
+	s.mu.Lock()
+	s.tokens[token] = &accessToken{tenant: t.ID, resource: resource, grant: grant, expires: s.config.Now().Add(lifetime)}
+	if grant == "refresh_token" {
+		s.refreshTokens[refresh] = home
+		answer["refresh_token"] = refresh
+	}
+	s.mu.Unlock()
+	return answer, nil
+}
+
+// scopeResource checks that the scope asks for exactly one resource's default
+// permissions, and returns the resource.
+func scopeResource(scope string) (string, *loginError) {
+	resource := ""
+	for _, word := range strings.Fields(scope) {
+		switch word {
+		case "offline_access", "openid", "profile":
+		case GraphResource + "/.default", ExchangeResource + "/.default":
+			if resource != "" {
+				return "", loginViolation(28000, "Provided value for the input parameter scope is not valid because it contains more than one resource.")
+			}
+			resource = strings.TrimSuffix(word, "/.default")
+		default:
+			e := loginViolation(70011, "The provided value for the input parameter 'scope' is not valid: "+word+".")
+			e.err = "invalid_scope"
+			return "", e
+		}
+	}
+	if resource == "" {
+		return "", loginViolation(900144, "The request body must contain the following parameter: 'scope'.")
+	}
+	return resource, nil
+}
+
+// authorize checks the bearer token of a call to the resource and returns the
+// token's tenant. A token that ran out or was revoked is no violation.
+func (s *Server) authorize(r *http.Request, resource string) (*Tenant, *apiError) {
+	refuse := func(message, violation string) *apiError {
+		h := http.Header{}
+		h.Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000"`)
+		return &apiError{status: http.StatusUnauthorized, code: "InvalidAuthenticationToken", message: message, violation: violation, header: h}
+	}
+	value, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || value == "" || len(r.Header.Values("Authorization")) != 1 {
+		return nil, refuse("Access token is empty.", "the call carries no bearer token")
+	}
+	s.mu.Lock()
+	token := s.tokens[value]
+	var a accessToken
+	if token != nil {
+		a = *token
+	}
+	s.mu.Unlock()
+	switch {
+	case token == nil:
+		return nil, refuse("IDX14100: JWT is not well formed.", "the token was not issued by the login service")
+	case a.resource != resource:
+		return nil, refuse("Access token validation failure. Invalid audience.", "the token is for another resource")
+	case a.revoked, !s.now().Before(a.expires):
+		return nil, refuse("Lifetime validation failed, the token is expired.", "")
+	}
+	return s.Tenant(a.tenant), nil
+}
+
+// RevokeTokens makes every access token issued so far invalid; callers get 401
+// until they ask for a new one.
+func (s *Server) RevokeTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tokens {
+		t.revoked = true
+	}
+}
+
+// SetTokenLifetime sets the life of the tokens issued from now on; the login
+// service announces it as expires_in, in whole seconds.
+func (s *Server) SetTokenLifetime(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lifetime = d
+}
+
+// SetRefreshToken replaces the partner's refresh token, as when CIPP rotates
+// it; the earlier ones are answered AADSTS700082 from now on.
+func (s *Server) SetRefreshToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for old, home := range s.refreshTokens {
+		if home == s.credentials.PartnerTenantID {
+			s.refreshTokens[old] = ""
+		}
+	}
+	s.credentials.RefreshToken = token
+	s.refreshTokens[token] = s.credentials.PartnerTenantID
+}
+
+// SetClientSecret replaces the application's secret; the old one is refused
+// with AADSTS7000215.
+func (s *Server) SetClientSecret(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.credentials.ClientSecret = secret
+}

@@ -1,0 +1,110 @@
+package m365sim
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// pageToken is what a $skiptoken stands for: the rest of a list as it was when
+// the first page was asked for.
+type pageToken struct {
+	tenant  string
+	path    string
+	query   url.Values // the whole query of the next link
+	size    int
+	sizes   []int // rows of each page, where they differ; replaces size
+	rows    []json.RawMessage
+	context string
+	// last is added to the page that ends the list, for example a delta link.
+	last map[string]any
+}
+
+// maxChains bounds the next links that are remembered for later pages.
+const maxChains = 4096
+
+// page answers the first size rows and remembers the rest.
+func (s *Server) page(r *http.Request, p *pageToken, extra map[string]any) *answer {
+	body := map[string]any{"@odata.context": baseURL(r) + "/$metadata#" + p.context}
+	maps.Copy(body, extra)
+	rows, size, sizes := p.rows, p.size, p.sizes
+	if len(sizes) > 0 {
+		size, sizes = sizes[0], sizes[1:]
+	}
+	if len(rows) > size {
+		rows = rows[:size]
+		next := *p
+		next.rows, next.sizes = p.rows[size:], sizes
+		token := randomToken()
+		next.query = url.Values{}
+		for k, v := range p.query {
+			if k != "$skiptoken" && k != "$deltatoken" {
+				next.query[k] = v
+			}
+		}
+		if strings.HasSuffix(p.path, "/delta") {
+			next.query = url.Values{} // a delta link keeps the options to itself
+		}
+		next.query.Set("$skiptoken", token)
+		s.mu.Lock()
+		s.chains[token] = &next
+		s.chainOrder = append(s.chainOrder, token)
+		if len(s.chainOrder) > maxChains {
+			delete(s.chains, s.chainOrder[0])
+			s.chainOrder = s.chainOrder[1:]
+		}
+		s.mu.Unlock()
+		body["@odata.nextLink"] = "http://" + r.Host + r.URL.EscapedPath() + "?" + encodeQuery(next.query)
+	} else {
+		maps.Copy(body, p.last)
+	}
+	if rows == nil {
+		rows = []json.RawMessage{}
+	}
+	body["value"] = rows
+	return jsonAnswer(http.StatusOK, body)
+}
+
+// nextPage answers a call that carries a $skiptoken: exactly the link that was
+// given out, by the tenant it was given to.
+func (s *Server) nextPage(r *http.Request, t *Tenant) *answer {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return s.errorAnswer(r, badRequest("The query string is malformed."))
+	}
+	s.mu.Lock()
+	p := s.chains[values.Get("$skiptoken")]
+	s.mu.Unlock()
+	switch {
+	case p == nil || p.tenant != t.ID:
+		return s.errorAnswer(r, badRequest("The skip token was not given out for this tenant."))
+	case p.path != r.URL.Path || !sameQuery(p.query, values):
+		return s.errorAnswer(r, badRequest("The next link was altered; it must be followed as it is."))
+	}
+	return s.page(r, p, nil)
+}
+
+func sameQuery(a, b url.Values) bool {
+	return maps.EqualFunc(a, b, func(x, y []string) bool { return slices.Equal(x, y) })
+}
+
+// encodeQuery writes a query as Graph does in its links: names as they are,
+// values escaped.
+func encodeQuery(v url.Values) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(v)) {
+		for _, x := range v[k] {
+			parts = append(parts, k+"="+url.QueryEscape(x))
+		}
+	}
+	return strings.Join(parts, "&")
+}
+
+// baseURL returns the scheme, host and version of a Graph call.
+func baseURL(r *http.Request) string {
+	version, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	return "http://" + r.Host + "/" + version
+}
