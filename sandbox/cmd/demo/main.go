@@ -1,0 +1,131 @@
+// Command demo runs the bundle on simulators: the tenants of an invented
+// service provider are synced into a simulated NinjaOne, and a gallery on
+// loopback shows each field as NinjaOne would.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/gallery"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
+)
+
+// rate is the demo's NinjaOne calls per second, faster than the default of 5
+// so that nobody waits long.
+const rate = "20"
+
+func main() {
+	check := flag.Bool("check", false, "check the result and exit")
+	host := flag.String("host", "sandbox", "the host to run on: sandbox (the stand-in), or func (Azure Functions Core Tools)")
+	address := flag.String("listen", "127.0.0.1:8400", "where the gallery is served")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Stdout, *check, *host, *address)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out *os.File, check bool, host, address string) error {
+	root, err := stack.Root()
+	if err != nil {
+		return err
+	}
+	data := seed.MSP()
+	fmt.Fprintf(out, "Starting storage, Microsoft 365 and NinjaOne, all simulated on this machine …\n")
+	s, err := stack.Start(ctx, stack.Options{Seed: data})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	start := startSandbox
+	switch host {
+	case "sandbox":
+	case "func":
+		start = startCoreTools
+	default:
+		return fmt.Errorf("-host is %q; it must be sandbox or func", host)
+	}
+	trigger, err := start(ctx, s, filepath.Join(root, "dist"))
+	if err != nil {
+		return err
+	}
+	info, err := out.Stat()
+	if err != nil {
+		return err
+	}
+	w := &watcher{stack: s, out: out, terminal: info.Mode()&os.ModeCharDevice != 0}
+	if err := w.open(); err != nil {
+		return err
+	}
+
+	fmt.Fprintf(out, "%d tenants are mapped in CIPP. The schedule starts, as it does every 15 minutes.\n\n", len(data.Mappings))
+	if err := trigger(ctx, "ScheduleTenants", ""); err != nil {
+		return err
+	}
+	if err := w.follow(ctx); err != nil {
+		return err
+	}
+	w.report()
+	if check {
+		return w.check(ctx, func(tenantID string) error {
+			return w.enqueue(ctx, tenantID)
+		})
+	}
+	return serve(ctx, out, s, address)
+}
+
+// startSandbox runs the bundle on the stand-in for the Functions host.
+func startSandbox(ctx context.Context, s *stack.Stack, appRoot string) (trigger, error) {
+	err := s.StartHost(ctx, funchost.Config{
+		AppRoot: appRoot,
+		Settings: map[string]string{
+			"NINJAONE_RATE": rate,
+			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:01",
+		},
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Host.Invoke, nil
+}
+
+// trigger runs a function now.
+type trigger func(ctx context.Context, function, input string) error
+
+// serve shows the gallery until it is stopped.
+func serve(ctx context.Context, out io.Writer, s *stack.Stack, address string) error {
+	listener, err := net.Listen("tcp4", address)
+	if err != nil { // taken by another demo, perhaps
+		if listener, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
+			return fmt.Errorf("serve the gallery: %w", err)
+		}
+	}
+	server := &http.Server{Handler: gallery.New(s.NinjaOne), ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		<-ctx.Done()
+		_ = server.Close()
+	}()
+	fmt.Fprintf(out, "\nLook at every field as NinjaOne would show it:  http://%s/\nCtrl+C ends the demo.\n", listener.Addr())
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
