@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,8 +17,15 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 )
 
-//go:embed contract.yaml
-var contract []byte
+// contract is one document in two files.
+var (
+	//go:embed contract.yaml
+	contractParts []byte
+	//go:embed contract_calls.yaml
+	contractCalls []byte
+
+	contract = slices.Concat(contractParts, contractCalls)
+)
 
 // Contract returns the OpenAPI 3.0 document, in YAML, that every request is held to.
 func Contract() []byte { return append([]byte(nil), contract...) }

@@ -228,4 +228,5 @@ func (s *Server) ResetCounters() {
 	defer s.mu.Unlock()
 	clear(s.calls)
 	s.writes, s.violations, s.refusals, s.throttled = nil, nil, nil, 0
+	s.documentation.changes = nil
 }

@@ -39,6 +39,9 @@ type Config struct {
 	MaxPageSize int
 	// Latency delays every answer.
 	Latency time.Duration
+	// HTMLAsSent answers documents' WYSIWYG values as they were sent, and without their text: applying the allow-list takes
+	// so long that it would drown what a benchmark measures.
+	HTMLAsSent bool
 	// Now is the clock of tokens, cursors and stored values; time.Now when nil.
 	Now func() time.Time
 }
@@ -64,6 +67,7 @@ type Server struct {
 	throttled     int
 	calls         map[string]int
 	writes        []Write
+	documentation documentation
 	violations    []string
 	refusals      []Refusal
 
@@ -92,7 +96,7 @@ func New(config Config) *Server {
 		config: config, router: contractRouter(), secret: config.ClientSecret, lifetime: config.TokenLifetime, latency: config.Latency,
 		grants: map[string]grant{}, organizations: map[int]Organization{}, devices: map[int]Device{},
 		definitions: map[string]CustomField{}, values: map[Target]map[string]*storedValue{}, cursors: map[string]*cursor{},
-		calls: map[string]int{},
+		calls: map[string]int{}, documentation: newDocumentation(),
 	}
 }
 
@@ -122,8 +126,9 @@ func (s *Server) Close() error {
 // call is one request on its way through the instance.
 type call struct {
 	request   *http.Request
-	template  string // path of the contract, such as /v2/device/{id}
-	id        int    // the {id} of the path
+	template  string            // path of the contract, such as /v2/device/{id}
+	id        int               // the {id} of the path
+	variables map[string]string // all of the path
 	query     url.Values
 	body      []byte
 	requestID string
@@ -158,6 +163,23 @@ var operations = map[string]func(*Server, *call) reply{
 	"GET /v2/queries/custom-fields":             (*Server).reportFields,
 	"GET /v2/queries/custom-fields-detailed":    (*Server).reportFieldsDetailed,
 	"GET /v2/queries/scoped-custom-fields":      (*Server).reportScopedFields,
+
+	"GET /v2/document-templates":                                         (*Server).listTemplates,
+	"POST /v2/document-templates":                                        (*Server).createTemplate,
+	"PUT /v2/document-templates/{id}":                                    (*Server).replaceTemplate,
+	"GET /v2/organization/documents":                                     (*Server).listDocuments,
+	"POST /v2/organization/documents":                                    (*Server).createDocuments,
+	"PATCH /v2/organization/documents":                                   (*Server).updateDocuments,
+	"POST /v2/organization/documents/archive":                            (*Server).archiveDocuments,
+	"POST /v2/organization/documents/restore":                            (*Server).restoreDocuments,
+	"POST /v2/organization/document/{id}/archive":                        (*Server).archiveDocument,
+	"POST /v2/organization/document/{id}/restore":                        (*Server).restoreDocument,
+	"DELETE /v2/organization/document/{id}":                              (*Server).deleteDocument,
+	"GET /v2/related-items/with-entity-type/{entityType}":                (*Server).listRelationsOfType,
+	"GET /v2/related-items/with-related-entity-type/{relatedEntityType}": (*Server).listRelationsToType,
+	"GET /v2/related-items/with-entity/{entityType}/{entityId}":          (*Server).listRelationsOf,
+	"POST /v2/related-items/entity/{entityType}/{entityId}/relations":    (*Server).createRelations,
+	"DELETE /v2/related-items/{id}":                                      (*Server).deleteRelation,
 }
 
 // maxBody is the largest request body read, in bytes.
@@ -218,6 +240,7 @@ func (s *Server) handle(c *call) reply {
 	if rep := s.holdToContract(c, route, parameters); rep != nil {
 		return *rep
 	}
+	c.variables = parameters
 	if id, ok := parameters["id"]; ok {
 		c.id, _ = strconv.Atoi(id)
 	}
@@ -228,7 +251,7 @@ func (s *Server) handle(c *call) reply {
 
 // noOperation answers a path that does not exist, or that does not take the method.
 func (s *Server) noOperation(r *http.Request) reply {
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete} {
 		if _, _, err := s.router.FindRoute(&http.Request{Method: method, URL: r.URL}); err == nil {
 			return applicationFailure(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "method "+r.Method)
 		}
@@ -249,6 +272,10 @@ func (rep reply) encode() (contentType string, body []byte) {
 	switch content := rep.body.(type) {
 	case nil:
 		return "", nil
+	case streamed:
+		var all bytes.Buffer
+		content(&all)
+		return "application/json", all.Bytes()
 	case string:
 		return "text/html; charset=utf-8", []byte(content)
 	default:
@@ -260,7 +287,16 @@ func (rep reply) encode() (contentType string, body []byte) {
 	}
 }
 
+// streamed writes a JSON body piece by piece. It is called without the server's lock.
+type streamed func(io.Writer)
+
 func (rep reply) write(w http.ResponseWriter) {
+	if write, ok := rep.body.(streamed); ok {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(rep.status)
+		write(w)
+		return
+	}
 	contentType, body := rep.encode()
 	for name, values := range rep.header {
 		w.Header()[name] = values

@@ -123,6 +123,11 @@ func (s *Server) RemoveOrganization(id int) {
 	defer s.mu.Unlock()
 	delete(s.organizations, id)
 	delete(s.values, Target{OrganizationKind, id})
+	for _, document := range s.documentation.documents {
+		if document.OrganizationID == id {
+			s.removeDocument(document.ID)
+		}
+	}
 	for _, device := range s.devices {
 		if device.OrganizationID == id {
 			s.removeDevice(device.ID)
@@ -159,6 +164,7 @@ func (s *Server) RemoveDevice(id int) {
 func (s *Server) removeDevice(id int) {
 	delete(s.devices, id)
 	delete(s.values, Target{DeviceKind, id})
+	s.removeRelationsOf("NODE", id)
 }
 
 // AddCustomField adds a definition or replaces the one of that name; values stay.

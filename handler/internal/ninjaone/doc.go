@@ -1,5 +1,6 @@
 // Package ninjaone is a client of NinjaOne's public API v2: organizations,
-// devices, custom-field definitions and custom-field values.
+// devices, custom-field definitions and values, document templates, documents
+// and the relations between documents and devices.
 //
 // It knows the API and nothing else. What may not enter: Microsoft 365, CIPP,
 // storage, the composition of field values, and any decision about what to

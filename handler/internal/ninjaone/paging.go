@@ -184,20 +184,33 @@ func decodeValue[T any](out *T) func(*json.Decoder) error {
 	}
 }
 
-// decodeList decodes a JSON array element by element. null is not an empty
-// list: taking it for one would make everything in NinjaOne look deleted.
+// decodeList decodes a JSON array element by element.
 func decodeList[T any](out *[]T) func(*json.Decoder) error {
+	return decodeSelected(out, func(v T) (T, bool, error) { return v, true, nil })
+}
+
+// decodeSelected decodes a JSON array element by element, and keeps what
+// choose makes of the elements that it wants: the rest of an element is
+// garbage as soon as the next one is read. null is not an empty list: taking
+// it for one would make everything in NinjaOne look deleted.
+func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
 		*out = nil
 		if err := expect(dec, '['); err != nil {
 			return err
 		}
 		for dec.More() {
-			var v T
-			if err := dec.Decode(&v); err != nil {
+			var w W
+			if err := dec.Decode(&w); err != nil {
 				return err
 			}
-			*out = append(*out, v)
+			v, wanted, err := choose(w)
+			if err != nil {
+				return err
+			}
+			if wanted {
+				*out = append(*out, v)
+			}
 		}
 		_, err := dec.Token()
 		return err

@@ -1,0 +1,152 @@
+package ninjaone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/http"
+)
+
+// Limits of one batch of documents. NinjaOne documents none; 100 documents are
+// what CIPP has sent for years, and its documents are smaller than ours may
+// be, so the bytes are limited as well.
+const (
+	// MaxBatchDocuments is the largest number of documents sent at once.
+	MaxBatchDocuments = 100
+	// MaxBatchBytes is the largest body of a batch, in bytes of JSON. Only a
+	// batch of one document may be larger.
+	MaxBatchBytes = 4 << 20
+
+	maxRefusedInARow = 5 // single items refused, with none accepted, until SplitRefused gives up
+)
+
+// Outcomes of a batch that callers tell apart with errors.Is. Both wrap what
+// NinjaOne answered.
+var (
+	// ErrBatchRefused: NinjaOne took none of the batch because something in
+	// it is invalid, or one of the things that it names does not exist. It may
+	// be split (SplitRefused) and its parts sent.
+	ErrBatchRefused = errors.New("refused as a whole")
+	// ErrOutcomeUnknown: the answer was lost, or does not say whether anything
+	// was written. Before a creation is repeated, read what there is.
+	ErrOutcomeUnknown = errors.New("it is not known whether NinjaOne wrote anything")
+)
+
+// classifyWrite adds ErrBatchRefused or ErrOutcomeUnknown to the failure of a
+// write, where they apply. Any other failure says that nothing was written and
+// that splitting will not help: no permission, no token, throttled.
+func classifyWrite(op operation, err error) error {
+	var answer *APIError
+	if errors.As(err, &answer) {
+		switch {
+		case answer.Path == tokenPath, answer.Status == 0:
+			return err // the call was never made
+		case answer.Status == http.StatusBadRequest && !answer.Is(ErrMalformedAuth),
+			answer.Is(ErrNotFound),
+			answer.Status == http.StatusConflict,
+			answer.Status == http.StatusRequestEntityTooLarge,
+			answer.Status == http.StatusUnprocessableEntity,
+			answer.permanent() && op.safe: // writing a part again does no harm
+			return fmt.Errorf("%w: %w", ErrBatchRefused, err)
+		case answer.Status >= 300 && answer.Status < 500 && answer.Status != http.StatusRequestTimeout:
+			return err
+		}
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	var failed *net.OpError
+	if errors.As(err, &failed) && failed.Op == "dial" {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+}
+
+// Permanent reports whether NinjaOne's application failed on this very
+// request, which the same request would make it do again: a 500 that carries a
+// result code. A creation that failed so is ErrOutcomeUnknown; once reading has
+// shown that nothing was written, it should be split like one that was refused.
+func Permanent(err error) bool {
+	var answer *APIError
+	return errors.As(err, &answer) && answer.permanent()
+}
+
+// Batches groups items into batches of at most MaxBatchDocuments, and of at
+// most MaxBatchBytes unless one item alone is larger. It draws items only as
+// they are needed, so no more than one batch of them has to exist at a time.
+// An item that cannot be encoded gets a batch of its own, which fails when it
+// is sent.
+func Batches[T NewDocument | DocumentUpdate](items iter.Seq[T]) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		var batch []T
+		bytes := 0
+		for item := range items {
+			size := MaxBatchBytes
+			if encoded, err := encodeJSON(item); err == nil {
+				size = len(encoded) + 1 // the comma
+			}
+			if len(batch) > 0 && (len(batch) == MaxBatchDocuments || bytes+size > MaxBatchBytes-1) {
+				if !yield(batch) {
+					return
+				}
+				batch, bytes = nil, 0
+			}
+			batch = append(batch, item)
+			bytes += size
+		}
+		if len(batch) > 0 {
+			yield(batch)
+		}
+	}
+}
+
+// SplitRefused sends items as one batch. When the batch is refused
+// (ErrBatchRefused) it is halved, down to single items, so that the good ones
+// are written and each bad one is found with its reason. It returns what send
+// returned for the accepted parts, and the refused items' reasons by their
+// index.
+//
+// It stops at any other error of send. It also stops, with the last refusal as
+// the error, when the first few items are all refused one by one and none was
+// ever accepted: then the cause is hardly the items, and asking for each of
+// them would cost two calls apiece. Either way, the items that are neither
+// accepted nor refused should be looked at again another time.
+func SplitRefused[T, R any](ctx context.Context, items []T, send func(context.Context, []T) ([]R, error)) (accepted []R, refused map[int]error, err error) {
+	refused = map[int]error{}
+	anyAccepted := false
+	// part handles items[from:to] and reports whether they were all accepted
+	// at once. With known it is certain that they would not be.
+	var part func(from, to int, known bool) (bool, error)
+	part = func(from, to int, known bool) (bool, error) {
+		if !known || to-from == 1 {
+			results, err := send(ctx, items[from:to])
+			if err == nil {
+				accepted = append(accepted, results...)
+				anyAccepted = true
+				return true, nil
+			}
+			if !errors.Is(err, ErrBatchRefused) {
+				return false, err
+			}
+			if to-from == 1 {
+				refused[from] = err
+				if !anyAccepted && len(refused) == maxRefusedInARow && len(items) > maxRefusedInARow {
+					return false, fmt.Errorf("the first %d of %d were all refused one by one, and the others not tried: %w", len(refused), len(items), err)
+				}
+				return false, nil
+			}
+		}
+		middle := from + (to-from)/2
+		first, err := part(from, middle, false)
+		if err != nil {
+			return false, err
+		}
+		// If nothing is wrong with the first half, it is with the second.
+		_, err = part(middle, to, first)
+		return false, err
+	}
+	if len(items) > 0 {
+		_, err = part(0, len(items), false)
+	}
+	return accepted, refused, err
+}

@@ -1,0 +1,298 @@
+package ninjaone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	documentsTimeout = 10 * time.Minute // one attempt at the list of an organization's documents, HTML and all
+	batchTimeout     = 2 * time.Minute  // one attempt at writing a batch
+)
+
+// Document is a document of an organization, without its HTML. Source: schemas
+// ClientDocumentWithAttributeValuesPublicApiDTO and, in the answer to an
+// update, ClientDocumentWithUpdatedAttributeValuesPublicApiDTO.
+type Document struct {
+	ID             int
+	Name           string
+	OrganizationID int
+	TemplateID     int
+	UpdateTime     time.Time // UTC
+	// Archived is true only when NinjaOne says so, and its schema has no such
+	// member: whether lists hold archived documents is not documented.
+	Archived bool
+	// Fields holds, by field name, the text of those values that were asked
+	// for. A field without a value is absent.
+	Fields map[string]string
+}
+
+// NewDocument is a document to be created. Source: schema
+// ClientDocumentWithAttributeValuesBulkCreatePublicApiRequest.
+type NewDocument struct {
+	OrganizationID int    `json:"organizationId"`
+	TemplateID     int    `json:"documentTemplateId"`
+	Name           string `json:"documentName"`
+	Fields         Fields `json:"fields,omitempty"`
+}
+
+// DocumentUpdate is a change of a document. Source: schema
+// ClientDocumentWithAttributeValuesBulkUpdatePublicApiRequest.
+type DocumentUpdate struct {
+	ID     int    `json:"documentId"`
+	Name   string `json:"documentName,omitempty"` // "" leaves the name
+	Fields Fields `json:"fields,omitempty"`       // only those that change
+}
+
+// DocumentQuery says which documents to read, and what of them.
+type DocumentQuery struct {
+	OrganizationID int
+	TemplateIDs    []int
+	Fields         []string // names of the fields whose text is wanted
+}
+
+// Documents returns the documents of an organization that were made from the
+// templates. It calls GET /v2/organization/documents, whose one answer carries
+// every value of every document: it is decoded as it arrives, and only the
+// text that was asked for is kept. It fails as a whole, because a document
+// that is missing from the list would be created again.
+func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, error) {
+	if len(q.TemplateIDs) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(q.TemplateIDs))
+	for i, id := range q.TemplateIDs {
+		ids[i] = strconv.Itoa(id)
+	}
+	r, err := newRequest(http.MethodGet, "/v2/organization/documents", nil, []param{
+		{"organizationIds", strconv.Itoa(q.OrganizationID)},
+		{"templateIds", strings.Join(ids, ",")},
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.timeout = documentsTimeout
+	keep := keepFields(q.Fields)
+	var documents []Document
+	err = c.do(ctx, r, decodeSelected(&documents, func(w wireDocument) (Document, bool, error) {
+		if w.ID <= 0 || w.OrganizationID <= 0 || w.TemplateID <= 0 {
+			return Document{}, false, errors.New("the answer has a document without its own, its organization's or its template's id")
+		}
+		wanted := w.OrganizationID == q.OrganizationID && slices.Contains(q.TemplateIDs, w.TemplateID)
+		if !wanted {
+			return Document{}, false, nil
+		}
+		return w.document(keep), true, nil
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return documents, nil
+}
+
+// CreateDocuments creates documents, all of them or none, and returns them as
+// NinjaOne has them, in any order, with the fields that were sent as text. It
+// calls POST /v2/organization/documents, which NinjaOne does not recognise
+// when it is repeated, so the client repeats it only after NinjaOne has
+// certainly done nothing. Errors: ErrBatchRefused, ErrOutcomeUnknown, and
+// others after which nothing was written. The caller limits the batch (see
+// Batches).
+func (c *Client) CreateDocuments(ctx context.Context, batch []NewDocument) ([]Document, error) {
+	return writeDocuments(ctx, c, http.MethodPost, batch, func(d NewDocument) (string, Fields) {
+		return fmt.Sprintf("document %q", d.Name), d.Fields
+	})
+}
+
+// UpdateDocuments changes documents, all of them or none, and returns them in
+// any order, with the fields that were sent as text; one that is not among
+// them was not changed. It calls PATCH /v2/organization/documents, which
+// touches only what is named and may be repeated. Errors are those of
+// CreateDocuments; a single document's ErrBatchRefused is also ErrNotFound when
+// there is no such document.
+func (c *Client) UpdateDocuments(ctx context.Context, batch []DocumentUpdate) ([]Document, error) {
+	return writeDocuments(ctx, c, http.MethodPatch, batch, func(d DocumentUpdate) (string, Fields) {
+		return fmt.Sprintf("document %d", d.ID), d.Fields
+	})
+}
+
+func writeDocuments[T any](ctx context.Context, c *Client, method string, batch []T, describe func(T) (string, Fields)) ([]Document, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	var texts []string
+	for _, d := range batch {
+		what, fields := describe(d)
+		for name, value := range fields {
+			if err := value.check(); err != nil {
+				return nil, fmt.Errorf("%w: %s, field %q: %w", ErrBatchRefused, what, name, err)
+			}
+			if value.kind == kindText {
+				texts = append(texts, name)
+			}
+		}
+	}
+	r, err := newRequest(method, "/v2/organization/documents", nil, nil, batch)
+	if err != nil {
+		return nil, err
+	}
+	r.timeout = batchTimeout
+	keep := keepFields(texts)
+	var documents []Document
+	if err := c.do(ctx, r, decodeSelected(&documents, func(w wireDocument) (Document, bool, error) {
+		if w.ID <= 0 {
+			return Document{}, false, errors.New("the answer has a document without an id")
+		}
+		return w.document(keep), true, nil
+	})); err != nil {
+		return nil, classifyWrite(r.operation, err)
+	}
+	if method == http.MethodPost && len(documents) != len(batch) {
+		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown,
+			r.wrap(fmt.Errorf("%d documents were sent and %d came back", len(batch), len(documents))))
+	}
+	return documents, nil
+}
+
+// ArchiveDocuments archives documents. It calls
+// POST /v2/organization/documents/archive, and
+// POST /v2/organization/document/{id}/archive for a single one, also for the
+// ones in a batch that is refused: an instance that does not have the first
+// path yet, or one of the documents is gone. Both may be repeated. It returns
+// the refused documents' reasons by document id; whatever NinjaOne refuses,
+// the caller had better read the documents again. Other errors are those of
+// SplitRefused.
+func (c *Client) ArchiveDocuments(ctx context.Context, ids []int) (refused map[int]error, err error) {
+	return c.changeDocuments(ctx, "archive", ids)
+}
+
+// RestoreDocuments brings archived documents back. It calls
+// POST /v2/organization/documents/restore or
+// POST /v2/organization/document/{id}/restore, and behaves like
+// ArchiveDocuments. A document that was deleted is refused with ErrNotFound.
+func (c *Client) RestoreDocuments(ctx context.Context, ids []int) (refused map[int]error, err error) {
+	return c.changeDocuments(ctx, "restore", ids)
+}
+
+func (c *Client) changeDocuments(ctx context.Context, verb string, ids []int) (map[int]error, error) {
+	refused := map[int]error{}
+	var batchPath struct{ works, missing, oneWorked bool }
+	send := func(ctx context.Context, ids []int) ([]struct{}, error) {
+		template, args, body := "/v2/organization/documents/"+verb, []any(nil), any(ids)
+		if len(ids) == 1 {
+			template, args, body = "/v2/organization/document/{id}/"+verb, []any{ids[0]}, nil
+		} else if batchPath.missing && batchPath.oneWorked && !batchPath.works {
+			return nil, fmt.Errorf("%w: this instance takes documents one by one", ErrBatchRefused)
+		}
+		r, err := newRequest(http.MethodPost, template, args, nil, body)
+		if err != nil {
+			return nil, err
+		}
+		r.safe, r.timeout = true, batchTimeout
+		if err := c.do(ctx, r, nil); err != nil {
+			err = classifyWrite(r.operation, err)
+			if len(ids) > 1 && isMissing(err) {
+				batchPath.missing = true
+				if !errors.Is(err, ErrBatchRefused) {
+					err = fmt.Errorf("%w: %w", ErrBatchRefused, err)
+				}
+			}
+			return nil, err
+		}
+		if len(ids) > 1 {
+			batchPath.works = true
+		} else {
+			batchPath.oneWorked = true
+		}
+		return nil, nil
+	}
+	unique := slices.Compact(slices.Sorted(slices.Values(ids)))
+	for chunk := range slices.Chunk(unique, MaxBatchDocuments) {
+		_, byIndex, err := SplitRefused(ctx, chunk, send)
+		for i, reason := range byIndex {
+			refused[chunk[i]] = reason
+		}
+		if err != nil {
+			return refused, err
+		}
+	}
+	return refused, nil
+}
+
+// isMissing reports whether the path may not exist on this instance: 404,
+// whether from the application or from a web server before it, or 405.
+func isMissing(err error) bool {
+	var answer *APIError
+	return errors.As(err, &answer) && answer.Path != tokenPath &&
+		(answer.Status == http.StatusNotFound || answer.Status == http.StatusMethodNotAllowed)
+}
+
+// wireDocument is a document as NinjaOne sends it: with fields in lists and
+// after creations, with updatedFields after updates.
+type wireDocument struct {
+	ID             int             `json:"documentId"`
+	Name           string          `json:"documentName"`
+	OrganizationID int             `json:"organizationId"`
+	TemplateID     int             `json:"documentTemplateId"`
+	UpdateTime     float64         `json:"documentUpdateTime"`
+	Archived       json.RawMessage `json:"archived"` // not in the schema
+	Fields         []wireField     `json:"fields"`
+	UpdatedFields  []wireField     `json:"updatedFields"`
+}
+
+type wireField struct {
+	Name  string    `json:"name"`
+	Value wireValue `json:"value"`
+}
+
+// wireValue is the text of a value, which is a string for most types and an
+// object with text and html for WYSIWYG. The HTML is skipped, not stored.
+type wireValue struct{ text string }
+
+func (v *wireValue) UnmarshalJSON(data []byte) error {
+	*v = wireValue{}
+	switch data[0] {
+	case '"':
+		return json.Unmarshal(data, &v.text)
+	case '{':
+		var w struct{ Text json.RawMessage }
+		if err := json.Unmarshal(data, &w); err != nil {
+			return err
+		}
+		v.text = scalar(w.Text)
+	default:
+		v.text = scalar(data)
+	}
+	return nil
+}
+
+// keepFields returns the names as a set whose keys serve for all documents.
+func keepFields(names []string) map[string]string {
+	keep := map[string]string{}
+	for _, name := range names {
+		keep[name] = name
+	}
+	return keep
+}
+
+func (w wireDocument) document(keep map[string]string) Document {
+	d := Document{
+		ID: w.ID, Name: w.Name, OrganizationID: w.OrganizationID, TemplateID: w.TemplateID,
+		UpdateTime: epoch(w.UpdateTime), Archived: string(w.Archived) == "true",
+		Fields: make(map[string]string, len(keep)),
+	}
+	for _, fields := range [][]wireField{w.Fields, w.UpdatedFields} {
+		for _, f := range fields {
+			if name, wanted := keep[f.Name]; wanted && f.Value.text != "" {
+				d.Fields[name] = f.Value.text
+			}
+		}
+	}
+	return d
+}

@@ -1,0 +1,146 @@
+package ninjaone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Types of entities that this application relates. Source: schema
+// NewRelatedItemEntityRequest.
+const (
+	EntityDevice   = "NODE"
+	EntityDocument = "DOCUMENT"
+)
+
+// Entity is something that a relation connects: its type and its id within
+// the type.
+type Entity struct {
+	Type string
+	ID   int
+}
+
+// String returns the form in which errors name an entity, "NODE 7".
+func (e Entity) String() string { return fmt.Sprintf("%s %d", e.Type, e.ID) }
+
+// Relation connects two entities. NinjaOne shows it on both; Host is the one
+// under which it was created. Source: schema RelatedItemPublicApiDTO.
+type Relation struct {
+	ID      int
+	Host    Entity
+	Related Entity
+}
+
+// RelationsOfType returns the relations that all entities of a type host, in
+// all organizations, for which keep returns true. It calls
+// GET /v2/related-items/with-entity-type/{entityType}, which is not paged: it
+// is decoded as it arrives, and what keep does not want is dropped at once. When
+// the call is repeated, keep sees the relations again.
+// Attachments and secrets are not relations and are left out. Like every list,
+// it fails as a whole.
+func (c *Client) RelationsOfType(ctx context.Context, entityType string, keep func(Relation) bool) ([]Relation, error) {
+	return c.relations(ctx, "/v2/related-items/with-entity-type/{entityType}", []any{entityType}, nil, keep)
+}
+
+// RelationsToType is RelationsOfType for the other end: the relations to
+// all entities of a type. It calls
+// GET /v2/related-items/with-related-entity-type/{relatedEntityType}.
+func (c *Client) RelationsToType(ctx context.Context, relatedType string, keep func(Relation) bool) ([]Relation, error) {
+	return c.relations(ctx, "/v2/related-items/with-related-entity-type/{relatedEntityType}", []any{relatedType}, nil, keep)
+}
+
+// RelationsOf returns the relations of one entity, those that it hosts and those
+// that others host. It calls
+// GET /v2/related-items/with-entity/{entityType}/{entityId}.
+func (c *Client) RelationsOf(ctx context.Context, e Entity) ([]Relation, error) {
+	return c.relations(ctx, "/v2/related-items/with-entity/{entityType}/{entityId}", []any{e.Type, e.ID},
+		[]param{{"scope", "ALL"}}, func(Relation) bool { return true })
+}
+
+func (c *Client) relations(ctx context.Context, template string, args []any, query []param, keep func(Relation) bool) ([]Relation, error) {
+	r, err := newRequest(http.MethodGet, template, args, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.timeout = documentsTimeout
+	var relations []Relation
+	if err := c.do(ctx, r, decodeSelected(&relations, func(w wireRelation) (Relation, bool, error) {
+		relation, is := w.relation()
+		if is && relation.ID <= 0 {
+			return Relation{}, false, errors.New("the answer has a relation without an id")
+		}
+		return relation, is && keep(relation), nil
+	})); err != nil {
+		return nil, err
+	}
+	return relations, nil
+}
+
+// AddRelations relates entities to a host, and returns the new relations. It
+// calls POST /v2/related-items/entity/{entityType}/{entityId}/relations, once
+// unless NinjaOne has certainly done nothing.
+//
+// What happens to a pair that is related already is not documented: it may
+// become a second relation, an error, or nothing. The caller lists the
+// relations first and sends only what is missing. Nor is it documented that a
+// refused call wrote nothing: after ErrBatchRefused, as after
+// ErrOutcomeUnknown, list again before sending anything of it again.
+func (c *Client) AddRelations(ctx context.Context, host Entity, related []Entity) ([]Relation, error) {
+	if len(related) == 0 {
+		return nil, nil
+	}
+	type item struct {
+		Type string `json:"relEntityType"`
+		ID   int    `json:"relEntityId"`
+	}
+	body := make([]item, len(related))
+	for i, e := range related {
+		body[i] = item(e)
+	}
+	r, err := newRequest(http.MethodPost, "/v2/related-items/entity/{entityType}/{entityId}/relations", []any{host.Type, host.ID}, nil, body)
+	if err != nil {
+		return nil, err
+	}
+	r.timeout = batchTimeout
+	var relations []Relation
+	if err := c.do(ctx, r, decodeSelected(&relations, func(w wireRelation) (Relation, bool, error) {
+		relation, is := w.relation()
+		return relation, is && relation.ID > 0, nil
+	})); err != nil {
+		return nil, classifyWrite(r.operation, err)
+	}
+	return relations, nil
+}
+
+// DeleteRelation removes one relation. It calls
+// DELETE /v2/related-items/{relatedItemId}, which may be repeated; a relation
+// that is gone already is no error.
+func (c *Client) DeleteRelation(ctx context.Context, id int) error {
+	if id <= 0 {
+		return fmt.Errorf("relation %d has no id that NinjaOne gave, and was not deleted", id)
+	}
+	r, err := newRequest(http.MethodDelete, "/v2/related-items/{relatedItemId}", []any{id}, nil, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.do(ctx, r, nil); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+type wireRelation struct {
+	ID          int    `json:"id"`
+	Type        string `json:"type"` // ENTITY, or VALUE for attachments and secrets
+	EntityType  string `json:"entityType"`
+	EntityID    int    `json:"entityId"`
+	RelatedType string `json:"relEntityType"`
+	RelatedID   int    `json:"relEntityId"`
+}
+
+// relation returns the relation, and whether it is one between two entities.
+func (w wireRelation) relation() (Relation, bool) {
+	r := Relation{ID: w.ID, Host: Entity{w.EntityType, w.EntityID}, Related: Entity{w.RelatedType, w.RelatedID}}
+	return r, w.Type != "VALUE" && w.EntityID > 0 && w.RelatedID > 0
+}

@@ -1,0 +1,187 @@
+package ninjaone_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// against starts a strict instance with one organization and device, and returns a client of it. The client must not break
+// the published contract.
+func against(t *testing.T) (*ninjasim.Server, *ninjaone.Client) {
+	t.Helper()
+	sim := ninjasim.New(ninjasim.Config{ClientID: "app", ClientSecret: "not-a-real-secret"})
+	if err := sim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if v := sim.Violations(); len(v) > 0 {
+			t.Errorf("violations of the contract: %v", v)
+		}
+		_ = sim.Close()
+	})
+	sim.AddOrganization(ninjasim.Organization{ID: 3, Name: "Contoso"})
+	sim.AddDevice(ninjasim.Device{ID: 31, OrganizationID: 3, SystemName: "CON-01"})
+	c, err := ninjaone.New(ninjaone.Config{
+		Endpoint: sim.URL(), ClientID: "app", Rate: math.Inf(1), Logger: slog.New(slog.DiscardHandler),
+		Secret: func(context.Context, bool) (string, error) { return "not-a-real-secret", nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sim, c
+}
+
+var fields = []ninjaone.TemplateField{
+	{Name: "userID", Label: "User ID", Type: ninjaone.TypeText, TechnicianPermission: ninjaone.PermissionReadOnly, ScriptPermission: ninjaone.PermissionNone, APIPermission: ninjaone.PermissionReadWrite},
+	{Name: "summary", Label: "Summary", Type: ninjaone.TypeWYSIWYG, TechnicianPermission: ninjaone.PermissionReadOnly, ScriptPermission: ninjaone.PermissionNone, APIPermission: ninjaone.PermissionReadWrite, Expanded: true},
+}
+
+func person(template, n int) ninjaone.NewDocument {
+	return ninjaone.NewDocument{
+		OrganizationID: 3, TemplateID: template, Name: fmt.Sprintf("Person %d", n),
+		Fields: ninjaone.Fields{"userID": ninjaone.Text(fmt.Sprintf("u-%d", n)), "summary": ninjaone.HTML("<p>ä & b</p>")},
+	}
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func TestDocumentsThroughTheirLife(t *testing.T) {
+	sim, c := against(t)
+	ctx := t.Context()
+	if list := must[[]ninjaone.Template](t)(c.Templates(ctx, "People")); len(list) != 0 {
+		t.Fatalf("templates %v", list)
+	}
+	people := must[ninjaone.Template](t)(c.CreateTemplate(ctx, ninjaone.Template{Name: "People", AllowMultiple: true, Fields: fields}))
+
+	made := must[[]ninjaone.Document](t)(c.CreateDocuments(ctx, []ninjaone.NewDocument{person(people.ID, 1), person(people.ID, 2)}))
+	query := ninjaone.DocumentQuery{OrganizationID: 3, TemplateIDs: []int{people.ID}, Fields: []string{"userID"}}
+	read := must[[]ninjaone.Document](t)(c.Documents(ctx, query))
+	if len(made) != 2 || len(read) != 2 || read[0].Fields["userID"] != "u-1" || made[1].ID != read[0].ID || made[1].Fields["userID"] != "u-1" {
+		t.Fatalf("made %v, read %v", made, read)
+	}
+	first, second := read[0].ID, read[1].ID
+
+	changed := must[[]ninjaone.Document](t)(c.UpdateDocuments(ctx, []ninjaone.DocumentUpdate{{ID: first, Name: "Person One", Fields: ninjaone.Fields{"userID": ninjaone.Text("u-9"), "summary": ninjaone.Clear()}}}))
+	if len(changed) != 1 || changed[0].Name != "Person One" || changed[0].Fields["userID"] != "u-9" {
+		t.Errorf("changed %v", changed)
+	}
+
+	device := ninjaone.Entity{Type: ninjaone.EntityDevice, ID: 31}
+	document := func(id int) ninjaone.Entity { return ninjaone.Entity{Type: ninjaone.EntityDocument, ID: id} }
+	added := must[[]ninjaone.Relation](t)(c.AddRelations(ctx, device, []ninjaone.Entity{document(first), document(second)}))
+	all := func(ninjaone.Relation) bool { return true }
+	ofType := must[[]ninjaone.Relation](t)(c.RelationsOfType(ctx, ninjaone.EntityDevice, all))
+	toType := must[[]ninjaone.Relation](t)(c.RelationsToType(ctx, ninjaone.EntityDocument, all))
+	if !slices.Equal(added, ofType) || !slices.Equal(added, toType) || len(added) != 2 {
+		t.Errorf("relations %v, %v, %v", added, ofType, toType)
+	}
+	for range 2 {
+		if err := c.DeleteRelation(ctx, added[0].ID); err != nil {
+			t.Error(err)
+		}
+	}
+	if left := must[[]ninjaone.Relation](t)(c.RelationsOf(ctx, document(second))); !slices.Equal(left, added[1:]) {
+		t.Errorf("relations left: %v", left)
+	}
+
+	if refused, err := c.ArchiveDocuments(ctx, []int{first, second, 999}); err != nil || len(refused) != 1 || !errors.Is(refused[999], ninjaone.ErrNotFound) {
+		t.Errorf("refused %v, %v", refused, err)
+	}
+	if left := must[[]ninjaone.Document](t)(c.Documents(ctx, query)); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	if refused, err := c.RestoreDocuments(ctx, []int{first}); err != nil || len(refused) != 0 {
+		t.Errorf("refused %v, %v", refused, err)
+	}
+	if back := must[[]ninjaone.Document](t)(c.Documents(ctx, query)); len(back) != 1 || back[0].ID != first {
+		t.Errorf("back %v", back)
+	}
+	if n := len(sim.Relations()); n != 1 {
+		t.Errorf("%d relations", n)
+	}
+}
+
+func TestMissingFieldsAreAddedToATechniciansTemplate(t *testing.T) {
+	sim, c := against(t)
+	id := sim.AddTemplate(ninjasim.Template{Name: "People", Description: "ours", AllowMultiple: true, Mandatory: true, Roles: []int{4}, Items: []ninjasim.TemplateItem{
+		{ElementType: "TITLE", ElementUID: "7c9b1f6e-1111-4222-8333-444455556666", ElementName: "Who", ElementValue: "<b>"},
+		{Name: "colour", Type: "DROPDOWN", TechnicianPermission: "EDITABLE", Content: map[string]any{"values": []any{map[string]any{"name": "red"}}, "required": false}},
+		{Name: "userID", Type: "TEXT", APIPermission: "READ_WRITE"},
+	}})
+	before := sim.Templates()[0]
+	read := must[[]ninjaone.Template](t)(c.Templates(t.Context(), "People"))
+	merged, added := read[0].WithFields(fields)
+	updated := must[ninjaone.Template](t)(c.UpdateTemplate(t.Context(), merged))
+	after := sim.Templates()[0]
+	if updated.ID != id || !slices.Equal(added, []string{"summary"}) || len(after.Items) != 4 {
+		t.Fatalf("added %v: %+v", added, after)
+	}
+	summary := after.Items[3]
+	if summary.ID == 0 || summary.Type != "WYSIWYG" || summary.APIPermission != "READ_WRITE" || fmt.Sprint(summary.Content["advancedSettings"]) != "map[expandLargeValueOnRender:true]" {
+		t.Errorf("added %+v", summary)
+	}
+	after.Items = after.Items[:3]
+	if fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("changed beyond that\n%v\n%v", before, after)
+	}
+}
+
+func TestSplittingFindsTheBadDocuments(t *testing.T) {
+	sim, c := against(t)
+	people := must[ninjaone.Template](t)(c.CreateTemplate(t.Context(), ninjaone.Template{Name: "People", AllowMultiple: true, Fields: fields}))
+	sim.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{MaxBatch: 40})
+	var batch []ninjaone.NewDocument
+	for n := range 100 {
+		batch = append(batch, person(people.ID, n))
+	}
+	batch[17].Name, batch[62].Fields["nope"] = "", ninjaone.Text("x")
+	accepted, refused, err := ninjaone.SplitRefused(t.Context(), batch, c.CreateDocuments)
+	if err != nil || len(accepted) != 98 || len(refused) != 2 || refused[17] == nil || refused[62] == nil || len(sim.Documents(3)) != 98 {
+		t.Errorf("%d accepted, refused %v, %v", len(accepted), refused, err)
+	}
+	if calls := sim.Calls()["POST /v2/organization/documents"]; calls > 30 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+func TestLostAnswerIsNotRepeated(t *testing.T) {
+	sim, c := against(t)
+	people := must[ninjaone.Template](t)(c.CreateTemplate(t.Context(), ninjaone.Template{Name: "People", AllowMultiple: true, Fields: fields}))
+	for name, fault := range map[string]ninjasim.Fault{
+		"reset":     {Reset: true},
+		"cut short": {Malformed: true},
+		"a 502":     {Status: 502},
+	} {
+		fault.Method, fault.Path, fault.Count, fault.AfterHandling = "POST", "documents$", 1, true
+		sim.InjectFault(fault)
+		before := len(sim.Documents(3))
+		_, err := c.CreateDocuments(t.Context(), []ninjaone.NewDocument{person(people.ID, before)})
+		if !errors.Is(err, ninjaone.ErrOutcomeUnknown) || errors.Is(err, ninjaone.ErrBatchRefused) || len(sim.Documents(3)) != before+1 {
+			t.Errorf("%s: %v, %d documents", name, err, len(sim.Documents(3)))
+		}
+	}
+}
+
+func TestInstanceWithoutDocumentation(t *testing.T) {
+	sim, c := against(t)
+	sim.SetDocumentation(false)
+	if _, err := c.Templates(t.Context(), "People"); !errors.Is(err, ninjaone.ErrNoDocumentation) || !errors.Is(err, ninjaone.ErrForbidden) {
+		t.Errorf("got %v", err)
+	}
+}

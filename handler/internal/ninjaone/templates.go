@@ -1,0 +1,303 @@
+package ninjaone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// ErrNoDocumentation: NinjaOne refuses to show its document templates.
+// Documentation is a part of NinjaOne that is licensed and enabled separately;
+// nobody has written down what an instance without it answers, so this stands
+// for 402, 403 and 404 alike, and the APIError beneath it says which it was.
+var ErrNoDocumentation = errors.New("NinjaOne Documentation cannot be used: it is not enabled for this instance, or the API application may not use it")
+
+// Permissions of a template's field. Source: schemas
+// AttributeTechnicianPermission, AttributeScriptPermission and
+// AttributeApiPermission.
+const (
+	PermissionNone      = "NONE"
+	PermissionReadOnly  = "READ_ONLY"
+	PermissionReadWrite = "READ_WRITE"
+)
+
+// Template is a document template ("Apps & Services"). What NinjaOne said
+// beyond these members is kept, so that UpdateTemplate sends it back
+// unchanged. Source: schema DocumentTemplatePublicApiDTO.
+type Template struct {
+	ID            int    // 0 for one that is to be created
+	Name          string // documented as unique; duplicates occur nevertheless
+	Description   string
+	AllowMultiple bool // several documents per organization; cannot be changed later
+	Archived      bool
+	// Fields are the fields and the UI elements (titles, separators), in the
+	// order in which NinjaOne shows them.
+	Fields []TemplateField
+
+	raw map[string]json.RawMessage // as read; nil for one that is to be created
+}
+
+// TemplateField is a field of a template, or a UI element of it, which has no
+// Name. Source: schema DocumentItemPublicApiDTO.
+type TemplateField struct {
+	ID    int    // 0 for one that is to be added
+	Name  string // the key in Fields and Document.Fields; cannot be changed
+	Label string
+	Type  string // TypeWYSIWYG, TypeText, …
+
+	TechnicianPermission string // NONE, READ_ONLY or EDITABLE
+	ScriptPermission     string // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
+	APIPermission        string // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
+
+	// Expanded turns off that NinjaOne collapses a long WYSIWYG value.
+	Expanded bool
+
+	raw map[string]json.RawMessage // as read; nil for one that is to be added
+}
+
+// Field returns the field of that name, if the template has it.
+func (t Template) Field(name string) (TemplateField, bool) {
+	i := slices.IndexFunc(t.Fields, func(f TemplateField) bool { return f.Name == name })
+	if i < 0 {
+		return TemplateField{}, false
+	}
+	return t.Fields[i], true
+}
+
+// WithFields returns the template with those of the wanted fields added at its
+// end whose names it lacks, and the names of those. Fields that the template
+// has stay as they are, whatever their type and permissions.
+func (t Template) WithFields(want []TemplateField) (merged Template, added []string) {
+	merged = t
+	merged.Fields = slices.Clone(t.Fields)
+	for _, f := range want {
+		if _, has := merged.Field(f.Name); !has {
+			merged.Fields = append(merged.Fields, f)
+			added = append(added, f.Name)
+		}
+	}
+	return merged, added
+}
+
+// Templates returns the document templates of exactly these names, archived
+// ones included as far as NinjaOne lists them, in the order of their ids. It
+// calls GET /v2/document-templates, which is not paged, without its filter by
+// name: nobody has written down how that compares, and a template that it hid
+// would be created twice. The error is ErrNoDocumentation when NinjaOne
+// refuses.
+func (c *Client) Templates(ctx context.Context, names ...string) ([]Template, error) {
+	// Without includeTechnicianRoles the roles are not in the answer, and a
+	// later update would take the template away from them.
+	r, err := newRequest(http.MethodGet, "/v2/document-templates", nil, []param{{"includeTechnicianRoles", "true"}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.timeout = pageTimeout
+	var templates []Template
+	err = c.do(ctx, r, decodeSelected(&templates, func(t Template) (Template, bool, error) {
+		return t, slices.Contains(names, t.Name), t.check()
+	}))
+	if err != nil {
+		var answer *APIError
+		if errors.As(err, &answer) && (answer.Status == http.StatusPaymentRequired ||
+			answer.Is(ErrForbidden) || answer.Is(ErrNotFound)) {
+			return nil, fmt.Errorf("%w: %w", ErrNoDocumentation, err)
+		}
+		return nil, err
+	}
+	slices.SortFunc(templates, func(a, b Template) int { return a.ID - b.ID })
+	return templates, nil
+}
+
+// CreateTemplate creates a template and returns it with its id and those of
+// its fields. It calls POST /v2/document-templates, once: when the error is
+// ErrOutcomeUnknown, only reading tells whether the template exists now.
+// ErrBatchRefused means that NinjaOne did not take it.
+func (c *Client) CreateTemplate(ctx context.Context, t Template) (Template, error) {
+	body, err := t.body()
+	if err != nil {
+		return Template{}, err
+	}
+	if body["allowMultiple"], err = encodeJSON(t.AllowMultiple); err != nil {
+		return Template{}, err
+	}
+	r, err := newRequest(http.MethodPost, "/v2/document-templates", nil, nil, body)
+	if err != nil {
+		return Template{}, err
+	}
+	var created Template
+	if err := c.do(ctx, r, decodeTemplate(&created)); err != nil {
+		return Template{}, classifyWrite(r.operation, err)
+	}
+	return created, nil
+}
+
+// UpdateTemplate replaces a template that was read with Templates, and returns
+// it as NinjaOne has it afterwards. It calls PUT /v2/document-templates/{id}
+// with everything that was read, ids included, because nobody knows whether
+// NinjaOne removes what is left out. Of an existing field nothing is changed.
+func (c *Client) UpdateTemplate(ctx context.Context, t Template) (Template, error) {
+	body, err := t.body()
+	if err != nil {
+		return Template{}, err
+	}
+	r, err := newRequest(http.MethodPut, "/v2/document-templates/{id}", []any{t.ID}, nil, body)
+	if err != nil {
+		return Template{}, err
+	}
+	var updated Template
+	if err := c.do(ctx, r, decodeTemplate(&updated)); err != nil {
+		return Template{}, classifyWrite(r.operation, err)
+	}
+	if updated.ID != t.ID {
+		return Template{}, r.wrap(errOtherThing)
+	}
+	return updated, nil
+}
+
+func decodeTemplate(out *Template) func(*json.Decoder) error {
+	return func(dec *json.Decoder) error {
+		*out = Template{}
+		if err := dec.Decode(out); err != nil {
+			return err
+		}
+		return out.check()
+	}
+}
+
+func (t Template) check() error {
+	if t.ID <= 0 {
+		return errors.New("the answer has a template without an id")
+	}
+	return nil
+}
+
+// UnmarshalJSON decodes a template and keeps its members for an update.
+func (t *Template) UnmarshalJSON(data []byte) error {
+	var w struct {
+		ID            int             `json:"id"`
+		Name          string          `json:"name"`
+		Description   string          `json:"description"`
+		AllowMultiple bool            `json:"allowMultiple"`
+		Archived      bool            `json:"archived"`
+		Fields        []TemplateField `json:"fields"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	raw := map[string]json.RawMessage{}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	*t = Template{
+		ID: w.ID, Name: w.Name, Description: w.Description,
+		AllowMultiple: w.AllowMultiple, Archived: w.Archived, Fields: w.Fields, raw: raw,
+	}
+	return nil
+}
+
+// UnmarshalJSON decodes a field or UI element and keeps its members for an
+// update.
+func (f *TemplateField) UnmarshalJSON(data []byte) error {
+	var w struct {
+		ID         int    `json:"fieldId"`
+		Name       string `json:"fieldName"`
+		Label      string `json:"fieldLabel"`
+		Type       string `json:"fieldType"`
+		Technician string `json:"fieldTechnicianPermission"`
+		Script     string `json:"fieldScriptPermission"`
+		API        string `json:"fieldApiPermission"`
+		Content    struct {
+			AdvancedSettings struct {
+				Expand bool `json:"expandLargeValueOnRender"`
+			} `json:"advancedSettings"`
+		} `json:"fieldContent"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	raw := map[string]json.RawMessage{}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	*f = TemplateField{
+		ID: w.ID, Name: w.Name, Label: w.Label, Type: w.Type,
+		TechnicianPermission: w.Technician, ScriptPermission: w.Script, APIPermission: w.API,
+		Expanded: w.Content.AdvancedSettings.Expand, raw: raw,
+	}
+	return nil
+}
+
+// body returns what both writes of a template have in common. Source: schemas
+// NewDocumentTemplatePublicApiRequest and UpdateDocumentTemplatePublicApiRequest.
+func (t Template) body() (map[string]json.RawMessage, error) {
+	body := map[string]json.RawMessage{}
+	for _, name := range []string{"description", "mandatory", "availableToAllTechnicians", "allowedTechnicianRoles"} {
+		if v, has := t.raw[name]; has && string(v) != "null" {
+			body[name] = v
+		}
+	}
+	if t.raw == nil {
+		body["mandatory"] = json.RawMessage("false")
+		body["availableToAllTechnicians"] = json.RawMessage("true")
+	}
+	fields := make([]json.RawMessage, len(t.Fields))
+	for i, f := range t.Fields {
+		var err error
+		if fields[i], err = f.body(); err != nil {
+			return nil, err
+		}
+	}
+	for name, v := range map[string]any{"name": t.Name, "fields": fields} {
+		encoded, err := encodeJSON(v)
+		if err != nil {
+			return nil, err
+		}
+		body[name] = encoded
+	}
+	if t.Description != "" {
+		encoded, err := encodeJSON(t.Description)
+		if err != nil {
+			return nil, err
+		}
+		body["description"] = encoded
+	}
+	return body, nil
+}
+
+// body returns a field as read, without what only NinjaOne sets, or as the
+// caller wants it. Source: schema UpdateDocumentItemPublicApiRequest.
+func (f TemplateField) body() (json.RawMessage, error) {
+	if f.raw != nil {
+		kept := map[string]json.RawMessage{}
+		for name, v := range f.raw {
+			if name != "createdTime" && name != "updatedTime" && string(v) != "null" {
+				kept[name] = v
+			}
+		}
+		return encodeJSON(kept)
+	}
+	type settings struct {
+		Expand bool `json:"expandLargeValueOnRender"`
+	}
+	type content struct {
+		Required         bool      `json:"required"`
+		AdvancedSettings *settings `json:"advancedSettings,omitempty"`
+	}
+	var c content
+	if f.Expanded {
+		c.AdvancedSettings = &settings{Expand: true}
+	}
+	return encodeJSON(struct {
+		Label      string  `json:"fieldLabel"`
+		Name       string  `json:"fieldName"`
+		Type       string  `json:"fieldType"`
+		Technician string  `json:"fieldTechnicianPermission,omitempty"`
+		Script     string  `json:"fieldScriptPermission,omitempty"`
+		API        string  `json:"fieldApiPermission,omitempty"`
+		Content    content `json:"fieldContent"`
+	}{f.Label, f.Name, f.Type, f.TechnicianPermission, f.ScriptPermission, f.APIPermission, c})
+}

@@ -1,0 +1,348 @@
+package ninjasim
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// listDocuments answers all documents that the filters let through, with every value. There are no pages.
+func (s *Server) listDocuments(c *call) reply {
+	if off := s.withoutDocumentation(c); off != nil {
+		return *off
+	}
+	organizations, err := numberList(c.query.Get("organizationIds"))
+	templates, err2 := numberList(c.query.Get("templateIds"))
+	if err != nil || err2 != nil {
+		return s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "ids have to be a comma list of numbers"}))
+	}
+	name, templateName := c.query.Get("documentName"), c.query.Get("templateName")
+	list := inOrder(s.documentation.documents, func(d storedDocument) bool {
+		return (!d.Archived || s.documentation.behaviour.ListArchived) &&
+			(organizations == nil || slices.Contains(organizations, d.OrganizationID)) &&
+			(templates == nil || slices.Contains(templates, d.TemplateID)) &&
+			(name == "" || name == d.Name) && (templateName == "" || templateName == s.documentation.templates[d.TemplateID].Name)
+	})
+	return s.answerDocuments(list, "fields", nil)
+}
+
+func numberList(text string) (numbers []int, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, nil
+}
+
+// answerDocuments answers a list of documents one after the other. Only the named values of each are answered when some are
+// named.
+func (s *Server) answerDocuments(list []storedDocument, member string, only []map[string]bool) reply {
+	templates := maps.Clone(s.documentation.templates)
+	return answer(streamed(func(w io.Writer) {
+		separator := "["
+		for i, d := range list {
+			var names map[string]bool
+			if only != nil {
+				names = only[i]
+			}
+			encoded, err := json.Marshal(s.describeDocument(d, templates[d.TemplateID], member, names))
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(w, separator)
+			if _, err := w.Write(encoded); err != nil {
+				return
+			}
+			separator = ","
+		}
+		if len(list) == 0 {
+			_, _ = io.WriteString(w, "[")
+		}
+		_, _ = io.WriteString(w, "]")
+	}))
+}
+
+// describeDocument is a document as the API answers it. It reads nothing that the lock guards.
+func (s *Server) describeDocument(d storedDocument, t Template, member string, only map[string]bool) map[string]any {
+	fields := []map[string]any{}
+	for _, item := range t.Items {
+		value, has := d.values[item.Name]
+		if !has || !item.custom().readable() || only != nil && !only[item.Name] {
+			continue
+		}
+		shown := any(map[string]any{"html": value.sent})
+		if !value.rich || !s.config.HTMLAsSent {
+			shown = value.answered()
+		}
+		fields = append(fields, map[string]any{"name": item.Name, "value": shown, "valueUpdateTime": epoch(value.updatedAt)})
+	}
+	body := map[string]any{
+		"documentId": d.ID, "documentName": d.Name, "documentUpdateTime": epoch(d.UpdatedAt), "documentTemplateId": d.TemplateID,
+		"documentTemplateName": t.Name, "organizationId": d.OrganizationID, member: fields,
+	}
+	putTexts(body, "documentDescription", d.Description)
+	return body
+}
+
+// wireDocument is an element of a batch as it comes.
+type wireDocument struct {
+	DocumentID, DocumentTemplateID, OrganizationID int
+	DocumentName, DocumentDescription              *string
+	Fields                                         map[string]json.RawMessage
+}
+
+// readBatch reads the documents of a call, which the contract has checked, and holds them to the limits.
+func (s *Server) readBatch(c *call) ([]wireDocument, *reply) {
+	if off := s.withoutDocumentation(c); off != nil {
+		return nil, off
+	}
+	limits := s.documentation.behaviour
+	if limits.MaxBytes > 0 && len(c.body) > limits.MaxBytes {
+		rep := s.refusal(c, applicationFailure(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", fmt.Sprintf("%d bytes, of %d allowed", len(c.body), limits.MaxBytes)))
+		return nil, &rep
+	}
+	var batch []wireDocument
+	if err := json.Unmarshal(c.body, &batch); err != nil {
+		rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "body cannot be read"}))
+		return nil, &rep
+	}
+	if limits.MaxBatch > 0 && len(batch) > limits.MaxBatch {
+		return nil, s.invalid(c, limits.MaxBatch, "too_many_documents", fmt.Sprintf("%d documents, of %d allowed", len(batch), limits.MaxBatch))
+	}
+	return batch, nil
+}
+
+// createDocuments creates all documents of the body, or none, and answers them from the last to the first: NinjaOne does
+// not promise an order.
+func (s *Server) createDocuments(c *call) reply {
+	batch, refused := s.readBatch(c)
+	if refused != nil {
+		return *refused
+	}
+	now := s.config.Now()
+	var created []storedDocument
+	for i, w := range batch {
+		t, known := s.documentation.templates[w.DocumentTemplateID]
+		_, organization := s.organizations[w.OrganizationID]
+		switch {
+		case !organization:
+			return *s.invalid(c, i, "organization_not_found", fmt.Sprintf("organization %d does not exist", w.OrganizationID))
+		case !known || t.Archived:
+			return *s.invalid(c, i, "document_template_not_found", fmt.Sprintf("template %d does not exist or is archived", w.DocumentTemplateID))
+		case w.DocumentName == nil || *w.DocumentName == "":
+			return *s.invalid(c, i, "invalid_document", "a document needs a name")
+		}
+		d := storedDocument{
+			Document: Document{OrganizationID: w.OrganizationID, TemplateID: w.DocumentTemplateID, Name: *w.DocumentName, UpdatedAt: now},
+			values:   map[string]*storedValue{},
+		}
+		if w.DocumentDescription != nil {
+			d.Description = *w.DocumentDescription
+		}
+		if refused := s.setValues(c, i, &d, t, w.Fields); refused != nil {
+			return *refused
+		}
+		for _, item := range t.Items {
+			if item.required() && d.values[item.Name] == nil {
+				return *s.invalid(c, i, "required_field_missing", "field "+item.Name+" needs a value")
+			}
+		}
+		if refused := s.checkAmong(c, i, d, t, created); refused != nil {
+			return *refused
+		}
+		created = append(created, d)
+	}
+	for i := range created {
+		created[i].ID = s.documentation.nextID("document", 0)
+		s.documentation.documents[created[i].ID] = created[i]
+		s.changed("created", created[i].ID, slices.Collect(maps.Keys(created[i].values))...)
+	}
+	slices.Reverse(created)
+	return s.answerDocuments(created, "fields", nil)
+}
+
+// checkAmong holds a document to the rules about the others of its organization and template.
+func (s *Server) checkAmong(c *call, index int, d storedDocument, t Template, created []storedDocument) *reply {
+	if t.AllowMultiple && !s.documentation.behaviour.UniqueNames {
+		return nil
+	}
+	others := slices.Concat(slices.Collect(maps.Values(s.documentation.documents)), created)
+	for _, other := range others {
+		if other.ID != 0 && other.ID == d.ID || other.OrganizationID != d.OrganizationID || other.TemplateID != d.TemplateID || other.Archived {
+			continue
+		}
+		if !t.AllowMultiple {
+			return s.invalid(c, index, "document_exists", "the template allows one document in an organization")
+		}
+		if other.Name == d.Name {
+			return s.invalid(c, index, "document_exists", "there is a document of that name")
+		}
+	}
+	return nil
+}
+
+// setValues puts the values of a batch's element into a document that is not stored yet.
+func (s *Server) setValues(c *call, index int, d *storedDocument, t Template, fields map[string]json.RawMessage) *reply {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		item, has := t.field(name)
+		switch {
+		case !has:
+			return s.invalid(c, index, "document_field_not_found", "the template has no field "+name)
+		case item.APIPermission != "READ_WRITE":
+			return s.invalid(c, index, "document_field_not_writable", "field "+name)
+		}
+		sent, value, err := item.custom().accept(fields[name])
+		if err != nil {
+			return s.invalid(c, index, "invalid_value", "field "+name+": "+err.Error())
+		}
+		if value == nil || sent == "" {
+			delete(d.values, name)
+			if item.required() {
+				return s.invalid(c, index, "required_field_missing", "field "+name+" needs a value")
+			}
+			continue
+		}
+		d.values[name] = newStoredValue(sent, value, item.Type == "WYSIWYG", "API", d.UpdatedAt)
+	}
+	return nil
+}
+
+// updateDocuments changes all documents of the body, or none, and answers them from the last to the first.
+func (s *Server) updateDocuments(c *call) reply {
+	batch, refused := s.readBatch(c)
+	if refused != nil {
+		return *refused
+	}
+	var updated []storedDocument
+	var sent []map[string]bool
+	seen := map[int]bool{}
+	for i, w := range batch {
+		d, known := s.documentation.documents[w.DocumentID]
+		switch {
+		case !known:
+			return s.refusal(c, applicationFailure(http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("document %d does not exist", w.DocumentID)))
+		case seen[w.DocumentID]:
+			return *s.invalid(c, i, "invalid_document", fmt.Sprintf("document %d is given twice", w.DocumentID))
+		case d.Archived:
+			return *s.invalid(c, i, "document_archived", fmt.Sprintf("document %d is archived", w.DocumentID))
+		case w.DocumentName != nil && *w.DocumentName == "":
+			return *s.invalid(c, i, "invalid_document", "a document needs a name")
+		}
+		seen[w.DocumentID] = true
+		d.UpdatedAt, d.values = s.config.Now(), maps.Clone(d.values)
+		if w.DocumentName != nil {
+			d.Name = *w.DocumentName
+		}
+		if w.DocumentDescription != nil {
+			d.Description = *w.DocumentDescription
+		}
+		t := s.documentation.templates[d.TemplateID]
+		if refused := s.setValues(c, i, &d, t, w.Fields); refused != nil {
+			return *refused
+		}
+		if w.DocumentName != nil {
+			if refused := s.checkAmong(c, i, d, t, nil); refused != nil {
+				return *refused
+			}
+		}
+		names := map[string]bool{}
+		for name := range w.Fields {
+			names[name] = true
+		}
+		updated, sent = append(updated, d), append(sent, names)
+	}
+	for i, d := range updated {
+		s.documentation.documents[d.ID] = d
+		s.changed("updated", d.ID, slices.Collect(maps.Keys(sent[i]))...)
+	}
+	slices.Reverse(updated)
+	slices.Reverse(sent)
+	return s.answerDocuments(updated, "updatedFields", sent)
+}
+
+func (s *Server) archiveDocuments(c *call) reply { return s.archiveMany(c, true) }
+
+func (s *Server) restoreDocuments(c *call) reply { return s.archiveMany(c, false) }
+
+func (s *Server) archiveMany(c *call, archive bool) reply {
+	var ids []int
+	if err := json.Unmarshal(c.body, &ids); err != nil {
+		return s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "body cannot be read"}))
+	}
+	list, refused := s.setArchived(c, ids, archive)
+	if refused != nil {
+		return *refused
+	}
+	return s.answerDocuments(list, "fields", nil)
+}
+
+func (s *Server) archiveDocument(c *call) reply { return s.archiveOne(c, true) }
+
+func (s *Server) restoreDocument(c *call) reply { return s.archiveOne(c, false) }
+
+func (s *Server) archiveOne(c *call, archive bool) reply {
+	list, refused := s.setArchived(c, []int{c.id}, archive)
+	if refused != nil {
+		return *refused
+	}
+	return answer(s.describeDocument(list[0], s.documentation.templates[list[0].TemplateID], "fields", nil))
+}
+
+// setArchived archives or restores all documents, or none. One that is archived already, or restored, is refused.
+func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument, *reply) {
+	if off := s.withoutDocumentation(c); off != nil {
+		return nil, off
+	}
+	var list []storedDocument
+	for i, id := range ids {
+		d, known := s.documentation.documents[id]
+		if !known {
+			rep := s.refusal(c, applicationFailure(http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("document %d does not exist", id)))
+			return nil, &rep
+		}
+		if d.Archived == archive {
+			return nil, s.invalid(c, i, "invalid_state", fmt.Sprintf("document %d: archived is %v already", id, archive))
+		}
+		d.Archived, d.UpdatedAt = archive, s.config.Now()
+		if !archive {
+			if refused := s.checkAmong(c, i, d, s.documentation.templates[d.TemplateID], nil); refused != nil {
+				return nil, refused
+			}
+		}
+		list = append(list, d)
+	}
+	action := map[bool]string{true: "archived", false: "restored"}[archive]
+	for _, d := range list {
+		s.documentation.documents[d.ID] = d
+		s.changed(action, d.ID)
+	}
+	return list, nil
+}
+
+// deleteDocument deletes a document that is archived.
+func (s *Server) deleteDocument(c *call) reply {
+	if off := s.withoutDocumentation(c); off != nil {
+		return *off
+	}
+	d, known := s.documentation.documents[c.id]
+	switch {
+	case !known:
+		return s.notFound(c, "document")
+	case !d.Archived:
+		return *s.invalid(c, 0, "document_not_archived", "only an archived document can be deleted")
+	}
+	s.removeDocument(c.id)
+	s.changed("deleted", c.id)
+	return reply{status: http.StatusNoContent}
+}

@@ -1,0 +1,253 @@
+package ninjasim
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// withDocuments adds two templates and some documents to an instance.
+func withDocuments(t *testing.T) *instance {
+	t.Helper()
+	i := newInstance(t)
+	rw := "READ_WRITE"
+	i.AddTemplate(Template{ID: 7, Name: "People", AllowMultiple: true, AllTechnicians: true, Roles: []int{3}, Items: []TemplateItem{
+		{ElementType: "TITLE", ElementUID: "7c9b1f6e-1111-4222-8333-444455556666", ElementName: "Who"},
+		{ID: 70, Name: "userID", Type: "TEXT", APIPermission: rw},
+		{ID: 71, Name: "summary", Type: "WYSIWYG", APIPermission: rw, Content: map[string]any{"advancedSettings": map[string]any{"expandLargeValueOnRender": true}}},
+		{ID: 72, Name: "private", Type: "TEXT"},
+	}})
+	i.AddTemplate(Template{ID: 8, Name: "Contract", Items: []TemplateItem{
+		{ID: 80, Name: "number", Type: "TEXT", APIPermission: rw, Content: map[string]any{"required": true}},
+	}})
+	i.AddTemplate(Template{ID: 9, Name: "People", AllowMultiple: true, Archived: true})
+	i.AddDocument(Document{ID: 501, OrganizationID: 1, TemplateID: 7, Name: "Ada Example", Fields: map[string]string{"userID": "u-1", "summary": "<p>Ada<script>x</script></p>", "private": "p"}})
+	i.AddDocument(Document{ID: 502, OrganizationID: 2, TemplateID: 7, Name: "Bob Example", Fields: map[string]string{"userID": "u-2"}})
+	i.AddDocument(Document{ID: 503, OrganizationID: 1, TemplateID: 7, Name: "Cy Example", Archived: true})
+	return i
+}
+
+func TestListDocuments(t *testing.T) {
+	i := withDocuments(t)
+	for target, want := range map[string][]int{
+		"/v2/organization/documents":                                     {501, 502},
+		"/v2/organization/documents?organizationIds=1":                   {501},
+		"/v2/organization/documents?organizationIds=2,5&templateIds=7,8": {502},
+		"/v2/organization/documents?templateIds=8":                       {},
+		"/v2/organization/documents?documentName=Bob%20Example":          {502},
+		"/v2/organization/documents?templateName=People":                 {501, 502},
+	} {
+		if got := ids(i.send("GET", target, "").list(t), "documentId"); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", target, got, want)
+		}
+	}
+	ada := i.send("GET", "/v2/organization/documents?organizationIds=1", "").list(t)[0]
+	want := []any{
+		map[string]any{"name": "userID", "value": "u-1", "valueUpdateTime": 1772366400.5},
+		map[string]any{"name": "summary", "value": map[string]any{"html": "<p>Ada</p>", "text": "Ada"}, "valueUpdateTime": 1772366400.5},
+	}
+	if !reflect.DeepEqual(ada["fields"], want) {
+		t.Errorf("fields %v", ada["fields"])
+	}
+	if a := i.send("GET", "/v2/organization/documents?organizationIds=one", ""); a.status != 400 || len(i.Violations()) != 1 {
+		t.Errorf("%d %v", a.status, i.Violations())
+	}
+	i.SetDocumentationBehaviour(DocumentationBehaviour{ListArchived: true})
+	if got := ids(i.send("GET", "/v2/organization/documents?organizationIds=1", "").list(t), "documentId"); !slices.Equal(got, []int{501, 503}) {
+		t.Errorf("with archived ones: %v", got)
+	}
+}
+
+func TestBatchesOfDocuments(t *testing.T) {
+	const good = `{"organizationId":1,"documentTemplateId":7,"documentName":"Dee Example","fields":{"userID":"u-4","summary":{"html":"<p>Dee</p>"}}}`
+	long := strings.Repeat("x", maxText+1)
+	tests := []struct {
+		name, method, body string
+		behaviour          DocumentationBehaviour
+		status             int
+		code               string
+		violation          bool
+	}{
+		{name: "created", method: "POST", body: "[" + good + "]", status: 200},
+		{name: "same name twice", method: "POST", body: "[" + good + "," + good + "]", status: 200},
+		{name: "same name twice, refused", method: "POST", body: "[" + good + "," + good + "]", behaviour: DocumentationBehaviour{UniqueNames: true}, status: 400, code: "document_exists"},
+		{name: "organization as text", method: "POST", body: `[{"organizationId":"1","documentTemplateId":7,"documentName":"Dee"}]`, status: 400, violation: true},
+		{name: "unknown member", method: "POST", body: `[{"organizationId":1,"documentTemplateId":7,"documentName":"Dee","templateId":7}]`, status: 400, violation: true},
+		{name: "fields as a list", method: "POST", body: `[{"organizationId":1,"documentTemplateId":7,"documentName":"Dee","fields":[]}]`, status: 400, violation: true},
+		{name: "empty batch", method: "POST", body: `[]`, status: 400, violation: true},
+		{name: "unknown organization", method: "POST", body: "[" + good + `,{"organizationId":99,"documentTemplateId":7,"documentName":"Eve"}]`, status: 400, code: "organization_not_found"},
+		{name: "unknown template", method: "POST", body: "[" + good + `,{"organizationId":1,"documentTemplateId":99,"documentName":"Eve"}]`, status: 400, code: "document_template_not_found"},
+		{name: "archived template", method: "POST", body: `[{"organizationId":1,"documentTemplateId":9,"documentName":"Eve"}]`, status: 400, code: "document_template_not_found"},
+		{name: "no name", method: "POST", body: "[" + good + `,{"organizationId":1,"documentTemplateId":7}]`, status: 400, code: "invalid_document"},
+		{name: "unknown field", method: "POST", body: "[" + good + `,{"organizationId":1,"documentTemplateId":7,"documentName":"Eve","fields":{"nope":"x"}}]`, status: 400, code: "document_field_not_found"},
+		{name: "field not writable", method: "POST", body: `[{"organizationId":1,"documentTemplateId":7,"documentName":"Eve","fields":{"private":"x"}}]`, status: 400, code: "document_field_not_writable"},
+		{name: "text too long", method: "POST", body: "[" + good + `,{"organizationId":1,"documentTemplateId":7,"documentName":"Eve","fields":{"userID":"` + long + `"}}]`, status: 400, code: "invalid_value"},
+		{name: "markup as text", method: "POST", body: `[{"organizationId":1,"documentTemplateId":7,"documentName":"Eve","fields":{"summary":"<p>"}}]`, status: 400, code: "invalid_value"},
+		{name: "required field missing", method: "POST", body: `[{"organizationId":1,"documentTemplateId":8,"documentName":"Eve"}]`, status: 400, code: "required_field_missing"},
+		{name: "one document in an organization", method: "POST", body: `[{"organizationId":1,"documentTemplateId":8,"documentName":"A","fields":{"number":"1"}},{"organizationId":1,"documentTemplateId":8,"documentName":"B","fields":{"number":"2"}}]`, status: 400, code: "document_exists"},
+		{name: "one in each organization", method: "POST", body: `[{"organizationId":1,"documentTemplateId":8,"documentName":"A","fields":{"number":"1"}},{"organizationId":2,"documentTemplateId":8,"documentName":"A","fields":{"number":"2"}}]`, status: 200},
+		{name: "too many", method: "POST", body: "[" + good + "," + good + "]", behaviour: DocumentationBehaviour{MaxBatch: 1}, status: 400, code: "too_many_documents"},
+		{name: "too large", method: "POST", body: "[" + good + "]", behaviour: DocumentationBehaviour{MaxBytes: 50}, status: 413},
+		{name: "changed", method: "PATCH", body: `[{"documentId":501,"documentName":"Ada Sample","fields":{"summary":null}},{"documentId":502,"fields":{"userID":"u-9"}}]`, status: 200},
+		{name: "change of an unknown one", method: "PATCH", body: `[{"documentId":501,"documentName":"Ada Sample"},{"documentId":99}]`, status: 404},
+		{name: "change of an archived one", method: "PATCH", body: `[{"documentId":501,"documentName":"Ada Sample"},{"documentId":503}]`, status: 400, code: "document_archived"},
+		{name: "changed twice", method: "PATCH", body: `[{"documentId":501},{"documentId":501}]`, status: 400, code: "invalid_document"},
+		{name: "name taken away", method: "PATCH", body: `[{"documentId":501,"documentName":""}]`, status: 400, code: "invalid_document"},
+		{name: "change with an unknown field", method: "PATCH", body: `[{"documentId":502,"fields":{"userID":"u-9"}},{"documentId":501,"fields":{"nope":"x"}}]`, status: 400, code: "document_field_not_found"},
+		{name: "change names a template", method: "PATCH", body: `[{"documentId":501,"documentTemplateId":7}]`, status: 400, violation: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			i := withDocuments(t)
+			i.SetDocumentationBehaviour(tt.behaviour)
+			before := fmt.Sprint(i.Documents(1), i.Documents(2))
+			a := i.send(tt.method, "/v2/organization/documents", tt.body)
+			if a.status != tt.status || tt.code != "" && !strings.Contains(string(a.body), tt.code) {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			if written := fmt.Sprint(i.Documents(1), i.Documents(2)) != before; written != (tt.status == 200) || (len(i.DocumentWrites()) > 0) != written {
+				t.Errorf("written: %v, %v", written, i.DocumentWrites())
+			}
+			if (len(i.Violations()) > 0) != tt.violation || (len(i.Refusals()) > 0) != (tt.status != 200) {
+				t.Errorf("violations %v, refusals %v", i.Violations(), i.Refusals())
+			}
+		})
+	}
+}
+
+func TestAnswersToBatches(t *testing.T) {
+	i := withDocuments(t)
+	created := i.send("POST", "/v2/organization/documents", `[{"organizationId":1,"documentTemplateId":7,"documentName":"Dee","fields":{"userID":"u-4"}},
+		{"organizationId":1,"documentTemplateId":7,"documentName":"Eve","documentDescription":"d"}]`).list(t)
+	if len(created) != 2 || created[0]["documentName"] != "Eve" || created[0]["documentDescription"] != "d" || created[1]["documentTemplateName"] != "People" ||
+		len(created[1]["fields"].([]any)) != 1 || created[0]["documentId"] == created[1]["documentId"] {
+		t.Errorf("created %v", created)
+	}
+	updated := i.send("PATCH", "/v2/organization/documents", `[{"documentId":501,"fields":{"summary":{"html":"<p>New<script>x</script></p>"}}}]`).list(t)
+	want := []any{map[string]any{"name": "summary", "value": map[string]any{"html": "<p>New</p>", "text": "New"}, "valueUpdateTime": 1772366400.5}}
+	if _, has := updated[0]["fields"]; has || !reflect.DeepEqual(updated[0]["updatedFields"], want) {
+		t.Errorf("updated %v", updated)
+	}
+	if value, ok := i.DocumentField(501, "summary"); !ok || value.UpdatedBy != "API" || len(value.Removed) == 0 {
+		t.Errorf("value %+v", value)
+	}
+	if value, ok := i.DocumentField(501, "userID"); !ok || value.Sent != "u-1" {
+		t.Errorf("a value that was not sent is %+v", value)
+	}
+}
+
+func TestArchiveRestoreDelete(t *testing.T) {
+	i := withDocuments(t)
+	i.AddRelation(Relation{EntityType: "NODE", EntityID: 11, RelatedType: "DOCUMENT", RelatedID: 501})
+	for _, step := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"DELETE", "/v2/organization/document/501", "", 400},
+		{"POST", "/v2/organization/documents/archive", "[501,502]", 200},
+		{"POST", "/v2/organization/documents/archive", "[501]", 400},
+		{"POST", "/v2/organization/documents/archive", "[501,501]", 400},
+		{"POST", "/v2/organization/documents/restore", "[502,99]", 404},
+		{"POST", "/v2/organization/documents/restore", "[502]", 200},
+		{"POST", "/v2/organization/document/502/archive", "", 200},
+		{"POST", "/v2/organization/document/502/restore", "", 200},
+		{"POST", "/v2/organization/document/502/restore", "", 400},
+		{"DELETE", "/v2/organization/document/501", "", 204},
+		{"DELETE", "/v2/organization/document/501", "", 404},
+	} {
+		if a := i.send(step.method, step.path, step.body); a.status != step.status {
+			t.Errorf("%s %s %s: %d %s", step.method, step.path, step.body, a.status, a.body)
+		}
+	}
+	if one, two := i.Documents(1), i.Documents(2); len(one) != 1 || one[0].ID != 503 || len(two) != 1 || two[0].Archived {
+		t.Errorf("documents %v, %v", one, two)
+	}
+	if r := i.Relations(); len(r) != 0 {
+		t.Errorf("relations of a deleted document: %v", r)
+	}
+	var actions []string
+	for _, w := range i.DocumentWrites() {
+		actions = append(actions, fmt.Sprint(w.Action, " ", w.ID))
+	}
+	want := []string{"archived 501", "archived 502", "restored 502", "archived 502", "restored 502", "deleted 501"}
+	if !slices.Equal(actions, want) {
+		t.Errorf("changes %v", actions)
+	}
+}
+
+func TestChangesByTechnicians(t *testing.T) {
+	i := withDocuments(t)
+	i.ChangeDocument(501, func(d *Document) { d.Name, d.Fields["userID"] = "Renamed", "other" })
+	if d := i.Documents(1)[0]; d.Name != "Renamed" || d.Fields["userID"] != "other" || d.Fields["private"] != "p" {
+		t.Errorf("changed %+v", d)
+	}
+	i.RemoveDocument(501)
+	i.RemoveOrganization(2)
+	if one, two := i.Documents(1), i.Documents(2); len(one) != 1 || len(two) != 0 {
+		t.Errorf("documents %v, %v", one, two)
+	}
+	if len(i.DocumentWrites()) != 0 {
+		t.Errorf("changes through the API: %v", i.DocumentWrites())
+	}
+}
+
+func TestWithoutDocumentation(t *testing.T) {
+	i := withDocuments(t)
+	i.SetDocumentation(false)
+	for _, call := range []struct{ method, path, body string }{
+		{"GET", "/v2/document-templates", ""}, {"POST", "/v2/document-templates", `{"name":"x"}`}, {"PUT", "/v2/document-templates/7", `{"name":"x"}`},
+		{"GET", "/v2/organization/documents", ""}, {"POST", "/v2/organization/documents", `[{}]`}, {"PATCH", "/v2/organization/documents", `[{}]`},
+		{"POST", "/v2/organization/documents/archive", "[501]"}, {"POST", "/v2/organization/document/501/archive", ""}, {"DELETE", "/v2/organization/document/503", ""},
+	} {
+		if a := i.send(call.method, call.path, call.body); a.status != 403 {
+			t.Errorf("%s %s: %d %s", call.method, call.path, a.status, a.body)
+		}
+	}
+	if a := i.send("GET", "/v2/organization/1/custom-fields", ""); a.status != 200 {
+		t.Errorf("custom fields: %d %s", a.status, a.body)
+	}
+	i.SetDocumentation(true)
+	if a := i.send("GET", "/v2/document-templates", ""); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+func TestLostAnswerToCreation(t *testing.T) {
+	i := withDocuments(t)
+	i.InjectFault(Fault{Method: "POST", Path: "^/v2/organization/documents$", Count: 1, AfterHandling: true, Reset: true})
+	request := i.request("POST", "/api/v2/organization/documents", `[{"organizationId":5,"documentTemplateId":7,"documentName":"Dee"}]`)
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		_ = response.Body.Close()
+		t.Errorf("answered %d", response.StatusCode)
+	}
+	if d := i.Documents(5); len(d) != 1 || d[0].Name != "Dee" {
+		t.Errorf("documents %v", d)
+	}
+}
+
+func TestMalformedListOfDocuments(t *testing.T) {
+	i := withDocuments(t)
+	i.InjectFault(Fault{Path: "documents$", Count: 1, AfterHandling: true, Malformed: true})
+	response, err := http.DefaultClient.Do(i.request("GET", "/api/v2/organization/documents", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var list []any
+	if err := json.NewDecoder(response.Body).Decode(&list); err == nil || response.StatusCode != 200 {
+		t.Errorf("%d %v", response.StatusCode, list)
+	}
+}
+
+func TestHTMLAsSent(t *testing.T) {
+	i := withDocuments(t)
+	i.config.HTMLAsSent = true
+	ada := i.send("GET", "/v2/organization/documents?organizationIds=1", "").list(t)[0]
+	if value := ada["fields"].([]any)[1].(map[string]any)["value"]; !reflect.DeepEqual(value, map[string]any{"html": "<p>Ada<script>x</script></p>"}) {
+		t.Errorf("value %v", value)
+	}
+}
