@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/customhandler"
@@ -21,6 +22,12 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
+
+// logbookName is the API name in CIPP's logbook of what a queue function does.
+var logbookName = map[string]string{
+	"SyncTenant": "NinjaOneSync",
+	"Automap":    "NinjaOneAutoMap_Queue",
+}
 
 // main ends with a status other than 0 in every case: the host restarts a
 // handler that failed, and leaves one dead that exited with 0.
@@ -109,8 +116,8 @@ func run(ctx context.Context, getenv func(string) string) error {
 	server := customhandler.New(customhandler.Config{
 		Logger: log,
 		OnBadMessage: func(ctx context.Context, function, reason string) {
-			err := store.Log(ctx, cipp.LogEntry{API: "NinjaOneSync", Severity: "Error",
-				Message: "A message for " + function + " was dropped, because " + reason + ". Nothing was synced for it."})
+			err := store.Log(ctx, cipp.LogEntry{API: logbookName[function], Severity: cipp.SeverityError,
+				Message: "A message for " + function + " was dropped, because " + reason + ". Nothing was done for it."})
 			if err != nil {
 				log.ErrorContext(ctx, "the logbook cannot be written", "error", err)
 			}
@@ -125,6 +132,24 @@ func run(ctx context.Context, getenv func(string) string) error {
 			return customhandler.BadMessage(err.Error())
 		}
 		return syncer.Run(ctx, m)
+	}, customhandler.WithTimeout(invocationTime(settings)))
+
+	mapper := &automap.Mapper{
+		CIPP:     store,
+		Intune:   reader,
+		NinjaOne: syncer.NinjaOne,
+		Blobs:    blobs,
+		Queue:    app.Queue(automap.QueueName),
+		Budget:   settings.SyncTimeBudget,
+		Now:      time.Now,
+		Log:      log,
+	}
+	server.Queue("Automap", func(ctx context.Context, q customhandler.QueueMessage) error {
+		m, err := automap.ParseMessage(q.Text)
+		if err != nil {
+			return customhandler.BadMessage(err.Error())
+		}
+		return mapper.Run(ctx, m)
 	}, customhandler.WithTimeout(invocationTime(settings)))
 
 	listener, err := customhandler.Listen(settings.Port)

@@ -1,0 +1,339 @@
+// Package automap maps tenants to NinjaOne organizations: it gathers what
+// speaks for each pair, lets package match decide, writes what is beyond doubt
+// to CIPP's mapping, and keeps the rest as suggestions for a technician.
+//
+// It never changes or removes a mapping. How names and devices are compared
+// belongs to package match, how services are called to packages m365, ninjaone,
+// cipp and storage.
+//
+// One automap is one invocation, however many tenants there are: the NinjaOne
+// devices are read once, reduced to what is compared, and shared by all
+// tenants, which would not fit a queue message. An automap that is interrupted
+// goes on where it was when its message is delivered again.
+package automap
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// apiName is the name under which automap writes to CIPP's logbook; CIPP's own
+// automap uses it too.
+const apiName = "NinjaOneAutoMap_Queue"
+
+const (
+	leaseBlob     = "lease/automap"
+	leaseDuration = 60 * time.Second // renewed while the automap lasts
+	retryTaken    = time.Minute      // when another automap is under way
+	recordTimeout = 30 * time.Second // for writing down how an automap was interrupted
+	tenantTimeout = 2 * time.Minute  // for reading one tenant
+	readers       = 8                // tenants read at once
+	writers       = 8                // mappings written at once
+)
+
+// Intune reads the Intune devices of a tenant.
+type Intune interface {
+	// Serials returns the serial numbers of the tenant's Intune devices, one
+	// per device, "" where Intune has none. A tenant without Intune has none.
+	Serials(ctx context.Context, ref tenant.Ref) ([]string, error)
+}
+
+// Mapper runs automaps. Its fields are set once and not changed afterwards.
+type Mapper struct {
+	CIPP   *cipp.Store
+	Intune Intune
+	// NinjaOne returns the client for CIPP's present settings.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	Blobs    *storage.Container // lease, progress and report
+	Queue    *storage.Queue     // ninjaone-automap
+	Budget   time.Duration      // how long one invocation may take, more than zero
+	Now      func() time.Time
+	Log      *slog.Logger
+
+	// bound limits an automap to Budget; context.WithTimeout when nil.
+	bound func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+}
+
+// failure ends an automap; its text says why and what to do.
+type failure struct{ error }
+
+func failed(format string, args ...any) error { return failure{fmt.Errorf(format, args...)} }
+
+// Run maps the tenants that a message asks for. It is safe to repeat: what was
+// mapped stays as it is. Only one automap runs at a time, over all processes;
+// a message that finds another one under way is put back with a delay.
+//
+// What goes wrong is told in the logbook. The returned error is for what could
+// not be told, and for an automap that was interrupted, so that the host
+// delivers the message again.
+func (m *Mapper) Run(ctx context.Context, message Message) error {
+	lease, err := m.Blobs.Lease(ctx, leaseBlob, leaseDuration)
+	if errors.Is(err, storage.ErrLeaseTaken) {
+		m.Log.InfoContext(ctx, "another automap is under way; the message is put back")
+		return m.Queue.Send(ctx, message, retryTaken)
+	}
+	if err != nil {
+		return fmt.Errorf("lease the automap: %w", err)
+	}
+	defer lease.Release()
+
+	bound := m.bound
+	if bound == nil {
+		bound = context.WithTimeout
+	}
+	bounded, cancel := bound(lease.Context(), m.Budget)
+	defer cancel()
+	j := &job{Mapper: m, message: message, log: m.Log}
+	if message.TenantID != "" {
+		j.log = m.Log.With("tenant", message.TenantID)
+	}
+	err = j.do(bounded)
+	switch {
+	case err == nil:
+		return nil
+	case lease.Context().Err() != nil:
+		return j.interrupted(lease.Context())
+	case bounded.Err() != nil:
+		return j.outOfTime(lease.Context())
+	case errors.As(err, new(failure)):
+		return j.fail(lease.Context(), err)
+	}
+	return err
+}
+
+// job is one automap under way.
+type job struct {
+	*Mapper
+	message Message
+	log     *slog.Logger
+	config  cipp.ExtensionConfig
+	client  *ninjaone.Client
+
+	organizations []ninjaone.Organization
+	index         *match.SerialIndex
+	indexProblem  string // why there is no index
+
+	mu       sync.Mutex
+	progress Progress
+	unsaved  int               // tenants read since the progress was last saved
+	advanced bool              // this invocation got something done
+	unread   map[string]string // tenant id → why its devices could not be read
+	refused  map[string]bool   // tenant id → it was mapped while the automap ran
+}
+
+// do runs the automap from its beginning, or on from where an earlier
+// invocation was interrupted.
+func (j *job) do(ctx context.Context) error {
+	j.unread, j.refused = map[string]string{}, map[string]bool{}
+	var err error
+	if j.config, err = j.CIPP.NinjaOneConfig(ctx); err != nil {
+		return err
+	}
+	if !j.config.Enabled {
+		return j.line(ctx, cipp.LogEntry{Severity: cipp.SeverityWarn,
+			Message: "Nothing was mapped: the NinjaOne integration is turned off in CIPP."})
+	}
+	if err := j.resume(ctx); err != nil {
+		return err
+	}
+	open, mapped, err := j.open(ctx)
+	if err != nil {
+		return err
+	}
+	wanted, refusal, err := j.wanted(ctx, open)
+	if err != nil {
+		return err
+	}
+	if refusal.Message != "" {
+		return j.line(ctx, refusal)
+	}
+	j.log.InfoContext(ctx, "automap started", "tenants", len(wanted))
+	if len(wanted) == 0 {
+		return j.finish(ctx, match.OrganizationResult{})
+	}
+
+	if j.client, err = j.NinjaOne(j.config); err != nil {
+		return failed("NinjaOne cannot be called: %w", err)
+	}
+	if j.organizations, err = j.client.Organizations(ctx); err != nil {
+		return failed("NinjaOne's organizations could not be read: %w", err)
+	}
+
+	// Names first: a tenant that its name decides need not be read.
+	named := match.Organizations(j.evidence(open), j.organizations, mapped, nil)
+	if err := j.write(ctx, named.Matches, wanted); err != nil {
+		return err
+	}
+	left := without(wanted, named.Matches)
+	if len(left) > 0 {
+		if err := j.compareDevices(ctx, left); err != nil {
+			return err
+		}
+	}
+
+	// Technicians may have mapped tenants meanwhile.
+	if open, mapped, err = j.open(ctx); err != nil {
+		return err
+	}
+	final := match.Organizations(j.evidence(open), j.organizations, mapped, j.index)
+	if err := j.write(ctx, final.Matches, wanted); err != nil {
+		return err
+	}
+	return j.finish(ctx, only(final, wanted))
+}
+
+// open returns the tenants without an organization, and the ids of the
+// organizations that the others have. Tenants that are excluded in CIPP are
+// not among them, and neither is the partner's own: its name in CIPP is no
+// name, so a technician maps it.
+func (j *job) open(ctx context.Context) ([]cipp.Tenant, map[int]bool, error) {
+	tenants, err := j.CIPP.Tenants(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	mappings, err := j.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	organizations, have := map[int]bool{}, map[string]bool{}
+	for _, m := range mappings {
+		if m.OrganizationID > 0 {
+			organizations[m.OrganizationID] = true
+		}
+		have[m.TenantID] = true // also where the row cannot be used: a technician has to mend it
+	}
+	var open []cipp.Tenant
+	for _, t := range tenants {
+		if !have[t.ID] && !t.Excluded && !isPartner(t) {
+			open = append(open, t)
+		}
+	}
+	return open, organizations, nil
+}
+
+func isPartner(t cipp.Tenant) bool { return t.DisplayName == "*Partner Tenant" }
+
+// wanted returns the tenants that the message asks for, by id, or the logbook
+// line that says why there is nothing to do.
+func (j *job) wanted(ctx context.Context, open []cipp.Tenant) (map[string]tenant.Ref, cipp.LogEntry, error) {
+	wanted := map[string]tenant.Ref{}
+	id := j.message.TenantID
+	for _, t := range open {
+		if id == "" || t.ID == id {
+			wanted[t.ID] = t.Ref
+		}
+	}
+	if id == "" || len(wanted) > 0 {
+		return wanted, cipp.LogEntry{}, nil
+	}
+	t, err := j.CIPP.Tenant(ctx, id)
+	refusal := cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: id, Severity: cipp.SeverityWarn}
+	switch {
+	case errors.Is(err, cipp.ErrNoTenant):
+		refusal.Message = "Not mapped: CIPP knows no tenant with this id. Refresh CIPP's tenant list."
+	case err != nil:
+		return nil, refusal, err
+	case t.Excluded:
+		refusal.Message = "Not mapped: the tenant is excluded in CIPP."
+	case isPartner(t):
+		refusal.Message = "Not mapped: the partner's own tenant is not mapped automatically. Map it by hand."
+	default:
+		refusal.Severity = cipp.SeverityInfo
+		refusal.Message = "The tenant has a mapping to NinjaOne already, which stays as it is."
+	}
+	return nil, refusal, nil
+}
+
+// evidence gathers what is known of the tenants.
+func (j *job) evidence(tenants []cipp.Tenant) []match.TenantEvidence {
+	list := make([]match.TenantEvidence, 0, len(tenants))
+	for _, t := range tenants {
+		read := j.progress.Read[t.ID]
+		list = append(list, match.TenantEvidence{
+			Tenant: t.Ref, Serials: read.Serials, Devices: read.Devices,
+			Unread: cmp.Or(j.indexProblem, j.unread[t.ID]),
+		})
+	}
+	return list
+}
+
+// interrupted keeps the progress of an automap that the handler's end, or the
+// loss of the lease, stopped.
+func (j *job) interrupted(held context.Context) error {
+	cause := context.Cause(held)
+	if !errors.Is(cause, storage.ErrLeaseLost) { // else the progress is another's by now
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(held), recordTimeout)
+		defer cancel()
+		if err := j.save(ctx); err != nil {
+			j.log.WarnContext(ctx, "the progress of the automap was not kept", "error", err)
+		}
+	}
+	return fmt.Errorf("automap stopped: %w", cause)
+}
+
+// outOfTime hands over to a next invocation, unless this one got nothing done:
+// then the next one would not either.
+func (j *job) outOfTime(ctx context.Context) error {
+	if !j.advanced {
+		return j.fail(ctx, failed("nothing could be read within the %s that one run may take", j.Budget))
+	}
+	if err := j.save(ctx); err != nil {
+		return err
+	}
+	j.log.InfoContext(ctx, "the time for one run is used up; the automap goes on in another")
+	return j.Queue.Send(ctx, j.message, 0)
+}
+
+// fail tells the logbook why the automap ended early.
+func (j *job) fail(ctx context.Context, cause error) error {
+	j.log.WarnContext(ctx, "automap failed", "error", cause)
+	entry := cipp.LogEntry{Severity: cipp.SeverityError,
+		Message: fmt.Sprintf("Automap ended early: %s. What was mapped stays mapped (%d tenants). Start it again when this is put right.", strings.TrimSuffix(cause.Error(), "."), len(j.progress.Mapped))}
+	return errors.Join(j.line(ctx, entry), j.forget(ctx))
+}
+
+// line writes a line to CIPP's logbook.
+func (j *job) line(ctx context.Context, entry cipp.LogEntry) error {
+	entry.API = apiName
+	return j.CIPP.Log(ctx, entry)
+}
+
+// without returns the tenants that have no match.
+func without(wanted map[string]tenant.Ref, matches []match.OrganizationMatch) map[string]tenant.Ref {
+	left := map[string]tenant.Ref{}
+	for id, ref := range wanted {
+		left[id] = ref
+	}
+	for _, m := range matches {
+		delete(left, m.Tenant.ID)
+	}
+	return left
+}
+
+// only returns the part of a result that is about the wanted tenants.
+func only(r match.OrganizationResult, wanted map[string]tenant.Ref) match.OrganizationResult {
+	var out match.OrganizationResult
+	for _, s := range r.Suggestions {
+		if _, ok := wanted[s.Tenant.ID]; ok {
+			out.Suggestions = append(out.Suggestions, s)
+		}
+	}
+	for _, u := range r.Unmatched {
+		if _, ok := wanted[u.Tenant.ID]; ok {
+			out.Unmatched = append(out.Unmatched, u)
+		}
+	}
+	return out
+}

@@ -1,0 +1,309 @@
+package automap
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Blobs of the container that a Mapper is given.
+const (
+	reportBlob   = "automap/suggestions.json"
+	progressBlob = "automap/progress.json"
+	indexBlob    = "automap/devices.json"
+)
+
+const (
+	// resumable is how long after its last sign of life an interrupted automap
+	// is gone on with rather than begun anew.
+	resumable = time.Hour
+	// recent is how old an index of NinjaOne's devices may be to serve the
+	// automap of a single tenant.
+	recent = 10 * time.Minute
+	// saveEvery is after how many tenants the progress is saved.
+	saveEvery = 20
+)
+
+// Report is how the last automap ended, for the console.
+type Report struct {
+	Started     time.Time    `json:"started"`
+	Finished    time.Time    `json:"finished"`
+	Mapped      []Mapped     `json:"mapped"`
+	Suggestions []Suggestion `json:"suggestions"`
+	Unmatched   []Unmatched  `json:"unmatched"`
+}
+
+// TenantName names a tenant in a report.
+type TenantName struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Domain string `json:"domain"`
+}
+
+func nameOf(t tenant.Ref) TenantName {
+	return TenantName{ID: t.ID, Name: t.DisplayName, Domain: t.DefaultDomain}
+}
+
+// Mapped is a tenant that automap has mapped.
+type Mapped struct {
+	Tenant           TenantName             `json:"tenant"`
+	OrganizationID   int                    `json:"organizationId"`
+	OrganizationName string                 `json:"organizationName"`
+	By               match.OrganizationRule `json:"by"`
+	Why              string                 `json:"why"`
+}
+
+// Suggestion is a tenant that a technician has to decide on.
+type Suggestion struct {
+	Tenant     TenantName  `json:"tenant"`
+	Candidates []Candidate `json:"candidates"` // best first
+	Reason     string      `json:"reason"`     // why none of them was taken
+}
+
+// Candidate is an organization that something speaks for.
+type Candidate struct {
+	OrganizationID   int                        `json:"organizationId"`
+	OrganizationName string                     `json:"organizationName"`
+	Mapped           bool                       `json:"mapped"` // another tenant has it already
+	Evidence         match.OrganizationEvidence `json:"evidence"`
+}
+
+// Unmatched is a tenant that no organization speaks for.
+type Unmatched struct {
+	Tenant TenantName `json:"tenant"`
+	Reason string     `json:"reason"`
+}
+
+// Progress is how far an automap of all tenants has come.
+type Progress struct {
+	Started time.Time          `json:"started"`
+	Updated time.Time          `json:"updated"`
+	Tenants int                `json:"tenants"` // whose devices are to be read
+	Read    map[string]Reading `json:"read"`    // by tenant id
+	Mapped  []Mapped           `json:"mapped"`
+	Index   time.Time          `json:"index"` // which index of NinjaOne's devices Read refers to
+}
+
+// Reading is what was read of a tenant.
+type Reading struct {
+	Devices int      `json:"devices"` // Intune devices
+	Serials []string `json:"serials"` // of those, the ones that NinjaOne knows, normalized
+}
+
+// ReadReport returns the report of the last automap from the container that
+// the Mapper writes to; the zero value when there was none.
+func ReadReport(ctx context.Context, blobs *storage.Container) (Report, error) {
+	var r Report
+	if found, err := readBlob(ctx, blobs, reportBlob, &r); !found || err != nil {
+		return Report{}, err
+	}
+	return r, nil
+}
+
+// ReadProgress returns how far the automap of all tenants has come that is
+// under way; false when none is.
+func ReadProgress(ctx context.Context, blobs *storage.Container) (Progress, bool, error) {
+	var p Progress
+	if found, err := readBlob(ctx, blobs, progressBlob, &p); !found || err != nil {
+		return Progress{}, false, err
+	}
+	return p, true, nil
+}
+
+// storedIndex is the index of NinjaOne's devices at rest.
+type storedIndex struct {
+	Read     time.Time         `json:"read"`
+	Instance string            `json:"instance"` // NinjaOne host
+	Serials  match.SerialIndex `json:"serials"`
+}
+
+// resume loads the progress of an earlier invocation, or begins anew.
+func (j *job) resume(ctx context.Context) error {
+	now := j.Now().UTC()
+	begin := Progress{Started: now, Read: map[string]Reading{}}
+	j.progress = begin
+	if j.message.TenantID != "" {
+		return nil
+	}
+	found, err := readBlob(ctx, j.Blobs, progressBlob, &j.progress)
+	if err != nil {
+		return err
+	}
+	if !found || j.progress.Read == nil || now.Sub(j.progress.Updated) > resumable {
+		j.progress = begin
+		return nil
+	}
+	j.log.InfoContext(ctx, "an interrupted automap goes on", "read", len(j.progress.Read), "tenants", j.progress.Tenants)
+	return nil
+}
+
+// save keeps the progress of an automap of all tenants. The automap of a
+// single tenant is simply done again.
+func (j *job) save(ctx context.Context) error {
+	if j.message.TenantID != "" {
+		return nil
+	}
+	j.progress.Updated = j.Now().UTC()
+	j.unsaved = 0
+	return writeBlob(ctx, j.Blobs, progressBlob, j.progress)
+}
+
+// forget removes the progress of an automap that has ended.
+func (j *job) forget(ctx context.Context) error {
+	if j.message.TenantID != "" {
+		return nil
+	}
+	return j.Blobs.Delete(ctx, progressBlob)
+}
+
+// storedIndex returns the index that may be used in place of reading
+// NinjaOne's devices; nil when there is none. Readings that refer to another
+// one are dropped.
+func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
+	var stored storedIndex
+	found, err := readBlob(ctx, j.Blobs, indexBlob, &stored)
+	if err != nil {
+		return nil, err
+	}
+	usable := stored.Read.Equal(j.progress.Index)
+	if j.message.TenantID != "" {
+		usable = j.Now().Sub(stored.Read) < recent
+	}
+	if found && usable && stored.Instance == j.instance() {
+		return &stored, nil
+	}
+	clear(j.progress.Read)
+	return nil, nil
+}
+
+// keepIndex stores the index that was just read.
+func (j *job) keepIndex(ctx context.Context) error {
+	j.progress.Index = j.Now().UTC()
+	return writeBlob(ctx, j.Blobs, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.instance(), Serials: *j.index})
+}
+
+func (j *job) instance() string {
+	host, err := ninjaone.NormalizeInstance(j.config.Instance)
+	if err != nil {
+		return j.config.Instance
+	}
+	return host
+}
+
+// finish writes the report and the last logbook lines.
+func (j *job) finish(ctx context.Context, rest match.OrganizationResult) error {
+	report := Report{
+		Started: j.progress.Started, Finished: j.Now().UTC(),
+		Mapped: j.progress.Mapped, Suggestions: []Suggestion{}, Unmatched: []Unmatched{},
+	}
+	for _, s := range rest.Suggestions {
+		candidates := make([]Candidate, len(s.Candidates))
+		for i, c := range s.Candidates {
+			candidates[i] = Candidate{c.Organization.ID, c.Organization.Name, c.Mapped, c.Evidence}
+		}
+		report.Suggestions = append(report.Suggestions, Suggestion{nameOf(s.Tenant), candidates, s.Reason})
+	}
+	for _, u := range rest.Unmatched {
+		report.Unmatched = append(report.Unmatched, Unmatched{nameOf(u.Tenant), u.Reason})
+	}
+	var errs []error
+	for _, t := range unreadOf(rest, j.unread) {
+		errs = append(errs, j.line(ctx, cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, Severity: cipp.SeverityWarn,
+			Message: fmt.Sprintf("The tenant's Intune devices could not be read, so that only its name was compared: %s.", j.unread[t.ID])}))
+	}
+	errs = append(errs, j.keepReport(ctx, report), j.line(ctx, cipp.LogEntry{Message: j.totals(report)}))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	j.log.InfoContext(ctx, "automap ended", "mapped", len(report.Mapped), "suggestions", len(report.Suggestions),
+		"unmatched", len(report.Unmatched), "unread", len(j.unread))
+	return j.forget(ctx)
+}
+
+// totals words the last logbook line.
+func (j *job) totals(r Report) string {
+	by := map[match.OrganizationRule]int{}
+	for _, m := range r.Mapped {
+		by[m.By]++
+	}
+	return fmt.Sprintf("Automap ended. Mapped: %d (by exact name %d, by similar name %d, by devices %d). "+
+		"Left for a technician to decide: %d. Without any match: %d. Intune devices not readable: %d.",
+		len(r.Mapped), by[match.RuleExactName], by[match.RuleSimilarName], by[match.RuleDevices],
+		len(r.Suggestions), len(r.Unmatched), len(j.unread))
+}
+
+// unreadOf returns the tenants that could not be read and have no mapping, in
+// the order of the result.
+func unreadOf(r match.OrganizationResult, unread map[string]string) []tenant.Ref {
+	var list []tenant.Ref
+	for _, s := range r.Suggestions {
+		if unread[s.Tenant.ID] != "" {
+			list = append(list, s.Tenant)
+		}
+	}
+	for _, u := range r.Unmatched {
+		if unread[u.Tenant.ID] != "" {
+			list = append(list, u.Tenant)
+		}
+	}
+	return list
+}
+
+// keepReport stores the report. That of a single tenant takes the tenant's
+// place in the report there is.
+func (j *job) keepReport(ctx context.Context, r Report) error {
+	id := j.message.TenantID
+	if id == "" {
+		return writeBlob(ctx, j.Blobs, reportBlob, r)
+	}
+	last, err := ReadReport(ctx, j.Blobs)
+	if err != nil {
+		return err
+	}
+	last.Started, last.Finished = r.Started, r.Finished
+	last.Mapped = replace(last.Mapped, r.Mapped, id, func(m Mapped) TenantName { return m.Tenant })
+	last.Suggestions = replace(last.Suggestions, r.Suggestions, id, func(s Suggestion) TenantName { return s.Tenant })
+	last.Unmatched = replace(last.Unmatched, r.Unmatched, id, func(u Unmatched) TenantName { return u.Tenant })
+	return writeBlob(ctx, j.Blobs, reportBlob, last)
+}
+
+// replace puts the new entries of a tenant in the place of its old ones.
+func replace[T any](old, new []T, tenantID string, of func(T) TenantName) []T {
+	kept := slices.DeleteFunc(slices.Clone(old), func(e T) bool { return of(e).ID == tenantID })
+	kept = append(kept, new...)
+	slices.SortStableFunc(kept, func(a, b T) int {
+		return cmp.Or(cmp.Compare(of(a).Domain, of(b).Domain), cmp.Compare(of(a).ID, of(b).ID))
+	})
+	return kept
+}
+
+// readBlob decodes a blob; false when it is missing, or is not what this
+// program wrote: then it is worth no more than a missing one.
+func readBlob(ctx context.Context, blobs *storage.Container, name string, out any) (bool, error) {
+	data, err := blobs.Get(ctx, name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return json.Unmarshal(data, out) == nil, nil
+}
+
+func writeBlob(ctx context.Context, blobs *storage.Container, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode blob %s: %w", name, err)
+	}
+	return blobs.Put(ctx, name, data)
+}

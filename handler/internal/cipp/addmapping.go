@@ -1,0 +1,65 @@
+package cipp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// AddOrganizationMapping maps a tenant to a NinjaOne organization unless it is
+// mapped already; added tells which. It never changes a mapping, also not one
+// that was made meanwhile. A row under one of the tenant's domains in place of
+// its id is not looked for: OrganizationMappings resolves those.
+func (s *Store) AddOrganizationMapping(ctx context.Context, tenantID string, organizationID int, name string) (added bool, err error) {
+	id := guid(tenantID)
+	if id == "" || organizationID <= 0 {
+		return false, errors.New("map a tenant to NinjaOne: a tenant id and an organization id are needed")
+	}
+	fail := func(err error) (bool, error) {
+		return false, fmt.Errorf("map tenant %s to NinjaOne organization %d: %w", id, organizationID, err)
+	}
+	columns := mappingColumns(organizationID, name)
+	columns["PartitionKey"], columns["RowKey"] = orgPartition, id
+	filter := storage.And(
+		storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition)),
+		storage.Or(storage.Eq("RowKey", id), storage.Eq("RowKey", strings.ToUpper(id))))
+	for e, err := range s.table(tableMapping).List(ctx, filter) {
+		if err != nil {
+			return fail(err)
+		}
+		if _, mapped := mappingOf(id, e); mapped {
+			return false, nil
+		}
+		if e.PartitionKey() == orgPartition {
+			// The row maps to nothing, such as the entry that CIPP's page offers
+			// when NinjaOne cannot be reached.
+			columns["RowKey"] = e.RowKey()
+			err := s.table(tableMapping).MergeIfMatch(ctx, columns, e.ETag())
+			if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+				return false, nil
+			}
+			if err != nil {
+				return fail(err)
+			}
+			return true, nil
+		}
+	}
+	err = s.table(tableMapping).Insert(ctx, columns)
+	if errors.Is(err, storage.ErrExists) {
+		return false, nil
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return true, nil
+}
+
+// mappingColumns are the columns that say where a mapping goes, without the
+// row's keys. CIPP stores the id as text.
+func mappingColumns(organizationID int, name string) storage.Entity {
+	return storage.Entity{"IntegrationId": strconv.Itoa(organizationID), "IntegrationName": name}
+}

@@ -1,0 +1,59 @@
+package m365
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Serials returns the serial numbers of the tenant's Intune devices, one per
+// device in Intune's order, "" where Intune has none. A tenant without Intune
+// has no devices. It calls GET /v1.0/deviceManagement/managedDevices for
+// nothing but ids and serial numbers, so it costs a fraction of Read.
+//
+// The error says what it means: an *AuthError when the tenant gives no token,
+// the context's error when it ended, else what Graph refused.
+func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) {
+	if !guidPattern.MatchString(ref.ID) {
+		return nil, fmt.Errorf("reading tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
+	}
+	g, err := r.newGraph(ref)
+	if err != nil {
+		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)
+	}
+	if err = g.open(ctx); err == nil {
+		var devices []tenant.ManagedDevice
+		if devices, err = g.listManagedDevices(ctx, g.v1(), []string{"id", "serialNumber"}, false); err == nil {
+			return serialsOf(devices), nil
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	var status *statusError
+	if errors.As(err, &status) && strings.Contains(status.message, "not applicable to target tenant") {
+		return nil, nil // Intune is not licensed
+	}
+	if signIn := (*AuthError)(nil); errors.As(err, &signIn) {
+		return nil, signIn
+	}
+	run := &reading{reader: r, snapshot: &tenant.Snapshot{SKUs: tenant.Absent[[]tenant.SKU]("not read")}}
+	reason := strings.TrimPrefix(run.reason(failure{part: partManagedDevices, err: err}), "Not available: ")
+	return nil, fmt.Errorf("reading the Intune devices of tenant %s: %s: %w", ref.ID, reason, err)
+}
+
+// serialsOf counts a device that a paged list delivered twice once.
+func serialsOf(devices []tenant.ManagedDevice) []string {
+	serials := make([]string, 0, len(devices))
+	seen := make(map[string]bool, len(devices))
+	for _, d := range devices {
+		if !seen[d.ID] {
+			serials = append(serials, d.SerialNumber)
+		}
+		seen[d.ID] = d.ID != ""
+	}
+	return serials
+}

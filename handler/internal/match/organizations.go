@@ -1,0 +1,364 @@
+package match
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// MinSharedDevices is the least number of devices, known to both Intune and
+// NinjaOne, that must be in an organization before it is mapped because of its
+// devices. One device proves little: a machine that was sold, lent, or moved to
+// another customer keeps its serial number.
+const MinSharedDevices = 2
+
+// maxExamples is how many serial numbers an evidence names.
+const maxExamples = 5
+
+// TenantEvidence is what is known of a tenant that has no organization yet.
+type TenantEvidence struct {
+	Tenant tenant.Ref
+	// Serials are the serial numbers of its Intune devices, one per device, as
+	// Intune writes them. Those that NinjaOne does not know may be left out.
+	Serials []string
+	// Devices is the number of its Intune devices; less than len(Serials)
+	// counts as len(Serials).
+	Devices int
+	// Unread says, for a technician, why the devices could not be compared; ""
+	// when they could.
+	Unread string
+}
+
+// NameEvidence says how a tenant's name equals an organization's.
+type NameEvidence string
+
+// The kinds of equal names, strongest first.
+const (
+	NameExact   NameEvidence = "exact"   // character by character
+	NameSimilar NameEvidence = "similar" // apart from case, punctuation, accents and legal form
+)
+
+// OrganizationRule is the rule of [Organizations] that decided.
+type OrganizationRule string
+
+// The rules, strongest first.
+const (
+	RuleExactName   OrganizationRule = "exact name"
+	RuleSimilarName OrganizationRule = "similar name"
+	RuleDevices     OrganizationRule = "devices"
+)
+
+// OrganizationEvidence is what speaks for a tenant and an organization being
+// the same customer.
+type OrganizationEvidence struct {
+	Name    NameEvidence `json:"name,omitempty"`    // "" when the names differ
+	Devices int          `json:"devices,omitempty"` // shared devices in the organization
+	Of      int          `json:"of,omitempty"`      // shared devices of the tenant in all organizations
+	Serials []string     `json:"serials,omitempty"` // up to five of the shared devices' serial numbers, normalized
+}
+
+// OrganizationMatch is a tenant whose organization is beyond doubt.
+type OrganizationMatch struct {
+	Tenant       tenant.Ref
+	Organization ninjaone.Organization
+	By           OrganizationRule
+	Evidence     OrganizationEvidence
+	Why          string // for a technician, without the names
+}
+
+// OrganizationCandidate is an organization that something speaks for.
+type OrganizationCandidate struct {
+	Organization ninjaone.Organization
+	Mapped       bool // another tenant has it already
+	Evidence     OrganizationEvidence
+}
+
+// OrganizationSuggestion is a tenant that a technician has to decide on.
+type OrganizationSuggestion struct {
+	Tenant     tenant.Ref
+	Candidates []OrganizationCandidate // best first
+	Reason     string                  // why none of them was taken
+}
+
+// UnmatchedTenant is a tenant that no organization speaks for.
+type UnmatchedTenant struct {
+	Tenant tenant.Ref
+	Reason string
+}
+
+// OrganizationResult is the outcome of [Organizations]. Every tenant of the
+// input appears in it exactly once. Each list is in order of the tenants'
+// default domains, then of their ids.
+type OrganizationResult struct {
+	Matches     []OrganizationMatch
+	Suggestions []OrganizationSuggestion
+	Unmatched   []UnmatchedTenant
+}
+
+// Organizations decides which NinjaOne organization each tenant belongs to.
+// The tenants are those without an organization; mapped holds the ids of the
+// organizations that other tenants have; serials may be nil when no device was
+// read.
+//
+// In order of strength:
+//
+//  1. The name is equal, character by character, and only one tenant and one
+//     organization have it.
+//  2. The name is equal apart from case, punctuation, accents and legal form,
+//     and only one tenant and one organization have such a name.
+//  3. Devices: a serial number counts when exactly one Intune device and
+//     exactly one NinjaOne device have it. More than half of the tenant's
+//     counted devices are in the organization, those are more than half of the
+//     counted devices in the organization, and they are at least
+//     [MinSharedDevices].
+//
+// An organization that is mapped, or was matched by a stronger rule, is never
+// matched; it can only be a candidate of a suggestion. Names are counted over
+// all organizations, mapped ones too, so that a first and a second call on the
+// same customers agree.
+func Organizations(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool, serials *SerialIndex) OrganizationResult {
+	m := newOrganizationMatcher(tenants, organizations, mapped)
+	m.byNames()
+	m.countDevices(serials)
+	m.byDevices()
+	return m.result()
+}
+
+// contender is a tenant in the matcher.
+type contender struct {
+	evidence   *TenantEvidence
+	exact      []int       // organizations with its name
+	similar    []int       // organizations whose names compare equal, those in exact too
+	namesakes  int         // tenants whose names compare equal, itself too
+	devices    map[int]int // organization id → shared devices there
+	serials    map[int][]string
+	shared     int // sum of devices
+	matched    int // index of the organization; none when there is none
+	by         OrganizationRule
+	why        string
+	deviceNote string // why the devices did not decide
+}
+
+type organizationMatcher struct {
+	contenders    []contender
+	organizations []ninjaone.Organization // in order of id
+	byID          map[int]int             // organization id → index
+	mapped        map[int]bool            // as given
+	taken         map[int]bool            // matched here, by index
+	devicesIn     map[int]int             // organization id → shared devices of all contenders
+}
+
+func newOrganizationMatcher(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool) *organizationMatcher {
+	m := &organizationMatcher{
+		byID: make(map[int]int, len(organizations)), mapped: mapped,
+		taken: map[int]bool{}, devicesIn: map[int]int{},
+	}
+	m.organizations = slices.SortedFunc(slices.Values(organizations), func(a, b ninjaone.Organization) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name))
+	})
+	m.organizations = slices.CompactFunc(m.organizations, func(a, b ninjaone.Organization) bool { return a.ID == b.ID })
+	sorted := slices.SortedFunc(slices.Values(pointers(tenants)), func(a, b *TenantEvidence) int {
+		return cmp.Or(cmp.Compare(a.Tenant.DefaultDomain, b.Tenant.DefaultDomain),
+			cmp.Compare(a.Tenant.ID, b.Tenant.ID), cmp.Compare(a.Tenant.DisplayName, b.Tenant.DisplayName))
+	})
+
+	exact, similar := map[string][]int{}, map[string][]int{}
+	for i, o := range m.organizations {
+		m.byID[o.ID] = i
+		if strings.TrimSpace(o.Name) != "" {
+			exact[o.Name] = append(exact[o.Name], i)
+		}
+		if key := organizationKey(o.Name); key != "" {
+			similar[key] = append(similar[key], i)
+		}
+	}
+	seen := make(map[string]bool, len(sorted))
+	namesakes := make(map[string]int, len(sorted))
+	keys := make([]string, 0, len(sorted))
+	for _, e := range sorted {
+		if seen[e.Tenant.ID] {
+			continue
+		}
+		seen[e.Tenant.ID] = true
+		key := organizationKey(e.Tenant.DisplayName)
+		namesakes[key]++
+		keys = append(keys, key)
+		m.contenders = append(m.contenders, contender{
+			evidence: e, matched: none,
+			exact:   exact[e.Tenant.DisplayName],
+			similar: similar[key],
+		})
+	}
+	for i, key := range keys {
+		m.contenders[i].namesakes = namesakes[key]
+	}
+	return m
+}
+
+// byNames matches the tenants whose names decide.
+func (m *organizationMatcher) byNames() {
+	claims := map[int]int{} // organization → tenants with exactly its name
+	for i := range m.contenders {
+		if c := &m.contenders[i]; len(c.exact) == 1 {
+			claims[c.exact[0]]++
+		}
+	}
+	for i := range m.contenders {
+		if c := &m.contenders[i]; len(c.exact) == 1 && claims[c.exact[0]] == 1 && m.free(c.exact[0]) {
+			m.match(c, c.exact[0], RuleExactName, "the organization has the tenant's name")
+		}
+	}
+	for i := range m.contenders {
+		if c := &m.contenders[i]; c.matched == none && len(c.similar) == 1 && c.namesakes == 1 && m.free(c.similar[0]) {
+			m.match(c, c.similar[0], RuleSimilarName, "the names are equal apart from case, punctuation, accents and legal form, and no other tenant or organization has such a name")
+		}
+	}
+}
+
+// countDevices finds the devices that tenants and organizations share.
+func (m *organizationMatcher) countDevices(serials *SerialIndex) {
+	if serials == nil {
+		return
+	}
+	known := make([][]string, len(m.contenders))
+	times := map[string]int{} // serial → Intune devices that have it
+	for i := range m.contenders {
+		known[i] = serials.Known(m.contenders[i].evidence.Serials)
+		for _, s := range known[i] {
+			times[s]++
+		}
+	}
+	for i := range m.contenders {
+		c := &m.contenders[i]
+		c.devices, c.serials = map[int]int{}, map[int][]string{}
+		seen := map[int]bool{} // a device may share both of its serial numbers
+		slices.Sort(known[i])
+		for _, s := range known[i] {
+			p := serials.at[s]
+			if times[s] > 1 || p.several || seen[p.device] {
+				continue
+			}
+			seen[p.device] = true
+			c.devices[p.organization]++
+			c.shared++
+			m.devicesIn[p.organization]++
+			if len(c.serials[p.organization]) < maxExamples {
+				c.serials[p.organization] = append(c.serials[p.organization], s)
+			}
+		}
+	}
+}
+
+// byDevices matches the tenants whose devices decide, among those whose names
+// did not.
+func (m *organizationMatcher) byDevices() {
+	for i := range m.contenders {
+		c := &m.contenders[i]
+		if c.matched != none {
+			continue
+		}
+		id, n := c.most()
+		index, listed := m.byID[id]
+		switch {
+		case n < MinSharedDevices || 2*n <= c.shared || !listed || 2*n <= m.devicesIn[id] || !m.free(index):
+			c.deviceNote = m.deviceReason(c)
+		default:
+			m.match(c, index, RuleDevices, devicesWhy(n, c.shared))
+		}
+	}
+}
+
+// most returns the id of the organization with the most shared devices, the
+// lowest of them where several have the most, and their number; 0, 0 when
+// there are none.
+func (c *contender) most() (id, n int) {
+	for _, o := range slices.Sorted(maps.Keys(c.devices)) {
+		if c.devices[o] > n {
+			id, n = o, c.devices[o]
+		}
+	}
+	return id, n
+}
+
+// free reports whether an organization, by index, can be matched.
+func (m *organizationMatcher) free(index int) bool {
+	return !m.taken[index] && !m.mapped[m.organizations[index].ID]
+}
+
+func (m *organizationMatcher) match(c *contender, index int, by OrganizationRule, why string) {
+	c.matched, c.by, c.why = index, by, why
+	m.taken[index] = true
+}
+
+func (m *organizationMatcher) result() OrganizationResult {
+	var r OrganizationResult
+	for i := range m.contenders {
+		c := &m.contenders[i]
+		if c.matched != none {
+			r.Matches = append(r.Matches, OrganizationMatch{
+				Tenant: c.evidence.Tenant, Organization: m.organizations[c.matched],
+				By: c.by, Evidence: m.evidence(c, c.matched), Why: c.why,
+			})
+			continue
+		}
+		reason := m.nameReason(c) + "; " + cmp.Or(c.deviceNote, m.deviceReason(c))
+		candidates := m.candidates(c)
+		if len(candidates) == 0 {
+			r.Unmatched = append(r.Unmatched, UnmatchedTenant{c.evidence.Tenant, reason})
+			continue
+		}
+		r.Suggestions = append(r.Suggestions, OrganizationSuggestion{c.evidence.Tenant, candidates, reason})
+	}
+	return r
+}
+
+// candidates returns the organizations that something speaks for: those with
+// an equal name, then those with shared devices, the most first.
+func (m *organizationMatcher) candidates(c *contender) []OrganizationCandidate {
+	indices := slices.Clone(c.similar)
+	for _, i := range c.exact { // a name without letters and digits is not among the similar ones
+		if !slices.Contains(indices, i) {
+			indices = append(indices, i)
+		}
+	}
+	for id := range c.devices {
+		if i, listed := m.byID[id]; listed && !slices.Contains(indices, i) {
+			indices = append(indices, i)
+		}
+	}
+	list := make([]OrganizationCandidate, 0, len(indices))
+	for _, i := range indices {
+		list = append(list, OrganizationCandidate{
+			Organization: m.organizations[i], Mapped: !m.free(i), Evidence: m.evidence(c, i),
+		})
+	}
+	rank := map[NameEvidence]int{NameExact: 0, NameSimilar: 1, "": 2}
+	slices.SortFunc(list, func(a, b OrganizationCandidate) int {
+		return cmp.Or(
+			cmp.Compare(rank[a.Evidence.Name], rank[b.Evidence.Name]),
+			cmp.Compare(b.Evidence.Devices, a.Evidence.Devices),
+			cmp.Compare(a.Organization.ID, b.Organization.ID),
+		)
+	})
+	return list
+}
+
+// evidence returns what speaks for an organization, by index.
+func (m *organizationMatcher) evidence(c *contender, index int) OrganizationEvidence {
+	id := m.organizations[index].ID
+	e := OrganizationEvidence{Devices: c.devices[id], Serials: c.serials[id]}
+	if e.Devices > 0 {
+		e.Of = c.shared
+	}
+	switch {
+	case slices.Contains(c.exact, index):
+		e.Name = NameExact
+	case slices.Contains(c.similar, index):
+		e.Name = NameSimilar
+	}
+	return e
+}

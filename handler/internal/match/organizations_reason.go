@@ -1,0 +1,52 @@
+package match
+
+import "fmt"
+
+// devicesWhy words a match by devices.
+func devicesWhy(n, shared int) string {
+	if n == shared {
+		return fmt.Sprintf("all %d devices that the tenant shares with NinjaOne are in the organization", n)
+	}
+	return fmt.Sprintf("%d of the %d devices that the tenant shares with NinjaOne are in the organization", n, shared)
+}
+
+// nameReason words why a tenant's name did not decide.
+func (m *organizationMatcher) nameReason(c *contender) string {
+	switch {
+	case len(c.similar) == 0 && len(c.exact) == 0:
+		return "no organization has its name"
+	case len(c.exact) > 1:
+		return several(len(c.exact), "organizations have its name")
+	case len(c.similar) > 1:
+		return several(len(c.similar), "organizations have names that equal its own apart from case, punctuation, accents and legal form")
+	case c.namesakes > 1:
+		return several(c.namesakes, "tenants without an organization have this name, apart from case, punctuation, accents and legal form")
+	default:
+		return "the organization with its name is mapped to another tenant"
+	}
+}
+
+// deviceReason words why a tenant's devices did not decide.
+func (m *organizationMatcher) deviceReason(c *contender) string {
+	id, n := c.most()
+	index, listed := m.byID[id]
+	devices := max(c.evidence.Devices, len(c.evidence.Serials))
+	switch {
+	case c.evidence.Unread != "":
+		return "its devices could not be compared: " + c.evidence.Unread
+	case devices == 0:
+		return "it has no Intune devices to compare"
+	case c.shared == 0:
+		return "no organization has a device with the serial number of one of its Intune devices, or the number is not unique"
+	case n < MinSharedDevices && len(c.devices) == 1:
+		return fmt.Sprintf("one shared device is too little evidence: at least %d are needed", MinSharedDevices)
+	case 2*n <= c.shared:
+		return fmt.Sprintf("the %d devices that it shares with NinjaOne are in %d organizations, and none of these has more than half of them", c.shared, len(c.devices))
+	case !listed:
+		return "most of the devices that it shares with NinjaOne are in an organization that NinjaOne does not list"
+	case !m.free(index):
+		return "the organization with most of its devices is mapped to another tenant"
+	default:
+		return fmt.Sprintf("the organization with most of its devices has as many or more of other tenants' devices (%d of %d are its own)", n, m.devicesIn[id])
+	}
+}

@@ -1,0 +1,86 @@
+package match
+
+import (
+	"encoding/json"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// SerialIndex says in which NinjaOne organization the device with a serial
+// number is. It is all that [Organizations] needs to know of the devices, so
+// that they can be read as a stream. The zero value is empty and ready to use.
+type SerialIndex struct {
+	at map[string]place
+}
+
+// place is where a serial number was found.
+type place struct {
+	organization, device int
+	several              bool // more than one device has it, so it counts for none
+}
+
+// Add puts a NinjaOne device into the index, by both of its serial numbers
+// where they are usable (see [NormalizeSerial]). Devices of a kind that Intune
+// never manages are left out. A device that is added again counts once.
+func (x *SerialIndex) Add(d *ninjaone.Device) {
+	if !manageable(d.NodeClass) {
+		return
+	}
+	if x.at == nil {
+		x.at = map[string]place{}
+	}
+	here := place{organization: d.OrganizationID, device: d.ID}
+	for _, raw := range [...]string{d.SerialNumber, d.BIOSSerialNumber} {
+		s, usable := NormalizeSerial(raw)
+		if !usable {
+			continue
+		}
+		if p, known := x.at[s]; !known {
+			x.at[s] = here
+		} else if p != here {
+			x.at[s] = place{several: true}
+		}
+	}
+}
+
+// Len returns the number of different serial numbers in the index.
+func (x *SerialIndex) Len() int { return len(x.at) }
+
+// Known returns those of the serial numbers that the index knows, normalized,
+// in their order and as often as they occur: the ones that matter to
+// [Organizations].
+func (x *SerialIndex) Known(serials []string) []string {
+	var known []string
+	for _, raw := range serials {
+		if s, usable := NormalizeSerial(raw); usable {
+			if _, ok := x.at[s]; ok {
+				known = append(known, s)
+			}
+		}
+	}
+	return known
+}
+
+// MarshalJSON writes the index as an object from serial number to the ids of
+// organization and device, [0,0] where several devices have the number.
+func (x *SerialIndex) MarshalJSON() ([]byte, error) {
+	out := make(map[string][2]int, len(x.at))
+	for s, p := range x.at {
+		out[s] = [2]int{p.organization, p.device}
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (x *SerialIndex) UnmarshalJSON(data []byte) error {
+	var in map[string][2]int
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	x.at = make(map[string]place, len(in))
+	for s, ids := range in {
+		p := place{organization: ids[0], device: ids[1], several: ids == [2]int{}}
+		x.at[s] = p
+	}
+	return nil
+}
