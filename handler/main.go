@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/config"
@@ -19,6 +20,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/schedule"
+	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -48,11 +50,11 @@ func main() {
 // run serves the host until ctx ends. It reads nothing from any service
 // before it listens, since the host waits only so long.
 func run(ctx context.Context, getenv func(string) string) error {
-	settings, err := config.FromEnvironment(getenv)
+	cfg, err := config.FromEnvironment(getenv)
 	if err != nil {
 		return err
 	}
-	log := customhandler.NewLogger(os.Stdout, settings.LogLevel)
+	log := customhandler.NewLogger(os.Stdout, cfg.LogLevel)
 	app, err := storage.Open(getenv, storage.Own)
 	if err != nil {
 		return err
@@ -65,14 +67,14 @@ func run(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	store := cipp.New(cippAccount, cipp.Options{Timezone: settings.CIPPTimezone, SiteName: getenv("WEBSITE_SITE_NAME"), Logger: log})
+	store := cipp.New(cippAccount, cipp.Options{Timezone: cfg.CIPPTimezone, SiteName: getenv("WEBSITE_SITE_NAME"), Logger: log})
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 32
 	reader, err := m365.NewReader(m365.Config{
-		GraphEndpoint:    settings.GraphEndpoint,
-		LoginEndpoint:    settings.LoginEndpoint,
-		ExchangeEndpoint: settings.ExchangeEndpoint,
-		Auth:             settings.GraphAuth,
+		GraphEndpoint:    cfg.GraphEndpoint,
+		LoginEndpoint:    cfg.LoginEndpoint,
+		ExchangeEndpoint: cfg.ExchangeEndpoint,
+		Auth:             cfg.GraphAuth,
 		Credentials:      secrets,
 		Transport:        transport,
 		Logger:           log,
@@ -80,18 +82,19 @@ func run(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	clients := ninjaone.NewPool(ninjaone.Config{
-		Endpoint: settings.NinjaOneEndpoint,
+	ninjaOne := ninjaone.Config{
+		Endpoint: cfg.NinjaOneEndpoint,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {
 			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
 		},
-		Rate:      settings.NinjaOneRate,
+		Rate:      cfg.NinjaOneRate,
 		Transport: transport,
 		Logger:    log,
-	})
+	}
+	clients := ninjaone.NewPool(ninjaOne)
 	blobs := app.Container(tenantsync.ContainerName)
 	skuNames := &tenantsync.KeptNames{
-		Fetch: m365.NewSKUNames(settings.SKUNamesURL, transport, log).Names,
+		Fetch: m365.NewSKUNames(cfg.SKUNamesURL, transport, log).Names,
 		Blobs: blobs,
 		Log:   log,
 	}
@@ -107,7 +110,7 @@ func run(ctx context.Context, getenv func(string) string) error {
 		State:    state,
 		Blobs:    blobs,
 		Queue:    queue,
-		Budget:   settings.SyncTimeBudget,
+		Budget:   cfg.SyncTimeBudget,
 		Now:      time.Now,
 		Log:      log,
 	}
@@ -132,7 +135,7 @@ func run(ctx context.Context, getenv func(string) string) error {
 			return customhandler.BadMessage(err.Error())
 		}
 		return syncer.Run(ctx, m)
-	}, customhandler.WithTimeout(invocationTime(settings)))
+	}, customhandler.WithTimeout(invocationTime(cfg)))
 
 	mapper := &automap.Mapper{
 		CIPP:     store,
@@ -140,7 +143,7 @@ func run(ctx context.Context, getenv func(string) string) error {
 		NinjaOne: syncer.NinjaOne,
 		Blobs:    blobs,
 		Queue:    app.Queue(automap.QueueName),
-		Budget:   settings.SyncTimeBudget,
+		Budget:   cfg.SyncTimeBudget,
 		Now:      time.Now,
 		Log:      log,
 	}
@@ -150,9 +153,26 @@ func run(ctx context.Context, getenv func(string) string) error {
 			return customhandler.BadMessage(err.Error())
 		}
 		return mapper.Run(ctx, m)
-	}, customhandler.WithTimeout(invocationTime(settings)))
+	}, customhandler.WithTimeout(invocationTime(cfg)))
 
-	listener, err := customhandler.Listen(settings.Port)
+	who := access.FromEnvironment(getenv)
+	who.Logger = log
+	web := settings.New(settings.Deps{
+		CIPP:     store,
+		Secrets:  secrets,
+		Guard:    access.New(who),
+		NinjaOne: syncer.NinjaOne,
+		Connect:  ninjaOne,
+		Sync:     queue,
+		Automap:  mapper.Queue,
+		Runs:     state,
+		Log:      log,
+	})
+	for _, f := range web.Functions() {
+		server.HTTP(f.Name, f.Route, f.Handler)
+	}
+
+	listener, err := customhandler.Listen(cfg.Port)
 	if err != nil {
 		return err
 	}

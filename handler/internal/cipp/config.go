@@ -33,18 +33,9 @@ type ExtensionConfig struct {
 // the names in its JSON without regard to case. Without a row, or without
 // NinjaOne in it, the result is the zero value.
 func (s *Store) NinjaOneConfig(ctx context.Context) (ExtensionConfig, error) {
-	text := ""
-	for e, err := range s.rows(ctx, tableExtensionsConfig, "") {
-		if err != nil {
-			return ExtensionConfig{}, fmt.Errorf("read CIPP's extension settings: %w", err)
-		}
-		standard := e.PartitionKey() == "CippExtensions" && e.RowKey() == "Config"
-		if text == "" || standard {
-			text = e.String("config")
-		}
-		if standard {
-			break
-		}
+	_, text, err := s.extensionRow(ctx)
+	if err != nil {
+		return ExtensionConfig{}, err
 	}
 	return parseExtensionConfig(text)
 }

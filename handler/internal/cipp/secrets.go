@@ -54,6 +54,7 @@ const (
 // concurrent use. No error, log line or formatting of it shows a value.
 type Secrets struct {
 	load  func(ctx context.Context, name string) (string, error)
+	store func(ctx context.Context, name, value string) error
 	group singleflight.Group
 	mu    sync.Mutex
 	kept  map[string]keptSecret
@@ -149,7 +150,8 @@ func OpenSecrets(getenv func(string) string, account *storage.Account) (*Secrets
 }
 
 // KeyVaultSecrets reads secrets from CIPP's Key Vault, whose address is an
-// https URL. The identity needs to get secrets, no more. Nothing is called yet.
+// https URL. The identity needs to get secrets, and for StoreNinjaOne to set
+// and recover them. Nothing is called yet.
 // https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret
 func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azsecrets.ClientOptions) (*Secrets, error) {
 	u, err := url.Parse(uri)
@@ -165,7 +167,7 @@ func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azs
 	if err != nil {
 		return nil, fmt.Errorf("open CIPP's Key Vault: %w", err)
 	}
-	return newSecrets(func(ctx context.Context, name string) (string, error) {
+	vault := newSecrets(func(ctx context.Context, name string) (string, error) {
 		resp, err := client.GetSecret(ctx, name, "", nil)
 		if re, ok := errors.AsType[*azcore.ResponseError](err); ok && re.StatusCode == http.StatusNotFound {
 			return "", nil
@@ -177,7 +179,9 @@ func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azs
 			return "", nil
 		}
 		return *resp.Value, nil
-	}), nil
+	})
+	vault.store = vaultWriter{client, recoverPause}.store
+	return vault, nil
 }
 
 // vaultError words a Key Vault error in one line.
@@ -200,11 +204,8 @@ func vaultError(err error) error {
 func DevSecrets(account *storage.Account) *Secrets { return devSecrets(account.Table(tableDevSecrets)) }
 
 func devSecrets(table *storage.Table) *Secrets {
-	return newSecrets(func(ctx context.Context, name string) (string, error) {
-		row, column := "Secret", strings.ReplaceAll(name, "-", "_")
-		if name == SecretNinjaOne {
-			row, column = SecretNinjaOne, "APIKey"
-		}
+	dev := newSecrets(func(ctx context.Context, name string) (string, error) {
+		row, column := devColumn(name)
 		e, err := table.Get(ctx, row, row)
 		if errors.Is(err, storage.ErrNotFound) {
 			return "", nil
@@ -219,4 +220,17 @@ func devSecrets(table *storage.Table) *Secrets {
 		}
 		return "", nil
 	})
+	dev.store = func(ctx context.Context, name, value string) error {
+		row, column := devColumn(name)
+		return table.Merge(ctx, storage.Entity{"PartitionKey": row, "RowKey": row, column: value})
+	}
+	return dev
+}
+
+// devColumn is where the table DevSecrets holds a secret.
+func devColumn(name string) (row, column string) {
+	if name == SecretNinjaOne {
+		return SecretNinjaOne, "APIKey"
+	}
+	return "Secret", strings.ReplaceAll(name, "-", "_")
 }

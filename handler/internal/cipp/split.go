@@ -299,33 +299,57 @@ func columnSize(name string, value any) int {
 }
 
 // put writes an entity whole, split as needed, and removes the rows that an
-// earlier, larger version of it left. The first row is written first: should
-// the rest fail, readers see that the remaining parts are older.
-func (s *Store) put(ctx context.Context, table string, e storage.Entity) error {
+// earlier, larger version of it left. The entity must still have the version
+// etag, or not exist where that is "": else the error is ErrConflict,
+// ErrNotFound or ErrExists of package storage, and nothing is written.
+func (s *Store) put(ctx context.Context, table string, e storage.Entity, etag string) error {
 	rows, err := split(e)
 	if err != nil {
 		return fmt.Errorf("write %s of CIPP's table %s: %w", e.RowKey(), table, err)
 	}
+	// The first row decides who may write. Should the others fail to follow,
+	// readers see that the remaining parts are older.
+	if etag == "" {
+		err = s.table(table).Insert(ctx, rows[0])
+	} else {
+		err = s.table(table).ReplaceIfMatch(ctx, rows[0], etag)
+	}
+	if err != nil {
+		return err
+	}
 	var ops []storage.Operation
+	for _, row := range rows[1:] {
+		ops = append(ops, storage.ReplaceOp(row))
+	}
+	leftovers, err := s.leftovers(ctx, table, rows)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, table, append(ops, leftovers...))
+}
+
+// leftovers are the operations that remove the rows which an earlier, larger
+// version of an entity left beside its present rows.
+func (s *Store) leftovers(ctx context.Context, table string, rows []storage.Entity) ([]storage.Operation, error) {
 	written := map[string]bool{}
 	for _, row := range rows {
-		ops = append(ops, storage.ReplaceOp(row))
 		written[row.RowKey()] = true
 	}
-	key := e.RowKey()
-	leftovers := storage.And(
-		storage.Eq("PartitionKey", e.PartitionKey()),
+	key := rows[0].RowKey()
+	filter := storage.And(
+		storage.Eq("PartitionKey", rows[0].PartitionKey()),
 		storage.Ge("RowKey", key+"-part"), storage.Lt("RowKey", key+"-part:"), // ":" is the character after "9"
 		storage.Eq(originalMark, key))
-	for row, err := range s.table(table).List(ctx, leftovers, originalMark) {
+	var ops []storage.Operation
+	for row, err := range s.table(table).List(ctx, filter, originalMark) {
 		if err != nil {
-			return fmt.Errorf("look for old parts of %s in CIPP's table %s: %w", key, table, err)
+			return nil, fmt.Errorf("look for old parts of %s in CIPP's table %s: %w", key, table, err)
 		}
 		if !written[row.RowKey()] {
 			ops = append(ops, storage.DeleteOp(row.PartitionKey(), row.RowKey()))
 		}
 	}
-	return s.write(ctx, table, ops)
+	return ops, nil
 }
 
 // add writes an entity whose key is new, so that nothing can be left over.

@@ -1,6 +1,7 @@
 package cipp
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -239,11 +240,19 @@ func TestPut(t *testing.T) {
 	s, _ := newStore(t, Options{})
 	neighbour := row("p", "K-partner", "a", "1")
 	s.seed(t, "T", neighbour, row("q", "K-part1", "OriginalEntityId", "K", "PartIndex", int32(1)))
+	etag := ""
 	for _, tt := range []struct {
 		chars, rows int
 	}{{10, 1}, {2_000_000, 5}, {1_000_000, 3}, {100_000, 1}, {600_000, 2}, {5, 1}} {
-		want := row("p", "K", "Data", strings.Repeat("é", tt.chars), "flag", true)
-		must(t, s.put(ctx, "T", want))
+		// ASCII, because the emulator breaks other characters of a large row that
+		// is not written in a batch.
+		want := row("p", "K", "Data", strings.Repeat("x", tt.chars), "flag", true)
+		must(t, s.put(ctx, "T", want, etag))
+		for _, stale := range []string{"", etag} {
+			if err := s.put(ctx, "T", row("p", "K", "Data", "lost"), stale); !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrConflict) {
+				t.Errorf("writing over version %q gave %v", stale, err)
+			}
+		}
 		if got := len(s.all(t, "T")) - 2; got != tt.rows {
 			t.Errorf("%d characters are stored in %d rows, want %d", tt.chars, got, tt.rows)
 		}
@@ -256,5 +265,6 @@ func TestPut(t *testing.T) {
 		if len(got) != 2 || got[0].String("Data") != want["Data"] || !got[0].Bool("flag") || got[1].RowKey() != "K-partner" {
 			t.Errorf("%d characters did not come back", tt.chars)
 		}
+		etag = got[0].ETag()
 	}
 }

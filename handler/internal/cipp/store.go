@@ -24,6 +24,7 @@ const (
 	tableMapping          = "CippMapping"
 	tableNinjaSettings    = "NinjaOneSettings"
 	tableDeviceMap        = "NinjaOneDeviceMap"
+	tableUserMap          = "NinjaOneUserMap"
 	tableTenants          = "Tenants"
 	tableTenantMode       = "tenantMode"
 	tableLogs             = "CippLogs"

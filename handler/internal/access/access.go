@@ -1,0 +1,216 @@
+// Package access decides who may call the HTTP functions.
+//
+// The functions are open to the Functions host (authLevel anonymous), so the
+// decision is made here: by App Service authentication and the roles it hands
+// over, or, on a developer's machine, by the request staying on that machine.
+// Requests that change something must also come from this app's own pages, or
+// from no browser at all. What a request does, and every setting of the
+// product, stays out.
+package access
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// Need is what a request needs from its caller.
+type Need int
+
+const (
+	// Reader is for lists, tests and status: the role reader, or editor.
+	Reader Need = iota
+	// Editor is for everything that changes something: the role editor, and a
+	// request that no other site had a browser make. It holds for GET too.
+	Editor
+)
+
+// The values of the Entra app roles that this app defines.
+const (
+	RoleReader = "reader"
+	RoleEditor = "editor"
+)
+
+// Config says what the platform does for the app.
+type Config struct {
+	// PlatformAuth: App Service authentication stands before the app, so that
+	// its headers are the platform's and not a client's.
+	PlatformAuth bool
+	// Development: the app runs on a developer's machine with development
+	// storage, where requests that stay on the machine need no login.
+	Development bool
+	// Origins are the app's own origins, such as https://sync.contoso.example,
+	// besides the one that a request names in its Host header.
+	Origins []string
+	// Logger is told of requests that were refused; nil for nobody.
+	Logger *slog.Logger
+}
+
+// FromEnvironment reads the platform's own settings: WEBSITE_AUTH_ENABLED,
+// which App Service sets to True while its authentication is on,
+// WEBSITE_INSTANCE_ID, which it sets always, WEBSITE_HOSTNAME, and the
+// setting PUBLIC_BASE_URL.
+func FromEnvironment(getenv func(string) string) Config {
+	c := Config{
+		PlatformAuth: strings.EqualFold(strings.TrimSpace(getenv("WEBSITE_AUTH_ENABLED")), "true"),
+		// An app that the platform runs is no developer's machine, whatever its
+		// storage.
+		Development: storage.IsDevelopment(getenv) && getenv("WEBSITE_INSTANCE_ID") == "",
+	}
+	if u, err := url.Parse(strings.TrimSpace(getenv("PUBLIC_BASE_URL"))); err == nil && u.Host != "" {
+		c.Origins = append(c.Origins, u.Scheme+"://"+u.Host)
+	}
+	if host := strings.TrimSpace(getenv("WEBSITE_HOSTNAME")); host != "" {
+		c.Origins = append(c.Origins, "https://"+host)
+	}
+	return c
+}
+
+// Guard lets requests through or answers them. It is safe for concurrent use.
+type Guard struct {
+	config Config
+	log    *slog.Logger
+	cross  *http.CrossOriginProtection
+}
+
+// New returns a Guard. Origins that are none are left out.
+func New(c Config) *Guard {
+	g := &Guard{config: c, log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), cross: http.NewCrossOriginProtection()}
+	for _, origin := range c.Origins {
+		if err := g.cross.AddTrustedOrigin(origin); err != nil {
+			g.log.Warn("one of the app's own origins cannot be used", "error", err)
+		}
+	}
+	return g
+}
+
+// Caller is who made a request that was let through.
+type Caller struct {
+	// ID is the caller's object id in Entra; "" on a developer's machine, or
+	// when the platform does not tell.
+	ID string
+	// Editor: the caller may change things.
+	Editor bool
+}
+
+type callerKey struct{}
+
+// CallerOf returns the caller of a request that Require let through, from its
+// context; the zero Caller elsewhere.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+// Refusal says why a request is not let through: the HTTP status (401 or 403)
+// and one sentence for the person who made it.
+type Refusal struct {
+	Status int
+	Reason string
+}
+
+// The refusals. They say nothing of the app's data or of other callers.
+var (
+	errClosed = &Refusal{http.StatusForbidden, "This app is closed: turn on App Service authentication for it, and give yourself its app role reader or editor."}
+	errLocal  = &Refusal{http.StatusForbidden, "With development storage this app answers only requests from its own machine: open it as http://localhost."}
+	errLogin  = &Refusal{http.StatusUnauthorized, "Log in with Microsoft Entra ID first."}
+	errReader = &Refusal{http.StatusForbidden, "You need the app role reader or editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
+	errEditor = &Refusal{http.StatusForbidden, "You need the app role editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
+	errCross  = &Refusal{http.StatusForbidden, "The request came from another site, or from a link or an address that was opened directly. Changes are made from this app's own pages."}
+)
+
+// Check decides about a request; nil when it is to be let through.
+func (g *Guard) Check(r *http.Request, need Need) (Caller, *Refusal) {
+	caller, refusal := g.identify(r)
+	switch {
+	case refusal != nil:
+		return Caller{}, refusal
+	case need == Editor && !caller.Editor:
+		return Caller{}, errEditor
+	case need == Editor && !g.ownPage(r):
+		return Caller{}, errCross
+	}
+	return caller, nil
+}
+
+// Require serves next to callers that have what is needed, and answers the
+// others in JSON, {"Results": reason}. No answer is cached, embedded by another
+// site, or taken for another type than it has.
+func (g *Guard) Require(need Need, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		caller, refusal := g.Check(r, need)
+		if refusal != nil {
+			g.log.WarnContext(r.Context(), "request refused", "path", r.URL.Path, "method", r.Method, "status", refusal.Status, "reason", refusal.Reason)
+			h.Set("Content-Type", "application/json")
+			w.WriteHeader(refusal.Status)
+			_ = json.NewEncoder(w).Encode(map[string]string{"Results": refusal.Reason})
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	})
+}
+
+// identify finds out who makes the request, and that it is somebody at all.
+func (g *Guard) identify(r *http.Request) (Caller, *Refusal) {
+	switch {
+	case g.config.PlatformAuth:
+		p, ok := principalOf(r.Header)
+		if !ok {
+			return Caller{}, errLogin
+		}
+		if !p.reader && !p.editor {
+			return Caller{}, errReader
+		}
+		return Caller{ID: p.id, Editor: p.editor}, nil
+	case !g.config.Development:
+		return Caller{}, errClosed
+	case !local(r):
+		return Caller{}, errLocal
+	}
+	return Caller{Editor: true}, nil
+}
+
+// local reports whether a request was addressed to this machine by name or
+// number, and no proxy or tunnel says that it came from elsewhere.
+func local(r *http.Request) bool {
+	if !loopbackHost(r.Host) {
+		return false
+	}
+	for _, header := range []string{"X-Forwarded-Host", "X-Original-Host", "X-Forwarded-For"} {
+		for _, value := range r.Header.Values(header) {
+			for part := range strings.SplitSeq(value, ",") {
+				if !loopbackHost(strings.TrimSpace(part)) {
+					return false
+				}
+			}
+		}
+	}
+	return len(r.Header.Values("Forwarded")) == 0
+}
+
+// loopbackHost reports whether a host, with a port or without, is this machine.
+func loopbackHost(host string) bool {
+	if strings.ContainsAny(host, "@/?#\\ ") {
+		return false
+	}
+	if ip, err := netip.ParseAddr(host); err == nil { // a bare IPv6 address
+		return ip.Unmap().IsLoopback()
+	}
+	name := (&url.URL{Host: host}).Hostname()
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,64 @@
+package access
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// Claim types of Entra app roles and of the object id, as App Service hands
+// them over, mapped to a URI or not.
+// https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities#decoding-the-client-principal-header
+const (
+	claimRoles    = "roles"
+	claimRolesURI = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
+	claimID       = "oid"
+	claimIDURI    = "http://schemas.microsoft.com/identity/claims/objectidentifier"
+)
+
+// entra is what App Service calls Microsoft Entra ID in a principal.
+const entra = "aad"
+
+type principal struct {
+	id             string
+	reader, editor bool
+}
+
+// principalOf reads the header X-MS-CLIENT-PRINCIPAL, which App Service sets
+// and takes from clients. Only role claims of Microsoft Entra ID count: other
+// providers may let people name their own. The list userRoles of Static Web
+// Apps counts for nothing, since its roles are not this app's. False when there
+// is no single readable principal of Entra.
+func principalOf(h http.Header) (principal, bool) {
+	values := h.Values("X-Ms-Client-Principal")
+	if len(values) != 1 {
+		return principal{}, false
+	}
+	data, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(values[0]), "="))
+	if err != nil {
+		return principal{}, false
+	}
+	var w struct {
+		AuthType         string `json:"auth_typ"`
+		IdentityProvider string `json:"identityProvider"` // Static Web Apps in place of auth_typ
+		Claims           []struct {
+			Type  string `json:"typ"`
+			Value string `json:"val"`
+		} `json:"claims"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil || !strings.EqualFold(w.AuthType, entra) || w.IdentityProvider != "" {
+		return principal{}, false
+	}
+	var p principal
+	for _, c := range w.Claims {
+		switch c.Type {
+		case claimRoles, claimRolesURI:
+			p.reader = p.reader || c.Value == RoleReader
+			p.editor = p.editor || c.Value == RoleEditor
+		case claimID, claimIDURI:
+			p.id = c.Value
+		}
+	}
+	return p, true
+}

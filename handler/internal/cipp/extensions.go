@@ -1,0 +1,259 @@
+package cipp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+const (
+	extensionPartition = "CippExtensions"
+	extensionRowKey    = "Config"
+	extensionID        = "NinjaOne"
+)
+
+// SecretSent stands in CIPP's settings where a secret was stored elsewhere.
+const SecretSent = "SentToKeyVault"
+
+// maxUpdateTries is how often a row that others change at the same time is
+// read and written again.
+const maxUpdateTries = 20
+
+var errNotObject = errors.New("CIPP's extension settings (table Extensionsconfig, column config) are no JSON object: save the NinjaOne settings in CIPP again")
+
+// extensionRow returns the row of all extensions' settings and its JSON text;
+// nil and "" when there is none. CIPP reads whichever row comes first, so
+// another row counts where the usual one is missing.
+func (s *Store) extensionRow(ctx context.Context) (row storage.Entity, text string, err error) {
+	for e, err := range s.rows(ctx, tableExtensionsConfig, "") {
+		if err != nil {
+			return nil, "", fmt.Errorf("read CIPP's extension settings: %w", err)
+		}
+		standard := e.PartitionKey() == extensionPartition && e.RowKey() == extensionRowKey
+		if row == nil || standard {
+			row, text = e, e.String("config")
+		}
+		if standard {
+			break
+		}
+	}
+	return row, text, nil
+}
+
+// ExtensionSettings returns the settings of all extensions, by extension and
+// property name as CIPP stores them. Secrets, which CIPP keeps elsewhere, are
+// not among them; should one have been left here, SecretSent is in its place.
+func (s *Store) ExtensionSettings(ctx context.Context) (map[string]any, error) {
+	_, text, err := s.extensionRow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings := map[string]any{}
+	if strings.TrimSpace(text) == "" {
+		return settings, nil
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&settings); err != nil || settings == nil {
+		return nil, errNotObject
+	}
+	hideSecrets(settings)
+	return settings, nil
+}
+
+// secretName matches the names of properties that could hold a secret.
+var secretName = regexp.MustCompile(`(?i)(key|secret|password|token)$`)
+
+func hideSecrets(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, value := range v {
+			if text, ok := value.(string); ok && text != "" && secretName.MatchString(name) {
+				v[name] = SecretSent
+			} else {
+				hideSecrets(value)
+			}
+		}
+	case []any:
+		for _, value := range v {
+			hideSecrets(value)
+		}
+	}
+}
+
+// Property is one property of a JSON object, with its value as it was written.
+type Property struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// ParseObject reads a JSON object whose properties' order and values are to
+// stay as they are.
+func ParseObject(data []byte) ([]Property, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	t, err := d.Token()
+	if err != nil || t != json.Delim('{') {
+		return nil, errors.New("this is no JSON object")
+	}
+	properties := []Property{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, errors.New("this is no complete JSON object")
+		}
+		p := Property{Name: name.(string)} // the decoder takes no other key
+		if err := d.Decode(&p.Value); err != nil {
+			return nil, errors.New("this is no complete JSON object")
+		}
+		properties = append(properties, p)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, errors.New("this is no complete JSON object")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the JSON object")
+	}
+	return properties, nil
+}
+
+func formatObject(properties []Property) []byte {
+	b := []byte{'{'}
+	for i, p := range properties {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, quoteJSON(p.Name)...)
+		b = append(b, ':')
+		b = append(b, p.Value...)
+	}
+	return append(b, '}')
+}
+
+// quoteJSON writes a text as JSON without the escapes that only pages need.
+func quoteJSON(text string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(text); err != nil { // not possible for a string
+		return []byte(strconv.Quote(text))
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// set gives properties a new value under a name that CIPP takes without regard
+// to case; other spellings of it go, since CIPP cannot read an object with two.
+func set(properties []Property, name string, value json.RawMessage) []Property {
+	at := slices.IndexFunc(properties, func(p Property) bool { return strings.EqualFold(p.Name, name) })
+	if at < 0 {
+		return append(properties, Property{name, value})
+	}
+	properties[at] = Property{name, value}
+	rest := slices.DeleteFunc(properties[at+1:], func(p Property) bool { return strings.EqualFold(p.Name, name) })
+	return properties[:at+1+len(rest)]
+}
+
+// CheckNinjaOneSettings shows check what SaveNinjaOneSettings would store, and
+// returns its error.
+func (s *Store) CheckNinjaOneSettings(ctx context.Context, changes []Property, check func(ExtensionConfig) error) error {
+	_, _, err := s.mergedRow(ctx, changes, check)
+	return err
+}
+
+// SaveNinjaOneSettings gives properties of the NinjaOne part of CIPP's
+// extension settings a new value; everything else stays as it is at the moment
+// of writing, other extensions' settings to the byte. What the settings would
+// become is shown to check first, whose error ends the save; check may be
+// called more than once. The changes may hold no secret.
+func (s *Store) SaveNinjaOneSettings(ctx context.Context, changes []Property, check func(ExtensionConfig) error) error {
+	for range maxUpdateTries {
+		row, etag, err := s.mergedRow(ctx, changes, check)
+		if err != nil {
+			return err
+		}
+		err = s.put(ctx, tableExtensionsConfig, row, etag)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("save the NinjaOne settings: %w", err)
+		}
+		if err := pause(ctx, rand.N(100*time.Millisecond)); err != nil {
+			return fmt.Errorf("save the NinjaOne settings: %w", err)
+		}
+	}
+	return errors.New("save the NinjaOne settings: others keep changing CIPP's extension settings; nothing was saved, try again")
+}
+
+// mergedRow returns the row of all extensions' settings with the changes in it,
+// and the version it was made from, "" when there was none.
+func (s *Store) mergedRow(ctx context.Context, changes []Property, check func(ExtensionConfig) error) (row storage.Entity, etag string, err error) {
+	row, text, err := s.extensionRow(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	updated, err := mergeSettings(text, changes)
+	if err != nil {
+		return nil, "", err
+	}
+	config, err := parseExtensionConfig(updated)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := check(config); err != nil {
+		return nil, "", err
+	}
+	etag = row.ETag()
+	if row == nil || row.PartitionKey() != extensionPartition || row.RowKey() != extensionRowKey {
+		row, etag = storage.Entity{"PartitionKey": extensionPartition, "RowKey": extensionRowKey}, ""
+	}
+	row["config"] = updated
+	return row, etag, nil
+}
+
+func mergeSettings(text string, changes []Property) (string, error) {
+	all := []Property{}
+	if strings.TrimSpace(text) != "" {
+		var err error
+		if all, err = ParseObject([]byte(text)); err != nil {
+			return "", errNotObject
+		}
+	}
+	part := []Property{}
+	for _, p := range all {
+		if !strings.EqualFold(p.Name, extensionID) {
+			continue
+		}
+		// A part that is no object holds nothing that could be kept.
+		if properties, err := ParseObject(p.Value); err == nil {
+			part = properties
+		}
+		break
+	}
+	for _, c := range changes {
+		part = set(part, c.Name, c.Value)
+	}
+	return string(formatObject(set(all, extensionID, formatObject(part)))), nil
+}
+
+// pause waits, unless the context ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,238 @@
+package cipp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// fieldNames are CIPP's fields, in the order of its page.
+var fieldNames = []string{"TenantLinks", "TenantSummary", "UsersSummary", "DeviceLinks", "DeviceSummary", "DeviceCompliance"}
+
+// FieldChoice is the NinjaOne custom field that one of CIPP's fields goes to.
+type FieldChoice struct {
+	Field string // CIPP's name, for example TenantLinks
+	ID    string // API name of the NinjaOne custom field; "" for none
+	Name  string // what the custom field is called on pages
+}
+
+// FieldChoices returns the choice of each of CIPP's fields that was made, also
+// to map it to nothing, in the order of CIPP's page.
+func (s *Store) FieldChoices(ctx context.Context) ([]FieldChoice, error) {
+	made := map[string]FieldChoice{}
+	for _, p := range []struct{ partition, id, name string }{
+		{legacyFieldPartition, "NinjaOne", "NinjaOneName"},
+		{fieldPartition, "IntegrationId", "IntegrationName"},
+	} {
+		for e, err := range s.rows(ctx, tableMapping, storage.Eq("PartitionKey", p.partition)) {
+			if err != nil {
+				return nil, fmt.Errorf("read CIPP's mapping of fields to NinjaOne: %w", err)
+			}
+			c := FieldChoice{Field: e.RowKey(), ID: strings.TrimSpace(e.String(p.id)), Name: e.String(p.name)}
+			if c.ID == "-1" {
+				c.ID = ""
+			}
+			made[c.Field] = c
+		}
+	}
+	choices := []FieldChoice{}
+	for _, name := range fieldNames {
+		if c, ok := made[name]; ok {
+			choices = append(choices, c)
+		}
+	}
+	return choices, nil
+}
+
+// SaveFieldMapping stores choices; the fields that are not among them stay as
+// they are. An unknown field is refused.
+func (s *Store) SaveFieldMapping(ctx context.Context, choices []FieldChoice) error {
+	var ops []storage.Operation
+	for _, c := range choices {
+		if !slices.Contains(fieldNames, c.Field) {
+			return fmt.Errorf("save the field mapping: CIPP has no field of that name; it has %s", strings.Join(fieldNames, ", "))
+		}
+		ops = append(ops, storage.MergeOp(storage.Entity{
+			"PartitionKey": fieldPartition, "RowKey": c.Field, "IntegrationId": c.ID, "IntegrationName": c.Name,
+		}))
+	}
+	if err := s.write(ctx, tableMapping, ops); err != nil {
+		return fmt.Errorf("save the field mapping: %w", err)
+	}
+	return nil
+}
+
+// OrganizationChoice maps a tenant to a NinjaOne organization on a page.
+type OrganizationChoice struct {
+	TenantID       string // GUID
+	OrganizationID int
+	Name           string // the organization's
+	// Seen is the organization that the tenant was mapped to when the page was
+	// read; 0 for a choice that was made since.
+	Seen int
+}
+
+// MappingChanges counts what SaveOrganizationMappings did.
+type MappingChanges struct{ Added, Changed, Removed int }
+
+// SaveOrganizationMappings stores a page's whole list of mappings as the
+// changes that were made on that page since it was read:
+//
+//   - A choice that still says what the page showed changes nothing, whatever
+//     somebody else has made of the tenant meanwhile.
+//   - Any other choice is stored. Rows that exist keep the times and status of
+//     the last sync, unless the organization becomes another one.
+//   - A tenant that the page showed and that is not among the choices is
+//     unmapped. Rows that a page does not show stay: those of excluded tenants,
+//     and those that cannot be used. So does a mapping that was made after the
+//     page was read and has not been synced yet.
+//
+// Read is when the page was read; when that is zero, every mapping older than
+// grace counts as shown.
+func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []OrganizationChoice, read time.Time) (MappingChanges, error) {
+	var changes MappingChanges
+	stored, err := s.storedMappings(ctx)
+	if err != nil {
+		return changes, err
+	}
+	shown, err := s.Tenants(ctx)
+	if err != nil {
+		return changes, err
+	}
+	if read.IsZero() {
+		read = s.now().Add(-grace)
+	}
+	var ops []storage.Operation
+	wanted := map[string]bool{}
+	for _, c := range choices {
+		id := guid(c.TenantID)
+		if id == "" || c.OrganizationID <= 0 {
+			return changes, errors.New("save the tenant mapping: each mapping needs a tenant id and a NinjaOne organization; nothing was saved")
+		}
+		if wanted[id] {
+			return changes, fmt.Errorf("save the tenant mapping: tenant %s is in the list twice; nothing was saved", id)
+		}
+		wanted[id] = true
+		old := stored[id]
+		if c.OrganizationID == c.Seen || (old.mapped && old.organization == c.OrganizationID && old.name == c.Name) {
+			continue
+		}
+		ops = append(ops, old.write(id, c))
+		if old.mapped {
+			changes.Changed++
+		} else {
+			changes.Added++
+		}
+	}
+	for _, t := range shown {
+		old := stored[t.ID]
+		if wanted[t.ID] || !old.mapped || old.unusable || old.newerThan(read) {
+			continue
+		}
+		for _, e := range old.rows {
+			ops = append(ops, storage.DeleteOp(e.PartitionKey(), e.RowKey()))
+		}
+		changes.Removed++
+	}
+	if err := s.write(ctx, tableMapping, ops); err != nil {
+		return MappingChanges{}, fmt.Errorf("save the tenant mapping: %w", err)
+	}
+	return changes, nil
+}
+
+// grace is how recent a mapping must be to outlast a page that cannot say when
+// it was read: its list was empty, or everything on it was taken off.
+const grace = 15 * time.Minute
+
+// storedMapping is what table CippMapping holds for one tenant.
+type storedMapping struct {
+	rows         []storage.Entity // the one that counts first
+	mapped       bool
+	unusable     bool // the row that counts names no organization by a number
+	organization int
+	name         string
+}
+
+// newerThan reports whether the mapping was made after a time, as far as its
+// row tells: a sync changes the row too, so one that was synced is not new.
+func (m storedMapping) newerThan(t time.Time) bool {
+	row := m.rows[0]
+	return row.Timestamp().After(t) && !row.Has("lastStartTime")
+}
+
+// write is the operation that maps the tenant anew.
+func (m storedMapping) write(tenantID string, c OrganizationChoice) storage.Operation {
+	row := mappingColumns(c.OrganizationID, c.Name)
+	row["PartitionKey"], row["RowKey"] = orgPartition, tenantID
+	for _, e := range m.rows {
+		if e.PartitionKey() == orgPartition && guid(e.RowKey()) != "" {
+			row["RowKey"] = e.RowKey() // perhaps in upper case
+		}
+	}
+	if !m.mapped || m.organization != c.OrganizationID {
+		return storage.ReplaceOp(row)
+	}
+	for _, column := range []string{"lastStartTime", "lastEndTime", "lastStatus"} {
+		if v, ok := m.rows[0][column]; ok {
+			row[column] = v
+		}
+	}
+	return storage.MergeOp(row)
+}
+
+// storedMappings returns the rows of all tenants' mappings, by tenant id. Rows
+// that belong to no tenant are left out.
+func (s *Store) storedMappings(ctx context.Context) (map[string]storedMapping, error) {
+	tenants, err := s.allTenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored := map[string]storedMapping{}
+	filter := storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition))
+	for e, err := range s.rows(ctx, tableMapping, filter) {
+		if err != nil {
+			return nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
+		}
+		id := guid(e.RowKey())
+		if id == "" {
+			id = tenantOf(tenants, e.RowKey())
+		}
+		if id == "" {
+			continue
+		}
+		m := stored[id]
+		m.rows = append(m.rows, e)
+		stored[id] = m
+	}
+	for id, m := range stored {
+		slices.SortStableFunc(m.rows, func(a, b storage.Entity) int { return cmp.Compare(rankOf(b), rankOf(a)) })
+		var best OrganizationMapping
+		best, m.mapped = mappingOf(id, m.rows[0])
+		m.unusable = best.Problem != ""
+		m.organization, m.name = best.OrganizationID, best.OrganizationName
+		stored[id] = m
+	}
+	return stored, nil
+}
+
+// rankOf orders rows of one tenant as OrganizationMappings does: the present
+// partition before the legacy one, then a GUID before a domain.
+func rankOf(e storage.Entity) int {
+	rank := 1
+	if guid(e.RowKey()) != "" {
+		rank++
+	}
+	if e.PartitionKey() == orgPartition {
+		rank += 2
+	}
+	return rank
+}
+
+// AllTenants returns the tenants by default domain, excluded ones too.
+func (s *Store) AllTenants(ctx context.Context) ([]Tenant, error) { return s.allTenants(ctx) }

@@ -1,0 +1,91 @@
+package cipp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+)
+
+const (
+	// recoverPause and recoverTries bound the wait for a deleted secret to be
+	// back, which Key Vault does in the background.
+	recoverPause = 2 * time.Second
+	recoverTries = 10
+)
+
+// StoreNinjaOne stores the NinjaOne API client's secret where CIPP keeps it,
+// and uses it from now on. No other secret of CIPP is ever written.
+func (s *Secrets) StoreNinjaOne(ctx context.Context, value string) error {
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
+	if err := s.store(ctx, SecretNinjaOne, value); err != nil {
+		return fmt.Errorf("store the NinjaOne API client's secret: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept[SecretNinjaOne] = keptSecret{value, time.Now()}
+	return nil
+}
+
+// vaultWriter writes secrets to a Key Vault.
+type vaultWriter struct {
+	client *azsecrets.Client
+	pause  time.Duration // between two tries while a secret is recovered
+}
+
+// store sets a secret. A secret of that name that was deleted but not purged
+// is in the way, so it is recovered first.
+// https://learn.microsoft.com/rest/api/keyvault/secrets/set-secret
+// https://learn.microsoft.com/rest/api/keyvault/secrets/recover-deleted-secret
+func (v vaultWriter) store(ctx context.Context, name, value string) error {
+	set := func() error {
+		_, err := v.client.SetSecret(ctx, name, azsecrets.SetSecretParameters{Value: &value}, nil)
+		return err
+	}
+	err := set()
+	if statusOf(err) != http.StatusConflict {
+		return writeError(err)
+	}
+	_, recoverErr := v.client.RecoverDeletedSecret(ctx, name, nil)
+	// Somebody else may be recovering it already, or have done so.
+	if status := statusOf(recoverErr); recoverErr != nil && status != http.StatusConflict && status != http.StatusNotFound {
+		return fmt.Errorf("recover the deleted secret: %w", writeError(recoverErr))
+	}
+	for try := 1; try <= recoverTries && statusOf(err) == http.StatusConflict; try++ {
+		timer := time.NewTimer(v.pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return writeError(ctx.Err())
+		}
+		err = set()
+	}
+	return writeError(err)
+}
+
+func statusOf(err error) int {
+	if re, ok := errors.AsType[*azcore.ResponseError](err); ok {
+		return re.StatusCode
+	}
+	return 0
+}
+
+// writeError words a Key Vault error in one line. The SDK's own text would
+// hold the answer's body.
+func writeError(err error) error {
+	switch status := statusOf(err); {
+	case err == nil:
+		return nil
+	case status == http.StatusForbidden, status == http.StatusUnauthorized:
+		return fmt.Errorf("CIPP's Key Vault answered %d: give this app's identity the role Key Vault Secrets Officer (or the access policies to set and recover secrets), or save the secret in CIPP itself", status)
+	case status == http.StatusConflict:
+		return errors.New("CIPP's Key Vault holds a deleted secret of that name, which is still being recovered: save again in a minute")
+	}
+	return vaultError(err)
+}

@@ -1,0 +1,246 @@
+package settings
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// listConfig is CIPP's ListExtensionsConfig: the settings of all extensions,
+// an empty object when there are none.
+func (h *Handlers) listConfig(w http.ResponseWriter, r *http.Request) {
+	settings, err := h.CIPP.ExtensionSettings(r.Context())
+	if err != nil {
+		h.Log.ErrorContext(r.Context(), "the extension settings cannot be listed", "error", err)
+		respond(w, http.StatusInternalServerError, results("The settings could not be read: "+sentence(err)))
+		return
+	}
+	h.tellSecret(r.Context(), settings)
+	respond(w, http.StatusOK, settings)
+}
+
+// tellSecret marks the client secret as stored where it is, though the settings
+// do not say so.
+func (h *Handlers) tellSecret(ctx context.Context, settings map[string]any) {
+	for name, part := range settings {
+		properties, ok := part.(map[string]any)
+		if !ok || !isNinjaOne(name) {
+			continue
+		}
+		for property, value := range properties {
+			if strings.EqualFold(property, propertyAPIKey) {
+				if value == cipp.SecretSent {
+					return
+				}
+				delete(properties, property)
+			}
+		}
+		if _, err := h.Secrets.Secret(ctx, cipp.SecretNinjaOne, false); err == nil {
+			properties[propertyAPIKey] = cipp.SecretSent
+		}
+	}
+}
+
+// saveConfig is CIPP's ExecExtensionsConfig: it is sent the settings of all
+// extensions and stores those of NinjaOne. Its status is 200 in any case.
+func (h *Handlers) saveConfig(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	text, err := h.save(ctx, w, r)
+	if err != nil {
+		h.Log.WarnContext(ctx, "the settings were not saved", "error", err)
+		respond(w, http.StatusOK, results("Failed to save the extensions configuration: "+sentence(err)))
+		return
+	}
+	respond(w, http.StatusOK, results(text))
+}
+
+func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Request) (string, error) {
+	body, err := readBody(w, r)
+	if err != nil {
+		return "", err
+	}
+	extensions, err := cipp.ParseObject(body)
+	if err != nil {
+		return "", errors.New("the request must be the JSON object that ListExtensionsConfig gives, with the changes in it")
+	}
+	// As in a JSON object, the last of several counts.
+	var part json.RawMessage
+	for _, e := range extensions {
+		if isNinjaOne(e.Name) {
+			part = e.Value
+		}
+	}
+	if part == nil {
+		return "", errors.New("the request holds no NinjaOne settings, and this app saves no others")
+	}
+	properties, err := cipp.ParseObject(part)
+	if err != nil {
+		return "", errors.New("the NinjaOne settings must be a JSON object")
+	}
+	changes, secret, err := readChanges(properties)
+	if err != nil {
+		return "", err
+	}
+	if err := h.CIPP.CheckNinjaOneSettings(ctx, changes, checkConfig); err != nil {
+		return "", err
+	}
+	// The secret comes first: settings that say it is stored must not be ahead
+	// of it.
+	if secret != "" {
+		if err := h.Secrets.StoreNinjaOne(ctx, secret); err != nil {
+			return "", err
+		}
+	}
+	if err := h.CIPP.SaveNinjaOneSettings(ctx, changes, checkConfig); err != nil {
+		if secret != "" {
+			return "", errors.New(err.Error() + "; the new client secret is stored already")
+		}
+		return "", err
+	}
+	h.audit(ctx, "the NinjaOne settings were saved", "newSecret", secret != "")
+	line := "The NinjaOne settings were saved."
+	if secret != "" {
+		line = "The NinjaOne settings were saved, with a new client secret."
+	}
+	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: line})
+	text := "Successfully saved the NinjaOne settings."
+	if h.othersChanged(ctx, extensions) {
+		text += " The changes to other extensions' settings were not saved: make those in CIPP itself."
+	}
+	return text, nil
+}
+
+// othersChanged reports whether a request holds settings of other extensions
+// that differ from those that are stored.
+func (h *Handlers) othersChanged(ctx context.Context, extensions []cipp.Property) bool {
+	stored, err := h.CIPP.ExtensionSettings(ctx)
+	if err != nil {
+		return false // it is saved all the same
+	}
+	for _, e := range extensions {
+		if isNinjaOne(e.Name) {
+			continue
+		}
+		var sent any
+		d := json.NewDecoder(bytes.NewReader(e.Value))
+		d.UseNumber()
+		if err := d.Decode(&sent); err == nil && !reflect.DeepEqual(sent, stored[e.Name]) {
+			return true
+		}
+	}
+	return false
+}
+
+// The properties of the NinjaOne settings that have rules. Their names are
+// CIPP's own, in the spelling of its page.
+const (
+	propertyInstance = "Instance"
+	propertyClientID = "ClientID"
+	propertyAPIKey   = "APIKey"
+	// propertyReset is a control of the page, never stored.
+	propertyReset = "ResetPassword"
+)
+
+var (
+	switches = []string{"Enabled", "LicenseDocumentsEnabled", "UserDocumentsEnabled", "LicensedOnly", "CveSyncEnabled"}
+	texts    = []string{propertyInstance, propertyClientID, "CveSyncPrefix"}
+)
+
+// readChanges checks the NinjaOne settings of a request one by one and returns
+// them as they are stored, and the new client secret, "" when it stays.
+func readChanges(properties []cipp.Property) (changes []cipp.Property, secret string, err error) {
+	for _, p := range properties {
+		if string(p.Value) == "null" {
+			continue // CIPP's page has no value for it
+		}
+		named := func(name string) bool { return strings.EqualFold(name, p.Name) }
+		switch i, j := slices.IndexFunc(switches, named), slices.IndexFunc(texts, named); {
+		case named(propertyReset):
+			continue
+		case named(propertyAPIKey):
+			value, err := textOf(p)
+			if err != nil {
+				return nil, "", err
+			}
+			if value == "" || value == cipp.SecretSent {
+				continue
+			}
+			secret = value
+			p = cipp.Property{Name: propertyAPIKey, Value: quote(cipp.SecretSent)}
+		case i >= 0:
+			var on bool
+			if err := json.Unmarshal(p.Value, &on); err != nil {
+				return nil, "", errors.New("the setting " + switches[i] + " must be true or false")
+			}
+			p.Name = switches[i]
+		case j >= 0:
+			value, err := textOf(p)
+			if err != nil {
+				return nil, "", err
+			}
+			if named(propertyInstance) && value != "" {
+				if value, err = ninjaone.NormalizeInstance(value); err != nil {
+					return nil, "", errInstance
+				}
+			}
+			p = cipp.Property{Name: texts[j], Value: quote(value)}
+		}
+		changes = append(changes, p)
+	}
+	return changes, secret, nil
+}
+
+// maxSetting is the longest text of a setting, in bytes. A client secret has
+// about sixty.
+const maxSetting = 1000
+
+// textOf reads a setting that is a text, or one of CIPP's select controls.
+func textOf(p cipp.Property) (string, error) {
+	var text string
+	if err := json.Unmarshal(p.Value, &text); err != nil {
+		var choice struct{ Value *string }
+		if err := json.Unmarshal(p.Value, &choice); err != nil || choice.Value == nil {
+			return "", errors.New("one of the settings Instance, ClientID, APIKey and CveSyncPrefix is no text")
+		}
+		text = *choice.Value
+	}
+	if len(text) > maxSetting {
+		return "", errors.New("one of the settings Instance, ClientID, APIKey and CveSyncPrefix is too long")
+	}
+	return strings.TrimSpace(text), nil
+}
+
+func quote(text string) json.RawMessage {
+	data, _ := json.Marshal(text) // a string always can be
+	return data
+}
+
+// errInstance leaves the value out: somebody may have pasted a secret there.
+var errInstance = errors.New("the NinjaOne instance is not allowed: enter the host of your NinjaOne console, which is app, us2, eu, oc, ca, fed or jp.ninjarmm.com, or a portal of your own below rmmservice.com or rmmservice.eu")
+
+// checkConfig refuses settings that no sync could use.
+func checkConfig(c cipp.ExtensionConfig) error {
+	if c.Instance != "" || c.Enabled {
+		if _, err := ninjaone.NormalizeInstance(c.Instance); err != nil {
+			return errInstance
+		}
+	}
+	return nil
+}
+
+// sentence ends an error's text for a person.
+func sentence(err error) string {
+	text := err.Error()
+	if strings.HasSuffix(text, ".") {
+		return text
+	}
+	return text + "."
+}

@@ -1,0 +1,91 @@
+package settings
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// testTimeout bounds a test of the connection: a person waits for it.
+const testTimeout = 60 * time.Second
+
+// test is CIPP's ExecExtensionTest. Its status is 200 in any case.
+func (h *Handlers) test(w http.ResponseWriter, r *http.Request) {
+	if !isNinjaOne(query(r, "extensionName")) {
+		respond(w, http.StatusOK, results("This app can test NinjaOne only. Test other extensions in CIPP itself."))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), testTimeout)
+	defer cancel()
+	if err := h.TestConnection(ctx); err != nil {
+		h.Log.WarnContext(r.Context(), "the test of the connection to NinjaOne failed", "error", err)
+		respond(w, http.StatusOK, results("Failed to connect to NinjaOne: "+sentence(err)))
+		return
+	}
+	respond(w, http.StatusOK, results("Successfully Connected to NinjaOne"))
+}
+
+// TestConnection proves that the settings that are saved in CIPP reach
+// NinjaOne, with the secret that is stored now, and that organizations and
+// custom fields can be read. The error says in a sentence for a person which
+// setting is wrong and what to do.
+func (h *Handlers) TestConnection(ctx context.Context) error {
+	config, err := h.CIPP.NinjaOneConfig(ctx)
+	if err != nil {
+		return err
+	}
+	host, err := ninjaone.NormalizeInstance(config.Instance)
+	if err != nil {
+		return err
+	}
+	if config.ClientID == "" {
+		return errors.New("the client ID is not set: enter the one of the API application in NinjaOne (Administration, Apps, API)")
+	}
+	connect := h.Connect
+	connect.Instance, connect.ClientID = host, config.ClientID
+	var secretErr error
+	connect.Secret = func(ctx context.Context, _ bool) (string, error) {
+		secret, err := h.Secrets.Secret(ctx, cipp.SecretNinjaOne, true)
+		secretErr = err
+		return secret, err
+	}
+	client, err := ninjaone.New(connect)
+	if err != nil {
+		return err
+	}
+	err = client.Test(ctx)
+	if err != nil && secretErr != nil {
+		return secretErr
+	}
+	return explain(err, host)
+}
+
+// explain says which of the settings an error of NinjaOne is about.
+func explain(err error, host string) error {
+	var answer *ninjaone.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("the instance " + host + " did not answer in time: try again, and check the instance if it stays so")
+	case errors.Is(err, ninjaone.ErrThrottled):
+		return errors.New("NinjaOne asks for fewer calls at the moment: try again in some minutes")
+	case errors.Is(err, ninjaone.ErrWrongInstance):
+		return errors.New("the client ID is not known on the instance " + host + ": check both the client ID and the instance, which is the host in the address bar of your NinjaOne console")
+	case errors.Is(err, ninjaone.ErrInvalidScope):
+		return errors.New("the API application lacks a scope: tick Monitoring and Management on it in NinjaOne (Administration, Apps, API)")
+	case errors.Is(err, ninjaone.ErrUnauthorized):
+		return errors.New("NinjaOne does not accept the client secret: enter the secret of this client ID again, or make a new one in NinjaOne (Administration, Apps, API)")
+	case errors.Is(err, ninjaone.ErrForbidden):
+		return errors.New("the API application may not read organizations or custom fields: tick the scopes Monitoring and Management on it, and check that it is of the platform API Services. NinjaOne said: " + err.Error())
+	case errors.Is(err, ninjaone.ErrNotJSON):
+		return errors.New("the instance " + host + " answered with something that is not NinjaOne's API: check the instance. The answer: " + err.Error())
+	case !errors.As(err, &answer):
+		return errors.New("the instance " + host + " cannot be reached: check the instance and the app's network. The reason: " + err.Error())
+	}
+	return err
+}

@@ -1,0 +1,196 @@
+package settings
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// cippField is one of CIPP's fields as its page knows it.
+type cippField struct {
+	FieldName  string
+	FieldLabel string
+	FieldType  string // Organization or Device
+	Type       string // of the NinjaOne custom field: WYSIWYG or TEXT
+}
+
+const (
+	onOrganization = "Organization"
+	onDevice       = "Device"
+)
+
+var cippFields = []cippField{
+	{"TenantLinks", "Tenant links: Microsoft 365 portals and CIPP", onOrganization, ninjaone.TypeWYSIWYG},
+	{"TenantSummary", "Tenant summary: licences, devices, users, secure score", onOrganization, ninjaone.TypeWYSIWYG},
+	{"UsersSummary", "Users: licences, mailbox and OneDrive use, devices", onOrganization, ninjaone.TypeWYSIWYG},
+	{"DeviceLinks", "Device links: the device in Entra, Intune and CIPP", onDevice, ninjaone.TypeWYSIWYG},
+	{"DeviceSummary", "Device summary: user, hardware, enrolment, policies", onDevice, ninjaone.TypeWYSIWYG},
+	{"DeviceCompliance", "Intune compliance: Compliant or Non-Compliant, for conditions and filters", onDevice, ninjaone.TypeText},
+}
+
+type fieldHeader struct{ Title, FieldType, Description string }
+
+var fieldHeaders = []fieldHeader{
+	{"Fields of organizations", onOrganization, "Choose the NinjaOne custom field for each line. Fields of the type WYSIWYG with the scope Organization and the API permission Read/Write are listed."},
+	{"Fields of devices", onDevice, "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, and TEXT for the compliance."},
+}
+
+// integrationField is a NinjaOne custom field to choose, in CIPP's words.
+type integrationField struct {
+	Name      string  `json:"name"`
+	Value     *string `json:"value"` // null for none
+	Type      string  `json:"type"`
+	FieldType string  `json:",omitempty"`
+}
+
+// unsetLabel is the label of the choice for no custom field, on CIPP's page too.
+const unsetLabel = "--- Do not synchronize ---"
+
+// fieldRow is a row of CIPP's mapping table.
+type fieldRow struct {
+	PartitionKey, RowKey, IntegrationName string
+	IntegrationID                         string `json:"IntegrationId"`
+}
+
+// listFields lists CIPP's fields, the NinjaOne custom fields that fit them, and
+// what is chosen. When NinjaOne cannot be read, the fields that are chosen are
+// listed, so that none looks as if it were gone, and Results says why.
+func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	choices, err := h.CIPP.FieldChoices(ctx)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "the field mapping cannot be listed", "error", err)
+		mappingFailed(w, err)
+		return
+	}
+	answer := struct {
+		CIPPFields        []cippField
+		CIPPFieldHeaders  []fieldHeader
+		IntegrationFields []integrationField
+		Mappings          []fieldRow
+		Results           string `json:",omitempty"`
+	}{cippFields, fieldHeaders, []integrationField{{Name: unsetLabel, Type: "unset"}}, []fieldRow{}, ""}
+	for _, c := range choices {
+		answer.Mappings = append(answer.Mappings, fieldRow{"NinjaOneFieldMapping", c.Field, c.Name, c.ID})
+	}
+	fields, err := h.customFields(ctx)
+	if err != nil {
+		h.Log.WarnContext(ctx, "NinjaOne's custom fields cannot be listed", "error", err)
+		answer.Results = "The custom fields could not be read from NinjaOne: " + sentence(err)
+		fields = chosenFields(choices)
+	}
+	answer.IntegrationFields = append(answer.IntegrationFields, fields...)
+	respond(w, http.StatusOK, answer)
+}
+
+// customFields returns the NinjaOne custom fields that CIPP's fields could go
+// to, those of organizations first. A field of both scopes is listed for each.
+func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error) {
+	client, host, err := h.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	all, err := client.CustomFields(ctx)
+	if err != nil {
+		return nil, explain(err, host)
+	}
+	slices.SortStableFunc(all, func(a, b ninjaone.CustomField) int {
+		return cmp.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label))
+	})
+	fields := []integrationField{}
+	for _, on := range []struct{ scope, fieldType string }{{"ORGANIZATION", onOrganization}, {"NODE", onDevice}} {
+		for _, f := range all {
+			// A definition without scopes is one of devices.
+			scoped := slices.Contains(f.DefinitionScope, on.scope) || (len(f.DefinitionScope) == 0 && on.fieldType == onDevice)
+			if scoped && f.Active && f.APIPermission == "READ_WRITE" && (f.Type == ninjaone.TypeWYSIWYG || f.Type == ninjaone.TypeText) {
+				fields = append(fields, integrationField{cmp.Or(f.Label, f.Name), &f.Name, f.Type, on.fieldType})
+			}
+		}
+	}
+	return fields, nil
+}
+
+// chosenFields stands in for NinjaOne's list when that cannot be read.
+func chosenFields(choices []cipp.FieldChoice) []integrationField {
+	fields := []integrationField{}
+	for _, c := range choices {
+		i := slices.IndexFunc(cippFields, func(f cippField) bool { return f.FieldName == c.Field })
+		if c.ID != "" && i >= 0 {
+			fields = append(fields, integrationField{cmp.Or(c.Name, c.ID), &c.ID, cippFields[i].Type, cippFields[i].FieldType})
+		}
+	}
+	return fields
+}
+
+// saveFields stores the choices of CIPP's page; fields it does not send stay.
+func (h *Handlers) saveFields(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	choices, err := readChoices(w, r)
+	if err == nil {
+		err = h.CIPP.SaveFieldMapping(ctx, choices)
+	}
+	if err != nil {
+		h.Log.WarnContext(ctx, "the field mapping was not saved", "error", err)
+		mappingFailed(w, err)
+		return
+	}
+	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
+	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
+	respond(w, http.StatusOK, results("Successfully edited mapping table."))
+}
+
+// readChoices reads {field: {label, value}}; older versions of CIPP's page put
+// that object into another, as mappings.
+func readChoices(w http.ResponseWriter, r *http.Request) ([]cipp.FieldChoice, error) {
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	var sent map[string]json.RawMessage
+	if err := json.Unmarshal(body, &sent); err != nil || sent == nil {
+		return nil, errors.New("the request must be a JSON object of fields, each with a label and a value")
+	}
+	if wrapped, ok := sent["mappings"]; ok {
+		if err := json.Unmarshal(wrapped, &sent); err != nil {
+			return nil, errors.New("mappings must be a JSON object of fields, each with a label and a value")
+		}
+	}
+	choices := []cipp.FieldChoice{}
+	for _, f := range cippFields {
+		raw, ok := sent[f.FieldName]
+		if !ok || string(raw) == "null" {
+			continue // the page has no choice for it
+		}
+		var choice struct{ Label, Value *string }
+		if err := json.Unmarshal(raw, &choice); err != nil {
+			return nil, errors.New("the field " + f.FieldName + " must have a label and a value, both text; nothing was saved")
+		}
+		c := cipp.FieldChoice{Field: f.FieldName}
+		if choice.Value != nil {
+			c.ID = strings.TrimSpace(*choice.Value)
+		}
+		if choice.Label != nil {
+			c.Name = strings.TrimSpace(*choice.Label)
+		}
+		if len(c.ID) > maxName || len(c.Name) > maxName {
+			return nil, errors.New("the field " + f.FieldName + " has a name that is too long; nothing was saved")
+		}
+		if c.ID == "" || c.ID == "-1" {
+			c.ID, c.Name = "", unsetLabel
+		}
+		choices = append(choices, c)
+	}
+	if len(choices) == 0 {
+		return nil, errors.New("the request names none of CIPP's fields")
+	}
+	return choices, nil
+}

@@ -1,0 +1,283 @@
+package settings
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// mapping is CIPP's ExecExtensionMapping: what it does depends on which of the
+// parameters List, AddMapping and AutoMapping there is. Reading the lists
+// changes nothing, so readers may; CIPP would move old rows at that moment.
+func (h *Handlers) mapping(read, change func(http.HandlerFunc) http.Handler) http.Handler {
+	refuse := read(func(w http.ResponseWriter, _ *http.Request) {
+		mappingFailed(w, errors.New("this address takes one of the parameters List, AddMapping and AutoMapping, each with NinjaOne, and the first two also with NinjaOneFields"))
+	})
+	list := map[string]http.Handler{"ninjaone": read(h.listOrganizations), "ninjaonefields": read(h.listFields)}
+	add := map[string]http.Handler{"ninjaone": change(post(h.saveOrganizations)), "ninjaonefields": change(post(h.saveFields))}
+	auto := map[string]http.Handler{"ninjaone": change(h.automap)}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var chosen []http.Handler
+		for parameter, handlers := range map[string]map[string]http.Handler{"List": list, "AddMapping": add, "AutoMapping": auto} {
+			if value := query(r, parameter); value != "" {
+				chosen = append(chosen, handlers[strings.ToLower(value)])
+			}
+		}
+		if len(chosen) != 1 || chosen[0] == nil {
+			refuse.ServeHTTP(w, r)
+			return
+		}
+		chosen[0].ServeHTTP(w, r)
+	})
+}
+
+// post refuses a save that is no POST.
+func post(serve http.HandlerFunc) http.HandlerFunc {
+	return only([]string{http.MethodPost}, serve).ServeHTTP
+}
+
+// mappingFailed answers as CIPP's mapping function does: status 500 and bare
+// text.
+func mappingFailed(w http.ResponseWriter, err error) {
+	respondText(w, http.StatusInternalServerError, "Mapping API failed. "+sentence(err))
+}
+
+// company is a NinjaOne organization in CIPP's words.
+type company struct {
+	Name  string `json:"name"`
+	Value int    `json:"value"`
+}
+
+// mappingRow is a tenant's mapping as CIPP's page shows it and sends it back.
+type mappingRow struct {
+	TenantID        string `json:"TenantId"`
+	Tenant          string
+	TenantDomain    string
+	IntegrationID   flexibleText `json:"IntegrationId"`
+	IntegrationName flexibleText
+	// Listed is ours: when the row was read, and the organization it had then.
+	// The page sends it back with the rows that were not changed.
+	Listed listedMark `json:",omitzero"`
+}
+
+// listOrganizations lists NinjaOne's organizations, to choose from, and the
+// tenants that are mapped. When NinjaOne cannot be read there are no
+// organizations to choose, and Results says why.
+func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	listed := h.Now().UTC()
+	rows, err := h.mappingRows(ctx, listed)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "the mappings cannot be listed", "error", err)
+		mappingFailed(w, err)
+		return
+	}
+	answer := struct {
+		Companies []company
+		Mappings  []mappingRow
+		Results   string `json:",omitempty"`
+	}{Companies: []company{}, Mappings: rows}
+	organizations, err := h.organizations(ctx)
+	if err != nil {
+		h.Log.WarnContext(ctx, "NinjaOne's organizations cannot be listed", "error", err)
+		answer.Results = "The organizations could not be read from NinjaOne: " + sentence(err)
+	}
+	for _, o := range organizations {
+		answer.Companies = append(answer.Companies, company{o.Name, o.ID})
+	}
+	slices.SortStableFunc(answer.Companies, func(a, b company) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Value, b.Value))
+	})
+	respond(w, http.StatusOK, answer)
+}
+
+func (h *Handlers) organizations(ctx context.Context) ([]ninjaone.Organization, error) {
+	client, host, err := h.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	organizations, err := client.Organizations(ctx)
+	return organizations, explain(err, host)
+}
+
+// listTimeout bounds a list read from NinjaOne while a page waits for it.
+const listTimeout = 90 * time.Second
+
+// client returns the client for the present settings, and the host it calls.
+func (h *Handlers) client(ctx context.Context) (*ninjaone.Client, string, error) {
+	config, err := h.CIPP.NinjaOneConfig(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	host, err := ninjaone.NormalizeInstance(config.Instance)
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := h.NinjaOne(config)
+	return client, host, err
+}
+
+// mappingRows returns the mappings of the tenants that CIPP's page shows.
+func (h *Handlers) mappingRows(ctx context.Context, listed time.Time) ([]mappingRow, error) {
+	tenants, err := h.CIPP.Tenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mappings, err := h.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]cipp.Tenant{}
+	for _, t := range tenants {
+		known[t.ID] = t
+	}
+	rows := []mappingRow{}
+	for _, m := range mappings {
+		t, ok := known[m.TenantID]
+		if !ok || m.OrganizationID == 0 {
+			continue
+		}
+		rows = append(rows, mappingRow{
+			TenantID: t.ID, Tenant: t.DisplayName, TenantDomain: t.DefaultDomain,
+			IntegrationID: flexibleText(strconv.Itoa(m.OrganizationID)), IntegrationName: flexibleText(m.OrganizationName),
+			Listed: listedMark{listed, m.OrganizationID},
+		})
+	}
+	return rows, nil
+}
+
+// saveOrganizations stores the list of mappings of CIPP's page. What others
+// mapped while the page was open stays.
+func (h *Handlers) saveOrganizations(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	changes, err := h.saveMappings(ctx, w, r)
+	if err != nil {
+		h.Log.WarnContext(ctx, "the tenant mapping was not saved", "error", err)
+		mappingFailed(w, err)
+		return
+	}
+	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)
+	counts := fmt.Sprintf("%d added, %d changed, %d removed.", changes.Added, changes.Changed, changes.Removed)
+	if changes != (cipp.MappingChanges{}) {
+		h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + counts})
+	}
+	respond(w, http.StatusOK, results("Successfully edited mapping table: "+counts))
+}
+
+func (h *Handlers) saveMappings(ctx context.Context, w http.ResponseWriter, r *http.Request) (cipp.MappingChanges, error) {
+	body, err := readBody(w, r)
+	if err != nil {
+		return cipp.MappingChanges{}, err
+	}
+	var rows []mappingRow
+	if err := json.Unmarshal(body, &rows); err != nil || rows == nil {
+		return cipp.MappingChanges{}, errors.New("the request must be a JSON list of mappings, each with TenantId, IntegrationId and IntegrationName")
+	}
+	tenants, err := h.CIPP.AllTenants(ctx)
+	if err != nil {
+		return cipp.MappingChanges{}, err
+	}
+	var read time.Time
+	if len(rows) == 0 {
+		read = h.Now() // everything was taken off
+	}
+	seen := map[string]int{}
+	choices := []cipp.OrganizationChoice{}
+	for i, row := range rows {
+		if row.Listed.at.After(read) {
+			read = row.Listed.at
+		}
+		c, err := choiceOf(row, tenants)
+		if errors.Is(err, errNoTenant) && c.Seen == c.OrganizationID {
+			continue // it was on the page, and was not touched there
+		}
+		if err != nil {
+			return cipp.MappingChanges{}, fmt.Errorf("mapping %d of the list: %w; nothing was saved", i+1, err)
+		}
+		if other, ok := seen[c.TenantID]; ok {
+			if other != c.OrganizationID {
+				return cipp.MappingChanges{}, fmt.Errorf("mapping %d of the list: its tenant is mapped to two organizations; nothing was saved", i+1)
+			}
+			continue
+		}
+		seen[c.TenantID] = c.OrganizationID
+		choices = append(choices, c)
+	}
+	return h.CIPP.SaveOrganizationMappings(ctx, choices, read)
+}
+
+// maxName is the longest name that is stored, in bytes.
+const maxName = 500
+
+func choiceOf(row mappingRow, tenants []cipp.Tenant) (cipp.OrganizationChoice, error) {
+	id, err := strconv.ParseInt(string(row.IntegrationID), 10, 32)
+	if err != nil || id <= 0 {
+		return cipp.OrganizationChoice{}, errors.New("it has no NinjaOne organization")
+	}
+	if len(row.IntegrationName) > maxName {
+		return cipp.OrganizationChoice{}, errors.New("its organization's name is too long")
+	}
+	c := cipp.OrganizationChoice{OrganizationID: int(id), Name: string(row.IntegrationName), Seen: row.Listed.organization}
+	// One version of CIPP's page sent the domain in place of the id.
+	for _, t := range tenants {
+		if strings.EqualFold(row.TenantID, t.ID) || (row.TenantID != "" && strings.EqualFold(row.TenantID, t.DefaultDomain)) {
+			c.TenantID = t.ID
+			return c, nil
+		}
+	}
+	return c, errNoTenant
+}
+
+var errNoTenant = errors.New("its tenant is not known to CIPP: refresh the page")
+
+// listedMark is the text in mappingRow.Listed, "<time>/<organization>".
+type listedMark struct {
+	at           time.Time
+	organization int
+}
+
+// MarshalText writes the mark.
+func (m listedMark) MarshalText() ([]byte, error) {
+	return []byte(m.at.Format(time.RFC3339Nano) + "/" + strconv.Itoa(m.organization)), nil
+}
+
+// UnmarshalText reads a mark; what is none is as if it were not there.
+func (m *listedMark) UnmarshalText(text []byte) error {
+	at, organization, _ := strings.Cut(string(text), "/")
+	t, err := time.Parse(time.RFC3339Nano, at)
+	id, idErr := strconv.Atoi(organization)
+	if err == nil && idErr == nil {
+		*m = listedMark{t, id}
+	}
+	return nil
+}
+
+// flexibleText is a text that may be sent as a number.
+type flexibleText string
+
+// UnmarshalJSON takes a text, a number or null.
+func (t *flexibleText) UnmarshalJSON(data []byte) error {
+	var text string
+	var number json.Number
+	switch {
+	case json.Unmarshal(data, &text) == nil:
+		*t = flexibleText(strings.TrimSpace(text))
+	case json.Unmarshal(data, &number) == nil:
+		*t = flexibleText(number)
+	default:
+		return errors.New("this is neither text nor number")
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+// Package settings serves CIPP's own HTTP functions for the NinjaOne extension,
+// so that CIPP's pages, pointed at this app, can set it up and run it.
+//
+// Requests and answers have CIPP's shapes, errors included. Where CIPP's
+// behaviour would lose or show something (another extension's settings, a
+// secret, somebody else's mapping) ours does not. What the tables look like
+// belongs to package cipp, who may call to package access; nothing is synced
+// or mapped here, only asked for on a queue.
+package settings
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// Queue takes messages for another function.
+type Queue interface {
+	// Send puts a message on the queue, visible after delay.
+	Send(ctx context.Context, message any, delay time.Duration) error
+}
+
+// Runs notes when tenants were queued.
+type Runs interface {
+	// MarkQueued notes that a tenant's sync was asked for, so that it is not
+	// asked for twice.
+	MarkQueued(ctx context.Context, tenantID string, at time.Time) error
+}
+
+// Deps are what the functions work with. All are needed but Now and Log.
+type Deps struct {
+	CIPP    *cipp.Store
+	Secrets *cipp.Secrets
+	Guard   *access.Guard
+	// NinjaOne returns the client for CIPP's present settings, for the lists of
+	// organizations and custom fields.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	// Connect is what a connection is tested with; instance, client id and
+	// secret come from CIPP each time, so that nothing is tested that was kept.
+	Connect ninjaone.Config
+	Sync    Queue // ninjaone-sync
+	Automap Queue // ninjaone-automap
+	Runs    Runs
+	Now     func() time.Time // time.Now when nil
+	Log     *slog.Logger     // nothing is logged when nil
+}
+
+// Handlers are the HTTP functions.
+type Handlers struct{ Deps }
+
+// New returns the functions.
+func New(d Deps) *Handlers {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Handlers{d}
+}
+
+// Function is one function as the Functions host knows it.
+type Function struct {
+	Name    string       // folder of its function.json
+	Route   string       // template, without the route prefix
+	Handler http.Handler // decides itself who may call
+}
+
+// Functions returns all functions, to be registered with the custom handler.
+func (h *Handlers) Functions() []Function {
+	read := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Reader, serve) }
+	change := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Editor, serve) }
+	var all []Function
+	for _, f := range []struct {
+		name    string
+		handler http.Handler
+		methods []string
+	}{
+		{"ListExtensionsConfig", read(h.listConfig), []string{http.MethodGet}},
+		{"ExecExtensionsConfig", change(h.saveConfig), []string{http.MethodPost}},
+		{"ExecExtensionTest", read(h.test), []string{http.MethodGet}},
+		{"ExecExtensionMapping", h.mapping(read, change), []string{http.MethodGet, http.MethodPost}},
+		{"ExecExtensionSync", change(h.sync), []string{http.MethodGet, http.MethodPost}},
+		{"ListExtensionSync", read(h.listSync), []string{http.MethodGet}},
+		{"ListLogs", read(h.listLogs), []string{http.MethodGet}},
+		{"ListTenants", read(h.listTenants), []string{http.MethodGet}},
+	} {
+		all = append(all, Function{f.name, f.name, only(f.methods, f.handler)})
+	}
+	return all
+}
+
+// only answers other methods than the given.
+func only(methods []string, next http.Handler) http.Handler {
+	allowed := strings.Join(methods, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, m := range methods {
+			if r.Method == m {
+				next.ServeHTTP(w, r)
+				return
+			}
+		}
+		w.Header().Set("Allow", allowed)
+		respond(w, http.StatusMethodNotAllowed, results("This address takes "+allowed+" only."))
+	})
+}
+
+// results is the answer that most of CIPP's functions give.
+func results(text string) map[string]any { return map[string]any{"Results": text} }
+
+func respond(w http.ResponseWriter, status int, body any) {
+	data, err := json.Marshal(body)
+	if err != nil { // only a value from a table could do that, and none can
+		status, data = http.StatusInternalServerError, []byte(`{"Results":"The answer could not be encoded."}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // nobody is left to tell when the host is gone
+}
+
+// respondText answers with bare text, as CIPP's mapping function does.
+func respondText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+}
+
+// query returns a parameter by name; CIPP takes names in any case.
+func query(r *http.Request, name string) string {
+	for key, values := range r.URL.Query() {
+		if strings.EqualFold(key, name) && len(values) > 0 {
+			return strings.TrimSpace(values[0])
+		}
+	}
+	return ""
+}
+
+// truth is how CIPP reads a boolean parameter.
+func truth(text string) bool { return strings.EqualFold(text, "true") || text == "1" }
+
+// isNinjaOne reports whether a parameter names our extension.
+func isNinjaOne(name string) bool { return strings.EqualFold(name, "NinjaOne") }
+
+// maxBody is the largest request, in bytes. The settings of all extensions
+// take some kilobytes, the mappings of a thousand tenants about 300.
+const maxBody = 2 << 20
+
+// readBody returns a request's body. The error is for the person who sent it.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, errors.New("the request is larger than 2 MiB")
+	}
+	if err != nil {
+		return nil, errors.New("the request ended too early")
+	}
+	if len(strings.TrimSpace(string(body))) == 0 {
+		return nil, errors.New("the request has no body")
+	}
+	return body, nil
+}
+
+// logbook writes a line to CIPP's logbook. That it could not be written is no
+// reason to fail what it is about.
+func (h *Handlers) logbook(ctx context.Context, entry cipp.LogEntry) {
+	if err := h.CIPP.Log(context.WithoutCancel(ctx), entry); err != nil {
+		h.Log.ErrorContext(ctx, "the logbook cannot be written", "error", err)
+	}
+}
+
+// audit logs who changed what.
+func (h *Handlers) audit(ctx context.Context, what string, args ...any) {
+	h.Log.InfoContext(ctx, what, append([]any{"caller", access.CallerOf(ctx).ID}, args...)...)
+}

@@ -1,0 +1,61 @@
+package settings
+
+import (
+	"net/http"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/cipp"
+)
+
+// tenantRow is a tenant in CIPP's words.
+type tenantRow struct {
+	PartitionKey             string `json:",omitempty"`
+	RowKey                   string `json:",omitempty"`
+	CustomerID               string `json:"customerId"`
+	DefaultDomainName        string `json:"defaultDomainName"`
+	InitialDomainName        string `json:"initialDomainName,omitempty"`
+	DisplayName              string `json:"displayName"`
+	Domains                  string `json:"domains,omitempty"`
+	DelegatedPrivilegeStatus string `json:"delegatedPrivilegeStatus,omitempty"`
+	Excluded                 bool
+	GraphErrorCount          int
+	Results                  string `json:",omitempty"`
+}
+
+// listTenants is CIPP's ListTenants: the tenants that are not excluded, those
+// with Graph errors among them; with AllTenantSelector an entry for all of them
+// comes first; with tenantFilter the one of that default domain.
+func (h *Handlers) listTenants(w http.ResponseWriter, r *http.Request) {
+	tenants, err := h.CIPP.Tenants(r.Context())
+	if err != nil {
+		h.Log.ErrorContext(r.Context(), "the tenants cannot be listed", "error", err)
+		// CIPP's page shows this entry's name. Nothing can be saved for it.
+		respond(w, http.StatusOK, []tenantRow{{DisplayName: "Failed to retrieve tenants.", Results: "Failed to retrieve tenants: " + sentence(err)}})
+		return
+	}
+	filter := query(r, "tenantFilter")
+	if filter == "null" {
+		filter = ""
+	}
+	rows := []tenantRow{}
+	if filter == "" && truth(query(r, "AllTenantSelector")) {
+		rows = append(rows, tenantRow{CustomerID: "AllTenants", DefaultDomainName: "AllTenants", DisplayName: "*All Tenants", Domains: "AllTenants"})
+	}
+	for _, t := range tenants {
+		if filter == "" || strings.EqualFold(filter, t.DefaultDomain) || strings.EqualFold(filter, t.ID) {
+			rows = append(rows, rowOf(t))
+		}
+	}
+	respond(w, http.StatusOK, rows)
+}
+
+func rowOf(t cipp.Tenant) tenantRow {
+	row := tenantRow{
+		PartitionKey: "Tenants", RowKey: t.ID, CustomerID: t.ID, DefaultDomainName: t.DefaultDomain, InitialDomainName: t.InitialDomain,
+		DisplayName: t.DisplayName, DelegatedPrivilegeStatus: "granularDelegatedAdminPrivileges", GraphErrorCount: t.ErrorCount,
+	}
+	if t.Direct {
+		row.DelegatedPrivilegeStatus = "directTenant"
+	}
+	return row
+}
