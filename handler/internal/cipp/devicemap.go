@@ -18,45 +18,37 @@ type DeviceMapEntry struct {
 
 const zeroGUID = "00000000-0000-0000-0000-000000000000"
 
+// DeviceMap returns the tenant's rows of table NinjaOneDeviceMap by Entra
+// device id in lower case. Rows of devices that are gone are among them.
+func (s *Store) DeviceMap(ctx context.Context, tenantID string) (map[string]DeviceMapEntry, error) {
+	entries := map[string]DeviceMapEntry{}
+	list := s.table(tableDeviceMap).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID", "M365ID")
+	for e, err := range list {
+		if err != nil {
+			return nil, fmt.Errorf("read the device map of tenant %s: %w", tenantID, err)
+		}
+		key := strings.ToLower(e.RowKey())
+		if id := int(e.Int("NinjaOneID")); id > 0 && key != zeroGUID {
+			entries[key] = DeviceMapEntry{EntraDeviceID: key, NinjaOneID: id, ManagedDeviceID: strings.ToLower(e.String("M365ID"))}
+		}
+	}
+	return entries, nil
+}
+
 // SaveDeviceMap brings the tenant's rows of table NinjaOneDeviceMap up to
 // date. Only rows that differ are written. As CIPP does it, rows of devices
 // that are gone stay. An entry without an Entra device id has no row; of two
 // entries with the same id the first counts.
 func (s *Store) SaveDeviceMap(ctx context.Context, tenantID string, entries []DeviceMapEntry) error {
-	present := map[string]storage.Entity{}
-	list := s.table(tableDeviceMap).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID", "M365ID")
-	for e, err := range list {
-		if err != nil {
-			return fmt.Errorf("read the device map of tenant %s: %w", tenantID, err)
-		}
-		present[strings.ToLower(e.RowKey())] = e
-	}
-	var ops []storage.Operation
-	seen := map[string]bool{"": true, zeroGUID: true}
+	rows := make([]mapRow, 0, len(entries))
 	for _, entry := range entries {
-		key := strings.ToLower(strings.TrimSpace(entry.EntraDeviceID))
-		if seen[key] {
-			continue
-		}
-		seen[key] = true
-		row := key
-		if old, ok := present[key]; ok {
-			if old.Int("NinjaOneID") == int64(entry.NinjaOneID) && old.String("M365ID") == entry.ManagedDeviceID {
-				continue
-			}
-			row = old.RowKey()
-		}
-		ops = append(ops, storage.MergeOp(storage.Entity{
-			"PartitionKey": tenantID,
-			"RowKey":       row,
-			"NinjaOneID":   number(entry.NinjaOneID),
-			"M365ID":       entry.ManagedDeviceID,
-		}))
+		rows = append(rows, mapRow{
+			key:     strings.ToLower(strings.TrimSpace(entry.EntraDeviceID)),
+			ninjaID: entry.NinjaOneID,
+			m365ID:  entry.ManagedDeviceID,
+		})
 	}
-	if err := s.write(ctx, tableDeviceMap, ops); err != nil {
-		return fmt.Errorf("save the device map of tenant %s: %w", tenantID, err)
-	}
-	return nil
+	return s.saveMap(ctx, tableDeviceMap, "device", tenantID, rows)
 }
 
 // number is Int32 where it fits and Int64 elsewhere, as PowerShell reads JSON.

@@ -4,8 +4,9 @@
 // paths and its middleware prepares the requests, while answers are decoded
 // from the bytes on the wire into small structs.
 //
-// Nothing that decides, renders or writes may enter: this package sends reads
-// only, knows neither CIPP's tables nor NinjaOne, and never hands out a token.
+// Nothing that decides, renders or writes may enter: but for the subscriptions
+// to a tenant's changes, this package sends reads only. It knows neither CIPP's
+// tables nor NinjaOne, and never hands out a token.
 package m365
 
 import (

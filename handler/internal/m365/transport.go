@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Bounds of one request. Everything this package sends only reads, so every
-// request is safe to repeat.
+// Bounds of one request. Every request is safe to repeat, but for the creation
+// of a subscription, whose body cannot be sent twice.
 const (
 	maxAttempts        = 5
 	maxTransportErrors = 3

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"time"
 
@@ -16,14 +17,20 @@ import (
 )
 
 const (
-	// every is the longest time between the starts of two syncs, less than 24
-	// hours by more than the timer's interval, so that a day is never missed.
-	every = 23*time.Hour + 30*time.Minute
-	// retry is how long after a failure a tenant is tried again.
-	retry = time.Hour
-	// abandoned is after how long a run that never ended, or a message that
-	// never became a run, is taken for lost.
-	abandoned = 2 * time.Hour
+	// period is the time between two turns of a tenant: less than 24 hours by
+	// more than the timer's interval and a wait in the queue, so that no two
+	// starts lie more than a day apart.
+	period = 23 * time.Hour
+	// firstRetry and lastRetry bound the wait after a failure, which doubles
+	// from one failure to the next.
+	firstRetry = 15 * time.Minute
+	lastRetry  = 6 * time.Hour
+	// silent is how long a run may go without ending before it is taken for
+	// dead: longer than any host lets one last.
+	silent = 2 * time.Hour
+	// lost is how long a message may wait although the queue is empty before it
+	// is taken for lost.
+	lost = 30 * time.Minute
 )
 
 // Scheduler finds the tenants that are due.
@@ -36,8 +43,8 @@ type Scheduler struct {
 }
 
 // Tick puts every tenant that is due on the queue. What is due follows from
-// the recorded runs alone, so late and missed ticks change nothing. One
-// tenant's failure does not hold back the others.
+// the recorded runs and the clock alone, so late and missed ticks change
+// nothing. One tenant's failure does not hold back the others.
 func (s *Scheduler) Tick(ctx context.Context) error {
 	config, err := s.CIPP.NinjaOneConfig(ctx)
 	if err != nil {
@@ -51,40 +58,78 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tenants, err := s.CIPP.Tenants(ctx)
-	if err != nil {
-		return err
-	}
-	known := map[string]bool{}
-	for _, t := range tenants {
-		known[t.ID] = !t.Excluded
-	}
 	runs, err := s.State.Runs(ctx)
 	if err != nil {
 		return err
 	}
+	pauses, err := s.State.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	waiting, err := s.Queue.Length(ctx)
+	if err != nil {
+		return err
+	}
 	now := s.Now().UTC()
+	candidates, problems, err := s.candidates(ctx, mappings)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	queued := 0
+	queued, paused := 0, 0
+	for _, id := range candidates {
+		switch {
+		case pauses.Paused(id):
+			paused++
+			continue
+		case !due(runs[id], turn(id, now), now, waiting == 0):
+			continue
+		}
+		if err := s.enqueue(ctx, id, now); err != nil {
+			errs = append(errs, fmt.Errorf("queue the sync of tenant %s: %w", id, err))
+			continue
+		}
+		queued++
+	}
+	errs = append(errs, s.State.Announce(ctx, s.CIPP, "schedule", problems, now))
+	s.Log.InfoContext(ctx, "scheduled", "mapped", len(mappings), "paused", paused, "queued", queued, "waiting", waiting)
+	return errors.Join(errs...)
+}
+
+// candidates are the mapped tenants that can be synced; the others become
+// problems, or a notice where CIPP excludes a tenant on purpose.
+func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.OrganizationMapping) ([]string, []tenantsync.Problem, error) {
+	tenants, err := s.CIPP.Tenants(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	listed := map[string]bool{}
+	for _, t := range tenants {
+		listed[t.ID] = true
+	}
+	var ids []string
 	var problems []tenantsync.Problem
 	for _, m := range mappings {
 		if m.Problem != "" {
 			problems = append(problems, tenantsync.Problem{Key: "mapping:" + m.Problem, Message: "A tenant mapping cannot be used: " + m.Problem})
 			continue
 		}
-		run := runs[m.TenantID]
-		if !known[m.TenantID] || !due(run, now) {
+		if listed[m.TenantID] {
+			ids = append(ids, m.TenantID)
 			continue
 		}
-		if err := s.enqueue(ctx, m.TenantID, now); err != nil {
-			errs = append(errs, fmt.Errorf("queue the sync of tenant %s: %w", m.TenantID, err))
-			continue
+		switch t, err := s.CIPP.Tenant(ctx, m.TenantID); {
+		case errors.Is(err, cipp.ErrNoTenant):
+			problems = append(problems, tenantsync.Problem{Key: "unknown:" + m.TenantID, Message: fmt.Sprintf(
+				"Tenant %s is mapped to NinjaOne organization %d, and CIPP does not know it: refresh CIPP's tenant list, or remove the mapping.", m.TenantID, m.OrganizationID)})
+		case err != nil:
+			return nil, nil, err
+		case t.Excluded:
+			problems = append(problems, tenantsync.Problem{Key: "excluded:" + m.TenantID, Notice: true, Message: fmt.Sprintf(
+				"Tenant %s is excluded in CIPP and is not synced. What NinjaOne organization %d shows of it stays as it is.", t.DefaultDomain, m.OrganizationID)})
 		}
-		queued++
 	}
-	errs = append(errs, s.State.Announce(ctx, s.CIPP, "schedule", problems, now))
-	s.Log.InfoContext(ctx, "scheduled", "mapped", len(mappings), "queued", queued)
-	return errors.Join(errs...)
+	return ids, problems, nil
 }
 
 // enqueue sends the message first: a tenant that is queued twice costs a
@@ -96,18 +141,39 @@ func (s *Scheduler) enqueue(ctx context.Context, tenantID string, now time.Time)
 	return s.State.MarkQueued(ctx, tenantID, now)
 }
 
-// due reports whether a tenant whose last run is given is to be synced now.
-func due(run tenantsync.Run, now time.Time) bool {
-	waiting := run.Queued.After(run.Start)
+// turn is when the tenant's last turn was. The turns of all tenants are spread
+// over the period by a hash of the tenant, and stay where they are whatever
+// runs and ticks do.
+func turn(tenantID string, now time.Time) time.Time {
+	h := fnv.New64a()
+	h.Write([]byte(tenantID))
+	phase := time.Duration(h.Sum64() % uint64(period))
+	since := time.Duration(now.UnixNano()-int64(phase)) % period
+	return now.Add(-since)
+}
+
+// due reports whether a tenant is to be synced now: it never was, it has had
+// no run since its turn, the last run failed long enough ago, or the last run
+// or message came to nothing.
+func due(run tenantsync.Run, turn, now time.Time, queueEmpty bool) bool {
 	switch {
-	case waiting:
-		return now.Sub(run.Queued) >= abandoned
+	case run.Queued.After(run.Start):
+		return queueEmpty && now.Sub(run.Queued) >= lost
 	case run.Start.IsZero():
 		return true
 	case run.Status == tenantsync.Running:
-		return now.Sub(run.Start) >= abandoned
-	case run.Status == tenantsync.Failed:
-		return now.Sub(run.End) >= retry
+		return now.Sub(run.Start) >= silent
+	case run.Status == tenantsync.Failed && now.Sub(run.End) >= wait(run.Failures):
+		return true
 	}
-	return now.Sub(run.Start) >= every
+	return run.Start.Before(turn)
+}
+
+// wait is how long after the n-th failure in a row a tenant is tried again.
+func wait(n int) time.Duration {
+	w := firstRetry
+	for ; n > 1 && w < lastRetry; n-- {
+		w *= 2
+	}
+	return min(w, lastRetry)
 }

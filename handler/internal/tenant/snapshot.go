@@ -299,6 +299,9 @@ type ConditionalAccessPolicy struct {
 	IncludeGuests, ExcludeGuests bool
 	// Guest types of the newer form, as Graph lists them; "" when not used.
 	IncludeGuestTypes, ExcludeGuestTypes []string
+	// The guest types count only for guests of certain organizations
+	// (externalTenants.membershipKind is enumerated).
+	IncludeGuestsOfSome, ExcludeGuestsOfSome bool
 }
 
 // AuthorizationPolicy holds what members may do by default.

@@ -1,6 +1,7 @@
 package tenantsync
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -55,6 +56,7 @@ func (j *job) mappedFields(ctx context.Context) (mappedFields, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.mapped = mapping
 	usable := mappedFields{}
 	if len(mapping) == 0 {
 		j.problems.add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
@@ -128,6 +130,12 @@ func (j *job) organizationValues(ctx context.Context, input compose.Input, field
 	if err := j.keepBlob(ctx, j.sectionName(j.ref.ID), section{j.ref.ID, own}); err != nil {
 		return nil, err
 	}
+	return j.joined(ctx, own, fields)
+}
+
+// joined returns the organization's fields with this tenant's section among
+// those of the tenants that share it.
+func (j *job) joined(ctx context.Context, own compose.OrganizationFields, fields mappedFields) (wanted, error) {
 	sharing := slices.Sorted(slices.Values(j.sharing))
 	var links, summary, users []string
 	for _, id := range sharing {
@@ -197,6 +205,12 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wanted) e
 		if t.kind != kindDevice || r.tenantID != j.ref.ID || desired[t] != nil {
 			continue
 		}
+		if !r.holdsAny() {
+			if err := j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t); err != nil {
+				return err
+			}
+			continue
+		}
 		if !present[t.id] {
 			gone, err := j.changedHands(ctx, t)
 			if err != nil {
@@ -256,7 +270,9 @@ type matches struct {
 
 type keptPair struct {
 	ManagedDeviceID string         `json:"managedDeviceId"`
+	Name            string         `json:"name"` // in Intune
 	NinjaOneID      int            `json:"ninjaOneId"`
+	NinjaOneName    string         `json:"ninjaOneName"`
 	Evidence        match.Evidence `json:"evidence"`
 	Superseded      []string       `json:"superseded,omitempty"` // managed device ids
 }
@@ -268,11 +284,14 @@ type keptLeftover struct {
 	Reason string `json:"reason"`
 }
 
+// nameOf is the name that technicians see a NinjaOne device under.
+func nameOf(d *ninjaone.Device) string { return cmp.Or(d.DisplayName, d.SystemName, d.DNSName) }
+
 // keepMatches stores which devices matched and why, and both leftovers.
 func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 	m := matches{Pairs: []keptPair{}, IntuneOnly: []keptLeftover{}, NinjaOnly: []keptLeftover{}}
 	for _, p := range result.Pairs {
-		k := keptPair{ManagedDeviceID: p.Intune.ID, NinjaOneID: p.Ninja.ID, Evidence: p.Evidence}
+		k := keptPair{ManagedDeviceID: p.Intune.ID, Name: p.Intune.DeviceName, NinjaOneID: p.Ninja.ID, NinjaOneName: nameOf(p.Ninja), Evidence: p.Evidence}
 		for _, s := range p.Superseded {
 			k.Superseded = append(k.Superseded, s.ID)
 		}
@@ -282,7 +301,7 @@ func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 		m.IntuneOnly = append(m.IntuneOnly, keptLeftover{l.Device.ID, l.Device.DeviceName, l.Device.SerialNumber, l.Reason})
 	}
 	for _, l := range result.NinjaOnly {
-		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), l.Device.SystemName, l.Device.SerialNumber, l.Reason})
+		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), nameOf(l.Device), l.Device.SerialNumber, l.Reason})
 	}
 	body, err := json.Marshal(m)
 	if err != nil {

@@ -25,6 +25,8 @@ type Problem struct {
 	Message string    `json:"message"` // for a technician; no personal data
 	Since   time.Time `json:"since"`   // when it first appeared
 	Told    time.Time `json:"told"`    // when the logbook last said it
+	// Notice marks what is as somebody wants it, and is told once only.
+	Notice bool `json:"notice,omitempty"`
 }
 
 // problems collects the problems of one run, many of a kind as one.
@@ -34,14 +36,21 @@ type problems struct {
 }
 
 type tally struct {
-	first string
-	many  func(n int, first string) string
-	n     int
+	first  string
+	many   func(n int, first string) string
+	n      int
+	notice bool
 }
 
 // add notes a problem of its own.
 func (p *problems) add(key, format string, args ...any) {
 	p.count(key, fmt.Sprintf(format, args...), func(_ int, first string) string { return first })
+}
+
+// notice notes what is told once, and is nothing to mend.
+func (p *problems) notice(key, format string, args ...any) {
+	p.add(key, format, args...)
+	p.byKey[key].notice = true
 }
 
 // count notes one more occurrence of a problem; many words them all.
@@ -64,7 +73,7 @@ func (p *problems) list() []Problem {
 	var list []Problem
 	for _, k := range keys {
 		t := p.byKey[k]
-		list = append(list, Problem{Key: k, Message: t.many(t.n, t.first)})
+		list = append(list, Problem{Key: k, Message: t.many(t.n, t.first), Notice: t.notice})
 	}
 	if len(list) > maxProblems {
 		rest := len(list) - maxProblems + 1
@@ -91,18 +100,22 @@ func reconcile(before, now []Problem, at time.Time) (keep []Problem, lines []lin
 		p.Since, p.Told = at, at
 		if b, ok := old[p.Key]; ok {
 			p.Since = b.Since
-			if at.Sub(b.Told) < repeatAfter {
+			if p.Notice || at.Sub(b.Told) < repeatAfter {
 				p.Told = b.Told
 			}
 			delete(old, p.Key)
 		}
-		if p.Told.Equal(at) {
+		switch {
+		case !p.Told.Equal(at):
+		case p.Notice:
+			lines = append(lines, line{cipp.SeverityInfo, p.Message})
+		default:
 			lines = append(lines, line{cipp.SeverityWarn, p.Message})
 		}
 		keep = append(keep, p)
 	}
 	for _, b := range before {
-		if _, gone := old[b.Key]; gone {
+		if _, gone := old[b.Key]; gone && !b.Notice {
 			lines = append(lines, line{cipp.SeverityInfo, "No longer a problem: " + strings.TrimSuffix(b.Message, ".") + "."})
 		}
 	}

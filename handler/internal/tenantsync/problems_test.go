@@ -46,6 +46,19 @@ func TestReconcile(t *testing.T) {
 			before: known(noon.Add(-time.Hour)),
 			lines:  []line{{cipp.SeverityInfo, "No longer a problem: It is broken."}},
 		},
+		"a notice is told once": {
+			now:   []Problem{{Key: "n", Message: "It is off.", Notice: true}},
+			keep:  []Problem{{Key: "n", Message: "It is off.", Notice: true, Since: noon, Told: noon}},
+			lines: []line{{cipp.SeverityInfo, "It is off."}},
+		},
+		"a lasting notice is silent, also after a day": {
+			before: []Problem{{Key: "n", Message: "It is off.", Notice: true, Since: noon.Add(-72 * time.Hour), Told: noon.Add(-72 * time.Hour)}},
+			now:    []Problem{{Key: "n", Message: "It is off.", Notice: true}},
+			keep:   []Problem{{Key: "n", Message: "It is off.", Notice: true, Since: noon.Add(-72 * time.Hour), Told: noon.Add(-72 * time.Hour)}},
+		},
+		"a notice that is gone is silent": {
+			before: []Problem{{Key: "n", Message: "It is off.", Notice: true, Since: noon, Told: noon}},
+		},
 		"nothing before and nothing now": {},
 	}
 	for name, tt := range tests {

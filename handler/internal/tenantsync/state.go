@@ -2,14 +2,13 @@ package tenantsync
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -18,17 +17,16 @@ import (
 // tenant's runs ended.
 const TableName = "NinjaOneSyncState"
 
-// stateVersion is written into every row, so that a later handler knows which
-// layout it reads.
-const stateVersion = 1
+// stateVersion is written into every row.
+const stateVersion = accepted.Version
 
 // runPartition holds one row per tenant: its last run.
 const runPartition = "run"
 
 // Marks that stand where a digest would.
 const (
-	markCleared = "-" // we cleared the field, and NinjaOne accepted that
-	markSending = "?" // a value was on its way; whether NinjaOne took it is unknown
+	markCleared = accepted.Cleared
+	markSending = accepted.Sending
 )
 
 // kind is what a NinjaOne target is.
@@ -55,47 +53,33 @@ func textOrClear(s string) ninjaone.Value {
 	return ninjaone.Text(s)
 }
 
-// digest stands for a value in a record: what it is depends only on what
-// NinjaOne is sent.
-func digest(v ninjaone.Value) string {
-	if v.IsClear() {
-		return markCleared
-	}
-	body, err := v.MarshalJSON()
-	if err != nil {
-		return markSending // cannot be noted, so it is sent again
-	}
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:12])
-}
+// digest stands for a value in a record.
+func digest(v ninjaone.Value) string { return accepted.Digest(v) }
+
+// digestOf is the digest of a value's JSON form.
+func digestOf(body []byte) string { return accepted.Sum(body) }
 
 // record is what we know of one target: which of our values it holds.
 type record struct {
 	target   target
 	tenantID string            // the tenant whose sync wrote a device; "" for an organization
 	fields   map[string]string // NinjaOne custom field name to digest or mark
+	noted    string            // the field whose note has columns of its own; "" for none
 }
 
-// holds reports whether the target may hold a value of ours in the field.
-func (r *record) holds(field string) bool {
-	d := r.fields[field]
-	return d != "" && d != markCleared
-}
-
-// changes returns the values of want that the target does not hold yet. With
-// force every value is sent again. A field is cleared only where we wrote.
+// changes returns the values of want that the target does not hold yet.
 func (r *record) changes(want ninjaone.Fields, force bool) ninjaone.Fields {
-	send := ninjaone.Fields{}
-	for field, v := range want {
-		if v.IsClear() {
-			if r.holds(field) {
-				send[field] = v
-			}
-		} else if force || r.fields[field] != digest(v) {
-			send[field] = v
+	return accepted.Changes(r.fields, want, force)
+}
+
+// holdsAny reports whether the target may hold any value of ours.
+func (r *record) holdsAny() bool {
+	for _, noted := range r.fields {
+		if holds(noted) {
+			return true
 		}
 	}
-	return send
+	return false
 }
 
 // State keeps what NinjaOne accepted. It is keyed by the NinjaOne target, so
@@ -108,7 +92,7 @@ type State struct {
 func NewState(table *storage.Table) *State { return &State{table: table} }
 
 func partition(instance string, organizationID int) string {
-	return fmt.Sprintf("%s|%d", instance, organizationID)
+	return accepted.Partition(instance, organizationID)
 }
 
 func rowKey(t target) string {
@@ -126,7 +110,7 @@ func (s *State) load(ctx context.Context, instance string, organizationID int) (
 		if err != nil {
 			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", organizationID, err)
 		}
-		r := &record{tenantID: row.String("TenantId"), fields: map[string]string{}}
+		r := &record{tenantID: row.String("TenantId"), fields: fieldsOf(row)}
 		if row.RowKey() == string(kindOrganization) {
 			r.target = target{kindOrganization, organizationID}
 		} else if _, err := fmt.Sscanf(row.RowKey(), string(kindDevice)+"-%d", &r.target.id); err == nil {
@@ -134,12 +118,23 @@ func (s *State) load(ctx context.Context, instance string, organizationID int) (
 		} else {
 			continue // written by a later handler
 		}
-		if err := json.Unmarshal([]byte(row.String("Fields")), &r.fields); err != nil {
-			r.fields = map[string]string{} // unknown: everything is sent again
+		if note, noted := noteOf(row, row.String(columnField)); noted {
+			r.noted = row.String(columnField)
+			r.fields[r.noted] = note.settled()
 		}
 		records[r.target] = r
 	}
 	return records, nil
+}
+
+// fieldsOf reads the digests of a record. What cannot be read is unknown, so
+// it is sent again.
+func fieldsOf(row storage.Entity) map[string]string {
+	fields := map[string]string{}
+	if json.Unmarshal([]byte(row.String("Fields")), &fields) != nil || fields == nil {
+		return map[string]string{}
+	}
+	return fields
 }
 
 func (s *State) entity(instance string, organizationID int, r *record) (storage.Entity, error) {
@@ -156,17 +151,18 @@ func (s *State) entity(instance string, organizationID int, r *record) (storage.
 	}, nil
 }
 
-// saveAll writes records in as few transactions as the table allows.
+// saveAll writes records in as few transactions as the table allows. It leaves
+// the columns of the compliance field as they are.
 func (s *State) saveAll(ctx context.Context, instance string, organizationID int, records []*record) error {
-	rows := make([]storage.Entity, 0, len(records))
+	rows := make([]storage.Operation, 0, len(records))
 	for _, r := range records {
 		e, err := s.entity(instance, organizationID, r)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, e)
+		rows = append(rows, storage.MergeOp(e))
 	}
-	if err := s.table.ReplaceAll(ctx, rows); err != nil {
+	if err := s.table.WriteBatch(ctx, rows); err != nil {
 		return fmt.Errorf("note what is being sent to NinjaOne organization %d: %w", organizationID, err)
 	}
 	return nil

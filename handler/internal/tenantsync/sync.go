@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -30,7 +29,7 @@ const ContainerName = "ninjaone-sync"
 
 const (
 	leaseDuration = 60 * time.Second // renewed while the run lasts
-	retryTaken    = 2 * time.Minute  // when a forced message finds the organization busy
+	retryTaken    = 15 * time.Second // before a message that found the organization busy comes again
 	recordTimeout = 30 * time.Second // for writing down how a run ended
 )
 
@@ -69,6 +68,10 @@ type job struct {
 
 	run      Run
 	problems problems
+
+	mapped     map[string]string // CIPP's field mapping, unusable fields included
+	readAt     time.Time         // when the reading of Microsoft 365 began
+	compliance string            // NinjaOne field of DeviceCompliance; "" when it is not written
 }
 
 // fatal is an error that ends a run as Failed; its text says why and what to do.
@@ -185,7 +188,46 @@ func (j *job) do(ctx context.Context) error {
 		// next records its own run, so this one says no more.
 		return fmt.Errorf("sync of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
 	}
+	if delay, ok := j.goesOn(bounded, err); ok {
+		return j.goOn(context.WithoutCancel(ctx), delay)
+	}
 	return j.finish(context.WithoutCancel(ctx), err)
+}
+
+// goesOn reports whether a run that was cut short goes on, and after what
+// delay: its time is used up or NinjaOne asks for a pause, and it got
+// somewhere. A run that got nowhere has failed, and is left to the schedule.
+func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
+	if j.run.Devices+j.run.OrganizationFields == 0 {
+		return 0, false
+	}
+	if bounded.Err() != nil {
+		return 0, true
+	}
+	if throttled, ok := errors.AsType[*ninjaone.APIError](err); ok && errors.Is(err, ninjaone.ErrThrottled) {
+		return max(throttled.RetryAfter, time.Minute), true
+	}
+	return 0, false
+}
+
+// goOn puts the tenant back on the queue. What NinjaOne accepted is noted, so
+// the next run sends the rest; that holds for a forced run too, whose fields
+// were all marked when it began.
+func (j *job) goOn(ctx context.Context, delay time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	if err := j.Queue.Send(ctx, Message{TenantID: j.ref.ID}, delay); err != nil {
+		return err
+	}
+	r := &j.run
+	r.Queued = j.Now().UTC()
+	minutes := int(r.Queued.Sub(r.Start).Minutes())
+	j.log.InfoContext(ctx, "sync goes on later", "devices", r.Devices, "organizationFields", r.OrganizationFields, "delay", delay.String())
+	return errors.Join(j.State.SaveRun(ctx, *r), j.CIPP.Log(ctx, cipp.LogEntry{
+		Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: cipp.SeverityInfo,
+		Message: fmt.Sprintf("Not finished after %d minutes: wrote %d organization fields and %d devices so far. The rest follows by itself.",
+			minutes, r.OrganizationFields, r.Devices),
+	}))
 }
 
 // finish records the end of a run: our state, CIPP's mapping row, and the
@@ -276,10 +318,14 @@ func (j *job) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := j.review(ctx, in); err != nil {
+		return err
+	}
 	for reason, names := range absentParts(in.snapshot) {
 		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
 	}
 	result := match.Result{}
+	j.readAt, j.compliance = in.snapshot.ReadAt, in.fields[deviceCompliance]
 	matchable := in.snapshot.ManagedDevices.OK()
 	if matchable {
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
@@ -288,14 +334,7 @@ func (j *job) sync(ctx context.Context) error {
 			return err
 		}
 	}
-	input := compose.Input{
-		Snapshot: in.snapshot, Matches: result,
-		NinjaHost: j.instance, CIPPHost: in.portal,
-		LicensedOnly: j.config.LicensedOnly,
-		ExcludedSKUs: in.excluded, SKUNames: in.skuNames, Standards: in.standards,
-		Shared: len(j.sharing) > 1, MaxChars: ninjaone.MaxHTML / len(j.sharing) * 95 / 100,
-		Today: j.Now().UTC(),
-	}
+	input := j.input(in, result)
 	desired, err := j.organizationValues(ctx, input, in.fields)
 	if err != nil {
 		return err

@@ -58,8 +58,11 @@ func (j *job) write(ctx context.Context, records map[target]*record, desired wan
 			if err == nil || !outcome.tolerable {
 				return err
 			}
-			failures++
 			j.tell(p, err)
+			if _, refused := errors.AsType[*ninjaone.RefusedError](err); refused {
+				return nil // NinjaOne answers: it is the field, not the service
+			}
+			failures++
 			if failures >= hopeless && j.run.Devices+j.run.OrganizationFields == 0 {
 				return failed("NinjaOne accepted none of the first %d writes; the last answer was: %w", failures, err)
 			}
@@ -138,18 +141,16 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			j.run.Unchanged++
 			continue
 		}
-		fields := map[string]string{}
-		for name := range want {
-			fields[name] = r.fields[name] // fields that are no longer mapped drop out
+		last := true
+		for name := range send {
+			r.fields[name] = markSending
 		}
-		onlyClears := true
-		for name, v := range send {
-			fields[name] = markSending
-			onlyClears = onlyClears && v.IsClear()
+		for name, noted := range r.fields {
+			v, sent := send[name]
+			last = last && (sent && v.IsClear() || !sent && !holds(noted))
 		}
-		r.fields = fields
 		marked = append(marked, r)
-		plan = append(plan, sending{r, send, onlyClears && len(send) == len(want)})
+		plan = append(plan, sending{r, send, last})
 	}
 	slices.SortFunc(plan, func(a, b sending) int {
 		return cmp.Or(-cmp.Compare(a.record.target.kind, b.record.target.kind), cmp.Compare(a.record.target.id, b.record.target.id))
@@ -169,12 +170,21 @@ type outcome struct {
 
 // send writes one target and notes what NinjaOne accepted.
 func (j *job) send(ctx context.Context, p sending) (outcome, error) {
-	var err error
 	t := p.record.target
+	settle, err := j.claim(ctx, &p)
+	if err != nil {
+		return outcome{}, err
+	}
+	if len(p.values) == 0 {
+		return outcome{}, nil // a newer compliance state is known, and being written
+	}
 	if t.kind == kindOrganization {
 		err = j.client.UpdateOrganizationFields(ctx, t.id, p.values)
 	} else {
 		err = j.client.UpdateDeviceFields(ctx, t.id, p.values)
+	}
+	if err := settle(ctx, err); err != nil {
+		return outcome{}, err
 	}
 	refused := map[string]error{}
 	if r, ok := errors.AsType[*ninjaone.RefusedError](err); ok {

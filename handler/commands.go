@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+)
+
+const usage = `usage: handler [command], where the app settings are in the environment
+  without a command   serve the Functions host
+  give-back           let CIPP's own NinjaOne sync run again, and schedule no syncs here
+  hold-off            hold CIPP's own NinjaOne sync off again, and sync in its place`
+
+// command runs one command in place of serving the host, and says on out what
+// was done.
+func command(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	if len(args) != 1 || args[0] != "give-back" && args[0] != "hold-off" {
+		return errors.New(usage)
+	}
+	a, err := open(withoutHost(getenv), os.Stderr, slog.LevelWarn)
+	if err != nil {
+		return err
+	}
+	if args[0] == "hold-off" {
+		if err := a.hold.TakeOver(ctx); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, "CIPP's own NinjaOne sync is held off. If it had been given back, a full sync of every mapped tenant is queued now.")
+		return err
+	}
+	if err := a.hold.GiveBack(ctx); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, "CIPP's own NinjaOne sync is given back. CIPP starts it by its own schedule, within 26 hours at most, and makes its Graph subscriptions anew then. This app schedules no syncs until \"handler hold-off\".")
+	return err
+}
+
+// withoutHost is getenv for a process that no host started, and that does not
+// listen.
+func withoutHost(getenv func(string) string) func(string) string {
+	return func(name string) string {
+		if value := getenv(name); value != "" || name != "FUNCTIONS_CUSTOMHANDLER_PORT" {
+			return value
+		}
+		return "1"
+	}
+}

@@ -1,0 +1,64 @@
+package accepted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+func TestDigest(t *testing.T) {
+	values := []ninjaone.Value{ninjaone.Clear(), ninjaone.Text(""), ninjaone.HTML(""), ninjaone.Text("a"), ninjaone.HTML("a"), ninjaone.Text("b")}
+	seen := map[string]bool{}
+	for _, v := range values {
+		d := Digest(v)
+		if seen[d] || d == Sending || d != Digest(v) {
+			t.Errorf("the digest %q of %v is taken, a mark, or not stable", d, v)
+		}
+		seen[d] = true
+	}
+	if Digest(ninjaone.Clear()) != Cleared {
+		t.Error("a cleared field has no mark of its own")
+	}
+}
+
+func TestChanges(t *testing.T) {
+	have := map[string]string{
+		"same": Digest(ninjaone.Text("v")), "other": Digest(ninjaone.Text("old")), "unknown": Sending,
+		"gone": Digest(ninjaone.Text("v")), "cleared": Cleared,
+	}
+	want := ninjaone.Fields{
+		"same": ninjaone.Text("v"), "other": ninjaone.Text("v"), "unknown": ninjaone.Text("v"), "new": ninjaone.Text("v"),
+		"gone": ninjaone.Clear(), "cleared": ninjaone.Clear(), "never": ninjaone.Clear(),
+	}
+	if got := slices.Sorted(maps.Keys(Changes(have, want, false))); !slices.Equal(got, []string{"gone", "new", "other", "unknown"}) {
+		t.Errorf("changed: %v", got)
+	}
+	if got := slices.Sorted(maps.Keys(Changes(have, want, true))); !slices.Equal(got, []string{"gone", "new", "other", "same", "unknown"}) {
+		t.Errorf("forced: %v", got)
+	}
+}
+
+func TestTolerable(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, tt := range map[string]struct {
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		"one target's failure": {t.Context(), errors.New("500"), true},
+		"throttled":            {t.Context(), fmt.Errorf("x: %w", ninjaone.ErrThrottled), false},
+		"no credentials":       {t.Context(), ninjaone.ErrUnauthorized, false},
+		"wrong instance":       {t.Context(), ninjaone.ErrWrongInstance, false},
+		"run over":             {ended, errors.New("500"), false},
+	} {
+		if got := Tolerable(tt.ctx, tt.err); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package cipp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+const tableWebhooks = "webhookTable"
+
+// DeviceSubscription is a Graph subscription on devices that CIPP's own
+// NinjaOne sync made for a tenant, as CIPP's table webhookTable holds it.
+type DeviceSubscription struct {
+	// Tenant is zero when CIPP knows no tenant of the row's domain any more.
+	Tenant tenant.Ref
+	// Domain is the row's partition: the tenant's default domain when the
+	// subscription was made.
+	Domain string
+	// SubscriptionID is Graph's id in lower case; "" when the row has none, so
+	// that there is nothing at Graph.
+	SubscriptionID string
+
+	row    string
+	stored string // SubscriptionID as it is written
+}
+
+// DeviceSubscriptions returns the subscriptions on devices of all tenants.
+// CIPP keeps other subscriptions in the same table; they are never returned.
+func (s *Store) DeviceSubscriptions(ctx context.Context) ([]DeviceSubscription, error) {
+	var list []DeviceSubscription
+	for e, err := range s.rows(ctx, tableWebhooks, storage.Eq("EventType", "DeviceUpdate")) {
+		if err != nil {
+			return nil, fmt.Errorf("read CIPP's subscriptions: %w", err)
+		}
+		if !isDeviceSubscription(e) {
+			continue
+		}
+		stored := e.String("SubscriptionID")
+		list = append(list, DeviceSubscription{Domain: e.PartitionKey(), SubscriptionID: guid(stored), row: e.RowKey(), stored: stored})
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	tenants, err := s.allTenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range list {
+		for _, t := range tenants {
+			if t.has(d.Domain) || t.ID == guid(d.Domain) {
+				list[i].Tenant = t.Ref
+				break
+			}
+		}
+	}
+	return list, nil
+}
+
+func isDeviceSubscription(e storage.Entity) bool {
+	return e.String("EventType") == "DeviceUpdate" && strings.EqualFold(strings.Trim(e.String("Resource"), "/ "), "devices")
+}
+
+// ForgetDeviceSubscription removes the row of a subscription, so that CIPP
+// neither renews it nor takes its notifications. A row that is gone is fine. A
+// row in which CIPP has meanwhile noted another subscription stays, since that
+// one is still at Graph.
+func (s *Store) ForgetDeviceSubscription(ctx context.Context, d DeviceSubscription) error {
+	e, err := s.table(tableWebhooks).Get(ctx, d.Domain, d.row)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err == nil && (!isDeviceSubscription(e) || e.String("SubscriptionID") != d.stored) {
+		return nil
+	}
+	if err == nil {
+		err = s.table(tableWebhooks).Delete(ctx, d.Domain, d.row)
+	}
+	if err != nil {
+		return fmt.Errorf("remove CIPP's subscription on the devices of %s: %w", d.Domain, err)
+	}
+	return nil
+}

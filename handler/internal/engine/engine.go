@@ -1,0 +1,225 @@
+// Package engine holds off CIPP's own NinjaOne engine, which would write to
+// the same NinjaOne by other rules, and gives it back.
+//
+// The engine has no owner flag, so each of its writers is held off where it
+// looks: its scheduler in the table NinjaOneSettings, its Graph subscriptions
+// on devices in Graph and in the table webhookTable. What a Force Sync in
+// CIPP's page wrote all the same is written over by a forced sync of ours.
+//
+// Nothing of the sync itself enters, and no other part of CIPP is touched:
+// whether CIPP's engine runs is all this package decides.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// CIPP's scheduler compares the present quarter-hour of the day, 0 to 95, with
+// NinjaSyncTime, and starts nothing else before NinjaLastRunTime lies 90
+// minutes back. It takes a NinjaLastRunTime that it cannot read for none and
+// starts everything, so the date stays one that every time zone can hold.
+const heldSyncTime = 9600
+
+var heldLastRun = time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC)
+
+const (
+	lastQuarter = 95             // of a day
+	due         = 25 * time.Hour // after a run, CIPP's scheduler starts the next one
+	ahead       = 24 * time.Hour // a last run later than this from now is no run of CIPP
+	apiName     = "NinjaOneSync" // under which the logbook shows our lines
+	owner       = "engine"       // whose problems are announced
+)
+
+// Subscriptions removes Graph subscriptions.
+type Subscriptions interface {
+	// Unsubscribe removes a subscription of a tenant; one that is not there is fine.
+	Unsubscribe(ctx context.Context, ref tenant.Ref, id string) error
+}
+
+// Hold holds CIPP's engine off until it is given back. Whether it was is kept
+// in our own storage, so every process knows. Its fields are set once and not
+// changed afterwards.
+type Hold struct {
+	CIPP  *cipp.Store
+	State *tenantsync.State
+	Table *storage.Table // NinjaOneSyncState
+	Queue *storage.Queue // ninjaone-sync
+	Graph Subscriptions
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Tick holds CIPP's engine off, whatever was done to its rows since the last
+// tick, and sees to what it wrote meanwhile. It does nothing once the engine
+// was given back, and while NinjaOne was never set up in CIPP. Missed ticks
+// change nothing: the engine stays held off. One tenant's failure does not
+// hold back the others; it is told in the logbook.
+func (h *Hold) Tick(ctx context.Context) error {
+	config, err := h.CIPP.NinjaOneConfig(ctx)
+	if err != nil {
+		return err
+	}
+	if !config.Configured {
+		return nil
+	}
+	kept, err := h.holdScheduler(ctx)
+	if err != nil || kept.givenBack || !config.Enabled {
+		return err
+	}
+	now := h.Now().UTC()
+	errs := []error{h.repair(ctx, kept, now)}
+	problems, err := h.dropSubscriptions(ctx)
+	errs = append(errs, err)
+	if config.CVESync {
+		problems = append(problems, tenantsync.Problem{Key: "cve", Message: "CIPP's CVE upload to NinjaOne is turned on in CIPP, but it is part of CIPP's own sync, " +
+			"which is held off, and this app has not taken it over: no vulnerabilities are uploaded. Turn it off in CIPP's NinjaOne settings, or give CIPP's own engine back."})
+	}
+	errs = append(errs, h.State.Announce(ctx, h.CIPP, owner, problems, now))
+	return errors.Join(errs...)
+}
+
+// holdScheduler makes the rows of CIPP's scheduler such that it starts
+// nothing, and returns what is kept afterwards.
+func (h *Hold) holdScheduler(ctx context.Context) (kept, error) {
+	k, err := h.load(ctx)
+	if err != nil || k.givenBack {
+		return k, err
+	}
+	rows, err := h.CIPP.EngineSettings(ctx)
+	if err != nil {
+		return k, err
+	}
+	if rows.SyncTime != heldSyncTime || !rows.LastRun.Equal(heldLastRun) {
+		// What is found goes into our row before CIPP's rows change: else a
+		// crash in between would lose it.
+		if isQuarter(rows.SyncTime) {
+			k.syncTime = rows.SyncTime
+		}
+		if h.isRun(rows.LastRun) {
+			k.lastRun = rows.LastRun
+			if k.held {
+				k.owe, k.reason = rows.LastRun, reasonForceSync
+			}
+		}
+		if err := h.save(ctx, k); err != nil {
+			return k, err
+		}
+		if err := h.CIPP.SaveEngineSettings(ctx, cipp.EngineSettings{SyncTime: heldSyncTime, LastRun: heldLastRun}); err != nil {
+			return k, fmt.Errorf("hold off CIPP's own NinjaOne sync: %w", err)
+		}
+		if k, err = h.load(ctx); err != nil {
+			return k, err
+		}
+		if k.givenBack { // at the same moment, by another process
+			return k, h.release(ctx, k)
+		}
+	}
+	if k.held {
+		return k, nil
+	}
+	k.held = true
+	if err := h.save(ctx, k); err != nil {
+		return k, err
+	}
+	if err := h.tell(ctx, cipp.SeverityInfo, "CIPP's own NinjaOne sync is held off, because this app syncs to NinjaOne in its place. The command \"handler give-back\" gives it back."); err != nil {
+		return k, err
+	}
+	return h.load(ctx)
+}
+
+// isQuarter reports whether CIPP could have drawn the value as NinjaSyncTime.
+func isQuarter(syncTime int) bool { return syncTime > 0 && syncTime <= lastQuarter }
+
+// isRun reports whether a NinjaLastRunTime tells of a run.
+func (h *Hold) isRun(lastRun time.Time) bool {
+	return !lastRun.IsZero() && lastRun.Before(h.Now().Add(ahead))
+}
+
+// GiveBack lets CIPP's own engine run again, and keeps Tick from holding it
+// off until TakeOver. The scheduler's rows get the values they had, or such
+// that CIPP starts a sync at its next tick. That sync makes CIPP's Graph
+// subscriptions anew where it wants them. Calling it again is harmless.
+func (h *Hold) GiveBack(ctx context.Context) error {
+	k, err := h.change(ctx, func(k *kept) bool {
+		before := k.givenBack
+		k.givenBack, k.held, k.owe, k.reason = true, false, time.Time{}, ""
+		return !before
+	})
+	if err != nil {
+		return err
+	}
+	if err := h.release(ctx, k); err != nil {
+		return err
+	}
+	if err := h.State.Announce(ctx, h.CIPP, owner, nil, h.Now().UTC()); err != nil {
+		return err
+	}
+	return h.tell(ctx, cipp.SeverityInfo, "CIPP's own NinjaOne sync was given back: CIPP starts it again by its own schedule, within 26 hours at most, and makes its Graph subscriptions on devices anew during it. "+
+		"This app schedules no syncs until the command \"handler hold-off\" takes over again.")
+}
+
+// TakeOver ends what GiveBack began, and holds CIPP's engine off at once.
+// Since CIPP may have written to NinjaOne meanwhile, every mapped tenant gets
+// a forced sync. If nothing was given back, it is Tick.
+func (h *Hold) TakeOver(ctx context.Context) error {
+	_, err := h.change(ctx, func(k *kept) bool {
+		if !k.givenBack {
+			return false
+		}
+		k.givenBack, k.owe, k.reason = false, h.Now().UTC(), reasonTakeOver
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return h.Tick(ctx)
+}
+
+// GivenBack reports whether CIPP's engine was given back. Then this app must
+// not sync by schedule, since two engines would undo each other's work.
+func (h *Hold) GivenBack(ctx context.Context) (bool, error) {
+	k, err := h.load(ctx)
+	return k.givenBack, err
+}
+
+// release puts back those of the scheduler's rows that hold it off.
+func (h *Hold) release(ctx context.Context, k kept) error {
+	rows, err := h.CIPP.EngineSettings(ctx)
+	if err != nil {
+		return err
+	}
+	before := rows
+	if rows.SyncTime > lastQuarter {
+		rows.SyncTime = k.syncTime
+		if !isQuarter(rows.SyncTime) {
+			rows.SyncTime = 1 + rand.N(lastQuarter-1) // as CIPP draws it
+		}
+	}
+	if !rows.LastRun.IsZero() && !h.isRun(rows.LastRun) {
+		rows.LastRun = k.lastRun
+		if rows.LastRun.IsZero() {
+			rows.LastRun = h.Now().Add(-due)
+		}
+	}
+	if rows == before {
+		return nil
+	}
+	if err := h.CIPP.SaveEngineSettings(ctx, rows); err != nil {
+		return fmt.Errorf("give CIPP's own NinjaOne sync back: %w", err)
+	}
+	return nil
+}
+
+func (h *Hold) tell(ctx context.Context, severity, message string) error {
+	return h.CIPP.Log(ctx, cipp.LogEntry{API: apiName, Severity: severity, Message: message})
+}

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// runLimit is longer than any run of CIPP, whose functions end after ten
+// minutes, so that one without an end was killed.
+const runLimit = 30 * time.Minute
+
+// answered is what a tenant was last given a forced sync for.
+type answered struct {
+	owe   time.Time // kept.owe
+	start time.Time // of the run of CIPP that the mapping row showed
+}
+
+// repair queues forced syncs: of every mapped tenant, once, when CIPP started
+// all of them or had them back, and of any tenant that CIPP synced after our
+// last sync of it. Paused tenants wait until they are resumed. A message that is sent twice costs time and does no harm.
+func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
+	mappings, err := h.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return err
+	}
+	tenants, err := h.CIPP.Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	runs, err := h.State.Runs(ctx)
+	if err != nil {
+		return err
+	}
+	pauses, err := h.State.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	done, err := h.answers(ctx)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, t := range tenants {
+		known[t.ID] = true
+	}
+	var errs []error
+	queued := 0
+	for _, m := range mappings {
+		// What CIPP wrote of a paused tenant its mapping row still shows later.
+		if m.Problem != "" || !known[m.TenantID] || pauses.Paused(m.TenantID) {
+			continue
+		}
+		a, owed := done[m.TenantID], false
+		if k.owe.After(a.owe) {
+			a.owe, owed = k.owe, true
+		}
+		if !a.start.Equal(m.LastStart) && wroteAfter(m, runs[m.TenantID], now) {
+			a.start, owed = m.LastStart, true
+		}
+		if !owed {
+			continue
+		}
+		if err := h.force(ctx, m.TenantID, a, now); err != nil {
+			errs = append(errs, fmt.Errorf("queue a forced sync of tenant %s, because CIPP's own engine may have written to it: %w", m.TenantID, err))
+			continue
+		}
+		queued++
+	}
+	if queued > 0 {
+		h.Log.InfoContext(ctx, "queued forced syncs, because CIPP's own engine wrote", "tenants", queued)
+	}
+	if len(errs) > 0 || k.owe.IsZero() {
+		return errors.Join(errs...)
+	}
+	message := "CIPP's own NinjaOne sync was started in CIPP, by Force Sync for example. Every mapped tenant is synced again by this app, with all its fields, so that NinjaOne shows one rule's values. " +
+		"To sync at once, use this app's own page instead."
+	if k.reason == reasonTakeOver {
+		message = "This app syncs to NinjaOne again in place of CIPP. Every mapped tenant is synced with all its fields, since CIPP may have written them meanwhile."
+	}
+	if err := h.tell(ctx, cipp.SeverityInfo, message); err != nil {
+		return err
+	}
+	_, err = h.change(ctx, func(now *kept) bool {
+		if !now.owe.Equal(k.owe) {
+			return false // something new is owed, or nothing any more
+		}
+		now.owe, now.reason = time.Time{}, ""
+		return true
+	})
+	return err
+}
+
+// wroteAfter reports whether the mapping row shows a run of CIPP's engine that
+// ended after our last run of the tenant began, so that NinjaOne may hold its
+// values. Before our first run there is nothing of ours to put right, and
+// while one lasts it is too early to tell.
+func wroteAfter(m cipp.OrganizationMapping, last tenantsync.Run, now time.Time) bool {
+	if last.Start.IsZero() || last.Status == tenantsync.Running || m.LastStart.IsZero() {
+		return false
+	}
+	// The row's times have milliseconds. A start that is ours with an end that
+	// is not comes of a run of CIPP that found ours under way and gave up.
+	if m.LastStart.Equal(last.Start.Truncate(time.Millisecond)) {
+		return false
+	}
+	if !m.LastStart.After(last.Start) && !m.LastEnd.After(last.Start) {
+		return false
+	}
+	return !m.LastEnd.Before(m.LastStart) || now.Sub(m.LastStart) > runLimit
+}
+
+// force queues a forced sync of a tenant, and notes what for.
+func (h *Hold) force(ctx context.Context, tenantID string, a answered, now time.Time) error {
+	if err := h.Queue.Send(ctx, tenantsync.Message{TenantID: tenantID, Force: true}, 0); err != nil {
+		return err
+	}
+	if err := h.State.MarkQueued(ctx, tenantID, now); err != nil {
+		return err
+	}
+	return h.Table.Replace(ctx, storage.Entity{"PartitionKey": repairPartition, "RowKey": tenantID, "Version": int32(version),
+		"Owe": a.owe, "Start": a.start})
+}
+
+func (h *Hold) answers(ctx context.Context) (map[string]answered, error) {
+	done := map[string]answered{}
+	for e, err := range h.Table.List(ctx, storage.Eq("PartitionKey", repairPartition)) {
+		if err != nil {
+			return nil, fmt.Errorf("read what CIPP's own NinjaOne sync was answered with: %w", err)
+		}
+		done[e.RowKey()] = answered{e.Time("Owe"), e.Time("Start")}
+	}
+	return done, nil
+}

@@ -1,0 +1,173 @@
+package m365
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
+	"github.com/microsoftgraph/msgraph-sdk-go/devices"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// sweepPage is the $top of lists that are read often: the largest that Intune
+// takes, so that a thousand devices are one call.
+const sweepPage = 1000
+
+var (
+	stateFields = []string{"id", "azureADDeviceId", "complianceState"}
+	matchFields = append(stateFields[:len(stateFields):len(stateFields)],
+		"deviceName", "serialNumber", "operatingSystem", "enrolledDateTime", "lastSyncDateTime")
+)
+
+// NoIntuneError says that a tenant has no Intune, so that there is nothing to
+// read and nothing to mend.
+type NoIntuneError struct{ Tenant string }
+
+// Error implements error.
+func (e *NoIntuneError) Error() string {
+	return "tenant " + e.Tenant + " has no Intune"
+}
+
+// ComplianceStates lists the tenant's managed devices with ID, AzureADDeviceID
+// and ComplianceState only: one call per thousand devices. It calls GET
+// /v1.0/deviceManagement/managedDevices. The error is an *AuthError when the
+// tenant gives no token and a *NoIntuneError when it has no Intune.
+func (r *Reader) ComplianceStates(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error) {
+	return r.listForCompliance(ctx, ref, stateFields)
+}
+
+// MatchableDevices lists the tenant's managed devices with their compliance
+// state and all that matching needs, otherwise as ComplianceStates does.
+func (r *Reader) MatchableDevices(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error) {
+	return r.listForCompliance(ctx, ref, matchFields)
+}
+
+func (r *Reader) listForCompliance(ctx context.Context, ref tenant.Ref, fields []string) ([]tenant.ManagedDevice, error) {
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	ri, err := devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	out := []tenant.ManagedDevice{}
+	_, err = list(ctx, g, query(ri, sweepPage, fields...), func(p []wireManagedDevice) {
+		for i := range p {
+			out = append(out, p[i].device(false))
+		}
+	})
+	if err != nil {
+		return nil, intuneError(ref, err)
+	}
+	return out, nil
+}
+
+// openGraph returns Graph as seen from the tenant, with a token.
+func (r *Reader) openGraph(ctx context.Context, ref tenant.Ref) (*graph, error) {
+	if !guidPattern.MatchString(ref.ID) {
+		return nil, fmt.Errorf("tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
+	}
+	g, err := r.newGraph(ref)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.open(ctx)
+}
+
+func intuneError(ref tenant.Ref, err error) error {
+	if notApplicable(err) {
+		return &NoIntuneError{Tenant: ref.ID}
+	}
+	if hasStatus(err, http.StatusForbidden) {
+		return fmt.Errorf("reading the managed devices of tenant %s: %w; the app lacks %s there, or the tenant has no Intune: run CIPP's permission check for this tenant",
+			ref.ID, err, permissions[partManagedDevices].Delegated)
+	}
+	return fmt.Errorf("reading the managed devices of tenant %s: %w", ref.ID, err)
+}
+
+// EntraDeviceID is what a directory device is called elsewhere.
+type EntraDeviceID struct {
+	ObjectID string // directory object id, as notifications name it
+	DeviceID string // deviceId, as Intune names it; "" when the device does not exist any more
+}
+
+// EntraDeviceIDs returns the deviceId of each directory object, in order. It
+// calls GET /v1.0/devices/{id} in batches of 20.
+func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]EntraDeviceID, error) {
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	requests := make([]*abstractions.RequestInformation, len(objectIDs))
+	for i, id := range objectIDs {
+		ri, err := devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).ByDeviceId(id).ToGetRequestInformation(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		requests[i] = query(ri, 0, "id", "deviceId")
+	}
+	out := make([]EntraDeviceID, len(objectIDs))
+	for i, a := range g.batch(ctx, requests) {
+		out[i].ObjectID = objectIDs[i]
+		d, err := objectOf[wireDevice](g, a)
+		if hasStatus(err, http.StatusNotFound) {
+			continue
+		}
+		if hasStatus(err, http.StatusForbidden) {
+			return nil, fmt.Errorf("reading devices of tenant %s: %w; the app lacks %s there: run CIPP's permission check for this tenant",
+				ref.ID, err, permissions[partEntraDevices].Delegated)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading devices of tenant %s: %w", ref.ID, err)
+		}
+		out[i].DeviceID = guid(d.DeviceID)
+	}
+	return out, nil
+}
+
+// ManagedDevicesOf returns, for each Entra deviceId in order, the managed
+// devices enrolled for it, with their compliance state and all that matching
+// needs: none when it is not enrolled, several when it enrolled more than
+// once. It calls GET /v1.0/deviceManagement/managedDevices with a filter on
+// azureADDeviceId, in batches of 20.
+func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs []string) ([][]tenant.ManagedDevice, error) {
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	requests := make([]*abstractions.RequestInformation, len(deviceIDs))
+	for i, id := range deviceIDs {
+		ri, err := devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		requests[i] = query(ri, 0, matchFields...)
+		requests[i].QueryParameters["%24filter"] = "azureADDeviceId eq '" + strings.ReplaceAll(id, "'", "''") + "'"
+	}
+	out := make([][]tenant.ManagedDevice, len(deviceIDs))
+	for i, a := range g.batch(ctx, requests) {
+		_, err := listOf(ctx, g, a, func(p []wireManagedDevice) {
+			for j := range p {
+				if d := p[j].device(false); d.AzureADDeviceID == deviceIDs[i] {
+					out[i] = append(out[i], d)
+				}
+			}
+		})
+		if err != nil {
+			return nil, intuneError(ref, err)
+		}
+	}
+	return out, nil
+}
+
+// notApplicable reports whether Intune does not serve the tenant at all.
+func notApplicable(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && status.status < 500 && strings.Contains(status.message, "not applicable to target tenant")
+}

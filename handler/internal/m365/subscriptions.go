@@ -1,0 +1,203 @@
+package m365
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// MaxSubscriptionLife is how long Graph lets a subscription on directory
+// objects last at most.
+const MaxSubscriptionLife = 41760 * time.Minute
+
+// Subscription is a subscription of Graph to the changes of a tenant's Entra
+// devices (resource type subscription).
+type Subscription struct {
+	ID              string
+	NotificationURL string
+	Expires         time.Time // UTC
+}
+
+// SubscriptionRequest says what a new subscription is to be.
+type SubscriptionRequest struct {
+	NotificationURL string // also told of the subscription's own life
+	ClientState     string // 128 characters at most; comes back with every notification
+	Expires         time.Time
+}
+
+// The reasons why Graph refuses something about a subscription.
+const (
+	SubscriptionGone        = "gone"        // there is none with the id
+	SubscriptionQuota       = "quota"       // the tenant or the app has as many as it may
+	SubscriptionForbidden   = "forbidden"   // the app may not read devices in the tenant
+	SubscriptionUnreachable = "unreachable" // the notification URL did not answer Graph's handshake
+	SubscriptionExists      = "exists"      // the app subscribes to the same already
+	SubscriptionThrottled   = "throttled"   // too many calls; later
+	SubscriptionRefused     = "refused"     // anything else
+)
+
+// SubscriptionError is a refusal by Graph: nothing was created or changed. Any
+// other error of the calls below, but for *AuthError, leaves that open.
+type SubscriptionError struct {
+	Tenant string
+	Reason string // SubscriptionGone, …
+	cause  error
+}
+
+// Error says what it means and what to do.
+func (e *SubscriptionError) Error() string {
+	return fmt.Sprintf("subscription on the devices of tenant %s: %s (%v)", e.Tenant, ExplainSubscription(e.Reason), e.cause)
+}
+
+// ExplainSubscription says, for a technician, what the reason of a
+// SubscriptionError means and what to do.
+func ExplainSubscription(reason string) string {
+	return map[string]string{
+		SubscriptionGone: "Graph has no such subscription any more",
+		SubscriptionQuota: "the limit of Graph subscriptions is reached (100 per app and tenant, 1,000 per tenant, 50,000 per app): " +
+			"find out what else subscribes with CIPP's app and remove what is not needed",
+		SubscriptionForbidden: "the app lacks Device.Read.All there: run CIPP's permission check for this tenant",
+		SubscriptionUnreachable: "Graph could not reach this app at its public address: check PUBLIC_BASE_URL, and that the address " +
+			"is open to the internet without a login on /api/ninjaone/notifications",
+		SubscriptionExists:    "CIPP's app has a subscription on the tenant's devices already: turn CIPP's own one off",
+		SubscriptionThrottled: "Graph throttled the call; it is tried again later",
+		SubscriptionRefused:   "Graph refused it",
+	}[reason]
+}
+
+// Unwrap returns Graph's answer.
+func (e *SubscriptionError) Unwrap() error { return e.cause }
+
+type wireChangeSubscription struct {
+	ID                       string `json:"id,omitempty"`
+	ChangeType               string `json:"changeType,omitempty"`
+	NotificationURL          string `json:"notificationUrl,omitempty"`
+	LifecycleNotificationURL string `json:"lifecycleNotificationUrl,omitempty"`
+	Resource                 string `json:"resource,omitempty"`
+	ClientState              string `json:"clientState,omitempty"`
+	Expires                  string `json:"expirationDateTime,omitempty"`
+}
+
+// Subscribe creates a subscription to the tenant's devices. Graph calls the
+// notification URL before it answers. The call is never repeated by itself,
+// because a second one would make a second subscription. It calls POST
+// /v1.0/subscriptions.
+func (r *Reader) Subscribe(ctx context.Context, ref tenant.Ref, s SubscriptionRequest) (Subscription, error) {
+	return r.subscription(ctx, ref, http.MethodPost, "", wireChangeSubscription{
+		ChangeType:               "updated",
+		NotificationURL:          s.NotificationURL,
+		LifecycleNotificationURL: s.NotificationURL,
+		Resource:                 "devices",
+		ClientState:              s.ClientState,
+		Expires:                  wireTime(s.Expires),
+	})
+}
+
+// RenewSubscription moves a subscription's end, which also authorizes it
+// again. It calls PATCH /v1.0/subscriptions/{id}.
+func (r *Reader) RenewSubscription(ctx context.Context, ref tenant.Ref, id string, expires time.Time) (Subscription, error) {
+	return r.subscription(ctx, ref, http.MethodPatch, "/"+url.PathEscape(id), wireChangeSubscription{Expires: wireTime(expires)})
+}
+
+// Subscription reads one subscription. It calls GET /v1.0/subscriptions/{id}.
+func (r *Reader) Subscription(ctx context.Context, ref tenant.Ref, id string) (Subscription, error) {
+	return r.subscription(ctx, ref, http.MethodGet, "/"+url.PathEscape(id), nil)
+}
+
+// ReauthorizeSubscription authorizes a subscription again and leaves its end
+// as it is. It calls POST /v1.0/subscriptions/{id}/reauthorize.
+func (r *Reader) ReauthorizeSubscription(ctx context.Context, ref tenant.Ref, id string) error {
+	_, err := r.subscription(ctx, ref, http.MethodPost, "/"+url.PathEscape(id)+"/reauthorize", nil)
+	return err
+}
+
+// Unsubscribe removes a subscription; one that is not there is fine. It calls
+// DELETE /v1.0/subscriptions/{id}.
+func (r *Reader) Unsubscribe(ctx context.Context, ref tenant.Ref, id string) error {
+	_, err := r.subscription(ctx, ref, http.MethodDelete, "/"+url.PathEscape(id), nil)
+	if e, ok := errors.AsType[*SubscriptionError](err); ok && e.Reason == SubscriptionGone {
+		return nil
+	}
+	return err
+}
+
+func wireTime(t time.Time) string { return t.UTC().Truncate(time.Second).Format(time.RFC3339) }
+
+// subscription makes one call; body is sent as JSON unless it is nil.
+func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path string, body any) (Subscription, error) {
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
+		return Subscription{}, err
+	}
+	var content []byte
+	if body != nil {
+		if content, err = json.Marshal(body); err != nil {
+			return Subscription{}, fmt.Errorf("building a subscription: %w", err)
+		}
+	}
+	build := func(ctx context.Context) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, method, g.base("v1.0")+"/subscriptions"+path, nil)
+		if err != nil {
+			return nil, fmt.Errorf("building a subscription: %w", err)
+		}
+		if content != nil {
+			req.Header.Set("Content-Type", "application/json")
+			req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(content)), int64(len(content))
+			if method != http.MethodPost {
+				req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
+			}
+		}
+		req.Header.Set("Accept", "application/json")
+		return prioritize(req), nil
+	}
+	res, err := g.do(ctx, build)
+	if err != nil {
+		return Subscription{}, subscriptionError(ref, err)
+	}
+	defer discard(res)
+	if method == http.MethodDelete || method == http.MethodPost && body == nil {
+		return Subscription{}, nil
+	}
+	var answer wireChangeSubscription
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer); err != nil {
+		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, err})
+	}
+	if path == "" && answer.ID == "" {
+		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, errors.New("it has no id")})
+	}
+	expires, _ := time.Parse(time.RFC3339, answer.Expires)
+	return Subscription{ID: answer.ID, NotificationURL: answer.NotificationURL, Expires: expires.UTC()}, nil
+}
+
+func subscriptionError(ref tenant.Ref, err error) error {
+	var status *statusError
+	if !errors.As(err, &status) || status.status >= 500 {
+		return err
+	}
+	reason := SubscriptionRefused
+	message := strings.ToLower(status.message)
+	switch {
+	case status.status == http.StatusNotFound:
+		reason = SubscriptionGone
+	case status.status == http.StatusConflict:
+		reason = SubscriptionExists
+	case status.status == http.StatusTooManyRequests:
+		reason = SubscriptionThrottled
+	case status.status == http.StatusForbidden && (strings.Contains(message, "limit") || strings.Contains(message, "quota")):
+		reason = SubscriptionQuota
+	case status.status == http.StatusForbidden || status.status == http.StatusUnauthorized:
+		reason = SubscriptionForbidden
+	case status.status == http.StatusBadRequest && strings.Contains(message, "validation"):
+		reason = SubscriptionUnreachable
+	}
+	return &SubscriptionError{Tenant: ref.ID, Reason: reason, cause: status}
+}

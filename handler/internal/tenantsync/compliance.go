@@ -1,0 +1,387 @@
+package tenantsync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// The compliance field is written by the sync and by package compliance at the
+// same time, so what is noted of it has columns of its own in the device's
+// record, which change only by ClaimCompliance and Claim.Settle.
+const (
+	columnField  = "ComplianceField"  // NinjaOne custom field name
+	columnDigest = "ComplianceDigest" // digest or mark
+	columnRead   = "ComplianceRead"   // when the state was read in Intune
+	columnClaim  = "ComplianceClaim"  // who is sending at present; "" for nobody
+	columnSince  = "ComplianceSince"  // since when
+)
+
+const (
+	// sweptPartition holds, per tenant, when the list that its last sweep
+	// compared was read.
+	sweptPartition = "swept"
+	// claimLife is after how long a claim that was never settled no longer
+	// stands for a request that may still be under way.
+	claimLife = 5 * time.Minute
+	// claimAttempts bounds how often a claim gives way to another writer.
+	claimAttempts = 8
+	// syncClaim begins the id of a sync's claim.
+	syncClaim = "sync-"
+)
+
+// ErrNewerState says that the field was not claimed, because a newer reading
+// of the device's state is known than the one that was to be written.
+var ErrNewerState = errors.New("a newer compliance state is known")
+
+// ComplianceWrite is a value on its way to the compliance field of a device.
+type ComplianceWrite struct {
+	Instance       string // normalised NinjaOne host
+	OrganizationID int
+	DeviceID       int    // NinjaOne's id
+	TenantID       string // the tenant whose Intune manages the device
+	Field          string // NinjaOne custom field name
+	Value          ninjaone.Value
+	Read           time.Time // when the reading of Intune that says so began
+	Force          bool      // send the value even if NinjaOne holds it
+	// Sync says that the writer is a sync, which has the organization to
+	// itself: the claim of another sync is of one that was stopped.
+	Sync bool
+}
+
+// complianceNote is what a device's record says of its compliance field.
+type complianceNote struct {
+	digest string
+	read   time.Time
+	claim  string
+	since  time.Time
+}
+
+// noteOf reads the note of a field; false when the row has none of it.
+func noteOf(row storage.Entity, field string) (complianceNote, bool) {
+	if field == "" || row.String(columnField) != field {
+		return complianceNote{}, false
+	}
+	return complianceNote{row.String(columnDigest), row.Time(columnRead), row.String(columnClaim), row.Time(columnSince)}, true
+}
+
+// sending reports whether a writer may still be sending a value.
+func (n complianceNote) sending(now time.Time) bool {
+	return n.claim != "" && now.Sub(n.since) < claimLife
+}
+
+// settled is the digest of what NinjaOne holds, as far as it is known.
+func (n complianceNote) settled() string {
+	if n.claim != "" {
+		return markSending
+	}
+	return n.digest
+}
+
+// Claim is the right to send one value of one device's compliance field, until
+// it is settled or a newer reading overtakes it.
+type Claim struct {
+	state    *State
+	write    ComplianceWrite
+	id       string
+	before   string // settled digest before the claim
+	overtook bool   // another writer's request may still be under way
+}
+
+// ClaimCompliance notes that the value is about to be sent. It returns nil and
+// no error when there is nothing to send: NinjaOne holds the value, or it is
+// to be cleared where we never wrote, or the device is another tenant's. It
+// returns ErrNewerState when a newer reading is known. A claim must be settled.
+func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim, error) {
+	fail := func(err error) (*Claim, error) {
+		return nil, fmt.Errorf("claim the compliance field of NinjaOne device %d: %w", w.DeviceID, err)
+	}
+	c := &Claim{state: s, write: w, id: uuid.NewString()}
+	if w.Sync {
+		c.id = syncClaim + c.id
+	}
+	for range claimAttempts {
+		row, err := s.table.Get(ctx, partition(w.Instance, w.OrganizationID), rowKey(target{kindDevice, w.DeviceID}))
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return fail(err)
+		}
+		note, noted := noteOf(row, w.Field)
+		if noted && note.claim == c.id {
+			return c, nil // written by an attempt whose answer was lost
+		}
+		if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
+			return nil, nil
+		}
+		now := time.Now()
+		switch {
+		case !noted: // not yet, or by a run that was stopped before its claim
+			note.digest = fieldsOf(row)[w.Field]
+		case note.claim != "" && !note.sending(now), w.Sync && strings.HasPrefix(note.claim, syncClaim):
+			note.digest, note.claim = markSending, "" // its writer is gone
+		}
+		want := digest(w.Value)
+		next := storage.Entity{columnField: w.Field, columnRead: w.Read.UTC()}
+		switch {
+		case note.read.After(w.Read):
+			return nil, ErrNewerState
+		case w.Value.IsClear() && (note.digest == "" || note.digest == markCleared && note.claim == ""):
+			return nil, nil
+		case note.digest == want && !w.Force:
+			if !noted || !w.Read.After(note.read) {
+				return nil, nil
+			}
+			// NinjaOne holds it, or is being sent it. That it still holds now
+			// keeps an older reading from undoing it.
+		default:
+			if noted {
+				swept, err := s.swept(ctx, w.TenantID)
+				if err != nil {
+					return fail(err)
+				}
+				if swept.After(w.Read) {
+					return nil, ErrNewerState
+				}
+			}
+			c.before, c.overtook = note.settled(), note.sending(now)
+			next[columnDigest], next[columnClaim], next[columnSince] = want, c.id, now.UTC()
+		}
+		err = s.putNote(ctx, w, row, next)
+		switch {
+		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNotFound):
+			continue // another writer was first
+		case err != nil:
+			return fail(err)
+		case next[columnClaim] == nil:
+			return nil, nil
+		}
+		return c, nil
+	}
+	return fail(errors.New("other writers of the same device were always first; it is tried again later"))
+}
+
+// putNote writes columns of a record in the version that was read.
+func (s *State) putNote(ctx context.Context, w ComplianceWrite, row, columns storage.Entity) error {
+	columns["PartitionKey"] = partition(w.Instance, w.OrganizationID)
+	columns["RowKey"] = rowKey(target{kindDevice, w.DeviceID})
+	if row == nil {
+		columns["TenantId"] = w.TenantID
+		columns["Fields"] = "{}"
+		columns["Version"] = int32(stateVersion)
+		return s.table.Insert(ctx, columns)
+	}
+	return s.table.MergeIfMatch(ctx, columns, row.ETag())
+}
+
+// Outcome is how the sending of a claimed value ended.
+type Outcome int
+
+// The outcomes of a claim.
+const (
+	Unknown  Outcome = iota // the request failed on the way, so that NinjaOne may hold either value
+	Accepted                // NinjaOne holds the value
+	Refused                 // NinjaOne holds what it held before
+)
+
+// Settle notes how the sending ended. It reports whether a newer reading was
+// claimed meanwhile: both requests were under way at once, and which of them
+// NinjaOne served last is not known, so the field is noted as unknown and is
+// best sent again from a new reading.
+func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, err error) {
+	w := c.write
+	for range claimAttempts {
+		row, err := c.state.table.Get(ctx, partition(w.Instance, w.OrganizationID), rowKey(target{kindDevice, w.DeviceID}))
+		if errors.Is(err, storage.ErrNotFound) {
+			return false, nil // forgotten, because the device is gone
+		}
+		if err != nil {
+			return false, fmt.Errorf("note what NinjaOne device %d accepted: %w", w.DeviceID, err)
+		}
+		note, noted := noteOf(row, w.Field)
+		next := storage.Entity{}
+		switch {
+		case !noted:
+			return false, nil // another field is mapped by now
+		case note.claim == c.id:
+			next[columnClaim] = ""
+			switch {
+			case c.overtook || outcome == Unknown:
+				next[columnDigest] = markSending
+			case outcome == Refused:
+				next[columnDigest] = c.before
+			}
+		case outcome == Refused:
+			return false, nil
+		case note.claim != "":
+			// The newer writer is still sending, and settles as unknown.
+			return true, nil
+		default:
+			next[columnDigest], overtaken = markSending, true
+		}
+		err = c.state.putNote(ctx, w, row, next)
+		if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: %w", w.DeviceID, err)
+		}
+		return overtaken, nil
+	}
+	return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: other writers were always first", w.DeviceID)
+}
+
+// MarkSwept notes when the list of a tenant's devices was read that a sweep is
+// about to compare: whatever an older reading says differently is out of date.
+// It is called before Compliance reads the notes that are compared.
+func (s *State) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
+	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, columnRead: read.UTC()}
+	if err := s.table.Replace(ctx, row); err != nil {
+		return fmt.Errorf("note when the tenant was swept: %w", err)
+	}
+	return nil
+}
+
+func (s *State) swept(ctx context.Context, tenantID string) (time.Time, error) {
+	row, err := s.table.Get(ctx, sweptPartition, tenantID)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return time.Time{}, err
+	}
+	return row.Time(columnRead), nil
+}
+
+// DeviceCompliance is what is noted of one device's compliance field.
+type DeviceCompliance struct {
+	TenantID string // the tenant whose device it is
+	digest   string
+}
+
+// Holds reports whether NinjaOne last accepted exactly this value.
+func (d DeviceCompliance) Holds(v ninjaone.Value) bool {
+	return d.digest == digest(v) || v.IsClear() && d.digest == ""
+}
+
+// Ours reports whether the field may hold a value of ours.
+func (d DeviceCompliance) Ours() bool { return d.digest != "" && d.digest != markCleared }
+
+// Changed reports whether the value differs from one that NinjaOne is known to
+// hold: Intune's state changed since it was written.
+func (d DeviceCompliance) Changed(v ninjaone.Value) bool {
+	return d.digest != "" && d.digest != markSending && !d.Holds(v)
+}
+
+// Compliance returns what is noted of the compliance field of each device of
+// an organization that has a record, by NinjaOne's device id.
+func (s *State) Compliance(ctx context.Context, instance string, organizationID int, field string) (map[int]DeviceCompliance, error) {
+	records, err := s.load(ctx, instance, organizationID)
+	if err != nil {
+		return nil, err
+	}
+	notes := make(map[int]DeviceCompliance, len(records))
+	for t, r := range records {
+		if t.kind == kindDevice {
+			notes[t.id] = DeviceCompliance{r.tenantID, r.fields[field]}
+		}
+	}
+	return notes, nil
+}
+
+// ComplianceOf returns what is noted of one device; noted is false when it has
+// no record as a device of the organization.
+func (s *State) ComplianceOf(ctx context.Context, instance string, organizationID, deviceID int, field string) (d DeviceCompliance, noted bool, err error) {
+	row, err := s.table.Get(ctx, partition(instance, organizationID), rowKey(target{kindDevice, deviceID}))
+	if errors.Is(err, storage.ErrNotFound) {
+		return DeviceCompliance{}, false, nil
+	}
+	if err != nil {
+		return DeviceCompliance{}, false, fmt.Errorf("read what NinjaOne device %d last accepted: %w", deviceID, err)
+	}
+	d = DeviceCompliance{row.String("TenantId"), fieldsOf(row)[field]}
+	if note, ok := noteOf(row, field); ok {
+		d.digest = note.settled()
+	}
+	return d, true, nil
+}
+
+// ForgetDevice removes the record of a device that NinjaOne does not know any
+// more.
+func (s *State) ForgetDevice(ctx context.Context, instance string, organizationID, deviceID int) error {
+	return s.forget(ctx, instance, organizationID, target{kindDevice, deviceID})
+}
+
+// Matches is the outcome of a tenant's matching, by Intune's device ids.
+type Matches struct {
+	Pairs      map[string]int  // managed device id to NinjaOne device id
+	Superseded map[string]bool // older records of machines among the pairs
+	IntuneOnly map[string]bool // without NinjaOne device
+	Digest     string          // changes with the matches; "" when there are none yet
+}
+
+// LoadMatches returns the matches of the tenant's last sync; empty when it has
+// had none.
+func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (Matches, error) {
+	out := Matches{Pairs: map[string]int{}, Superseded: map[string]bool{}, IntuneOnly: map[string]bool{}}
+	body, err := blobs.Get(ctx, "matches/"+tenantID+".json")
+	if errors.Is(err, storage.ErrNotFound) {
+		return out, nil
+	}
+	if err != nil {
+		return out, fmt.Errorf("read which devices matched: %w", err)
+	}
+	var kept matches
+	if err := json.Unmarshal(body, &kept); err != nil {
+		return out, nil // rewritten by the next sync
+	}
+	out.Digest = digestOf(body)
+	for _, p := range kept.Pairs {
+		out.Pairs[p.ManagedDeviceID] = p.NinjaOneID
+		for _, id := range p.Superseded {
+			out.Superseded[id] = true
+		}
+	}
+	for _, l := range kept.IntuneOnly {
+		out.IntuneOnly[l.ID] = true
+	}
+	return out, nil
+}
+
+// claim claims the compliance field of a device that is about to be written,
+// and takes it out of what is sent when a newer state is known. The returned
+// function notes how the sending ended.
+func (j *job) claim(ctx context.Context, p *sending) (settle func(context.Context, error) error, err error) {
+	nothing := func(context.Context, error) error { return nil }
+	value, sent := p.values[j.compliance]
+	if p.record.target.kind != kindDevice || !sent {
+		return nothing, nil
+	}
+	c, err := j.State.ClaimCompliance(ctx, ComplianceWrite{
+		Instance: j.instance, OrganizationID: j.mapping.OrganizationID, DeviceID: p.record.target.id,
+		TenantID: j.ref.ID, Field: j.compliance, Value: value, Read: j.readAt, Force: j.message.Force, Sync: true,
+	})
+	if err != nil && !errors.Is(err, ErrNewerState) {
+		return nil, err
+	}
+	if c == nil {
+		p.values = maps.Clone(p.values)
+		delete(p.values, j.compliance)
+		p.last = false
+		return nothing, nil
+	}
+	return func(ctx context.Context, err error) error {
+		outcome := Unknown
+		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.compliance] != nil {
+			outcome = Refused
+		} else if ok || err == nil {
+			outcome = Accepted
+		}
+		_, err = c.Settle(context.WithoutCancel(ctx), outcome)
+		return err
+	}, nil
+}

@@ -1,0 +1,64 @@
+package tenantsync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// KeptMatches is how the devices of a tenant matched in its last sync, for
+// technicians.
+type KeptMatches struct {
+	Pairs      []KeptPair
+	IntuneOnly []KeptDevice // without NinjaOne device
+	NinjaOnly  []KeptDevice // without Intune device
+}
+
+// KeptPair is a machine that both manage.
+type KeptPair struct {
+	ManagedDeviceID string // Intune's id
+	Name            string // Intune's name; "" when it was kept by an earlier version
+	NinjaOneID      int
+	NinjaOneName    string
+	Evidence        match.Evidence
+	Superseded      int // older Intune records of the machine
+}
+
+// KeptDevice is a device without counterpart.
+type KeptDevice struct {
+	ID     string // Intune's managed device id, or NinjaOne's id
+	Name   string
+	Serial string
+	Reason string // why it has none
+}
+
+// ReadMatches returns how the devices of a tenant matched in its last sync,
+// from the container ContainerName; false when it has had none.
+func ReadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (KeptMatches, bool, error) {
+	body, err := blobs.Get(ctx, "matches/"+tenantID+".json")
+	if errors.Is(err, storage.ErrNotFound) {
+		return KeptMatches{}, false, nil
+	}
+	if err != nil {
+		return KeptMatches{}, false, fmt.Errorf("read which devices of tenant %s matched: %w", tenantID, err)
+	}
+	var kept matches
+	if json.Unmarshal(body, &kept) != nil {
+		return KeptMatches{}, false, nil // rewritten by the next sync
+	}
+	var out KeptMatches
+	for _, p := range kept.Pairs {
+		out.Pairs = append(out.Pairs, KeptPair{p.ManagedDeviceID, p.Name, p.NinjaOneID, p.NinjaOneName, p.Evidence, len(p.Superseded)})
+	}
+	for _, l := range kept.IntuneOnly {
+		out.IntuneOnly = append(out.IntuneOnly, KeptDevice(l))
+	}
+	for _, l := range kept.NinjaOnly {
+		out.NinjaOnly = append(out.NinjaOnly, KeptDevice(l))
+	}
+	return out, true, nil
+}

@@ -1,0 +1,49 @@
+package tenantsync
+
+import (
+	"context"
+	"fmt"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// pausePartition holds what the schedule leaves out: one row per tenant that
+// was paused or resumed, and one row for all others.
+const pausePartition = "pause"
+
+// Everyone stands for all tenants that were not paused or resumed themselves.
+// Pausing it and resuming one tenant makes that tenant the pilot.
+const Everyone = "everyone"
+
+// Pauses says which tenants the schedule leaves out.
+type Pauses map[string]bool
+
+// Paused reports whether the schedule leaves the tenant out.
+func (p Pauses) Paused(tenantID string) bool {
+	if paused, set := p[tenantID]; set {
+		return paused
+	}
+	return p[Everyone]
+}
+
+// Pauses returns which tenants are paused.
+func (s *State) Pauses(ctx context.Context) (Pauses, error) {
+	pauses := Pauses{}
+	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", pausePartition)) {
+		if err != nil {
+			return nil, fmt.Errorf("read which tenants are paused: %w", err)
+		}
+		pauses[row.RowKey()] = row.Bool("Paused")
+	}
+	return pauses, nil
+}
+
+// Pause pauses or resumes a tenant, or Everyone. A forced sync of a paused
+// tenant still runs.
+func (s *State) Pause(ctx context.Context, tenantID string, paused bool) error {
+	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Version": int32(stateVersion), "Paused": paused}
+	if err := s.table.Replace(ctx, row); err != nil {
+		return fmt.Errorf("pause or resume %s: %w", tenantID, err)
+	}
+	return nil
+}

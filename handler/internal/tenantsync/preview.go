@@ -1,0 +1,267 @@
+package tenantsync
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Preview is what a sync of a tenant would write at one moment. Nothing was
+// written for it, in NinjaOne, CIPP or our own state.
+type Preview struct {
+	Tenant         tenant.Ref
+	OrganizationID int
+	Shared         bool      // other tenants are mapped to the organization too
+	At             time.Time // UTC
+	Problems       []string  // what could not be read or cannot be written, with what to do
+	// Organization comes first in Targets, then the devices by name.
+	Targets []PreviewTarget
+}
+
+// PreviewTarget is an organization or a device with its fields.
+type PreviewTarget struct {
+	DeviceID int    // NinjaOne's id; 0 for the organization
+	Name     string // of the device; "" for the organization
+	// Unmatched: the device is no longer matched, so that what we wrote on it
+	// is cleared.
+	Unmatched bool
+	Fields    []PreviewField
+}
+
+// Outcomes of a field in a preview.
+const (
+	OutcomeUnchanged = "unchanged" // NinjaOne accepted this value before
+	OutcomeNew       = "new"       // nothing was written before
+	OutcomeChanged   = "changed"   // another value was written before
+	OutcomeCleared   = "cleared"   // the field would be cleared
+	OutcomeEmpty     = "empty"     // there is nothing to show, and nothing of ours to clear
+	OutcomeUnmapped  = "unmapped"  // no usable NinjaOne custom field is mapped, so it is not written
+)
+
+// PreviewField is one field as it would be written now.
+type PreviewField struct {
+	Field    string // CIPP's name, for example TenantSummary
+	NinjaOne string // the NinjaOne custom field; "" when none is mapped
+	Value    string // HTML, of DeviceCompliance text; "" for none
+	Outcome  string
+	// Last is the value that the last sync composed, where it is kept, which is
+	// for fields of organizations only.
+	Last     string
+	HaveLast bool
+}
+
+// Preview reads and composes a tenant as a sync would, and writes nothing. The
+// error says in a sentence for a technician why nothing can be shown.
+func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error) {
+	j, err := s.preparePreview(ctx, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	in, err := j.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for reason, names := range absentParts(in.snapshot) {
+		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
+	}
+	result := match.Result{}
+	matchable := in.snapshot.ManagedDevices.OK()
+	if matchable {
+		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
+	}
+	input := j.input(in, result)
+	p := &Preview{Tenant: j.ref, OrganizationID: j.mapping.OrganizationID, Shared: len(j.sharing) > 1, At: j.Now().UTC()}
+	organization, err := j.previewOrganization(ctx, in, input)
+	if err != nil {
+		return nil, err
+	}
+	p.Targets = append(p.Targets, organization)
+	if matchable {
+		devices, err := j.previewDevices(in, input)
+		if err != nil {
+			return nil, err
+		}
+		p.Targets = append(p.Targets, devices...)
+	}
+	for _, problem := range j.problems.list() {
+		p.Problems = append(p.Problems, problem.Message)
+	}
+	return p, nil
+}
+
+// preparePreview finds what a run of the tenant would work with.
+func (s *Syncer) preparePreview(ctx context.Context, tenantID string) (*job, error) {
+	config, err := s.CIPP.NinjaOneConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.CIPP.Tenant(ctx, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	mappings, err := s.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{Syncer: s, ref: t.Ref, config: config, log: s.Log.With("tenant", tenantID)}
+	for _, m := range mappings {
+		if m.TenantID == t.ID {
+			j.mapping = m
+		}
+	}
+	switch {
+	case j.mapping.Problem != "":
+		return nil, errors.New(j.mapping.Problem)
+	case j.mapping.OrganizationID == 0:
+		return nil, errors.New("the tenant is not mapped to a NinjaOne organization: map it first")
+	}
+	for _, m := range mappings {
+		if m.OrganizationID == j.mapping.OrganizationID {
+			j.sharing = append(j.sharing, m.TenantID)
+		}
+	}
+	if j.instance, err = ninjaone.NormalizeInstance(config.Instance); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// input is what the fields are composed from.
+func (j *job) input(in *reading, result match.Result) compose.Input {
+	return compose.Input{
+		Snapshot: in.snapshot, Matches: result,
+		NinjaHost: j.instance, CIPPHost: in.portal,
+		LicensedOnly: j.config.LicensedOnly,
+		ExcludedSKUs: in.excluded, SKUNames: in.skuNames, Standards: in.standards,
+		Shared: len(j.sharing) > 1, MaxChars: ninjaone.MaxHTML / len(j.sharing) * 95 / 100,
+		Today: j.Now().UTC(),
+	}
+}
+
+// previewOrganization shows this tenant's section, and compares the whole
+// field, with the sections of other tenants, with what NinjaOne holds.
+func (j *job) previewOrganization(ctx context.Context, in *reading, input compose.Input) (PreviewTarget, error) {
+	own, err := compose.Organization(input)
+	if err != nil {
+		return PreviewTarget{}, fmt.Errorf("the organization's fields could not be composed: %w", err)
+	}
+	t := target{kindOrganization, j.mapping.OrganizationID}
+	whole, err := j.joined(ctx, own, in.fields)
+	if err != nil {
+		return PreviewTarget{}, err
+	}
+	last, kept := section{}, true
+	body, err := j.Blobs.Get(ctx, j.sectionName(j.ref.ID))
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		kept = false
+	case err != nil:
+		return PreviewTarget{}, fmt.Errorf("read what was composed last: %w", err)
+	default:
+		kept = json.Unmarshal(body, &last) == nil
+	}
+	out := PreviewTarget{}
+	for _, f := range []struct{ name, value, last string }{
+		{tenantLinks, own.TenantLinks, last.Fields.TenantLinks},
+		{tenantSummary, own.TenantSummary, last.Fields.TenantSummary},
+		{usersSummary, own.UsersSummary, last.Fields.UsersSummary},
+	} {
+		name := in.fields[f.name]
+		out.Fields = append(out.Fields, PreviewField{
+			Field: f.name, NinjaOne: name, Value: f.value, Last: f.last, HaveLast: kept,
+			Outcome: outcomeOf(in.records[t], name, whole[t][name]),
+		})
+	}
+	return out, nil
+}
+
+// previewDevices shows the matched devices, and those whose fields would be
+// cleared.
+func (j *job) previewDevices(in *reading, input compose.Input) ([]PreviewTarget, error) {
+	devices, err := compose.NewDevices(input)
+	if err != nil {
+		return nil, fmt.Errorf("the devices' fields could not be composed: %w", err)
+	}
+	var out []PreviewTarget
+	seen := map[int]bool{}
+	for _, p := range input.Matches.Pairs {
+		f, err := devices.Fields(p)
+		if err != nil {
+			j.problems.add(fmt.Sprint("device:", p.Ninja.ID), "NinjaOne device %d could not be composed: %v", p.Ninja.ID, err)
+			continue
+		}
+		seen[p.Ninja.ID] = true
+		out = append(out, j.previewDevice(in, p.Ninja.ID, nameOf(p.Ninja), f))
+	}
+	names := map[int]string{}
+	for i := range in.devices {
+		names[in.devices[i].ID] = nameOf(&in.devices[i])
+	}
+	for t, r := range in.records {
+		if t.kind == kindDevice && r.tenantID == j.ref.ID && !seen[t.id] {
+			d := j.previewDevice(in, t.id, names[t.id], compose.DeviceFields{})
+			d.Unmatched = true
+			out = append(out, d)
+		}
+	}
+	slices.SortFunc(out, func(a, b PreviewTarget) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.DeviceID, b.DeviceID))
+	})
+	return out, nil
+}
+
+func (j *job) previewDevice(in *reading, id int, name string, f compose.DeviceFields) PreviewTarget {
+	out := PreviewTarget{DeviceID: id, Name: name}
+	record := in.records[target{kindDevice, id}]
+	if record != nil && record.tenantID != j.ref.ID {
+		record = nil // the device was another tenant's
+	}
+	for _, v := range []struct {
+		field, value string
+		sent         ninjaone.Value
+	}{
+		{deviceLinks, f.DeviceLinks, ninjaone.HTML(f.DeviceLinks)},
+		{deviceSummary, f.DeviceSummary, ninjaone.HTML(f.DeviceSummary)},
+		{deviceCompliance, f.DeviceCompliance, textOrClear(f.DeviceCompliance)},
+	} {
+		if v.value == "" {
+			v.sent = ninjaone.Clear()
+		}
+		name := in.fields[v.field]
+		out.Fields = append(out.Fields, PreviewField{Field: v.field, NinjaOne: name, Value: v.value, Outcome: outcomeOf(record, name, v.sent)})
+	}
+	return out
+}
+
+// outcomeOf says what a sync would do with a field.
+func outcomeOf(r *record, name string, v ninjaone.Value) string {
+	if name == "" {
+		return OutcomeUnmapped
+	}
+	have := ""
+	if r != nil {
+		have = r.fields[name]
+	}
+	switch {
+	case v.IsClear() && (have == "" || have == markCleared):
+		return OutcomeEmpty
+	case v.IsClear():
+		return OutcomeCleared
+	case have == digest(v):
+		return OutcomeUnchanged
+	case have == "" || have == markCleared:
+		return OutcomeNew
+	}
+	return OutcomeChanged
+}

@@ -1,0 +1,78 @@
+package seed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+)
+
+// DeviceSubscription is a Graph subscription on a tenant's devices that CIPP's
+// own NinjaOne engine made.
+type DeviceSubscription struct {
+	TenantID       string
+	SubscriptionID string // Graph's id
+	CIPPID         string // row key, and the secret in the notification URL
+}
+
+// WriteCIPPSubscriptions writes CIPP's table webhookTable, the way CIPP leaves
+// it: a subscription on the devices of each mapped tenant that CIPP can read,
+// a row of CIPP's audit log alerts for the first of them, and the row of
+// Partner Center, whose expiration is no time. It returns the subscriptions on
+// devices; nothing is created at Graph.
+func WriteCIPPSubscriptions(ctx context.Context, connectionString string, s *Seed) ([]DeviceSubscription, error) {
+	service, err := aztables.NewServiceClientFromConnectionString(connectionString, nil)
+	if err != nil {
+		return nil, fmt.Errorf("opening the storage account for CIPP's subscriptions: %w", err)
+	}
+	client := service.NewClient("webhookTable")
+	var exists *azcore.ResponseError
+	if _, err := client.CreateTable(ctx, nil); err != nil && !(errors.As(err, &exists) && exists.StatusCode == http.StatusConflict) {
+		return nil, fmt.Errorf("making CIPP's table of subscriptions: %w", err)
+	}
+	subscriptions, rows := s.webhookRows()
+	for _, r := range rows {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("encoding a row of CIPP's subscriptions: %w", err)
+		}
+		if _, err := client.UpsertEntity(ctx, b, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeReplace}); err != nil {
+			return nil, fmt.Errorf("writing a row of CIPP's subscriptions: %w", err)
+		}
+	}
+	return subscriptions, nil
+}
+
+func (s *Seed) webhookRows() ([]DeviceSubscription, []row) {
+	address := func(event, id, kind string) string {
+		return "https://" + s.CIPPHost + "/API/PublicWebhooks?EventType=" + event + "&CIPPID=" + id + "&Type=" + kind
+	}
+	expires := cippTime(s.Day.Add(20 * time.Hour))
+	var subscriptions []DeviceSubscription
+	var rows []row
+	for _, t := range s.Tenants {
+		if s.Organization(t.ID) == 0 || slices.Contains(s.ExcludedTenants, t.ID) {
+			continue
+		}
+		if len(rows) == 0 {
+			id := randomGUID()
+			rows = append(rows, row{"PartitionKey": t.DefaultDomain, "RowKey": id, "EventType": "Audit.AzureActiveDirectory",
+				"Resource": "Audit.AzureActiveDirectory", "Expiration": expires, "SubscriptionID": randomGUID(),
+				"TypeofSubscription": "updated", "WebhookNotificationUrl": address("Audit.AzureActiveDirectory", id, "AuditLog")})
+		}
+		d := DeviceSubscription{TenantID: t.ID, SubscriptionID: randomGUID(), CIPPID: randomGUID()}
+		subscriptions = append(subscriptions, d)
+		rows = append(rows, row{"PartitionKey": t.DefaultDomain, "RowKey": d.CIPPID, "EventType": "DeviceUpdate", "Resource": "devices",
+			"Expiration": expires, "SubscriptionID": d.SubscriptionID, "TypeofSubscription": "updated",
+			"WebhookNotificationUrl": address("DeviceUpdate", d.CIPPID, "GraphSubscription")})
+	}
+	return subscriptions, append(rows, row{"PartitionKey": s.SAM.TenantID, "RowKey": s.SAM.TenantID,
+		"EventType": `["test-created","granular-admin-relationship-approved"]`, "Resource": "PartnerCenter", "Expiration": "Does Not Expire",
+		"SubscriptionID": randomGUID(), "WebhookNotificationUrl": "https://" + s.CIPPHost + "/API/PublicWebhooks?CIPPID=" + s.SAM.TenantID + "&Type=PartnerCenter"})
+}
