@@ -1,0 +1,86 @@
+package cipp
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// UserMapEntry says which NinjaOne document a Microsoft 365 user has.
+type UserMapEntry struct {
+	UserID     string // Entra object id
+	DocumentID int    // NinjaOne's document id
+}
+
+// SaveUserMap brings the tenant's rows of table NinjaOneUserMap up to date.
+// Only rows that differ are written. As CIPP does it, rows of users that are
+// gone stay.
+func (s *Store) SaveUserMap(ctx context.Context, tenantID string, entries []UserMapEntry) error {
+	rows := make([]mapRow, 0, len(entries))
+	for _, entry := range entries {
+		id := strings.ToLower(strings.TrimSpace(entry.UserID))
+		rows = append(rows, mapRow{key: id, ninjaID: entry.DocumentID, m365ID: id})
+	}
+	return s.saveMap(ctx, tableUserMap, "user", tenantID, rows)
+}
+
+// UserMap returns the tenant's rows of table NinjaOneUserMap: NinjaOne's
+// document id by Entra user id in lower case.
+func (s *Store) UserMap(ctx context.Context, tenantID string) (map[string]int, error) {
+	documents := map[string]int{}
+	for e, err := range s.table(tableUserMap).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID") {
+		if err != nil {
+			return nil, fmt.Errorf("read the user map of tenant %s: %w", tenantID, err)
+		}
+		if id := int(e.Int("NinjaOneID")); id > 0 {
+			documents[strings.ToLower(e.RowKey())] = id
+		}
+	}
+	return documents, nil
+}
+
+// mapRow is a row of table NinjaOneDeviceMap or NinjaOneUserMap.
+type mapRow struct {
+	key     string // in lower case; rows without one are left out
+	ninjaID int
+	m365ID  string
+}
+
+// saveMap writes those of a tenant's rows that differ from what the table has.
+// Of two rows with the same key the first counts.
+func (s *Store) saveMap(ctx context.Context, table, what, tenantID string, rows []mapRow) error {
+	present := map[string]storage.Entity{}
+	for e, err := range s.table(table).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID", "M365ID") {
+		if err != nil {
+			return fmt.Errorf("read the %s map of tenant %s: %w", what, tenantID, err)
+		}
+		present[strings.ToLower(e.RowKey())] = e
+	}
+	var ops []storage.Operation
+	seen := map[string]bool{"": true, zeroGUID: true}
+	for _, row := range rows {
+		if seen[row.key] {
+			continue
+		}
+		seen[row.key] = true
+		key := row.key
+		if old, ok := present[row.key]; ok {
+			if old.Int("NinjaOneID") == int64(row.ninjaID) && old.String("M365ID") == row.m365ID {
+				continue
+			}
+			key = old.RowKey()
+		}
+		ops = append(ops, storage.MergeOp(storage.Entity{
+			"PartitionKey": tenantID,
+			"RowKey":       key,
+			"NinjaOneID":   number(row.ninjaID),
+			"M365ID":       row.m365ID,
+		}))
+	}
+	if err := s.write(ctx, table, ops); err != nil {
+		return fmt.Errorf("save the %s map of tenant %s: %w", what, tenantID, err)
+	}
+	return nil
+}
