@@ -67,8 +67,8 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		return errors.Join(held, a.scheduler.Tick(ctx))
 	})
 	long := customhandler.WithTimeout(invocationTime(a.config))
-	queue(server, "SyncTenant", tenantsync.ParseMessage, a.syncer.Run, long)
-	queue(server, "Automap", automap.ParseMessage, a.mapper.Run, long)
+	queue(server, "SyncTenant", tenantsync.ParseMessage, paced(a.syncPace, a.syncQueue, a.syncer.Run), long)
+	queue(server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
 
 	who := access.FromEnvironment(getenv)
 	who.Logger = a.log
@@ -76,7 +76,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		CIPP:     a.cipp,
 		Secrets:  a.secrets,
 		Guard:    access.New(who),
-		NinjaOne: a.client,
+		NinjaOne: clientOf(a.interactive),
 		Connect:  a.ninjaOne,
 		Sync:     a.syncQueue,
 		Automap:  a.mapper.Queue,

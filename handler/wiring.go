@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,10 +15,14 @@ import (
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/schedule"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
+
+// interactiveShare is the part of the rate that is kept for people at a page.
+const interactiveShare = 0.1
 
 // app is the packages put together from the app settings. Nothing of it has
 // called any service yet.
@@ -29,7 +34,11 @@ type app struct {
 	secrets  *cipp.Secrets
 	reader   *m365.Reader
 	ninjaOne ninjaone.Config // less the instance and client id, which are set in CIPP
-	clients  *ninjaone.Pool
+	clients  *ninjaone.Pool  // paced by syncPace: for syncs and automap
+	// interactive is for the few calls of a person at a page, who cannot wait
+	// for a slot.
+	interactive *ninjaone.Pool
+	syncPace    *pacing.Pacer
 
 	state     *tenantsync.State
 	blobs     *storage.Container
@@ -84,9 +93,19 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Logger:    a.log,
 	}
 	a.clients = ninjaone.NewPool(a.ninjaOne)
+	a.ninjaOne.Rate = settings.NinjaOneRate * interactiveShare
+	a.interactive = ninjaone.NewPool(a.ninjaOne)
 	a.state = tenantsync.NewState(a.own.Table(tenantsync.TableName))
 	a.blobs = a.own.Container(tenantsync.ContainerName)
 	a.syncQueue = a.own.Queue(tenantsync.QueueName)
+	a.syncPace = pacing.New(pacing.Config{
+		Blobs:   a.blobs,
+		Lane:    "sync",
+		Slots:   settings.SyncSlots,
+		Rate:    settings.NinjaOneRate * (1 - pacing.ComplianceShare - interactiveShare),
+		SetRate: a.clients.SetRate,
+		Logger:  a.log,
+	})
 	names := &tenantsync.KeptNames{
 		Fetch: m365.NewSKUNames(settings.SKUNamesURL, transport, a.log).Names,
 		Blobs: a.blobs,
@@ -105,7 +124,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	a.syncer = &tenantsync.Syncer{
 		CIPP:     a.cipp,
 		Reader:   a.reader,
-		NinjaOne: a.client,
+		NinjaOne: clientOf(a.clients),
 		SKUNames: names.Names,
 		State:    a.state,
 		Blobs:    a.blobs,
@@ -117,7 +136,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	a.mapper = &automap.Mapper{
 		CIPP:     a.cipp,
 		Intune:   a.reader,
-		NinjaOne: a.client,
+		NinjaOne: clientOf(a.clients),
 		Blobs:    a.blobs,
 		Queue:    a.own.Queue(automap.QueueName),
 		Budget:   settings.SyncTimeBudget,
@@ -127,8 +146,36 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	return a, nil
 }
 
-// client returns the client for the instance and API application that are set
-// in CIPP.
-func (a *app) client(c cipp.ExtensionConfig) (*ninjaone.Client, error) {
-	return a.clients.Client(c.Instance, c.ClientID)
+// clientOf returns how a pool's client is found for the instance and API
+// application that are set in CIPP.
+func clientOf(p *ninjaone.Pool) func(cipp.ExtensionConfig) (*ninjaone.Client, error) {
+	return func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return p.Client(c.Instance, c.ClientID) }
+}
+
+// slotWait is how long an invocation waits for a slot before it puts its
+// message back, and slotDelay how long the message then rests.
+const (
+	slotWait  = 45 * time.Second
+	slotDelay = 30 * time.Second
+)
+
+// paced runs a queue function while it holds a slot of the pace that all
+// processes share. A message that gets none, or whose slot is lost because
+// storage cannot be reached, is put back: it has not failed.
+func paced[M any](p *pacing.Pacer, q *storage.Queue, run func(context.Context, M) error) func(context.Context, M) error {
+	return func(ctx context.Context, m M) error {
+		slot, err := p.Acquire(ctx, slotWait)
+		if errors.Is(err, pacing.ErrBusy) {
+			return q.Send(ctx, m, slotDelay)
+		}
+		if err != nil {
+			return err
+		}
+		defer slot.Release()
+		err = run(slot.Context(), m)
+		if err != nil && errors.Is(context.Cause(slot.Context()), pacing.ErrLost) {
+			return q.Send(ctx, m, slotDelay)
+		}
+		return err
+	}
 }

@@ -3,9 +3,11 @@ package ninjaone
 import "sync"
 
 // Pool keeps one Client per instance and client id, so that all users of one
-// share its token and its pace. It is safe for concurrent use.
+// share its token. All clients of a pool together keep to one rate. It is safe
+// for concurrent use.
 type Pool struct {
 	base    Config
+	pacer   *pacer
 	mu      sync.Mutex
 	clients map[[2]string]*Client
 }
@@ -13,7 +15,7 @@ type Pool struct {
 // NewPool returns a pool whose clients have everything but instance and
 // client id from base.
 func NewPool(base Config) *Pool {
-	return &Pool{base: base, clients: map[[2]string]*Client{}}
+	return &Pool{base: base, pacer: newPacer(base.Rate), clients: map[[2]string]*Client{}}
 }
 
 // Client returns the client for an instance, as configured in CIPP, and an
@@ -35,6 +37,14 @@ func (p *Pool) Client(instance, clientID string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.pacer = p.pacer
 	p.clients[key] = c
 	return c, nil
 }
+
+// SetRate changes how many calls per second the clients of the pool, present
+// and later ones, make at most together. It takes the place of Config.Rate and
+// holds when it returns: calls that were waiting keep to it too. With 0 no
+// call starts until the rate is raised again; +Inf means no limit. The pace
+// stays below it while NinjaOne throttles.
+func (p *Pool) SetRate(callsPerSecond float64) { p.pacer.setRate(callsPerSecond) }

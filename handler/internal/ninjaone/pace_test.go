@@ -1,0 +1,204 @@
+package ninjaone
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// demand keeps a pacer busy with more callers than it lets through, and notes
+// when calls start. Its end is the end of the test's context.
+type demand struct {
+	mu     sync.Mutex
+	starts []time.Time
+}
+
+func newDemand(t *testing.T, p *pacer) *demand {
+	d := &demand{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 30 {
+		wg.Go(func() {
+			for p.wait(ctx, operation{method: http.MethodGet, path: "/v2/organizations"}) == nil {
+				d.mu.Lock()
+				d.starts = append(d.starts, time.Now())
+				d.mu.Unlock()
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return d
+}
+
+// take returns how many calls started since it was last called.
+func (d *demand) take() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.starts)
+	d.starts = nil
+	return n
+}
+
+// TestSetRateUnderLoad changes the rate while 30 callers wait: what they were
+// waiting for at the old rate must not be granted at the new one.
+func TestSetRateUnderLoad(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		p := newPacer(4)
+		d := newDemand(t, p)
+		for _, step := range []struct {
+			name     string
+			rate     float64
+			min, max int // calls in the following 10 s
+		}{
+			{"as built, with a full bucket", 4, 43, 44},
+			{"lowered", 1, 9, 11},
+			{"stopped", 0, 0, 0},
+			{"raised from nothing", 2, 19, 20},
+			{"not a number stops too", math.NaN(), 0, 0},
+			{"a quarter", 0.25, 2, 3},
+			{"raised", 5, 49, 51},
+			{"negative stops too", -1, 0, 0},
+		} {
+			p.setRate(step.rate)
+			d.take()
+			pass(t, 10*time.Second)
+			if n := d.take(); n < step.min || n > step.max {
+				t.Errorf("%s: %d calls in 10 s at %g per second, want %d to %d", step.name, n, step.rate, step.min, step.max)
+			}
+		}
+	})
+}
+
+// TestHandingTheRateOverAddsNoCalls gives a share of the rate back and forth
+// between two processes, each of which could otherwise begin with a burst.
+func TestHandingTheRateOverAddsNoCalls(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		a, b := newPacer(4), newPacer(4)
+		a.setRate(0)
+		b.setRate(0)
+		da, db := newDemand(t, a), newDemand(t, b)
+		for range 30 {
+			a.setRate(4)
+			pass(t, time.Second)
+			a.setRate(0)
+			b.setRate(4)
+			pass(t, time.Second)
+			b.setRate(0)
+		}
+		if n := da.take() + db.take(); n > 4*60 || n < 3*60 {
+			t.Errorf("%d calls in 60 s at 4 per second", n)
+		}
+	})
+}
+
+func TestSetRateKeepsThrottling(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		p := newPacer(4)
+		check := func(when string, want float64) {
+			t.Helper()
+			if got := float64(p.limiter.Limit()); math.Abs(got-want) > 0.001 {
+				t.Errorf("%s: rate %g, want %g", when, got, want)
+			}
+		}
+		p.throttled(time.Second)
+		pass(t, 2*time.Second)
+		p.setRate(2)
+		check("half the ceiling after throttling", 1)
+		p.setRate(4)
+		check("ceiling raised again", 2)
+		for range recoverySteps {
+			p.succeeded()
+		}
+		check("recovered", 4)
+		p.setRate(0.1)
+		p.throttled(time.Second)
+		check("throttled at a ceiling below the slowest rate", 0.1)
+		p.setRate(math.Inf(1))
+		if got := p.limiter.Limit(); float64(got) < fastestKnownRate {
+			t.Errorf("rate %g, want no limit", float64(got))
+		}
+	})
+}
+
+// TestThrottlingHoldsBackTheQueue lets NinjaOne ask for a pause while callers
+// wait for their turn already.
+func TestThrottlingHoldsBackTheQueue(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		p := newPacer(5)
+		d := newDemand(t, p)
+		pass(t, 2*time.Second)
+		d.take()
+		p.throttled(20 * time.Second)
+		pass(t, 19*time.Second)
+		if n := d.take(); n != 0 {
+			t.Errorf("%d calls started during the pause", n)
+		}
+		pass(t, 11*time.Second)
+		if n := d.take(); n < 24 || n > 31 {
+			t.Errorf("%d calls in the 10 s after the pause, want half the rate", n)
+		}
+	})
+}
+
+func TestStoppedPacerHonoursTheContext(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		p := newPacer(5)
+		p.setRate(0)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var wg sync.WaitGroup
+		for range 3 { // one has the turn, two wait for it
+			wg.Go(func() {
+				if err := p.wait(ctx, operation{}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestPoolSharesOneRate(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		s := &script{}
+		f := newFake(t, s.serve)
+		pool := NewPool(Config{Secret: goodSecret, Rate: 5, Transport: handlerTransport{f}})
+		pool.SetRate(0)
+		first, err := pool.Client("eu.ninjarmm.com", testClientID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := pool.Client("oc.ninjarmm.com", testClientID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := get(ctx, first); !errors.Is(err, context.DeadlineExceeded) || s.n.Load() != 0 {
+			t.Errorf("a call of a stopped pool: %v, %d calls", err, s.n.Load())
+		}
+		start := time.Now()
+		pool.SetRate(2)
+		var wg sync.WaitGroup
+		for range 10 {
+			for _, c := range []*Client{first, second} {
+				wg.Go(func() {
+					if err := get(t.Context(), c); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		// The clients take the token away from each other, which makes for more
+		// calls than 20. None of them is for free.
+		n := len(f.made()) + f.tokens()
+		if spent := time.Since(start).Seconds(); spent < float64(n-2)/2 || spent > float64(n+2)/2 {
+			t.Errorf("%d calls of two clients at 2 per second took %g s", n, spent)
+		}
+	})
+}

@@ -1,0 +1,220 @@
+package pacing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// rouse starts the manager, or makes it look again. The lock is held.
+func (p *Pacer) rouse() {
+	if !p.managing {
+		p.managing = true
+		go p.manage()
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// manage makes all requests for leases, one round per poll, for as long as
+// there are runs or any that wait.
+func (p *Pacer) manage() {
+	for {
+		p.mu.Lock()
+		idle := len(p.runs) == 0 && len(p.waiting) == 0
+		var dropped []lease
+		if idle {
+			p.owed = false
+			if dropped = p.drop(len(p.slots)); len(dropped) == 0 && !p.first.held() && !p.more.held() {
+				p.managing = false
+				p.mu.Unlock()
+				return
+			}
+		}
+		p.mu.Unlock()
+		if idle {
+			release(dropped)
+			p.first.lower()
+			p.more.lower()
+			continue
+		}
+		p.round()
+		timer := time.NewTimer(p.poll*4/5 + rand.N(p.poll*2/5))
+		select {
+		case <-timer.C:
+		case <-p.wake:
+		}
+		timer.Stop()
+	}
+}
+
+// release gives leases back at the same time.
+func release(leases []lease) {
+	var wg sync.WaitGroup
+	for _, l := range leases {
+		wg.Go(l.Release)
+	}
+	wg.Wait()
+}
+
+// state returns how many slots are held, how many the runs and those that wait
+// need, and whether the process has just given up its last one.
+func (p *Pacer) state() (held, need int, resting bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	need = min(len(p.slots), p.slotsFor(len(p.runs)+len(p.waiting)))
+	return p.held, need, p.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
+}
+
+func (p *Pacer) slotsFor(runs int) int { return (runs + p.perSlot - 1) / p.perSlot }
+
+// round takes, asks for, and gives up slots once. See Liveness in the package
+// comment.
+func (p *Pacer) round() {
+	held, _, resting := p.state()
+	starving := held > 0 && p.raisedElsewhere(&p.first)
+	if !starving && !resting {
+		p.takeSlots(func(held, need int) bool { return held < need })
+	}
+
+	held, need, _ := p.state()
+	p.raise(&p.first, held == 0 && need > 0)
+	p.raise(&p.more, held > 0 && held < need)
+	if held == 0 {
+		return
+	}
+	wanted := false
+	if held >= need && (held > need || held < len(p.slots)) {
+		wanted = p.raisedElsewhere(&p.more)
+	}
+	if held >= need && !starving && !wanted {
+		p.takeSlots(func(_, need int) bool { return need > 0 })
+	}
+	p.giveUp(starving, wanted)
+}
+
+// takeSlots tries to take each slot that is not held, in an order that begins
+// anywhere, while more says so.
+func (p *Pacer) takeSlots(more func(held, need int) bool) {
+	start := rand.IntN(len(p.slots))
+	for i := range p.slots {
+		number := (start + i) % len(p.slots)
+		p.mu.Lock()
+		mine := p.slots[number] != nil
+		p.mu.Unlock()
+		if mine {
+			continue
+		}
+		if held, need, _ := p.state(); !more(held, need) {
+			return
+		}
+		l, err := p.tryLease(fmt.Sprintf("slot/%s-%d", p.lane, number), p.duration)
+		switch {
+		case err == nil:
+			p.got(number, l)
+		case !errors.Is(err, storage.ErrLeaseTaken):
+			return // storage fails: the next round asks again
+		}
+	}
+}
+
+// giveUp gives up one slot if another process waits and it is its turn. For one
+// that only wants more, a slot goes that neither runs nor those that wait here
+// need; for one that has none, also the first that a run leaves.
+func (p *Pacer) giveUp(starving, wanted bool) {
+	p.mu.Lock()
+	rest := min(time.Since(p.began), time.Since(p.gaveUp))
+	inRuns := p.slotsFor(len(p.runs))
+	spare := p.held > p.slotsFor(len(p.runs)+len(p.waiting))
+	switch {
+	case !starving:
+		p.owed = false
+		p.admit()
+	case rest >= turnPolls*p.poll:
+		p.owed = true
+	}
+	var dropped []lease
+	if p.owed && p.held > inRuns || (starving || wanted) && spare && rest >= restPolls*p.poll {
+		p.owed = false
+		p.gaveUp = time.Now()
+		dropped = p.drop(1)
+	}
+	p.mu.Unlock()
+	release(dropped)
+}
+
+// signal is a lease that tells other processes something by being held.
+type signal struct {
+	name  string
+	lease lease
+}
+
+func (s *signal) held() bool { return s.lease != nil }
+
+func (s *signal) lower() {
+	if s.lease != nil {
+		s.lease.Release()
+		s.lease = nil
+	}
+}
+
+// raise holds the signal, unless another does, or lowers it.
+func (p *Pacer) raise(s *signal, want bool) {
+	if s.held() && (!want || s.lease.Context().Err() != nil) {
+		s.lower()
+	}
+	if want && !s.held() {
+		if l, err := p.tryLease(s.name, signalLease); err == nil {
+			s.lease = l
+		}
+	}
+}
+
+// raisedElsewhere reports whether another process holds the signal, which this
+// one does not.
+func (p *Pacer) raisedElsewhere(s *signal) bool {
+	l, err := p.tryLease(s.name, signalLease)
+	if err == nil {
+		l.Release()
+	}
+	return errors.Is(err, storage.ErrLeaseTaken)
+}
+
+// tryLease asks for a lease once. The time for it is short enough that the
+// lease cannot have ended when it is got.
+func (p *Pacer) tryLease(name string, duration time.Duration) (lease, error) {
+	limit := min(takeTimeout, duration/3)
+	// The lease lives as long as the context it was asked for with.
+	ctx, cancel := context.WithCancel(context.Background())
+	late := time.AfterFunc(limit, cancel)
+	l, err := p.take(ctx, name, duration)
+	if !late.Stop() {
+		if err == nil {
+			l.Release()
+		}
+		err = fmt.Errorf("lease blob %s: storage did not answer within %s", name, limit)
+	}
+	failed := err != nil && !errors.Is(err, storage.ErrLeaseTaken)
+	p.mu.Lock()
+	p.failure = nil
+	if failed {
+		p.failure = err
+	}
+	p.mu.Unlock()
+	if failed {
+		p.log.Warn("a slot's lease cannot be asked for", "blob", name, "error", err)
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return l, nil
+}
