@@ -363,7 +363,7 @@ func (j *job) claim(ctx context.Context, p *sending) (settle func(context.Contex
 	}
 	c, err := j.State.ClaimCompliance(ctx, ComplianceWrite{
 		Instance: j.instance, OrganizationID: j.mapping.OrganizationID, DeviceID: p.record.target.id,
-		TenantID: j.ref.ID, Field: j.compliance, Value: value, Read: j.readAt, Force: j.message.Force, Sync: true,
+		TenantID: j.ref.ID, Field: j.compliance, Value: value, Read: j.readAt, Force: p.force, Sync: true,
 	})
 	if err != nil && !errors.Is(err, ErrNewerState) {
 		return nil, err

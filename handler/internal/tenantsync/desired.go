@@ -179,6 +179,7 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 			j.problems.count("devices:compose", fmt.Sprintf("device %d: %v", p.Ninja.ID, err), func(n int, first string) string {
 				return fmt.Sprintf("%d devices could not be composed; the first is %s", n, sentence(first))
 			})
+			desired[target{kindDevice, p.Ninja.ID}] = ninjaone.Fields{} // matched, so nothing is cleared
 			continue
 		}
 		desired[target{kindDevice, p.Ninja.ID}] = in.fields.values(ninjaone.Fields{
@@ -213,8 +214,14 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wanted) e
 		}
 		if !present[t.id] {
 			gone, err := j.changedHands(ctx, t)
+			if err != nil && !tolerable(ctx, err) {
+				return failed("NinjaOne device %d, which left the organization, could not be read: %w", t.id, err)
+			}
 			if err != nil {
-				return err
+				j.problems.count("left", fmt.Sprintf("device %d: %v", t.id, err), func(n int, first string) string {
+					return fmt.Sprintf("%d devices left the NinjaOne organization and could not be looked up, so their fields were not cleared yet; the first is %s", n, sentence(first))
+				})
+				continue
 			}
 			if gone {
 				if err := j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t); err != nil {
@@ -253,7 +260,7 @@ func (j *job) changedHands(ctx context.Context, t target) (bool, error) {
 		return true, nil
 	}
 	if err != nil {
-		return false, failed("NinjaOne device %d, which left the organization, could not be read: %w", t.id, err)
+		return false, err
 	}
 	if d.OrganizationID == j.mapping.OrganizationID {
 		return false, nil // not in the list: not approved at present

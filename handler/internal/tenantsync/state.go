@@ -65,6 +65,7 @@ type record struct {
 	tenantID string            // the tenant whose sync wrote a device; "" for an organization
 	fields   map[string]string // NinjaOne custom field name to digest or mark
 	noted    string            // the field whose note has columns of its own; "" for none
+	written  time.Time         // when NinjaOne last accepted a value; zero when unknown
 }
 
 // changes returns the values of want that the target does not hold yet.
@@ -110,7 +111,7 @@ func (s *State) load(ctx context.Context, instance string, organizationID int) (
 		if err != nil {
 			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", organizationID, err)
 		}
-		r := &record{tenantID: row.String("TenantId"), fields: fieldsOf(row)}
+		r := &record{tenantID: row.String("TenantId"), fields: fieldsOf(row), written: row.Time("Written")}
 		if row.RowKey() == string(kindOrganization) {
 			r.target = target{kindOrganization, organizationID}
 		} else if _, err := fmt.Sscanf(row.RowKey(), string(kindDevice)+"-%d", &r.target.id); err == nil {
@@ -142,13 +143,17 @@ func (s *State) entity(instance string, organizationID int, r *record) (storage.
 	if err != nil {
 		return nil, err
 	}
-	return storage.Entity{
+	e := storage.Entity{
 		"PartitionKey": partition(instance, organizationID),
 		"RowKey":       rowKey(r.target),
 		"TenantId":     r.tenantID,
 		"Fields":       string(fields),
 		"Version":      int32(stateVersion),
-	}, nil
+	}
+	if !r.written.IsZero() {
+		e["Written"] = r.written.UTC()
+	}
+	return e, nil
 }
 
 // saveAll writes records in as few transactions as the table allows. It leaves

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -306,6 +307,7 @@ type reading struct {
 	devices   []ninjaone.Device
 	fields    mappedFields
 	records   map[target]*record
+	touched   touched
 	portal    string
 	excluded  map[string]bool
 	skuNames  map[string]string
@@ -318,6 +320,7 @@ func (j *job) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	in.heal(in.fields[deviceCompliance])
 	if err := j.review(ctx, in); err != nil {
 		return err
 	}
@@ -326,7 +329,8 @@ func (j *job) sync(ctx context.Context) error {
 	}
 	result := match.Result{}
 	j.readAt, j.compliance = in.snapshot.ReadAt, in.fields[deviceCompliance]
-	matchable := in.snapshot.ManagedDevices.OK()
+	// A tenant without Intune has no devices, and that is known.
+	matchable := in.snapshot.ManagedDevices.OK() || in.snapshot.ManagedDevices.Expected
 	if matchable {
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
 		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), len(result.IntuneOnly), len(result.NinjaOnly)
@@ -366,21 +370,28 @@ func (j *job) read(ctx context.Context) (*reading, error) {
 		return nil
 	})
 	group.Go(func() error {
-		_, err := client.Organization(gctx, j.mapping.OrganizationID)
-		if errors.Is(err, ninjaone.ErrNotFound) {
-			return failed("NinjaOne organization %d (%s) does not exist any more: map the tenant to another one in CIPP, or remove the mapping", j.mapping.OrganizationID, j.mapping.OrganizationName)
-		}
-		if err != nil {
-			return failed("NinjaOne could not be read: %w", err)
-		}
+		var err error
 		in.devices, err = client.Devices(gctx, j.mapping.OrganizationID)
+		refusal, refused := errors.AsType[*ninjaone.APIError](err)
+		if refused && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusNotFound) || err == nil && len(in.devices) == 0 {
+			// Devices prove that the organization exists; without them it is asked for.
+			_, missing := client.Organization(gctx, j.mapping.OrganizationID)
+			if errors.Is(missing, ninjaone.ErrNotFound) {
+				return failed("NinjaOne organization %d (%s) does not exist any more: map the tenant to another one in CIPP, or remove the mapping", j.mapping.OrganizationID, j.mapping.OrganizationName)
+			}
+			if err == nil {
+				err = missing
+			}
+		}
 		if err != nil {
 			return failed("the devices of the NinjaOne organization could not be read: %w", err)
 		}
 		return nil
 	})
 	group.Go(func() (err error) {
-		in.fields, err = j.mappedFields(gctx)
+		if in.fields, err = j.mappedFields(gctx); err == nil {
+			in.touched = j.readTouched(gctx, in.fields)
+		}
 		return err
 	})
 	group.Go(func() (err error) {

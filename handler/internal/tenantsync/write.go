@@ -118,6 +118,7 @@ func (r refusals) without(p sending) ninjaone.Fields {
 type sending struct {
 	record *record
 	values ninjaone.Fields
+	force  bool // send the compliance text also where NinjaOne is noted to hold it
 	last   bool // the record is of no use once this is accepted
 }
 
@@ -136,11 +137,14 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			// The device was another tenant's: nothing noted of it is ours.
 			r.tenantID = j.ref.ID
 		}
-		send := r.changes(want, j.message.Force)
+		force := j.message.Force || r.weekly(j.Now())
+		send := r.changes(want, force)
 		if len(send) == 0 {
 			j.run.Unchanged++
 			continue
 		}
+		// What the field holds may be unknown although the note of it is not.
+		force = force || r.fields[j.compliance] == markSending
 		last := true
 		for name := range send {
 			r.fields[name] = markSending
@@ -150,7 +154,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			last = last && (sent && v.IsClear() || !sent && !holds(noted))
 		}
 		marked = append(marked, r)
-		plan = append(plan, sending{r, send, last})
+		plan = append(plan, sending{r, send, force, last})
 	}
 	slices.SortFunc(plan, func(a, b sending) int {
 		return cmp.Or(-cmp.Compare(a.record.target.kind, b.record.target.kind), cmp.Compare(a.record.target.id, b.record.target.id))
@@ -200,6 +204,9 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 			p.record.fields[name] = digest(v)
 			accepted++
 		}
+	}
+	if accepted > 0 {
+		p.record.written = j.Now()
 	}
 	if p.last && accepted == len(p.values) {
 		return outcome{accepted: accepted}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)

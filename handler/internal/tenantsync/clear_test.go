@@ -1,0 +1,142 @@
+package tenantsync
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// TestClearUnmatched decides what becomes of the devices that were written and
+// are not matched any more.
+func TestClearUnmatched(t *testing.T) {
+	usable := mappedFields{deviceLinks: "links", deviceSummary: "details", deviceCompliance: "compliance"}
+	written := map[string]string{"links": "d1", "details": "d2", "compliance": "d3"}
+	everything := []string{"compliance", "details", "links"}
+	tests := map[string]struct {
+		record   map[string]string
+		tenantID string
+		fields   mappedFields
+		prepare  func(l *lab) (listed bool)
+		clear    []string // fields that are to be cleared; nil for no plan
+		kept     bool     // the record is still there
+		problem  bool
+	}{
+		"still in the organization": {record: written, clear: everything, kept: true},
+		"only what is usable is cleared": {record: written, fields: mappedFields{deviceLinks: "links"},
+			clear: []string{"links"}, kept: true},
+		"nothing of ours left": {record: map[string]string{"links": markCleared, "compliance": ""}, kept: false},
+		"another tenant's":     {record: written, tenantID: "5d0b1c00-0000-4000-8000-000000000002", kept: true},
+		"a write of unknown outcome": {record: map[string]string{"links": markSending},
+			clear: everything, kept: true},
+		"deleted in NinjaOne": {record: written, prepare: func(l *lab) bool { l.ninja.RemoveDevice(100); return false }},
+		"moved to an organization of nobody": {record: written, clear: everything, kept: true,
+			prepare: func(l *lab) bool { l.ninja.MoveDevice(100, 8); return false }},
+		"moved to another tenant, whose sync wrote it": {record: written,
+			prepare: func(l *lab) bool {
+				l.ninja.MoveDevice(100, 8)
+				must(l.t, l.state.save(l.t.Context(), labInstance, 8, &record{target: device(100), tenantID: "5d0b1c00-0000-4000-8000-000000000002",
+					fields: map[string]string{"links": "d9"}}))
+				return false
+			}},
+		"not approved, so not listed": {record: written, clear: everything, kept: true,
+			prepare: func(*lab) bool { return false }},
+		"cannot be looked up": {record: written, kept: true, problem: true,
+			prepare: func(l *lab) bool {
+				l.ninja.InjectFault(ninjasim.Fault{Path: "^/v2/device/100$", Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE"}`})
+				return false
+			}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 1)
+			l.ninja.AddOrganization(ninjasim.Organization{ID: 8, Name: "Elsewhere"})
+			r := &record{target: device(100), tenantID: labTenant, fields: maps.Clone(tt.record)}
+			if tt.tenantID != "" {
+				r.tenantID = tt.tenantID
+			}
+			must(t, l.state.save(t.Context(), labInstance, labOrganization, r))
+			listed := true
+			if tt.prepare != nil {
+				listed = tt.prepare(l)
+			}
+			if tt.fields == nil {
+				tt.fields = usable
+			}
+			in := &reading{fields: tt.fields, records: l.records()}
+			if listed {
+				in.devices = []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}
+			}
+			j, desired := l.job(), wanted{}
+			must(t, j.clearUnmatched(t.Context(), in, desired))
+			var got []string
+			for f, v := range desired[device(100)] {
+				if !v.IsClear() {
+					t.Errorf("%s is to become %v", f, v)
+				}
+				got = append(got, f)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, tt.clear) {
+				t.Errorf("%q are to be cleared, want %q", got, tt.clear)
+			}
+			if _, kept := l.records()[device(100)]; kept != tt.kept {
+				t.Errorf("the record is kept: %v, want %v", kept, tt.kept)
+			}
+			if n := len(j.problems.list()); (n > 0) != tt.problem {
+				t.Errorf("problems: %v", j.problems.list())
+			}
+		})
+	}
+}
+
+// TestMatchedIsNeverCleared leaves a device alone that is matched and for which
+// nothing could be composed.
+func TestMatchedIsNeverCleared(t *testing.T) {
+	l := newLab(t, 1)
+	must(t, l.state.save(t.Context(), labInstance, labOrganization, &record{target: device(100), tenantID: labTenant,
+		fields: map[string]string{"links": "d1"}}))
+	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records()}
+	desired := wanted{device(100): {}}
+	j := l.job()
+	must(t, j.clearUnmatched(t.Context(), in, desired))
+	must(t, j.write(t.Context(), in.records, desired))
+	if n := len(l.ninja.Writes()); n != 0 {
+		t.Errorf("%d writes", n)
+	}
+}
+
+// TestReview brings notes in line with the mapping.
+func TestReview(t *testing.T) {
+	l := newLab(t, 2)
+	for id := 100; id < 102; id++ {
+		must(t, l.state.save(t.Context(), labInstance, labOrganization, &record{target: device(id), tenantID: labTenant,
+			fields: map[string]string{"links": "d1", "details": "d2", "compliance": markCleared}}))
+	}
+	j := l.job()
+	j.mapped = map[string]string{deviceLinks: "links", deviceCompliance: "COMPLIANCE"}
+	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records()}
+	must(t, j.review(t.Context(), in))
+	want := map[string]string{"links": "d1", "compliance": markCleared}
+	for _, records := range []map[target]*record{in.records, l.records()} {
+		for tg, r := range records {
+			if !maps.Equal(r.fields, want) {
+				t.Errorf("%s: notes %v, want %v", tg, r.fields, want)
+			}
+		}
+	}
+	list := j.problems.list()
+	if len(list) != 1 || !list[0].Notice || list[0].Message != `The NinjaOne custom field "details" is not mapped any more. It keeps what was last written there.` {
+		t.Errorf("problems: %+v", list)
+	}
+	// A field that cannot be written at present may lose its value.
+	in.fields, j = mappedFields{}, l.job()
+	j.mapped = map[string]string{deviceLinks: "Links"}
+	must(t, j.review(t.Context(), in))
+	if got := l.records()[device(101)].fields; !maps.Equal(got, map[string]string{"links": markSending}) {
+		t.Errorf("notes %v", got)
+	}
+}

@@ -1,0 +1,273 @@
+package tenantsync
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+)
+
+const (
+	testInstance     = "eu.ninjarmm.com"
+	testOrganization = 17
+	testDevice       = 7
+	testField        = "cippCompliance"
+	tenantOne        = "11111111-1111-4111-8111-111111111111"
+	tenantTwo        = "22222222-2222-4222-8222-222222222222"
+)
+
+var (
+	compliant    = ninjaone.Text("Compliant")
+	nonCompliant = ninjaone.Text("Non-Compliant")
+	noon         = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+)
+
+func newTestState(t *testing.T) *State {
+	t.Helper()
+	account, err := storage.Open(func(name string) string {
+		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
+	}, storage.Own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewState(account.Table(azuritetest.UniqueName(t)))
+}
+
+// at is a write of a value that was read so many minutes after noon.
+func at(minute int, v ninjaone.Value) ComplianceWrite {
+	return ComplianceWrite{Instance: testInstance, OrganizationID: testOrganization, DeviceID: testDevice, TenantID: tenantOne,
+		Field: testField, Value: v, Read: noon.Add(time.Duration(minute) * time.Minute)}
+}
+
+func claim(t *testing.T, s *State, w ComplianceWrite) *Claim {
+	t.Helper()
+	c, err := s.ClaimCompliance(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c == nil {
+		t.Fatal("there was nothing to send")
+	}
+	return c
+}
+
+func settle(t *testing.T, c *Claim, o Outcome) bool {
+	t.Helper()
+	overtaken, err := c.Settle(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return overtaken
+}
+
+// written writes a value as an undisturbed writer does.
+func written(t *testing.T, s *State, w ComplianceWrite) {
+	t.Helper()
+	if settle(t, claim(t, s, w), Accepted) {
+		t.Fatal("overtaken")
+	}
+}
+
+func noted(t *testing.T, s *State) DeviceCompliance {
+	t.Helper()
+	notes, err := s.Compliance(t.Context(), testInstance, testOrganization, testField)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, _, err := s.ComplianceOf(t.Context(), testInstance, testOrganization, testDevice, testField)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one != notes[testDevice] {
+		t.Fatalf("one record reads as %+v alone and as %+v in the list", one, notes[testDevice])
+	}
+	return one
+}
+
+func TestClaim(t *testing.T) {
+	forced := func(w ComplianceWrite) ComplianceWrite { w.Force = true; return w }
+	other := func(w ComplianceWrite) ComplianceWrite { w.TenantID = tenantTwo; return w }
+	tests := map[string]struct {
+		before []ComplianceWrite
+		write  ComplianceWrite
+		claims bool
+		newer  bool
+	}{
+		"first":                               {nil, at(0, compliant), true, false},
+		"clear what was never ours":           {nil, at(0, ninjaone.Clear()), false, false},
+		"same value":                          {[]ComplianceWrite{at(0, compliant)}, at(1, compliant), false, false},
+		"same value, forced":                  {[]ComplianceWrite{at(0, compliant)}, forced(at(1, compliant)), true, false},
+		"other value, newer":                  {[]ComplianceWrite{at(0, compliant)}, at(1, nonCompliant), true, false},
+		"other value, older":                  {[]ComplianceWrite{at(1, compliant)}, at(0, nonCompliant), false, true},
+		"older, forced":                       {[]ComplianceWrite{at(1, compliant)}, forced(at(0, nonCompliant)), false, true},
+		"same value, older":                   {[]ComplianceWrite{at(1, compliant)}, at(0, compliant), false, true},
+		"clear, newer":                        {[]ComplianceWrite{at(0, compliant)}, at(1, ninjaone.Clear()), true, false},
+		"clear, older":                        {[]ComplianceWrite{at(1, compliant)}, at(0, ninjaone.Clear()), false, true},
+		"clear what is cleared":               {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, ninjaone.Clear()), false, false},
+		"back after a clear":                  {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, compliant), true, false},
+		"another tenant's device":             {[]ComplianceWrite{at(0, compliant)}, other(at(1, nonCompliant)), false, false},
+		"a device in another organization":    {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Instance: testInstance, OrganizationID: 18, DeviceID: testDevice, TenantID: tenantOne, Field: testField, Value: nonCompliant, Read: noon}, true, false},
+		"another field, older than the first": {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Instance: testInstance, OrganizationID: testOrganization, DeviceID: testDevice, TenantID: tenantOne, Field: "other", Value: nonCompliant, Read: noon}, true, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newTestState(t)
+			for _, w := range tt.before {
+				written(t, s, w)
+			}
+			c, err := s.ClaimCompliance(t.Context(), tt.write)
+			if errors.Is(err, ErrNewerState) != tt.newer || err != nil && !tt.newer {
+				t.Fatalf("error %v, want one about a newer state: %v", err, tt.newer)
+			}
+			if (c != nil) != tt.claims {
+				t.Errorf("claimed = %v, want %v", c != nil, tt.claims)
+			}
+		})
+	}
+}
+
+func TestAStateThatStillHoldsOutlivesAnOlderOne(t *testing.T) {
+	s := newTestState(t)
+	written(t, s, at(0, compliant))
+	// Read at minute 5: compliant still. Nothing is sent, and yet what somebody
+	// read at minute 3 is out of date.
+	if c, err := s.ClaimCompliance(t.Context(), at(5, compliant)); c != nil || err != nil {
+		t.Fatalf("claimed %v, %v", c, err)
+	}
+	if _, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant)); !errors.Is(err, ErrNewerState) {
+		t.Errorf("an older state was let through: %v", err)
+	}
+	claim(t, s, at(6, nonCompliant))
+}
+
+func TestASweepOutdatesOlderReadings(t *testing.T) {
+	s := newTestState(t)
+	written(t, s, at(0, compliant))
+	if err := s.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant)); !errors.Is(err, ErrNewerState) {
+		t.Errorf("a reading from before the sweep was let through: %v", err)
+	}
+	written(t, s, at(5, nonCompliant)) // the sweep's own
+	if err := s.MarkSwept(t.Context(), tenantTwo, noon.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	written(t, s, at(6, compliant)) // another tenant's sweep says nothing
+}
+
+func TestTwoWritersAtOnce(t *testing.T) {
+	s := newTestState(t)
+	written(t, s, at(0, compliant))
+	older := claim(t, s, at(1, nonCompliant))
+	newer := claim(t, s, at(2, compliant))
+	// The newer one's request may have been served before the older one's.
+	if settle(t, newer, Accepted) {
+		t.Error("the newer writer was told that it was overtaken")
+	}
+	if noted(t, s).Holds(compliant) {
+		t.Error("the value is taken for certain while an older request is under way")
+	}
+	settle(t, older, Accepted)
+	if d := noted(t, s); d.Holds(compliant) || d.Holds(nonCompliant) || !d.Ours() {
+		t.Errorf("after two requests at once the note is %+v", d)
+	}
+	written(t, s, at(3, compliant)) // the next sweep's
+	if !noted(t, s).Holds(compliant) {
+		t.Error("the value is not certain after all")
+	}
+}
+
+func TestTheOlderWriterEndsLast(t *testing.T) {
+	s := newTestState(t)
+	older := claim(t, s, at(1, nonCompliant))
+	newer := claim(t, s, at(2, compliant))
+	settle(t, newer, Accepted)
+	written(t, s, at(3, compliant)) // a sweep thinks that all is well again
+	if !settle(t, older, Accepted) {
+		t.Error("the older writer was not told that it was overtaken")
+	}
+	if noted(t, s).Holds(compliant) {
+		t.Error("a value that an older request may have replaced is taken for certain")
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	tests := map[string]struct {
+		outcome Outcome
+		holds   ninjaone.Value
+		nothing bool
+	}{
+		"accepted": {Accepted, nonCompliant, false},
+		"refused":  {Refused, compliant, false},
+		"unknown":  {Unknown, ninjaone.Value{}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newTestState(t)
+			written(t, s, at(0, compliant))
+			settle(t, claim(t, s, at(1, nonCompliant)), tt.outcome)
+			d := noted(t, s)
+			if tt.nothing {
+				if d.Holds(compliant) || d.Holds(nonCompliant) || !d.Ours() || d.Changed(compliant) {
+					t.Errorf("the note is %+v", d)
+				}
+			} else if !d.Holds(tt.holds) {
+				t.Errorf("the note is %+v", d)
+			}
+		})
+	}
+}
+
+func TestAClaimWhoseWriterIsGone(t *testing.T) {
+	s := newTestState(t)
+	claim(t, s, at(0, compliant)) // and never settled
+	if noted(t, s).Holds(compliant) {
+		t.Error("a value that was never confirmed is taken for certain")
+	}
+	if c, err := s.ClaimCompliance(t.Context(), at(1, compliant)); c != nil || err != nil {
+		t.Fatalf("a value that is being sent was claimed again: %v, %v", c, err)
+	}
+	// Its time is over.
+	key := storage.Entity{"PartitionKey": partition(testInstance, testOrganization), "RowKey": rowKey(target{kindDevice, testDevice}),
+		columnSince: time.Now().Add(-claimLife)}
+	if err := s.table.Merge(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	written(t, s, at(2, compliant))
+	if !noted(t, s).Holds(compliant) {
+		t.Error("the value is not noted")
+	}
+}
+
+func TestTheSyncLeavesComplianceNotesAlone(t *testing.T) {
+	s := newTestState(t)
+	written(t, s, at(0, compliant))
+	// A sync that loaded before a newer state was written saves after it.
+	records, err := s.load(t.Context(), testInstance, testOrganization)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := records[target{kindDevice, testDevice}]
+	if r == nil || r.fields[testField] != digest(compliant) {
+		t.Fatalf("the sync loads %+v", r)
+	}
+	written(t, s, at(5, nonCompliant))
+	r.fields["cippLinks"] = "digest"
+	if err := s.save(t.Context(), testInstance, testOrganization, r); err != nil {
+		t.Fatal(err)
+	}
+	if !noted(t, s).Holds(nonCompliant) {
+		t.Error("the sync overwrote the newer note")
+	}
+	records, err = s.load(t.Context(), testInstance, testOrganization)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := records[target{kindDevice, testDevice}].fields; got["cippLinks"] != "digest" || got[testField] != digest(nonCompliant) {
+		t.Errorf("the record holds %v", got)
+	}
+}

@@ -1,0 +1,124 @@
+package tenantsync
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+func TestHeal(t *testing.T) {
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	ours := digest(ninjaone.Text("Compliant"))
+	tests := map[string]struct {
+		field, noted string
+		found        ninjaone.FieldValue
+		want         string
+	}{
+		"nobody wrote":                          {"links", "digest", ninjaone.FieldValue{}, "digest"},
+		"we wrote":                              {"links", "digest", ninjaone.FieldValue{Updated: noon}, "digest"},
+		"we wrote, by a clock that is ahead":    {"links", "digest", ninjaone.FieldValue{Updated: noon.Add(skew)}, "digest"},
+		"somebody wrote after us":               {"links", "digest", ninjaone.FieldValue{Updated: noon.Add(time.Hour)}, markSending},
+		"somebody wrote where we cleared":       {"links", markCleared, ninjaone.FieldValue{Updated: noon.Add(time.Hour)}, markCleared},
+		"the compliance text is ours":           {"compliance", ours, ninjaone.FieldValue{Text: "Compliant", Updated: noon.Add(time.Hour)}, ours},
+		"somebody changed the compliance text":  {"compliance", ours, ninjaone.FieldValue{Text: "Fine", Updated: noon.Add(time.Second)}, markSending},
+		"somebody cleared the compliance field": {"compliance", ours, ninjaone.FieldValue{Updated: noon.Add(time.Second)}, markSending},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := &record{target: device(100), fields: map[string]string{tt.field: tt.noted}, written: noon}
+			in := &reading{records: map[target]*record{r.target: r}}
+			if tt.found != (ninjaone.FieldValue{}) {
+				in.touched = touched{100: {tt.field: tt.found}}
+			}
+			in.heal("compliance")
+			if got := r.fields[tt.field]; got != tt.want {
+				t.Errorf("noted is %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Every target has one day of the week, and about as many have one as another.
+func TestWeeklyRewriteIsSpread(t *testing.T) {
+	monday := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	perDay := [7]int{}
+	const targets = 700
+	for i := range targets {
+		r := &record{target: device(i), fields: map[string]string{"links": "digest"}, written: monday.AddDate(0, 0, -30)}
+		days := 0
+		for d := range 7 {
+			if r.weekly(monday.AddDate(0, 0, d)) {
+				days++
+				perDay[d]++
+			}
+		}
+		if days != 1 {
+			t.Fatalf("device %d has %d days of the week", i, days)
+		}
+	}
+	for d, n := range perDay {
+		if n < targets/7/2 || n > targets/7*2 {
+			t.Errorf("day %d has %d of %d targets", d, n, targets)
+		}
+	}
+}
+
+func TestWeeklyRewriteLeavesOut(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for name, r := range map[string]record{
+		"written today":            {fields: map[string]string{"links": "digest"}, written: now.Add(-23 * time.Hour)},
+		"nothing of ours":          {fields: map[string]string{"links": markCleared}, written: now.AddDate(0, 0, -30)},
+		"written at no one's time": {fields: map[string]string{"links": "digest"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for d := range 7 {
+				r.target = device(d * 31)
+				if r.weekly(now.Add(time.Duration(d) * time.Minute)) {
+					t.Errorf("device %d is rewritten", r.target.id)
+				}
+			}
+		})
+	}
+}
+
+// What a technician overwrote since the last run is found in one report, and
+// comes right with the next write.
+func TestOverwrittenFieldsAreSentAgain(t *testing.T) {
+	l := newLab(t, 3)
+	desired := func() wanted {
+		w := wanted{}
+		for i := range 3 {
+			w[device(100+i)] = ninjaone.Fields{"links": ninjaone.HTML(fmt.Sprintf("<p>%d</p>", i)), "compliance": ninjaone.Text("Compliant")}
+		}
+		return w
+	}
+	_, err := l.write(desired())
+	must(t, err)
+	wrote := l.now()
+	l.set(wrote.Add(30 * time.Minute))
+	l.ninja.SetDeviceField(101, "links", "scribble")
+	l.ninja.SetDeviceField(102, "compliance", "Fine")
+	l.ninja.ResetCounters()
+
+	j := l.job()
+	j.run.LastSuccess = wrote
+	in := &reading{records: l.records()}
+	in.touched = j.readTouched(t.Context(), mappedFields{deviceLinks: "links", deviceCompliance: "compliance"})
+	in.heal("compliance")
+	must(t, j.write(t.Context(), in.records, desired()))
+	if got := l.sent(device(101), "links"); got != "<p>1</p>" {
+		t.Errorf("the overwritten field holds %q", got)
+	}
+	if got := l.sent(device(102), "compliance"); got != "Compliant" {
+		t.Errorf("the overwritten text holds %q", got)
+	}
+	calls := l.ninja.Calls()
+	if n := calls["GET /v2/queries/custom-fields-detailed"]; n != 2 {
+		t.Errorf("%d calls found what was overwritten, want a page and the empty one that ends the report", n)
+	}
+	if n := calls["PATCH /v2/device/{id}/custom-fields"]; n != 2 {
+		t.Errorf("%d devices were written, want the 2 that were changed", n)
+	}
+}

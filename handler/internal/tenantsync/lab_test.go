@@ -1,0 +1,124 @@
+package tenantsync
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+const (
+	labTenant       = "5d0b1c00-0000-4000-8000-000000000001"
+	labInstance     = "eu.ninjarmm.com"
+	labOrganization = 7
+)
+
+// lab is what a job works on: our state in a real storage emulator, and a
+// simulated NinjaOne with one organization, its devices and four fields.
+type lab struct {
+	t       testing.TB
+	account *storage.Account
+	ninja   *ninjasim.Server
+	client  *ninjaone.Client
+	state   *State
+	now     time.Time // of runs and of NinjaOne
+}
+
+func newLab(t testing.TB, devices int) *lab {
+	t.Helper()
+	connection := azuritetest.ForTest(t).ConnectionString()
+	account, err := storage.Open(func(name string) string {
+		return map[string]string{storage.Own: connection}[name]
+	}, storage.Own)
+	must(t, err)
+	l := &lab{t: t, account: account, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC),
+		state: NewState(account.Table(azuritetest.UniqueName(t)))}
+	l.ninja = ninjasim.New(ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret",
+		Now: func() time.Time { return l.now }, TokenLifetime: 1000 * time.Hour})
+	must(t, l.ninja.Start())
+	t.Cleanup(func() {
+		for _, v := range l.ninja.Violations() {
+			t.Errorf("a request broke NinjaOne's contract: %s", v)
+		}
+		_ = l.ninja.Close()
+	})
+	l.ninja.AddOrganization(ninjasim.Organization{ID: labOrganization, Name: "Ostholm Printing"})
+	for i := range devices {
+		l.ninja.AddDevice(ninjasim.Device{ID: 100 + i, OrganizationID: labOrganization, SystemName: fmt.Sprintf("OP-%03d", i), SerialNumber: fmt.Sprintf("5CG100%04d", i)})
+	}
+	for _, f := range []ninjasim.CustomField{
+		{Name: "summary", Type: "WYSIWYG", DefinitionScope: []string{"ORGANIZATION"}},
+		{Name: "links", Type: "WYSIWYG", DefinitionScope: []string{"NODE"}},
+		{Name: "details", Type: "WYSIWYG", DefinitionScope: []string{"NODE"}},
+		{Name: "compliance", Type: "TEXT", DefinitionScope: []string{"NODE"}},
+	} {
+		l.define(f, "READ_WRITE")
+	}
+	l.client, err = ninjaone.New(ninjaone.Config{Instance: labInstance, Endpoint: l.ninja.URL(), ClientID: "sync-app", Rate: math.Inf(1),
+		Secret: func(context.Context, bool) (string, error) { return "not-a-real-secret", nil },
+		Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	return l
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *lab) define(f ninjasim.CustomField, permission string) {
+	f.APIPermission, f.TechnicianPermission = permission, "READ_ONLY"
+	l.ninja.AddCustomField(f)
+}
+
+// job returns a run that has read everything and is about to write.
+func (l *lab) job() *job {
+	return &job{
+		Syncer: &Syncer{State: l.state, Now: func() time.Time { return l.now }, Log: slog.New(slog.DiscardHandler)},
+		ref:    tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, instance: labInstance,
+		mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
+		sharing: []string{labTenant}, client: l.client, log: slog.New(slog.DiscardHandler),
+		compliance: "compliance", readAt: time.Now(),
+	}
+}
+
+// records reads what is noted.
+func (l *lab) records() map[target]*record {
+	l.t.Helper()
+	records, err := l.state.load(l.t.Context(), labInstance, labOrganization)
+	must(l.t, err)
+	return records
+}
+
+// write runs the write phase of a job of its own.
+func (l *lab) write(desired wanted) (*job, error) {
+	l.t.Helper()
+	j := l.job()
+	return j, j.write(l.t.Context(), l.records(), desired)
+}
+
+// sent is the value a target's field has in NinjaOne, as it was sent; "" for
+// none.
+func (l *lab) sent(t target, field string) string {
+	if t.kind == kindOrganization {
+		v, _ := l.ninja.OrganizationField(t.id, field)
+		return v.Sent
+	}
+	v, _ := l.ninja.DeviceField(t.id, field)
+	return v.Sent
+}
+
+func device(id int) target { return target{kindDevice, id} }
+
+var organization = target{kindOrganization, labOrganization}

@@ -1,0 +1,318 @@
+package tenantsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// reader gives a snapshot made by the test.
+type reader struct {
+	snapshot func() (*tenant.Snapshot, error)
+}
+
+func (r *reader) Read(_ context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
+	s, err := r.snapshot()
+	if s != nil {
+		s.Tenant = ref
+	}
+	return s, err
+}
+
+// bench is a lab with a whole Syncer, and CIPP's tables around it.
+type bench struct {
+	*lab
+	*Syncer
+	reader *reader
+	read   int // logbook lines read so far
+}
+
+func newBench(t testing.TB, devices int) *bench {
+	t.Helper()
+	b := &bench{lab: newLab(t, devices), reader: &reader{}}
+	store := cipp.New(b.account, cipp.Options{Timezone: "UTC"})
+	name := azuritetest.UniqueName(t)
+	b.Syncer = &Syncer{
+		CIPP: store, Reader: b.reader, State: b.state,
+		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
+		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
+		Budget: time.Minute, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler),
+	}
+	// CIPP's tables have fixed names, so the tests take turns with them.
+	for _, table := range []string{"Tenants", "CippMapping", "CippLogs", "Extensionsconfig", "NinjaOneDeviceMap"} {
+		var ops []storage.Operation
+		for e, err := range b.account.Table(table).List(t.Context(), "") {
+			must(t, err)
+			ops = append(ops, storage.DeleteOp(e.PartitionKey(), e.RowKey()))
+		}
+		must(t, b.account.Table(table).WriteBatch(t.Context(), ops))
+	}
+	b.row("Extensionsconfig", storage.Entity{"PartitionKey": "CippExtensions", "RowKey": "Config",
+		"config": `{"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"sync-app"}}`})
+	b.row("Tenants", storage.Entity{"PartitionKey": "Tenants", "RowKey": labTenant, "customerId": labTenant,
+		"displayName": "Ostholm Printing", "defaultDomainName": "ostholm.example", "Excluded": false})
+	b.row("CippMapping", storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": labTenant, "IntegrationId": "7", "IntegrationName": "Ostholm Printing"})
+	for field, custom := range map[string]string{tenantSummary: "summary", deviceLinks: "links", deviceSummary: "details", deviceCompliance: "compliance"} {
+		b.row("CippMapping", storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": field, "IntegrationId": custom})
+	}
+	return b
+}
+
+func (b *bench) row(table string, e storage.Entity) {
+	b.t.Helper()
+	must(b.t, b.account.Table(table).Replace(b.t.Context(), e))
+}
+
+// sync runs one message and returns the logbook lines that it added, summaries
+// of completed runs left out, in alphabetical order.
+func (b *bench) sync(m Message) []string {
+	b.t.Helper()
+	m.TenantID = labTenant
+	must(b.t, b.Run(b.t.Context(), m))
+	var rows []storage.Entity
+	for e, err := range b.account.Table("CippLogs").List(b.t.Context(), "") {
+		must(b.t, err)
+		rows = append(rows, e)
+	}
+	slices.SortFunc(rows, func(x, y storage.Entity) int { return x.Time("Timestamp").Compare(y.Time("Timestamp")) })
+	var lines []string
+	for _, e := range rows[b.read:] {
+		if line := e.String("Severity") + ": " + e.String("Message"); !strings.HasPrefix(line, "Info: Synced to NinjaOne") {
+			lines = append(lines, line)
+		}
+	}
+	b.read = len(rows)
+	slices.Sort(lines)
+	return lines
+}
+
+func (b *bench) last() Run {
+	b.t.Helper()
+	r, err := b.State.LastRun(b.t.Context(), labTenant)
+	must(b.t, err)
+	return r
+}
+
+// devices are the Intune records of the lab's machines.
+func devices(n int) []tenant.ManagedDevice {
+	var list []tenant.ManagedDevice
+	for i := range n {
+		list = append(list, tenant.ManagedDevice{ID: fmt.Sprintf("0f4f4ad0-5b57-4e64-9d8c-%012d", i), DeviceName: fmt.Sprintf("OP-%03d", i),
+			SerialNumber: fmt.Sprintf("5CG100%04d", i), OperatingSystem: "Windows", ComplianceState: tenant.StateCompliant,
+			AzureADDeviceID: fmt.Sprintf("7d0c4b1e-7a52-4be1-9f0f-%012d", i), LastSync: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC)})
+	}
+	return list
+}
+
+// snapshot is a small tenant that was read whole.
+func snapshot(list []tenant.ManagedDevice) *tenant.Snapshot {
+	return &tenant.Snapshot{
+		ReadAt: time.Now(), Organization: tenant.Present(tenant.Organization{DisplayName: "Ostholm Printing"}),
+		Domains: tenant.Present([]tenant.Domain{{Name: "ostholm.example", IsDefault: true, IsVerified: true}}),
+		Users:   tenant.Present([]tenant.User{}), Groups: tenant.Present([]tenant.Group{}), Roles: tenant.Present([]tenant.DirectoryRole{}),
+		SKUs: tenant.Present([]tenant.SKU{}), Subscriptions: tenant.Present([]tenant.Subscription{}),
+		ManagedDevices: tenant.Present(list), EntraDevices: tenant.Present([]tenant.EntraDevice{}), PolicyStates: tenant.Present(map[string][]tenant.PolicyState{}),
+		ConditionalAccess: tenant.Present([]tenant.ConditionalAccessPolicy{}), AuthorizationPolicy: tenant.Present(tenant.AuthorizationPolicy{}),
+		SecureScore: tenant.Present(tenant.SecureScore{Current: 10, Max: 100}), MailboxUsage: tenant.Present([]tenant.MailboxUsage{}),
+		OneDriveUsage: tenant.Present([]tenant.OneDriveUsage{}), Mailboxes: tenant.Present([]tenant.Mailbox{}), CASMailboxes: tenant.Present([]tenant.CASMailbox{}),
+		UnifiedAudit: tenant.Present(true), BlockedSenders: tenant.Present([]string{}),
+	}
+}
+
+// TestLinesOverDays follows problems and failures through the logbook for
+// several days.
+func TestLinesOverDays(t *testing.T) {
+	b := newBench(t, 2)
+	whole := func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
+	partly := func() (*tenant.Snapshot, error) {
+		s := snapshot(devices(2))
+		s.SecureScore = tenant.Absent[tenant.SecureScore]("Not available: the app lacks SecurityEvents.Read.All")
+		return s, nil
+	}
+	refused := func() (*tenant.Snapshot, error) { return nil, errors.New("the door is locked; open it") }
+	const (
+		score    = "Not read: secure score, because the app lacks SecurityEvents.Read.All."
+		failure  = "The sync to NinjaOne failed after 0 seconds: Microsoft 365 could not be read: the door is locked; open it."
+		notLong  = "Info: No longer a problem: "
+		complete = Completed
+	)
+	start := b.now
+	steps := []struct {
+		name     string
+		after    time.Duration // since the first run
+		read     func() (*tenant.Snapshot, error)
+		lines    []string
+		status   string
+		failures int
+		problems int
+	}{
+		{"all is well", 0, whole, nil, Completed, 0, 0},
+		{"a part is missing", time.Hour, partly, []string{"Warn: " + score}, Completed, 0, 1},
+		{"it is still missing", 2 * time.Hour, partly, nil, Completed, 0, 1},
+		{"and a day later", 25 * time.Hour, partly, []string{"Warn: " + score}, Completed, 0, 1},
+		{"the tenant cannot be read", 26 * time.Hour, refused, []string{"Error: " + failure}, Failed, 1, 2},
+		{"nor an hour later", 27 * time.Hour, refused, nil, Failed, 2, 2},
+		{"nor a day later", 50 * time.Hour, refused, []string{"Error: " + failure, "Warn: " + score}, Failed, 3, 2},
+		{"it can be read again, in part", 51 * time.Hour, partly, []string{notLong + failure}, Completed, 0, 1},
+		{"and whole", 52 * time.Hour, whole, []string{notLong + score}, Completed, 0, 0},
+		{"all is well again", 53 * time.Hour, whole, nil, Completed, 0, 0},
+	}
+	var succeeded time.Time
+	for _, s := range steps {
+		b.now, b.reader.snapshot = start.Add(s.after), s.read
+		lines := b.sync(Message{})
+		if d := cmp.Diff(s.lines, lines); d != "" {
+			t.Errorf("%s: logbook lines (-want +got):\n%s", s.name, d)
+		}
+		if s.status == complete {
+			succeeded = b.now
+		}
+		r := b.last()
+		if r.Status != s.status || r.Failures != s.failures || len(r.Problems) != s.problems || !r.LastSuccess.Equal(succeeded) || !r.Start.Equal(b.now) || !r.End.Equal(b.now) {
+			t.Errorf("%s: the run is recorded as %+v", s.name, r)
+		}
+		if got := b.sent(device(100), "compliance"); got != "Compliant" {
+			t.Errorf("%s: a device shows %q", s.name, got)
+		}
+	}
+}
+
+// TestRunRecord looks at the counts that a run leaves.
+func TestRunRecord(t *testing.T) {
+	b := newBench(t, 3)
+	list := devices(2)
+	list = append(list, tenant.ManagedDevice{ID: "0f4f4ad0-5b57-4e64-9d8c-00000000aaaa", DeviceName: "OP-PHONE", SerialNumber: "F2LX0000AAAA", OperatingSystem: "iOS"})
+	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(list), nil }
+	counts := func(r Run) [6]int {
+		return [6]int{r.OrganizationFields, r.Devices, r.Unchanged, r.Matched, r.IntuneOnly, r.NinjaOnly}
+	}
+	b.sync(Message{})
+	if got, want := counts(b.last()), [6]int{1, 2, 0, 2, 1, 1}; got != want {
+		t.Errorf("first run: %v, want %v", got, want)
+	}
+	b.sync(Message{})
+	if got, want := counts(b.last()), [6]int{0, 0, 3, 2, 1, 1}; got != want {
+		t.Errorf("second run: %v, want %v", got, want)
+	}
+	b.sync(Message{Force: true})
+	if got, want := counts(b.last()), [6]int{1, 2, 0, 2, 1, 1}; got != want {
+		t.Errorf("forced run: %v, want %v", got, want)
+	}
+	list = list[1:]
+	b.sync(Message{})
+	if got, want := counts(b.last()), [6]int{1, 1, 1, 1, 1, 2}; got != want {
+		t.Errorf("after a device left: %v, want %v", got, want)
+	}
+	kept, ok, err := ReadMatches(t.Context(), b.Blobs, labTenant)
+	if err != nil || !ok || len(kept.Pairs) != 1 || kept.Pairs[0].NinjaOneID != 101 || len(kept.IntuneOnly) != 1 || len(kept.NinjaOnly) != 2 {
+		t.Errorf("kept matches: %+v, %v, %v", kept, ok, err)
+	}
+	if r := b.last(); r.OrganizationID != labOrganization || r.TenantID != labTenant {
+		t.Errorf("the run is recorded as %+v", r)
+	}
+}
+
+// TestStopped ends the context of a run in its middle, as the host does when it
+// stops: nothing is recorded as done or failed, and the message must come back.
+func TestStopped(t *testing.T) {
+	b := newBench(t, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.reader.snapshot = func() (*tenant.Snapshot, error) {
+		cancel()
+		return snapshot(devices(2)), nil
+	}
+	if err := b.Run(ctx, Message{TenantID: labTenant}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want one that brings the message back", err)
+	}
+	if r := b.last(); r.Status != Running {
+		t.Errorf("the run is recorded as %+v", r)
+	}
+	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
+	if lines := b.sync(Message{}); len(lines) != 0 {
+		t.Errorf("the logbook got %q", lines)
+	}
+	if r := b.last(); r.Status != Completed || r.Devices != 2 {
+		t.Errorf("the run is recorded as %+v", r)
+	}
+}
+
+// TestOrganizationDeletedWhileWriting lets the organization go between reading
+// and writing.
+func TestOrganizationDeletedWhileWriting(t *testing.T) {
+	b := newBench(t, 2)
+	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
+	b.ninja.InjectFault(ninjasim.Fault{Method: "PATCH", Path: "^/v2/organization/7/custom-fields$", Status: 404, Body: `{"resultCode":"NOT_FOUND"}`})
+	lines := b.sync(Message{})
+	if len(lines) != 1 || !strings.Contains(lines[0], "Error: The sync to NinjaOne failed") || !strings.Contains(lines[0], "organization 7 was deleted while it was written") {
+		t.Errorf("the logbook got %q", lines)
+	}
+	if r := b.last(); r.Status != Failed || r.Failures != 1 {
+		t.Errorf("the run is recorded as %+v", r)
+	}
+}
+
+// book is a logbook in memory.
+type book struct {
+	lines []string
+	err   error
+}
+
+func (b *book) Log(_ context.Context, e cipp.LogEntry) error {
+	if b.err == nil {
+		b.lines = append(b.lines, e.Severity+": "+e.Message)
+	}
+	return b.err
+}
+
+// TestAnnounce tells the problems of what is not one tenant's run.
+func TestAnnounce(t *testing.T) {
+	l := newLab(t, 0)
+	start := l.now
+	bad := []Problem{{Key: "mapping:x", Message: "It cannot be used."}}
+	steps := []struct {
+		name  string
+		after time.Duration
+		now   []Problem
+		err   error
+		lines []string
+	}{
+		{"nothing to tell", 0, nil, nil, nil},
+		{"a problem, and no logbook", time.Hour, bad, errors.New("no table"), nil},
+		{"the logbook is back", 2 * time.Hour, bad, nil, []string{"Warn: It cannot be used."}},
+		{"still", 3 * time.Hour, bad, nil, nil},
+		{"a day later", 26 * time.Hour, bad, nil, []string{"Warn: It cannot be used."}},
+		{"gone, and no logbook", 27 * time.Hour, nil, errors.New("no table"), nil},
+		{"gone", 28 * time.Hour, nil, nil, []string{"Info: No longer a problem: It cannot be used."}},
+		{"still gone", 29 * time.Hour, nil, nil, nil},
+	}
+	for _, s := range steps {
+		to := &book{err: s.err}
+		if err := l.state.Announce(t.Context(), to, "schedule", s.now, start.Add(s.after)); (err != nil) != (s.err != nil) {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		if d := cmp.Diff(s.lines, to.lines); d != "" {
+			t.Errorf("%s: lines (-want +got):\n%s", s.name, d)
+		}
+	}
+	// Another owner has problems of its own.
+	to := &book{}
+	must(t, l.state.Announce(t.Context(), to, "schedule", bad, start.Add(30*time.Hour)))
+	must(t, l.state.Announce(t.Context(), to, "another", bad, start.Add(30*time.Hour)))
+	if len(to.lines) != 2 {
+		t.Errorf("lines: %q", to.lines)
+	}
+}
