@@ -1,0 +1,36 @@
+// Package bench measures the bundle from outside: the handler's binary, built as
+// it is deployed, under the stand-in for the Functions host, with the storage
+// emulator and the simulated services on the same machine. `make bench` runs it.
+// No benchmark fails because of time; one fails when the handler sends NinjaOne
+// what it need not send, or leaves out what changed.
+//
+// Nothing of the handler may be imported here, and only benchmarks and what they
+// need belong here.
+//
+// # What the numbers are
+//
+//   - calls: HTTP requests that reached a service, by endpoint. The parts of a
+//     Graph batch are listed apart, as they cost no round trip of their own. A
+//     repeated request counts again.
+//   - wall-ms: how long the invocation of SyncTenant took, as the host saw it.
+//     Both simulators hold every answer back for 100 ms, and NINJAONE_RATE is so
+//     high that it never holds a call back. Storage is not delayed: the emulator
+//     is as slow as it is.
+//   - before, reads, between, writes, after: the same time in parts, cut where the
+//     first read of Microsoft 365 or NinjaOne begins and the last one ends, and
+//     where the first write in NinjaOne begins and the last one ends.
+//   - critical-ms: the critical path, which is the longest chain of calls of which
+//     each needs the answer of the one before, at 100 ms each. The chains of the
+//     reads are listed in function chains; a page needs the page before it, and a
+//     set of calls that need only the same answer (the batches of policy states,
+//     and those of their settings) is one link, however many the handler sends at
+//     once. The writes follow the last read and count as
+//     ceil(writes/8) links, since the handler keeps no more than eight of them
+//     under way. Storage and computing are not on it.
+//   - ratio: wall-ms by critical-ms.
+//   - cpu-ms: processor time that the handler used, user and system. The
+//     simulators and the emulator run beside it and take theirs from the same
+//     processors, which is part of wall-ms but not of this.
+//   - peak-MB: the largest resident set of the handler's process since it started,
+//     in MiB. It and cpu-ms are read from /proc and left out where there is none.
+package bench

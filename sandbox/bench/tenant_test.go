@@ -1,0 +1,114 @@
+package bench
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
+)
+
+// BenchmarkTenant syncs a tenant of 1,000 users, 1,000 devices and 200 groups:
+// for the first time, again with nothing changed, and after a typical day.
+func BenchmarkTenant(b *testing.B) {
+	data := seed.Generate(seed.Size{Tenants: 1, Users: 1000, Devices: 1000, Groups: 200})
+	tenant := data.Tenants[0]
+	w := start(b, data, delay)
+	var first *run
+	synced := func(b *testing.B) run {
+		if first == nil {
+			r := w.sync(b, tenant.ID)
+			if wrong := w.Check(tenant.ID); len(wrong) > 0 {
+				b.Fatalf("%d things are wrong after the sync; the first: %s", len(wrong), wrong[0])
+			}
+			first = &r
+		}
+		return *first
+	}
+	b.Run("first", func(b *testing.B) {
+		r := synced(b)
+		r.report(b, delay)
+	})
+	b.Run("unchanged", func(b *testing.B) {
+		synced(b)
+		r := w.sync(b, tenant.ID)
+		if _, _, writes := r.critical(); writes != 0 {
+			b.Fatalf("nothing changed, and NinjaOne was written to %d times", writes)
+		}
+		r.report(b, delay)
+	})
+	b.Run("typical-day", func(b *testing.B) {
+		synced(b)
+		changed := data.TypicalDay(rand.New(rand.NewPCG(11, 0)))
+		r := w.sync(b, tenant.ID)
+		checkWrites(b, w, tenant, changed)
+		r.report(b, delay)
+	})
+}
+
+// checkWrites fails unless NinjaOne was sent the organization's fields, every
+// device that changed, and no other but those of users that changed, whose names
+// their pages show.
+func checkWrites(b *testing.B, w *world, tenant *m365sim.Tenant, changed seed.Changed) {
+	b.Helper()
+	bySerial := map[string]int{}
+	organization := w.Seed.Organization(tenant.ID)
+	for _, d := range w.NinjaOne.Devices(organization) {
+		bySerial[d.SerialNumber] = d.ID
+	}
+	users, devices := map[string]bool{}, map[string]bool{}
+	for _, id := range changed.Users[tenant.ID] {
+		users[id] = true
+	}
+	for _, id := range changed.ManagedDevices[tenant.ID] {
+		devices[id] = true
+	}
+	due, allowed := map[ninjasim.Target]bool{}, map[ninjasim.Target]bool{}
+	tenant.View(func(t *m365sim.Tenant) {
+		for _, d := range t.ManagedDevices {
+			target := ninjasim.Target{Kind: ninjasim.DeviceKind, ID: bySerial[d.String("serialNumber")]}
+			due[target] = due[target] || devices[d.ID()]
+			allowed[target] = allowed[target] || devices[d.ID()] || users[d.String("userId")]
+		}
+	})
+	written := map[ninjasim.Target]int{}
+	needless := 0
+	for _, write := range w.NinjaOne.Writes() {
+		written[write.Target]++
+		if write.Kind == ninjasim.DeviceKind && !allowed[write.Target] || written[write.Target] > 1 {
+			needless++
+		}
+	}
+	if needless > 0 {
+		b.Errorf("%d of %d writes were for nothing that changed", needless, len(w.NinjaOne.Writes()))
+	}
+	for target, is := range due {
+		if is && written[target] == 0 {
+			b.Errorf("device %d changed and was not written", target.ID)
+		}
+	}
+	if written[ninjasim.Target{Kind: ninjasim.OrganizationKind, ID: organization}] == 0 {
+		b.Error("users changed, and the organization was not written")
+	}
+}
+
+// BenchmarkLargeTenant syncs a tenant of 20,000 users and 8,000 devices for the
+// first time and once more. Nothing is delayed: its subject is memory.
+func BenchmarkLargeTenant(b *testing.B) {
+	data := seed.Generate(seed.Size{Tenants: 1, Users: 20_000, Devices: 8_000, Groups: 1_000})
+	w := start(b, data, 0)
+	tenant := data.Tenants[0].ID
+	first := w.sync(b, tenant)
+	if _, _, writes := first.critical(); writes != len(data.NinjaDevices)+1 {
+		b.Fatalf("NinjaOne was written to %d times for %d devices and the organization", writes, len(data.NinjaDevices))
+	}
+	b.Run("first", func(b *testing.B) { first.report(b, 0) })
+	b.Run("unchanged", func(b *testing.B) {
+		r := w.sync(b, tenant)
+		if _, _, writes := r.critical(); writes != 0 {
+			b.Fatalf("nothing changed, and NinjaOne was written to %d times", writes)
+		}
+		r.report(b, 0)
+	})
+}

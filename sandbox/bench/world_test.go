@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+
+	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
+)
+
+// delay is how long the simulators hold an answer back.
+const delay = 100 * time.Millisecond
+
+// world is one running bundle, with a recorder before every service.
+type world struct {
+	*stack.Stack
+	recorder recorder
+	queue    *azqueue.QueueClient
+	handler  string // path of the running program
+	done     chan funchost.Invocation
+}
+
+// run is one measured run of SyncTenant.
+type run struct {
+	funchost.Invocation
+	calls  []call
+	counts counts // of the calls, the parts of batches and the downloads
+	peakMB float64
+	cpu    time.Duration
+	seen   bool // peakMB and cpu are known
+}
+
+func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
+	b.Helper()
+	ctx := context.Background()
+	s, err := stack.Start(ctx, stack.Options{Seed: data})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	s.M365.SetLatency(latency)
+	s.NinjaOne.SetLatency(latency)
+	w := &world{Stack: s, handler: filepath.Join(appRoot(b), "handler"), done: make(chan funchost.Invocation, 16)}
+	client, err := azqueue.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.queue = client.NewQueueClient("ninjaone-sync")
+	if _, err := w.queue.Create(ctx, nil); err != nil {
+		b.Fatal(err)
+	}
+	serve := func(service string, handler http.Handler) string {
+		server := httptest.NewServer(w.recorder.wrap(service, handler))
+		b.Cleanup(server.Close)
+		return server.URL
+	}
+	account := "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
+		";QueueEndpoint=" + s.Storage.QueueEndpoint() +
+		";TableEndpoint=" + serve("table", proxy(b, s.Storage.TableEndpoint())) + "/" + azurite.AccountName +
+		";BlobEndpoint=" + serve("blob", proxy(b, s.Storage.BlobEndpoint())) + "/" + azurite.AccountName + ";"
+	err = w.StartHost(ctx, funchost.Config{
+		AppRoot: filepath.Dir(w.handler),
+		Settings: map[string]string{
+			"AzureWebJobsStorage": account,
+			"CIPP_STORAGE":        account,
+			"GRAPH_ENDPOINT":      serve("graph", s.M365.GraphHandler()),
+			"LOGIN_ENDPOINT":      serve("login", s.M365.LoginHandler()),
+			"EXCHANGE_ENDPOINT":   serve("exchange", s.M365.ExchangeHandler()),
+			"NINJAONE_ENDPOINT":   serve("ninjaone", s.NinjaOne),
+			"NINJAONE_RATE":       "1000000",
+			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
+			// Only what is measured runs.
+			"AzureWebJobs.ScheduleTenants.Disabled":    "true",
+			"AzureWebJobs.SweepCompliance.Disabled":    "true",
+			"AzureWebJobs.RenewSubscriptions.Disabled": "true",
+		},
+		ShutdownWait: time.Second,
+		Log:          slog.New(slog.DiscardHandler),
+		OnInvocation: func(i funchost.Invocation) { w.done <- i },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return w
+}
+
+// proxy hands requests on to a service of the storage emulator.
+func proxy(b *testing.B, endpoint string) http.Handler {
+	b.Helper()
+	target, err := url.Parse(endpoint)
+	if err != nil {
+		b.Fatal(err)
+	}
+	target.Path = ""
+	return &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
+	}
+}
+
+// sync runs the tenant's sync as a queue message does.
+func (w *world) sync(b *testing.B, tenantID string) run {
+	b.Helper()
+	w.recorder.take()
+	w.M365.ResetCalls()
+	w.NinjaOne.ResetCounters()
+	_, before, _ := usage(w.handler)
+	message := fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenantID)
+	if _, err := w.queue.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(message)), nil); err != nil {
+		b.Fatal(err)
+	}
+	r := run{}
+	for r.Message != message {
+		r.Invocation = <-w.done
+	}
+	if r.Err != nil {
+		b.Fatalf("the sync failed: %v", r.Err)
+	}
+	if r.peakMB, r.cpu, r.seen = usage(w.handler); r.seen {
+		r.cpu -= before
+	}
+	r.calls = w.recorder.take()
+	r.counts = countOf(r.calls)
+	for name, n := range w.M365.Calls() {
+		if strings.HasPrefix(name, "part ") || strings.HasPrefix(name, "download ") {
+			r.counts[name] = n
+		}
+	}
+	if v := w.Violations(); len(v) > 0 {
+		b.Fatalf("%d requests broke a contract; the first: %s", len(v), v[0])
+	}
+	return r
+}
