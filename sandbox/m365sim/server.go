@@ -78,6 +78,8 @@ type Server struct {
 	calls      map[string]map[string]int // by tenant, then by endpoint
 	violations []string
 	listeners  []*http.Server
+
+	subscriptions subscriptions
 }
 
 // New returns a server for the tenants. It fails when a tenant's data could
@@ -101,6 +103,7 @@ func New(c Config, tenants ...*Tenant) (*Server, error) {
 		refreshTokens: map[string]string{}, chains: map[string]*pageToken{}, deltas: map[string]*deltaState{},
 		exchangeChains: map[string]*exchangePage{},
 		downloads:      map[string]*download{}, calls: map[string]map[string]int{},
+		subscriptions: subscriptions{byID: map[string]*Subscription{}},
 	}
 	if c.Credentials.RefreshToken != "" {
 		s.refreshTokens[c.Credentials.RefreshToken] = c.Credentials.PartnerTenantID

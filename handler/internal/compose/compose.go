@@ -1,6 +1,7 @@
 // Package compose turns what was read of a tenant into the values of the six
-// NinjaOne fields: TenantLinks, TenantSummary and UsersSummary of an
-// organization, DeviceLinks, DeviceSummary and DeviceCompliance of a device.
+// NinjaOne fields (TenantLinks, TenantSummary and UsersSummary of an
+// organization, DeviceLinks, DeviceSummary and DeviceCompliance of a device)
+// and into the documents of its users and licences.
 //
 // It is pure: no I/O, no clock, no state. The same tenant composes to the same
 // bytes whatever the order in which its parts were listed, so that values can
@@ -54,8 +55,12 @@ type DeviceFields struct {
 	DeviceCompliance string
 }
 
-// errNoSnapshot is a mistake of the caller.
-var errNoSnapshot = errors.New("composing fields: there is no snapshot of the tenant")
+// Mistakes of the caller.
+var (
+	errNoSnapshot = errors.New("composing fields: there is no snapshot of the tenant")
+	errNoUser     = errors.New("the tenant has no such user")
+	errNoLicence  = errors.New("the tenant has no such licence")
+)
 
 // Organization composes the organization's fields. It fails only when a value
 // cannot be made to fit into MaxChars even without any rows.

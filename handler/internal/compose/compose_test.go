@@ -41,6 +41,14 @@ func composeAll(t testing.TB, in Input) map[string]string {
 		all["DeviceLinks-"+n], all["DeviceSummary-"+n] = f.DeviceLinks, f.DeviceSummary
 		all["DeviceCompliance-"+n] = f.DeviceCompliance
 	}
+	for _, d := range composeDocuments(t, in) {
+		n := strings.TrimLeft(d.ID[max(0, len(d.ID)-4):], "0")
+		for name, value := range d.Fields {
+			if _, wysiwyg := documentPages[name]; wysiwyg {
+				all[name+"-"+n] = value.String()
+			}
+		}
+	}
 	return all
 }
 

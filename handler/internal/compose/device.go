@@ -14,29 +14,19 @@ import (
 // deviceIndex adds to an index what only devices need.
 type deviceIndex struct {
 	*index
-	entra   map[string]*tenant.EntraDevice // by deviceId
-	parents map[string][]*tenant.Group     // groups by the id of a direct member that is a device or a group
+	entra map[string]*tenant.EntraDevice // by deviceId
+	tree  groupTree                      // of devices
 }
 
 func newDeviceIndex(in Input) *deviceIndex {
-	x := &deviceIndex{index: newIndex(in), entra: map[string]*tenant.EntraDevice{}, parents: map[string][]*tenant.Group{}}
+	x := &deviceIndex{index: newIndex(in), entra: map[string]*tenant.EntraDevice{}}
 	for i := range in.Snapshot.EntraDevices.Value {
 		d := &in.Snapshot.EntraDevices.Value[i]
 		keep(x.entra, deviceID(d.DeviceID), d, func(a, b *tenant.EntraDevice) int {
 			return cmp.Or(a.Registered.Compare(b.Registered), cmp.Compare(a.ID, b.ID))
 		})
 	}
-	for _, g := range x.groups {
-		seen := map[string]bool{}
-		for _, m := range g.Members {
-			id := fold(m.ID)
-			if id == "" || m.Kind == tenant.MemberUser || seen[id] {
-				continue
-			}
-			seen[id] = true
-			x.parents[id] = append(x.parents[id], g)
-		}
-	}
+	x.tree = newGroupTree(x.index.groups, tenant.MemberUser)
 	return x
 }
 
@@ -354,33 +344,6 @@ func failing(settings []tenant.SettingState) cell {
 	return c
 }
 
-// membership is a group that a device belongs to; Through is the group that
-// lies between, nil for a direct member.
-type membership struct{ group, through *tenant.Group }
-
-// memberships returns the groups that hold the object directly or through
-// other groups, each once, in order of name.
-func (x *deviceIndex) memberships(objectID string) []membership {
-	var all []membership
-	seen := map[*tenant.Group]bool{}
-	add := func(id string, through *tenant.Group) {
-		for _, g := range x.parents[fold(id)] {
-			if !seen[g] {
-				seen[g] = true
-				all = append(all, membership{g, through})
-			}
-		}
-	}
-	add(objectID, nil)
-	for i := 0; i < len(all); i++ {
-		add(all[i].group.ID, all[i].group)
-	}
-	slices.SortFunc(all, func(a, b membership) int {
-		return byName(a.group.DisplayName, b.group.DisplayName, a.group.ID, b.group.ID)
-	})
-	return all
-}
-
 func (x *deviceIndex) groupsCard(d *tenant.ManagedDevice) card {
 	c := card{Width: full, Icon: iconGroups, Title: "Groups", Href: x.links.groups()}
 	entra := x.directory(d)
@@ -401,7 +364,7 @@ func (x *deviceIndex) groupsCard(d *tenant.ManagedDevice) card {
 		c.Lines = lines(unavailableLine("Entra has no device with the id that Intune reports"))
 		return c
 	}
-	all := x.memberships(entra.ID)
+	all := x.tree.of(entra.ID)
 	if len(all) == 0 {
 		c.Lines = one("The device is in no group.")
 		return c
@@ -412,32 +375,11 @@ func (x *deviceIndex) groupsCard(d *tenant.ManagedDevice) card {
 		Full: line{Text: "The device in Entra", Href: c.Href},
 	}
 	for _, m := range all {
-		how := "Direct"
-		if m.through != nil {
-			how = "Through " + orElse(m.through.DisplayName, "a group without name")
-		}
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
 			lines(line{Text: orElse(m.group.DisplayName, "No name"), Href: x.links.group(m.group.ID)}),
 			one(groupType(m.group)),
-			one(how),
+			one(m.how()),
 		}})
 	}
 	return c
-}
-
-// groupType names a group's kind as Entra's admin centre does.
-func groupType(g *tenant.Group) string {
-	kind := "Security"
-	switch {
-	case slices.Contains(g.GroupTypes, "Unified"):
-		kind = "Microsoft 365"
-	case g.MailEnabled && g.SecurityEnabled:
-		kind = "Mail-enabled security"
-	case g.MailEnabled:
-		kind = "Distribution"
-	}
-	if slices.Contains(g.GroupTypes, "DynamicMembership") {
-		kind += ", dynamic"
-	}
-	return kind
 }

@@ -162,6 +162,7 @@ func believable() Input {
 		UnifiedAudit:   tenant.Present(true),
 		BlockedSenders: tenant.Present([]string(nil)),
 	}
+	forDocuments(snap)
 	in := Input{
 		Snapshot: snap, NinjaHost: "eu.ninjarmm.com", CIPPHost: "cipp.msp.example",
 		ExcludedSKUs: map[string]bool{id(kindSKU, 4): true},
@@ -278,6 +279,7 @@ func poison(in Input, s string) {
 		v := &in.Standards.Value[i]
 		v.Name, v.Template, v.Actions = s, s, []string{s}
 	}
+	poisonDocuments(snap, s)
 }
 
 // empty is a tenant with nothing in it.
@@ -303,6 +305,10 @@ func unreadable() Input {
 		SecureScore:         tenant.Absent[tenant.SecureScore](why),
 		MailboxUsage:        tenant.Absent[[]tenant.MailboxUsage](why),
 		OneDriveUsage:       tenant.Absent[[]tenant.OneDriveUsage](why),
+		Subscriptions:       tenant.Absent[[]tenant.Subscription](why),
+		ConditionalAccess:   tenant.Absent[[]tenant.ConditionalAccessPolicy](why),
+		Mailboxes:           tenant.Absent[[]tenant.Mailbox](why),
+		CASMailboxes:        tenant.Absent[[]tenant.CASMailbox](why),
 		UnifiedAudit:        tenant.Absent[bool](why),
 		BlockedSenders:      tenant.Absent[[]string](why),
 	}}
@@ -345,6 +351,13 @@ func shuffle(in Input, seed uint64) Input {
 	mix(r, s.MailboxUsage.Value)
 	mix(r, s.OneDriveUsage.Value)
 	mix(r, s.BlockedSenders.Value)
+	mix(r, s.Subscriptions.Value)
+	mix(r, s.ConditionalAccess.Value)
+	mix(r, s.Mailboxes.Value)
+	mix(r, s.CASMailboxes.Value)
+	for i := range s.Users.Value {
+		mix(r, s.Users.Value[i].ProxyAddresses)
+	}
 	mix(r, in.Standards.Value)
 	for i := range in.Standards.Value {
 		mix(r, in.Standards.Value[i].Actions)

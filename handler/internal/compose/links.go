@@ -149,6 +149,41 @@ func (l links) user(id string) template.URL {
 	return l.entra("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "overview", "userId", id)
 }
 
+// signIns is a user's sign-in log.
+func (l links) signIns(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.entra("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "SignIns", "userId", id)
+}
+
+// devicesOfUser is the list of a user's devices in Intune.
+func (l links) devicesOfUser(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.intune("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "Devices", "userId", id)
+}
+
+func (l links) userInTeams(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return address{host: "admin.teams.microsoft.com", path: []string{"users", id, "account"}, query: [][2]string{{"delegatedOrg", l.domain}}}.url()
+}
+
+func (l links) policies() template.URL {
+	return l.entra("Microsoft_AAD_ConditionalAccess", "ConditionalAccessBlade", "~", "Policies")
+}
+
+// policy is the page of a Conditional Access policy.
+func (l links) policy(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.entra("Microsoft_AAD_ConditionalAccess", "PolicyBlade", "policyId", id)
+}
+
 func (l links) groups() template.URL {
 	return l.entra("Microsoft_AAD_IAM", "GroupsManagementMenuBlade", "~", "AllGroups")
 }
@@ -178,6 +213,8 @@ func (l links) directorySync() template.URL {
 
 func (l links) domains() template.URL  { return l.admin365("Domains") }
 func (l links) licences() template.URL { return l.admin365("licenses") }
+
+func (l links) subscriptions() template.URL { return l.admin365("subscriptions") }
 
 func (l links) passwordPolicy() template.URL {
 	return l.admin365("Settings", "SecurityPrivacy", ":", "Settings", "L1", "PasswordPolicy")
@@ -231,6 +268,14 @@ func (l links) userInCIPP(id string) template.URL {
 		return ""
 	}
 	return l.inCIPP("identity/administration/users/user", [2]string{"userId", id})
+}
+
+// userActionInCIPP is a page below a user's page in CIPP.
+func (l links) userActionInCIPP(action, id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.inCIPP("identity/administration/users/user/"+action, [2]string{"userId", id})
 }
 
 func (l links) deviceInCIPP(id string) template.URL {

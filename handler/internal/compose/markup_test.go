@@ -18,7 +18,7 @@ var (
 		`|info-card|success|warning|error|info-icon|info-text|info-title|info-description` +
 		`|stat-card|stat-value|stat-desc|danger|other|unknown|btn|secondary|tag|disabled|expired` +
 		`|linechart|chart-key|unstyled|text-decoration-none|d-flex|flex-grow-1|p-3|pt-3|pb-3|m-1` +
-		`|row|col|col(-(sm|md|lg|xl|xxl))?-([1-9]|1[0-2])|g[xy]?-[0-5]|fas|fab|fa-[a-z0-9-]+)$`)
+		`|row|col|col-(sm|md|lg|xl|xxl)-([1-9]|1[0-2])|g[xy]?-[0-5]|fas|fab|fa-[a-z0-9-]+)$`)
 
 	allowedStyles = map[string]*regexp.Regexp{
 		"color":            regexp.MustCompile(`^#[0-9a-f]{6}$`),

@@ -61,15 +61,16 @@ const (
 	full
 )
 
-// Columns are the classes of the card's place in the grid.
+// Columns are the classes of the card's place in the grid: "" is the whole
+// row, which is what any place takes on a narrow screen.
 func (w width) Columns() string {
 	switch w {
 	case half:
-		return "col-xl-6 col-12"
+		return "col-xl-6"
 	case full:
-		return "col-12"
+		return ""
 	}
-	return "col-xl-4 col-lg-6 col-12"
+	return "col-xl-4 col-lg-6"
 }
 
 // fact is one line of a card: a label and a value.

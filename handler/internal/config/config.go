@@ -29,6 +29,8 @@ const (
 	defaultRate  = 5
 	defaultSlots = 4
 	maxSlots     = 100
+	// defaultSweep is also the interval of the timer, so the shortest possible.
+	defaultSweep = 15 * time.Minute
 )
 
 // Settings are the handler's settings with defaults filled in. None of them is
@@ -63,6 +65,9 @@ type Settings struct {
 	NinjaOneRate float64
 	// SyncSlots is how many syncs may be under way at once, over all processes.
 	SyncSlots int
+	// ComplianceSweep is how often each tenant's compliance is compared as a
+	// whole, in case notifications do not come; 0 for never.
+	ComplianceSweep time.Duration
 	// FunctionTimeout is when the host kills the process because of one
 	// invocation; 0 when it never does.
 	FunctionTimeout time.Duration
@@ -92,6 +97,7 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),
 		NinjaOneRate:     r.rate("NINJAONE_RATE"),
 		SyncSlots:        r.slots("SYNC_SLOTS"),
+		ComplianceSweep:  r.sweep("COMPLIANCE_SWEEP_MINUTES"),
 		LogLevel:         r.level("LOG_LEVEL"),
 		Port:             r.port("FUNCTIONS_CUSTOMHANDLER_PORT"),
 	}
@@ -209,6 +215,21 @@ func (r *reader) rate(name string) float64 {
 
 func (r *reader) slots(name string) int {
 	return r.integer(name, defaultSlots, maxSlots)
+}
+
+// sweep reads a number of minutes: 0, or from the interval of the timer to a
+// day.
+func (r *reader) sweep(name string) time.Duration {
+	value := r.text(name)
+	if value == "" {
+		return defaultSweep
+	}
+	n, err := strconv.Atoi(value)
+	d := time.Duration(n) * time.Minute
+	if err != nil || n != 0 && (d < defaultSweep || d > 24*time.Hour) {
+		r.problem(name, "must be a whole number of minutes from 15 to 1440, or 0 for no sweeps")
+	}
+	return d
 }
 
 func (r *reader) port(name string) int {

@@ -49,12 +49,22 @@ func TestDefaults(t *testing.T) {
 		Development: true, GraphAuth: AuthDelegated,
 		GraphEndpoint: "https://graph.microsoft.com", LoginEndpoint: "https://login.microsoftonline.com",
 		ExchangeEndpoint: "https://outlook.office365.com",
-		NinjaOneRate:     5, SyncSlots: 4,
+		NinjaOneRate:     5, SyncSlots: 4, ComplianceSweep: 15 * time.Minute,
 		FunctionTimeout: 30 * time.Minute, SyncTimeBudget: 27 * time.Minute,
 		LogLevel: slog.LevelInfo, Port: 43210,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestSweepTurnedOff(t *testing.T) {
+	got, err := FromEnvironment(environment(t, `{"functionTimeout":"00:30:00"}`, map[string]string{"COMPLIANCE_SWEEP_MINUTES": "0"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ComplianceSweep != 0 {
+		t.Errorf("ComplianceSweep = %s, want none", got.ComplianceSweep)
 	}
 }
 
@@ -65,7 +75,7 @@ func TestEverythingSet(t *testing.T) {
 		"GRAPH_ENDPOINT": "https://graph.microsoft.us", "LOGIN_ENDPOINT": "https://login.microsoftonline.us/",
 		"EXCHANGE_ENDPOINT": "http://localhost:9003", "NINJAONE_ENDPOINT": "http://127.0.0.1:9004/",
 		"SKU_NAMES_URL": "https://files.fabrikam.example/products.csv",
-		"NINJAONE_RATE": "2.5", "SYNC_SLOTS": "8", "SYNC_TIME_BUDGET": "00:09:30", "LOG_LEVEL": "DEBUG",
+		"NINJAONE_RATE": "2.5", "SYNC_SLOTS": "8", "COMPLIANCE_SWEEP_MINUTES": "120", "SYNC_TIME_BUDGET": "00:09:30", "LOG_LEVEL": "DEBUG",
 		"AzureFunctionsJobHost__functionTimeout": "00:10:00",
 	})
 	got, err := FromEnvironment(environment(t, `{"functionTimeout":"00:05:00"}`, env))
@@ -78,7 +88,7 @@ func TestEverythingSet(t *testing.T) {
 		GraphEndpoint: "https://graph.microsoft.us", LoginEndpoint: "https://login.microsoftonline.us",
 		ExchangeEndpoint: "http://localhost:9003", NinjaOneEndpoint: "http://127.0.0.1:9004",
 		SKUNamesURL:  "https://files.fabrikam.example/products.csv",
-		NinjaOneRate: 2.5, SyncSlots: 8,
+		NinjaOneRate: 2.5, SyncSlots: 8, ComplianceSweep: 2 * time.Hour,
 		FunctionTimeout: 10 * time.Minute, SyncTimeBudget: 9*time.Minute + 30*time.Second,
 		LogLevel: slog.LevelDebug, Port: 43210,
 	}
@@ -105,6 +115,10 @@ func TestProblems(t *testing.T) {
 		{"slots zero", "SYNC_SLOTS", "0", "from 1 to 100"},
 		{"slots a fraction", "SYNC_SLOTS", "2.5", "from 1 to 100"},
 		{"slots too many", "SYNC_SLOTS", "101", "from 1 to 100"},
+		{"sweep faster than its timer", "COMPLIANCE_SWEEP_MINUTES", "5", "15 to 1440"},
+		{"sweep slower than a day", "COMPLIANCE_SWEEP_MINUTES", "1441", "15 to 1440"},
+		{"sweep negative", "COMPLIANCE_SWEEP_MINUTES", "-15", "15 to 1440"},
+		{"sweep with a unit", "COMPLIANCE_SWEEP_MINUTES", "15m", "15 to 1440"},
 		{"budget no time", "SYNC_TIME_BUDGET", secret, "above zero"},
 		{"budget without unit", "SYNC_TIME_BUDGET", "90", "above zero"},
 		{"budget negative", "SYNC_TIME_BUDGET", "-5m", "above zero"},

@@ -221,7 +221,7 @@ func (run *reading) readDevices(ctx context.Context) {
 	list, err := g.managedDevices(ctx)
 	put(run, partManagedDevices, &s.ManagedDevices, list, err)
 	if err != nil {
-		put(run, partPolicyStates, &s.PolicyStates, nil, err)
+		put(run, partManagedDevices, &s.PolicyStates, nil, err) // for the same reason
 		return
 	}
 	states, partial, err := g.policyStates(ctx, list)
@@ -295,7 +295,8 @@ func common(tenantID string, failures []failure) error {
 	var signIn *AuthError
 	for _, f := range failures {
 		var transport *transportError
-		if !errors.As(f.err, &transport) && !hasStatus(f.err, http.StatusInternalServerError, http.StatusTooManyRequests,
+		var body *bodyError // a page of something between us and Graph
+		if !errors.As(f.err, &transport) && !errors.As(f.err, &body) && !hasStatus(f.err, http.StatusInternalServerError, http.StatusTooManyRequests,
 			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout) {
 			unreachable = false
 		}

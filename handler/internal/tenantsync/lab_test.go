@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +31,25 @@ type lab struct {
 	ninja   *ninjasim.Server
 	client  *ninjaone.Client
 	state   *State
-	now     time.Time // of runs and of NinjaOne
+	*clock
+}
+
+// clock is the time of a lab: that of its runs and of its NinjaOne.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) set(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
 }
 
 func newLab(t testing.TB, devices int) *lab {
@@ -40,10 +59,10 @@ func newLab(t testing.TB, devices int) *lab {
 		return map[string]string{storage.Own: connection}[name]
 	}, storage.Own)
 	must(t, err)
-	l := &lab{t: t, account: account, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC),
+	l := &lab{t: t, account: account, clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
 		state: NewState(account.Table(azuritetest.UniqueName(t)))}
 	l.ninja = ninjasim.New(ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret",
-		Now: func() time.Time { return l.now }, TokenLifetime: 1000 * time.Hour})
+		Now: l.now, TokenLifetime: 1000 * time.Hour})
 	must(t, l.ninja.Start())
 	t.Cleanup(func() {
 		for _, v := range l.ninja.Violations() {
@@ -85,7 +104,7 @@ func (l *lab) define(f ninjasim.CustomField, permission string) {
 // job returns a run that has read everything and is about to write.
 func (l *lab) job() *job {
 	return &job{
-		Syncer: &Syncer{State: l.state, Now: func() time.Time { return l.now }, Log: slog.New(slog.DiscardHandler)},
+		Syncer: &Syncer{State: l.state, Now: l.now, Log: slog.New(slog.DiscardHandler)},
 		ref:    tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, instance: labInstance,
 		mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
 		sharing: []string{labTenant}, client: l.client, log: slog.New(slog.DiscardHandler),

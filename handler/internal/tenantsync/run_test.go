@@ -50,7 +50,7 @@ func newBench(t testing.TB, devices int) *bench {
 		CIPP: store, Reader: b.reader, State: b.state,
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
 		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
-		Budget: time.Minute, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler),
+		Budget: time.Minute, Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}
 	// CIPP's tables have fixed names, so the tests take turns with them.
 	for _, table := range []string{"Tenants", "CippMapping", "CippLogs", "Extensionsconfig", "NinjaOneDeviceMap"} {
@@ -150,7 +150,7 @@ func TestLinesOverDays(t *testing.T) {
 		notLong  = "Info: No longer a problem: "
 		complete = Completed
 	)
-	start := b.now
+	start := b.now()
 	steps := []struct {
 		name     string
 		after    time.Duration // since the first run
@@ -173,16 +173,17 @@ func TestLinesOverDays(t *testing.T) {
 	}
 	var succeeded time.Time
 	for _, s := range steps {
-		b.now, b.reader.snapshot = start.Add(s.after), s.read
+		b.set(start.Add(s.after))
+		b.reader.snapshot = s.read
 		lines := b.sync(Message{})
 		if d := cmp.Diff(s.lines, lines); d != "" {
 			t.Errorf("%s: logbook lines (-want +got):\n%s", s.name, d)
 		}
 		if s.status == complete {
-			succeeded = b.now
+			succeeded = b.now()
 		}
 		r := b.last()
-		if r.Status != s.status || r.Failures != s.failures || len(r.Problems) != s.problems || !r.LastSuccess.Equal(succeeded) || !r.Start.Equal(b.now) || !r.End.Equal(b.now) {
+		if r.Status != s.status || r.Failures != s.failures || len(r.Problems) != s.problems || !r.LastSuccess.Equal(succeeded) || !r.Start.Equal(b.now()) || !r.End.Equal(b.now()) {
 			t.Errorf("%s: the run is recorded as %+v", s.name, r)
 		}
 		if got := b.sent(device(100), "compliance"); got != "Compliant" {
@@ -281,7 +282,7 @@ func (b *book) Log(_ context.Context, e cipp.LogEntry) error {
 // TestAnnounce tells the problems of what is not one tenant's run.
 func TestAnnounce(t *testing.T) {
 	l := newLab(t, 0)
-	start := l.now
+	start := l.now()
 	bad := []Problem{{Key: "mapping:x", Message: "It cannot be used."}}
 	steps := []struct {
 		name  string

@@ -1,0 +1,233 @@
+package compose
+
+import (
+	"slices"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// LicenseDocuments composes the documents of one tenant's licences, one at a
+// time. It is safe for concurrent use.
+type LicenseDocuments struct {
+	*index
+	byID          map[string]*tenant.SKU
+	names         map[string]string // by SKU id, unique within the organization
+	holders       map[string][]holder
+	subscriptions map[string][]*tenant.Subscription
+	pages         DocumentPages
+}
+
+// holder is a user with a licence.
+type holder struct {
+	user     *tenant.User
+	assigned time.Time
+}
+
+// NewLicenseDocuments prepares what the documents of all licences have in
+// common. Pages says where the users' documents are; without them the users
+// are linked to Entra.
+func NewLicenseDocuments(in Input, pages DocumentPages) (*LicenseDocuments, error) {
+	if in.Snapshot == nil {
+		return nil, errNoSnapshot
+	}
+	x := &LicenseDocuments{
+		index:         newIndex(in),
+		byID:          map[string]*tenant.SKU{},
+		names:         map[string]string{},
+		holders:       map[string][]holder{},
+		subscriptions: map[string][]*tenant.Subscription{},
+		pages:         pages,
+	}
+	x.nameDocuments()
+	for _, u := range x.users {
+		assigned := map[string]time.Time{}
+		for _, l := range u.Licenses {
+			id := fold(l.SKUID)
+			if before, has := assigned[id]; !has || l.Assigned.After(before) {
+				assigned[id] = l.Assigned
+			}
+		}
+		for id, when := range assigned {
+			x.holders[id] = append(x.holders[id], holder{u, when})
+		}
+	}
+	all := distinct(in.Snapshot.Subscriptions.Value, func(s *tenant.Subscription) string { return s.ID }, func(a, b *tenant.Subscription) int {
+		if c := a.Created.Compare(b.Created); c != 0 {
+			return c
+		}
+		return byName(a.ID, b.ID)
+	})
+	for _, s := range all {
+		x.subscriptions[fold(s.SKUID)] = append(x.subscriptions[fold(s.SKUID)], s)
+	}
+	return x, nil
+}
+
+// nameDocuments names each licence's document: by its product, with as much
+// more as it takes to be the only one of that name in the organization.
+func (x *LicenseDocuments) nameDocuments() {
+	candidates := []func(*tenant.SKU) string{
+		func(k *tenant.SKU) string { return clip(x.product(k.ID).name, maxName) },
+		func(k *tenant.SKU) string {
+			p := x.product(k.ID)
+			return text(clip(p.name, maxName) + " " + p.part)
+		},
+		func(k *tenant.SKU) string { return clip(x.product(k.ID).name, maxName) + " (" + fold(k.ID) + ")" },
+	}
+	todo := make([]*tenant.SKU, 0, len(x.skus))
+	for _, k := range x.skus {
+		if fold(k.ID) != "" {
+			x.byID[fold(k.ID)] = k
+			todo = append(todo, k)
+		}
+	}
+	for _, name := range candidates {
+		same := map[string]int{}
+		for _, k := range todo {
+			same[fold(name(k))]++
+		}
+		todo = slices.DeleteFunc(todo, func(k *tenant.SKU) bool {
+			unique := same[fold(name(k))] == 1
+			if unique {
+				x.names[fold(k.ID)] = name(k)
+			}
+			return unique
+		})
+	}
+	for id, name := range x.names {
+		if domain := text(x.snap.Tenant.DefaultDomain); x.in.Shared && domain != "" {
+			x.names[id] = name + " - " + domain
+		}
+	}
+}
+
+// IDs returns the SKUs that are to have a document, in lower case and in order
+// of name.
+func (d *LicenseDocuments) IDs() []string {
+	var ids []string
+	for _, k := range d.skus {
+		if id := fold(k.ID); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Has reports whether the tenant has the SKU.
+func (d *LicenseDocuments) Has(id string) bool { return d.byID[fold(id)] != nil }
+
+// Document composes the document of one of the tenant's SKUs.
+func (d *LicenseDocuments) Document(id string) (Document, error) {
+	k := d.byID[fold(id)]
+	if k == nil {
+		return Document{}, composing(d.snap.Tenant, "licence", id, errNoLicence)
+	}
+	doc := Document{ID: fold(k.ID), Name: d.names[fold(k.ID)], Fields: ninjaone.Fields{
+		FieldLicenseID: textValue(fold(k.ID)),
+		FieldTenantID:  textValue(fold(d.snap.Tenant.ID)),
+	}}
+	err := d.rendered(doc.Fields, map[string]page{
+		FieldLicenseSummary: {Cards: []card{d.licenceCard(k), d.subscriptionsCard(k), d.servicePlansCard(k)}},
+		FieldLicenseUsers:   d.licenceUsers(k),
+	})
+	if err != nil {
+		return Document{}, composing(d.snap.Tenant, "licence", doc.ID, err)
+	}
+	return doc, nil
+}
+
+func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
+	p := d.product(k.ID)
+	left := line{Text: count(unused(k))}
+	if over := k.Consumed - k.Enabled; over > 0 {
+		left = line{Icon: iconWarning, Tone: warning, Text: "0, " + count(over) + " too many assigned"}
+	}
+	c := card{Width: half, Icon: iconLicence, Title: "Licence", Href: d.links.licences(), Facts: []fact{
+		{"Name", one(p.name)},
+		factText("Part number", k.PartNumber),
+		factText("SKU id", k.ID),
+		factText("State", words(k.Status)),
+		{"Used", one(count(k.Consumed))},
+		{"Total", one(count(k.Enabled))},
+		{"Unused", lines(left)},
+	}}
+	if d.in.Shared {
+		c.Facts = append([]fact{{"Tenant", one(orElse(d.tenantName(), "Not known"))}}, c.Facts...)
+	}
+	return c
+}
+
+func (d *LicenseDocuments) subscriptionsCard(k *tenant.SKU) card {
+	c := card{Width: half, Icon: "fas fa-file-invoice", Title: "Subscriptions", Href: d.links.subscriptions()}
+	if !d.snap.Subscriptions.OK() {
+		c.Lines = lines(unavailableLine(d.snap.Subscriptions.Reason))
+		return c
+	}
+	all := d.subscriptions[fold(k.ID)]
+	if len(all) == 0 {
+		c.Lines = one("Microsoft lists no subscription of this licence.")
+		return c
+	}
+	c.Table = &table{
+		Head: []string{"Quantity", "Created", "Renewal or end", "Trial", "Status"},
+		Noun: [2]string{"subscription", "subscriptions"},
+		Full: line{Text: "All subscriptions", Href: c.Href},
+	}
+	for _, s := range all {
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
+			one(count(s.Total)), one(orElse(date(s.Created), "Not known")), one(orElse(date(s.NextLifecycle), "None")),
+			one(yesNo(s.Trial)), one(orElse(words(s.Status), "Not known")),
+		}})
+	}
+	return c
+}
+
+func (d *LicenseDocuments) servicePlansCard(k *tenant.SKU) card {
+	c := card{Width: full, Icon: iconStandard, Title: "Service plans", Href: d.links.products()}
+	plans := slices.Clone(k.ServicePlans)
+	if len(plans) == 0 {
+		c.Lines = one("The licence contains no service plans.")
+		return c
+	}
+	slices.SortFunc(plans, func(a, b tenant.ServicePlan) int { return byName(a.Name, b.Name, a.ID, b.ID, a.Status, b.Status) })
+	c.Table = &table{
+		Head: []string{"Service plan", "Status"},
+		Noun: [2]string{"service plan", "service plans"},
+		Full: line{Text: "Products in Entra", Href: c.Href},
+	}
+	for _, p := range plans {
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
+			one(orElse(p.Name, orElse(p.ID, "No name"))), one(orElse(words(p.Status), "Not known")),
+		}})
+	}
+	return c
+}
+
+func (d *LicenseDocuments) licenceUsers(k *tenant.SKU) page {
+	const title = "Users"
+	if !d.snap.Users.OK() {
+		return absentNotice(title, d.snap.Users.Reason)
+	}
+	all := d.holders[fold(k.ID)]
+	if len(all) == 0 {
+		return noneNotice(title, "Nobody holds this licence.")
+	}
+	t := &table{
+		Head: []string{"Name", "User name", "Assigned"},
+		Noun: [2]string{"user", "users"},
+		Full: line{Text: "Products in Entra", Href: d.links.products()},
+		Rows: make([]row, 0, len(all)),
+	}
+	for _, h := range all {
+		name := d.userLine(h.user)
+		if href := d.links.ninjaDocument(d.pages, h.user.ID); href != "" {
+			name.Href = href
+		}
+		t.Rows = append(t.Rows, row{Cells: []cell{
+			lines(name), one(orElse(h.user.UserPrincipalName, "–")), one(orElse(date(h.assigned), "Not known")),
+		}})
+	}
+	return page{Table: t}
+}

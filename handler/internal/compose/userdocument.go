@@ -1,0 +1,516 @@
+package compose
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// UserDocuments composes the documents of one tenant's users, one at a time,
+// because all of them together may not fit into memory. It is safe for
+// concurrent use.
+type UserDocuments struct {
+	*index
+	tree      groupTree
+	ownedBy   map[string][]owned                 // by user id
+	heldBy    map[string][]*tenant.DirectoryRole // by user id, in order of name
+	policies  []policy
+	settings  map[string]*tenant.Mailbox    // by user id and by user name
+	protocols map[string]*tenant.CASMailbox // by user id and by user name
+	access    tenant.Part[MailboxAccess]
+}
+
+// NewUserDocuments prepares what the documents of all users have in common.
+func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) (*UserDocuments, error) {
+	if in.Snapshot == nil {
+		return nil, errNoSnapshot
+	}
+	x := &UserDocuments{
+		index:     newIndex(in),
+		heldBy:    map[string][]*tenant.DirectoryRole{},
+		policies:  newPolicies(in.Snapshot.ConditionalAccess.Value),
+		settings:  map[string]*tenant.Mailbox{},
+		protocols: map[string]*tenant.CASMailbox{},
+		access:    access,
+	}
+	x.tree = newGroupTree(x.groups, tenant.MemberDevice)
+	x.ownedBy = x.devicesOf()
+	groups := x.memberGroups()
+	for _, r := range x.roles() {
+		for _, id := range expand(r.Members, groups) {
+			x.heldBy[id] = append(x.heldBy[id], r)
+		}
+	}
+	for i := range in.Snapshot.Mailboxes.Value {
+		m := &in.Snapshot.Mailboxes.Value[i]
+		for _, key := range []string{fold(m.UserID), fold(m.UserPrincipalName)} {
+			keep(x.settings, key, m, func(a, b *tenant.Mailbox) int {
+				return byName(a.PrimarySMTPAddress, b.PrimarySMTPAddress, a.Type, b.Type)
+			})
+		}
+	}
+	for i := range in.Snapshot.CASMailboxes.Value {
+		m := &in.Snapshot.CASMailboxes.Value[i]
+		for _, key := range []string{fold(m.UserID), fold(m.UserPrincipalName)} {
+			keep(x.protocols, key, m, func(a, b *tenant.CASMailbox) int {
+				return byName(a.UserID, b.UserID, a.UserPrincipalName, b.UserPrincipalName)
+			})
+		}
+	}
+	return x, nil
+}
+
+// IDs returns the users that are to have a document, in lower case and in
+// order of name: all, or only the licensed ones when Input says so.
+func (d *UserDocuments) IDs() []string {
+	var ids []string
+	for _, u := range d.users {
+		if id := fold(u.ID); id != "" && (u.Licensed() || !d.in.LicensedOnly) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Has reports whether the tenant has the user, with a document or without.
+func (d *UserDocuments) Has(id string) bool { return d.userByID[fold(id)] != nil }
+
+// Devices returns the NinjaOne ids of the user's matched devices, in
+// ascending order.
+func (d *UserDocuments) Devices(id string) []int {
+	var ids []int
+	for _, o := range d.ownedBy[fold(id)] {
+		if n, ok := d.ninja[fold(o.device.ID)]; ok {
+			ids = append(ids, n)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// Licenses returns the ids of the SKUs that the user holds, in lower case and
+// in ascending order.
+func (d *UserDocuments) Licenses(id string) []string {
+	u := d.userByID[fold(id)]
+	if u == nil {
+		return nil
+	}
+	held := map[string]bool{}
+	for _, l := range u.Licenses {
+		held[fold(l.SKUID)] = true
+	}
+	return slices.Sorted(maps.Keys(held))
+}
+
+// Document composes the document of one of the tenant's users.
+func (d *UserDocuments) Document(id string) (Document, error) {
+	u := d.userByID[fold(id)]
+	if u == nil {
+		return Document{}, composing(d.snap.Tenant, "user", id, errNoUser)
+	}
+	doc := Document{ID: fold(u.ID), Name: userDocumentName(u), Fields: ninjaone.Fields{
+		FieldUserID:   textValue(fold(u.ID)),
+		FieldUserUPN:  textValue(u.UserPrincipalName),
+		FieldTenantID: textValue(fold(d.snap.Tenant.ID)),
+	}}
+	groups := d.tree.of(u.ID)
+	err := d.rendered(doc.Fields, map[string]page{
+		FieldUserLinks:   d.userLinks(u),
+		FieldUserSummary: d.userSummary(u, groups),
+		FieldUserDevices: d.userDevices(u),
+		FieldUserGroups:  d.userGroups(u, groups),
+	})
+	if err != nil {
+		return Document{}, composing(d.snap.Tenant, "user", doc.ID, err)
+	}
+	return doc, nil
+}
+
+// userDocumentName is "Display Name (UPN)", as CIPP names the documents.
+func userDocumentName(u *tenant.User) string {
+	name, upn := clip(u.DisplayName, maxName), text(u.UserPrincipalName)
+	switch {
+	case upn == "":
+		return orElse(name, fold(u.ID))
+	case name == "":
+		return upn
+	}
+	return name + " (" + upn + ")"
+}
+
+func (d *UserDocuments) userLinks(u *tenant.User) page {
+	portals := card{Width: half, Icon: iconPortal, Title: "Microsoft portals", Links: usable(
+		line{Icon: "fas fa-user", Text: "Entra profile", Href: d.links.user(u.ID)},
+		line{Icon: "fas fa-clock-rotate-left", Text: "Sign-in logs", Href: d.links.signIns(u.ID)},
+		line{Icon: "fas fa-comments", Text: "Teams admin", Href: d.links.userInTeams(u.ID)},
+		line{Icon: iconDevices, Text: "Intune devices", Href: d.links.devicesOfUser(u.ID)},
+	)}
+	p := page{Cards: []card{portals}}
+	if d.links.cipp != "" {
+		p.Cards = append(p.Cards, card{Width: half, Icon: "fas fa-compass", Title: "CIPP", Links: usable(
+			line{Icon: iconView, Text: "View user", Href: d.links.userInCIPP(u.ID)},
+			line{Icon: "fas fa-user-pen", Text: "Edit user", Href: d.links.userActionInCIPP("edit", u.ID)},
+			line{Icon: "fas fa-magnifying-glass", Text: "Investigate a compromise", Href: d.links.userActionInCIPP("bec", u.ID)},
+		)})
+	}
+	return p
+}
+
+func (d *UserDocuments) userSummary(u *tenant.User, groups []membership) page {
+	return page{Cards: []card{
+		d.userCard(u),
+		d.mailboxCard(u),
+		d.mailboxSettingsCard(u),
+		d.oneDriveCard(u),
+		d.policiesCard(u, groups),
+	}}
+}
+
+func (d *UserDocuments) userCard(u *tenant.User) card {
+	signIn := line{Icon: iconGood, Tone: good, Text: "Enabled"}
+	if !u.Enabled {
+		signIn = line{Icon: "fas fa-ban", Tone: bad, Text: "Blocked"}
+	}
+	kind := "Member"
+	switch {
+	case u.Guest():
+		kind = "Guest"
+	case guestType(u) != "":
+		kind = "Member from another organization"
+	}
+	c := card{Icon: "fas fa-user", Title: "User", Href: d.links.user(u.ID), Facts: []fact{
+		{"Name", one(orElse(u.DisplayName, "No name"))},
+		factText("User name", u.UserPrincipalName),
+		factText("Object id", u.ID),
+		{"Sign-in", lines(signIn)},
+		{"Kind", one(kind)},
+	}}
+	if d.in.Shared {
+		c.Facts = append([]fact{{"Tenant", one(orElse(d.tenantName(), "Not known"))}}, c.Facts...)
+	}
+	optional := func(label string, values ...string) {
+		var v cell
+		for _, s := range values {
+			if s = text(s); s != "" {
+				v.Lines = append(v.Lines, line{Text: s})
+			}
+		}
+		if len(v.Lines) > 0 {
+			v.More.Href = d.links.user(u.ID)
+			c.Facts = append(c.Facts, fact{label, v})
+		}
+	}
+	optional("Title", u.JobTitle)
+	optional("Department", u.Department)
+	optional("Phones", append([]string{u.MobilePhone}, u.BusinessPhones...)...)
+	optional("Office", u.OfficeLocation)
+	optional("Aliases", aliases(u)...)
+	c.Facts = append(c.Facts,
+		fact{"Licences", d.licencesOf(u)},
+		fact{"Administrator roles", d.rolesOf(u)},
+		fact{"Directory sync", one(yesNo(u.OnPremisesSyncEnabled))},
+	)
+	if created := date(u.Created); created != "" {
+		c.Facts = append(c.Facts, fact{"Created", one(created)})
+	}
+	if date(u.LastSignIn) != "" {
+		c.Facts = append(c.Facts, fact{"Last sign-in", one(bracket(u.LastSignIn, d.in.Today))})
+	}
+	return c
+}
+
+// aliases returns the user's further mail addresses, in order.
+func aliases(u *tenant.User) []string {
+	set := map[string]bool{}
+	for _, a := range u.ProxyAddresses {
+		if address, found := strings.CutPrefix(a, "smtp:"); found {
+			set[fold(address)] = true
+		}
+	}
+	delete(set, fold(u.Mail))
+	return slices.Sorted(maps.Keys(set))
+}
+
+func (d *UserDocuments) rolesOf(u *tenant.User) cell {
+	if !d.snap.Roles.OK() {
+		return lines(unavailableLine(d.snap.Roles.Reason))
+	}
+	c := cell{More: line{Href: d.links.user(u.ID)}}
+	for _, r := range d.heldBy[fold(u.ID)] {
+		c.Lines = append(c.Lines, line{Icon: iconRoles, Text: orElse(r.DisplayName, "Unnamed role")})
+	}
+	if len(c.Lines) == 0 {
+		return one("None")
+	}
+	return c
+}
+
+func (d *UserDocuments) mailboxCard(u *tenant.User) card {
+	c := card{Icon: "fas fa-envelope", Title: "Mailbox", Href: d.links.exchange()}
+	if !d.snap.MailboxUsage.OK() {
+		c.Lines = lines(unavailableLine(d.snap.MailboxUsage.Reason))
+		return c
+	}
+	m := d.mailboxes[fold(u.UserPrincipalName)]
+	if m == nil {
+		c.Lines = one("No mailbox is reported for this user.")
+		return c
+	}
+	limit := func(n int64) string {
+		if n <= 0 {
+			return ""
+		}
+		return size(n)
+	}
+	c.Facts = []fact{
+		{"Size", lines(usage(m.Used, quota(m)))},
+		{"Items", one(roughly(m.Items))},
+		factText("Warning at", limit(m.WarningQuota)),
+		factText("Sending stops at", limit(m.SendQuota)),
+		factText("Receiving stops at", limit(m.SendReceiveQuota)),
+		factText("Last activity", bracket(m.LastActivity, d.in.Today)),
+	}
+	return c
+}
+
+func (d *UserDocuments) mailboxSettingsCard(u *tenant.User) card {
+	c := card{Icon: "fas fa-sliders", Title: "Mailbox settings", Href: d.links.exchange()}
+	if !d.snap.Mailboxes.OK() {
+		c.Lines = lines(unavailableLine(d.snap.Mailboxes.Reason))
+		return c
+	}
+	m := d.settings[fold(u.ID)]
+	if m == nil {
+		m = d.settings[fold(u.UserPrincipalName)]
+	}
+	if m == nil {
+		c.Lines = one("The user has no mailbox.")
+		return c
+	}
+	forwarding := line{Text: "None"}
+	to := orElse(m.ForwardingSMTPAddress, text(m.ForwardingAddress))
+	if kind, address, found := strings.Cut(to, ":"); found && fold(kind) == "smtp" {
+		to = text(address)
+	}
+	if to != "" {
+		forwarding = line{Icon: iconWarning, Tone: warning, Text: "To " + to, Tail: "(no copy is kept)"}
+		if m.DeliverAndForward {
+			forwarding.Tail = "(a copy is kept)"
+		}
+	}
+	c.Facts = []fact{
+		factText("Kind", words(m.Type)),
+		factText("Address", m.PrimarySMTPAddress),
+		{"Forwarding", lines(forwarding)},
+		{"Litigation hold", one(onOff(m.LitigationHold))},
+		{"Archive mailbox", one(onOff(m.ArchiveEnabled))},
+		{"Hidden from address lists", one(yesNo(m.HiddenFromAddressLists))},
+		{"Protocols", d.protocolsOf(u)},
+		{"Full access", d.fullAccess(u, m)},
+	}
+	return c
+}
+
+func onOff(b bool) string {
+	if b {
+		return "On"
+	}
+	return "Off"
+}
+
+func (d *UserDocuments) protocolsOf(u *tenant.User) cell {
+	if !d.snap.CASMailboxes.OK() {
+		return lines(unavailableLine(d.snap.CASMailboxes.Reason))
+	}
+	m := d.protocols[fold(u.ID)]
+	if m == nil {
+		m = d.protocols[fold(u.UserPrincipalName)]
+	}
+	if m == nil {
+		return one("Not known")
+	}
+	var on []string
+	for _, p := range []struct {
+		name string
+		on   bool
+	}{
+		{"Outlook on the web", m.OWA}, {"MAPI", m.MAPI}, {"Exchange Web Services", m.EWS},
+		{"ActiveSync", m.ActiveSync}, {"IMAP", m.IMAP}, {"POP", m.POP},
+	} {
+		if p.on {
+			on = append(on, p.name)
+		}
+	}
+	return one(orElse(strings.Join(on, ", "), "None"))
+}
+
+// fullAccess lists who may open the mailbox. The age of CIPP's cache is told
+// by its date only once it is old: a date that moves every night would rewrite
+// every document every night.
+func (d *UserDocuments) fullAccess(u *tenant.User, m *tenant.Mailbox) cell {
+	if !d.access.OK() {
+		return lines(unavailableLine(d.access.Reason))
+	}
+	accounts := map[string]bool{}
+	for _, key := range []string{u.ID, u.UserPrincipalName, m.UserID, m.UserPrincipalName, m.PrimarySMTPAddress} {
+		for _, a := range d.access.Value.Full[fold(key)] {
+			if a = text(a); a != "" && fold(a) != fold(u.UserPrincipalName) {
+				accounts[a] = true
+			}
+		}
+	}
+	c := cell{More: line{Href: d.links.userInCIPP(u.ID)}}
+	for _, a := range slices.SortedFunc(maps.Keys(accounts), func(a, b string) int { return byName(a, b) }) {
+		c.Lines = append(c.Lines, line{Text: a})
+	}
+	if len(c.Lines) == 0 {
+		c.Lines = append(c.Lines, line{Text: "Nobody else"})
+	}
+	asOf := d.access.Value.AsOf
+	switch day := date(asOf); {
+	case day == "":
+		c.Lines[0].Tail = "(from CIPP's cache, of unknown date)"
+	case days(asOf, d.in.Today) <= 7:
+		c.Lines[0].Tail = "(from CIPP's cache, read within 7 days)"
+	default:
+		c.Lines[0].Tail = "(from CIPP's cache of " + day + ")"
+	}
+	return c
+}
+
+func (d *UserDocuments) oneDriveCard(u *tenant.User) card {
+	c := card{Icon: "fas fa-cloud", Title: "OneDrive"}
+	if !d.snap.OneDriveUsage.OK() {
+		c.Lines = lines(unavailableLine(d.snap.OneDriveUsage.Reason))
+		return c
+	}
+	o := d.oneDrives[fold(u.UserPrincipalName)]
+	if o == nil {
+		c.Lines = one("No OneDrive is reported for this user.")
+		return c
+	}
+	c.Href = tenantURL(o.SiteURL)
+	c.Facts = []fact{
+		{"Size", lines(usage(o.Used, o.Allocated))},
+		{"Files", one(roughly(o.Files))},
+		factText("Last activity", bracket(o.LastActivity, d.in.Today)),
+	}
+	if site := text(o.SiteURL); site != "" {
+		c.Facts = append(c.Facts, fact{"Address", lines(line{Text: site, Href: c.Href})})
+	}
+	return c
+}
+
+// policiesCard lists the Conditional Access policies that apply to the user,
+// whatever their state, which is shown.
+func (d *UserDocuments) policiesCard(u *tenant.User, groups []membership) card {
+	c := card{Width: full, Icon: iconScore, Title: "Conditional Access policies that apply", Href: d.links.policies()}
+	if !d.snap.ConditionalAccess.OK() {
+		c.Lines = lines(unavailableLine(d.snap.ConditionalAccess.Reason))
+		return c
+	}
+	s := subject{id: fold(u.ID), guest: guestType(u)}
+	if d.snap.Groups.OK() {
+		s.groups = make(map[string]string, len(groups))
+		for _, m := range groups {
+			s.groups[fold(m.group.ID)] = "Group " + orElse(m.group.DisplayName, "without name")
+		}
+	}
+	if d.snap.Roles.OK() {
+		s.roles = make(map[string]string)
+		for _, r := range d.heldBy[s.id] {
+			s.roles[fold(r.TemplateID)] = "Role " + orElse(r.DisplayName, "without name")
+		}
+	}
+	t := &table{
+		Head: []string{"Policy", "State", "Applies because of"},
+		Noun: [2]string{"policy", "policies"},
+		Full: line{Text: "All policies", Href: c.Href},
+	}
+	for _, p := range d.policies {
+		v, reasons := p.judge(s)
+		if v == appliesNot {
+			continue
+		}
+		state, _ := policyState(p.State)
+		because := cell{More: line{Href: d.links.policy(p.ID)}}
+		for _, r := range reasons {
+			because.Lines = append(because.Lines, line{Text: r})
+		}
+		if v == undecided {
+			because.Lines[0] = line{Icon: iconUnknown, Text: "Cannot be told: " + reasons[0]}
+		}
+		t.Rows = append(t.Rows, row{Cells: []cell{
+			lines(line{Text: orElse(p.Name, "No name"), Href: d.links.policy(p.ID)}), lines(state), because,
+		}})
+	}
+	if len(t.Rows) == 0 {
+		c.Lines = one("No policy applies to this user.")
+		return c
+	}
+	c.Table = t
+	return c
+}
+
+func (d *UserDocuments) userDevices(u *tenant.User) page {
+	const title = "Devices"
+	if !d.snap.ManagedDevices.OK() {
+		return absentNotice(title, d.snap.ManagedDevices.Reason)
+	}
+	all := d.ownedBy[fold(u.ID)]
+	if len(all) == 0 {
+		return noneNotice(title, "The user has no devices in Intune.")
+	}
+	t := &table{
+		Head: []string{"Name", "Compliance", "System", "Make and model", "Serial number", "Last logon", "Last check-in", "Open in"},
+		Noun: [2]string{"device", "devices"},
+		Full: line{Text: "The user's devices in Intune", Href: d.links.devicesOfUser(u.ID)},
+	}
+	for _, o := range all {
+		name := line{Text: orElse(o.device.DeviceName, "No name"), Tail: "(not in NinjaOne)"}
+		if id, ok := d.ninja[fold(o.device.ID)]; ok {
+			name.Href, name.Tail = d.links.ninjaDevice(id), ""
+		}
+		t.Rows = append(t.Rows, row{Class: rowState(o.device.ComplianceState), Cells: []cell{
+			lines(name),
+			lines(compliance(o.device.ComplianceState, o.device.ComplianceGraceUntil)),
+			one(orElse(osName(o.device), "Not known")),
+			one(orElse(o.device.Manufacturer+" "+o.device.Model, "Not known")),
+			one(orElse(o.device.SerialNumber, "Not known")),
+			one(bracket(o.last, d.in.Today)),
+			one(bracket(o.device.LastSync, d.in.Today)),
+			lines(usable(
+				line{Text: "Intune", Href: d.links.device(o.device.ID)},
+				line{Text: "CIPP", Href: d.links.deviceInCIPP(o.device.ID)},
+			)...),
+		}})
+	}
+	return page{Table: t}
+}
+
+func (d *UserDocuments) userGroups(u *tenant.User, groups []membership) page {
+	const title = "Groups"
+	if !d.snap.Groups.OK() {
+		return absentNotice(title, d.snap.Groups.Reason)
+	}
+	if len(groups) == 0 {
+		return noneNotice(title, "The user is in no group.")
+	}
+	t := &table{
+		Head: []string{"Group", "Mail", "Type", "Membership"},
+		Noun: [2]string{"group", "groups"},
+		Full: line{Text: "The user in Entra", Href: d.links.user(u.ID)},
+	}
+	for _, m := range groups {
+		t.Rows = append(t.Rows, row{Cells: []cell{
+			lines(line{Text: orElse(m.group.DisplayName, "No name"), Href: d.links.group(m.group.ID)}),
+			one(orElse(m.group.Mail, "–")),
+			one(groupType(m.group)),
+			one(m.how()),
+		}})
+	}
+	return page{Table: t}
+}
