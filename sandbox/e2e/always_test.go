@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+
+	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/m365sim"
+)
+
+// checkAlways checks what holds after every test: no request broke a contract,
+// no message was given up, the handler never panicked and logged nothing but
+// JSON, and neither its log nor CIPP's logbook holds secrets or personal data.
+func (w *world) checkAlways() {
+	w.t.Helper()
+	for _, v := range w.Violations() {
+		w.t.Errorf("a request broke the contract: %s", v)
+	}
+	if n := w.waiting(syncQueue + "-poison"); n != 0 {
+		w.t.Errorf("%d messages in the poison queue", n)
+	}
+	log := w.logged()
+	if len(log) == 0 {
+		w.t.Error("the handler logged nothing")
+	}
+	for _, line := range log {
+		if _, ok := parseLog(line); !ok {
+			w.t.Errorf("the handler wrote a line that is not JSON: %s", line)
+		}
+		if strings.Contains(line, "panic") {
+			w.t.Errorf("the handler panicked: %s", line)
+		}
+	}
+	w.checkPrivacy(strings.Join(log, "\n"))
+}
+
+// token matches what the simulators issue: access tokens, refresh tokens and
+// the tokens in the addresses of reports.
+var token = regexp.MustCompile(`sim-[0-9a-f]{8}-|\b[0-9a-f]{60}\b|Bearer |report-download/[0-9a-f]`)
+
+// checkPrivacy looks for secrets and personal data in the handler's log and in
+// the logbook. The names of devices count as personal in the log.
+func (w *world) checkPrivacy(log string) {
+	w.t.Helper()
+	var book []string
+	for _, r := range w.rows("CippLogs", "PartitionKey ne ''") {
+		for _, column := range []string{"Message", "LogData"} {
+			if s, ok := r[column].(string); ok {
+				book = append(book, s)
+			}
+		}
+	}
+	texts := map[string]string{"the handler's log": log, "CIPP's logbook": strings.Join(book, "\n")}
+	secrets := []string{w.Seed.SAM.ApplicationSecret, w.Seed.SAM.RefreshToken, w.Seed.Ninja.Secret, azurite.AccountKey}
+	var people, devices []string
+	for _, t := range w.Seed.Tenants {
+		t.View(func(t *m365sim.Tenant) {
+			secrets = append(secrets, t.RefreshToken)
+			for _, u := range t.Users {
+				people = append(people, u.String("userPrincipalName"), u.String("mail"), u.String("displayName"))
+			}
+			for _, d := range t.ManagedDevices {
+				devices = append(devices, d.String("deviceName"))
+			}
+		})
+	}
+	for where, text := range texts {
+		if found := token.FindString(text); found != "" {
+			w.t.Errorf("%s holds a token: %s…", where, found)
+		}
+		for kind, list := range map[string][]string{"a secret": secrets, "personal data": people, "the name of a device": devices} {
+			if kind == "the name of a device" && where != "the handler's log" {
+				continue
+			}
+			for _, s := range list {
+				if len(s) > 4 && strings.Contains(text, s) {
+					w.t.Errorf("%s holds %s: %q", where, kind, s)
+				}
+			}
+		}
+	}
+}

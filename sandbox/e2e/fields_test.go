@@ -1,0 +1,302 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
+)
+
+// field returns the definition of one of the seed's custom fields.
+func field(data *seed.Seed, name string) ninjasim.CustomField {
+	for _, f := range data.CustomFields {
+		if f.Name == name {
+			return ninjasim.CustomField{Name: f.Name, Label: f.Label, Type: f.Type, APIPermission: f.APIPermission,
+				TechnicianPermission: "READ_ONLY", DefinitionScope: []string{f.Scope}}
+		}
+	}
+	panic("the seed has no field " + name)
+}
+
+// TestUnusableFields breaks one field at a time in CIPP's mapping or in
+// NinjaOne, and mends it again. The others must not notice.
+func TestUnusableFields(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		field  string // CIPP's name
+		custom string // NinjaOne's name
+		line   string // of the logbook while it is broken
+		broken func(w *world)
+		mended func(w *world)
+	}{
+		{
+			name: "deleted in NinjaOne", field: "DeviceSummary", custom: "cippDeviceSummary",
+			line:   `DeviceSummary is not written: its NinjaOne custom field "cippDeviceSummary" does not exist`,
+			broken: func(w *world) { w.NinjaOne.RemoveCustomField("cippDeviceSummary") },
+			mended: func(w *world) { w.NinjaOne.AddCustomField(field(w.Seed, "cippDeviceSummary")) },
+		},
+		{
+			name: "deleted in NinjaOne, of the organization", field: "UsersSummary", custom: "cippUsersSummary",
+			line:   `UsersSummary is not written: its NinjaOne custom field "cippUsersSummary" does not exist`,
+			broken: func(w *world) { w.NinjaOne.RemoveCustomField("cippUsersSummary") },
+			mended: func(w *world) { w.NinjaOne.AddCustomField(field(w.Seed, "cippUsersSummary")) },
+		},
+		{
+			name: "wrong type", field: "TenantSummary", custom: "cippTenantSummary",
+			line: "TenantSummary is not written: the NinjaOne custom field \"cippTenantSummary\" has the type TEXT, and must have the type WYSIWYG",
+			broken: func(w *world) {
+				f := field(w.Seed, "cippTenantSummary")
+				f.Type = "TEXT"
+				w.NinjaOne.AddCustomField(f)
+			},
+			mended: func(w *world) { w.NinjaOne.AddCustomField(field(w.Seed, "cippTenantSummary")) },
+		},
+		{
+			name: "read only", field: "DeviceCompliance", custom: "cippDeviceCompliance",
+			line: `DeviceCompliance is not written: the NinjaOne custom field "cippDeviceCompliance" has the API permission READ_ONLY`,
+			broken: func(w *world) {
+				f := field(w.Seed, "cippDeviceCompliance")
+				f.APIPermission = "READ_ONLY"
+				w.NinjaOne.AddCustomField(f)
+			},
+			mended: func(w *world) { w.NinjaOne.AddCustomField(field(w.Seed, "cippDeviceCompliance")) },
+		},
+		{
+			name: "wrong scope", field: "DeviceLinks", custom: "cippDeviceLinks",
+			line: `DeviceLinks is not written: the NinjaOne custom field "cippDeviceLinks" is not defined for the scope NODE`,
+			broken: func(w *world) {
+				f := field(w.Seed, "cippDeviceLinks")
+				f.DefinitionScope = []string{"ORGANIZATION"}
+				w.NinjaOne.AddCustomField(f)
+			},
+			mended: func(w *world) { w.NinjaOne.AddCustomField(field(w.Seed, "cippDeviceLinks")) },
+		},
+		{
+			name: "two fields mapped to one", field: "UsersSummary", custom: "cippUsersSummary",
+			line:   `UsersSummary is not written: the NinjaOne custom field "cippTenantSummary" is already mapped to TenantSummary`,
+			broken: func(w *world) { w.mapField("UsersSummary", "cippTenantSummary") },
+			mended: func(w *world) { w.mapField("UsersSummary", "cippUsersSummary") },
+		},
+	}
+	data := generated(len(tests))
+	w := start(t, data)
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			domain := data.Tenants[i].DefaultDomain
+			others := slices.DeleteFunc(slices.Concat(organizationFields, deviceFields), func(f string) bool { return f == tt.custom })
+			tt.broken(w)
+			o := w.sync(domain).completed().line("Warn: " + tt.line)
+			if len(o.lines) != 2 {
+				t.Errorf("the logbook got\n%s", strings.Join(o.lines, "\n"))
+			}
+			wrote := map[string]bool{}
+			for _, write := range o.writes {
+				for _, f := range write.Fields {
+					wrote[f] = true
+				}
+			}
+			if wrote[tt.custom] {
+				t.Errorf("%s was written", tt.custom)
+			}
+			for _, f := range others {
+				if !wrote[f] {
+					t.Errorf("%s was not written, and nothing is wrong with it", f)
+				}
+			}
+			// It is said once a day, and the others stay quiet.
+			w.sync(domain).completed().wroteNothing().quiet()
+
+			tt.mended(w)
+			o = w.sync(domain).completed().line("Info: No longer a problem: " + tt.line)
+			for _, write := range o.writes {
+				if !slices.Equal(write.Fields, []string{tt.custom}) || len(write.Cleared) > 0 {
+					t.Errorf("%s %d: %q were written, want only %s", write.Kind, write.ID, write.Fields, tt.custom)
+				}
+			}
+
+			// The same once more, now that there are values to lose.
+			tt.broken(w)
+			w.sync(domain).completed().wroteNothing().line("Warn: " + tt.line)
+			tt.mended(w)
+			o = w.sync(domain).completed().line("Info: No longer a problem: " + tt.line)
+			if len(o.writes) == 0 {
+				t.Errorf("%s was not written again, and its values may be gone", tt.custom)
+			}
+			w.correct(domain)
+			w.sync(domain).completed().wroteNothing().quiet()
+		})
+	}
+}
+
+func TestUnmappedField(t *testing.T) {
+	t.Parallel()
+	data := generated(1)
+	w := start(t, data)
+	domain := data.Tenants[0].DefaultDomain
+	device := data.NinjaDevices[0].ID
+	w.sync(domain).completed()
+	before := w.deviceText(device, "DeviceSummary")
+
+	w.mapField("DeviceSummary", "")
+	w.mapField("UsersSummary", "")
+	o := w.sync(domain).completed().wroteNothing()
+	o.line("Info: ", "cippDeviceSummary", "not mapped any more").line("Info: ", "cippUsersSummary", "not mapped any more")
+	if got := w.deviceText(device, "DeviceSummary"); got != before {
+		t.Errorf("unmapping changed the field to %.80q", got)
+	}
+	w.sync(domain).completed().wroteNothing().quiet()
+
+	// What happened to the field meanwhile is not known: it is written anew.
+	w.NinjaOne.SetDeviceField(device, "cippDeviceSummary", "<p>mine</p>")
+	w.mapField("DeviceSummary", "cippDeviceSummary")
+	o = w.sync(domain).completed().quiet()
+	if n := len(o.devices()); n != 12 {
+		t.Errorf("%d devices were written, want 12", n)
+	}
+	if got := w.deviceText(device, "DeviceSummary"); got != before {
+		t.Errorf("the field shows %.80q", got)
+	}
+	w.sync(domain).completed().wroteNothing().quiet()
+
+	// Nothing mapped at all: nothing to show, and that is said.
+	for cipp := range data.FieldMapping {
+		w.mapField(cipp, "")
+	}
+	w.sync(domain).completed().wroteNothing().line("Warn: No field is mapped")
+}
+
+// pretend makes NinjaOne list its fields as all writable, whatever they are.
+func pretend(w *world) (stop func()) {
+	var list []map[string]any
+	for _, f := range w.Seed.CustomFields {
+		list = append(list, map[string]any{"name": f.Name, "label": f.Label, "type": f.Type, "entityType": f.Scope,
+			"definitionScope": []string{f.Scope}, "apiPermission": "READ_WRITE"})
+	}
+	body, err := json.Marshal(list)
+	if err != nil {
+		panic(err)
+	}
+	return w.NinjaOne.InjectFault(ninjasim.Fault{Method: "GET", Path: "^/v2/device-custom-fields$", Status: http.StatusOK, Body: string(body)})
+}
+
+// TestRefusedField lets NinjaOne refuse single fields that it lists as
+// writable.
+func TestRefusedField(t *testing.T) {
+	t.Parallel()
+	data := seed.Generate(seed.Size{Tenants: 1, Users: 10, Devices: 40, Groups: 2})
+	w := start(t, data)
+	domain := data.Tenants[0].DefaultDomain
+	t.Cleanup(pretend(w))
+	for _, name := range []string{"cippDeviceSummary", "cippTenantSummary"} {
+		f := field(data, name)
+		f.APIPermission = "READ_ONLY"
+		w.NinjaOne.AddCustomField(f)
+	}
+
+	o := w.sync(domain).completed()
+	o.line(`Warn: NinjaOne refused the custom field "cippDeviceSummary" on at least `, "devices; the first is device ")
+	o.line(`Warn: NinjaOne refused the custom field "cippTenantSummary" on organization 100`, "custom_field_not_writable")
+	if d := o.organization(); !slices.Equal(d, []string{"cippTenantLinks", "cippUsersSummary"}) {
+		t.Errorf("the refused field's neighbours: %q were written", d)
+	}
+	devices := o.devices()
+	if len(devices) != 40 {
+		t.Errorf("%d devices were written, want 40", len(devices))
+	}
+	for id, fields := range devices {
+		if !slices.Contains(fields, "cippDeviceLinks") || slices.Contains(fields, "cippDeviceSummary") {
+			t.Errorf("device %d: %q were written", id, fields)
+		}
+	}
+	// Every refusal costs a call per field, so it is soon given up.
+	if n := o.calls["PATCH /v2/device/{id}/custom-fields"]; n > 100 {
+		t.Errorf("%d calls for 40 devices", n)
+	}
+
+	again := w.sync(domain).completed()
+	if n := len(again.lines); n != 1 {
+		t.Errorf("the logbook got\n%s", strings.Join(again.lines, "\n"))
+	}
+	if len(again.writes) != 0 {
+		t.Errorf("%d writes, and nothing changed but what is refused", len(again.writes))
+	}
+
+	for _, name := range []string{"cippDeviceSummary", "cippTenantSummary"} {
+		w.NinjaOne.AddCustomField(field(data, name))
+	}
+	o = w.sync(domain).completed().line(`Info: No longer a problem: NinjaOne refused the custom field "cippDeviceSummary"`).
+		line(`Info: No longer a problem: NinjaOne refused the custom field "cippTenantSummary"`)
+	for id, fields := range o.devices() {
+		if !slices.Equal(fields, []string{"cippDeviceSummary"}) {
+			t.Errorf("device %d: %q were written, want only the field that was refused", id, fields)
+		}
+	}
+	if n := len(o.devices()); n != 40 {
+		t.Errorf("%d devices were written, want 40", n)
+	}
+	w.correct(domain)
+	w.sync(domain).completed().wroteNothing().quiet()
+}
+
+// TestFailingDevice lets the writes of one device fail.
+func TestFailingDevice(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		fault ninjasim.Fault
+	}{
+		{"server error", ninjasim.Fault{Status: http.StatusInternalServerError}},
+		{"application error", ninjasim.Fault{Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE","incidentId":"WEB_MGMT_SERVICE-1"}`}},
+		{"forbidden", ninjasim.Fault{Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`}},
+		{"page instead of an answer", ninjasim.Fault{Status: http.StatusOK, Header: http.Header{"Content-Type": {"text/html"}}, Body: "<html><body>Maintenance</body></html>"}},
+		{"connection reset", ninjasim.Fault{Reset: true}},
+	}
+	data := generated(len(tests))
+	w := start(t, data)
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			domain, device := data.Tenants[i].DefaultDomain, w.NinjaOne.Devices(100 + i)[4].ID
+			tt.fault.Method, tt.fault.Path = "PATCH", fmt.Sprintf("^/v2/device/%d/custom-fields$", device)
+			mend := w.NinjaOne.InjectFault(tt.fault)
+			o := w.sync(domain).completed().line(fmt.Sprintf("Warn: One target could not be written in NinjaOne and is tried again with the next run: device %d: ", device))
+			if n := len(o.devices()); n != 11 {
+				t.Errorf("%d devices were written, want 11", n)
+			}
+			if len(o.organization()) != 3 {
+				t.Errorf("%q were written", o.organization())
+			}
+			mend()
+			o = w.sync(domain).completed().line("Info: No longer a problem: One target could not be written")
+			if got := o.devices(); len(got) != 1 || got[device] == nil || len(o.organization()) > 0 {
+				t.Errorf("the next run wrote %v and %q, want only device %d", got, o.organization(), device)
+			}
+			w.correct(domain)
+			w.sync(domain).completed().wroteNothing().quiet()
+		})
+	}
+}
+
+// TestEveryWriteFails ends the run early when NinjaOne accepts nothing.
+func TestEveryWriteFails(t *testing.T) {
+	t.Parallel()
+	data := seed.Generate(seed.Size{Tenants: 1, Users: 5, Devices: 40, Groups: 1})
+	w := start(t, data)
+	domain := data.Tenants[0].DefaultDomain
+	mend := w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE"}`})
+	o := w.sync(domain).failed("NinjaOne accepted none of the first 10 writes", "500")
+	if n := o.calls["PATCH /v2/device/{id}/custom-fields"]; n > 100 {
+		t.Errorf("%d calls that could not succeed", n)
+	}
+	mend()
+	o = w.sync(domain).completed().line("Info: No longer a problem: The sync to NinjaOne failed")
+	if n := len(o.devices()); n != 40 {
+		t.Errorf("%d devices were written, want 40", n)
+	}
+	w.correct(domain)
+}

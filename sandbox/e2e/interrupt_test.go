@@ -1,0 +1,168 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// comesBackSoon makes a message whose run ended without a word visible again
+// after seconds instead of minutes.
+func comesBackSoon(c *funchost.Config) {
+	c.MessageInvisibility = 4 * time.Second
+	c.Settings["AzureFunctionsJobHost__extensions__queues__visibilityTimeout"] = "00:00:05"
+}
+
+// accepted counts the calls that wrote fields and were answered as accepted.
+func (w *world) accepted() (n int) {
+	for _, line := range w.lines {
+		if l, ok := parseLog(line); ok && l.Msg == "NinjaOne call" && l.Method == "PATCH" && fmt.Sprint(l.Status) == "204" {
+			n++
+		}
+	}
+	return n
+}
+
+// TestKilledWhileWriting ends the handler in the middle of the writes. The
+// message comes back, and nothing is lost.
+func TestKilledWhileWriting(t *testing.T) {
+	t.Parallel()
+	losesPower := func(w *world) {
+		w.Host.Crash()
+		w.NinjaOne.ClearFaults()
+		w.expireLeases()
+		w.boot()
+	}
+	isKilled := func(w *world) {
+		w.Host.Kill()
+		w.NinjaOne.ClearFaults()
+		w.expireLeases()
+	}
+	for name, tt := range map[string]struct {
+		afterHandling bool
+		end           func(*world)
+	}{
+		"the machine loses power before NinjaOne did the rest": {false, losesPower},
+		"the machine loses power after NinjaOne did the rest":  {true, losesPower},
+		"the handler is killed after NinjaOne did the rest":    {true, isKilled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data := generated(1)
+			w := start(t, data, comesBackSoon)
+			tn := data.Tenants[0]
+			w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Skip: 5, Hang: true, AfterHandling: tt.afterHandling})
+			text := fmt.Sprintf(`{"tenantId":%q,"force":false}`, tn.ID)
+			w.put(syncQueue, text)
+			w.await("5 accepted writes", func() bool { return w.accepted() == 5 })
+			tt.end(w)
+			// What changed meanwhile goes back to what NinjaOne was sent first, or to
+			// something else: either way the last word counts.
+			tn.Change(func(tn *m365sim.Tenant) {
+				for i, d := range tn.ManagedDevices {
+					d["complianceState"] = []string{"compliant", "noncompliant", "unknown"}[i%3]
+				}
+			})
+			w.await("the run to be repeated", func() bool {
+				for _, i := range w.done {
+					if i.Message == text && i.Err == nil && i.DequeueCount > 1 {
+						return true
+					}
+				}
+				return false
+			})
+			if got := w.status(tn.ID); got != "Completed" {
+				t.Errorf("the repeated run ended as %q:\n%v", got, w.logbook(tn.DefaultDomain))
+			}
+			w.correct(tn.DefaultDomain)
+			if n := w.waiting(syncQueue); n != 0 {
+				t.Errorf("%d messages are left", n)
+			}
+			w.sync(tn.DefaultDomain).completed().wroteNothing().quiet()
+			w.correct(tn.DefaultDomain)
+		})
+	}
+}
+
+// TestUnknownOutcome loses the answer to a write that took effect, and then the
+// state goes back to what it was: the value that NinjaOne holds is no longer the
+// one that was last noted.
+func TestUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	data := generated(1)
+	w := start(t, data)
+	tn, device := data.Tenants[0], data.NinjaDevices[2]
+	state := func(s string) {
+		w.changeDevice(tn.DefaultDomain, device.SerialNumber, func(d m365sim.Entity) { d["complianceState"] = s })
+	}
+	state("compliant")
+	w.sync(tn.DefaultDomain).completed()
+	was := w.deviceText(device.ID, "DeviceSummary")
+
+	state("noncompliant")
+	mend := w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Path: fmt.Sprintf("^/v2/device/%d/custom-fields$", device.ID), AfterHandling: true, Reset: true})
+	w.sync(tn.DefaultDomain).completed().line("Warn: One target could not be written")
+	mend()
+	if got := w.deviceText(device.ID, "DeviceCompliance"); got != "Non-Compliant" {
+		t.Fatalf("the write took no effect: %q", got)
+	}
+	state("compliant")
+	o := w.sync(tn.DefaultDomain).completed()
+	if got := o.devices(); len(got) != 1 || got[device.ID] == nil {
+		t.Errorf("devices written: %v, want %d", got, device.ID)
+	}
+	if got := w.deviceText(device.ID, "DeviceCompliance"); got != "Compliant" {
+		t.Errorf("the device shows %q", got)
+	}
+	if got := w.deviceText(device.ID, "DeviceSummary"); got != was {
+		t.Errorf("the summary is not as before: %.300s", got)
+	}
+	w.sync(tn.DefaultDomain).completed().wroteNothing().quiet()
+
+	// The same with a device that leaves: its clearing must not be taken for
+	// done, nor a later value for still there.
+	state("noncompliant")
+	mend = w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Path: fmt.Sprintf("^/v2/device/%d/custom-fields$", device.ID), AfterHandling: true, Reset: true})
+	w.sync(tn.DefaultDomain).completed()
+	mend()
+	w.unenrol(tn.DefaultDomain, device.SerialNumber)
+	w.sync(tn.DefaultDomain).completed()
+	if got := cleared(w, device.ID); got != nil {
+		t.Errorf("the device still shows %q", got)
+	}
+}
+
+// TestOneRunAtATime holds the organization as another run would.
+func TestOneRunAtATime(t *testing.T) {
+	t.Parallel()
+	data := generated(1)
+	w := start(t, data)
+	domain := data.Tenants[0].DefaultDomain
+	w.sync(domain).completed()
+	leases := w.leases("lease/")
+	if len(leases) == 0 {
+		t.Fatal("the run left no lease behind")
+	}
+	for _, l := range leases {
+		if _, err := l.AcquireLease(t.Context(), 60, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := w.sync(domain).wroteNothing()
+	if len(o.lines) != 0 || o.message.Err != nil || w.waiting(syncQueue) != 0 {
+		t.Errorf("a message that is not forced: error %v, %d messages left, logbook %q; want it dropped", o.message.Err, w.waiting(syncQueue), o.lines)
+	}
+	o = w.force(domain).wroteNothing()
+	if len(o.lines) != 0 || o.message.Err != nil || w.waiting(syncQueue) != 1 {
+		t.Errorf("a forced message: error %v, %d messages left, logbook %q; want it put back", o.message.Err, w.waiting(syncQueue), o.lines)
+	}
+	w.expireLeases()
+	if _, err := w.queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	w.sync(domain).completed().wroteNothing().quiet()
+}

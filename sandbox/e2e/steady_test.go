@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/seed"
+)
+
+// all are the names of the six NinjaOne fields of the seed.
+var (
+	organizationFields = []string{"cippTenantLinks", "cippTenantSummary", "cippUsersSummary"}
+	deviceFields       = []string{"cippDeviceCompliance", "cippDeviceLinks", "cippDeviceSummary"}
+)
+
+// TestTypicalDay runs a tenant on consecutive days on which more and more
+// happens, and holds the writes against what really changed.
+func TestTypicalDay(t *testing.T) {
+	t.Parallel()
+	data := seed.Generate(seed.Size{Tenants: 1, Users: 100, Devices: 100, Groups: 10})
+	w := start(t, data)
+	domain := data.Tenants[0].DefaultDomain
+	first := w.sync(domain).completed().quiet()
+	if n := len(first.devices()); n != 100 {
+		t.Fatalf("the first run wrote %d devices, want 100", n)
+	}
+	w.correct(domain)
+
+	t.Run("nothing happened", func(t *testing.T) { w.sync(domain).completed().wroteNothing().quiet() })
+	t.Run("one device only checked in", func(t *testing.T) {
+		serial := data.NinjaDevices[7].SerialNumber
+		w.changeDevice(domain, serial, func(d m365sim.Entity) { d["lastSyncDateTime"] = data.Day.Format("2006-01-02") + "T00:59:00Z" })
+		w.sync(domain).completed().wroteNothing().quiet()
+	})
+	t.Run("a typical day", func(t *testing.T) {
+		before := nonCompliant(w.tenant(domain))
+		changed := data.TypicalDay(rand.New(rand.NewPCG(1, 2)))
+		id := data.Tenants[0].ID
+		want := map[int][]string{}
+		w.tenant(domain).View(func(tn *m365sim.Tenant) {
+			for _, d := range tn.ManagedDevices {
+				if slices.Contains(changed.ManagedDevices[id], d.ID()) {
+					want[w.ninjaDevice(100, d.String("serialNumber")).ID] = []string{"cippDeviceCompliance", "cippDeviceSummary"}
+				}
+			}
+		})
+		if len(want) != 2 {
+			t.Fatalf("the day changed %d devices, want 2", len(want))
+		}
+		o := w.sync(domain).completed().quiet()
+		if d := cmp.Diff(want, o.devices()); d != "" {
+			t.Errorf("devices written (-want +got):\n%s", d)
+		}
+		wantOrganization := []string{"cippUsersSummary"} // it names the users, and their devices' states
+		if nonCompliant(w.tenant(domain)) != before {
+			wantOrganization = []string{"cippTenantSummary", "cippUsersSummary"}
+		}
+		if d := cmp.Diff(wantOrganization, o.organization()); d != "" {
+			t.Errorf("organization fields written (-want +got):\n%s", d)
+		}
+		if n := o.calls["PATCH /v2/organization/{id}/custom-fields"]; n != 1 {
+			t.Errorf("the organization was written in %d calls, want 1", n)
+		}
+		w.correct(domain)
+		w.sync(domain).completed().wroteNothing().quiet()
+	})
+	t.Run("force rewrites everything", func(t *testing.T) {
+		o := w.force(domain).completed().quiet()
+		devices := o.devices()
+		if n := len(devices); n != 100 {
+			t.Errorf("%d devices were rewritten, want 100", n)
+		}
+		for id, fields := range devices {
+			want := deviceFields
+			if w.deviceText(id, "DeviceCompliance") == "" {
+				want = deviceFields[1:]
+			}
+			if !slices.Equal(fields, want) {
+				t.Errorf("device %d: %q were rewritten, want %q", id, fields, want)
+			}
+		}
+		if d := cmp.Diff(organizationFields, o.organization()); d != "" {
+			t.Errorf("organization fields rewritten (-want +got):\n%s", d)
+		}
+		if d := cmp.Diff(map[string]int{"PATCH /v2/device/{id}/custom-fields": 100, "PATCH /v2/organization/{id}/custom-fields": 1}, patches(o)); d != "" {
+			t.Errorf("calls (-want +got):\n%s", d)
+		}
+		w.sync(domain).completed().wroteNothing()
+	})
+	t.Run("force repairs what a technician broke", func(t *testing.T) {
+		device := w.NinjaOne.Devices(100)[3].ID
+		want := w.deviceText(device, "DeviceSummary")
+		w.NinjaOne.SetDeviceField(device, "cippDeviceSummary", "<p>mine</p>")
+		w.force(domain).completed()
+		if got := w.deviceText(device, "DeviceSummary"); got != want {
+			t.Errorf("the field shows %.80q", got)
+		}
+	})
+}
+
+// nonCompliant counts the devices that a tenant's summary shows as such.
+func nonCompliant(t *m365sim.Tenant) (n int) {
+	t.View(func(t *m365sim.Tenant) {
+		for _, d := range t.ManagedDevices {
+			if d["complianceState"] != "compliant" && d["complianceState"] != "unknown" {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// patches are the calls that write fields.
+func patches(o *outcome) map[string]int {
+	calls := maps.Clone(o.calls)
+	maps.DeleteFunc(calls, func(name string, _ int) bool { return len(name) < 5 || name[:5] != "PATCH" })
+	return calls
+}
+
+// TestComplianceChanges takes one device through every state of Intune.
+func TestComplianceChanges(t *testing.T) {
+	t.Parallel()
+	data := generated(1)
+	w := start(t, data)
+	domain, device := data.Tenants[0].DefaultDomain, data.NinjaDevices[0]
+	w.changeDevice(domain, device.SerialNumber, func(d m365sim.Entity) { d["complianceState"] = "unknown" })
+	w.NinjaOne.SetDeviceField(device.ID, "cippDeviceCompliance", "by hand")
+	w.sync(domain).completed()
+	if got := w.deviceText(device.ID, "DeviceCompliance"); got != "by hand" {
+		t.Fatalf("a state that says nothing changed the field, which was never ours, to %q", got)
+	}
+	for _, step := range []struct{ state, text, write string }{
+		{"compliant", "Compliant", "cippDeviceCompliance"},
+		{"noncompliant", "Non-Compliant", "cippDeviceCompliance"},
+		{"conflict", "Non-Compliant", ""},
+		{"error", "Non-Compliant", ""},
+		{"inGracePeriod", "Non-Compliant", ""},
+		{"unknown", "", "-cippDeviceCompliance"},
+		{"configManager", "", ""},
+		{"compliant", "Compliant", "cippDeviceCompliance"},
+		{"configManager", "", "-cippDeviceCompliance"},
+	} {
+		w.changeDevice(domain, device.SerialNumber, func(d m365sim.Entity) { d["complianceState"] = step.state })
+		o := w.sync(domain).completed().quiet()
+		if got := w.deviceText(device.ID, "DeviceCompliance"); got != step.text {
+			t.Errorf("%s: the field shows %q, want %q", step.state, got, step.text)
+		}
+		var wrote string
+		for _, field := range o.devices()[device.ID] {
+			if field == "cippDeviceCompliance" || field == "-cippDeviceCompliance" {
+				wrote = field
+			}
+		}
+		if wrote != step.write {
+			t.Errorf("%s: %q was written, want %q", step.state, wrote, step.write)
+		}
+		if n := len(o.devices()); n != 1 {
+			t.Errorf("%s: %d devices were written, want 1", step.state, n)
+		}
+	}
+}
