@@ -60,7 +60,7 @@ func TestReadGivesEveryPart(t *testing.T) {
 			State: "nonCompliant", Settings: []tenant.SettingState{{Setting: "BitLocker", State: "nonCompliant", CurrentValue: "off", UserName: "Ada"}}}}}),
 		ConditionalAccess: tenant.Present([]tenant.ConditionalAccessPolicy{{ID: "f1", Name: "MFA", State: "enabled", IncludeAll: true,
 			ExcludeUsers: []string{userBen}, ExcludeGuests: true, IncludeRoles: []string{tenant.GlobalAdministrator},
-			IncludeGuestTypes: []string{"internalGuest", "b2bCollaborationGuest"}}}),
+			IncludeGuestTypes: []string{"internalGuest", "b2bCollaborationGuest"}, IncludeGuestsOfSome: true}}),
 		AuthorizationPolicy: tenant.Present(tenant.AuthorizationPolicy{UserConsentPolicies: []string{"ManagePermissionGrantsForSelf.low"}}),
 		SecureScore: tenant.Present(tenant.SecureScore{Created: date("2026-11-22"), Current: 40.5, Max: 90, Actions: []tenant.ScoreAction{
 			{Control: "Lock", Title: "Lock the door", Category: "Identity", Service: "AAD", URL: "https://portal.example/lock", Score: 3, Max: 9},

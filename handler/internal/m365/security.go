@@ -29,7 +29,15 @@ type wirePolicy struct {
 }
 
 type wireGuests struct {
-	Types string `json:"guestOrExternalUserTypes"` // a comma-separated set
+	Types   string `json:"guestOrExternalUserTypes"` // a comma-separated set
+	Tenants *struct {
+		Kind string `json:"membershipKind"` // all, or enumerated
+	} `json:"externalTenants"`
+}
+
+// ofSome reports whether only guests of certain organizations are meant.
+func (g *wireGuests) ofSome() bool {
+	return g != nil && g.Tenants != nil && g.Tenants.Kind == "enumerated"
 }
 
 func (g *wireGuests) types() []string {
@@ -57,6 +65,9 @@ func (p wirePolicy) policy() tenant.ConditionalAccessPolicy {
 		ExcludeRoles:      guids(u.ExcludeRoles),
 		IncludeGuestTypes: u.IncludeGuests.types(),
 		ExcludeGuestTypes: u.ExcludeGuests.types(),
+
+		IncludeGuestsOfSome: u.IncludeGuests.ofSome(),
+		ExcludeGuestsOfSome: u.ExcludeGuests.ofSome(),
 	}
 	for _, id := range u.IncludeUsers {
 		switch id {

@@ -216,6 +216,7 @@ type Run struct {
 
 	OrganizationFields int // organization fields written
 	Devices            int // devices written, cleared ones included
+	Documents          int // documents created, updated, archived or restored
 	Unchanged          int // organizations and devices that already held their values
 	Matched            int // devices matched
 	IntuneOnly         int // Intune devices without NinjaOne device
@@ -264,6 +265,7 @@ func runOf(row storage.Entity) Run {
 		Failures:           int(row.Int("Failures")),
 		OrganizationFields: int(row.Int("OrganizationFields")),
 		Devices:            int(row.Int("Devices")),
+		Documents:          int(row.Int("Documents")),
 		Unchanged:          int(row.Int("Unchanged")),
 		Matched:            int(row.Int("Matched")),
 		IntuneOnly:         int(row.Int("IntuneOnly")),
@@ -300,6 +302,7 @@ func (s *State) SaveRun(ctx context.Context, r Run) error {
 		"Failures":           int32(r.Failures),
 		"OrganizationFields": int32(r.OrganizationFields),
 		"Devices":            int32(r.Devices),
+		"Documents":          int32(r.Documents),
 		"Unchanged":          int32(r.Unchanged),
 		"Matched":            int32(r.Matched),
 		"IntuneOnly":         int32(r.IntuneOnly),

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -29,7 +31,7 @@ const apiName = "NinjaOneSync"
 const ContainerName = "ninjaone-sync"
 
 const (
-	leaseDuration = 60 * time.Second // renewed while the run lasts
+	leaseDuration = 45 * time.Second // renewed while the run lasts; over before a message of a dead run comes again
 	retryTaken    = 15 * time.Second // before a message that found the organization busy comes again
 	recordTimeout = 30 * time.Second // for writing down how a run ended
 )
@@ -47,12 +49,14 @@ type Syncer struct {
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	// SKUNames returns friendly names by SKU id; nil when there are none.
 	SKUNames func(context.Context) map[string]string
-	State    *State
-	Blobs    *storage.Container // leases, sections and matches
-	Queue    *storage.Queue     // ninjaone-sync
-	Budget   time.Duration      // how long one run may take
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Documents documents users and licences; nil leaves them out.
+	Documents *documents.Syncer
+	State     *State
+	Blobs     *storage.Container // leases, sections and matches
+	Queue     *storage.Queue     // ninjaone-sync
+	Budget    time.Duration      // how long one run may take
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // job is one run under way.
@@ -69,6 +73,7 @@ type job struct {
 
 	run      Run
 	problems problems
+	notes    []string // lines for the logbook that are no problems
 
 	mapped     map[string]string // CIPP's field mapping, unusable fields included
 	readAt     time.Time         // when the reading of Microsoft 365 began
@@ -199,7 +204,7 @@ func (j *job) do(ctx context.Context) error {
 // delay: its time is used up or NinjaOne asks for a pause, and it got
 // somewhere. A run that got nowhere has failed, and is left to the schedule.
 func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
-	if j.run.Devices+j.run.OrganizationFields == 0 {
+	if j.run.Devices+j.run.OrganizationFields+j.run.Documents == 0 {
 		return 0, false
 	}
 	if bounded.Err() != nil {
@@ -271,6 +276,9 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	} else {
 		r.Status, r.Reason, r.Failures, r.LastSuccess = Completed, "", 0, r.End
 		r.Problems, lines = reconcile(before, j.problems.list(), r.End)
+		for _, note := range j.notes {
+			lines = append(lines, line{cipp.SeverityInfo, note})
+		}
 		lines = append(lines, line{cipp.SeverityInfo, j.summary(seconds)})
 	}
 	j.log.InfoContext(ctx, "sync ended", "status", r.Status, "reason", r.Reason, "seconds", seconds,
@@ -286,9 +294,13 @@ func (j *job) finish(ctx context.Context, cause error) error {
 // summary is the logbook line of a completed run.
 func (j *job) summary(seconds int) string {
 	r := j.run
-	return fmt.Sprintf("Synced to NinjaOne organization %d in %d seconds: wrote %d organization fields and %d devices, %d already up to date. "+
+	documents := ""
+	if j.config.UserDocuments || j.config.LicenseDocuments {
+		documents = fmt.Sprintf("Documents written: %d. ", r.Documents)
+	}
+	return fmt.Sprintf("Synced to NinjaOne organization %d in %d seconds: wrote %d organization fields and %d devices, %d already up to date. %s"+
 		"%d devices matched, %d only in Intune, %d only in NinjaOne. Problems: %d.",
-		r.OrganizationID, seconds, r.OrganizationFields, r.Devices, r.Unchanged, r.Matched, r.IntuneOnly, r.NinjaOnly, len(r.Problems))
+		r.OrganizationID, seconds, r.OrganizationFields, r.Devices, r.Unchanged, documents, r.Matched, r.IntuneOnly, r.NinjaOnly, len(r.Problems))
 }
 
 // reason words an error for the logbook.
@@ -350,7 +362,29 @@ func (j *job) sync(ctx context.Context) error {
 			return err
 		}
 	}
-	return j.write(ctx, in.records, desired)
+	if err := j.write(ctx, in.records, desired); err != nil {
+		return err
+	}
+	return j.document(ctx, input)
+}
+
+// document brings the tenant's documents up to date, where CIPP's settings ask
+// for them.
+func (j *job) document(ctx context.Context, input compose.Input) error {
+	if j.Documents == nil {
+		return nil
+	}
+	done, err := j.Documents.Sync(ctx, documents.Input{
+		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
+		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
+		Force: j.message.Force, Problem: j.problems.count,
+	})
+	j.run.Documents = done.Created + done.Updated + done.Archived + done.Restored
+	j.notes = append(j.notes, done.Notes...)
+	if err != nil {
+		return fmt.Errorf("documents: %w", err)
+	}
+	return nil
 }
 
 // read gathers all inputs; what does not depend on each other runs at once.

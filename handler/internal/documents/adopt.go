@@ -1,0 +1,89 @@
+package documents
+
+import (
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// claims is what is known of whom a document may belong to.
+type claims struct {
+	tenantID string
+	idField  string
+	// ours reports whether the tenant has, or had, the user or licence; theirs
+	// whether another tenant of the organization may have it.
+	ours, theirs func(id string) bool
+	// mapped is the user that CIPP's map of the tenant names for a document;
+	// taken are the documents that the maps of the organization's other tenants
+	// name.
+	mapped map[int]string
+	taken  map[int]bool
+	// known is the document that we remember for a user or licence; 0 for none.
+	known func(id string) int
+}
+
+// claimed is the document of a user or licence, and further ones about the
+// same.
+type claimed struct {
+	document ninjaone.Document
+	extras   []int
+}
+
+// adopt finds, among the documents of a template, the one of each user or
+// licence of the tenant. The tenant id and the user or SKU id that the document
+// itself carries decide, and CIPP's map where one of them is missing; never the
+// name. What belongs to another tenant, or may do so, is left alone.
+//
+// Of several documents of one user or licence it takes the one that we
+// remember, else the oldest.
+func adopt(documents []ninjaone.Document, c claims) map[string]claimed {
+	byID := map[string][]ninjaone.Document{}
+	for _, d := range documents {
+		if id := c.owner(d); id != "" {
+			byID[id] = append(byID[id], d)
+		}
+	}
+	result := make(map[string]claimed, len(byID))
+	for id, all := range byID {
+		slices.SortFunc(all, func(a, b ninjaone.Document) int { return a.ID - b.ID })
+		best := slices.IndexFunc(all, func(d ninjaone.Document) bool { return d.ID == c.known(id) && !d.Archived })
+		if best < 0 {
+			best = max(0, slices.IndexFunc(all, func(d ninjaone.Document) bool { return !d.Archived }))
+		}
+		one := claimed{document: all[best]}
+		for i, d := range all {
+			if i != best && !d.Archived {
+				one.extras = append(one.extras, d.ID)
+			}
+		}
+		result[id] = one
+	}
+	return result
+}
+
+// owner returns whose document of the tenant it is; "" when it is not, or not
+// for certain, the tenant's.
+func (c claims) owner(d ninjaone.Document) string {
+	tenant, id := fold(d.Fields[compose.FieldTenantID]), fold(d.Fields[c.idField])
+	mapped := c.mapped[d.ID]
+	if c.taken[d.ID] {
+		mapped = ""
+	}
+	switch {
+	case tenant == c.tenantID && id != "":
+		return id
+	case tenant != "" && tenant != c.tenantID:
+		return ""
+	case id == "":
+		return mapped
+	case !c.ours(id):
+		return ""
+	case !c.theirs(id) || mapped == id:
+		return id
+	}
+	return ""
+}
+
+func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

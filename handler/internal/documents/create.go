@@ -1,0 +1,128 @@
+package documents
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// sendCreations creates one batch of documents.
+func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.NewDocument) error {
+	about := func(d ninjaone.NewDocument) string { return fold(d.Fields[sec.idField].String()) }
+	records := make([]*record, len(batch))
+	for i, d := range batch {
+		rec := r.record(sec.kind, about(d))
+		rec.fields[nameField] = accepted.Sending
+		for field := range d.Fields {
+			rec.fields[field] = accepted.Sending
+		}
+		records[i] = rec
+	}
+	if err := r.State.save(ctx, r.part, records...); err != nil {
+		return err
+	}
+	made := map[string]int{} // user or SKU id to document id
+	refused, err := split(ctx, sec, batch, func(d ninjaone.NewDocument) bool { return made[about(d)] != 0 }, func(ctx context.Context, part []ninjaone.NewDocument) error {
+		return r.create(ctx, sec, part, made)
+	})
+	for i, d := range batch {
+		rec := records[i]
+		switch {
+		case made[rec.id] != 0:
+			rec.reset()
+			rec.document = made[rec.id]
+			rec.fields[nameField] = accepted.Digest(ninjaone.Text(d.Name))
+			for field, v := range d.Fields {
+				rec.fields[field] = accepted.Digest(v)
+			}
+			sec.byDocument = nil
+			r.settled(sec, rec.id)
+			r.result.Created++
+		case refused[i] != nil:
+			rec.fields = map[string]string{}
+			if err := r.refuse(sec, rec.id, refused[i]); err != nil {
+				return err
+			}
+		case err == nil || errors.Is(err, ninjaone.ErrOutcomeUnknown) || ctx.Err() != nil:
+			sec.stuck[rec.id] = true // the marks stay, so the next run reads
+		default:
+			rec.fields = map[string]string{} // certainly nothing was written
+		}
+	}
+	if saveErr := r.save(ctx, records...); saveErr != nil {
+		return saveErr
+	}
+	if err != nil {
+		return r.fails(ctx, sec, err)
+	}
+	return nil
+}
+
+// create creates documents, each once: after an answer that was lost it reads
+// which of them exist before it sends the others again.
+func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocument, made map[string]int) error {
+	missing := func() []ninjaone.NewDocument {
+		return slices.DeleteFunc(slices.Clone(batch), func(d ninjaone.NewDocument) bool {
+			return made[fold(d.Fields[sec.idField].String())] != 0
+		})
+	}
+	for attempt := 1; ; attempt++ {
+		todo := missing()
+		if len(todo) == 0 {
+			return nil
+		}
+		documents, err := r.in.Client.CreateDocuments(ctx, todo)
+		if err == nil {
+			r.identify(sec, documents, made)
+			if len(missing()) == 0 {
+				return nil
+			}
+			err = fmt.Errorf("%w: the answer does not say which documents it is about", ninjaone.ErrOutcomeUnknown)
+		}
+		if !errors.Is(err, ninjaone.ErrOutcomeUnknown) || ctx.Err() != nil {
+			return err
+		}
+		r.log.WarnContext(ctx, "the answer to a creation of documents was lost", "documents", len(todo), "error", err)
+		present, readErr := r.in.Client.Documents(ctx, r.query(sec))
+		if readErr != nil {
+			return fmt.Errorf("%w; and then they could not be read: %w", err, readErr)
+		}
+		r.identify(sec, present, made)
+		switch {
+		case len(missing()) == 0:
+			return nil
+		case ninjaone.Permanent(err):
+			return fmt.Errorf("%w: %w", ninjaone.ErrBatchRefused, err)
+		case attempt == 2:
+			return err
+		}
+	}
+}
+
+// identify notes the documents that were asked for, by the ids that they
+// carry; the oldest of several.
+func (r *run) identify(sec *section, documents []ninjaone.Document, made map[string]int) {
+	for _, d := range documents {
+		id := fold(d.Fields[sec.idField])
+		if id == "" || d.Archived || fold(d.Fields[compose.FieldTenantID]) != r.tenantID {
+			continue
+		}
+		if made[id] == 0 || d.ID < made[id] {
+			made[id] = d.ID
+		}
+	}
+}
+
+// sortedEntities returns the hosts of relations in a fixed order.
+func sortedEntities[V any](relations map[ninjaone.Entity]V) []ninjaone.Entity {
+	return slices.SortedFunc(maps.Keys(relations), func(a, b ninjaone.Entity) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID))
+	})
+}

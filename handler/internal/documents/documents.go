@@ -1,0 +1,308 @@
+// Package documents keeps a tenant's users and licences documented in NinjaOne
+// Documentation: one document each, related to each other and to devices.
+//
+// It decides what is created, updated, archived, restored and related, in which
+// order, and what is remembered of it, so that a run that was cut short or
+// whose answers were lost is simply run again. What a document says belongs to
+// package compose, how NinjaOne is called to package ninjaone. It runs under
+// the lease of the NinjaOne organization, which the caller holds.
+package documents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+const (
+	// relistAfter is how long the documents and relations are taken to be what
+	// we left; then they are read again, in case technicians changed them.
+	relistAfter = 7 * 24 * time.Hour
+	// hopeless is after how many failed batches, with nothing accepted, a run
+	// gives up: NinjaOne is not answering, not a single document.
+	hopeless = 3
+	// writers is how many relations are written at once. The client's pacing
+	// sets the rate.
+	writers = 8
+)
+
+// Syncer syncs documents. Its fields are set once and not changed afterwards.
+type Syncer struct {
+	CIPP  *cipp.Store
+	State *State
+	Blobs *storage.Container // the lease under which templates are set up
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Input is one tenant's run.
+type Input struct {
+	Client         *ninjaone.Client
+	Instance       string // normalised NinjaOne host
+	OrganizationID int
+	Sharing        []string      // ids of all tenants mapped to the organization, this one included
+	Compose        compose.Input // MaxChars is not used: a document is one tenant's alone
+
+	Users    bool // document users
+	Licenses bool // document licences
+	Force    bool // read everything again, and rewrite every document
+
+	// Problem notes one more occurrence of a problem; many words them all.
+	Problem func(key, first string, many func(n int, first string) string)
+}
+
+// Result is what a run did.
+type Result struct {
+	Created, Updated, Unchanged int // documents
+	Archived, Restored          int // documents of those who left or came back
+	Duplicates                  int // surplus documents of one user or licence, archived
+	Refused                     int // documents that NinjaOne does not take
+	Related, Unrelated          int // relations
+	Notes                       []string
+}
+
+// run is one run under way.
+type run struct {
+	*Syncer
+	in       Input
+	tenantID string
+	part     string // partition of the tenant's rows
+	log      *slog.Logger
+
+	users, licenses *section // nil when they are not synced in this run
+	people          *compose.UserDocuments
+	pages           compose.DocumentPages // of the users' documents; filled once they exist
+
+	records  map[key]*record
+	progress progress
+	surplus  []ninjaone.Relation // relations that nobody wants and no record holds
+	maps     *userMaps
+
+	mu     sync.Mutex // guards the records' relations and result while relations are written
+	result Result
+}
+
+// Sync brings the tenant's documents and relations up to date. The caller
+// holds the lease of the organization. An error means that the run cannot go
+// on (no credentials, throttled, storage, or ctx ended); what was written
+// until then is kept, and the next run goes on from there. Anything less is a
+// problem, told through Input.Problem.
+func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
+	r := &run{Syncer: s, in: in, tenantID: strings.ToLower(in.Compose.Snapshot.Tenant.ID)}
+	r.part = partition(in.Instance, in.OrganizationID, r.tenantID)
+	r.log = s.Log.With("tenant", r.tenantID, "organization", in.OrganizationID)
+	r.in.Compose.MaxChars = 0
+	err := r.sync(ctx)
+	if err != nil {
+		err = fmt.Errorf("sync documents: %w", err)
+	}
+	return r.result, err
+}
+
+func (r *run) sync(ctx context.Context) error {
+	// What could not be read is not known to have ended, either.
+	withUsers := r.in.Users && r.in.Compose.Snapshot.Users.OK()
+	withLicenses := r.in.Licenses && r.in.Compose.Snapshot.SKUs.OK()
+	if !withUsers && !withLicenses {
+		return nil
+	}
+	if err := r.prepare(ctx, withUsers, withLicenses); err != nil {
+		return err
+	}
+	if len(r.sections()) == 0 {
+		return nil
+	}
+	for _, sec := range r.sections() {
+		if err := r.listIfNeeded(ctx, sec); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func(context.Context) error{
+		r.learnRelations, r.archiveLeavers,
+		r.writeUsers, r.writeLicenses,
+		r.relate, r.saveUserMap,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sections returns the kinds of documents that this run works on.
+func (r *run) sections() []*section {
+	return slices.DeleteFunc([]*section{r.users, r.licenses}, func(s *section) bool { return s == nil })
+}
+
+// prepare finds the templates, loads what is remembered and composes nothing
+// yet.
+func (r *run) prepare(ctx context.Context, withUsers, withLicenses bool) error {
+	var plans []blueprint
+	if withUsers {
+		plans = append(plans, userBlueprint)
+	}
+	if withLicenses {
+		plans = append(plans, licenseBlueprint)
+	}
+	templates, err := r.templates(ctx, plans)
+	if err != nil || len(templates) == 0 {
+		return err
+	}
+	if r.records, r.progress, err = r.State.load(ctx, r.part); err != nil {
+		return err
+	}
+	if t, ok := templates[kindUser]; ok {
+		if r.people, err = compose.NewUserDocuments(r.in.Compose, r.mailboxAccess(ctx)); err != nil {
+			return err
+		}
+		r.users = newSection(userBlueprint, t, r.people.IDs(), r.people.Has, r.people.Document)
+		r.pages = compose.DocumentPages{OrganizationID: r.in.OrganizationID, TemplateID: t.ID, Documents: map[string]int{}}
+	}
+	if t, ok := templates[kindLicense]; ok {
+		licenses, err := compose.NewLicenseDocuments(r.in.Compose, r.pages)
+		if err != nil {
+			return err
+		}
+		r.licenses = newSection(licenseBlueprint, t, licenses.IDs(), licenses.Has, licenses.Document)
+	}
+	for _, sec := range r.sections() {
+		if before := r.progress.template[sec.kind]; before != 0 && before != sec.template.ID {
+			r.startOver(sec)
+		}
+	}
+	return nil
+}
+
+// startOver forgets the documents of a template that is not the one any more.
+func (r *run) startOver(sec *section) {
+	for k, rec := range r.records {
+		if k.kind == sec.kind {
+			rec.reset()
+			sec.touched[rec] = true
+		}
+	}
+	r.progress.listed[sec.kind] = time.Time{}
+}
+
+// section is one kind of documents in a run.
+type section struct {
+	blueprint
+	template ninjaone.Template
+	ids      []string // that are to have a document, in order
+	wanted   map[string]bool
+	has      func(id string) bool // the tenant has it, with a document or without
+	compose  func(id string) (compose.Document, error)
+
+	listed     bool             // the documents were read in this run
+	present    map[int]bool     // documents in the last list
+	extras     map[int]bool     // surplus documents found in this run
+	blocked    bool             // nothing can be written in this run
+	unrelated  bool             // relations are left alone in this run
+	byDocument map[int]*record  // made when it is needed
+	touched    map[*record]bool // to be saved with the next list
+
+	done    map[string]bool // settled in this run
+	stuck   map[string]bool // of unknown outcome; the next run reads
+	refused map[string]refusal
+	freed   map[string]bool // digests of names that were given up in this run
+	waiting map[string]bool // digests of names that were refused earlier and not tried
+	again   bool            // something can be tried once more
+
+	largest  int // largest batch that NinjaOne is known to take; 0: no limit found
+	accepted int
+	failures int
+}
+
+// refusal is why NinjaOne does not take a document.
+type refusal struct{ content, reason string }
+
+func newSection(b blueprint, t ninjaone.Template, ids []string, has func(string) bool, document func(string) (compose.Document, error)) *section {
+	sec := &section{
+		blueprint: b, template: t, ids: ids, has: has, compose: document,
+		wanted: map[string]bool{}, present: map[int]bool{}, extras: map[int]bool{}, touched: map[*record]bool{},
+		done: map[string]bool{}, stuck: map[string]bool{}, refused: map[string]refusal{},
+		freed: map[string]bool{}, waiting: map[string]bool{},
+	}
+	for _, id := range ids {
+		sec.wanted[id] = true
+	}
+	return sec
+}
+
+// problem notes a problem that has one wording.
+func (r *run) problem(key, format string, args ...any) {
+	r.in.Problem(key, fmt.Sprintf(format, args...), func(_ int, first string) string { return first })
+}
+
+// counted notes a problem that many documents may share.
+func (r *run) counted(key, first, one, many string) {
+	r.in.Problem(key, first, func(n int, first string) string {
+		if n == 1 {
+			return fmt.Sprintf(one, sentence(first))
+		}
+		return fmt.Sprintf(many, n, sentence(first))
+	})
+}
+
+func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }
+
+// save writes records, also when the run has just been told to stop: what
+// NinjaOne accepted is to be remembered.
+func (r *run) save(ctx context.Context, records ...*record) error {
+	return r.State.save(context.WithoutCancel(ctx), r.part, records...)
+}
+
+// record returns the record of a user or licence, a new one if need be.
+func (r *run) record(kind kind, id string) *record {
+	k := key{kind, id}
+	if r.records[k] == nil {
+		r.records[k] = newRecord(k)
+	}
+	return r.records[k]
+}
+
+// fails notes a batch that failed although nothing is wrong with its content.
+// It returns an error when the run has to end.
+func (r *run) fails(ctx context.Context, sec *section, err error) error {
+	if !accepted.Tolerable(ctx, err) {
+		return err
+	}
+	if errors.Is(err, ninjaone.ErrForbidden) || errors.Is(err, ninjaone.ErrBatchRefused) {
+		sec.blocked = true
+		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, sentence(err.Error()))
+		return nil
+	}
+	sec.failures++
+	r.counted("documents:write:"+string(sec.kind), err.Error(),
+		"A batch of documents could not be written in NinjaOne and is tried again with the next run: %s",
+		"%d batches of documents could not be written in NinjaOne and are tried again with the next run; the first: %s")
+	if sec.failures >= hopeless && sec.accepted == 0 {
+		return fmt.Errorf("NinjaOne accepted none of the first %d batches of documents; the last answer was: %w", sec.failures, err)
+	}
+	return nil
+}
+
+// saveUserMap keeps CIPP's table NinjaOneUserMap right.
+func (r *run) saveUserMap(ctx context.Context) error {
+	if r.users == nil {
+		return nil
+	}
+	var entries []cipp.UserMapEntry
+	for _, id := range r.users.ids {
+		if rec := r.records[key{kindUser, id}]; rec.live() {
+			entries = append(entries, cipp.UserMapEntry{UserID: id, DocumentID: rec.document})
+		}
+	}
+	return r.CIPP.SaveUserMap(ctx, r.in.Compose.Snapshot.Tenant.ID, entries)
+}

@@ -1,0 +1,296 @@
+package documents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// braked reports whether a run may not archive so many of a tenant's documents
+// without being asked to: more than ten, and more than a fifth.
+func braked(archive, of int) bool { return archive > 10 && archive*5 > of }
+
+// probes is how many documents a run looks at one by one, when NinjaOne
+// refused to archive them.
+const probes = 5
+
+// archiveLeavers archives the documents of users and licences that ended, with
+// their relations, unless they are too many.
+func (r *run) archiveLeavers(ctx context.Context) error {
+	leaving, total := 0, 0
+	leavers := map[*section][]*record{}
+	var forget []*record
+	for _, sec := range r.sections() {
+		for k, rec := range r.records {
+			if k.kind != sec.kind {
+				continue
+			}
+			if rec.live() {
+				total++
+			}
+			switch {
+			case sec.wanted[k.id]:
+			case rec.live() && !sec.blocked:
+				leavers[sec] = append(leavers[sec], rec)
+				leaving++
+			case rec.document == 0 && !rec.pending():
+				forget = append(forget, rec)
+			}
+		}
+	}
+	if err := r.State.forget(context.WithoutCancel(ctx), r.part, forget...); err != nil {
+		return err
+	}
+	for _, rec := range forget {
+		delete(r.records, rec.key)
+	}
+	held, err := r.holds(ctx, leaving, total)
+	if err != nil || held {
+		return err
+	}
+	for _, sec := range r.sections() {
+		slices.SortFunc(leavers[sec], func(a, b *record) int { return a.document - b.document })
+		if err := r.archive(ctx, sec, leavers[sec]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holds puts the brake on, or takes it off, and reports whether it is on.
+func (r *run) holds(ctx context.Context, archive, of int) (bool, error) {
+	brake, err := r.State.brake(ctx, r.tenantID)
+	if err != nil {
+		return false, err
+	}
+	if brake.OrganizationID != r.in.OrganizationID {
+		brake = Brake{} // of an organization that the tenant was mapped to before
+	}
+	confirmed := 0
+	if brake.Confirmed {
+		confirmed = brake.Archive
+	}
+	if !braked(archive, of) || confirmed > 0 && archive <= confirmed+10 {
+		unread := slices.ContainsFunc(r.sections(), func(sec *section) bool { return sec.blocked })
+		if brake.TenantID == "" || unread || brake.Confirmed && archive > 0 {
+			return false, nil // a confirmation holds until everything is archived
+		}
+		return false, r.State.takeBrakeOff(ctx, r.tenantID)
+	}
+	r.problem("documents:brake", "%d of %d documents would be archived, because their users or licences are gone from Microsoft 365 or no longer qualify. As that is more than a fifth, none was. Check that this is right, and confirm it on the console; the next sync then archives them.", archive, of)
+	if brake.Archive == archive && brake.Of == of && !brake.Confirmed {
+		return true, nil
+	}
+	since := brake.Since
+	if since.IsZero() {
+		since = r.Now()
+	}
+	return true, r.State.putBrakeOn(ctx, Brake{TenantID: r.tenantID, OrganizationID: r.in.OrganizationID, Archive: archive, Of: of, Since: since})
+}
+
+// archive archives the documents of records, after their relations.
+func (r *run) archive(ctx context.Context, sec *section, records []*record) error {
+	for chunk := range slices.Chunk(records, ninjaone.MaxBatchDocuments) {
+		var ends []ending
+		for _, rec := range chunk {
+			for _, host := range sortedEntities(rec.relations) {
+				ends = append(ends, ending{rec, host})
+			}
+		}
+		if err := r.unrelate(ctx, ends); err != nil {
+			return err
+		}
+		ids := make([]int, len(chunk))
+		for i, rec := range chunk {
+			ids[i] = rec.document
+		}
+		refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
+		if err != nil && !accepted.Tolerable(ctx, err) {
+			return err
+		}
+		var doubtful []*record
+		for _, rec := range chunk {
+			reason, was := refused[rec.document]
+			switch {
+			case !was && err == nil:
+				r.archived(sec, rec)
+			case errors.Is(reason, ninjaone.ErrNotFound):
+				rec.reset()
+			default:
+				doubtful = append(doubtful, rec)
+				if err == nil {
+					err = reason
+				}
+			}
+		}
+		if saveErr := r.save(ctx, chunk...); saveErr != nil {
+			return saveErr
+		}
+		if len(doubtful) > 0 {
+			if err := r.archiveDoubtful(ctx, sec, doubtful, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) archived(sec *section, rec *record) {
+	rec.archived = true
+	sec.freed[rec.fields[nameField]] = true
+	r.result.Archived++
+}
+
+// archiveDoubtful finds out whether documents are archived already, after
+// NinjaOne refused to archive them or its answer was lost: those that are not
+// listed any more are. Should lists hold archived documents, too, some are
+// restored and archived again.
+func (r *run) archiveDoubtful(ctx context.Context, sec *section, records []*record, cause error) error {
+	if err := r.list(ctx, sec); err != nil {
+		if !accepted.Tolerable(ctx, err) {
+			return err
+		}
+		r.stillThere(sec, len(records), cause)
+		return nil
+	}
+	left := 0
+	for i, rec := range records {
+		if rec.archived {
+			r.archived(sec, rec)
+			continue
+		}
+		ok := false
+		if i < probes {
+			var err error
+			if ok, err = r.rearchive(ctx, rec.document); err != nil {
+				return err
+			}
+		}
+		if !ok {
+			left++
+			continue
+		}
+		r.archived(sec, rec)
+	}
+	if left > 0 {
+		r.stillThere(sec, left, cause)
+	}
+	return r.save(ctx, records...)
+}
+
+func (r *run) stillThere(sec *section, n int, cause error) {
+	r.problem("documents:archive:"+string(sec.kind), "%d documents of the template %q could not be archived and are tried again with the next run: %s", n, sec.name, sentence(cause.Error()))
+}
+
+// rearchive archives a document that may be archived already: if it can be
+// restored it was.
+func (r *run) rearchive(ctx context.Context, document int) (bool, error) {
+	for _, change := range []func(context.Context, []int) (map[int]error, error){r.in.Client.RestoreDocuments, r.in.Client.ArchiveDocuments} {
+		refused, err := change(ctx, []int{document})
+		if err != nil && !accepted.Tolerable(ctx, err) {
+			return false, err
+		}
+		if err != nil || len(refused) > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// restore brings back the documents of users and licences that returned.
+func (r *run) restore(ctx context.Context, sec *section) error {
+	var back []*record
+	for _, id := range sec.ids {
+		rec := r.records[key{sec.kind, id}]
+		switch {
+		case rec == nil || rec.document == 0 || !rec.archived:
+		case rec.refused == restoreRefused && !sec.listed:
+			r.refuses(sec, id, rec.reason)
+		default:
+			back = append(back, rec)
+		}
+	}
+	for chunk := range slices.Chunk(back, ninjaone.MaxBatchDocuments) {
+		ids := make([]int, len(chunk))
+		for i, rec := range chunk {
+			ids[i] = rec.document
+		}
+		refused, err := r.in.Client.RestoreDocuments(ctx, ids)
+		if err != nil && !accepted.Tolerable(ctx, err) {
+			return err
+		}
+		var doubtful []*record
+		reasons := map[*record]error{}
+		for _, rec := range chunk {
+			reason, was := refused[rec.document]
+			switch {
+			case !was && err == nil:
+				rec.archived, rec.refused, rec.reason = false, "", ""
+				r.result.Restored++
+			case errors.Is(reason, ninjaone.ErrNotFound):
+				rec.reset() // deleted, so it is created anew
+			default:
+				doubtful = append(doubtful, rec)
+				if reasons[rec] = reason; reason == nil {
+					reasons[rec] = err
+				}
+			}
+		}
+		if err := r.save(ctx, chunk...); err != nil {
+			return err
+		}
+		if len(doubtful) > 0 {
+			if err := r.restoreDoubtful(ctx, sec, doubtful, reasons); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// restoreDoubtful finds out whether documents are there already, after
+// NinjaOne refused to restore them or its answer was lost: those that are
+// listed are. All their values are sent again, which proves it.
+func (r *run) restoreDoubtful(ctx context.Context, sec *section, records []*record, reasons map[*record]error) error {
+	if err := r.list(ctx, sec); err != nil {
+		if !accepted.Tolerable(ctx, err) {
+			return err
+		}
+		sec.blocked = true
+		r.problem("documents:list:"+string(sec.kind), "The documents of the template %q could not be read, so none were written: %s", sec.name, sentence(err.Error()))
+		return nil
+	}
+	for _, rec := range records {
+		if sec.present[rec.document] {
+			rec.archived, rec.refused, rec.reason = false, "", ""
+			rec.doubt()
+			r.result.Restored++
+			continue
+		}
+		rec.refused, rec.reason = restoreRefused, shorten(reasons[rec].Error())
+		r.refuses(sec, rec.id, rec.reason)
+	}
+	return r.save(ctx, records...)
+}
+
+// refuses tells that NinjaOne does not take a document.
+func (r *run) refuses(sec *section, id, reason string) {
+	sec.done[id] = true
+	r.result.Refused++
+	r.counted("documents:content:"+string(sec.kind), fmt.Sprintf("%s %s: %s", sec.noun, id, reason),
+		"NinjaOne refuses the document of a "+sec.noun+", which is not tried again until its content changes: %s",
+		"NinjaOne refuses the documents of %d "+sec.noun+"s, which are not tried again until their content changes; the first is of the %s")
+}
+
+func shorten(s string) string {
+	s = strings.ToValidUTF8(s, "")
+	if runes := []rune(s); len(runes) > maxReason {
+		return string(runes[:maxReason-1]) + "…"
+	}
+	return s
+}

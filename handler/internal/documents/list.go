@@ -1,0 +1,214 @@
+package documents
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// listIfNeeded reads the documents of a section when what is remembered may
+// not be all there is: in the first run, after an outcome that stayed unknown,
+// when the template changed, when everything is forced, and once a week.
+func (r *run) listIfNeeded(ctx context.Context, sec *section) error {
+	read := r.progress.listed[sec.kind]
+	needed := r.in.Force || read.IsZero() || r.Now().Sub(read) >= relistAfter
+	for k, rec := range r.records {
+		needed = needed || k.kind == sec.kind && rec.pending()
+	}
+	if !needed {
+		return nil
+	}
+	err := r.list(ctx, sec)
+	if err != nil && !accepted.Tolerable(ctx, err) {
+		return err
+	}
+	if err != nil {
+		// To create anything now could create it twice.
+		sec.blocked = true
+		r.problem("documents:list:"+string(sec.kind), "The documents of the template %q could not be read, so none were written: %s", sec.name, sentence(err.Error()))
+	}
+	return nil
+}
+
+// list reads the documents of a section and brings the records in line with
+// them. Surplus documents of one user or licence are archived.
+func (r *run) list(ctx context.Context, sec *section) error {
+	documents, err := r.in.Client.Documents(ctx, r.query(sec))
+	if err != nil {
+		return err
+	}
+	c, err := r.claims(ctx, sec)
+	if err != nil {
+		return err
+	}
+	sec.present = make(map[int]bool, len(documents))
+	for _, d := range documents {
+		sec.present[d.ID] = !d.Archived
+	}
+	found := adopt(documents, c)
+	r.take(sec, found)
+	changed := slices.Collect(maps.Keys(sec.touched))
+	if err := r.save(ctx, changed...); err != nil {
+		return err
+	}
+	clear(sec.touched)
+	sec.listed = true
+	r.progress.listed[sec.kind], r.progress.template[sec.kind] = r.Now().UTC(), sec.template.ID
+	if err := r.State.saveProgress(context.WithoutCancel(ctx), r.part, r.progress); err != nil {
+		return err
+	}
+	return r.archiveExtras(ctx, sec, found)
+}
+
+func (r *run) query(sec *section) ninjaone.DocumentQuery {
+	return ninjaone.DocumentQuery{
+		OrganizationID: r.in.OrganizationID, TemplateIDs: []int{sec.template.ID},
+		Fields: []string{sec.idField, compose.FieldTenantID},
+	}
+}
+
+// take notes which documents there are.
+func (r *run) take(sec *section, found map[string]claimed) {
+	touch := func(rec *record) { sec.touched[rec] = true }
+	for id, c := range found {
+		rec := r.record(sec.kind, id)
+		switch {
+		case rec.document == c.document.ID:
+			if c.document.Archived && !rec.archived {
+				rec.archived = true
+				touch(rec)
+			}
+		case rec.document == 0 && rec.pending(): // created, and the answer was lost
+			rec.document, rec.archived = c.document.ID, c.document.Archived
+			touch(rec)
+		default: // a document that we did not write, or not last
+			rec.reset()
+			rec.document, rec.archived = c.document.ID, c.document.Archived
+			rec.fields[nameField] = accepted.Digest(ninjaone.Text(c.document.Name))
+			touch(rec)
+		}
+	}
+	for k, rec := range r.records {
+		if _, has := found[k.id]; has || k.kind != sec.kind {
+			continue
+		}
+		switch {
+		case rec.pending():
+			rec.fields = map[string]string{} // never created
+			touch(rec)
+		case rec.live():
+			// Archived or deleted by somebody else; to bring it back tells which.
+			rec.archived = true
+			touch(rec)
+		}
+	}
+}
+
+// userMaps are the rows of CIPP's NinjaOneUserMap of the organization's
+// tenants, and the users that the other ones are known to have.
+type userMaps struct {
+	own    map[string]int // user to document
+	taken  map[int]bool   // documents of other tenants' users
+	theirs map[string]bool
+}
+
+func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
+	if r.maps != nil {
+		return r.maps, nil
+	}
+	m := &userMaps{taken: map[int]bool{}, theirs: map[string]bool{}}
+	var err error
+	if m.own, err = r.CIPP.UserMap(ctx, r.in.Compose.Snapshot.Tenant.ID); err != nil {
+		return nil, err
+	}
+	for _, other := range r.others() {
+		mapped, err := r.CIPP.UserMap(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		for user, document := range mapped {
+			m.taken[document], m.theirs[user] = true, true
+		}
+		ids, err := r.State.userIDs(ctx, partition(r.in.Instance, r.in.OrganizationID, fold(other)))
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			m.theirs[id] = true
+		}
+	}
+	r.maps = m
+	return m, nil
+}
+
+// others are the other tenants of the organization.
+func (r *run) others() []string {
+	return slices.DeleteFunc(slices.Clone(r.in.Sharing), func(id string) bool { return fold(id) == r.tenantID })
+}
+
+// claims gathers what decides whose a document is.
+func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
+	c := claims{
+		tenantID: r.tenantID, idField: sec.idField,
+		known: func(id string) int {
+			if rec := r.records[key{sec.kind, id}]; rec != nil {
+				return rec.document
+			}
+			return 0
+		},
+		ours: func(id string) bool { return sec.has(id) || r.records[key{sec.kind, id}] != nil },
+		// A SKU id is the same in every tenant, so a licence's document that
+		// does not name its tenant may be any tenant's.
+		theirs: func(string) bool { return len(r.others()) > 0 },
+	}
+	if sec.kind != kindUser {
+		return c, nil
+	}
+	m, err := r.readMaps(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.taken, c.mapped = m.taken, make(map[int]string, len(m.own))
+	for _, user := range slices.Sorted(maps.Keys(m.own)) {
+		c.mapped[m.own[user]] = user
+	}
+	present := c.ours
+	c.ours = func(id string) bool { return present(id) || m.own[id] != 0 }
+	c.theirs = func(id string) bool { return m.theirs[id] }
+	return c, nil
+}
+
+// archiveExtras archives the surplus documents of a list. CIPP created a
+// licence's document anew with each of its runs, so there may be many: the
+// brake is for users and licences that seem to have ended, not for these.
+func (r *run) archiveExtras(ctx context.Context, sec *section, found map[string]claimed) error {
+	var ids []int
+	for _, c := range found {
+		ids = append(ids, c.extras...)
+	}
+	for _, id := range ids {
+		sec.extras[id] = true
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
+	if err != nil && !accepted.Tolerable(ctx, err) {
+		return err
+	}
+	if err != nil || len(refused) > 0 {
+		// Archived already, or tried again when the documents are read next.
+		r.log.WarnContext(ctx, "surplus documents were not archived", "template", sec.template.ID, "refused", len(refused), "of", len(ids), "error", err)
+	}
+	if n := len(ids) - len(refused); n > 0 && err == nil {
+		r.result.Duplicates += n
+		r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
+	}
+	return nil
+}

@@ -1,0 +1,526 @@
+package documents
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// small returns a world with one tenant of three users, two licences and three
+// devices.
+func small(t *testing.T) (*world, *model, []string) {
+	w := newWorld(t, 1)
+	m := w.tenants[0]
+	e3, visio := m.buy("SPE_E3"), m.buy("VISIO")
+	users := []string{m.join("Ada", e3, visio), m.join("Ben", e3), m.join("Cleo")}
+	w.enrol(m, users[0])
+	w.enrol(m, users[0])
+	w.enrol(m, users[1])
+	return w, m, users
+}
+
+func TestConsecutiveRuns(t *testing.T) {
+	w, m, users := small(t)
+	first := w.sync(m)
+	w.verify(m)
+	w.verifyMap(m)
+	if first.Created != 5 || first.Related != 6 {
+		t.Errorf("the first run: %+v", first)
+	}
+	if got := w.Calls()["GET /v2/related-items/with-entity-type/{entityType}"]; got != 0 {
+		t.Errorf("relations were read %d times although no document was there before", got)
+	}
+
+	w.ResetCounters()
+	if again := w.sync(m); again.Unchanged != 5 || len(w.DocumentWrites()) > 0 {
+		t.Errorf("the second run wrote: %+v, %v", again, w.actions())
+	}
+	calls := w.Calls()
+	delete(calls, "POST /ws/oauth/token")
+	if diff := cmp.Diff(map[string]int{"GET /v2/document-templates": 1}, calls); diff != "" {
+		t.Errorf("calls of an unchanged run: %s", diff)
+	}
+
+	// A typical day: one joins, one leaves, one moves to another device and job.
+	w.ResetCounters()
+	m.users[users[1]].title = "Head of stores"
+	dora := m.join("Dora", slices.Sorted(maps.Keys(m.skus))[0])
+	delete(m.users, users[2])
+	for id, d := range m.devices {
+		if d.user == users[1] {
+			m.devices[id] = gadget{d.ninja, dora}
+		}
+	}
+	day := w.sync(m)
+	w.verify(m)
+	w.verifyMap(m)
+	if day.Created != 1 || day.Archived != 1 || day.Unrelated != 1 || day.Related != 2 {
+		t.Errorf("a day: %+v", day)
+	}
+	if n := w.Calls()["GET /v2/organization/documents"]; n != 0 {
+		t.Errorf("the documents were listed %d times", n)
+	}
+
+	// Forced, and a week later: read, compared, and in the second case nothing
+	// to write.
+	w.ResetCounters()
+	if r := w.sync(m, forced); r.Updated != 5 || r.Created+r.Archived+r.Related+r.Unrelated != 0 {
+		t.Errorf("forced: %+v", r)
+	}
+	w.verify(m)
+	w.now = w.now.Add(relistAfter)
+	w.ResetCounters()
+	if r := w.sync(m); r.Unchanged != 5 || len(w.DocumentWrites()) > 0 || w.Calls()["GET /v2/organization/documents"] != 2 {
+		t.Errorf("a week later: %+v, %v", r, w.Calls())
+	}
+}
+
+func TestLeaveAndReturn(t *testing.T) {
+	w, m, users := small(t)
+	w.sync(m)
+	before := w.live(m, userBlueprint)[users[0]].ID
+	ada := m.users[users[0]]
+	sku, part := ada.skus[1], m.skus[ada.skus[1]]
+	delete(m.users, users[0])
+	delete(m.skus, sku)
+	if r := w.sync(m); r.Archived != 2 {
+		t.Errorf("leaving: %+v", r)
+	}
+	w.verify(m)
+	ada.title = "Back again"
+	m.users[users[0]] = ada
+	m.skus[sku] = part
+	if r := w.sync(m); r.Restored != 2 || r.Created != 0 {
+		t.Errorf("returning: %+v", r)
+	}
+	w.verify(m)
+	if now := w.live(m, userBlueprint)[users[0]].ID; now != before {
+		t.Errorf("the document was %d and is %d", before, now)
+	}
+	// One that was deleted meanwhile is created anew.
+	delete(m.users, users[0])
+	w.sync(m)
+	w.RemoveDocument(before)
+	m.users[users[0]] = ada
+	if r := w.sync(m); r.Created != 1 {
+		t.Errorf("returning to a deleted document: %+v", r)
+	}
+	w.verify(m)
+}
+
+func TestOnlyLicensed(t *testing.T) {
+	w, m, users := small(t)
+	w.sync(m)
+	m.licensedOnly = true
+	if r := w.sync(m); r.Archived != 1 {
+		t.Errorf("only licensed users: %+v", r)
+	}
+	w.verify(m)
+	m.users[users[2]].skus = slices.Collect(maps.Keys(m.skus))
+	if r := w.sync(m); r.Restored != 1 {
+		t.Errorf("licensed again: %+v", r)
+	}
+	w.verify(m)
+}
+
+func TestOptions(t *testing.T) {
+	w, m, users := small(t)
+	off := func(in *Input) { in.Users, in.Licenses = false, false }
+	if r := w.sync(m, off); !cmp.Equal(r, Result{}) || len(w.Calls()) > 0 {
+		t.Errorf("with everything off: %+v, %v", r, w.Calls())
+	}
+	if r := w.sync(m, licensesOnly); r.Created != 2 || r.Related != 0 {
+		t.Errorf("licences only: %+v", r)
+	}
+	if r := w.sync(m); r.Created != 3 || r.Related != 6 {
+		t.Errorf("users too: %+v", r)
+	}
+	w.verify(m)
+	w.ResetCounters()
+	if r := w.sync(m, usersOnly); r.Unchanged != 3 || len(w.DocumentWrites()) > 0 {
+		t.Errorf("licences turned off: %+v, %v", r, w.actions())
+	}
+	// Turned off, documents and relations stay as they are.
+	delete(m.users, users[0])
+	before := w.Documents(organization)
+	w.ResetCounters()
+	if r := w.sync(m, off); !cmp.Equal(r, Result{}) || !cmp.Equal(before, w.Documents(organization)) {
+		t.Errorf("turned off: %+v", r)
+	}
+	if r := w.sync(m, licensesOnly); r.Archived != 0 || w.actions()["unrelated"] != 0 {
+		t.Errorf("users turned off: %+v", r)
+	}
+	m.users[users[0]] = &person{name: "Ada"}
+	w.sync(m)
+	w.verify(m)
+}
+
+func TestPartsThatWereNotRead(t *testing.T) {
+	w, m, _ := small(t)
+	w.sync(m)
+	before := w.Relations()
+	w.ResetCounters()
+	unread := func(in *Input) {
+		in.Compose.Snapshot.Users = tenant.Absent[[]tenant.User]("no permission")
+		in.Compose.Snapshot.SKUs = tenant.Absent[[]tenant.SKU]("no permission")
+	}
+	if r := w.sync(m, unread); !cmp.Equal(r, Result{}) || len(w.DocumentWrites()) > 0 {
+		t.Errorf("nothing was read: %+v", r)
+	}
+	w.sync(m, func(in *Input) {
+		in.Compose.Snapshot.ManagedDevices = tenant.Absent[[]tenant.ManagedDevice]("no permission")
+		in.Compose.Snapshot.SKUs = tenant.Absent[[]tenant.SKU]("no permission")
+	})
+	if diff := cmp.Diff(before, w.Relations()); diff != "" {
+		t.Errorf("relations changed although devices and licences were not read: %s", diff)
+	}
+	w.sync(m)
+	w.verify(m)
+}
+
+func TestTwoTenants(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.tenants[0], w.tenants[1]
+	for _, m := range w.tenants {
+		sku := m.buy("SPE_E3")
+		w.enrol(m, m.join("Ada", sku))
+		m.join("Ben", sku)
+	}
+	clash := slices.Sorted(maps.Keys(a.users))[0]
+	b.users[clash] = &person{name: "The same id"}
+	for _, m := range []*model{a, b, a, b} {
+		w.sync(m)
+	}
+	for _, m := range w.tenants {
+		w.verify(m)
+		w.verifyMap(m)
+	}
+	clear(a.users)
+	w.sync(a)
+	w.verify(b)
+	if len(w.live(a, userBlueprint)) != 0 || len(w.live(a, licenseBlueprint)) != 1 {
+		t.Error("a tenant without users has documents of users")
+	}
+}
+
+// fromCIPP puts into NinjaOne what CIPP's own integration leaves there.
+func fromCIPP(w *world, m *model) (users map[string]int, template int) {
+	item := func(name, kind string) ninjasim.TemplateItem {
+		return ninjasim.TemplateItem{Name: name, Type: kind, APIPermission: "READ_WRITE", TechnicianPermission: "READ_ONLY"}
+	}
+	template = w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true, AllTechnicians: true, Items: []ninjasim.TemplateItem{
+		item(compose.FieldUserLinks, "WYSIWYG"), item(compose.FieldUserSummary, "WYSIWYG"), item(compose.FieldUserDevices, "WYSIWYG"),
+		item(compose.FieldUserGroups, "WYSIWYG"), item(compose.FieldUserID, "TEXT"), item(compose.FieldUserUPN, "TEXT"), item("technicians", "TEXT"),
+	}})
+	licenses := w.AddTemplate(ninjasim.Template{Name: licenseBlueprint.name, AllowMultiple: true, AllTechnicians: true, Items: []ninjasim.TemplateItem{
+		item(compose.FieldLicenseSummary, "WYSIWYG"), item(compose.FieldLicenseUsers, "WYSIWYG"), item(compose.FieldLicenseID, "TEXT"),
+	}})
+	users = map[string]int{}
+	for _, id := range slices.Sorted(maps.Keys(m.users)) {
+		users[id] = w.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: template, Name: m.users[id].name,
+			Fields: map[string]string{compose.FieldUserID: strings.ToUpper(id), compose.FieldUserSummary: "<p>old</p>"}})
+	}
+	for _, sku := range slices.Sorted(maps.Keys(m.skus)) {
+		for range 3 {
+			d := w.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: licenses, Name: m.skus[sku],
+				Fields: map[string]string{compose.FieldLicenseID: sku}})
+			for _, id := range slices.Sorted(maps.Keys(m.users))[:min(1, len(m.users))] {
+				w.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: d, RelatedType: "DOCUMENT", RelatedID: users[id]})
+			}
+		}
+	}
+	return users, template
+}
+
+func TestAdoptsWhatCIPPLeft(t *testing.T) {
+	w, m, ids := small(t)
+	users, template := fromCIPP(w, m)
+	// A user who left long ago, whose document CIPP never archives.
+	gone := w.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: template, Name: "Gone", Fields: map[string]string{compose.FieldUserID: "11111111-aaaa-4000-8000-000000000000"}})
+	must(t, w.syncer.CIPP.SaveUserMap(t.Context(), m.id, []cipp.UserMapEntry{{UserID: "11111111-aaaa-4000-8000-000000000000", DocumentID: gone}, {UserID: ids[2], DocumentID: users[ids[2]]}}))
+	// One whose own id was cleared: only the map knows.
+	w.ChangeDocument(users[ids[2]], func(d *ninjasim.Document) { d.Fields = nil })
+	// Documents of nobody that is known, and of another organization.
+	stranger := w.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: template, Name: "Ada", Fields: map[string]string{compose.FieldUserID: "22222222-aaaa-4000-8000-000000000000"}})
+	foreign := w.AddDocument(ninjasim.Document{OrganizationID: organization + 1, TemplateID: template, Name: "Ada", Fields: map[string]string{compose.FieldUserID: ids[0]}})
+	untouched := map[int]bool{stranger: true, foreign: true}
+	// Relations: one that ended, and technicians' own.
+	device := m.devices[slices.Sorted(maps.Keys(m.devices))[0]].ninja
+	w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: device, RelatedType: "DOCUMENT", RelatedID: users[ids[1]]})
+	own := []int{
+		w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: device, RelatedType: "DOCUMENT", RelatedID: stranger, MadeByTechnician: true}),
+		w.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: users[ids[0]], RelatedType: "DOCUMENT", RelatedID: stranger, MadeByTechnician: true}),
+		w.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: users[ids[1]], RelatedType: "NODE", RelatedID: device, MadeByTechnician: true}),
+		w.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: users[ids[1]], Attachment: "contract.pdf", MadeByTechnician: true}),
+	}
+	before := map[int]ninjasim.Document{}
+	for _, d := range slices.Concat(w.Documents(organization), w.Documents(organization+1)) {
+		before[d.ID] = d
+	}
+
+	r := w.sync(m)
+	w.verify(m)
+	w.verifyMap(m)
+	if r.Created != 0 || r.Duplicates != 4 || r.Archived != 1 || len(r.Notes) != 1 {
+		t.Errorf("adopting: %+v", r)
+	}
+	for id, d := range w.live(m, userBlueprint) {
+		if d.ID != users[id] {
+			t.Errorf("%s got another document", id)
+		}
+	}
+	for id, d := range w.live(m, licenseBlueprint) {
+		for _, other := range w.Documents(organization) {
+			if other.Fields[compose.FieldLicenseID] == id && other.ID < d.ID {
+				t.Errorf("of the documents of %s, %d was kept although %d is older", id, d.ID, other.ID)
+			}
+		}
+	}
+	for _, d := range slices.Concat(w.Documents(organization), w.Documents(organization+1)) {
+		if untouched[d.ID] && !cmp.Equal(d, before[d.ID]) {
+			t.Errorf("document %d, which is not ours, was changed", d.ID)
+		}
+	}
+	for _, id := range own {
+		if !slices.ContainsFunc(w.Relations(), func(n ninjasim.Relation) bool { return n.ID == id }) {
+			t.Errorf("the technicians' relation %d is gone", id)
+		}
+	}
+	for _, tmpl := range w.Templates() {
+		if tmpl.ID == template && (len(tmpl.Items) != 8 || !slices.ContainsFunc(tmpl.Items, func(i ninjasim.TemplateItem) bool { return i.Name == "technicians" })) {
+			t.Errorf("the template's fields are %v", tmpl.Items)
+		}
+	}
+	w.ResetCounters()
+	if again := w.sync(m); again.Unchanged != 5 || len(w.DocumentWrites()) > 0 {
+		t.Errorf("once more: %+v", again)
+	}
+}
+
+func TestSharedOrganizationAdoptsByTenant(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.tenants[0], w.tenants[1]
+	sku := a.buy("SPE_E3")
+	b.buy("SPE_E3")
+	ada, bob := a.join("Ada", sku), b.join("Bob", sku)
+	users, template := fromCIPP(w, a)
+	bobs := w.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: template, Name: "Bob", Fields: map[string]string{compose.FieldUserID: bob}})
+	for _, n := range w.Relations() {
+		w.RemoveRelation(n.ID) // of licences' documents that may be either tenant's
+	}
+	r := w.sync(a)
+	if r.Duplicates != 0 || r.Archived != 0 {
+		t.Errorf("documents that may be another tenant's were archived: %+v", r)
+	}
+	w.sync(b)
+	if got := w.live(a, userBlueprint)[ada].ID; got != users[ada] {
+		t.Errorf("Ada's document is %d, not %d", got, users[ada])
+	}
+	if got := w.live(b, userBlueprint)[bob].ID; got != bobs {
+		t.Errorf("Bob's document is %d, not %d", got, bobs)
+	}
+	w.verify(a)
+	w.verify(b)
+}
+
+func TestBrake(t *testing.T) {
+	w := newWorld(t, 1)
+	m := w.tenants[0]
+	m.buy("SPE_E3")
+	for range 39 {
+		m.join("User")
+	}
+	w.sync(m)
+	leave := func(n int) {
+		for _, id := range slices.Sorted(maps.Keys(m.users))[:n] {
+			delete(m.users, id)
+		}
+	}
+	leave(8) // a fifth
+	if r := w.sync(m); r.Archived != 8 {
+		t.Errorf("a fifth: %+v", r)
+	}
+	for range 8 {
+		m.join("User")
+	}
+	w.sync(m)
+	leave(11)
+	for range 2 {
+		r, err := w.run(t.Context(), m)
+		must(t, err)
+		if r.Archived != 0 || !strings.Contains(w.problems["documents:brake"], "11 of 40 documents") {
+			t.Errorf("the brake: %+v, %v", r, w.problems)
+		}
+	}
+	brakes, err := w.syncer.State.Brakes(t.Context())
+	must(t, err)
+	want := map[string]Brake{m.id: {TenantID: m.id, OrganizationID: organization, Archive: 11, Of: 40, Since: w.now}}
+	if diff := cmp.Diff(want, brakes); diff != "" {
+		t.Error(diff)
+	}
+	must(t, w.syncer.State.Confirm(t.Context(), strings.ToUpper(m.id)))
+	leave(1) // one more since
+	if r := w.sync(m); r.Archived != 12 {
+		t.Errorf("confirmed: %+v", r)
+	}
+	w.verify(m)
+	w.sync(m)
+	if brakes, err = w.syncer.State.Brakes(t.Context()); err != nil || len(brakes) > 0 {
+		t.Errorf("the brake is still on: %v, %v", brakes, err)
+	}
+	must(t, w.syncer.State.Confirm(t.Context(), m.id))
+	leave(20)
+	if r, err := w.run(t.Context(), m); err != nil || r.Archived != 0 {
+		t.Errorf("an old confirmation was used again: %+v, %v", r, err)
+	}
+	if brakes, err = w.syncer.State.Brakes(t.Context()); err != nil || brakes[m.id].Confirmed {
+		t.Errorf("a confirmation of nothing counts: %v, %v", brakes, err)
+	}
+}
+
+func TestWithoutDocumentation(t *testing.T) {
+	w, m, _ := small(t)
+	w.SetDocumentation(false)
+	r, err := w.run(t.Context(), m)
+	if err != nil || !cmp.Equal(r, Result{}) || !strings.Contains(w.problems["documents:unavailable"], "Enable Documentation") || len(w.problems) != 1 {
+		t.Errorf("%+v, %v, %v", r, err, w.problems)
+	}
+	if n := w.Calls()["GET /v2/document-templates"]; n != 1 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+func TestTemplates(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(*world)
+		problem string // key of the problem; "" for none
+		created int
+	}{
+		"archived one of the name": {prepare: func(w *world) {
+			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true, Archived: true})
+		}, created: 5},
+		"one document per organization": {prepare: func(w *world) {
+			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name})
+		}, problem: "documents:template:user", created: 2},
+		"field of another type": {prepare: func(w *world) {
+			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true, Items: []ninjasim.TemplateItem{{Name: compose.FieldUserSummary, Type: "TEXT", APIPermission: "READ_WRITE"}}})
+		}, problem: "documents:template:user", created: 2},
+		"field that may not be written": {prepare: func(w *world) {
+			w.AddTemplate(ninjasim.Template{Name: licenseBlueprint.name, AllowMultiple: true, Items: []ninjasim.TemplateItem{{Name: compose.FieldLicenseID, Type: "TEXT", APIPermission: "READ_ONLY"}}})
+		}, problem: "documents:template:license", created: 3},
+		"two of the name": {prepare: func(w *world) {
+			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true})
+			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true})
+		}, problem: "documents:duplicate:user", created: 5},
+		"creation refused": {prepare: func(w *world) {
+			w.InjectFault(ninjasim.Fault{Method: http.MethodPost, Path: "document-templates$", Status: 400, Count: 1, Body: `{"resultCode":"FAILURE","errorMessage":"no"}`})
+		}, problem: "documents:template:user", created: 2},
+		"answer to the creation lost": {prepare: func(w *world) {
+			w.wire.loseFirst(1, http.MethodPost, "/document-templates")
+		}, created: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, m, _ := small(t)
+			tt.prepare(w)
+			r, err := w.run(t.Context(), m)
+			must(t, err)
+			if r.Created != tt.created || len(w.problems) != min(1, len(tt.problem)) || tt.problem != "" && w.problems[tt.problem] == "" {
+				t.Errorf("%+v, %v", r, w.problems)
+			}
+			seen := map[string]int{}
+			for _, tmpl := range w.Templates() {
+				if !tmpl.Archived {
+					seen[tmpl.Name]++
+				}
+			}
+			if name != "two of the name" && seen[userBlueprint.name] > 1 {
+				t.Errorf("templates: %v", seen)
+			}
+		})
+	}
+}
+
+func TestTemplateReplaced(t *testing.T) {
+	w, m, _ := small(t)
+	w.sync(m)
+	w.ArchiveTemplate(w.template(userBlueprint), true)
+	if r := w.sync(m); r.Created != 3 || r.Related != 6 {
+		t.Errorf("after the template was archived: %+v", r)
+	}
+	w.verify(m)
+}
+
+func TestTemplatesAreMadeOnce(t *testing.T) {
+	w := newWorld(t, 3)
+	errs := make(chan error)
+	for _, m := range w.tenants {
+		m.buy("SPE_E3")
+		m.join("Ada")
+		in := Input{Client: w.client, Instance: instance, OrganizationID: organization, Sharing: []string{m.id}, Compose: w.input(m), Users: true, Licenses: true,
+			Problem: func(key, first string, _ func(int, string) string) { t.Errorf("%s: %s", key, first) }}
+		go func() {
+			_, err := w.syncer.Sync(t.Context(), in)
+			errs <- err
+		}()
+	}
+	for range w.tenants {
+		must(t, <-errs)
+	}
+	if n := len(w.Templates()); n != 2 {
+		t.Errorf("there are %d templates", n)
+	}
+}
+
+func TestTechniciansChanges(t *testing.T) {
+	w, m, users := small(t)
+	w.sync(m)
+	have := w.live(m, userBlueprint)
+	w.RemoveDocument(have[users[0]].ID)
+	w.ChangeDocument(have[users[1]].ID, func(d *ninjasim.Document) { d.Archived = true })
+	m.users[users[0]].title, m.users[users[1]].title = "New", "New"
+	r := w.sync(m)
+	w.verify(m)
+	if r.Created != 1 || r.Restored != 1 {
+		t.Errorf("noticed on writing: %+v", r)
+	}
+	// Without a change of content they are noticed within a week.
+	have = w.live(m, userBlueprint)
+	w.RemoveDocument(have[users[0]].ID)
+	w.ChangeDocument(have[users[1]].ID, func(d *ninjasim.Document) { d.Archived = true })
+	w.RemoveRelation(w.Relations()[0].ID)
+	w.now = w.now.Add(relistAfter)
+	w.sync(m)
+	w.verify(m)
+}
+
+func TestBadDocument(t *testing.T) {
+	w, m, users := small(t)
+	w.wire.refuse(`"cippUserID":"` + users[1])
+	r, err := w.run(t.Context(), m)
+	must(t, err)
+	if r.Created != 4 || r.Refused != 1 || !strings.Contains(w.problems["documents:content:user"], "not to its liking") {
+		t.Errorf("%+v, %v", r, w.problems)
+	}
+	w.ResetCounters()
+	r, err = w.run(t.Context(), m)
+	must(t, err)
+	if r.Refused != 1 || w.problems["documents:content:user"] == "" || w.Calls()["POST /v2/organization/documents"] != 0 {
+		t.Errorf("it was sent again: %+v, %v", r, w.Calls())
+	}
+	w.wire.refuse("")
+	m.users[users[1]].title = "Changed"
+	if r := w.sync(m); r.Created != 1 {
+		t.Errorf("changed: %+v", r)
+	}
+	w.verify(m)
+
+}

@@ -1,0 +1,271 @@
+package documents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// blueprint is what one of the two templates has to be. The names are CIPP's,
+// so that customers of CIPP's own integration keep their documents.
+type blueprint struct {
+	kind        kind
+	name        string
+	description string
+	idField     string // holds the user or SKU id
+	noun        string // for messages
+	fields      []ninjaone.TemplateField
+}
+
+var userBlueprint = blueprint{
+	kind: kindUser, name: "CIPP - Microsoft 365 Users", idField: compose.FieldUserID, noun: "user",
+	description: "Users of Microsoft 365. Written automatically; changes by hand are overwritten.",
+	fields: []ninjaone.TemplateField{
+		page(compose.FieldUserLinks, "User Links"),
+		page(compose.FieldUserSummary, "User Summary"),
+		page(compose.FieldUserDevices, "User Devices"),
+		page(compose.FieldUserGroups, "User Groups"),
+		text(compose.FieldUserID, "User ID"),
+		text(compose.FieldUserUPN, "User UPN"),
+		text(compose.FieldTenantID, "Tenant ID"),
+	},
+}
+
+var licenseBlueprint = blueprint{
+	kind: kindLicense, name: "CIPP - Microsoft 365 Licenses", idField: compose.FieldLicenseID, noun: "licence",
+	description: "Licences of Microsoft 365. Written automatically; changes by hand are overwritten.",
+	fields: []ninjaone.TemplateField{
+		page(compose.FieldLicenseSummary, "License Summary"),
+		page(compose.FieldLicenseUsers, "License Users"),
+		text(compose.FieldLicenseID, "License ID"),
+		text(compose.FieldTenantID, "Tenant ID"),
+	},
+}
+
+func page(name, label string) ninjaone.TemplateField {
+	f := text(name, label)
+	f.Type, f.Expanded = ninjaone.TypeWYSIWYG, true
+	return f
+}
+
+func text(name, label string) ninjaone.TemplateField {
+	return ninjaone.TemplateField{
+		Name: name, Label: label, Type: ninjaone.TypeText,
+		TechnicianPermission: ninjaone.PermissionReadOnly,
+		ScriptPermission:     ninjaone.PermissionNone,
+		APIPermission:        ninjaone.PermissionReadWrite,
+	}
+}
+
+// chosen is the template that is used of those with a blueprint's name.
+type chosen struct {
+	template   ninjaone.Template
+	found      bool
+	duplicates []int // further templates of the name, not used
+	archived   bool  // there is an archived one of the name
+}
+
+// choose takes the template with the lowest id that is not archived, which is
+// the one that CIPP takes.
+func choose(templates []ninjaone.Template, name string) chosen {
+	var c chosen
+	for _, t := range templates {
+		switch {
+		case t.Name != name:
+		case t.Archived:
+			c.archived = true
+		case !c.found:
+			c.template, c.found = t, true
+		case t.ID < c.template.ID:
+			c.duplicates = append(c.duplicates, c.template.ID)
+			c.template = t
+		default:
+			c.duplicates = append(c.duplicates, t.ID)
+		}
+	}
+	return c
+}
+
+// unusable says why a template cannot hold our documents; "" when it can.
+func (b blueprint) unusable(t ninjaone.Template) string {
+	if !t.AllowMultiple {
+		return "it allows only one document per organization, which cannot be changed: rename it, and a new one is created"
+	}
+	for _, want := range b.fields {
+		f, has := t.Field(want.Name)
+		switch {
+		case !has:
+			return fmt.Sprintf("its field %q could not be added", want.Name)
+		case f.Type != want.Type:
+			return fmt.Sprintf("its field %q has the type %s, and must have the type %s", want.Name, f.Type, want.Type)
+		case f.APIPermission != ninjaone.PermissionReadWrite:
+			return fmt.Sprintf("its field %q has the API permission %s: set it to Read/Write", want.Name, f.APIPermission)
+		}
+	}
+	return ""
+}
+
+// complete reports whether the template has all fields of the blueprint.
+func (b blueprint) complete(t ninjaone.Template) bool {
+	_, added := t.WithFields(b.fields)
+	return len(added) == 0
+}
+
+// templates returns the usable templates, created or completed if need be.
+// What is missing is a problem; an error ends the run.
+func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjaone.Template, error) {
+	names := make([]string, len(plans))
+	for i, b := range plans {
+		names[i] = b.name
+	}
+	list, err := r.in.Client.Templates(ctx, names...)
+	if err != nil {
+		return nil, r.noTemplates(ctx, err)
+	}
+	ready := !slices.ContainsFunc(plans, func(b blueprint) bool {
+		c := choose(list, b.name)
+		return !c.found || !b.complete(c.template)
+	})
+	usable := map[kind]ninjaone.Template{}
+	if !ready {
+		made, err := r.setUp(ctx, plans, names)
+		if err != nil || made == nil {
+			return nil, err
+		}
+		list = made
+	}
+	for _, b := range plans {
+		c := choose(list, b.name)
+		if len(c.duplicates) > 0 {
+			r.problem("documents:duplicate:"+string(b.kind), "NinjaOne has several document templates named %q. The one with the lowest id, %d, is used; move what is needed from the others (%s) and delete them.",
+				b.name, c.template.ID, strings.Trim(fmt.Sprint(c.duplicates), "[]"))
+		}
+		if !c.found {
+			continue // said while it was set up
+		}
+		if why := b.unusable(c.template); why != "" {
+			r.problem("documents:template:"+string(b.kind), "Documents of each %s are not written: the NinjaOne document template %q (%d) cannot be used, because %s.", b.noun, b.name, c.template.ID, why)
+			continue
+		}
+		usable[b.kind] = c.template
+	}
+	return usable, nil
+}
+
+// noTemplates tells that the templates could not be read.
+func (r *run) noTemplates(ctx context.Context, err error) error {
+	if !accepted.Tolerable(ctx, err) {
+		return err
+	}
+	if errors.Is(err, ninjaone.ErrNoDocumentation) {
+		r.problem("documents:unavailable", "Documents are turned on in CIPP, but cannot be written; the custom fields are. %s Enable Documentation in NinjaOne, or turn documents off in CIPP.", sentence(err.Error()))
+		return nil
+	}
+	r.problem("documents:templates", "The document templates of NinjaOne could not be read, so no documents were written: %s", sentence(err.Error()))
+	return nil
+}
+
+const (
+	setUpLease = 60 * time.Second       // renewed while the templates are set up
+	setUpWait  = 2 * time.Minute        // for another run that sets them up
+	setUpPoll  = 500 * time.Millisecond // between attempts
+)
+
+// setUp creates and completes templates. A lease sees to it that of several
+// tenants that start together only one does, and each reads again once it has
+// its turn. It returns the templates afterwards; nil when another run holds
+// the lease for too long.
+func (r *run) setUp(ctx context.Context, plans []blueprint, names []string) ([]ninjaone.Template, error) {
+	lease, err := r.lease(ctx)
+	if errors.Is(err, storage.ErrLeaseTaken) {
+		r.problem("documents:templates", "Another run was still setting up NinjaOne's document templates, so no documents were written; the next run will.")
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer lease.Release()
+	ctx = lease.Context()
+	list, err := r.in.Client.Templates(ctx, names...)
+	if err != nil {
+		return nil, r.noTemplates(ctx, err)
+	}
+	for _, b := range plans {
+		c := choose(list, b.name)
+		var t ninjaone.Template
+		switch {
+		case !c.found:
+			t, err = r.createTemplate(ctx, b)
+		case !b.complete(c.template):
+			merged, added := c.template.WithFields(b.fields)
+			r.log.InfoContext(ctx, "fields are added to a document template", "template", c.template.ID, "fields", added)
+			t, err = r.in.Client.UpdateTemplate(ctx, merged)
+		default:
+			continue
+		}
+		if err != nil {
+			if !accepted.Tolerable(ctx, err) {
+				return nil, err
+			}
+			hint := ""
+			if c.archived && !c.found {
+				hint = " An archived template has that name: restore or delete it in NinjaOne."
+			}
+			r.problem("documents:template:"+string(b.kind), "The NinjaOne document template %q could not be set up: %s%s", b.name, sentence(err.Error()), hint)
+			list = slices.DeleteFunc(list, func(t ninjaone.Template) bool { return t.Name == b.name })
+			continue
+		}
+		list = slices.DeleteFunc(list, func(old ninjaone.Template) bool { return old.ID == t.ID })
+		list = append(list, t)
+	}
+	return list, nil
+}
+
+// lease waits for its turn to set up templates.
+func (r *run) lease(ctx context.Context) (*storage.Lease, error) {
+	wait, cancel := context.WithTimeout(ctx, setUpWait)
+	defer cancel()
+	poll := time.NewTicker(setUpPoll)
+	defer poll.Stop()
+	for {
+		lease, err := r.Blobs.Lease(ctx, "lease/"+r.in.Instance+"/document-templates", setUpLease)
+		if !errors.Is(err, storage.ErrLeaseTaken) {
+			return lease, err
+		}
+		select {
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, err
+		case <-poll.C:
+		}
+	}
+}
+
+// createTemplate creates a template. When the answer is lost, reading tells
+// whether it exists.
+func (r *run) createTemplate(ctx context.Context, b blueprint) (ninjaone.Template, error) {
+	t, err := r.in.Client.CreateTemplate(ctx, ninjaone.Template{
+		Name: b.name, Description: b.description, AllowMultiple: true, Fields: b.fields,
+	})
+	if !errors.Is(err, ninjaone.ErrOutcomeUnknown) || ctx.Err() != nil {
+		return t, err
+	}
+	list, readErr := r.in.Client.Templates(ctx, b.name)
+	if readErr != nil {
+		return t, fmt.Errorf("%w; and then: %w", err, readErr)
+	}
+	if c := choose(list, b.name); c.found {
+		return c.template, nil
+	}
+	return t, err
+}

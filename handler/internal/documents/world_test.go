@@ -1,0 +1,404 @@
+package documents
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+const (
+	instance     = "eu.ninjarmm.com"
+	organization = 7
+)
+
+// world is a simulated NinjaOne with one organization, the storage, and the
+// tenants that are mapped to the organization.
+type world struct {
+	*ninjasim.Server
+	t        testing.TB
+	syncer   *Syncer
+	client   *ninjaone.Client
+	wire     *wire
+	now      time.Time
+	tenants  []*model
+	problems map[string]string // of the last run
+}
+
+// model is a tenant as the tests change it.
+type model struct {
+	id, domain   string
+	users        map[string]*person // by user id
+	skus         map[string]string  // SKU id to part number
+	devices      map[string]gadget  // by Intune id
+	licensedOnly bool
+	next         int
+}
+
+type person struct {
+	name, title string
+	account     string // part of the user name before the @; made up when empty
+	skus        []string
+}
+
+type gadget struct {
+	ninja int
+	user  string // primary user's id
+}
+
+// wire carries the requests, and loses answers when it is told to.
+type wire struct {
+	mu   sync.Mutex
+	base http.RoundTripper
+	lose func(*http.Request) error // after the request was carried out; nil: nothing is lost
+	bad  string                    // batches of documents that hold it are refused; "" for none
+}
+
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	lose, bad := w.lose, w.bad
+	w.mu.Unlock()
+	if bad != "" && strings.HasSuffix(r.URL.Path, "/organization/documents") && r.Body != nil {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		if strings.Contains(string(body), bad) {
+			return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+				Body: io.NopCloser(strings.NewReader(`{"resultCode":"FAILURE","errorMessage":"not to its liking"}`))}, nil
+		}
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	resp, err := w.base.RoundTrip(r)
+	if err == nil && lose != nil {
+		if lost := lose(r); lost != nil {
+			_ = resp.Body.Close()
+			return nil, lost
+		}
+	}
+	return resp, err
+}
+
+func (w *wire) set(lose func(*http.Request) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lose = lose
+}
+
+// refuse makes NinjaOne refuse batches of documents that hold the text.
+func (w *wire) refuse(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bad = text
+}
+
+var errLost = errors.New("the answer is lost")
+
+// loseFirst loses the answers to the first n requests that match.
+func (w *wire) loseFirst(n int, method, path string) {
+	w.set(func(r *http.Request) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if n > 0 && r.Method == method && strings.Contains(r.URL.Path, path) {
+			n--
+			return errLost
+		}
+		return nil
+	})
+}
+
+func newWorld(t testing.TB, tenants int) *world {
+	t.Helper()
+	w := &world{t: t, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	w.Server = ninjasim.New(ninjasim.Config{ClientID: "app", ClientSecret: "secret"})
+	must(t, w.Start())
+	t.Cleanup(func() { must(t, w.Close()) })
+	w.AddOrganization(ninjasim.Organization{ID: organization, Name: "Contoso"})
+	w.AddOrganization(ninjasim.Organization{ID: organization + 1, Name: "Fabrikam"})
+	w.wire = &wire{base: http.DefaultTransport.(*http.Transport).Clone()}
+	var err error
+	w.client, err = ninjaone.New(ninjaone.Config{
+		Instance: instance, Endpoint: w.URL(), ClientID: "app", Rate: math.Inf(1), Transport: w.wire,
+		Secret: func(context.Context, bool) (string, error) { return "secret", nil },
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	account := account(t)
+	w.syncer = &Syncer{
+		CIPP:  cipp.New(account, cipp.Options{}),
+		State: NewState(account.Table(azuritetest.UniqueName(t))),
+		Blobs: account.Container(azuritetest.UniqueName(t)),
+		Now:   func() time.Time { return w.now },
+		Log:   slog.New(slog.DiscardHandler),
+	}
+	for i := range tenants {
+		w.tenants = append(w.tenants, &model{
+			id: uuid.NewString(), domain: fmt.Sprintf("tenant%d.example", i),
+			users: map[string]*person{}, skus: map[string]string{}, devices: map[string]gadget{},
+		})
+	}
+	return w
+}
+
+// account is the storage emulator.
+func account(t testing.TB) *storage.Account {
+	t.Helper()
+	a, err := storage.Open(func(name string) string {
+		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
+	}, storage.Own)
+	must(t, err)
+	return a
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// join adds a user to a tenant.
+func (m *model) join(name string, skus ...string) string {
+	m.next++
+	id := fmt.Sprintf("%08x-0000-4000-8000-%s", m.next, m.id[24:])
+	m.users[id] = &person{name: name, skus: skus}
+	return id
+}
+
+// buy adds a licence. The id depends on the part number alone, as SKU ids do.
+func (m *model) buy(part string) string {
+	id := uuid.NewSHA1(uuid.Nil, []byte(part)).String()
+	m.skus[id] = part
+	return id
+}
+
+// enrol adds a device that is matched with a new NinjaOne device.
+func (w *world) enrol(m *model, user string) string {
+	m.next++
+	id := fmt.Sprintf("d%07x-0000-4000-8000-%s", m.next, m.id[24:])
+	ninja := 100*(1+slices.Index(w.tenants, m)) + m.next
+	w.AddDevice(ninjasim.Device{ID: ninja, OrganizationID: organization, SystemName: "PC-" + id[:8]})
+	m.devices[id] = gadget{ninja, user}
+	return id
+}
+
+func (m *model) upn(id string) string {
+	if a := m.users[id].account; a != "" {
+		return a + "@" + m.domain
+	}
+	return m.users[id].name + "-" + id[:8] + "@" + m.domain
+}
+
+// input is what a run composes from.
+func (w *world) input(m *model) compose.Input {
+	var users []tenant.User
+	for _, id := range slices.Sorted(maps.Keys(m.users)) {
+		p := m.users[id]
+		u := tenant.User{ID: id, DisplayName: p.name, UserPrincipalName: m.upn(id), UserType: "Member", Enabled: true, JobTitle: p.title}
+		for _, sku := range p.skus {
+			u.Licenses = append(u.Licenses, tenant.License{SKUID: sku, Assigned: w.now.AddDate(0, -1, 0).Truncate(24 * 365 * time.Hour)})
+		}
+		users = append(users, u)
+	}
+	var skus []tenant.SKU
+	for _, id := range slices.Sorted(maps.Keys(m.skus)) {
+		skus = append(skus, tenant.SKU{ID: id, PartNumber: m.skus[id], Status: "Enabled", Enabled: 10})
+	}
+	devices := make([]tenant.ManagedDevice, 0, len(m.devices))
+	var matches match.Result
+	for _, id := range slices.Sorted(maps.Keys(m.devices)) {
+		devices = append(devices, tenant.ManagedDevice{ID: id, DeviceName: "PC-" + id[:8], UserID: m.devices[id].user, ComplianceState: tenant.StateCompliant})
+		matches.Pairs = append(matches.Pairs, match.Pair{Intune: &devices[len(devices)-1], Ninja: &ninjaone.Device{ID: m.devices[id].ninja}})
+	}
+	return compose.Input{
+		Snapshot: &tenant.Snapshot{
+			Tenant: tenant.Ref{ID: m.id, DisplayName: m.domain, DefaultDomain: m.domain},
+			Users:  tenant.Present(users), SKUs: tenant.Present(skus), ManagedDevices: tenant.Present(devices),
+			Groups: tenant.Present([]tenant.Group{}), Roles: tenant.Present([]tenant.DirectoryRole{}),
+		},
+		Matches: matches, NinjaHost: instance, LicensedOnly: m.licensedOnly,
+		Shared: len(w.tenants) > 1, Today: w.now,
+	}
+}
+
+// options change the input of a run.
+type option func(*Input)
+
+func forced(in *Input)       { in.Force = true }
+func usersOnly(in *Input)    { in.Licenses = false }
+func licensesOnly(in *Input) { in.Users = false }
+
+// run runs one tenant's sync.
+func (w *world) run(ctx context.Context, m *model, options ...option) (Result, error) {
+	w.problems = map[string]string{}
+	counts := map[string]int{}
+	var mu sync.Mutex
+	in := Input{
+		Client: w.client, Instance: instance, OrganizationID: organization, Compose: w.input(m), Users: true, Licenses: true,
+		Problem: func(key, first string, many func(int, string) string) {
+			mu.Lock()
+			defer mu.Unlock()
+			counts[key]++
+			w.problems[key] = many(counts[key], first)
+		},
+	}
+	for _, other := range w.tenants {
+		in.Sharing = append(in.Sharing, other.id)
+	}
+	for _, o := range options {
+		o(&in)
+	}
+	return w.syncer.Sync(ctx, in)
+}
+
+// sync runs one tenant's sync, which must succeed without a problem.
+func (w *world) sync(m *model, options ...option) Result {
+	w.t.Helper()
+	result, err := w.run(w.t.Context(), m, options...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(w.problems) > 0 {
+		w.t.Fatalf("problems: %v", w.problems)
+	}
+	return result
+}
+
+// template returns the id of the template in use.
+func (w *world) template(b blueprint) int {
+	w.t.Helper()
+	for _, t := range w.Templates() {
+		if t.Name == b.name && !t.Archived {
+			return t.ID
+		}
+	}
+	w.t.Fatalf("there is no template %q", b.name)
+	return 0
+}
+
+// live returns the documents of a tenant that people see, by user or SKU id.
+func (w *world) live(m *model, b blueprint) map[string]ninjasim.Document {
+	w.t.Helper()
+	documents := map[string]ninjasim.Document{}
+	for _, d := range w.Documents(organization) {
+		if d.TemplateID != w.template(b) || d.Archived || d.Fields[compose.FieldTenantID] != m.id {
+			continue
+		}
+		id := d.Fields[b.idField]
+		if other, twice := documents[id]; twice {
+			w.t.Errorf("%s is documented twice: %d and %d", id, other.ID, d.ID)
+		}
+		documents[id] = d
+	}
+	return documents
+}
+
+// relation is a relation without its id.
+type relation struct{ host, related ninjaone.Entity }
+
+// verify checks that NinjaOne shows exactly what the tenant is, as a fresh
+// sync would leave it.
+func (w *world) verify(m *model) {
+	w.t.Helper()
+	people, err := compose.NewUserDocuments(w.input(m), tenant.Absent[compose.MailboxAccess]("CIPP has no mailbox permissions of this tenant in its cache"))
+	must(w.t, err)
+	users, licenses := w.live(m, userBlueprint), w.live(m, licenseBlueprint)
+	pages := compose.DocumentPages{OrganizationID: organization, TemplateID: w.template(userBlueprint), Documents: map[string]int{}}
+	want := map[relation]int{}
+	same := func(what string, d ninjasim.Document, doc compose.Document) {
+		w.t.Helper()
+		fields := map[string]string{}
+		for name, v := range doc.Fields {
+			fields[name] = v.String()
+		}
+		if diff := cmp.Diff(fields, d.Fields); diff != "" || d.Name != doc.Name {
+			w.t.Errorf("the %s document %d, %q, should be %q: %s", what, d.ID, d.Name, doc.Name, diff)
+		}
+	}
+	check := func(what string, ids []string, have map[string]ninjasim.Document, document func(string) (compose.Document, error)) {
+		w.t.Helper()
+		for _, id := range ids {
+			d, ok := have[id]
+			if !ok {
+				w.t.Errorf("the %s %s has no document", what, id)
+				continue
+			}
+			doc, err := document(id)
+			must(w.t, err)
+			same(what, d, doc)
+		}
+		if len(have) != len(ids) {
+			w.t.Errorf("%d %s documents for %d", len(have), what, len(ids))
+		}
+	}
+	check("user", people.IDs(), users, people.Document)
+	for id, d := range users {
+		pages.Documents[id] = d.ID
+		for _, n := range people.Devices(id) {
+			want[relation{device(n), document(d.ID)}]++
+		}
+		for _, sku := range people.Licenses(id) {
+			want[relation{document(licenses[sku].ID), document(d.ID)}]++
+		}
+	}
+	list, err := compose.NewLicenseDocuments(w.input(m), pages)
+	must(w.t, err)
+	check("licence", list.IDs(), licenses, list.Document)
+	got := map[relation]int{}
+	for _, n := range w.Relations() {
+		r := relation{ninjaone.Entity{Type: n.EntityType, ID: n.EntityID}, ninjaone.Entity{Type: n.RelatedType, ID: n.RelatedID}}
+		if !n.MadeByTechnician && slices.ContainsFunc(slices.Collect(maps.Values(users)), func(d ninjasim.Document) bool { return d.ID == n.RelatedID }) {
+			got[r]++
+		}
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(relation{})); diff != "" {
+		w.t.Errorf("relations: %s", diff)
+	}
+	if v := w.Violations(); len(v) > 0 {
+		w.t.Errorf("requests broke the contract: %v", v)
+	}
+}
+
+// verifyMap checks CIPP's map of the tenant's users.
+func (w *world) verifyMap(m *model) {
+	w.t.Helper()
+	got, err := w.syncer.CIPP.UserMap(w.t.Context(), m.id)
+	must(w.t, err)
+	for id, d := range w.live(m, userBlueprint) {
+		if got[id] != d.ID {
+			w.t.Errorf("NinjaOneUserMap has %d for %s, not %d", got[id], id, d.ID)
+		}
+	}
+}
+
+// actions counts what was written since the counters were reset.
+func (w *world) actions() map[string]int {
+	n := map[string]int{}
+	for _, c := range w.DocumentWrites() {
+		n[c.Action]++
+	}
+	return n
+}
