@@ -1,0 +1,67 @@
+package console
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+)
+
+type confirmationRow struct {
+	ID, Name, Domain string
+	Archive, Of      int
+	Since            time.Time
+	Confirmed        bool
+}
+
+// confirmations shows where the archiving of many documents waits for a
+// person's word.
+func (c *Console) confirmations(x *exchange) error { return c.showConfirmations(x, "") }
+
+func (c *Console) showConfirmations(x *exchange, problem string) error {
+	brakes, err := c.Brakes.Brakes(x.ctx())
+	if err != nil {
+		return err
+	}
+	tenants, err := c.CIPP.AllTenants(x.ctx())
+	if err != nil {
+		return err
+	}
+	rows := []confirmationRow{}
+	for id, b := range brakes {
+		row := confirmationRow{ID: id, Name: id, Archive: b.Archive, Of: b.Of, Since: b.Since, Confirmed: b.Confirmed}
+		if i := slices.IndexFunc(tenants, func(t cipp.Tenant) bool { return t.ID == id }); i >= 0 {
+			row.Name, row.Domain = tenantName(tenants[i]), tenants[i].DefaultDomain
+		}
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b confirmationRow) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
+	return c.show(x, "confirmations", "Confirmations", problem, rows)
+}
+
+func (c *Console) confirm(x *exchange) error {
+	t, err := c.CIPP.Tenant(x.ctx(), x.value("tenant"))
+	if err != nil {
+		return c.showConfirmations(x, "Nothing was confirmed: CIPP knows no such tenant.")
+	}
+	brakes, err := c.Brakes.Brakes(x.ctx())
+	if err != nil {
+		return err
+	}
+	brake, ok := brakes[t.ID]
+	if !ok {
+		return c.showConfirmations(x, "Nothing waits for a confirmation for this tenant any more.")
+	}
+	if x.value("archive") != strconv.Itoa(brake.Archive) {
+		return c.showConfirmations(x, "Nothing was confirmed: the number of documents has changed since the page was read. Look at it again.")
+	}
+	if err := c.Brakes.Confirm(x.ctx(), t.ID); err != nil {
+		return err
+	}
+	c.audit(x, "the archiving of documents was confirmed", "tenant", t.ID, "documents", brake.Archive)
+	c.logEvent(x, cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, API: "NinjaOneSync",
+		Message: "The archiving of " + plural(brake.Archive, "document", "documents") + " was confirmed."})
+	return x.done("confirmations", "confirmed", 0)
+}

@@ -1,0 +1,390 @@
+// Package console serves the page on which technicians set the synchronisation
+// up, watch it and step in: status, organizations, devices, fields, settings,
+// preview, logbook and confirmations.
+//
+// It is plain HTML made by html/template: every change is a form, every page
+// works without script and with the keyboard alone, and everything that comes
+// from a tenant is text. It decides nothing about the synchronisation; who may
+// call belongs to package access, saving to packages settings and cipp, and
+// what would be written to package tenantsync.
+package console
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/settings"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// FunctionName and Route are the function's folder and route template.
+const (
+	FunctionName = "Console"
+	Route        = "ninjaone/console/{*path}"
+)
+
+// root ends the part of the path that is the console's own address, whatever
+// route prefix the host puts before it.
+const root = "/ninjaone/console"
+
+// Previewer composes what a sync would write; *tenantsync.Syncer is one.
+type Previewer interface {
+	Preview(ctx context.Context, tenantID string) (*tenantsync.Preview, error)
+}
+
+// Secrets tells whether the client secret is stored; *cipp.Secrets is one.
+type Secrets interface {
+	Secret(ctx context.Context, name string, fresh bool) (string, error)
+}
+
+// Brakes keeps the archivings that wait for a person's word; *documents.State
+// is one.
+type Brakes interface {
+	Brakes(ctx context.Context) (map[string]documents.Brake, error)
+	Confirm(ctx context.Context, tenantID string) error
+}
+
+// Engine tells whether CIPP's own engine was given its work back; *engine.Hold
+// is one.
+type Engine interface {
+	GivenBack(ctx context.Context) (bool, error)
+}
+
+// Deps are what the console works with. All are needed but Now and Log.
+type Deps struct {
+	CIPP     *cipp.Store
+	Secrets  Secrets
+	Guard    *access.Guard
+	Settings *settings.Handlers
+	// NinjaOne returns the client for CIPP's present settings.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	Preview  Previewer
+	State    *tenantsync.State
+	Blobs    *storage.Container // of tenantsync and automap
+	Brakes   Brakes
+	Engine   Engine
+	Now      func() time.Time // time.Now when nil
+	Log      *slog.Logger     // nothing is logged when nil
+}
+
+// Console is the handler of the function. It is safe for concurrent use.
+type Console struct {
+	Deps
+	previews previewCache
+}
+
+// New returns the console.
+func New(d Deps) *Console {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Console{Deps: d}
+}
+
+//go:embed templates static
+var files embed.FS
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"stamp": stamp, "date": date, "iso": iso, "plural": plural, "chip": chipOf,
+}).ParseFS(files, "templates/*.gohtml"))
+
+// pagePolicy is the Content-Security-Policy of the console's own pages: only
+// the console's files, nothing inline, in nobody's frame.
+const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// timeout bounds a request: the platform's front end cuts it after 230 seconds.
+const timeout = 200 * time.Second
+
+// maxForm is the largest form, in bytes: a page of mappings takes 40 KB.
+const maxForm = 1 << 20
+
+// exchange is one request with what its answer needs.
+type exchange struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	base   string // the console's address, without a slash at the end
+	page   string // the path below it
+	caller access.Caller
+}
+
+func (x *exchange) ctx() context.Context { return x.r.Context() }
+
+// value is a form's or query's field, without space around it.
+func (x *exchange) value(name string) string { return strings.TrimSpace(x.r.FormValue(name)) }
+
+// action answers a request; the error is for the person who made it.
+type action func(*Console, *exchange) error
+
+// pages are what readers may get.
+var pages = map[string]action{
+	"":                       (*Console).status,
+	"organizations":          (*Console).organizations,
+	"organizations/progress": (*Console).progress,
+	"devices":                (*Console).devices,
+	"fields":                 (*Console).fields,
+	"settings":               (*Console).settings,
+	"preview":                (*Console).preview,
+	"preview/value":          (*Console).previewValue,
+	"logbook":                (*Console).logbook,
+	"confirmations":          (*Console).confirmations,
+	"assets/console.css":     asset("console.css", "text/css; charset=utf-8"),
+	"assets/console.js":      asset("console.js", "text/javascript; charset=utf-8"),
+}
+
+// actions are what editors may post.
+var actions = map[string]action{
+	"sync":                  (*Console).syncNow,
+	"pause":                 (*Console).pause,
+	"organizations":         (*Console).saveOrganizations,
+	"organizations/automap": (*Console).automap,
+	"fields":                (*Console).saveFields,
+	"fields/create":         (*Console).createFields,
+	"settings":              (*Console).saveSettings,
+	"confirmations":         (*Console).confirm,
+}
+
+// ServeHTTP answers a request for any of the console's addresses.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	x := &exchange{w: w, r: r}
+	at := strings.Index(strings.ToLower(r.URL.Path), root)
+	if at < 0 {
+		http.NotFound(w, r)
+		return
+	}
+	x.base, x.page = r.URL.Path[:at+len(root)], strings.ToLower(strings.Trim(r.URL.Path[at+len(root):], "/"))
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Content-Security-Policy", pagePolicy)
+
+	need, list, allowed := access.Reader, pages, http.MethodGet
+	if r.Method == http.MethodPost {
+		need, list, allowed = access.Editor, actions, http.MethodPost
+	}
+	caller, refusal := c.Guard.Check(r, need)
+	x.caller = caller
+	if refusal != nil {
+		c.Log.WarnContext(ctx, "console request refused", "page", x.page, "status", refusal.Status, "reason", refusal.Reason)
+		c.fail(x, refusal.Status, "Not allowed", refusal.Reason)
+		return
+	}
+	act, ok := list[x.page]
+	switch {
+	case !ok && pages[x.page] == nil && actions[x.page] == nil:
+		c.fail(x, http.StatusNotFound, "Page not found", "The console has no such page.")
+		return
+	case !ok || (r.Method != allowed && r.Method != http.MethodHead):
+		h.Set("Allow", map[bool]string{true: "GET, HEAD", false: "POST"}[pages[x.page] != nil])
+		c.fail(x, http.StatusMethodNotAllowed, "Not possible here", "This address does not take that kind of request.")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		c.fail(x, http.StatusBadRequest, "The form could not be read", "Go back, load the page again, and repeat what you did.")
+		return
+	}
+	if err := act(c, x); err != nil {
+		c.Log.ErrorContext(ctx, "console request failed", "page", x.page, "method", r.Method, "error", err)
+		text := sentence(err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			text = "It took too long. Try again; if it stays so, look at the logbook."
+		}
+		c.fail(x, http.StatusInternalServerError, "Something went wrong", text)
+	}
+}
+
+// view is what every page shows besides its own content.
+type view struct {
+	Title   string
+	Base    string
+	Nav     []navigation
+	Editor  bool
+	Notice  string // what was done
+	Problem string // what could not be done, and what to do
+	Page    any
+}
+
+type navigation struct {
+	Path, Title string
+	Current     bool
+}
+
+var navigations = []navigation{
+	{"", "Status", false}, {"organizations", "Organizations", false}, {"devices", "Devices", false}, {"fields", "Fields", false},
+	{"settings", "Settings", false}, {"preview", "Preview", false}, {"logbook", "Logbook", false}, {"confirmations", "Confirmations", false},
+}
+
+// show answers with a page. A problem makes the status 422 after a post.
+func (c *Console) show(x *exchange, name, title, problem string, page any) error {
+	v := view{Title: title, Base: x.base, Editor: x.caller.Editor, Problem: problem, Page: page}
+	section, _, _ := strings.Cut(x.page, "/")
+	for _, n := range navigations {
+		n.Current = n.Path == section
+		v.Nav = append(v.Nav, n)
+	}
+	if problem == "" {
+		v.Notice = noticeOf(x)
+	}
+	status := http.StatusOK
+	if problem != "" && x.r.Method == http.MethodPost {
+		status = http.StatusUnprocessableEntity
+	}
+	return x.render(status, name, v)
+}
+
+func (x *exchange) render(status int, name string, v view) error {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, v); err != nil {
+		return fmt.Errorf("show the page: %w", err)
+	}
+	x.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	x.w.WriteHeader(status)
+	_, _ = b.WriteTo(x.w) // nobody is left to tell when the host is gone
+	return nil
+}
+
+// fail answers with a page that only says what is wrong.
+func (c *Console) fail(x *exchange, status int, title, text string) {
+	if err := x.render(status, "failure", view{Title: title, Base: x.base, Problem: text}); err != nil {
+		http.Error(x.w, text, status)
+	}
+}
+
+// notices are what a page may say was done. They are chosen by a word in the
+// address, so that no link can put its own text on the page.
+var notices = map[string]func(n int) string{
+	"synced":    func(int) string { return "The sync was asked for. It starts within a minute." },
+	"syncedall": func(int) string { return "Syncs of all tenants were asked for." },
+	"paused":    func(int) string { return "The tenant is paused: the schedule leaves it out." },
+	"resumed":   func(int) string { return "The tenant is resumed: the schedule syncs it again." },
+	"pausedall": func(int) string { return "The schedule is paused for all tenants that were not resumed themselves." },
+	"resumedall": func(int) string {
+		return "The schedule is resumed for all tenants that were not paused themselves."
+	},
+	"mapped": func(n int) string { return plural(n, "mapping was saved.", "mappings were saved.") },
+	"same":   func(int) string { return "There was nothing to save: the mappings are as they were." },
+	"automap": func(int) string {
+		return "The search for organizations was asked for. Names come first, devices take longer."
+	},
+	"fields": func(int) string { return "The field mapping was saved." },
+	"created": func(n int) string {
+		return plural(n, "custom field was created in NinjaOne", "custom fields were created in NinjaOne") + ", and all six fields are mapped."
+	},
+	"settings":  func(int) string { return "The settings were saved." },
+	"connected": func(int) string { return "Connected to NinjaOne: organizations and custom fields can be read." },
+	"confirmed": func(int) string { return "Confirmed. The tenant's next sync archives the documents." },
+}
+
+func noticeOf(x *exchange) string {
+	f := notices[x.r.URL.Query().Get("done")]
+	if f == nil {
+		return ""
+	}
+	n, _ := strconv.Atoi(x.r.URL.Query().Get("n"))
+	return f(n)
+}
+
+// done sends the browser to a page that says what was done, so that reloading
+// does not do it again.
+func (x *exchange) done(page, notice string, n int, more ...string) error {
+	q := url.Values{"done": {notice}}
+	if n > 0 {
+		q.Set("n", strconv.Itoa(n))
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		if more[i+1] != "" {
+			q.Set(more[i], more[i+1])
+		}
+	}
+	http.Redirect(x.w, x.r, (&url.URL{Path: x.base + "/" + page, RawQuery: q.Encode()}).String(), http.StatusSeeOther)
+	return nil
+}
+
+// asset serves one of the console's own files.
+func asset(name, contentType string) action {
+	return func(_ *Console, x *exchange) error {
+		data, err := files.ReadFile("static/" + name)
+		if err != nil {
+			return err
+		}
+		x.w.Header().Set("Content-Type", contentType)
+		_, _ = io.Copy(x.w, bytes.NewReader(data))
+		return nil
+	}
+}
+
+// audit logs who changed what.
+func (c *Console) audit(x *exchange, what string, args ...any) {
+	c.Log.InfoContext(x.ctx(), what, append([]any{"caller", x.caller.ID}, args...)...)
+}
+
+// logEvent writes a line to CIPP's logbook. That it could not be written is no
+// reason to fail what it is about.
+func (c *Console) logEvent(x *exchange, entry cipp.LogEntry) {
+	if err := c.CIPP.Log(context.WithoutCancel(x.ctx()), entry); err != nil {
+		c.Log.ErrorContext(x.ctx(), "the logbook cannot be written", "error", err)
+	}
+}
+
+// Words of templates.
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04") + " UTC"
+}
+
+func date(t time.Time) string { return t.UTC().Format("2006-01-02") }
+
+func iso(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func plural(n int, one, many string) string {
+	return strconv.Itoa(n) + " " + map[bool]string{true: one, false: many}[n == 1]
+}
+
+// chip is a state in one word with a sign, never in colour alone.
+type chip struct{ Class, Sign, Text string }
+
+func chipOf(class, text string) chip {
+	return chip{class, map[string]string{"good": "✓", "bad": "✕", "warn": "!", "busy": "↻", "off": "–"}[class], text}
+}
+
+// sentence ends an error's text for a person.
+func sentence(err error) string {
+	text := strings.TrimSpace(err.Error())
+	if text == "" {
+		return ""
+	}
+	return strings.TrimSuffix(strings.ToUpper(text[:1])+text[1:], ".") + "."
+}
+
+// tenantName is what a tenant is called on pages.
+func tenantName(t cipp.Tenant) string { return cmp.Or(t.DisplayName, t.DefaultDomain) }

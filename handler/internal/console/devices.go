@@ -1,0 +1,121 @@
+package console
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/match"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+type devicesPage struct {
+	Tenants    []option
+	Tenant     string // id; "" when none is chosen
+	Domain     string
+	Kept       bool // the tenant was synced at least once
+	Pairs      []pairRow
+	Pager      pager
+	IntuneOnly []tenantsync.KeptDevice
+	NinjaOnly  []tenantsync.KeptDevice
+	NinjaHost  string
+	Search     string
+	// Counts of all, whatever is searched for.
+	Matched, Intune, Ninja int
+}
+
+type pairRow struct {
+	tenantsync.KeptPair
+	Evidence string
+}
+
+// devices shows which devices of a tenant matched in its last sync.
+func (c *Console) devices(x *exchange) error {
+	p := devicesPage{Tenant: strings.ToLower(x.value("tenant")), Search: x.value("q")}
+	mapped, err := c.mappedTenants(x)
+	if err != nil {
+		return err
+	}
+	p.Tenants = tenantOptions(mapped, &p.Tenant, &p.Domain)
+	if p.Tenant == "" {
+		return c.show(x, "devices", "Devices", "", p)
+	}
+	if config, err := c.CIPP.NinjaOneConfig(x.ctx()); err == nil {
+		p.NinjaHost, _ = ninjaone.NormalizeInstance(config.Instance) // without it there are no links
+	}
+	kept, ok, err := tenantsync.ReadMatches(x.ctx(), c.Blobs, p.Tenant)
+	if err != nil {
+		return err
+	}
+	p.Kept = ok
+	p.Matched, p.Intune, p.Ninja = len(kept.Pairs), len(kept.IntuneOnly), len(kept.NinjaOnly)
+	for _, k := range kept.Pairs {
+		if contains(p.Search, k.Name, k.NinjaOneName, k.Evidence.Value) {
+			p.Pairs = append(p.Pairs, pairRow{k, pairEvidence(k.Evidence)})
+		}
+	}
+	slices.SortStableFunc(p.Pairs, func(a, b pairRow) int {
+		return cmp.Compare(strings.ToLower(a.Name+a.NinjaOneName), strings.ToLower(b.Name+b.NinjaOneName))
+	})
+	p.Pairs, p.Pager = paged(x, p.Pairs)
+	p.IntuneOnly, p.NinjaOnly = found(p.Search, kept.IntuneOnly), found(p.Search, kept.NinjaOnly)
+	return c.show(x, "devices", "Devices", "", p)
+}
+
+func found(search string, list []tenantsync.KeptDevice) []tenantsync.KeptDevice {
+	var out []tenantsync.KeptDevice
+	for _, d := range list {
+		if contains(search, d.Name, d.Serial, d.ID) {
+			out = append(out, d)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b tenantsync.KeptDevice) int {
+		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+	})
+	return out
+}
+
+func pairEvidence(e match.Evidence) string {
+	text := map[match.Kind]string{match.KindSerial: "Serial number ", match.KindName: "Name "}[e.Kind] + e.Value
+	if e.Note != "" {
+		text += " (" + e.Note + ")"
+	}
+	return text
+}
+
+// mappedTenants returns the tenants that are mapped to an organization.
+func (c *Console) mappedTenants(x *exchange) ([]cipp.Tenant, error) {
+	tenants, err := c.CIPP.Tenants(x.ctx())
+	if err != nil {
+		return nil, err
+	}
+	mappings, err := c.CIPP.OrganizationMappings(x.ctx())
+	if err != nil {
+		return nil, err
+	}
+	mapped := map[string]bool{}
+	for _, m := range mappings {
+		mapped[m.TenantID] = m.OrganizationID != 0
+	}
+	return slices.DeleteFunc(tenants, func(t cipp.Tenant) bool { return !mapped[t.ID] }), nil
+}
+
+// tenantOptions lists tenants to choose from. An id that is not among them is
+// made empty.
+func tenantOptions(tenants []cipp.Tenant, chosen, domain *string) []option {
+	list := []option{}
+	known := false
+	for _, t := range tenants {
+		if t.ID == *chosen {
+			known, *domain = true, t.DefaultDomain
+		}
+		list = append(list, option{t.ID, tenantName(t) + " (" + t.DefaultDomain + ")", t.ID == *chosen})
+	}
+	if !known {
+		*chosen = ""
+	}
+	slices.SortStableFunc(list, func(a, b option) int { return cmp.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label)) })
+	return list
+}

@@ -1,0 +1,270 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// listTimeout bounds a list read from NinjaOne while a page waits for it.
+const listTimeout = 60 * time.Second
+
+// wantedField is one of CIPP's fields, with the NinjaOne custom field that is
+// made for it.
+type wantedField struct {
+	Field       string // CIPP's name
+	Title, Help string
+	Name, Label string // of the custom field
+	Scope, Type string
+}
+
+var wantedFields = []wantedField{
+	{"TenantLinks", "Tenant links", "Links to the Microsoft 365 portals and to CIPP.", "cippTenantLinks", "Microsoft 365 links", ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
+	{"TenantSummary", "Tenant summary", "Licences, devices, users, standards and secure score.", "cippTenantSummary", "Microsoft 365 summary", ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
+	{"UsersSummary", "Users", "Licences, mailbox and OneDrive use, and devices of each user.", "cippUsersSummary", "Microsoft 365 users", ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
+	{"DeviceLinks", "Device links", "Links to the device in Entra, Intune and CIPP.", "cippDeviceLinks", "Intune links", ninjaone.ScopeNode, ninjaone.TypeWYSIWYG},
+	{"DeviceSummary", "Device summary", "User, hardware, enrolment, policies and groups.", "cippDeviceSummary", "Intune summary", ninjaone.ScopeNode, ninjaone.TypeWYSIWYG},
+	{"DeviceCompliance", "Device compliance", "Compliant or Non-Compliant, for conditions and filters.", "cippDeviceCompliance", "Intune compliance", ninjaone.ScopeNode, ninjaone.TypeText},
+}
+
+// ScopeWord is the scope as NinjaOne's own pages call it.
+func (f wantedField) ScopeWord() string {
+	return map[string]string{ninjaone.ScopeOrganization: "Organization", ninjaone.ScopeNode: "Device"}[f.Scope]
+}
+
+// TypeWord is the type as NinjaOne's own pages call it.
+func (f wantedField) TypeWord() string {
+	return map[string]string{ninjaone.TypeWYSIWYG: "WYSIWYG", ninjaone.TypeText: "Text"}[f.Type]
+}
+
+type fieldRow struct {
+	wantedField
+	Choices []option
+	Chosen  string // API name; "" for none
+	Problem string // why the chosen field cannot be written
+}
+
+type fieldsPage struct {
+	Rows     []fieldRow
+	Readable bool // NinjaOne's custom fields could be read
+	Missing  bool // at least one field is not mapped to a usable custom field
+	ByHand   bool // the instance cannot create fields: say what to do by hand
+}
+
+// misfit says why a custom field cannot hold a field's values; "" when it can.
+func (f wantedField) misfit(d ninjaone.CustomField) string {
+	switch {
+	case !d.Active:
+		return "it is not active"
+	case d.Type != f.Type:
+		return fmt.Sprintf("its type is %s, and must be %s", d.Type, f.Type)
+	case !slices.Contains(d.DefinitionScope, f.Scope) && (len(d.DefinitionScope) > 0 || f.Scope != ninjaone.ScopeNode):
+		return "it is not defined for the scope " + f.ScopeWord()
+	case d.APIPermission != ninjaone.PermissionReadWrite:
+		return fmt.Sprintf("its API permission is %s, and must be Read/Write", d.APIPermission)
+	}
+	return ""
+}
+
+// definitions reads NinjaOne's custom fields, by label.
+func (c *Console) definitions(ctx context.Context) (*ninjaone.Client, []ninjaone.CustomField, error) {
+	client, err := c.client(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	all, err := client.CustomFields(ctx)
+	slices.SortStableFunc(all, func(a, b ninjaone.CustomField) int {
+		return cmp.Compare(strings.ToLower(a.Label+a.Name), strings.ToLower(b.Label+b.Name))
+	})
+	return client, all, err
+}
+
+// client returns the client for the present settings.
+func (c *Console) client(ctx context.Context) (*ninjaone.Client, error) {
+	config, err := c.CIPP.NinjaOneConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if config.Instance == "" || config.ClientID == "" {
+		return nil, errors.New("the NinjaOne instance and client ID are not set yet: enter them under Settings")
+	}
+	return c.NinjaOne(config)
+}
+
+func (c *Console) fields(x *exchange) error { return c.showFields(x, "", x.value("byhand") != "", nil) }
+
+// showFields shows the mapping; edits, by CIPP's name, take the place of what
+// is stored.
+func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map[string]string) error {
+	choices, err := c.CIPP.FieldChoices(x.ctx())
+	if err != nil {
+		return err
+	}
+	_, all, err := c.definitions(x.ctx())
+	if err != nil && problem == "" {
+		problem = "The custom fields could not be read from NinjaOne. " + sentence(err)
+	}
+	p := fieldsPage{Readable: err == nil, ByHand: byHand}
+	for _, w := range wantedFields {
+		row := fieldRow{wantedField: w}
+		label := ""
+		if i := slices.IndexFunc(choices, func(c cipp.FieldChoice) bool { return c.Field == w.Field }); i >= 0 {
+			row.Chosen, label = choices[i].ID, choices[i].Name
+		}
+		if e, ok := edits[w.Field]; ok {
+			row.Chosen = e
+		}
+		row.Choices = []option{{"", "Do not synchronize", row.Chosen == ""}}
+		found := row.Chosen == ""
+		for _, d := range all {
+			chosen := strings.EqualFold(d.Name, row.Chosen)
+			why := w.misfit(d)
+			if chosen && why != "" {
+				row.Problem = fmt.Sprintf("The custom field %q is mapped, but cannot be written: %s.", d.Name, why)
+			}
+			if why == "" || chosen {
+				row.Choices = append(row.Choices, option{d.Name, cmp.Or(d.Label, d.Name) + " (" + d.Name + ")", chosen})
+			}
+			found = found || chosen
+		}
+		if !found {
+			row.Choices = append(row.Choices, option{row.Chosen, cmp.Or(label, row.Chosen) + " (" + row.Chosen + ")", true})
+			if p.Readable {
+				row.Problem = fmt.Sprintf("The custom field %q is mapped, but does not exist in NinjaOne: create it, or choose another one.", row.Chosen)
+			}
+		}
+		p.Missing = p.Missing || row.Chosen == "" || row.Problem != ""
+		p.Rows = append(p.Rows, row)
+	}
+	return c.show(x, "fields", "Fields", problem, p)
+}
+
+func (c *Console) saveFields(x *exchange) error {
+	_, all, err := c.definitions(x.ctx())
+	if err != nil {
+		return c.showFields(x, "Nothing was saved: the custom fields could not be read from NinjaOne. "+sentence(err), false, nil)
+	}
+	var choices []cipp.FieldChoice
+	edits, taken := map[string]string{}, map[string]string{}
+	for _, w := range wantedFields {
+		if !x.r.PostForm.Has(w.Field) {
+			continue
+		}
+		name := x.value(w.Field)
+		edits[w.Field] = name
+		choice := cipp.FieldChoice{Field: w.Field, ID: name}
+		if name != "" {
+			i := slices.IndexFunc(all, func(d ninjaone.CustomField) bool { return strings.EqualFold(d.Name, name) })
+			switch {
+			case i < 0:
+				return c.showFields(x, fmt.Sprintf("Nothing was saved: NinjaOne has no custom field %q.", name), false, edits)
+			case w.misfit(all[i]) != "":
+				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q cannot hold %s, because %s.", name, w.Title, w.misfit(all[i])), false, edits)
+			case taken[name] != "":
+				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q is chosen for both %s and %s.", name, taken[name], w.Title), false, edits)
+			}
+			taken[name] = w.Title
+			choice.ID, choice.Name = all[i].Name, cmp.Or(all[i].Label, all[i].Name)
+		}
+		choices = append(choices, choice)
+	}
+	if len(choices) == 0 {
+		return c.showFields(x, "Nothing was saved: the form was empty.", false, nil)
+	}
+	if err := c.Settings.SaveFields(x.ctx(), choices); err != nil {
+		return c.showFields(x, sentence(err), false, edits)
+	}
+	return x.done("fields", "fields", 0)
+}
+
+// createFields creates the custom fields that are missing, and maps all six.
+// Doing it again creates nothing twice.
+func (c *Console) createFields(x *exchange) error {
+	ctx := x.ctx()
+	present, err := c.CIPP.FieldChoices(ctx)
+	if err != nil {
+		return err
+	}
+	client, all, err := c.definitions(ctx)
+	if err != nil {
+		return c.showFields(x, "Nothing was created: the custom fields could not be read from NinjaOne. "+sentence(err), false, nil)
+	}
+	find := func(name string) (ninjaone.CustomField, bool) {
+		i := slices.IndexFunc(all, func(d ninjaone.CustomField) bool { return strings.EqualFold(d.Name, name) })
+		if name == "" || i < 0 {
+			return ninjaone.CustomField{}, false
+		}
+		return all[i], true
+	}
+	var choices []cipp.FieldChoice
+	var problems []string
+	created, byHand := 0, false
+	for _, w := range wantedFields {
+		i := slices.IndexFunc(present, func(c cipp.FieldChoice) bool { return c.Field == w.Field })
+		if i >= 0 {
+			if d, ok := find(present[i].ID); ok && w.misfit(d) == "" {
+				continue // it is mapped, and works
+			}
+		}
+		d, ok := find(w.Name)
+		if !ok {
+			d, err = client.CreateCustomField(ctx, ninjaone.NewCustomField{
+				Name: w.Name, Label: w.Label, Description: w.Help + " Written by the Microsoft 365 synchronisation.", Type: w.Type, Scope: w.Scope,
+			})
+			ok = err == nil && d.Name != ""
+			if !ok && !errors.Is(err, ninjaone.ErrNotFound) {
+				// The answer may be lost and the field there: what counts is what
+				// NinjaOne lists.
+				if _, now, readErr := c.definitions(ctx); readErr == nil {
+					all = now
+					if d, ok = find(w.Name); ok {
+						err = nil
+					}
+				}
+			}
+			if errors.Is(err, ninjaone.ErrNotFound) {
+				byHand = true
+				problems = append(problems, "This NinjaOne instance cannot create custom fields through its API. Create them by hand, as said below, and map them here.")
+				break
+			}
+			if err != nil || !ok {
+				byHand = true
+				reason := "NinjaOne accepted it, but does not list it yet: try again in a minute"
+				if err != nil {
+					reason = err.Error()
+				}
+				problems = append(problems, fmt.Sprintf("The custom field %q was not created: %s.", w.Name, strings.TrimSuffix(reason, ".")))
+				continue
+			}
+			created++
+		}
+		if why := w.misfit(d); why != "" {
+			byHand = true
+			problems = append(problems, fmt.Sprintf("NinjaOne has a custom field %q already, but %s. Change it there, or map another field.", w.Name, why))
+			continue
+		}
+		choices = append(choices, cipp.FieldChoice{Field: w.Field, ID: d.Name, Name: cmp.Or(d.Label, d.Name)})
+	}
+	if len(choices) > 0 {
+		if err := c.Settings.SaveFields(ctx, choices); err != nil {
+			problems = append(problems, sentence(err))
+		}
+	}
+	c.audit(x, "custom fields were created in NinjaOne", "created", created, "mapped", len(choices), "problems", len(problems))
+	if created > 0 {
+		c.logEvent(x, cipp.LogEntry{API: "NinjaOne", Message: plural(created, "custom field was", "custom fields were") + " created in NinjaOne and mapped."})
+	}
+	if len(problems) > 0 {
+		return c.showFields(x, strings.Join(problems, " "), byHand, nil)
+	}
+	return x.done("fields", "created", created)
+}

@@ -1,0 +1,74 @@
+package console
+
+import (
+	"context"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+)
+
+type settingsPage struct {
+	Enabled          bool
+	Instance         string
+	ClientID         string
+	SecretStored     bool
+	LicenseDocuments bool
+	UserDocuments    bool
+	LicensedOnly     bool
+	CVESync          bool
+	Configured       bool
+}
+
+// settings shows the settings, and tests the connection when asked to.
+func (c *Console) settings(x *exchange) error {
+	problem := ""
+	if x.value("test") != "" {
+		ctx, cancel := context.WithTimeout(x.ctx(), time.Minute)
+		defer cancel()
+		if err := c.Settings.TestConnection(ctx); err != nil {
+			problem = "Not connected to NinjaOne. " + sentence(err)
+		} else {
+			return x.done("settings", "connected", 0)
+		}
+	}
+	config, err := c.CIPP.NinjaOneConfig(x.ctx())
+	if err != nil {
+		return err
+	}
+	return c.showSettings(x, problem, config)
+}
+
+func (c *Console) showSettings(x *exchange, problem string, config cipp.ExtensionConfig) error {
+	_, err := c.Secrets.Secret(x.ctx(), cipp.SecretNinjaOne, false)
+	return c.show(x, "settings", "Settings", problem, settingsPage{
+		Enabled: config.Enabled, Instance: config.Instance, ClientID: config.ClientID, SecretStored: err == nil,
+		LicenseDocuments: config.LicenseDocuments, UserDocuments: config.UserDocuments, LicensedOnly: config.LicensedOnly,
+		CVESync: config.CVESync, Configured: config.Configured,
+	})
+}
+
+func (c *Console) saveSettings(x *exchange) error {
+	on := func(name string) bool { return x.value(name) == "true" }
+	config := cipp.ExtensionConfig{
+		Configured: true, Enabled: on("enabled"), Instance: x.value("instance"), ClientID: x.value("client"),
+		LicenseDocuments: on("licenses"), UserDocuments: on("users"), LicensedOnly: on("licensed"), CVESync: on("cve"),
+	}
+	changes := map[string]any{
+		"Enabled": config.Enabled, "Instance": config.Instance, "ClientID": config.ClientID,
+		"LicenseDocumentsEnabled": config.LicenseDocuments, "UserDocumentsEnabled": config.UserDocuments,
+		"LicensedOnly": config.LicensedOnly,
+	}
+	if secret := x.value("secret"); secret != "" {
+		changes["APIKey"] = secret
+	}
+	if _, err := c.Settings.SaveSettings(x.ctx(), changes); err != nil {
+		return c.showSettings(x, "The settings were not saved. "+sentence(err), config)
+	}
+	if x.value("then") == "test" {
+		if err := c.Settings.TestConnection(x.ctx()); err != nil {
+			return c.showSettings(x, "The settings were saved, but NinjaOne cannot be reached with them. "+sentence(err), config)
+		}
+		return x.done("settings", "connected", 0)
+	}
+	return x.done("settings", "settings", 0)
+}

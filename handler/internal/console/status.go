@@ -1,0 +1,254 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/schedule"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// rowsPerPage bounds a table.
+const rowsPerPage = 100
+
+// statusRow is one tenant on the status page.
+type statusRow struct {
+	ID, Name, Domain string
+	OrganizationID   int
+	OrganizationName string
+	State            chip
+	Start            time.Time
+	Duration         string
+	Written          string
+	Devices          string
+	Reason           string
+	Problems         []tenantsync.Problem
+	Next             string
+	Paused           bool
+	Busy             bool
+}
+
+type statusPage struct {
+	Rows     []statusRow
+	Counts   []count
+	Search   string
+	Show     string
+	Shows    []option
+	Pager    pager
+	Enabled  bool
+	CVESync  bool
+	Given    bool // CIPP's own engine does the syncs
+	AllOff   bool // the schedule is paused for everyone
+	Unmapped int
+	Live     bool // something is queued or runs
+}
+
+type count struct {
+	Label string
+	N     int
+}
+
+type option struct {
+	Value, Label string
+	Selected     bool
+}
+
+// options marks the one that is chosen.
+func options(chosen string, pairs ...string) []option {
+	var list []option
+	for i := 0; i+1 < len(pairs); i += 2 {
+		list = append(list, option{pairs[i], pairs[i+1], pairs[i] == chosen})
+	}
+	return list
+}
+
+func (c *Console) status(x *exchange) error { return c.showStatus(x, "") }
+
+func (c *Console) showStatus(x *exchange, problem string) error {
+	ctx := x.ctx()
+	config, err := c.CIPP.NinjaOneConfig(ctx)
+	if err != nil {
+		return err
+	}
+	tenants, err := c.CIPP.Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	mappings, err := c.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return err
+	}
+	runs, err := c.State.Runs(ctx)
+	if err != nil {
+		return err
+	}
+	pauses, err := c.State.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	given, err := c.Engine.GivenBack(ctx)
+	if err != nil {
+		return err
+	}
+	mapped := map[string]cipp.OrganizationMapping{}
+	for _, m := range mappings {
+		mapped[m.TenantID] = m
+	}
+	p := statusPage{
+		Search: x.value("q"), Show: x.value("show"), Enabled: config.Enabled, CVESync: config.CVESync,
+		AllOff: pauses[tenantsync.Everyone], Given: given,
+	}
+	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")
+	counts := map[string]int{}
+	now := c.Now()
+	for _, t := range tenants {
+		m, ok := mapped[t.ID]
+		if !ok || m.OrganizationID == 0 {
+			p.Unmapped++
+			continue
+		}
+		run := runs[t.ID]
+		row := statusRow{
+			ID: t.ID, Name: tenantName(t), Domain: t.DefaultDomain, OrganizationID: m.OrganizationID, OrganizationName: m.OrganizationName,
+			Start: run.Start, Reason: run.Reason, Problems: run.Problems, Paused: pauses.Paused(t.ID),
+		}
+		kind := ""
+		row.State, kind = stateOf(run)
+		row.Busy = kind == "busy"
+		p.Live = p.Live || row.Busy
+		row.Next = nextOf(t.ID, run, row.Paused, config.Enabled && !given, now)
+		if !run.Start.IsZero() {
+			row.Written, row.Devices = writtenOf(run)
+			row.Duration = durationOf(run, now)
+		}
+		counts[kind]++
+		if len(run.Problems) > 0 {
+			counts["problems"]++
+		}
+		if row.Paused {
+			counts["paused"]++
+		}
+		if !contains(p.Search, t.DisplayName, t.DefaultDomain, t.ID, m.OrganizationName) ||
+			(p.Show == "problems" && len(run.Problems) == 0) || (p.Show == "paused" && !row.Paused) ||
+			((p.Show == "failed" || p.Show == "busy") && kind != p.Show) {
+			continue
+		}
+		p.Rows = append(p.Rows, row)
+	}
+	slices.SortStableFunc(p.Rows, func(a, b statusRow) int {
+		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+	})
+	p.Counts = []count{
+		{"in sync", counts["good"]}, {"failed", counts["failed"]}, {"with problems", counts["problems"]},
+		{"running or waiting", counts["busy"]}, {"never synced", counts["never"]}, {"paused", counts["paused"]},
+	}
+	p.Rows, p.Pager = paged(x, p.Rows)
+	return c.show(x, "status", "Status", problem, p)
+}
+
+// stateOf words how a run ended, and sorts it into a kind.
+func stateOf(run tenantsync.Run) (chip, string) {
+	switch {
+	case run.Queued.After(run.Start):
+		return chipOf("busy", "Waiting"), "busy"
+	case run.Start.IsZero():
+		return chipOf("off", "Never synced"), "never"
+	case run.Status == tenantsync.Running:
+		return chipOf("busy", "Running"), "busy"
+	case run.Status == tenantsync.Failed:
+		return chipOf("bad", "Failed"), "failed"
+	case len(run.Problems) > 0:
+		return chipOf("warn", "In sync, with problems"), "good"
+	}
+	return chipOf("good", "In sync"), "good"
+}
+
+func nextOf(id string, run tenantsync.Run, paused, enabled bool, now time.Time) string {
+	if !enabled {
+		return "Turned off"
+	}
+	if paused {
+		return "Paused"
+	}
+	next := schedule.Next(id, run, now)
+	switch {
+	case next.IsZero():
+		return "Under way"
+	case !next.After(now):
+		return "Within 15 minutes"
+	}
+	return stamp(next)
+}
+
+func writtenOf(run tenantsync.Run) (written, devices string) {
+	written = fmt.Sprintf("%s, %s written; %d already up to date",
+		plural(run.OrganizationFields, "organization field", "organization fields"), plural(run.Devices, "device", "devices"), run.Unchanged)
+	return written, fmt.Sprintf("%d matched, %d only in Intune, %d only in NinjaOne", run.Matched, run.IntuneOnly, run.NinjaOnly)
+}
+
+func durationOf(run tenantsync.Run, now time.Time) string {
+	end := run.End
+	if end.Before(run.Start) {
+		if run.Status != tenantsync.Running {
+			return ""
+		}
+		end = now
+	}
+	return end.Sub(run.Start).Round(time.Second).String()
+}
+
+// contains reports whether one of the texts contains what is searched for.
+func contains(search string, texts ...string) bool {
+	search = strings.ToLower(search)
+	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(strings.ToLower(t), search) })
+}
+
+// syncNow asks for the sync of one tenant or of all.
+func (c *Console) syncNow(x *exchange) error {
+	id := x.value("tenant")
+	notice := "synced"
+	if id == "all" {
+		id, notice = "", "syncedall"
+	} else if uuid.Validate(id) != nil {
+		return c.showStatus(x, "Nothing was asked for: choose a tenant.")
+	}
+	text, err := c.Settings.SyncNow(x.ctx(), id)
+	if err != nil {
+		return c.showStatus(x, sentence(err))
+	}
+	if strings.Contains(text, "not found") {
+		return c.showStatus(x, "Nothing was asked for: CIPP knows no such tenant with a mapping.")
+	}
+	c.audit(x, "a sync was asked for on the console", "tenant", id)
+	return x.done("", notice, 0, "q", x.value("q"), "show", x.value("show"))
+}
+
+// pause pauses or resumes one tenant or everyone.
+func (c *Console) pause(x *exchange) error {
+	id, paused := strings.ToLower(x.value("tenant")), x.value("paused") == "true"
+	entry := cipp.LogEntry{API: "NinjaOneSync"}
+	notice := map[bool]string{true: "paused", false: "resumed"}[paused]
+	if id == tenantsync.Everyone {
+		notice += "all"
+		entry.Message = map[bool]string{true: "The schedule was paused for all tenants.", false: "The schedule was resumed for all tenants."}[paused]
+	} else {
+		t, err := c.CIPP.Tenant(x.ctx(), id)
+		if err != nil {
+			return c.showStatus(x, "Nothing was changed: CIPP knows no such tenant.")
+		}
+		entry.Tenant, entry.TenantID = t.DefaultDomain, t.ID
+		entry.Message = map[bool]string{true: "The tenant was paused: the schedule leaves it out.", false: "The tenant was resumed."}[paused]
+	}
+	if err := c.State.Pause(x.ctx(), id, paused); err != nil {
+		return err
+	}
+	c.audit(x, "a pause was changed on the console", "tenant", id, "paused", paused)
+	c.logEvent(x, entry)
+	return x.done("", notice, 0, "q", x.value("q"), "show", x.value("show"))
+}

@@ -1,0 +1,254 @@
+package console
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/settings"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
+)
+
+// world is the console over real HTTP, with CIPP's tables in a storage
+// emulator and simulated Microsoft 365 and NinjaOne.
+type world struct {
+	*stack.Stack
+	t       *testing.T
+	console *Console
+	account *storage.Account
+	// Our own table and queues, with names of this test's own.
+	table           *storage.Table
+	syncs, automaps *storage.Queue
+	syncer          *tenantsync.Syncer
+	server          *httptest.Server
+	header          http.Header // sent with every request
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	storageEmulator := azuritetest.ForTest(t)
+	empty(t, storageEmulator.ConnectionString())
+	s, err := stack.Start(t.Context(), stack.Options{
+		Seed: seed.Generate(seed.Size{Tenants: 3, Users: 6, Devices: 6, Groups: 2}), Storage: storageEmulator,
+	})
+	must(t, err)
+	w := &world{Stack: s, t: t, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}}
+	t.Cleanup(func() {
+		if v := s.Violations(); len(v) > 0 {
+			t.Errorf("requests broke a contract: %q", v)
+		}
+		must(t, s.Close())
+	})
+	env := s.Settings()
+	getenv := func(name string) string { return env[name] }
+	w.account, err = storage.Open(getenv, storage.Own)
+	must(t, err)
+	log := slog.New(slog.DiscardHandler)
+	secrets := cipp.DevSecrets(w.account)
+	store := cipp.New(w.account, cipp.Options{})
+	reader, err := m365.NewReader(m365.Config{
+		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"],
+		Credentials: secrets, Logger: log,
+	})
+	must(t, err)
+	connect := ninjaone.Config{
+		Endpoint: env["NINJAONE_ENDPOINT"], Rate: math.Inf(1), Logger: log,
+		Secret: func(ctx context.Context, fresh bool) (string, error) {
+			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
+		},
+	}
+	clients := ninjaone.NewPool(connect)
+	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) }
+	name := azuritetest.UniqueName(t)
+	w.table, w.syncs, w.automaps = w.account.Table(name), w.account.Queue(name), w.account.Queue(name+"-automap")
+	state := tenantsync.NewState(w.table)
+	blobs := w.account.Container(name)
+	w.syncer = &tenantsync.Syncer{
+		CIPP: store, Reader: reader, NinjaOne: client, State: state, Blobs: blobs, Queue: w.syncs,
+		Budget: 10 * time.Minute, Now: time.Now, Log: log,
+	}
+	guard := access.New(access.Config{Development: true})
+	w.console = New(Deps{
+		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, State: state, Blobs: blobs,
+		Brakes: documents.NewState(w.table),
+		Engine: &engine.Hold{CIPP: store, State: state, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
+		Settings: settings.New(settings.Deps{
+			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
+			Sync: w.syncs, Automap: w.automaps, Runs: state,
+		}),
+	})
+	w.server = httptest.NewServer(w.console)
+	t.Cleanup(w.server.Close)
+	return w
+}
+
+// empty removes the rows of CIPP's tables, which have fixed names and so are
+// shared by all tests.
+func empty(t *testing.T, connection string) {
+	t.Helper()
+	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
+	must(t, err)
+	for _, name := range []string{"CippMapping", "CippLogs", "Tenants", "Extensionsconfig", "NinjaOneDeviceMap"} {
+		var ops []storage.Operation
+		for e, err := range account.Table(name).List(t.Context(), "") {
+			must(t, err)
+			ops = append(ops, storage.DeleteOp(e.PartitionKey(), e.RowKey()))
+		}
+		must(t, account.Table(name).WriteBatch(t.Context(), ops))
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answer is what a request got.
+type answer struct {
+	status   int
+	body     string
+	header   http.Header
+	location string
+}
+
+func (w *world) do(method, path string, form url.Values) answer {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.server.URL+"/api/ninjaone/console"+path, strings.NewReader(form.Encode()))
+	must(w.t, err)
+	for name, values := range w.header {
+		r.Header[name] = values
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(r)
+	must(w.t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(w.t, err)
+	return answer{resp.StatusCode, string(body), resp.Header, resp.Header.Get("Location")}
+}
+
+// get returns a page that must be there.
+func (w *world) get(path string) string {
+	w.t.Helper()
+	a := w.do(http.MethodGet, path, nil)
+	if a.status != http.StatusOK {
+		w.t.Fatalf("GET %s: %d\n%s", path, a.status, a.body)
+	}
+	return a.body
+}
+
+// post sends a form that must be accepted, and returns the page that the
+// browser is sent to.
+func (w *world) post(path string, pairs ...string) string {
+	w.t.Helper()
+	a := w.do(http.MethodPost, path, form(pairs...))
+	if a.status != http.StatusSeeOther {
+		w.t.Fatalf("POST %s: %d\n%s", path, a.status, a.body)
+	}
+	_, after, ok := strings.Cut(a.location, "/api/ninjaone/console")
+	if !ok {
+		w.t.Fatalf("POST %s leads to %s", path, a.location)
+	}
+	return w.get(after)
+}
+
+// refused sends a form that must be answered by its page with the problem.
+func (w *world) refused(path string, pairs ...string) string {
+	w.t.Helper()
+	a := w.do(http.MethodPost, path, form(pairs...))
+	if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `role="alert"`) {
+		w.t.Fatalf("POST %s: %d, want a page with the problem\n%s", path, a.status, a.body)
+	}
+	return a.body
+}
+
+func form(pairs ...string) url.Values {
+	v := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return v
+}
+
+// has checks that a page shows every text.
+func (w *world) has(page string, texts ...string) {
+	w.t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(page, text) {
+			w.t.Errorf("the page lacks %q; it says:\n%s", text, strings.Join(textLines(page), "\n"))
+		}
+	}
+}
+
+// hasNot checks that a page shows none of the texts.
+func (w *world) hasNot(page string, texts ...string) {
+	w.t.Helper()
+	for _, text := range texts {
+		if strings.Contains(page, text) {
+			w.t.Errorf("the page must not show %q; it says:\n%s", text, strings.Join(textLines(page), "\n"))
+		}
+	}
+}
+
+// tenantID is the id of the n-th tenant of the seed.
+func (w *world) tenantID(n int) string {
+	w.t.Helper()
+	tenants, err := w.console.CIPP.Tenants(w.t.Context())
+	must(w.t, err)
+	return tenants[n-1].ID
+}
+
+// sync runs a tenant's sync.
+func (w *world) sync(id string) {
+	w.t.Helper()
+	must(w.t, w.syncer.Run(w.t.Context(), tenantsync.Message{TenantID: id}))
+}
+
+func (w *world) row(table *storage.Table, e storage.Entity) {
+	w.t.Helper()
+	must(w.t, table.Merge(w.t.Context(), e))
+}
+
+// lines are the logbook's messages.
+func (w *world) lines() string {
+	w.t.Helper()
+	var b strings.Builder
+	for e, err := range w.account.Table("CippLogs").List(w.t.Context(), "") {
+		must(w.t, err)
+		b.WriteString(e.String("API") + ": " + e.String("Message") + "\n")
+	}
+	return b.String()
+}
+
+// message takes the only message of a queue.
+func (w *world) message(queue *storage.Queue) string {
+	w.t.Helper()
+	messages, err := queue.Peek(w.t.Context(), 32)
+	must(w.t, err)
+	if len(messages) != 1 {
+		w.t.Fatalf("%d messages on %s, want 1", len(messages), queue.Name())
+	}
+	return string(messages[0].Body)
+}

@@ -1,0 +1,109 @@
+package settings
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"cipp-ninjaone/handler/internal/cipp"
+)
+
+// The functions below do for this app's own pages what CIPP's functions do.
+// Their errors are sentences for a person.
+
+// SaveSettings stores settings of the NinjaOne extension under CIPP's names for
+// them, by the rules of ExecExtensionsConfig; the others stay. It returns what
+// to tell the person.
+func (h *Handlers) SaveSettings(ctx context.Context, settings map[string]any) (string, error) {
+	body, err := json.Marshal(map[string]any{"NinjaOne": settings})
+	if err != nil {
+		return "", err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	return h.save(ctx, nil, r)
+}
+
+// SyncNow asks for a forced sync of one tenant, by id, or of all that are
+// mapped when the id is "".
+func (h *Handlers) SyncNow(ctx context.Context, tenantID string) (string, error) {
+	return h.queueSyncs(ctx, tenantID)
+}
+
+// StartAutomap asks for a search for organizations, for one tenant, by id, or
+// for all that are not mapped when the id is "".
+func (h *Handlers) StartAutomap(ctx context.Context, tenantID string) error {
+	message := struct {
+		TenantID string `json:"tenantId,omitempty"`
+	}{tenantID}
+	if err := h.Automap.Send(ctx, message, 0); err != nil {
+		return err
+	}
+	h.audit(ctx, "an automap was asked for")
+	return nil
+}
+
+// SaveFields stores choices of NinjaOne custom fields; the fields that are not
+// among them stay.
+func (h *Handlers) SaveFields(ctx context.Context, choices []cipp.FieldChoice) error {
+	for i, c := range choices {
+		if c.ID == "" {
+			choices[i].Name = unsetLabel
+		}
+	}
+	if err := h.CIPP.SaveFieldMapping(ctx, choices); err != nil {
+		return err
+	}
+	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
+	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
+	return nil
+}
+
+// MapOrganizations maps tenants, by id, to organizations, or unmaps those whose
+// OrganizationID is 0. Tenants whose mapping is no longer the one in Seen are
+// left as they are and are returned; other tenants stay as they are.
+func (h *Handlers) MapOrganizations(ctx context.Context, edits []cipp.OrganizationChoice) (changes cipp.MappingChanges, overtaken []string, err error) {
+	read := h.Now()
+	present, err := h.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return changes, nil, err
+	}
+	edited := map[string]cipp.OrganizationChoice{}
+	for _, e := range edits {
+		edited[e.TenantID] = e
+	}
+	var choices []cipp.OrganizationChoice
+	for _, m := range present {
+		e, ok := edited[m.TenantID]
+		switch {
+		case m.TenantID == "" || m.OrganizationID == 0:
+			continue
+		case ok && e.Seen == m.OrganizationID:
+			continue // replaced or removed
+		case ok:
+			overtaken = append(overtaken, m.TenantID)
+			delete(edited, m.TenantID)
+		}
+		choices = append(choices, cipp.OrganizationChoice{TenantID: m.TenantID, OrganizationID: m.OrganizationID, Name: m.OrganizationName, Seen: m.OrganizationID})
+	}
+	for _, e := range edited {
+		if e.OrganizationID != 0 {
+			choices = append(choices, e)
+		}
+	}
+	changes, err = h.CIPP.SaveOrganizationMappings(ctx, choices, read)
+	if err != nil || changes == (cipp.MappingChanges{}) {
+		return changes, overtaken, err
+	}
+	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)
+	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + countsOf(changes)})
+	return changes, overtaken, nil
+}
+
+func countsOf(c cipp.MappingChanges) string {
+	return fmt.Sprintf("%d added, %d changed, %d removed.", c.Added, c.Changed, c.Removed)
+}
