@@ -16,7 +16,9 @@ import (
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/config"
+	"cipp-ninjaone/handler/internal/console"
 	"cipp-ninjaone/handler/internal/customhandler"
+	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -25,6 +27,8 @@ import (
 var logbookName = map[string]string{
 	"SyncTenant": "NinjaOneSync",
 	"Automap":    "NinjaOneAutoMap_Queue",
+
+	"UpdateCompliance": "NinjaDeviceCompliance",
 }
 
 // main runs a command for an engineer, or serves the host. Serving ends with a
@@ -59,23 +63,20 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	}
 	server := customhandler.New(customhandler.Config{Logger: a.log, OnBadMessage: a.badMessage})
 	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
-		held := a.hold.Tick(ctx)
-		given, err := a.hold.GivenBack(ctx)
-		if err != nil || given {
-			return errors.Join(held, err)
-		}
-		return errors.Join(held, a.scheduler.Tick(ctx))
+		return errors.Join(a.hold.Tick(ctx), a.unlessGivenBack(ctx, a.scheduler.Tick))
 	})
+	keeper := a.watch(server)
 	long := customhandler.WithTimeout(invocationTime(a.config))
-	queue(server, "SyncTenant", tenantsync.ParseMessage, paced(a.syncPace, a.syncQueue, a.syncer.Run), long)
+	queue(server, "SyncTenant", tenantsync.ParseMessage, andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run)), long)
 	queue(server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
 
 	who := access.FromEnvironment(getenv)
 	who.Logger = a.log
+	guard := access.New(who)
 	web := settings.New(settings.Deps{
 		CIPP:     a.cipp,
 		Secrets:  a.secrets,
-		Guard:    access.New(who),
+		Guard:    guard,
 		NinjaOne: clientOf(a.interactive),
 		Connect:  a.ninjaOne,
 		Sync:     a.syncQueue,
@@ -86,6 +87,22 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	for _, f := range web.Functions() {
 		server.HTTP(f.Name, f.Route, f.Handler)
 	}
+
+	preview := *a.syncer
+	preview.NinjaOne = clientOf(a.interactive)
+	server.HTTP(console.FunctionName, console.Route, console.New(console.Deps{
+		CIPP:     a.cipp,
+		Secrets:  a.secrets,
+		Guard:    guard,
+		Settings: web,
+		NinjaOne: clientOf(a.interactive),
+		Preview:  &preview,
+		State:    a.state,
+		Blobs:    a.blobs,
+		Brakes:   documents.NewState(a.own.Table(tenantsync.TableName)),
+		Engine:   a.hold,
+		Log:      a.log,
+	}))
 
 	listener, err := customhandler.Listen(a.config.Port)
 	if err != nil {
@@ -105,6 +122,16 @@ func queue[M any](server *customhandler.Server, name string, parse func([]byte) 
 		}
 		return run(ctx, m)
 	}, options...)
+}
+
+// unlessGivenBack runs what CIPP's own engine does again after it was given
+// back.
+func (a *app) unlessGivenBack(ctx context.Context, run func(context.Context) error) error {
+	given, err := a.hold.GivenBack(ctx)
+	if err != nil || given {
+		return err
+	}
+	return run(ctx)
 }
 
 // badMessage tells the logbook of a message that was dropped.

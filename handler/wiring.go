@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/customhandler"
+	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -126,12 +127,19 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Reader:   a.reader,
 		NinjaOne: clientOf(a.clients),
 		SKUNames: names.Names,
-		State:    a.state,
-		Blobs:    a.blobs,
-		Queue:    a.syncQueue,
-		Budget:   settings.SyncTimeBudget,
-		Now:      time.Now,
-		Log:      a.log,
+		Documents: &documents.Syncer{
+			CIPP:  a.cipp,
+			State: documents.NewState(a.own.Table(tenantsync.TableName)),
+			Blobs: a.blobs,
+			Now:   time.Now,
+			Log:   a.log,
+		},
+		State:  a.state,
+		Blobs:  a.blobs,
+		Queue:  a.syncQueue,
+		Budget: settings.SyncTimeBudget,
+		Now:    time.Now,
+		Log:    a.log,
 	}
 	a.mapper = &automap.Mapper{
 		CIPP:     a.cipp,

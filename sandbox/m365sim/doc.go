@@ -6,6 +6,9 @@
 // with the service's own error and is noted in [Server.Violations], so that a
 // test can assert that the code under test never needed leniency.
 //
+// It also keeps subscriptions to changes, shakes hands with their receivers, and
+// delivers notifications when it is told to ([Server.Deliver]).
+//
 // Tenants are plain data ([Tenant], [Entity]) and can be changed between two
 // reads. Trouble is ordered with [Fault] and with the knobs of a tenant.
 //

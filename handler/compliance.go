@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/customhandler"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// The slots of compliance updates. They write one field at a time, so many of
+// them share a slot.
+const (
+	complianceSlots = 2
+	runsPerSlot     = 16
+)
+
+// watch puts package compliance together and registers its functions. The
+// keeper is what a sync tells of its end.
+func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
+	table, queue := a.own.Table(compliance.TableName), a.own.Queue(compliance.QueueName)
+	clients := ninjaone.NewPool(a.ninjaOne)
+	pace := pacing.New(pacing.Config{
+		Blobs:       a.blobs,
+		Lane:        "compliance",
+		Slots:       complianceSlots,
+		RunsPerSlot: runsPerSlot,
+		Rate:        a.config.NinjaOneRate * pacing.ComplianceShare,
+		SetRate:     clients.SetRate,
+		Logger:      a.log,
+	})
+	assignments := &compliance.Assignments{CIPP: a.cipp, Now: time.Now}
+	keeper := &compliance.Keeper{
+		CIPP:        a.cipp,
+		Assignments: assignments,
+		Graph:       a.reader,
+		Table:       table,
+		Blobs:       a.blobs,
+		Queue:       queue,
+		State:       a.state,
+		BaseURL:     a.config.PublicBaseURL,
+		Now:         time.Now,
+		Log:         a.log,
+	}
+	worker := &compliance.Worker{
+		CIPP:        a.cipp,
+		Assignments: assignments,
+		Devices:     a.reader,
+		NinjaOne:    clientOf(clients),
+		Pace:        pace,
+		State:       a.state,
+		Blobs:       a.blobs,
+		Table:       table,
+		Queue:       queue,
+		Keeper:      keeper,
+		Now:         time.Now,
+		Log:         a.log,
+	}
+	sweeper := &compliance.Sweeper{
+		Assignments: assignments,
+		Table:       table,
+		Queue:       queue,
+		Every:       a.config.ComplianceSweep,
+		Now:         time.Now,
+		Log:         a.log,
+	}
+	server.HTTP("ReceiveNotifications", compliance.Route, compliance.NewReceiver(table, queue, time.Now, a.log))
+	server.Queue("UpdateCompliance", func(ctx context.Context, q customhandler.QueueMessage) error {
+		m, err := compliance.ParseMessage(q.Text)
+		if err != nil {
+			return customhandler.BadMessage(err.Error())
+		}
+		return a.unlessGivenBack(ctx, func(ctx context.Context) error { return worker.Update(ctx, m, q.DequeueCount) })
+	}, customhandler.WithTimeout(invocationTime(a.config)))
+	server.Timer("SweepCompliance", func(ctx context.Context, _ customhandler.TimerInfo) error {
+		return a.unlessGivenBack(ctx, sweeper.Tick)
+	})
+	server.Timer("RenewSubscriptions", func(ctx context.Context, _ customhandler.TimerInfo) error {
+		return a.unlessGivenBack(ctx, keeper.Reconcile)
+	})
+	return keeper
+}
+
+// andWatch makes sure of the tenant's subscription after each of its syncs.
+func andWatch(keeper *compliance.Keeper, run func(context.Context, tenantsync.Message) error) func(context.Context, tenantsync.Message) error {
+	return func(ctx context.Context, m tenantsync.Message) error {
+		if err := run(ctx, m); err != nil {
+			return err
+		}
+		keeper.AfterSync(ctx, m.TenantID)
+		return nil
+	}
+}

@@ -1,0 +1,77 @@
+package compliance
+
+import (
+	"context"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// between lets something happen between a sync's reading and its writing.
+type between struct {
+	tenantsync.Reader
+	happens func()
+}
+
+func (b between) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
+	s, err := b.Reader.Read(ctx, ref)
+	b.happens()
+	return s, err
+}
+
+func TestTheSyncAndTheNotificationsDoNotFight(t *testing.T) {
+	tests := map[string]struct {
+		read, meanwhile string // states: as the sync read it, and by the time it writes
+		sweep           bool   // the change is found by a sweep in place of a notification
+		force           bool
+		want            string
+	}{
+		"it got worse":                         {"compliant", "noncompliant", false, false, "Non-Compliant"},
+		"it got better":                        {"noncompliant", "compliant", false, false, "Compliant"},
+		"it got worse, forced sync":            {"compliant", "noncompliant", false, true, "Non-Compliant"},
+		"it got better, forced sync":           {"noncompliant", "compliant", false, true, "Compliant"},
+		"it got worse, found by a sweep":       {"compliant", "noncompliant", true, false, "Non-Compliant"},
+		"it got better, found by a sweep":      {"noncompliant", "compliant", true, false, "Compliant"},
+		"it is unknown now":                    {"noncompliant", "unknown", false, false, ""},
+		"nothing happened, and the sync is it": {"noncompliant", "noncompliant", false, false, "Non-Compliant"},
+	}
+	w, all := running(t, 1, 4)
+	p := all[0][0]
+	reader := w.process.syncer.Reader
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w.process.syncer.Reader = reader
+			w.set(p, "compliant")
+			w.sync(p.tenantID)
+			w.wantField(p, "Compliant")
+			w.set(p, tt.read)
+			w.process.syncer.Reader = between{reader, func() {
+				w.set(p, tt.meanwhile)
+				if tt.sweep {
+					w.sweep(p.tenantID)
+					return
+				}
+				m := Message{TenantID: p.tenantID, DeviceIDs: []string{p.object}}
+				if err := w.process.worker.Update(t.Context(), m, 1); err != nil {
+					t.Error(err)
+				}
+			}}
+			if err := w.process.syncer.Run(t.Context(), tenantsync.Message{TenantID: p.tenantID, Force: tt.force}); err != nil {
+				t.Fatal(err)
+			}
+			w.wantField(p, tt.want)
+			for _, other := range all[0][1:] {
+				w.wantField(other, "Compliant")
+			}
+			// And what is noted is what NinjaOne shows: a sweep has nothing to do.
+			before := len(w.NinjaOne.Writes())
+			w.sweep(p.tenantID)
+			if n := len(w.NinjaOne.Writes()) - before; n != 0 {
+				t.Errorf("a sweep after it wrote %d fields", n)
+			}
+			w.wantField(p, tt.want)
+		})
+	}
+	w.noViolations()
+}

@@ -1,0 +1,211 @@
+package compliance
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+const (
+	// maxToken is the longest validation token that is given back; Graph's
+	// have a few hundred characters.
+	maxToken = 4096
+	// answerTime is how long storing a POST may take: Graph wants its answer
+	// within three seconds.
+	answerTime = 2500 * time.Millisecond
+	// tellEvery is how often dropped notifications are worth a log line.
+	tellEvery = time.Minute
+)
+
+// Receiver answers Graph at the notification URL: the handshake of new
+// subscriptions, notifications and lifecycle notifications. It is an
+// http.Handler that reads no header, believes nothing but the clientState, and
+// does no more than to verify and to enqueue.
+//
+// https://learn.microsoft.com/graph/change-notifications-delivery-webhooks
+type Receiver struct {
+	verifier *verifier
+	outbox   *outbox
+	now      func() time.Time
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	dropped map[string]int // by reason, since the last log line
+	told    time.Time
+	strays  map[string]bool // subscriptions reported as stray by this process
+}
+
+// NewReceiver returns the receiver that verifies by the rows of the table
+// NinjaOneSubscriptions and enqueues into the queue ninjaone-compliance.
+func NewReceiver(table *storage.Table, queue Queue, now func() time.Time, log *slog.Logger) *Receiver {
+	return &Receiver{
+		verifier: newVerifier(func(ctx context.Context, id string) (subscription, error) { return loadSubscription(ctx, table, id) }, now),
+		outbox:   newOutbox(queue, now),
+		now:      now, log: log,
+		dropped: map[string]int{}, strays: map[string]bool{},
+	}
+}
+
+// ServeHTTP answers one POST of Graph: 200 to a handshake, 202 when everything
+// that could be verified is stored, 503 when it could not be stored, so that
+// Graph sends it again, and 4xx to what Graph would not send.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "only POST", http.StatusMethodNotAllowed)
+		return
+	}
+	query, err := url.ParseQuery(req.URL.RawQuery)
+	if err != nil {
+		http.Error(w, "the query is malformed", http.StatusBadRequest)
+		return
+	}
+	if query.Has("validationToken") {
+		handshake(w, query.Get("validationToken"))
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	if err != nil {
+		http.Error(w, "the body could not be read", http.StatusBadRequest)
+		return
+	}
+	items, malformed, err := parseItems(body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.drop(req.Context(), "malformed", malformed)
+	ctx, cancel := context.WithTimeout(req.Context(), answerTime)
+	defer cancel()
+	work, err := r.verify(ctx, query.Get("subscription"), items)
+	if err == nil {
+		err = r.outbox.put(ctx, work)
+	}
+	if err != nil {
+		r.drop(req.Context(), "not stored; Graph sends them again", len(items))
+		http.Error(w, "the notifications could not be stored", http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// handshake gives a validation token back, as plain text and nothing else.
+func handshake(w http.ResponseWriter, token string) {
+	if token == "" || len(token) > maxToken || !utf8.ValidString(token) {
+		http.Error(w, "the validation token is not one of Graph's", http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+	_, _ = io.WriteString(w, token) // Graph asks again when it does not arrive
+}
+
+// verify finds out which items are genuine and what is to be done for them.
+// The error means that storage could not be asked.
+func (r *Receiver) verify(ctx context.Context, id string, items []item) (*work, error) {
+	work := newWork()
+	id, ok := guid(id)
+	if !ok {
+		r.drop(ctx, "without subscription", len(items))
+		return work, nil
+	}
+	own, err := r.verifier.find(ctx, id)
+	if errors.Is(err, errUnknown) {
+		r.drop(ctx, "of an unknown subscription", len(items))
+		return work, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range items {
+		sub := own
+		if !sub.genuine(it.ClientState) {
+			// One POST may hold notifications of several subscriptions.
+			other, ok := idOf(it.ClientState)
+			if ok && other != id {
+				sub, err = r.verifier.find(ctx, other)
+			}
+			if err != nil && !errors.Is(err, errUnknown) {
+				return nil, err
+			}
+			if !ok || other == id || err != nil || !sub.genuine(it.ClientState) {
+				r.drop(ctx, "forged", 1)
+				continue
+			}
+		}
+		r.sort(ctx, work, sub, it)
+	}
+	return work, nil
+}
+
+// sort adds one genuine item to the work.
+func (r *Receiver) sort(ctx context.Context, work *work, sub subscription, it item) {
+	switch it.LifecycleEvent {
+	case "":
+	case eventReauthorize, eventRemoved:
+		work.add(Message{TenantID: sub.TenantID, Event: it.LifecycleEvent, SubscriptionID: opaque(it.SubscriptionID)})
+		return
+	default: // missed, and whatever Graph may come up with: look for oneself
+		work.add(Message{TenantID: sub.TenantID})
+		return
+	}
+	if stray, ok := guid(it.SubscriptionID); ok && sub.SubscriptionID != "" && stray != sub.SubscriptionID && r.newStray(stray) {
+		work.add(Message{TenantID: sub.TenantID, Event: eventStray, SubscriptionID: stray})
+	}
+	device, ok := it.device()
+	if !ok {
+		r.drop(ctx, "without device", 1)
+		return
+	}
+	work.addDevice(sub.TenantID, device)
+}
+
+// opaque returns an id of Graph's if it looks like one.
+func opaque(id string) string {
+	id, _ = guid(id)
+	return id
+}
+
+// newStray reports whether a stray subscription is met for the first time.
+func (r *Receiver) newStray(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.strays[id] || len(r.strays) >= 1000 {
+		return false
+	}
+	r.strays[id] = true
+	return true
+}
+
+// drop counts items that are not acted on, and says so now and then.
+func (r *Receiver) drop(ctx context.Context, reason string, n int) {
+	if n == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped[reason] += n
+	if now := r.now(); now.Sub(r.told) >= tellEvery {
+		r.told = now
+		attrs := make([]any, 0, len(r.dropped))
+		for why, n := range r.dropped {
+			attrs = append(attrs, slog.Int(why, n))
+		}
+		clear(r.dropped)
+		r.log.WarnContext(ctx, "notifications dropped", slog.Group("items", attrs...))
+	}
+}

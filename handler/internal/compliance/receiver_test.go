@@ -1,0 +1,396 @@
+package compliance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const (
+	tenantOne = "11111111-1111-4111-8111-111111111111"
+	tenantTwo = "22222222-2222-4222-8222-222222222222"
+	deviceOne = "d1111111-1111-4111-8111-111111111111"
+	deviceTwo = "d2222222-2222-4222-8222-222222222222"
+)
+
+// gate is a receiver over real HTTP whose rows are in memory.
+type gate struct {
+	*httptest.Server
+	receiver *Receiver
+	queue    *memoryQueue
+	clock    *clock
+	log      *bytes.Buffer
+	rows     map[string]subscription
+	lookups  atomic.Int64
+	down     atomic.Bool
+}
+
+func newGate(t testing.TB, subscriptions ...subscription) *gate {
+	g := &gate{queue: &memoryQueue{}, clock: &clock{}, log: &bytes.Buffer{}, rows: map[string]subscription{}}
+	for _, s := range subscriptions {
+		g.rows[s.ID] = s
+	}
+	g.receiver = NewReceiver(nil, g.queue, g.clock.now, slog.New(slog.NewTextHandler(g.log, nil)))
+	g.receiver.verifier.load = func(_ context.Context, id string) (subscription, error) {
+		g.lookups.Add(1)
+		if g.down.Load() {
+			return subscription{}, errors.New("the table is out of reach")
+		}
+		if s, ok := g.rows[id]; ok {
+			return s, nil
+		}
+		return subscription{}, errUnknown
+	}
+	g.Server = httptest.NewServer(g.receiver)
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *gate) post(t testing.TB, query, body string) (int, string, http.Header) {
+	t.Helper()
+	resp, err := http.Post(g.URL+Path+query, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(answer), resp.Header
+}
+
+func testSubscription(tenantID string) subscription {
+	return newSubscription(tenantID, false, "https://sync.fabrikam.example", time.Now())
+}
+
+func notification(s subscription, device string) string {
+	return fmt.Sprintf(`{"subscriptionId":%q,"clientState":%q,"changeType":"updated","resource":"Devices/%s","resourceData":{"id":%q}}`,
+		s.SubscriptionID, s.ClientState, device, device)
+}
+
+func collection(items ...string) string { return `{"value":[` + strings.Join(items, ",") + `]}` }
+
+func TestHandshake(t *testing.T) {
+	g := newGate(t)
+	tests := map[string]struct {
+		token  string
+		status int
+	}{
+		"plain":              {"abc", 200},
+		"what Graph sends":   {"Validation: Testing client application reachability for subscription Request-Id: 0a", 200},
+		"signs and accents":  {"a+b&c=d<script>alert(1)</script>é\u2028", 200},
+		"as long as allowed": {strings.Repeat("x", maxToken), 200},
+		"too long":           {strings.Repeat("x", maxToken+1), 400},
+		"empty":              {"", 400},
+		"not text":           {"\xff\xfe", 400},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, query := range []string{"?validationToken=", "?subscription=" + tenantOne + "&validationToken="} {
+				status, body, header := g.post(t, query+url.QueryEscape(tt.token), "")
+				if status != tt.status || status == 200 && body != tt.token {
+					t.Errorf("answered %d %q", status, body)
+				}
+				if !strings.HasPrefix(header.Get("Content-Type"), "text/plain") || header.Get("X-Content-Type-Options") != "nosniff" {
+					t.Errorf("answered as %q", header.Get("Content-Type"))
+				}
+			}
+		})
+	}
+	if n := g.lookups.Load(); n != 0 {
+		t.Errorf("handshakes read storage %d times", n)
+	}
+}
+
+func TestReceiver(t *testing.T) {
+	one, two := testSubscription(tenantOne), testSubscription(tenantTwo)
+	one.SubscriptionID, two.SubscriptionID = "a1111111-1111-4111-8111-111111111111", "a2222222-2222-4222-8222-222222222222"
+	query := "?subscription=" + one.ID
+	deep := strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth)
+	tests := map[string]struct {
+		query, body string
+		status      int
+		queued      string // messages as JSON
+	}{
+		"one item":              {query, collection(notification(one, deviceOne)), 202, `{"tenantId":"` + tenantOne + `","deviceIds":["` + deviceOne + `"]}`},
+		"upper case ids":        {strings.ToUpper(one.ID), "", 400, ""},
+		"id in upper case":      {"?subscription=" + strings.ToUpper(one.ID), collection(notification(one, strings.ToUpper(deviceOne))), 202, `{"tenantId":"` + tenantOne + `","deviceIds":["` + deviceOne + `"]}`},
+		"device in the path":    {query, collection(`{"clientState":"` + one.ClientState + `","resource":"Devices('` + deviceOne + `')"}`), 202, `{"tenantId":"` + tenantOne + `","deviceIds":["` + deviceOne + `"]}`},
+		"no device":             {query, collection(`{"clientState":"` + one.ClientState + `","resource":"Devices"}`), 202, ""},
+		"a device that is none": {query, collection(notification(one, "../users/1")), 202, ""},
+		"two devices":           {query, collection(notification(one, deviceTwo), notification(one, deviceOne)), 202, `{"tenantId":"` + tenantOne + `","deviceIds":["` + deviceOne + `","` + deviceTwo + `"]}`},
+		"another's item":        {query, collection(notification(two, deviceTwo)), 202, `{"tenantId":"` + tenantTwo + `","deviceIds":["` + deviceTwo + `"]}`},
+		"no subscription":       {"", collection(notification(one, deviceOne)), 202, ""},
+		"unknown subscription":  {"?subscription=" + tenantOne, collection(notification(one, deviceOne)), 202, ""},
+		"wrong state":           {query, collection(strings.Replace(notification(one, deviceOne), one.ClientState, one.ClientState[:79], 1)), 202, ""},
+		"no state":              {query, collection(strings.Replace(notification(one, deviceOne), one.ClientState, "", 1)), 202, ""},
+		"items of wrong types":  {query, collection(`7`, `null`, `[]`, `{"clientState":{}}`, notification(one, deviceOne)), 202, `{"tenantId":"` + tenantOne + `","deviceIds":["` + deviceOne + `"]}`},
+		"empty collection":      {query, `{"value":[]}`, 202, ""},
+		"validation tokens too": {query, `{"value":[],"validationTokens":["x"]}`, 202, ""},
+		"not JSON":              {query, `value`, 400, ""},
+		"empty body":            {query, ``, 400, ""},
+		"a list":                {query, `[]`, 400, ""},
+		"no value":              {query, `{}`, 400, ""},
+		"value is an object":    {query, `{"value":{}}`, 400, ""},
+		"too deep":              {query, `{"value":[` + deep + `]}`, 400, ""},
+		"deep in a string":      {query, `{"value":[{"clientState":"` + strings.Repeat("[", 100) + `"}]}`, 202, ""},
+		"too large":             {query, `{"value":["` + strings.Repeat("x", maxBody) + `"]}`, 413, ""},
+		"too many":              {query, collection(strings.Split(strings.Repeat("1,", maxItems)+"1", ",")...), 400, ""},
+		"broken query":          {"?subscription=%zz", collection(), 400, ""},
+		"removed":               {query, collection(`{"clientState":"` + one.ClientState + `","lifecycleEvent":"subscriptionRemoved","subscriptionId":"` + one.SubscriptionID + `"}`), 202, `{"tenantId":"` + tenantOne + `","event":"subscriptionRemoved","subscriptionId":"` + one.SubscriptionID + `"}`},
+		"forged removal":        {query, collection(`{"clientState":"x","lifecycleEvent":"subscriptionRemoved"}`), 202, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if name == "upper case ids" {
+				tt.query = "?subscription=%" // no escape at all
+			}
+			g := newGate(t, one, two)
+			status, body, _ := g.post(t, tt.query, tt.body)
+			if status != tt.status {
+				t.Errorf("answered %d %q, want %d", status, body, tt.status)
+			}
+			if strings.Contains(body, one.ClientState) || strings.Contains(g.log.String(), one.ClientState) {
+				t.Error("the client state leaked")
+			}
+			var queued []string
+			for _, m := range g.queue.take() {
+				text, err := json.Marshal(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				queued = append(queued, string(text))
+			}
+			if got := strings.Join(queued, "\n"); got != tt.queued {
+				t.Errorf("queued\n%s\nwant\n%s", got, tt.queued)
+			}
+		})
+	}
+}
+
+func TestOnlyPost(t *testing.T) {
+	g := newGate(t)
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodHead} {
+		req, err := http.NewRequest(method, g.URL+Path+"?validationToken=x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s answered %d", method, resp.StatusCode)
+		}
+	}
+}
+
+func TestForgeriesCostNeitherStorageNorLog(t *testing.T) {
+	one := testSubscription(tenantOne)
+	g := newGate(t, one)
+	forged := collection(strings.Replace(notification(one, deviceOne), one.ClientState, "forged", 1))
+	for range 50 {
+		g.post(t, "?subscription="+one.ID, forged)
+		g.post(t, "?subscription="+tenantTwo, forged)
+	}
+	if n := g.lookups.Load(); n != 2 {
+		t.Errorf("100 forged POSTs read storage %d times, want 2", n)
+	}
+	if n := strings.Count(g.log.String(), "\n"); n > 2 {
+		t.Errorf("100 forged POSTs made %d log lines", n)
+	}
+	g.clock.advance(tellEvery)
+	g.post(t, "?subscription="+one.ID, forged)
+	if last := g.log.String(); !strings.Contains(last, "items.forged=50") && !strings.Contains(last, "items.forged=51") && !strings.Contains(last, "items.forged=49") {
+		t.Errorf("the forgeries were not counted:\n%s", last)
+	}
+	if len(g.queue.take()) != 0 {
+		t.Error("a forgery was queued")
+	}
+
+	// Made-up ids are looked up at a bounded rate; beyond it Graph is asked to
+	// come back, and what is known goes on.
+	refused := 0
+	for i := range lookupBurst + 100 {
+		status, _, _ := g.post(t, fmt.Sprintf("?subscription=%08d-1111-4111-8111-111111111111", i), forged)
+		if status == http.StatusServiceUnavailable {
+			refused++
+		}
+	}
+	if refused == 0 || g.lookups.Load() > lookupBurst+100 {
+		t.Errorf("%d made-up ids read storage %d times", lookupBurst+100, g.lookups.Load())
+	}
+	if status, _, _ := g.post(t, "?subscription="+one.ID, collection(notification(one, deviceOne))); status != 202 || len(g.queue.take()) != 1 {
+		t.Errorf("a genuine notification was answered %d", status)
+	}
+}
+
+func TestStorageOutOfReach(t *testing.T) {
+	one := testSubscription(tenantOne)
+	g := newGate(t, one)
+	g.down.Store(true)
+	body := collection(notification(one, deviceOne))
+	if status, _, _ := g.post(t, "?subscription="+one.ID, body); status != 503 {
+		t.Errorf("answered %d while the table is down", status)
+	}
+	g.down.Store(false)
+	if status, _, _ := g.post(t, "?subscription="+one.ID, body); status != 202 {
+		t.Errorf("answered %d when the table is back", status)
+	}
+}
+
+// slowQueue lets a test hold sends back.
+type slowQueue struct {
+	memoryQueue
+	started chan struct{}
+	release chan struct{}
+}
+
+func (q *slowQueue) Send(ctx context.Context, v any, delay time.Duration) error {
+	q.started <- struct{}{}
+	select {
+	case <-q.release:
+		return q.memoryQueue.Send(ctx, v, delay)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestNoAnswerBeforeTheQueueHasIt(t *testing.T) {
+	q := &slowQueue{started: make(chan struct{}, 10), release: make(chan struct{})}
+	o := newOutbox(q, time.Now)
+	w := newWork()
+	w.addDevice(tenantOne, deviceOne)
+	first := make(chan error, 1)
+	go func() { first <- o.put(t.Context(), w) }()
+	<-q.started
+
+	// What comes while a message is on its way goes into one further message.
+	var more sync.WaitGroup
+	errs := make(chan error, 20)
+	for i := range 20 {
+		w := newWork()
+		w.addDevice(tenantOne, fmt.Sprintf("d%07d-1111-4111-8111-111111111111", i))
+		joined := o.join(tenantOne, w.devices[tenantOne])
+		more.Go(func() {
+			<-joined.done
+			errs <- joined.err
+		})
+	}
+	select {
+	case <-first:
+		t.Fatal("acknowledged before it was queued")
+	default:
+	}
+	close(q.release)
+	more.Wait()
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	messages := q.take()
+	if len(messages) != 2 || len(messages[0].DeviceIDs) != 1 || len(messages[1].DeviceIDs) != 20 {
+		t.Errorf("made the messages %+v", messages)
+	}
+}
+
+func TestManyDevicesFitTheirMessages(t *testing.T) {
+	one := testSubscription(tenantOne)
+	g := newGate(t, one)
+	var items []string
+	for i := range maxItems {
+		items = append(items, notification(one, fmt.Sprintf("%08d-1111-4111-8111-111111111111", i)))
+	}
+	if status, body, _ := g.post(t, "?subscription="+one.ID, collection(items...)); status != 202 {
+		t.Fatalf("answered %d %s", status, body)
+	}
+	n := 0
+	for _, m := range g.queue.take() {
+		n += len(m.DeviceIDs)
+		if text, err := json.Marshal(m); err != nil || len(text) > 48<<10 {
+			t.Errorf("a message has %d bytes (%v)", len(text), err)
+		}
+	}
+	if n != maxItems {
+		t.Errorf("queued %d devices of %d", n, maxItems)
+	}
+}
+
+func TestParseMessage(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		want string
+		bad  bool
+	}{
+		"sweep":          {text: `{"tenantId":"` + tenantOne + `"}`, want: tenantOne},
+		"empty list":     {text: `{"tenantId":"` + tenantOne + `","deviceIds":[]}`, want: tenantOne},
+		"devices":        {text: `{"tenantId":"` + strings.ToUpper(tenantOne) + `","deviceIds":["` + deviceTwo + `","` + strings.ToUpper(deviceTwo) + `","` + deviceOne + `"]}`, want: tenantOne + " " + deviceOne + " " + deviceTwo},
+		"some are none":  {text: `{"tenantId":"` + tenantOne + `","deviceIds":["x","` + deviceOne + `"]}`, want: tenantOne + " " + deviceOne},
+		"all are none":   {text: `{"tenantId":"` + tenantOne + `","deviceIds":["x"]}`, bad: true},
+		"no tenant":      {text: `{"deviceIds":["` + deviceOne + `"]}`, bad: true},
+		"tenant by name": {text: `{"tenantId":"contoso.example"}`, bad: true},
+		"not JSON":       {text: `x`, bad: true},
+		"wrong types":    {text: `{"tenantId":"` + tenantOne + `","deviceIds":"x"}`, bad: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, err := ParseMessage([]byte(tt.text))
+			if (err != nil) != tt.bad {
+				t.Fatalf("error %v", err)
+			}
+			if got := strings.Join(append([]string{m.TenantID}, m.DeviceIDs...), " "); err == nil && got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzReceiver holds any request against the receiver: it answers with one of
+// its statuses, and queues nothing that does not carry the client state.
+func FuzzReceiver(f *testing.F) {
+	one := testSubscription(tenantOne)
+	f.Add("subscription="+one.ID, []byte(collection(notification(one, deviceOne))))
+	f.Add("subscription="+one.ID+"&validationToken=abc", []byte(""))
+	f.Add("validationToken=%00%ff", []byte(""))
+	f.Add("subscription="+one.ID, []byte(`{"value":[{"clientState":"`+one.ID+`.x"},{"lifecycleEvent":"missed"}]}`))
+	f.Add("subscription="+one.ID, []byte(`{"value":[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}`))
+	f.Add("subscription="+one.ID, []byte(`{"value":[{"clientState":"\ud800","resource":"Devices('')","resourceData":{"id":null}}]}`))
+	f.Add("a;b=%", []byte(`{"value":null}`))
+	g := newGate(f, one)
+	f.Fuzz(func(t *testing.T, query string, body []byte) {
+		req := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: Path, RawQuery: query}, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
+		rec := httptest.NewRecorder()
+		g.receiver.ServeHTTP(rec, req.WithContext(t.Context()))
+		switch rec.Code {
+		case http.StatusOK, http.StatusAccepted, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable:
+		default:
+			t.Errorf("answered %d", rec.Code)
+		}
+		if media := rec.Header().Get("Content-Type"); media != "" && !strings.HasPrefix(media, "text/plain") {
+			t.Errorf("answered as %s", media)
+		}
+		for _, m := range g.queue.take() {
+			if m.TenantID != one.TenantID || !bytes.Contains(body, []byte(one.ClientState[len(one.ID):])) && !bytes.Contains(body, []byte(`\`)) {
+				t.Errorf("queued %+v for a body without the client state", m)
+			}
+		}
+	})
+}

@@ -1,0 +1,257 @@
+package compliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// sweepWriters is how many devices of one sweep are written at a time: few, so
+// that notifications get their turn.
+const sweepWriters = 2
+
+// sweep compares all of a tenant's devices with what NinjaOne last accepted.
+// Whatever goes wrong is noted in the tenant's status and left to the next
+// sweep; the error is for what could not even be noted. A burst of
+// notifications is handled as a sweep too.
+func (j *job) sweep(ctx context.Context, notified bool) error {
+	if notified {
+		j.noteHeard(ctx)
+	}
+	before, err := loadStatus(ctx, j.Table, j.to.ref.ID)
+	if err != nil {
+		return err
+	}
+	started := j.Now().UTC()
+	found, err := j.compare(ctx)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		j.log.WarnContext(ctx, "the sweep ran out of time; the next one goes on", "written", found.written.Load())
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := before
+	now.LastSweep, now.Devices, now.Changes = started, found.devices, int(found.written.Load())
+	if now.Kind, now.Problem, now.RetryAfter = explain(err, started); now.Kind != before.Kind {
+		now.Since = started
+	}
+	if err == nil {
+		now.countMissed(before, found.changed, started)
+	}
+	if now.Kind != "" && now.Kind != before.Kind {
+		j.log.WarnContext(ctx, "the sweep of the tenant's devices failed", "error", err)
+	}
+	if err := saveSweep(ctx, j.Table, now); err != nil {
+		return err
+	}
+	j.log.DebugContext(ctx, "tenant swept", "devices", found.devices, "written", found.written.Load())
+	return nil
+}
+
+// findings is what a sweep found.
+type findings struct {
+	devices int          // managed devices in Intune
+	changed int          // fields that said something else than Intune
+	written atomic.Int32 // fields written
+}
+
+// compare reads, compares and writes.
+func (j *job) compare(ctx context.Context) (*findings, error) {
+	f := &findings{}
+	read := j.Now().UTC()
+	present, err := j.Devices.ComplianceStates(ctx, j.to.ref)
+	if err != nil {
+		return f, err
+	}
+	f.devices = len(present)
+	if err := j.connect(ctx); err != nil {
+		return f, err
+	}
+	// The order matters: see MarkSwept; and a device that the sync writes has
+	// its match stored before its note.
+	if err := j.State.MarkSwept(ctx, j.to.ref.ID, read); err != nil {
+		return f, err
+	}
+	notes, err := j.State.Compliance(ctx, j.to.instance, j.to.organizationID, j.field)
+	if err != nil {
+		return f, err
+	}
+	book, err := j.books.load(ctx, j.to)
+	if err != nil {
+		return f, err
+	}
+	found, open := book.assign(present)
+	var ninja []ninjaone.Device
+	if stray := unnoted(found, notes); stray && !book.fresh {
+		// Pairs without note are trusted only if the organization has the device.
+		if ninja, err = j.ninjaDevices(ctx); err != nil {
+			return f, err
+		}
+		open = drop(found, notes, ninja) || open
+	}
+	if open && j.mayRematch(book) {
+		read = j.Now().UTC()
+		if book, present, err = j.rematch(ctx, book, ninja); err != nil {
+			return f, err
+		}
+		found, open = book.assign(present)
+	}
+	values := j.differences(found, notes, open)
+	for id, v := range values {
+		if notes[id].Changed(v) {
+			f.changed++
+		}
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(sweepWriters)
+	for id, v := range values {
+		group.Go(func() error {
+			if err := gctx.Err(); err != nil {
+				return err
+			}
+			err := j.write(gctx, id, v, read)
+			if err == nil {
+				f.written.Add(1)
+			}
+			return err
+		})
+	}
+	return f, group.Wait()
+}
+
+// differences returns the values that NinjaOne does not hold. While devices
+// are still to be matched, nothing is cleared for want of a managed device.
+func (j *job) differences(found map[int]*tenant.ManagedDevice, notes map[int]tenantsync.DeviceCompliance, open bool) map[int]ninjaone.Value {
+	values := map[int]ninjaone.Value{}
+	for id, d := range found {
+		note := notes[id]
+		if v := value(d.ComplianceState); !note.Holds(v) && (note.TenantID == "" || note.TenantID == j.to.ref.ID) {
+			values[id] = v
+		}
+	}
+	for id, note := range notes {
+		if found[id] == nil && !open && note.TenantID == j.to.ref.ID && note.Ours() {
+			values[id] = ninjaone.Clear()
+		}
+	}
+	return values
+}
+
+// unnoted reports whether a device is to be written that has no note.
+func unnoted(found map[int]*tenant.ManagedDevice, notes map[int]tenantsync.DeviceCompliance) bool {
+	for id, d := range found {
+		if _, noted := notes[id]; !noted && !value(d.ComplianceState).IsClear() {
+			return true
+		}
+	}
+	return false
+}
+
+// drop takes out devices without note that NinjaOne does not have in the
+// organization, and reports whether there were any.
+func drop(found map[int]*tenant.ManagedDevice, notes map[int]tenantsync.DeviceCompliance, ninja []ninjaone.Device) bool {
+	has := make(map[int]bool, len(ninja))
+	for _, d := range ninja {
+		has[d.ID] = true
+	}
+	dropped := false
+	for id := range found {
+		if _, noted := notes[id]; !noted && !has[id] {
+			delete(found, id)
+			dropped = true
+		}
+	}
+	return dropped
+}
+
+// The kinds of problem that a sweep can have.
+const (
+	kindSignIn   = "signin"   // the tenant gives no token; the sync says so too
+	kindNoIntune = "nointune" // nothing is wrong: there is nothing to read
+	kindField    = "field"    // NinjaOne's field cannot be written
+	kindFailed   = "failed"   // anything else, mostly passing
+)
+
+// explain words what went wrong, and until when trying again is of no use.
+func explain(err error, now time.Time) (kind, problem string, retryAfter time.Time) {
+	if err == nil {
+		return "", "", time.Time{}
+	}
+	problem = err.Error()
+	if _, ok := errors.AsType[*m365.NoIntuneError](err); ok {
+		return kindNoIntune, "", now.Add(6 * time.Hour)
+	}
+	if _, ok := errors.AsType[*m365.AuthError](err); ok {
+		return kindSignIn, problem, now.Add(time.Hour)
+	}
+	if _, ok := errors.AsType[*fieldError](err); ok {
+		return kindField, problem, now.Add(time.Hour)
+	}
+	return kindFailed, problem, time.Time{}
+}
+
+// tick is how often the timer of SweepCompliance fires.
+const tick = 15 * time.Minute
+
+// Sweeper enqueues a sweep for every tenant, spread over the interval.
+type Sweeper struct {
+	Assignments *Assignments
+	Table       *storage.Table // NinjaOneSubscriptions
+	Queue       Queue          // ninjaone-compliance
+	Every       time.Duration  // how often each tenant is swept; 0 for never
+	Now         func() time.Time
+	Log         *slog.Logger
+}
+
+// Tick enqueues the sweeps of the next quarter of an hour. A tenant's place in
+// the interval never changes, so that the load is even.
+func (s *Sweeper) Tick(ctx context.Context) error {
+	if s.Every <= 0 {
+		return nil
+	}
+	all, err := s.Assignments.all(ctx)
+	if err != nil {
+		return err
+	}
+	statuses, err := loadStatuses(ctx, s.Table)
+	if err != nil {
+		return err
+	}
+	now := s.Now().UTC()
+	// A timer may fire a little early; half a tick makes up for that.
+	ticks := int64(math.Ceil(float64(s.Every) / float64(tick)))
+	current := now.Add(tick/2).Unix() / int64(tick/time.Second) % ticks
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	sent := 0
+	for id := range all {
+		place := share(id, "sweep") * float64(ticks)
+		if int64(place) != current || now.Before(statuses[id].RetryAfter) {
+			continue
+		}
+		sent++
+		group.Go(func() error {
+			delay := time.Duration((place - math.Floor(place)) * float64(tick))
+			if err := s.Queue.Send(gctx, Message{TenantID: id}, delay); err != nil {
+				return fmt.Errorf("queue the sweep of tenant %s: %w", id, err)
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	s.Log.InfoContext(ctx, "compliance sweeps queued", "tenants", len(all), "queued", sent)
+	return err
+}

@@ -1,0 +1,462 @@
+package compliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+const (
+	// attempts is how often a message about devices is tried before it is left
+	// to the next sweep.
+	attempts = 3
+	// writeTime is how long one device may take to be written, throttling
+	// included. It stays below the life of a claim.
+	writeTime = 3 * time.Minute
+	// refusedFor is how long a field that NinjaOne refused is left alone.
+	refusedFor = time.Hour
+	// slotWait is how long a message waits for a slot before it is put back,
+	// and slotDelay how long it then rests.
+	slotWait  = 20 * time.Second
+	slotDelay = 10 * time.Second
+	// maxObjects bounds the remembered ids of Entra devices.
+	maxObjects = 50000
+)
+
+// Devices reads devices from Microsoft 365; package m365 implements it.
+type Devices interface {
+	ComplianceStates(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error)
+	MatchableDevices(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error)
+	EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]m365.EntraDeviceID, error)
+	ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs []string) ([][]tenant.ManagedDevice, error)
+}
+
+// Worker brings the compliance field of devices up to date. Its fields are set
+// once and not changed afterwards.
+type Worker struct {
+	CIPP        *cipp.Store
+	Assignments *Assignments
+	Devices     Devices
+	// NinjaOne returns the client for CIPP's present settings.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	// Pace gives slots for calling NinjaOne; nil when calls need none. A
+	// message takes one when it first needs it, so that a sweep that finds
+	// nothing takes none.
+	Pace  *pacing.Pacer
+	State *tenantsync.State
+	Blobs *storage.Container // the sync's, with its matches
+	Table *storage.Table     // NinjaOneSubscriptions, for each tenant's status
+	Queue Queue              // ninjaone-compliance
+	// Keeper acts on what happens to subscriptions; nil to ignore it.
+	Keeper *Keeper
+	Now    func() time.Time
+	Log    *slog.Logger
+
+	once  sync.Once
+	books *books
+
+	mu      sync.Mutex
+	objects map[string]string    // tenant and directory object id to Entra deviceId
+	refused map[string]time.Time // instance and field to when it may be tried again
+	heard   map[string]time.Time // tenant to when its last notification was noted
+}
+
+// job is the handling of one message.
+type job struct {
+	*Worker
+	to     assignment
+	client *ninjaone.Client
+	field  string
+	force  bool // an earlier attempt may have stopped half-way
+	log    *slog.Logger
+
+	taking sync.Mutex
+	slot   *pacing.Slot // nil until NinjaOne is first called
+}
+
+// paced returns the context under which the job may call NinjaOne.
+func (j *job) paced(ctx context.Context) (context.Context, error) {
+	if j.Pace == nil {
+		return ctx, nil
+	}
+	j.taking.Lock()
+	defer j.taking.Unlock()
+	if j.slot == nil {
+		slot, err := j.Pace.Acquire(ctx, slotWait)
+		if err != nil {
+			return nil, err
+		}
+		j.slot = slot
+	}
+	// Both must last: the slot's context ends with the slot, the caller's with
+	// the group that it works in.
+	slot := j.slot.Context()
+	joined, cancel := context.WithCancelCause(ctx)
+	context.AfterFunc(slot, func() { cancel(context.Cause(slot)) })
+	return joined, nil
+}
+
+func (j *job) release() {
+	if j.slot != nil {
+		j.slot.Release()
+	}
+}
+
+// Update handles one message of the queue; attempt counts its deliveries, from
+// 1. An error makes the host deliver it again, unless it was tried often
+// enough: then the next sweep finds what is left.
+func (w *Worker) Update(ctx context.Context, m Message, attempt int) error {
+	w.once.Do(func() { w.books = &books{cipp: w.CIPP, blobs: w.Blobs, now: w.Now} })
+	log := w.Log.With("tenant", m.TenantID)
+	if m.Event != "" {
+		if w.Keeper == nil {
+			return nil
+		}
+		return w.Keeper.Handle(ctx, m)
+	}
+	all, err := w.Assignments.all(ctx)
+	if err != nil {
+		return err
+	}
+	to, ok := all[m.TenantID]
+	if !ok {
+		log.DebugContext(ctx, "the tenant's compliance goes nowhere; the message is dropped")
+		return nil
+	}
+	j := &job{Worker: w, to: to, force: attempt > 1, log: log.With("organization", to.organizationID)}
+	defer j.release()
+	if len(m.DeviceIDs) == 0 || len(m.DeviceIDs) > maxNamed {
+		return j.sweep(ctx, len(m.DeviceIDs) > 0)
+	}
+	err = j.named(ctx, m.DeviceIDs)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if errors.Is(err, pacing.ErrBusy) || errors.Is(err, pacing.ErrLost) {
+		return w.Queue.Send(ctx, m, slotDelay) // it has not failed
+	}
+	_, noSignIn := errors.AsType[*m365.AuthError](err)
+	_, noIntune := errors.AsType[*m365.NoIntuneError](err)
+	_, badField := errors.AsType[*fieldError](err)
+	if noSignIn || noIntune || badField || attempt >= attempts {
+		j.log.WarnContext(ctx, "changed devices are left to the next sweep", "devices", len(m.DeviceIDs), "error", err)
+		return nil
+	}
+	return err
+}
+
+// connect finds out how and where to write.
+func (j *job) connect(ctx context.Context) (err error) {
+	if j.client, err = j.NinjaOne(j.to.config); err != nil {
+		return fmt.Errorf("call NinjaOne: %w", err)
+	}
+	j.field, err = j.Assignments.field(ctx, j.to, func(ctx context.Context) ([]ninjaone.CustomField, error) {
+		ctx, err := j.paced(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return j.client.CustomFields(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.Now().Before(j.Worker.refused[j.to.instance+" "+j.field]) {
+		return &fieldError{fmt.Sprintf("NinjaOne refused the custom field %q a short while ago", j.field)}
+	}
+	return nil
+}
+
+// value is the one rule: what the field is to say for a state of Intune's.
+func value(state string) ninjaone.Value {
+	if text := compose.ComplianceText(state); text != "" {
+		return ninjaone.Text(text)
+	}
+	return ninjaone.Clear()
+}
+
+// named handles devices that notifications named, by directory object id.
+func (j *job) named(ctx context.Context, objectIDs []string) error {
+	j.noteHeard(ctx)
+	if err := j.connect(ctx); err != nil {
+		return err
+	}
+	devices, err := j.entraIDs(ctx, objectIDs)
+	if err != nil {
+		return err
+	}
+	if len(devices) == 0 {
+		return nil
+	}
+	book, err := j.books.open(ctx, j.to)
+	if err != nil {
+		return err
+	}
+	read := j.Now().UTC()
+	lists, err := j.Devices.ManagedDevicesOf(ctx, j.to.ref, devices)
+	if err != nil {
+		return err
+	}
+	present := newest(lists)
+	targets, open, err := j.targets(ctx, book, present)
+	if err == nil && open && j.mayRematch(book) {
+		if book, _, err = j.rematch(ctx, book, nil); err == nil {
+			targets, _, err = j.targets(ctx, book, present)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for i, entraID := range devices {
+		if len(lists[i]) > 0 {
+			continue
+		}
+		// Not enrolled any more: what we wrote on its NinjaOne device goes, unless
+		// that is another managed device's by now.
+		if e, ok := book.byEntra[entraID]; ok && (book.owner[e.NinjaOneID] == "" || book.owner[e.NinjaOneID] == e.ManagedDeviceID) {
+			if _, taken := targets[e.NinjaOneID]; !taken {
+				targets[e.NinjaOneID] = ninjaone.Clear()
+			}
+		}
+	}
+	var errs []error
+	for id, v := range targets {
+		if err := j.write(ctx, id, v, read); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// entraIDs returns the Entra deviceIds of directory objects, from memory where
+// they are known: the two never change. Devices that are gone are left out:
+// what happens to their Intune record decides, and the sweep sees it.
+func (j *job) entraIDs(ctx context.Context, objectIDs []string) ([]string, error) {
+	var out, ask []string
+	j.mu.Lock()
+	for _, id := range objectIDs {
+		if have := j.objects[j.to.ref.ID+id]; have != "" {
+			out = append(out, have)
+		} else {
+			ask = append(ask, id)
+		}
+	}
+	j.mu.Unlock()
+	if len(ask) == 0 {
+		return out, nil
+	}
+	found, err := j.Devices.EntraDeviceIDs(ctx, j.to.ref, ask)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.objects == nil || len(j.objects) >= maxObjects {
+		j.objects = map[string]string{}
+	}
+	for _, f := range found {
+		if f.DeviceID == "" {
+			continue
+		}
+		j.objects[j.to.ref.ID+f.ObjectID] = f.DeviceID
+		out = append(out, f.DeviceID)
+	}
+	return out, nil
+}
+
+// newest returns of each list the record that checked in last.
+func newest(lists [][]tenant.ManagedDevice) []tenant.ManagedDevice {
+	var out []tenant.ManagedDevice
+	for _, list := range lists {
+		if len(list) == 0 {
+			continue
+		}
+		best := &list[0]
+		for i := range list {
+			if newer(&list[i], best) {
+				best = &list[i]
+			}
+		}
+		out = append(out, *best)
+	}
+	return out
+}
+
+// targets returns the values by NinjaOne device id. open is true when some
+// devices can only be found by matching anew.
+func (j *job) targets(ctx context.Context, b *book, present []tenant.ManagedDevice) (values map[int]ninjaone.Value, open bool, err error) {
+	found, open := b.assign(present)
+	values = map[int]ninjaone.Value{}
+	for id, d := range found {
+		v := value(d.ComplianceState)
+		if !b.fresh {
+			_, noted, err := j.State.ComplianceOf(ctx, j.to.instance, j.to.organizationID, id, j.field)
+			if err != nil {
+				return nil, false, err
+			}
+			if !noted && !v.IsClear() {
+				ours, err := j.inOrganization(ctx, id)
+				if err != nil {
+					return nil, false, err
+				}
+				if !ours {
+					open = true
+					continue
+				}
+			}
+		}
+		values[id] = v
+	}
+	return values, open, nil
+}
+
+// inOrganization reports whether NinjaOne has the device, in the organization.
+func (j *job) inOrganization(ctx context.Context, id int) (bool, error) {
+	ctx, err := j.paced(ctx)
+	if err != nil {
+		return false, err
+	}
+	d, err := j.client.Device(ctx, id)
+	if errors.Is(err, ninjaone.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && d.OrganizationID == j.to.organizationID, err
+}
+
+// assign gives each NinjaOne device the one managed device that speaks for it.
+// open is true when some managed devices can only be placed by matching anew.
+func (b *book) assign(present []tenant.ManagedDevice) (found map[int]*tenant.ManagedDevice, open bool) {
+	here := make(map[string]bool, len(present))
+	for i := range present {
+		here[present[i].ID] = true
+	}
+	found = make(map[int]*tenant.ManagedDevice, len(present))
+	doubtful := map[int]bool{}
+	for i := range present {
+		d := &present[i]
+		id, known := b.find(d)
+		switch {
+		case !known:
+			open = true
+		case id == 0:
+		case b.pairs[d.ID] == id:
+			found[id] = d
+		case b.owner[id] != "" && (here[b.owner[id]] || b.owner[id] != b.byEntra[d.AzureADDeviceID].ManagedDeviceID):
+			open = true // CIPP's map names a device that another record speaks for
+		case found[id] != nil || doubtful[id]:
+			delete(found, id)
+			doubtful[id], open = true, true
+		default:
+			found[id] = d
+		}
+	}
+	return found, open
+}
+
+func (j *job) mayRematch(b *book) bool {
+	return b.matched.IsZero() || j.Now().Sub(b.matched) >= rematchAfter
+}
+
+// rematch matches the whole tenant anew. It returns the new book and the list
+// of managed devices that it read. The NinjaOne devices are read unless given.
+func (j *job) rematch(ctx context.Context, before *book, ninja []ninjaone.Device) (*book, []tenant.ManagedDevice, error) {
+	intune, err := j.Devices.MatchableDevices(ctx, j.to.ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	if ninja == nil {
+		if ninja, err = j.ninjaDevices(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	b, err := j.books.match(ctx, j.to, before, intune, ninja)
+	if err != nil {
+		return nil, nil, err
+	}
+	j.log.InfoContext(ctx, "devices matched anew", "matched", len(b.pairs), "unmatched", len(b.absent))
+	return b, intune, nil
+}
+
+// ninjaDevices lists the devices of the tenant's organization.
+func (j *job) ninjaDevices(ctx context.Context) ([]ninjaone.Device, error) {
+	ctx, err := j.paced(ctx)
+	if err != nil {
+		return nil, err
+	}
+	devices, err := j.client.Devices(ctx, j.to.organizationID)
+	if err != nil {
+		return nil, fmt.Errorf("read the devices of NinjaOne organization %d: %w", j.to.organizationID, err)
+	}
+	return devices, nil
+}
+
+// write sends one device's value if NinjaOne does not hold it, and notes what
+// NinjaOne accepted. A value that a newer reading contradicts is not sent.
+func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Time) error {
+	claim, err := j.State.ClaimCompliance(ctx, tenantsync.ComplianceWrite{
+		Instance: j.to.instance, OrganizationID: j.to.organizationID, DeviceID: id,
+		TenantID: j.to.ref.ID, Field: j.field, Value: v, Read: read, Force: j.force && !v.IsClear(),
+	})
+	if errors.Is(err, tenantsync.ErrNewerState) || err == nil && claim == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	slot, err := j.paced(ctx)
+	if err != nil {
+		_, noteErr := claim.Settle(context.WithoutCancel(ctx), tenantsync.Refused)
+		return errors.Join(err, noteErr)
+	}
+	bounded, cancel := context.WithTimeout(slot, writeTime)
+	defer cancel()
+	err = j.client.UpdateDeviceFields(bounded, id, ninjaone.Fields{j.field: v})
+	overtaken, noteErr := claim.Settle(context.WithoutCancel(ctx), outcome(err))
+	switch {
+	case errors.Is(err, ninjaone.ErrNotFound):
+		return j.State.ForgetDevice(ctx, j.to.instance, j.to.organizationID, id)
+	case err != nil:
+		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.field] != nil {
+			j.mu.Lock()
+			if j.Worker.refused == nil {
+				j.Worker.refused = map[string]time.Time{}
+			}
+			j.Worker.refused[j.to.instance+" "+j.field] = j.Now().Add(refusedFor)
+			j.mu.Unlock()
+			return &fieldError{fmt.Sprintf("NinjaOne refused the custom field %q on device %d: %v", j.field, id, refused.Refused[j.field])}
+		}
+		return fmt.Errorf("write the compliance of NinjaOne device %d: %w", id, err)
+	case overtaken:
+		j.log.InfoContext(ctx, "two readings of a device were written at once; the next sweep writes it again", "device", id)
+	}
+	j.log.DebugContext(ctx, "compliance written", "device", id, "value", v.String())
+	return noteErr
+}
+
+// outcome tells from the error of a write what NinjaOne holds.
+func outcome(err error) tenantsync.Outcome {
+	if err == nil {
+		return tenantsync.Accepted
+	}
+	_, refused := errors.AsType[*ninjaone.RefusedError](err)
+	for _, untouched := range []error{ninjaone.ErrForbidden, ninjaone.ErrUnauthorized, ninjaone.ErrThrottled, ninjaone.ErrWrongInstance, ninjaone.ErrNotFound} {
+		refused = refused || errors.Is(err, untouched)
+	}
+	if refused {
+		return tenantsync.Refused
+	}
+	return tenantsync.Unknown
+}
