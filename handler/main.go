@@ -15,6 +15,7 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/console"
 	"cipp-ninjaone/handler/internal/customhandler"
@@ -101,7 +102,10 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Blobs:    a.blobs,
 		Brakes:   documents.NewState(a.own.Table(tenantsync.TableName)),
 		Engine:   a.hold,
-		Log:      a.log,
+		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
+			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
+		},
+		Log: a.log,
 	}))
 
 	listener, err := customhandler.Listen(a.config.Port)

@@ -49,6 +49,23 @@ func (s Status) Silent(now time.Time) bool {
 	return s.Missed >= silentChanges && now.Sub(s.MissedSince) >= silentAfter
 }
 
+// Trouble is what keeps the compliance updates from being prompt or from
+// working at all, for a technician who looks at this tenant.
+func (s Status) Trouble(now time.Time) []string {
+	var list []string
+	switch {
+	case s.SubscriptionProblem != "":
+		list = append(list, "Compliance changes are found by the sweep only, some minutes late: "+s.SubscriptionProblem)
+	case s.Silent(now):
+		list = append(list, fmt.Sprintf("Notifications of compliance changes do not arrive: the sweep found %d changes that none announced. "+
+			"Check that the app's address is open to the internet.", s.Missed))
+	}
+	if s.Problem != "" {
+		list = append(list, "The compliance of devices cannot be brought up to date: "+s.Problem)
+	}
+	return list
+}
+
 // countMissed notes changes that this sweep found while no notification came
 // since the sweep before.
 func (s *Status) countMissed(before Status, changed int, now time.Time) {

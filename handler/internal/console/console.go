@@ -27,6 +27,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/settings"
@@ -80,8 +81,10 @@ type Deps struct {
 	Blobs    *storage.Container // of tenantsync and automap
 	Brakes   Brakes
 	Engine   Engine
-	Now      func() time.Time // time.Now when nil
-	Log      *slog.Logger     // nothing is logged when nil
+	// Compliance returns how each tenant's compliance updates go, by tenant id.
+	Compliance func(context.Context) (map[string]compliance.Status, error)
+	Now        func() time.Time // time.Now when nil
+	Log        *slog.Logger     // nothing is logged when nil
 }
 
 // Console is the handler of the function. It is safe for concurrent use.

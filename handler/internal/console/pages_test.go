@@ -11,6 +11,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -44,6 +45,13 @@ func TestStatus(t *testing.T) {
 	w.hasNot(w.get("/?show=failed"), "Tenant 002", "Tenant 003")
 	w.hasNot(w.get("/?q=tenant-002"), "Tenant 001", "Tenant 003")
 	w.has(w.get("/?q=nothing"), "No tenant is mapped that fits the filter")
+
+	// Notifications of compliance changes that do not arrive are a problem too.
+	w.updates = map[string]compliance.Status{second: {Missed: 4, MissedSince: time.Now().Add(-3 * time.Hour)}}
+	page = w.get("/?show=problems")
+	w.has(page, "Tenant 002", "Notifications of compliance changes do not arrive", "found 4 changes")
+	w.hasNot(page, "Tenant 003")
+	w.updates = nil
 
 	// Sync now.
 	w.has(w.post("/sync", "tenant", second), "The sync was asked for", "Waiting", "Under way", "data-live")

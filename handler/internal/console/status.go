@@ -96,6 +96,10 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 	if err != nil {
 		return err
 	}
+	updates, err := c.Compliance(ctx)
+	if err != nil {
+		return err
+	}
 	mapped := map[string]cipp.OrganizationMapping{}
 	for _, m := range mappings {
 		mapped[m.TenantID] = m
@@ -118,6 +122,9 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 			ID: t.ID, Name: tenantName(t), Domain: t.DefaultDomain, OrganizationID: m.OrganizationID, OrganizationName: m.OrganizationName,
 			Start: run.Start, Reason: run.Reason, Problems: run.Problems, Paused: pauses.Paused(t.ID),
 		}
+		for _, trouble := range updates[t.ID].Trouble(now) {
+			row.Problems = append(slices.Clip(row.Problems), tenantsync.Problem{Message: trouble})
+		}
 		kind := ""
 		row.State, kind = stateOf(run)
 		row.Busy = kind == "busy"
@@ -128,14 +135,14 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 			row.Duration = durationOf(run, now)
 		}
 		counts[kind]++
-		if len(run.Problems) > 0 {
+		if len(row.Problems) > 0 {
 			counts["problems"]++
 		}
 		if row.Paused {
 			counts["paused"]++
 		}
 		if !contains(p.Search, t.DisplayName, t.DefaultDomain, t.ID, m.OrganizationName) ||
-			(p.Show == "problems" && len(run.Problems) == 0) || (p.Show == "paused" && !row.Paused) ||
+			(p.Show == "problems" && len(row.Problems) == 0) || (p.Show == "paused" && !row.Paused) ||
 			((p.Show == "failed" || p.Show == "busy") && kind != p.Show) {
 			continue
 		}

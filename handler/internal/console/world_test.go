@@ -14,6 +14,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
@@ -39,6 +40,7 @@ type world struct {
 	syncer          *tenantsync.Syncer
 	server          *httptest.Server
 	header          http.Header // sent with every request
+	updates         map[string]compliance.Status
 }
 
 func newWorld(t *testing.T) *world {
@@ -87,8 +89,9 @@ func newWorld(t *testing.T) *world {
 	guard := access.New(access.Config{Development: true})
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, State: state, Blobs: blobs,
-		Brakes: documents.NewState(w.table),
-		Engine: &engine.Hold{CIPP: store, State: state, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
+		Brakes:     documents.NewState(w.table),
+		Engine:     &engine.Hold{CIPP: store, State: state, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
+		Compliance: func(context.Context) (map[string]compliance.Status, error) { return w.updates, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
 			Sync: w.syncs, Automap: w.automaps, Runs: state,
