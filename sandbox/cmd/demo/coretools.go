@@ -24,7 +24,7 @@ const startTimeout = 3 * time.Minute
 func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigger, error) {
 	path, err := exec.LookPath("func")
 	if err != nil {
-		return nil, fmt.Errorf("Azure Functions Core Tools are not on the PATH: install them, or run the demo without HOST=func")
+		return nil, fmt.Errorf("the Azure Functions Core Tools are not on the PATH: install them, or run the demo without HOST=func")
 	}
 	port, err := freePort()
 	if err != nil {
@@ -79,9 +79,9 @@ func awaitHost(ctx context.Context, base string, exited <-chan error) error {
 	for {
 		select {
 		case err := <-exited:
-			return fmt.Errorf("Azure Functions Core Tools ended before the bundle ran: %v", err)
+			return fmt.Errorf("the Azure Functions Core Tools ended before the bundle ran: %v", err)
 		case <-ctx.Done():
-			return fmt.Errorf("Azure Functions Core Tools did not start the bundle: %w", ctx.Err())
+			return fmt.Errorf("the Azure Functions Core Tools did not start the bundle: %w", ctx.Err())
 		case <-tick.C:
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/admin/host/status", nil)
