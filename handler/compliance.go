@@ -32,7 +32,7 @@ func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
 		SetRate:     clients.SetRate,
 		Logger:      a.log,
 	})
-	assignments := &compliance.Assignments{CIPP: a.cipp, Now: time.Now}
+	assignments := &compliance.Assignments{CIPP: a.cipp, Off: a.hold.GivenBack, Now: time.Now}
 	keeper := &compliance.Keeper{
 		CIPP:        a.cipp,
 		Assignments: assignments,
@@ -73,14 +73,10 @@ func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
 		if err != nil {
 			return customhandler.BadMessage(err.Error())
 		}
-		return a.unlessGivenBack(ctx, func(ctx context.Context) error { return worker.Update(ctx, m, q.DequeueCount) })
+		return worker.Update(ctx, m, q.DequeueCount)
 	}, customhandler.WithTimeout(invocationTime(a.config)))
-	server.Timer("SweepCompliance", func(ctx context.Context, _ customhandler.TimerInfo) error {
-		return a.unlessGivenBack(ctx, sweeper.Tick)
-	})
-	server.Timer("RenewSubscriptions", func(ctx context.Context, _ customhandler.TimerInfo) error {
-		return a.unlessGivenBack(ctx, keeper.Reconcile)
-	})
+	server.Timer("SweepCompliance", func(ctx context.Context, _ customhandler.TimerInfo) error { return sweeper.Tick(ctx) })
+	server.Timer("RenewSubscriptions", func(ctx context.Context, _ customhandler.TimerInfo) error { return keeper.Reconcile(ctx) })
 	return keeper
 }
 

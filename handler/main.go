@@ -64,11 +64,16 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	}
 	server := customhandler.New(customhandler.Config{Logger: a.log, OnBadMessage: a.badMessage})
 	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
-		return errors.Join(a.hold.Tick(ctx), a.unlessGivenBack(ctx, a.scheduler.Tick))
+		held := a.hold.Tick(ctx)
+		given, err := a.hold.GivenBack(ctx)
+		if err != nil || given {
+			return errors.Join(held, err)
+		}
+		return errors.Join(held, a.scheduler.Tick(ctx))
 	})
 	keeper := a.watch(server)
 	long := customhandler.WithTimeout(invocationTime(a.config))
-	queue(server, "SyncTenant", tenantsync.ParseMessage, andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run)), long)
+	queue(server, "SyncTenant", tenantsync.ParseMessage, a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run))), long)
 	queue(server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
 
 	who := access.FromEnvironment(getenv)
@@ -128,14 +133,16 @@ func queue[M any](server *customhandler.Server, name string, parse func([]byte) 
 	}, options...)
 }
 
-// unlessGivenBack runs what CIPP's own engine does again after it was given
-// back.
-func (a *app) unlessGivenBack(ctx context.Context, run func(context.Context) error) error {
-	given, err := a.hold.GivenBack(ctx)
-	if err != nil || given {
-		return err
+// unlessUnasked leaves out the syncs that were queued before CIPP's own engine
+// was given back. One that somebody asks for still runs.
+func (a *app) unlessUnasked(run func(context.Context, tenantsync.Message) error) func(context.Context, tenantsync.Message) error {
+	return func(ctx context.Context, m tenantsync.Message) error {
+		given, err := a.hold.GivenBack(ctx)
+		if err != nil || given && !m.Force {
+			return err
+		}
+		return run(ctx, m)
 	}
-	return run(ctx)
 }
 
 // badMessage tells the logbook of a message that was dropped.
@@ -151,9 +158,18 @@ func (a *app) badMessage(ctx context.Context, function, reason string) {
 // little longer than the run itself, which ends on its own, and never so long
 // that the host would kill the process.
 func invocationTime(s config.Settings) time.Duration {
-	limit := s.SyncTimeBudget + time.Minute
+	limit := runTime(s) + slotWait + time.Minute
 	if s.FunctionTimeout > 0 {
 		limit = min(limit, s.FunctionTimeout-30*time.Second)
 	}
 	return limit
+}
+
+// runTime is how long a run may take: what is set, and never so long that the
+// invocation ends before the run has waited for its slot and noted its end.
+func runTime(s config.Settings) time.Duration {
+	if s.FunctionTimeout == 0 {
+		return s.SyncTimeBudget
+	}
+	return min(s.SyncTimeBudget, max(s.FunctionTimeout-2*time.Minute, s.FunctionTimeout/2))
 }

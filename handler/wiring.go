@@ -147,7 +147,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		NinjaOne: clientOf(a.clients),
 		Blobs:    a.blobs,
 		Queue:    a.own.Queue(automap.QueueName),
-		Budget:   settings.SyncTimeBudget,
+		Budget:   runTime(settings),
 		Now:      time.Now,
 		Log:      a.log,
 	}

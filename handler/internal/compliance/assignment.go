@@ -34,7 +34,10 @@ type assignment struct {
 // mapped and the extension is on. It is safe for concurrent use.
 type Assignments struct {
 	CIPP *cipp.Store
-	Now  func() time.Time
+	// Off reports that CIPP's own engine does the work again, so that there are
+	// no assignments.
+	Off func(context.Context) (bool, error)
+	Now func() time.Time
 
 	mu     sync.Mutex
 	read   time.Time
@@ -61,6 +64,9 @@ func (a *Assignments) all(ctx context.Context) (map[string]assignment, error) {
 
 func (a *Assignments) load(ctx context.Context) (map[string]assignment, error) {
 	byID := map[string]assignment{}
+	if off, err := a.Off(ctx); err != nil || off {
+		return byID, err
+	}
 	config, err := a.CIPP.NinjaOneConfig(ctx)
 	if err != nil || !config.Enabled {
 		return byID, err

@@ -253,6 +253,16 @@ func TestSubscriptionsThatNobodyWantsAreRemoved(t *testing.T) {
 	w.reconcile()
 	w.wantSubscriptions(b, 1)
 
+	w.givenBack = true
+	w.clock.advance(settingsLife)
+	w.reconcile()
+	w.wantSubscriptions(b, 0)
+
+	w.givenBack = false
+	w.clock.advance(settingsLife)
+	w.reconcile()
+	w.wantSubscriptions(b, 1)
+
 	w.turnOff()
 	w.reconcile()
 	w.wantSubscriptions(b, 0)

@@ -40,6 +40,7 @@ type world struct {
 	process *process
 
 	endpoints m365sim.Endpoints
+	givenBack bool // CIPP's own engine does the work again
 }
 
 // process is what one handler process holds in memory.
@@ -196,7 +197,7 @@ func (w *world) restart() {
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) }
 	table, blobs := w.own.Table(TableName), w.own.Container(tenantsync.ContainerName)
 	state := tenantsync.NewState(w.own.Table(tenantsync.TableName))
-	assignments := &Assignments{CIPP: w.store, Now: w.clock.now}
+	assignments := &Assignments{CIPP: w.store, Off: func(context.Context) (bool, error) { return w.givenBack, nil }, Now: w.clock.now}
 	p := &process{receiver: NewReceiver(table, w.queue, w.clock.now, log)}
 	p.keeper = &Keeper{CIPP: w.store, Assignments: assignments, Graph: reader, Table: table, Blobs: blobs, Queue: w.queue, State: state,
 		BaseURL: w.front.URL, Now: w.clock.now, Log: log}

@@ -197,7 +197,7 @@ func TestPolicyStates(t *testing.T) {
 	c.on(fmt.Sprintf(path, "shut"), c.says(403, ""))
 	got, partial, err := c.graph().policyStates(t.Context(), devices)
 	want := map[string][]tenant.PolicyState{"bare": {
-		{Policy: "A", State: "nonCompliant", Settings: []tenant.SettingState{{Setting: "S1", State: "error", ErrorDescription: "no answer", CurrentValue: "5"}}},
+		{Policy: "A", State: "noncompliant", Settings: []tenant.SettingState{{Setting: "S1", State: "error", ErrorDescription: "no answer", CurrentValue: "5"}}},
 		{Policy: "B", State: "compliant"}}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil || !hasStatus(partial, 403) {
 		t.Errorf("%v, %v (-want +got):\n%s", partial, err, diff)

@@ -213,7 +213,7 @@ func (g *graph) policyStates(ctx context.Context, all []tenant.ManagedDevice) (s
 					want = append(want, missingSettings{device: ids[i], policy: s.ID, index: len(device)})
 				}
 				device = append(device, tenant.PolicyState{Policy: s.DisplayName, Platform: s.Platform,
-					State: s.State, Settings: failingSettings(s.Settings)})
+					State: policyState(s.State), Settings: failingSettings(s.Settings)})
 			}
 		})
 		switch {
@@ -274,10 +274,19 @@ func failingSettings(all []wireSettingState) []tenant.SettingState {
 		if name == "" {
 			name = s.Setting
 		}
-		out = append(out, tenant.SettingState{Setting: name, State: s.State, CurrentValue: string(s.CurrentValue),
+		out = append(out, tenant.SettingState{Setting: name, State: policyState(s.State), CurrentValue: string(s.CurrentValue),
 			ErrorDescription: s.ErrorDescription, UserName: s.UserName})
 	}
 	return out
+}
+
+// policyState gives the state of a policy or setting (complianceStatus) in the
+// spelling of managedDevice.complianceState, where the two differ.
+func policyState(s string) string {
+	if strings.EqualFold(s, tenant.StateNoncompliant) {
+		return tenant.StateNoncompliant
+	}
+	return s
 }
 
 func (g *graph) policyStateRequest(deviceID string) *devicemanagement.ManagedDevicesItemDeviceCompliancePolicyStatesRequestBuilder {

@@ -57,7 +57,7 @@ func TestReadGivesEveryPart(t *testing.T) {
 		EntraDevices: tenant.Present([]tenant.EntraDevice{{ID: "o1", DeviceID: "dev1", Name: "TT-01", TrustType: "AzureAd", Enabled: true,
 			Registered: date("2023-01-02"), Autopilot: true}}),
 		PolicyStates: tenant.Present(map[string][]tenant.PolicyState{"m1": {{Policy: "Baseline", Platform: "windows10AndLater",
-			State: "nonCompliant", Settings: []tenant.SettingState{{Setting: "BitLocker", State: "nonCompliant", CurrentValue: "off", UserName: "Ada"}}}}}),
+			State: "noncompliant", Settings: []tenant.SettingState{{Setting: "BitLocker", State: "noncompliant", CurrentValue: "off", UserName: "Ada"}}}}}),
 		ConditionalAccess: tenant.Present([]tenant.ConditionalAccessPolicy{{ID: "f1", Name: "MFA", State: "enabled", IncludeAll: true,
 			ExcludeUsers: []string{userBen}, ExcludeGuests: true, IncludeRoles: []string{tenant.GlobalAdministrator},
 			IncludeGuestTypes: []string{"internalGuest", "b2bCollaborationGuest"}, IncludeGuestsOfSome: true}}),

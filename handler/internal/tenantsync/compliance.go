@@ -355,8 +355,8 @@ func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 // claim claims the compliance field of a device that is about to be written,
 // and takes it out of what is sent when a newer state is known. The returned
 // function notes how the sending ended.
-func (j *job) claim(ctx context.Context, p *sending) (settle func(context.Context, error) error, err error) {
-	nothing := func(context.Context, error) error { return nil }
+func (j *job) claim(ctx context.Context, p *sending) (settle func(context.Context, error) (overtaken bool, err error), err error) {
+	nothing := func(context.Context, error) (bool, error) { return false, nil }
 	value, sent := p.values[j.compliance]
 	if p.record.target.kind != kindDevice || !sent {
 		return nothing, nil
@@ -374,14 +374,13 @@ func (j *job) claim(ctx context.Context, p *sending) (settle func(context.Contex
 		p.last = false
 		return nothing, nil
 	}
-	return func(ctx context.Context, err error) error {
+	return func(ctx context.Context, err error) (bool, error) {
 		outcome := Unknown
 		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.compliance] != nil {
 			outcome = Refused
 		} else if ok || err == nil {
 			outcome = Accepted
 		}
-		_, err = c.Settle(context.WithoutCancel(ctx), outcome)
-		return err
+		return c.Settle(context.WithoutCancel(ctx), outcome)
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/match"
@@ -214,7 +215,7 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wanted) e
 		}
 		if !present[t.id] {
 			gone, err := j.changedHands(ctx, t)
-			if err != nil && !tolerable(ctx, err) {
+			if err != nil && !accepted.Tolerable(ctx, err) {
 				return failed("NinjaOne device %d, which left the organization, could not be read: %w", t.id, err)
 			}
 			if err != nil {
@@ -265,6 +266,10 @@ func (j *job) changedHands(ctx context.Context, t target) (bool, error) {
 	if d.OrganizationID == j.mapping.OrganizationID {
 		return false, nil // not in the list: not approved at present
 	}
+	if j.left == nil {
+		j.left = map[target]int{}
+	}
+	j.left[t] = d.OrganizationID
 	return j.State.owned(ctx, j.instance, d.OrganizationID, t.id)
 }
 

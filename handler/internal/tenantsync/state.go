@@ -196,6 +196,12 @@ func (s *State) owned(ctx context.Context, instance string, organizationID, devi
 	return err == nil, err
 }
 
+// What a forced sync can owe.
+const (
+	owedAll       = "all"
+	owedDocuments = "documents" // the fields are marked, and so are sent in any case
+)
+
 // Status words of a run, as CIPP's mapping rows use them.
 const (
 	Running   = "Running"
@@ -223,6 +229,10 @@ type Run struct {
 	NinjaOnly          int // NinjaOne devices without Intune device
 
 	Problems []Problem
+
+	// Owed is what a forced sync has still to write again, whatever became of
+	// its runs: owedAll, owedDocuments or "".
+	Owed string
 
 	matchesDigest string // of the stored matches, to write them only when they change
 }
@@ -270,6 +280,7 @@ func runOf(row storage.Entity) Run {
 		Matched:            int(row.Int("Matched")),
 		IntuneOnly:         int(row.Int("IntuneOnly")),
 		NinjaOnly:          int(row.Int("NinjaOnly")),
+		Owed:               row.String("Owed"),
 		matchesDigest:      row.String("MatchesDigest"),
 	}
 	// An unreadable list only means that its problems are announced again.
@@ -308,6 +319,7 @@ func (s *State) SaveRun(ctx context.Context, r Run) error {
 		"IntuneOnly":         int32(r.IntuneOnly),
 		"NinjaOnly":          int32(r.NinjaOnly),
 		"Problems":           string(problems),
+		"Owed":               r.Owed,
 		"MatchesDigest":      r.matchesDigest,
 	}
 	for name, t := range map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "End": r.End, "LastSuccess": r.LastSuccess} {

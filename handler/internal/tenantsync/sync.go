@@ -77,6 +77,7 @@ type job struct {
 
 	mapped     map[string]string // CIPP's field mapping, unusable fields included
 	readAt     time.Time         // when the reading of Microsoft 365 began
+	left       map[target]int    // the new organization of each device that left this one, and is to be cleared
 	compliance string            // NinjaOne field of DeviceCompliance; "" when it is not written
 }
 
@@ -178,6 +179,10 @@ func (j *job) do(ctx context.Context) error {
 		Status: Running, Start: j.Now().UTC(),
 		LastSuccess: last.LastSuccess, Failures: last.Failures,
 		Problems: last.Problems, matchesDigest: last.matchesDigest,
+		Owed: last.Owed,
+	}
+	if j.message.Force {
+		j.run.Owed = owedAll
 	}
 	if err := j.State.SaveRun(ctx, j.run); err != nil {
 		return err
@@ -204,11 +209,11 @@ func (j *job) do(ctx context.Context) error {
 // delay: its time is used up or NinjaOne asks for a pause, and it got
 // somewhere. A run that got nowhere has failed, and is left to the schedule.
 func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
-	if j.run.Devices+j.run.OrganizationFields+j.run.Documents == 0 {
+	if err == nil || j.run.Devices+j.run.OrganizationFields+j.run.Documents == 0 {
 		return 0, false
 	}
 	if bounded.Err() != nil {
-		return 0, true
+		return retryTaken, true // by then this run has let go of the organization
 	}
 	if throttled, ok := errors.AsType[*ninjaone.APIError](err); ok && errors.Is(err, ninjaone.ErrThrottled) {
 		return max(throttled.RetryAfter, time.Minute), true
@@ -217,8 +222,7 @@ func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
 }
 
 // goOn puts the tenant back on the queue. What NinjaOne accepted is noted, so
-// the next run sends the rest; that holds for a forced run too, whose fields
-// were all marked when it began.
+// the next run sends the rest; what a forced run still owes is in its record.
 func (j *job) goOn(ctx context.Context, delay time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
@@ -248,7 +252,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 			return err
 		}
 		*r = Run{TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID, Start: j.Now().UTC(),
-			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest}
+			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest, Owed: last.Owed}
 	}
 	r.End = j.Now().UTC()
 	seconds := int(r.End.Sub(r.Start).Round(time.Second).Seconds())
@@ -284,10 +288,10 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	j.log.InfoContext(ctx, "sync ended", "status", r.Status, "reason", r.Reason, "seconds", seconds,
 		"organizationFields", r.OrganizationFields, "devices", r.Devices, "unchanged", r.Unchanged, "problems", len(r.Problems))
 	errs := []error{j.State.SaveRun(ctx, *r)}
-	errs = append(errs, j.CIPP.RecordRun(ctx, j.mapping, r.Start, r.End, r.Status))
 	for _, l := range lines {
 		errs = append(errs, j.CIPP.Log(ctx, cipp.LogEntry{Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: l.severity, Message: l.message}))
 	}
+	errs = append(errs, j.CIPP.RecordRun(ctx, j.mapping, r.Start, r.End, r.Status))
 	return errors.Join(errs...)
 }
 
@@ -372,18 +376,20 @@ func (j *job) sync(ctx context.Context) error {
 // for them.
 func (j *job) document(ctx context.Context, input compose.Input) error {
 	if j.Documents == nil {
+		j.run.Owed = ""
 		return nil
 	}
 	done, err := j.Documents.Sync(ctx, documents.Input{
 		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
 		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
-		Force: j.message.Force, Problem: j.problems.count,
+		Force: j.run.Owed != "", Problem: j.problems.count,
 	})
 	j.run.Documents = done.Created + done.Updated + done.Archived + done.Restored
 	j.notes = append(j.notes, done.Notes...)
 	if err != nil {
 		return fmt.Errorf("documents: %w", err)
 	}
+	j.run.Owed = ""
 	return nil
 }
 

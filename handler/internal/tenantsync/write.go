@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -137,7 +138,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			// The device was another tenant's: nothing noted of it is ours.
 			r.tenantID = j.ref.ID
 		}
-		force := j.message.Force || r.weekly(j.Now())
+		force := j.run.Owed == owedAll || r.weekly(j.Now())
 		send := r.changes(want, force)
 		if len(send) == 0 {
 			j.run.Unchanged++
@@ -162,6 +163,12 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 	if err := j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked); err != nil {
 		return nil, err
 	}
+	if j.run.Owed == owedAll {
+		j.run.Owed = owedDocuments
+		if err := j.State.SaveRun(ctx, j.run); err != nil {
+			return nil, err
+		}
+	}
 	return plan, nil
 }
 
@@ -175,6 +182,15 @@ type outcome struct {
 // send writes one target and notes what NinjaOne accepted.
 func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	t := p.record.target
+	if organization, left := j.left[t]; left {
+		owned, err := j.State.owned(ctx, j.instance, organization, t.id)
+		if err != nil {
+			return outcome{}, err
+		}
+		if owned { // its new tenant wrote it since this run looked
+			return j.gone(ctx, t)
+		}
+	}
 	settle, err := j.claim(ctx, &p)
 	if err != nil {
 		return outcome{}, err
@@ -187,36 +203,38 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	} else {
 		err = j.client.UpdateDeviceFields(ctx, t.id, p.values)
 	}
-	if err := settle(ctx, err); err != nil {
-		return outcome{}, err
+	overtaken, settleErr := settle(ctx, err)
+	if settleErr != nil {
+		return outcome{}, settleErr
 	}
+	p.last = p.last && !overtaken // somebody else still needs the record
 	refused := map[string]error{}
 	if r, ok := errors.AsType[*ninjaone.RefusedError](err); ok {
 		refused = r.Refused
 	} else if errors.Is(err, ninjaone.ErrNotFound) {
 		return j.gone(ctx, t)
 	} else if err != nil {
-		return outcome{tolerable: tolerable(ctx, err)}, err
+		return outcome{tolerable: accepted.Tolerable(ctx, err)}, err
 	}
-	accepted := 0
+	taken := 0
 	for name, v := range p.values {
 		if refused[name] == nil {
 			p.record.fields[name] = digest(v)
-			accepted++
+			taken++
 		}
 	}
-	if accepted > 0 {
+	if taken > 0 {
 		p.record.written = j.Now()
 	}
-	if p.last && accepted == len(p.values) {
-		return outcome{accepted: accepted}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
+	if p.last && taken == len(p.values) {
+		return outcome{accepted: taken}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
 	}
-	if accepted > 0 {
+	if taken > 0 {
 		if err := j.State.save(context.WithoutCancel(ctx), j.instance, j.mapping.OrganizationID, p.record); err != nil {
-			return outcome{accepted: accepted}, err
+			return outcome{accepted: taken}, err
 		}
 	}
-	return outcome{accepted: accepted, tolerable: len(refused) > 0}, err
+	return outcome{accepted: taken, tolerable: len(refused) > 0}, err
 }
 
 // gone handles a target that NinjaOne does not know any more.
@@ -225,17 +243,6 @@ func (j *job) gone(ctx context.Context, t target) (outcome, error) {
 		return outcome{}, failed("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.id)
 	}
 	return outcome{gone: true}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
-}
-
-// tolerable reports whether a failed write leaves the rest of the run worth
-// trying.
-func tolerable(ctx context.Context, err error) bool {
-	for _, all := range []error{ninjaone.ErrUnauthorized, ninjaone.ErrWrongInstance, ninjaone.ErrThrottled} {
-		if errors.Is(err, all) {
-			return false
-		}
-	}
-	return ctx.Err() == nil
 }
 
 // count adds one target's outcome to the run.
