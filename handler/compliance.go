@@ -76,7 +76,8 @@ func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
 		return worker.Update(ctx, m, q.DequeueCount)
 	}, customhandler.WithTimeout(invocationTime(a.config)))
 	server.Timer("SweepCompliance", func(ctx context.Context, _ customhandler.TimerInfo) error { return sweeper.Tick(ctx) })
-	server.Timer("RenewSubscriptions", func(ctx context.Context, _ customhandler.TimerInfo) error { return keeper.Reconcile(ctx) })
+	server.Timer("RenewSubscriptions", func(ctx context.Context, _ customhandler.TimerInfo) error { return keeper.Reconcile(ctx) },
+		customhandler.WithTimeout(invocationTime(a.config)))
 	return keeper
 }
 

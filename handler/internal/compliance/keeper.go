@@ -299,6 +299,14 @@ func (s *subscription) grant(g m365.Subscription, now, asked time.Time) {
 // before, and what happened between the two is found by a sweep.
 func (k *Keeper) subscribe(ctx context.Context, to assignment, s subscription, again bool) (time.Time, error) {
 	now := k.Now().UTC()
+	if s.SubscriptionID != "" {
+		// The first notification of the new one may come before Graph's answer,
+		// and must not be taken for a stray of the old one.
+		s.SubscriptionID = ""
+		if err := k.save(ctx, s); err != nil {
+			return time.Time{}, err
+		}
+	}
 	bounded, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	granted, err := k.Graph.Subscribe(bounded, to.ref, m365.SubscriptionRequest{

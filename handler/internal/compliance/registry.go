@@ -155,7 +155,8 @@ func (v *verifier) find(ctx context.Context, id string) (subscription, error) {
 		return subscription{}, errUnknown
 	}
 	result := v.flights.DoChan(id, func() (any, error) {
-		if !v.limit.AllowN(now, 1) {
+		// Ids that were found before are not somebody's guesses.
+		if !ok && !v.limit.AllowN(now, 1) {
 			return subscription{}, errBusy
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)

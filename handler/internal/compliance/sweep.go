@@ -48,7 +48,7 @@ func (j *job) sweep(ctx context.Context, notified bool) error {
 	if now.Kind, now.Problem, now.RetryAfter = explain(err, started); now.Kind != before.Kind {
 		now.Since = started
 	}
-	if err == nil {
+	if err == nil && !notified { // a sweep that a notification asked for missed none
 		now.countMissed(before, found.changed, started)
 	}
 	if now.Kind != "" && now.Kind != before.Kind {
