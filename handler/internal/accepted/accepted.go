@@ -44,6 +44,9 @@ func Sum(body []byte) string {
 	return hex.EncodeToString(sum[:12])
 }
 
+// Holds reports whether a field that is noted so may hold a value of ours.
+func Holds(noted string) bool { return noted != "" && noted != Cleared }
+
 // Changes returns the values of want that a target which holds have does not
 // hold yet. With force every value is sent again. A field is cleared only
 // where we wrote.
@@ -51,7 +54,7 @@ func Changes(have map[string]string, want ninjaone.Fields, force bool) ninjaone.
 	send := ninjaone.Fields{}
 	for field, v := range want {
 		if v.IsClear() {
-			if d := have[field]; d != "" && d != Cleared {
+			if Holds(have[field]) {
 				send[field] = v
 			}
 		} else if force || have[field] != Digest(v) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -269,7 +270,7 @@ func (d DeviceCompliance) Holds(v ninjaone.Value) bool {
 }
 
 // Ours reports whether the field may hold a value of ours.
-func (d DeviceCompliance) Ours() bool { return d.digest != "" && d.digest != markCleared }
+func (d DeviceCompliance) Ours() bool { return accepted.Holds(d.digest) }
 
 // Changed reports whether the value differs from one that NinjaOne is known to
 // hold: Intune's state changed since it was written.
@@ -339,7 +340,7 @@ func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 	if err := json.Unmarshal(body, &kept); err != nil {
 		return out, nil // rewritten by the next sync
 	}
-	out.Digest = digestOf(body)
+	out.Digest = accepted.Sum(body)
 	for _, p := range kept.Pairs {
 		out.Pairs[p.ManagedDeviceID] = p.NinjaOneID
 		for _, id := range p.Superseded {

@@ -3,8 +3,6 @@ package tenantsync
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -319,8 +317,7 @@ func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(body)
-	digest := hex.EncodeToString(sum[:12])
+	digest := accepted.Sum(body)
 	if digest == j.run.matchesDigest {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"time"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -70,7 +71,7 @@ func (in *reading) heal(compliance string) {
 		for name, noted := range r.fields {
 			f, ok := in.touched[t.id][name]
 			switch {
-			case !ok || !holds(noted):
+			case !ok || !accepted.Holds(noted):
 			case name == compliance:
 				if digest(textOrClear(f.Text)) != noted {
 					r.fields[name] = markSending

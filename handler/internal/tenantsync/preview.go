@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -255,13 +256,13 @@ func outcomeOf(r *record, name string, v ninjaone.Value) string {
 		have = r.fields[name]
 	}
 	switch {
-	case v.IsClear() && (have == "" || have == markCleared):
+	case v.IsClear() && !accepted.Holds(have):
 		return OutcomeEmpty
 	case v.IsClear():
 		return OutcomeCleared
 	case have == digest(v):
 		return OutcomeUnchanged
-	case have == "" || have == markCleared:
+	case !accepted.Holds(have):
 		return OutcomeNew
 	}
 	return OutcomeChanged

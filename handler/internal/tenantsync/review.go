@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -32,7 +33,7 @@ func (j *job) review(ctx context.Context, in *reading) error {
 			case !mapped[strings.ToLower(name)]:
 				delete(r.fields, name)
 				j.problems.notice("unmapped:"+name, "The NinjaOne custom field %q is not mapped any more. It keeps what was last written there.", name)
-			case holds(noted) && noted != markSending:
+			case accepted.Holds(noted) && noted != markSending:
 				r.fields[name] = markSending
 			default:
 				continue
@@ -56,7 +57,3 @@ func (j *job) review(ctx context.Context, in *reading) error {
 	}
 	return nil
 }
-
-// holds reports whether a field with this digest or mark may hold a value of
-// ours.
-func holds(noted string) bool { return noted != "" && noted != markCleared }

@@ -56,9 +56,6 @@ func textOrClear(s string) ninjaone.Value {
 // digest stands for a value in a record.
 func digest(v ninjaone.Value) string { return accepted.Digest(v) }
 
-// digestOf is the digest of a value's JSON form.
-func digestOf(body []byte) string { return accepted.Sum(body) }
-
 // record is what we know of one target: which of our values it holds.
 type record struct {
 	target   target
@@ -76,7 +73,7 @@ func (r *record) changes(want ninjaone.Fields, force bool) ninjaone.Fields {
 // holdsAny reports whether the target may hold any value of ours.
 func (r *record) holdsAny() bool {
 	for _, noted := range r.fields {
-		if holds(noted) {
+		if accepted.Holds(noted) {
 			return true
 		}
 	}

@@ -152,7 +152,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 		}
 		for name, noted := range r.fields {
 			v, sent := send[name]
-			last = last && (sent && v.IsClear() || !sent && !holds(noted))
+			last = last && (sent && v.IsClear() || !sent && !accepted.Holds(noted))
 		}
 		marked = append(marked, r)
 		plan = append(plan, sending{r, send, force, last})
