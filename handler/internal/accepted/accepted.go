@@ -1,7 +1,8 @@
 // Package accepted says how our state notes what NinjaOne last accepted: the
 // digest of each value by field name, or a mark in its place, in rows that are
-// keyed by the NinjaOne target. Packages tenantsync (fields) and documents
-// share it, so that there is one convention.
+// keyed by the NinjaOne target, and beside it the value, which only people look
+// at. Packages tenantsync (fields) and documents share it, so that there is one
+// convention.
 //
 // It decides nothing about content and calls nothing.
 package accepted

@@ -218,6 +218,8 @@ func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, er
 				next[columnDigest] = markSending
 			case outcome == Refused:
 				next[columnDigest] = c.before
+			default:
+				accepted.Keep(next, w.Field, w.Value)
 			}
 		case outcome == Refused:
 			return false, nil

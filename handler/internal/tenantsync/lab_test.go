@@ -5,7 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +18,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -28,6 +34,7 @@ const (
 type lab struct {
 	t       testing.TB
 	account *storage.Account
+	traffic *traffic
 	ninja   *ninjasim.Server
 	client  *ninjaone.Client
 	state   *State
@@ -54,12 +61,12 @@ func (c *clock) set(at time.Time) {
 
 func newLab(t testing.TB, devices int) *lab {
 	t.Helper()
-	connection := azuritetest.ForTest(t).ConnectionString()
+	connection, traffic := watched(t)
 	account, err := storage.Open(func(name string) string {
 		return map[string]string{storage.Own: connection}[name]
 	}, storage.Own)
 	must(t, err)
-	l := &lab{t: t, account: account, clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
+	l := &lab{t: t, account: account, traffic: traffic, clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
 		state: NewState(account.Table(azuritetest.UniqueName(t)))}
 	l.ninja = ninjasim.New(ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret",
 		Now: l.now, TokenLifetime: 1000 * time.Hour})
@@ -87,6 +94,42 @@ func newLab(t testing.TB, devices int) *lab {
 		Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	return l
+}
+
+// traffic counts what passes between a lab and its tables.
+type traffic struct {
+	calls atomic.Int64
+	bytes atomic.Int64 // of answers
+}
+
+// watched returns a connection to the storage emulator's tables, and counts what
+// passes over it.
+func watched(t testing.TB) (connection string, seen *traffic) {
+	t.Helper()
+	emulator := azuritetest.ForTest(t)
+	service, err := url.Parse(emulator.TableEndpoint())
+	must(t, err)
+	seen = &traffic{}
+	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: service.Scheme, Host: service.Host})
+	forward.Transport = &http.Transport{MaxIdleConnsPerHost: 16}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.calls.Add(1)
+		forward.ServeHTTP(&counting{w, seen}, r)
+	}))
+	t.Cleanup(server.Close)
+	return "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
+		";QueueEndpoint=" + emulator.QueueEndpoint() + ";BlobEndpoint=" + emulator.BlobEndpoint() +
+		";TableEndpoint=" + server.URL + "/" + azurite.AccountName + ";", seen
+}
+
+type counting struct {
+	http.ResponseWriter
+	seen *traffic
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	c.seen.bytes.Add(int64(len(b)))
+	return c.ResponseWriter.Write(b)
 }
 
 func must(t testing.TB, err error) {

@@ -22,6 +22,7 @@ import (
 // written for it, in NinjaOne, CIPP or our own state.
 type Preview struct {
 	Tenant         tenant.Ref
+	Instance       string // normalised NinjaOne host
 	OrganizationID int
 	Shared         bool      // other tenants are mapped to the organization too
 	At             time.Time // UTC
@@ -57,7 +58,8 @@ type PreviewField struct {
 	Value    string // HTML, of DeviceCompliance text; "" for none
 	Outcome  string
 	// Last is the value that the last sync composed, where it is kept, which is
-	// for fields of organizations only.
+	// for fields of organizations only. What NinjaOne last accepted for those of
+	// a device is read for each device when it is wanted: State.Values.
 	Last     string
 	HaveLast bool
 }
@@ -83,7 +85,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
 	}
 	input := j.input(in, result)
-	p := &Preview{Tenant: j.ref, OrganizationID: j.mapping.OrganizationID, Shared: len(j.sharing) > 1, At: j.Now().UTC()}
+	p := &Preview{Tenant: j.ref, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Shared: len(j.sharing) > 1, At: j.Now().UTC()}
 	organization, err := j.previewOrganization(ctx, in, input)
 	if err != nil {
 		return nil, err

@@ -25,13 +25,14 @@ func (j *job) review(ctx context.Context, in *reading) error {
 	}
 	var changed []storage.Operation
 	for _, r := range in.records {
-		touched := false
+		touched, dropped := false, []string(nil)
 		for name, noted := range r.fields {
 			switch {
 			case usable[name]:
 				continue
 			case !mapped[strings.ToLower(name)]:
 				delete(r.fields, name)
+				dropped = append(dropped, name)
 				j.problems.notice("unmapped:"+name, "The NinjaOne custom field %q is not mapped any more. It keeps what was last written there.", name)
 			case accepted.Holds(noted) && noted != markSending:
 				r.fields[name] = markSending
@@ -46,6 +47,9 @@ func (j *job) review(ctx context.Context, in *reading) error {
 		e, err := j.State.entity(j.instance, j.mapping.OrganizationID, r)
 		if err != nil {
 			return err
+		}
+		for _, name := range dropped {
+			accepted.Drop(e, name)
 		}
 		if r.noted != "" && !usable[r.noted] {
 			e[columnField] = "" // the note in the record's fields counts from now on

@@ -63,6 +63,7 @@ type record struct {
 	fields   map[string]string // NinjaOne custom field name to digest or mark
 	noted    string            // the field whose note has columns of its own; "" for none
 	written  time.Time         // when NinjaOne last accepted a value; zero when unknown
+	taken    ninjaone.Fields   // values that NinjaOne accepted and that are not saved yet
 }
 
 // changes returns the values of want that the target does not hold yet.
@@ -100,11 +101,14 @@ func rowKey(t target) string {
 	return fmt.Sprintf("%s-%d", t.kind, t.id)
 }
 
+// recordColumns are what load reads of a row: all but the values.
+var recordColumns = []string{"TenantId", "Fields", "Written", columnField, columnDigest, columnRead, columnClaim, columnSince}
+
 // load returns every record of an organization, by target.
 func (s *State) load(ctx context.Context, instance string, organizationID int) (map[target]*record, error) {
 	records := map[target]*record{}
 	filter := storage.Eq("PartitionKey", partition(instance, organizationID))
-	for row, err := range s.table.List(ctx, filter) {
+	for row, err := range s.table.List(ctx, filter, recordColumns...) {
 		if err != nil {
 			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", organizationID, err)
 		}
@@ -150,6 +154,9 @@ func (s *State) entity(instance string, organizationID int, r *record) (storage.
 	if !r.written.IsZero() {
 		e["Written"] = r.written.UTC()
 	}
+	for field, v := range r.taken {
+		accepted.Keep(e, field, v)
+	}
 	return e, nil
 }
 
@@ -173,6 +180,30 @@ func (s *State) saveAll(ctx context.Context, instance string, organizationID int
 // save writes one record.
 func (s *State) save(ctx context.Context, instance string, organizationID int, r *record) error {
 	return s.saveAll(ctx, instance, organizationID, []*record{r})
+}
+
+// Values returns the values that NinjaOne last accepted for our fields of a
+// device, or of the organization as a whole where deviceID is 0, by NinjaOne
+// custom field name. The instance is the normalised NinjaOne host. A field is
+// missing where no value is kept: it was never written, or its value is too
+// large to keep.
+func (s *State) Values(ctx context.Context, instance string, organizationID, deviceID int) (map[string]accepted.Value, error) {
+	t := target{kindDevice, deviceID}
+	if deviceID == 0 {
+		t = target{kindOrganization, organizationID}
+	}
+	row, err := s.table.Get(ctx, partition(instance, organizationID), rowKey(t))
+	if errors.Is(err, storage.ErrNotFound) {
+		return map[string]accepted.Value{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the values that NinjaOne %s last accepted: %w", t, err)
+	}
+	noted := fieldsOf(row)
+	if note, ok := noteOf(row, row.String(columnField)); ok {
+		noted[row.String(columnField)] = note.settled()
+	}
+	return accepted.Kept(row, noted), nil
 }
 
 // forget removes a record: the target is gone or belongs to someone else.

@@ -216,25 +216,28 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	} else if err != nil {
 		return outcome{tolerable: accepted.Tolerable(ctx, err)}, err
 	}
-	taken := 0
+	taken := ninjaone.Fields{}
 	for name, v := range p.values {
 		if refused[name] == nil {
 			p.record.fields[name] = digest(v)
-			taken++
+			taken[name] = v
 		}
 	}
-	if taken > 0 {
+	if len(taken) > 0 {
 		p.record.written = j.Now()
 	}
-	if p.last && taken == len(p.values) {
-		return outcome{accepted: taken}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
+	if p.last && len(taken) == len(p.values) {
+		return outcome{accepted: len(taken)}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
 	}
-	if taken > 0 {
-		if err := j.State.save(context.WithoutCancel(ctx), j.instance, j.mapping.OrganizationID, p.record); err != nil {
-			return outcome{accepted: taken}, err
+	if len(taken) > 0 {
+		p.record.taken = taken
+		err := j.State.save(context.WithoutCancel(ctx), j.instance, j.mapping.OrganizationID, p.record)
+		p.record.taken = nil // the record outlives the run's writing, the values need not
+		if err != nil {
+			return outcome{accepted: len(taken)}, err
 		}
 	}
-	return outcome{accepted: taken, tolerable: len(refused) > 0}, err
+	return outcome{accepted: len(taken), tolerable: len(refused) > 0}, err
 }
 
 // gone handles a target that NinjaOne does not know any more.

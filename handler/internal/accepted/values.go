@@ -1,0 +1,137 @@
+package accepted
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// A value is kept beside its digest in a column of its own, so that a merge of
+// the fields just written leaves the others. The column holds, deflated, what
+// NinjaOne was sent; an empty one holds nothing.
+const (
+	columnValue = "Value_"
+	// maxColumnName and maxColumn are the table service's limits of a column's
+	// name, in characters, and of its binary content, in bytes.
+	// https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+	maxColumnName = 255
+	maxColumn     = 64 << 10
+	// maxValue is far above what a column can stand for in practice, and keeps a
+	// damaged column from taking memory without end, in bytes.
+	maxValue = 16 << 20
+)
+
+// Value is what NinjaOne last accepted for a field, as far as it is kept.
+type Value struct {
+	// Text is the HTML of a WYSIWYG field, the text of any other; "" where the
+	// field was cleared.
+	Text string
+	// Certain says that nothing was sent since. Otherwise another value was on
+	// its way, and whether NinjaOne took it is not known.
+	Certain bool
+}
+
+// Keep puts the value that NinjaOne accepted for a field into a row that is
+// about to be merged. A value that is too large for a row is not kept.
+func Keep(row storage.Entity, field string, v ninjaone.Value) {
+	column, ok := columnOf(field)
+	if !ok {
+		return
+	}
+	row[column] = []byte{} // in place of what was kept before: a merge deletes no column
+	if v.IsClear() {
+		return
+	}
+	body, err := v.MarshalJSON()
+	if err != nil {
+		return
+	}
+	if packed := deflate(body); len(packed) <= maxColumn {
+		row[column] = packed
+	}
+}
+
+// Drop takes the value that is kept for a field out of a row that is about to
+// be merged.
+func Drop(row storage.Entity, field string) { Keep(row, field, ninjaone.Clear()) }
+
+// Kept returns the values that a row, read with all its columns, holds for
+// fields whose digests or marks are noted. A field of which no value is kept is
+// not among them: never written, too large, or written before values were kept.
+func Kept(row storage.Entity, noted map[string]string) map[string]Value {
+	kept := map[string]Value{}
+	for field, digest := range noted {
+		if digest == Cleared {
+			kept[field] = Value{Certain: true}
+			continue
+		}
+		column, ok := columnOf(field)
+		packed, _ := row[column].([]byte)
+		if !ok || len(packed) == 0 {
+			continue
+		}
+		body, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxValue))
+		if err != nil {
+			continue
+		}
+		// A digest of another value was noted by a handler that keeps none.
+		certain := Sum(body) == digest
+		if text, ok := textOf(body); ok && (certain || digest == Sending) {
+			kept[field] = Value{text, certain}
+		}
+	}
+	return kept
+}
+
+// textOf reads the form in which a value is sent.
+func textOf(body []byte) (string, bool) {
+	var text string
+	if json.Unmarshal(body, &text) == nil {
+		return text, true
+	}
+	var rich struct {
+		HTML *string `json:"html"`
+	}
+	if json.Unmarshal(body, &rich) != nil || rich.HTML == nil {
+		return "", false
+	}
+	return *rich.HTML, true
+}
+
+// columnOf names the column of a field. A column's name has letters, digits and
+// underscores; whatever else a field's name has is written as its code.
+func columnOf(field string) (string, bool) {
+	var name strings.Builder
+	name.WriteString(columnValue)
+	for _, r := range field {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			name.WriteRune(r)
+		} else {
+			fmt.Fprintf(&name, "_%x_", r)
+		}
+	}
+	return name.String(), name.Len() <= maxColumnName
+}
+
+// writers holds compressors: each has tables of more than half a megabyte.
+var writers = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.DefaultCompression) // fails only for an unknown level
+	return w
+}}
+
+func deflate(body []byte) []byte {
+	var packed bytes.Buffer
+	w := writers.Get().(*flate.Writer)
+	defer writers.Put(w)
+	w.Reset(&packed)
+	_, _ = w.Write(body) // a buffer takes everything
+	_ = w.Close()
+	return packed.Bytes()
+}
