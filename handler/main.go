@@ -63,13 +63,14 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	server := customhandler.New(customhandler.Config{Logger: a.log, OnBadMessage: a.badMessage})
+	failed := a.poisoned()
 	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
-		held := a.hold.Tick(ctx)
+		before := errors.Join(failed.Tell(ctx), a.hold.Tick(ctx))
 		given, err := a.hold.GivenBack(ctx)
 		if err != nil || given {
-			return errors.Join(held, err)
+			return errors.Join(before, err)
 		}
-		return errors.Join(held, a.scheduler.Tick(ctx))
+		return errors.Join(before, a.scheduler.Tick(ctx))
 	})
 	keeper := a.watch(server)
 	long := customhandler.WithTimeout(invocationTime(a.config))
@@ -107,6 +108,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Blobs:    a.blobs,
 		Brakes:   documents.NewState(a.own.Table(tenantsync.TableName)),
 		Engine:   a.hold,
+		Poison:   failed,
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},

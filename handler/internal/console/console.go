@@ -30,6 +30,7 @@ import (
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -62,10 +63,18 @@ type Brakes interface {
 	Confirm(ctx context.Context, tenantID string) error
 }
 
-// Engine tells whether CIPP's own engine was given its work back; *engine.Hold
-// is one.
+// Engine holds CIPP's own engine off and gives it back; *engine.Hold is one.
 type Engine interface {
 	GivenBack(ctx context.Context) (bool, error)
+	GiveBack(ctx context.Context) error
+	TakeOver(ctx context.Context) error
+}
+
+// Poison looks after the messages that failed too often; *poison.Watch is one.
+type Poison interface {
+	List(ctx context.Context) (poison.List, error)
+	PutBack(ctx context.Context, queue, id string) (poison.Message, error)
+	Remove(ctx context.Context, queue, id string) (poison.Message, error)
 }
 
 // Deps are what the console works with. All are needed but Now and Log.
@@ -81,6 +90,7 @@ type Deps struct {
 	Blobs    *storage.Container // of tenantsync and automap
 	Brakes   Brakes
 	Engine   Engine
+	Poison   Poison
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
 	Compliance func(context.Context) (map[string]compliance.Status, error)
 	Now        func() time.Time // time.Now when nil
@@ -90,7 +100,8 @@ type Deps struct {
 // Console is the handler of the function. It is safe for concurrent use.
 type Console struct {
 	Deps
-	previews previewCache
+	previews  previewCache
+	templates *template.Template
 }
 
 // New returns the console.
@@ -101,14 +112,18 @@ func New(d Deps) *Console {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Console{Deps: d}
+	return &Console{Deps: d, templates: template.Must(templates.Clone()).Funcs(template.FuncMap{
+		"ago": func(t time.Time) string { return ago(t, d.Now()) },
+	})}
 }
 
 //go:embed templates static
 var files embed.FS
 
+// templates are the pages. "ago" is set for each console, which has a clock.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"stamp": stamp, "date": date, "iso": iso, "plural": plural, "chip": chipOf,
+	"stamp": stamp, "iso": iso, "plural": plural, "chip": chipOf,
+	"inc": func(i int) int { return i + 1 }, "ago": func(time.Time) string { return "" },
 }).ParseFS(files, "templates/*.gohtml"))
 
 // pagePolicy is the Content-Security-Policy of the console's own pages: only
@@ -159,6 +174,8 @@ var pages = map[string]action{
 var actions = map[string]action{
 	"sync":                  (*Console).syncNow,
 	"pause":                 (*Console).pause,
+	"engine":                (*Console).changeEngine,
+	"poison":                (*Console).settlePoison,
 	"organizations":         (*Console).saveOrganizations,
 	"organizations/automap": (*Console).automap,
 	"fields":                (*Console).saveFields,
@@ -259,12 +276,12 @@ func (c *Console) show(x *exchange, name, title, problem string, page any) error
 	if problem != "" && x.r.Method == http.MethodPost {
 		status = http.StatusUnprocessableEntity
 	}
-	return x.render(status, name, v)
+	return c.render(x, status, name, v)
 }
 
-func (x *exchange) render(status int, name string, v view) error {
+func (c *Console) render(x *exchange, status int, name string, v view) error {
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, v); err != nil {
+	if err := c.templates.ExecuteTemplate(&b, name, v); err != nil {
 		return fmt.Errorf("show the page: %w", err)
 	}
 	x.w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -275,7 +292,7 @@ func (x *exchange) render(status int, name string, v view) error {
 
 // fail answers with a page that only says what is wrong.
 func (c *Console) fail(x *exchange, status int, title, text string) {
-	if err := x.render(status, "failure", view{Title: title, Base: x.base, Problem: text}); err != nil {
+	if err := c.render(x, status, "failure", view{Title: title, Base: x.base, Problem: text}); err != nil {
 		http.Error(x.w, text, status)
 	}
 }
@@ -291,8 +308,14 @@ var notices = map[string]func(n int) string{
 	"resumedall": func(int) string {
 		return "The schedule is resumed for all tenants that were not paused themselves."
 	},
-	"mapped": func(n int) string { return plural(n, "mapping was saved.", "mappings were saved.") },
-	"same":   func(int) string { return "There was nothing to save: the mappings are as they were." },
+	"takenover": func(int) string {
+		return "CIPP's own sync is held off again, and a full sync of every mapped tenant was asked for."
+	},
+	"givenback": func(int) string { return "CIPP's own sync was given back. This app's schedule stands still." },
+	"putback":   func(int) string { return "The message was put back. It is tried again within a minute." },
+	"removed":   func(int) string { return "The message was removed." },
+	"mapped":    func(n int) string { return plural(n, "mapping was saved.", "mappings were saved.") },
+	"same":      func(int) string { return "There was nothing to save: the mappings are as they were." },
 	"automap": func(int) string {
 		return "The search for organizations was asked for. Names come first, devices take longer."
 	},
@@ -365,7 +388,30 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04") + " UTC"
 }
 
-func date(t time.Time) string { return t.UTC().Format("2006-01-02") }
+// ago is a time as people say it, in whole minutes, hours or days; a page also
+// has the time itself.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	d, ahead := now.Sub(t), t.After(now)
+	d = d.Abs()
+	text := ""
+	switch {
+	case d < time.Minute:
+		return map[bool]string{true: "in a moment", false: "just now"}[ahead]
+	case d < time.Hour:
+		text = plural(int(d/time.Minute), "minute", "minutes")
+	case d < 48*time.Hour:
+		text = plural(int(d/time.Hour), "hour", "hours")
+	default:
+		text = plural(int(d/(24*time.Hour)), "day", "days")
+	}
+	if ahead {
+		return "in " + text
+	}
+	return text + " ago"
+}
 
 func iso(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 

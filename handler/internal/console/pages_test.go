@@ -36,7 +36,7 @@ func TestStatus(t *testing.T) {
 	run.Problems = []tenantsync.Problem{{Key: "x", Message: "Do this: " + hostile, Since: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)}}
 	must(t, w.console.State.SaveRun(t.Context(), run))
 	page = w.get("/?show=problems")
-	w.has(page, "Do this: &lt;script&gt;", "Since 2026-11-02.", "1 problem<")
+	w.has(page, "Do this: &lt;script&gt;", `Since <time datetime="2026-11-02T00:00:00Z" title="2026-11-02 00:00 UTC">`)
 	w.hasNot(page, hostile, "Tenant 002")
 
 	run.Status, run.Reason, run.Failures, run.Problems = tenantsync.Failed, "no", 1, nil
@@ -76,6 +76,83 @@ func TestStatus(t *testing.T) {
 	w.has(w.post("/pause", "tenant", "everyone", "paused", "false"), "resumed for all tenants")
 	w.has(w.refused("/pause", "tenant", "nobody", "paused", "true"), "no such tenant")
 	w.has(w.lines(), "The tenant was paused", "The schedule was resumed for all tenants")
+}
+
+func TestFailedMessages(t *testing.T) {
+	w := newWorld(t)
+	first := w.tenantID(1)
+	w.hasNot(w.get("/"), "failed too often")
+	for range 2 {
+		must(t, w.failed.Send(t.Context(), tenantsync.Message{TenantID: first}, 0))
+	}
+	must(t, w.failed.Send(t.Context(), hostile, 0))
+	page := w.get("/")
+	w.has(page, "3 messages failed too often", "The sync of tenant-001.example was not done.", w.syncs.Name()+"-poison", "It is done again tomorrow.", "just now", "cannot be read")
+	w.hasNot(page, hostile, "alert(1)")
+	if n := strings.Count(page, `value="back"`); n != 2 {
+		t.Errorf("%d messages can be put back, want 2", n)
+	}
+	ids := func() []string {
+		messages, err := w.failed.Peek(t.Context(), 32)
+		must(t, err)
+		var ids []string
+		for _, m := range messages {
+			ids = append(ids, m.ID)
+		}
+		return ids
+	}
+	at := ids()
+	w.has(w.post("/poison", "queue", w.syncs.Name(), "message", at[0], "do", "back"), "The message was put back", "2 messages failed too often")
+	if got, want := w.message(w.syncs), fmt.Sprintf(`{"tenantId":%q,"force":false}`, first); got != want {
+		t.Errorf("message %s, want %s", got, want)
+	}
+	w.has(w.refused("/poison", "queue", w.syncs.Name(), "message", at[0], "do", "back"), "The message is gone")
+	w.has(w.refused("/poison", "queue", w.syncs.Name(), "message", at[2], "do", "back"), "cannot be read")
+	w.has(w.refused("/poison"), "The message is gone")
+	for _, id := range ids() {
+		w.has(w.post("/poison", "queue", w.syncs.Name(), "message", id, "do", "remove"), "The message was removed.")
+	}
+	w.hasNot(w.get("/"), "failed too often")
+	w.has(w.lines(), "A message that had failed too often was put back: The sync of tenant-001.example was not done.", "too often was removed")
+}
+
+func TestEngine(t *testing.T) {
+	w := newWorld(t)
+	w.has(w.get("/"), "Held off", "Give the syncs back now")
+	w.has(w.refused("/engine", "to", "somebody"), "choose who does the syncs")
+	page := w.post("/engine", "to", "cipp")
+	w.has(page, "CIPP&#39;s own sync was given back", "Given back", "Take over from CIPP", `<span class="next">Turned off</span>`)
+	w.hasNot(page, "Give the syncs back now")
+	if given, err := w.console.Engine.GivenBack(t.Context()); err != nil || !given {
+		t.Errorf("given back: %v, %v", given, err)
+	}
+	page = w.post("/engine", "to", "app")
+	w.has(page, "is held off again", "Held off")
+	if n, err := w.syncs.Length(t.Context()); n != 3 || err != nil {
+		t.Errorf("%d syncs were asked for, want 3; %v", n, err)
+	}
+	w.has(w.lines(), "was given back", "is held off")
+
+	// The upload of vulnerabilities is not taken over, and the page says so.
+	w.hasNot(page, "no vulnerabilities are uploaded")
+	_, err := w.console.Settings.SaveSettings(t.Context(), map[string]any{"CveSyncEnabled": true})
+	must(t, err)
+	w.has(w.get("/"), "no vulnerabilities are uploaded while this app does the syncs")
+}
+
+func TestAgo(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		0: "just now", -59 * time.Second: "just now", -time.Minute: "1 minute ago", -90 * time.Minute: "1 hour ago",
+		-47 * time.Hour: "47 hours ago", -49 * time.Hour: "2 days ago", time.Second: "in a moment", 5 * time.Hour: "in 5 hours", 72 * time.Hour: "in 3 days",
+	} {
+		if got := ago(now.Add(d), now); got != want {
+			t.Errorf("%s is %q, want %q", d, got, want)
+		}
+	}
+	if got := ago(time.Time{}, now); got != "" {
+		t.Errorf("no time is %q", got)
+	}
 }
 
 func TestSettings(t *testing.T) {

@@ -243,7 +243,7 @@ func (c *Console) previewValue(x *exchange) error {
 		return err
 	}
 	x.w.Header().Set("Content-Security-Policy", valuePolicy)
-	return x.render(200, "value", view{Title: fieldTitles[field], Page: struct {
+	return c.render(x, 200, "value", view{Title: fieldTitles[field], Page: struct {
 		Style template.CSS
 		Theme string
 		// Value was made by package compose, whose templates escape what

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/schedule"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -25,13 +26,20 @@ type statusRow struct {
 	State            chip
 	Start            time.Time
 	Duration         string
+	LastSuccess      time.Time // of a run that failed; zero where it never succeeded
+	Failed           bool
 	Written          string
 	Devices          string
-	Reason           string
 	Problems         []tenantsync.Problem
-	Next             string
+	Next             turn
 	Paused           bool
 	Busy             bool
+}
+
+// turn is when a tenant is synced next: a word, or a time.
+type turn struct {
+	Text string
+	At   time.Time
 }
 
 type statusPage struct {
@@ -41,6 +49,8 @@ type statusPage struct {
 	Show     string
 	Shows    []option
 	Pager    pager
+	Failed   poison.List // messages that failed too often
+	Set      bool        // NinjaOne was set up in CIPP
 	Enabled  bool
 	CVESync  bool
 	Given    bool // CIPP's own engine does the syncs
@@ -100,12 +110,16 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 	if err != nil {
 		return err
 	}
+	failed, err := c.Poison.List(ctx)
+	if err != nil {
+		return err
+	}
 	mapped := map[string]cipp.OrganizationMapping{}
 	for _, m := range mappings {
 		mapped[m.TenantID] = m
 	}
 	p := statusPage{
-		Search: x.value("q"), Show: x.value("show"), Enabled: config.Enabled, CVESync: config.CVESync,
+		Search: x.value("q"), Show: x.value("show"), Failed: failed, Set: config.Configured, Enabled: config.Enabled, CVESync: config.CVESync,
 		AllOff: pauses[tenantsync.Everyone], Given: given,
 	}
 	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")
@@ -120,7 +134,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 		run := runs[t.ID]
 		row := statusRow{
 			ID: t.ID, Name: tenantName(t), Domain: t.DefaultDomain, OrganizationID: m.OrganizationID, OrganizationName: m.OrganizationName,
-			Start: run.Start, Reason: run.Reason, Problems: run.Problems, Paused: pauses.Paused(t.ID),
+			Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == tenantsync.Failed, Problems: run.Problems, Paused: pauses.Paused(t.ID),
 		}
 		for _, trouble := range updates[t.ID].Trouble(now) {
 			row.Problems = append(slices.Clip(row.Problems), tenantsync.Problem{Message: trouble})
@@ -176,26 +190,29 @@ func stateOf(run tenantsync.Run) (chip, string) {
 	return chipOf("good", "In sync"), "good"
 }
 
-func nextOf(id string, run tenantsync.Run, paused, enabled bool, now time.Time) string {
+func nextOf(id string, run tenantsync.Run, paused, enabled bool, now time.Time) turn {
 	if !enabled {
-		return "Turned off"
+		return turn{Text: "Turned off"}
 	}
 	if paused {
-		return "Paused"
+		return turn{Text: "Paused"}
 	}
 	next := schedule.Next(id, run, now)
 	switch {
 	case next.IsZero():
-		return "Under way"
+		return turn{Text: "Under way"}
 	case !next.After(now):
-		return "Within 15 minutes"
+		return turn{Text: "Within 15 minutes"}
 	}
-	return stamp(next)
+	return turn{At: next}
 }
 
 func writtenOf(run tenantsync.Run) (written, devices string) {
-	written = fmt.Sprintf("%s, %s written; %d already up to date",
-		plural(run.OrganizationFields, "organization field", "organization fields"), plural(run.Devices, "device", "devices"), run.Unchanged)
+	written = plural(run.OrganizationFields, "organization field", "organization fields") + ", " + plural(run.Devices, "device", "devices")
+	if run.Documents > 0 {
+		written += ", " + plural(run.Documents, "document", "documents")
+	}
+	written += fmt.Sprintf(" written; %d already up to date", run.Unchanged)
 	return written, fmt.Sprintf("%d matched, %d only in Intune, %d only in NinjaOne", run.Matched, run.IntuneOnly, run.NinjaOnly)
 }
 

@@ -19,6 +19,7 @@ import (
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -37,6 +38,7 @@ type world struct {
 	// Our own table and queues, with names of this test's own.
 	table           *storage.Table
 	syncs, automaps *storage.Queue
+	failed          *storage.Queue // messages that failed too often
 	syncer          *tenantsync.Syncer
 	server          *httptest.Server
 	header          http.Header // sent with every request
@@ -80,6 +82,7 @@ func newWorld(t *testing.T) *world {
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) }
 	name := azuritetest.UniqueName(t)
 	w.table, w.syncs, w.automaps = w.account.Table(name), w.account.Queue(name), w.account.Queue(name+"-automap")
+	w.failed = w.account.Queue(name + poison.Suffix)
 	state := tenantsync.NewState(w.table)
 	blobs := w.account.Container(name)
 	w.syncer = &tenantsync.Syncer{
@@ -89,8 +92,12 @@ func newWorld(t *testing.T) *world {
 	guard := access.New(access.Config{Development: true})
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, State: state, Blobs: blobs,
-		Brakes:     documents.NewState(w.table),
-		Engine:     &engine.Hold{CIPP: store, State: state, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
+		Brakes: documents.NewState(w.table),
+		Engine: &engine.Hold{CIPP: store, State: state, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
+		Poison: &poison.Watch{
+			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow."}},
+			CIPP:    store, Table: w.table,
+		},
 		Compliance: func(context.Context) (map[string]compliance.Status, error) { return w.updates, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
@@ -108,7 +115,7 @@ func empty(t *testing.T, connection string) {
 	t.Helper()
 	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
 	must(t, err)
-	for _, name := range []string{"CippMapping", "CippLogs", "Tenants", "Extensionsconfig", "NinjaOneDeviceMap"} {
+	for _, name := range []string{"CippMapping", "CippLogs", "Tenants", "Extensionsconfig", "NinjaOneDeviceMap", "NinjaOneSettings", "webhookTable"} {
 		var ops []storage.Operation
 		for e, err := range account.Table(name).List(t.Context(), "") {
 			must(t, err)

@@ -80,13 +80,16 @@ type Message struct {
 	Dequeued int // how often it was taken from the queue
 }
 
+// maxPeek is how many messages one call returns at most.
+const maxPeek = 32
+
 // Peek returns up to limit visible messages, 32 at most, and leaves them
 // untouched. A missing queue has none.
 func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 	if q.err != nil {
 		return nil, q.err
 	}
-	resp, err := q.client.PeekMessages(ctx, &azqueue.PeekMessagesOptions{NumberOfMessages: to.Ptr(int32(min(limit, 32)))})
+	resp, err := q.client.PeekMessages(ctx, &azqueue.PeekMessagesOptions{NumberOfMessages: to.Ptr(int32(min(limit, maxPeek)))})
 	if err = wrap(err, "look into queue "+q.name); errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
@@ -103,6 +106,58 @@ func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 		})
 	}
 	return messages, nil
+}
+
+// held is how long Take keeps a message from others.
+const held = 2 * time.Minute
+
+// Take hands visible messages to do, one after the other, and removes each for
+// which do returns true. It ends after limit removed messages (0: no limit),
+// or when it has seen every message; those that stay are visible again at
+// once. An error of do ends it too. It returns how many were removed.
+func (q *Queue) Take(ctx context.Context, limit int, do func(context.Context, Message) (bool, error)) (removed int, err error) {
+	if q.err != nil {
+		return 0, q.err
+	}
+	op := "take messages from queue " + q.name
+	var left []*azqueue.DequeuedMessage
+	defer func() {
+		for _, m := range left {
+			// One that cannot be shown again now is so when held is over.
+			_, _ = q.client.UpdateMessage(context.WithoutCancel(ctx), value(m.MessageID), value(m.PopReceipt), value(m.MessageText),
+				&azqueue.UpdateMessageOptions{VisibilityTimeout: to.Ptr[int32](0)})
+		}
+	}()
+	for {
+		resp, err := q.client.DequeueMessages(ctx, &azqueue.DequeueMessagesOptions{
+			NumberOfMessages: to.Ptr(int32(maxPeek)), VisibilityTimeout: to.Ptr(int32(held / time.Second)),
+		})
+		if err = wrap(err, op); errors.Is(err, ErrNotFound) {
+			return removed, nil
+		}
+		if err != nil || len(resp.Messages) == 0 {
+			return removed, err
+		}
+		for i, m := range resp.Messages {
+			gone, err := do(ctx, Message{
+				ID: value(m.MessageID), Body: DecodeMessage(value(m.MessageText)),
+				Inserted: value(m.InsertionTime).UTC(), Dequeued: int(value(m.DequeueCount)),
+			})
+			if gone && err == nil {
+				_, err = q.client.DeleteMessage(ctx, value(m.MessageID), value(m.PopReceipt), nil)
+				err = wrap(err, op)
+			}
+			if !gone || err != nil {
+				left = append(left, m)
+			} else {
+				removed++
+			}
+			if err != nil || limit > 0 && removed == limit {
+				left = append(left, resp.Messages[i+1:]...)
+				return removed, err
+			}
+		}
+	}
 }
 
 // Length returns about how many messages the queue holds, hidden ones

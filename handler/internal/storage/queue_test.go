@@ -2,7 +2,11 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,4 +100,51 @@ func FuzzDecodeMessage(f *testing.F) {
 		}
 		_ = DecodeMessage(string(body))
 	})
+}
+
+func TestTake(t *testing.T) {
+	ctx := t.Context()
+	q := emulator(t).Queue(azuritetest.UniqueName(t))
+	take := func(limit int, do func(Message) (bool, error)) (int, error) {
+		return q.Take(ctx, limit, func(_ context.Context, m Message) (bool, error) { return do(m) })
+	}
+	if n, err := take(0, func(Message) (bool, error) { return true, nil }); n != 0 || err != nil {
+		t.Errorf("a missing queue gave %d, %v", n, err)
+	}
+	const messages = 70
+	for i := range messages {
+		must(t, q.Send(ctx, map[string]int{"n": i}, 0))
+	}
+	bodies := func() []string {
+		seen := map[string]int{}
+		_, err := take(0, func(m Message) (bool, error) { seen[string(m.Body)]++; return false, nil })
+		must(t, err)
+		for body, n := range seen {
+			if n != 1 {
+				t.Errorf("%s was seen %d times", body, n)
+			}
+		}
+		return slices.Sorted(maps.Keys(seen))
+	}
+	if n := len(bodies()); n != messages {
+		t.Fatalf("%d messages were seen, want %d", n, messages)
+	}
+	n, err := take(1, func(m Message) (bool, error) { return strings.Contains(string(m.Body), ":4"), nil })
+	if n != 1 || err != nil || len(bodies()) != messages-1 {
+		t.Errorf("one was to go: %d, %v; %d are left", n, err, len(bodies()))
+	}
+	boom := errors.New("boom")
+	n, err = take(0, func(m Message) (bool, error) {
+		if string(m.Body) == `{"n":69}` {
+			return true, boom
+		}
+		return false, nil
+	})
+	if n != 0 || !errors.Is(err, boom) || !slices.Contains(bodies(), `{"n":69}`) {
+		t.Errorf("a failure: %d, %v", n, err)
+	}
+	n, err = take(0, func(m Message) (bool, error) { return true, nil })
+	if n != messages-1 || err != nil || len(bodies()) != 0 {
+		t.Errorf("all were to go: %d, %v", n, err)
+	}
 }

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"cipp-ninjaone/handler/internal/automap"
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// poisoned is what looks after the messages that failed too often.
+func (a *app) poisoned() *poison.Watch {
+	source := func(queue, function string, s poison.Source) poison.Source {
+		s.Queue, s.Poison, s.API = a.own.Queue(queue), a.own.Queue(queue+poison.Suffix), logbookName[function]
+		return s
+	}
+	const reason = " The app was stopped, or failed, before it could record why: look into the app's own log (Application Insights) at that time."
+	return &poison.Watch{
+		Sources: []poison.Source{
+			source(tenantsync.QueueName, "SyncTenant", poison.Source{
+				One:  "The sync of %s was not done.",
+				All:  "A sync was not done.",
+				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back." + reason,
+			}),
+			source(automap.QueueName, "Automap", poison.Source{
+				One:  "The search for the NinjaOne organization of %s was not done.",
+				All:  "The search for NinjaOne organizations was not finished.",
+				Then: "It is not done again by itself: put the message back, or start the search again on the console under Organizations." + reason,
+			}),
+			source(compliance.QueueName, "UpdateCompliance", poison.Source{
+				One:  "An update of device compliance of %s was not done.",
+				All:  "An update of device compliance was not done.",
+				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change; to have it sooner, put the message back." + reason,
+			}),
+		},
+		CIPP: a.cipp, Table: a.own.Table(tenantsync.TableName),
+	}
+}
