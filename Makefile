@@ -3,16 +3,27 @@
 export GOFLAGS = -trimpath -buildvcs=false
 export CGO_ENABLED = 0
 
-.PHONY: build demo test bench clean
+# What `handler version` prints. The same commit gives the same text, whatever
+# else the repository holds.
+VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unversioned)
+
+.PHONY: build package demo test bench clean
 
 # The app root: what is deployed, or run with `func start` inside dist/.
 build:
 	rm -rf dist
 	mkdir -p dist
-	go build -ldflags='-s -w' -o dist/ ./handler
+	go build -ldflags='-s -w -X main.version=$(VERSION)' -o dist/ ./handler
 	cp host.json dist/
 	cp -R functions/. dist/
 	test ! -f local.settings.json || cp local.settings.json dist/
+
+# The zip that is deployed, with its checksum and bill of materials. The same
+# commit gives the same bytes on every machine, with the toolchain that go.mod
+# names.
+package: export GOTOOLCHAIN = go$(shell sed -n 's/^go //p' go.mod)
+package:
+	go run ./tools/bundle -out out -version '$(VERSION)'
 
 # Azurite, the emulator of Azure Storage, as pinned by the lock file.
 sandbox/node_modules: sandbox/package.json sandbox/package-lock.json

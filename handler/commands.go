@@ -7,16 +7,25 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 )
 
 const usage = `usage: handler [command], where the app settings are in the environment
   without a command   serve the Functions host
   give-back           let CIPP's own NinjaOne sync run again, and schedule no syncs here
-  hold-off            hold CIPP's own NinjaOne sync off again, and sync in its place`
+  hold-off            hold CIPP's own NinjaOne sync off again, and sync in its place
+  version             print the version of this handler`
+
+// version is set by the linker: see the Makefile.
+var version = "development"
 
 // command runs one command in place of serving the host, and says on out what
 // was done.
 func command(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	if len(args) == 1 && args[0] == "version" {
+		_, err := fmt.Fprintf(out, "cipp-ninjaone %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return err
+	}
 	if len(args) != 1 || args[0] != "give-back" && args[0] != "hold-off" {
 		return errors.New(usage)
 	}

@@ -59,6 +59,14 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+func TestVersion(t *testing.T) {
+	var out bytes.Buffer
+	err := command(t.Context(), []string{"version"}, func(string) string { return "" }, &out)
+	if err != nil || !strings.HasPrefix(out.String(), "cipp-ninjaone development (go") {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
 func TestCommandRefused(t *testing.T) {
 	none := func(string) string { return "" }
 	tests := map[string]struct {

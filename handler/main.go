@@ -119,7 +119,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info("listening", "address", listener.Addr().String(), "functions", server.Functions())
+	a.log.Info("listening", "version", version, "address", listener.Addr().String(), "functions", server.Functions())
 	return server.Serve(ctx, listener)
 }
 

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"archive/zip"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
+)
+
+// TestPackage runs what `make package` writes, unzipped as the platform mounts
+// it, built for this machine so that it can run here.
+func TestPackage(t *testing.T) {
+	t.Parallel()
+	const version = "v1.2.3-test"
+	dir := unpack(t, version)
+	if err := slowTimers(dir); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "handler"), "version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "cipp-ninjaone "+version+" (go") {
+		t.Errorf("`handler version` prints %q, %v", out, err)
+	}
+
+	w := start(t, seed.MSP(), func(c *funchost.Config) { c.AppRoot = dir })
+	root, err := stack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders, err := os.ReadDir(filepath.Join(root, "functions"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, f := range folders {
+		want = append(want, f.Name())
+	}
+	if got := slices.Sorted(slices.Values(w.Host.Functions())); !slices.Equal(got, want) {
+		t.Errorf("the host runs %v, want %v", got, want)
+	}
+	if !slices.ContainsFunc(w.logged(), func(line string) bool {
+		return strings.Contains(line, `"msg":"listening"`) && strings.Contains(line, `"version":"`+version+`"`)
+	}) {
+		t.Error("the log does not tell the version")
+	}
+	resp, err := http.Get(w.Host.URL() + "/api/ninjaone/console/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), "<html") {
+		t.Errorf("the console answers %s: %.200s", resp.Status, page)
+	}
+	if got := w.sync(seed.Ordinary).status; got != "Completed" {
+		t.Errorf("a sync ends as %q", got)
+	}
+	w.correct(seed.Ordinary)
+}
+
+// unpack builds the package and returns the folder that it was unzipped to.
+func unpack(t *testing.T, version string) string {
+	t.Helper()
+	root, err := stack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, dir := t.TempDir(), t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./tools/bundle", "-out", out, "-version", version, "-platform", runtime.GOOS+"/"+runtime.GOARCH)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+toolchain(t, root), "GOFLAGS=-trimpath -buildvcs=false", "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, text)
+	}
+	r, err := zip.OpenReader(filepath.Join(out, "cipp-ninjaone.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, f := range r.File {
+		content, err := r.Open(f.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(dir, filepath.FromSlash(f.Name))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, text, f.Mode()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// toolchain is the one that go.mod names, as `make package` sets it.
+func toolchain(t *testing.T, root string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "go "); ok {
+			return "go" + v
+		}
+	}
+	t.Fatal("go.mod names no Go version")
+	return ""
+}
