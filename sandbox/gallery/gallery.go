@@ -1,5 +1,6 @@
-// Package gallery shows the custom fields of a simulated NinjaOne on web pages, about as technicians see them: each value
-// as NinjaOne keeps it, in the light and the dark theme, with what NinjaOne removed from it beside it.
+// Package gallery shows the custom fields and documents of a simulated NinjaOne on web pages, about as technicians see
+// them: each value as NinjaOne keeps it, in the light and the dark theme, with what NinjaOne removed from it beside it, and
+// what documents and devices are related to.
 //
 // It only reads, and values stay untrusted: the pages forbid every script, their own included. Nothing here knows what the
 // fields mean or who wrote them.
@@ -29,6 +30,13 @@ type Source interface {
 	// OrganizationField and DeviceField are a field's value; false when it has none.
 	OrganizationField(organizationID int, name string) (ninjasim.FieldValue, bool)
 	DeviceField(deviceID int, name string) (ninjasim.FieldValue, bool)
+	// Templates of documents, and an organization's documents, in the order to show them.
+	Templates() []ninjasim.Template
+	Documents(organizationID int) []ninjasim.Document
+	// DocumentField is the value of a document's field; false when it has none.
+	DocumentField(documentID int, name string) (ninjasim.FieldValue, bool)
+	// Relations of documents and devices.
+	Relations() []ninjasim.Relation
 }
 
 //go:embed templates static
@@ -41,7 +49,7 @@ const contentPolicy = "default-src 'none'; style-src 'self'; style-src-attr 'uns
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 // New returns the pages: "/" lists organizations, "/organizations/{id}" shows one, and
-// "/organizations/{id}/devices/{device}" a device. The query parameter theme, light or dark, overrides the visitor's
+// "/organizations/{id}/devices/{device}" and "/organizations/{id}/documents/{document}" a device and a document. The query parameter theme, light or dark, overrides the visitor's
 // choice for one page.
 func New(source Source) http.Handler {
 	g := gallery{source}
@@ -49,6 +57,7 @@ func New(source Source) http.Handler {
 	mux.HandleFunc("GET /{$}", g.index)
 	mux.HandleFunc("GET /organizations/{organization}", g.organization)
 	mux.HandleFunc("GET /organizations/{organization}/devices/{device}", g.device)
+	mux.HandleFunc("GET /organizations/{organization}/documents/{document}", g.document)
 	mux.HandleFunc("GET /theme/{theme}", chooseTheme)
 	mux.HandleFunc("GET /static/icons.css", styleSheet(iconStyles()))
 	mux.HandleFunc("GET /static/grid.css", styleSheet(gridStyles()))

@@ -34,6 +34,18 @@ func serve(t *testing.T) (string, *ninjasim.Server) {
 	s.SetDeviceField(50, "deviceCompliance", "Compliant")
 	s.SetDeviceField(51, "deviceCompliance", "Non-Compliant")
 	s.SetDeviceField(52, "deviceCompliance", "<i>odd</i>")
+	people := s.AddTemplate(ninjasim.Template{ID: 7, Name: "People & more", AllowMultiple: true, Items: []ninjasim.TemplateItem{
+		{Name: "about", Label: "About", Type: "WYSIWYG"}, {Name: "number", Label: "Number", Type: "TEXT"}}})
+	contracts := s.AddTemplate(ninjasim.Template{ID: 8, Name: "Contracts", AllowMultiple: true})
+	s.AddDocument(ninjasim.Document{ID: 70, OrganizationID: 3, TemplateID: people, Name: "Ida <i>Dune</i>", Description: "of the dunes",
+		Fields: map[string]string{"about": `<p class="stat-value">Ida</p><script>alert(2)</script>`, "number": "<u>17</u>"}})
+	s.AddDocument(ninjasim.Document{ID: 71, OrganizationID: 3, TemplateID: people, Name: "Left", Archived: true})
+	s.AddDocument(ninjasim.Document{ID: 72, OrganizationID: 3, TemplateID: contracts, Name: "Lease"})
+	s.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: 50, RelatedType: "DOCUMENT", RelatedID: 70})
+	s.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: 72, RelatedType: "DOCUMENT", RelatedID: 70, MadeByTechnician: true})
+	s.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: 70, Attachment: "badge.pdf"})
+	s.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: 70, RelatedType: "ORGANIZATION", RelatedID: 4})
+	s.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: 72, RelatedType: "DOCUMENT", RelatedID: 71})
 	server := httptest.NewServer(New(s))
 	t.Cleanup(server.Close)
 	return server.URL, s
@@ -70,7 +82,7 @@ func TestPages(t *testing.T) {
 	}{
 		{"index", "/", 200,
 			[]string{"Dune &amp; &lt;b&gt;Sons&lt;/b&gt;", "Empty Ltd", "2 fields with a value", "No field has a value", "markup was removed",
-				`href="/organizations/3/devices/50"`, "2 more devices", "✓ Compliant", "✕ Non-Compliant", "&lt;i&gt;odd&lt;/i&gt;"},
+				`href="/organizations/3/devices/50"`, "2 more devices", "10 devices · 2 documents · 1 archived", "✓ Compliant", "✕ Non-Compliant", "&lt;i&gt;odd&lt;/i&gt;"},
 			[]string{"<b>Sons", "<i>odd"}},
 		{"first field", "/organizations/3", 200,
 			[]string{`<a href="https://example.com/x">Portal</a>`, "<strong>NinjaOne removes:</strong> nothing", `tab=tenantLinks" aria-current="page"`}, nil},
@@ -78,10 +90,24 @@ func TestPages(t *testing.T) {
 			[]string{`<div class="field-value"><p class="stat-value">42</p>bold<div class="row"></div></div>`, "<code>element b</code>", "<code>element script</code>", "2026-05-06 07:08 UTC"},
 			[]string{"alert(1)", "nothing."}},
 		{"devices of an organization", "/organizations/3?tab=devices", 200, []string{"DUN-A", "DUN-J"}, []string{"field-value"}},
+		{"documents of a template", "/organizations/3?tab=documents-7", 200,
+			[]string{`tab=documents-7" aria-current="page">People &amp; more</a>`, `<a href="/organizations/3/documents/70">Ida &lt;i&gt;Dune&lt;/i&gt;</a></td><td>–</td><td>4</td>`,
+				`Left</a></td><td><span class="shell-state">Archived</span></td><td>1</td>`}, []string{"Lease", "DUN-A", "<i>Dune"}},
+		{"documents of another template", "/organizations/3?tab=documents-8", 200, []string{"Lease"}, []string{"Left"}},
+		{"document", "/organizations/3/documents/70", 200,
+			[]string{"Ida &lt;i&gt;Dune&lt;/i&gt;", "of the dunes", "&lt;u&gt;17&lt;/u&gt;", `<p class="stat-value">Ida</p>`, "<code>element script</code>",
+				`<span class="shell-kind">Device</span> <a href="/organizations/3/devices/50">DUN-A</a></li>`,
+				`<span class="shell-kind">Contracts</span> <a href="/organizations/3/documents/72">Lease</a> <span class="shell-state">by a technician</span></li>`,
+				`<span class="shell-kind">File</span> badge.pdf</li>`, `<span class="shell-kind">ORGANIZATION</span> 4</li>`},
+			[]string{"alert(2)", "<u>17", "Left"}},
+		{"document that is archived, related to from its other end", "/organizations/3/documents/71", 200,
+			[]string{"Archived", "Lease", "No field of the document"}, nil},
+		{"document of another organization", "/organizations/4/documents/70", 404, nil, nil},
+		{"document of an unknown organization", "/organizations/9/documents/70", 404, nil, nil},
 		{"organization without anything", "/organizations/4", 200, []string{"The organization has no devices"}, nil},
 		{"device", "/organizations/3/devices/50", 200,
-			[]string{"shell-success", "✓ Compliant", "long long", "10,507 of 200,000 characters", "shown collapsed", "WINDOWS WORKSTATION", "Online"}, nil},
-		{"device without formatted fields", "/organizations/3/devices/51", 200, []string{"shell-danger", "Offline", "No field of the device"}, nil},
+			[]string{`<span class="shell-kind">People &amp; more</span> <a href="/organizations/3/documents/70">`, "shell-success", "✓ Compliant", "long long", "10,507 of 200,000 characters", "shown collapsed", "WINDOWS WORKSTATION", "Online"}, nil},
+		{"device without formatted fields", "/organizations/3/devices/51", 200, []string{"shell-danger", "Offline", "No field of the device"}, []string{"Related items"}},
 		{"device of another organization", "/organizations/4/devices/50", 404, nil, nil},
 		{"unknown organization", "/organizations/9", 404, nil, nil},
 		{"organization of an unknown device", "/organizations/9/devices/50", 404, nil, nil},

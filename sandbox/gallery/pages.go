@@ -163,6 +163,8 @@ type organizationCard struct {
 	Devices []deviceRow
 	More    int
 	Total   int
+
+	Documents, Archived int
 }
 
 func (g gallery) index(w http.ResponseWriter, r *http.Request) {
@@ -180,12 +182,19 @@ func (g gallery) index(w http.ResponseWriter, r *http.Request) {
 				card.Removed += len(value.Removed)
 			}
 		}
+		for _, d := range g.source.Documents(organization.ID) {
+			if d.Archived {
+				card.Archived++
+			} else {
+				card.Documents++
+			}
+		}
 		page.Organizations = append(page.Organizations, card)
 	}
 	show(w, "index.gohtml", page)
 }
 
-// tab is a link to one field of an organization, or to its devices.
+// tab is a link to one field of an organization, to its devices, or to its documents of one template.
 type tab struct {
 	Label, Key string
 	Current    bool
@@ -209,6 +218,7 @@ func (g gallery) organization(w http.ResponseWriter, r *http.Request) {
 		Tabs         []tab
 		Value        *richValue
 		Devices      []deviceRow
+		Documents    []documentRow
 	}{layout: newLayout(r, organization.Name), Organization: organization, Text: values.Text}
 	current := r.URL.Query().Get("tab")
 	if current == "" && len(values.Rich) > 0 {
@@ -220,8 +230,11 @@ func (g gallery) organization(w http.ResponseWriter, r *http.Request) {
 			page.Value = &value
 		}
 	}
-	page.Tabs = append(page.Tabs, tab{"Devices", devicesTab, page.Value == nil})
-	if page.Value == nil {
+	tabs, documents := g.documentTabs(organization.ID, current)
+	page.Documents = documents
+	page.Tabs = append(page.Tabs, tab{"Devices", devicesTab, page.Value == nil && documents == nil})
+	page.Tabs = append(page.Tabs, tabs...)
+	if page.Value == nil && documents == nil {
 		page.Devices, _ = g.deviceRows(organization.ID, 0)
 	}
 	show(w, "organization.gohtml", page)
@@ -254,10 +267,12 @@ func (g gallery) device(w http.ResponseWriter, r *http.Request) {
 		Organization ninjasim.Organization
 		Device       ninjasim.Device
 		Facts        []string
+		Related      []related
 		fields
 	}{
 		layout: newLayout(r, deviceName(device)), Organization: organization, Device: device, Facts: deviceFacts(device),
-		fields: g.fields(ninjasim.DeviceKind, func(name string) (ninjasim.FieldValue, bool) { return g.source.DeviceField(device.ID, name) }),
+		Related: g.relatedTo(organization.ID, "NODE", device.ID),
+		fields:  g.fields(ninjasim.DeviceKind, func(name string) (ninjasim.FieldValue, bool) { return g.source.DeviceField(device.ID, name) }),
 	})
 }
 

@@ -2,6 +2,8 @@ package stack
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -12,7 +14,8 @@ import (
 // Check compares what NinjaOne holds of the given tenants with what their
 // Microsoft 365 says, by rules of its own that are simpler than the handler's,
 // and returns what is wrong. It looks at every organization field, and at each
-// device that one serial number identifies beyond doubt on both sides.
+// device that one serial number identifies beyond doubt on both sides; where the
+// seed turns documents on, also at every document and its relations.
 func (s *Stack) Check(tenantIDs ...string) []string {
 	var wrong []string
 	for _, v := range s.Violations() {
@@ -46,22 +49,13 @@ func (s *Stack) checkTenant(id string, ninja map[string][]ninjasim.Device) []str
 			say("NinjaOne stripped %v from %s of organization %d", v.Removed, field, organization)
 		}
 	}
-	intune := map[string][]m365sim.Entity{}
+	var certain []certainDevice
+	managed := 0
 	s.M365.Tenant(id).View(func(t *m365sim.Tenant) {
-		for _, d := range t.ManagedDevices {
-			serial := plainSerial(d.String("serialNumber"))
-			intune[serial] = append(intune[serial], d)
-		}
+		certain, managed = certainDevices(t, ninja, organization), len(t.ManagedDevices)
 	})
-	checked := 0
-	for serial, records := range intune {
-		devices := ninja[serial]
-		// Eight characters with a digit among them are no placeholder.
-		if len(serial) < 8 || !strings.ContainsFunc(serial, unicode.IsDigit) || len(records) != 1 || len(devices) != 1 || devices[0].OrganizationID != organization {
-			continue
-		}
-		checked++
-		d := devices[0]
+	for _, c := range certain {
+		d := c.ninja
 		for _, field := range []string{"DeviceLinks", "DeviceSummary"} {
 			v, ok := s.NinjaOne.DeviceField(d.ID, s.Seed.FieldMapping[field])
 			if !ok || v.Text == "" {
@@ -71,15 +65,46 @@ func (s *Stack) checkTenant(id string, ninja map[string][]ninjasim.Device) []str
 				say("NinjaOne stripped %v from %s of device %d", v.Removed, field, d.ID)
 			}
 		}
-		want := complianceOf(records[0].String("complianceState"))
-		if v, _ := s.NinjaOne.DeviceField(d.ID, s.Seed.FieldMapping["DeviceCompliance"]); v.Text != want {
-			say("device %d shows %q, and Intune's state %q means %q", d.ID, v.Text, records[0].String("complianceState"), want)
+		state := c.intune.String("complianceState")
+		if v, _ := s.NinjaOne.DeviceField(d.ID, s.Seed.FieldMapping["DeviceCompliance"]); v.Text != complianceOf(state) {
+			say("device %d shows %q, and Intune's state %q means %q", d.ID, v.Text, state, complianceOf(state))
 		}
 	}
-	if checked == 0 && len(intune) > 0 && s.hasIntune(id) {
-		say("none of %d managed devices could be checked", len(intune))
+	if len(certain) == 0 && managed > 0 && s.hasIntune(id) {
+		say("none of %d managed devices could be checked", managed)
+	}
+	for _, text := range s.checkDocuments(id, ninja) {
+		say("%s", text)
 	}
 	return wrong
+}
+
+// certainDevice is a device that one serial number identifies beyond doubt on
+// both sides.
+type certainDevice struct {
+	intune m365sim.Entity
+	ninja  ninjasim.Device
+}
+
+// certainDevices are the devices of a tenant that are beyond doubt; ninja holds
+// NinjaOne's by serial number.
+func certainDevices(t *m365sim.Tenant, ninja map[string][]ninjasim.Device, organization int) (list []certainDevice) {
+	if t.NoIntune {
+		return nil
+	}
+	intune := map[string][]m365sim.Entity{}
+	for _, d := range t.ManagedDevices {
+		serial := plainSerial(d.String("serialNumber"))
+		intune[serial] = append(intune[serial], d)
+	}
+	for _, serial := range slices.Sorted(maps.Keys(intune)) {
+		records, devices := intune[serial], ninja[serial]
+		// Eight characters with a digit among them are no placeholder.
+		if len(serial) >= 8 && strings.ContainsFunc(serial, unicode.IsDigit) && len(records) == 1 && len(devices) == 1 && devices[0].OrganizationID == organization {
+			list = append(list, certainDevice{records[0], devices[0]})
+		}
+	}
+	return list
 }
 
 func (s *Stack) hasIntune(id string) (has bool) {

@@ -1,6 +1,6 @@
 // Command demo runs the bundle on simulators: the tenants of an invented
 // service provider are synced into a simulated NinjaOne, and a gallery on
-// loopback shows each field as NinjaOne would.
+// loopback shows each field and document as NinjaOne would.
 package main
 
 import (
@@ -48,6 +48,7 @@ func run(ctx context.Context, out *os.File, check bool, host, address string) er
 		return err
 	}
 	data := seed.MSP()
+	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
 	fmt.Fprintf(out, "Starting storage, Microsoft 365 and NinjaOne, all simulated on this machine …\n")
 	s, err := stack.Start(ctx, stack.Options{Seed: data})
 	if err != nil {
@@ -123,7 +124,7 @@ func serve(ctx context.Context, out io.Writer, s *stack.Stack, address string) e
 		<-ctx.Done()
 		_ = server.Close()
 	}()
-	fmt.Fprintf(out, "\nLook at every field as NinjaOne would show it:  http://%s/\nCtrl+C ends the demo.\n", listener.Addr())
+	fmt.Fprintf(out, "\nLook at every field and document as NinjaOne would show it:  http://%s/\nCtrl+C ends the demo.\n", listener.Addr())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -124,7 +124,7 @@ func (w *watcher) follow(ctx context.Context) error {
 	waiting := w.expected()
 	writes := -1
 	for len(waiting) > 0 {
-		if n := len(w.stack.NinjaOne.Writes()); n != writes {
+		if n := len(w.stack.NinjaOne.Writes()) + len(w.stack.NinjaOne.DocumentWrites()); n != writes {
 			writes = n
 			w.progress(fmt.Sprintf("  … %d writes accepted by NinjaOne, tenants to go: %d", writes, len(waiting)))
 		}
@@ -195,9 +195,16 @@ func (w *watcher) report() {
 				not++
 			}
 		}
-		fmt.Fprintf(w.out, "  %4d %-30s %d fields, %3d of %3d devices (%d compliant, %d not)\n",
-			o.ID, o.Name, fields, devices, len(n.Devices(o.ID)), compliant, not)
+		documents := 0
+		for _, d := range n.Documents(o.ID) {
+			if !d.Archived {
+				documents++
+			}
+		}
+		fmt.Fprintf(w.out, "  %4d %-30s %d fields, %3d of %3d devices (%d compliant, %d not), %3d documents\n",
+			o.ID, o.Name, fields, devices, len(n.Devices(o.ID)), compliant, not, documents)
 	}
+	fmt.Fprintf(w.out, "The documents have %d relations, to each other and to devices.\n", len(n.Relations()))
 	fmt.Fprintln(w.out, "\nCalls to NinjaOne:")
 	calls := n.Calls()
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
@@ -236,7 +243,7 @@ func (w *watcher) check(ctx context.Context, sync func(tenantID string) error) e
 		if err := w.follow(ctx); err != nil {
 			return err
 		}
-		writes := len(w.stack.NinjaOne.Writes())
+		writes := len(w.stack.NinjaOne.Writes()) + len(w.stack.NinjaOne.DocumentWrites())
 		fmt.Fprintf(w.out, "Round %d: %d writes.\n", round+2, writes)
 		if writes != 0 {
 			wrong = append(wrong, fmt.Sprintf("%d writes although nothing changed", writes))
