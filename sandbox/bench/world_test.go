@@ -47,7 +47,7 @@ type run struct {
 func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
 	b.Helper()
 	ctx := context.Background()
-	s, err := stack.Start(ctx, stack.Options{Seed: data})
+	s, err := stack.Start(ctx, stack.Options{Seed: data, HTMLAsSent: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -119,11 +119,21 @@ func proxy(b *testing.B, endpoint string) http.Handler {
 // sync runs the tenant's sync as a queue message does.
 func (w *world) sync(b *testing.B, tenantID string) run {
 	b.Helper()
+	return w.message(b, fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenantID))
+}
+
+// force runs the tenant's sync that reads and writes everything again.
+func (w *world) force(b *testing.B, tenantID string) run {
+	b.Helper()
+	return w.message(b, fmt.Sprintf(`{"tenantId":%q,"force":true}`, tenantID))
+}
+
+func (w *world) message(b *testing.B, message string) run {
+	b.Helper()
 	w.recorder.take()
 	w.M365.ResetCalls()
 	w.NinjaOne.ResetCounters()
 	_, before, _ := usage(w.handler)
-	message := fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenantID)
 	if _, err := w.queue.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(message)), nil); err != nil {
 		b.Fatal(err)
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	// Storage is an emulator that runs already; nil starts one.
 	Storage *azurite.Azurite
 	Log     *slog.Logger
+	// HTMLAsSent is ninjasim's setting of that name.
+	HTMLAsSent bool
 }
 
 // Stack is the running services, and the host once StartHost was called.
@@ -72,7 +74,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if s.endpoints, err = s.M365.Start(); err != nil {
 		return nil, fmt.Errorf("start the simulated Microsoft 365: %w", err)
 	}
-	s.NinjaOne = newNinjaOne(o.Seed)
+	s.NinjaOne = newNinjaOne(o)
 	if err = s.NinjaOne.Start(); err != nil {
 		return nil, fmt.Errorf("start the simulated NinjaOne: %w", err)
 	}
@@ -84,8 +86,9 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 }
 
 // newNinjaOne returns a simulated NinjaOne with the seed's content.
-func newNinjaOne(data *seed.Seed) *ninjasim.Server {
-	n := ninjasim.New(ninjasim.Config{ClientID: data.Ninja.ClientID, ClientSecret: data.Ninja.Secret})
+func newNinjaOne(o Options) *ninjasim.Server {
+	data := o.Seed
+	n := ninjasim.New(ninjasim.Config{ClientID: data.Ninja.ClientID, ClientSecret: data.Ninja.Secret, HTMLAsSent: o.HTMLAsSent})
 	for _, o := range data.Organizations {
 		n.AddOrganization(ninjasim.Organization{ID: o.ID, Name: o.Name})
 	}
