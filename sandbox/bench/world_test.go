@@ -67,15 +67,8 @@ func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
 	if _, err := w.queue.Create(ctx, nil); err != nil {
 		b.Fatal(err)
 	}
-	serve := func(service string, handler http.Handler) string {
-		server := httptest.NewServer(w.recorder.wrap(service, handler))
-		b.Cleanup(server.Close)
-		return server.URL
-	}
-	account := "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
-		";QueueEndpoint=" + s.Storage.QueueEndpoint() +
-		";TableEndpoint=" + serve("table", proxy(b, s.Storage.TableEndpoint())) + "/" + azurite.AccountName +
-		";BlobEndpoint=" + serve("blob", proxy(b, s.Storage.BlobEndpoint())) + "/" + azurite.AccountName + ";"
+	serve := func(service string, handler http.Handler) string { return w.recorder.serve(b, service, handler) }
+	account := recorded(b, s, &w.recorder)
 	err = w.StartHost(ctx, funchost.Config{
 		AppRoot: filepath.Dir(w.handler),
 		Settings: map[string]string{
@@ -100,6 +93,24 @@ func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
 		b.Fatal(err)
 	}
 	return w
+}
+
+// serve serves a service on an address of its own, and notes every request.
+func (r *recorder) serve(b *testing.B, service string, handler http.Handler) (url string) {
+	b.Helper()
+	server := httptest.NewServer(r.wrap(service, handler))
+	b.Cleanup(server.Close)
+	return server.URL
+}
+
+// recorded is the connection string of the stack's storage with a recorder before
+// its tables and blobs.
+func recorded(b *testing.B, s *stack.Stack, r *recorder) string {
+	b.Helper()
+	return "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
+		";QueueEndpoint=" + s.Storage.QueueEndpoint() +
+		";TableEndpoint=" + r.serve(b, "table", proxy(b, s.Storage.TableEndpoint())) + "/" + azurite.AccountName +
+		";BlobEndpoint=" + r.serve(b, "blob", proxy(b, s.Storage.BlobEndpoint())) + "/" + azurite.AccountName + ";"
 }
 
 // proxy hands requests on to a service of the storage emulator.

@@ -1,0 +1,280 @@
+package bench
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
+)
+
+// allowed is the rate that NinjaOne is taken to allow, in calls per second.
+const allowed = 5.0
+
+// nights is a service provider with many tenants, and the bundle that syncs them.
+type nights struct {
+	*stack.Stack
+	rate    float64 // calls per second that NinjaOne allows here
+	calls   arrivals
+	queue   *azqueue.QueueClient
+	mapping *aztables.Client
+	handler string // path of the running program
+
+	mu   sync.Mutex
+	runs []funchost.Invocation // finished ones of SyncTenant
+	news chan struct{}         // has an element after runs grew
+}
+
+// BenchmarkNights syncs NIGHT_TENANTS tenants (1,000) of 100 users and 100
+// devices: all of them for the first time, and again after a typical day. Time
+// passes NIGHT_FACTOR times as fast as in a real night: NinjaOne allows so many
+// times five calls a second, and is called at that rate.
+func BenchmarkNights(b *testing.B) {
+	tenants, factor := number(b, "NIGHT_TENANTS", 1000), number(b, "NIGHT_FACTOR", 40)
+	data := seed.Generate(seed.Size{Tenants: int(tenants), Users: 100, Devices: 100, Groups: 20})
+	n := startNights(b, data, allowed*factor, 0, nil)
+	var first *night
+	synced := func(b *testing.B) night {
+		if first == nil {
+			r := n.sleep(b, func() error { return n.Host.Invoke(context.Background(), "ScheduleTenants", "") })
+			want := len(data.NinjaDevices) + len(data.Tenants)
+			if wrote := r.writes(); wrote != want {
+				b.Fatalf("NinjaOne was written to %d times for %d devices and organizations", wrote, want)
+			}
+			n.spotCheck(b)
+			first = &r
+		}
+		return *first
+	}
+	b.Run("first", func(b *testing.B) {
+		r := synced(b)
+		r.report(b, factor)
+	})
+	b.Run("typical", func(b *testing.B) {
+		synced(b)
+		changed := data.TypicalDay(rand.New(rand.NewPCG(11, 0)))
+		r := n.sleep(b, n.enqueueAll)
+		checkWrites(b, n.Stack, changed)
+		n.spotCheck(b)
+		r.report(b, factor)
+	})
+}
+
+// BenchmarkFiveASecond syncs four such tenants for the first time at the true
+// rate of five calls a second, with the time that NinjaOne and Microsoft 365
+// take to answer, and counts the calls of storage too.
+func BenchmarkFiveASecond(b *testing.B) {
+	data := seed.Generate(seed.Size{Tenants: 4, Users: 100, Devices: 100, Groups: 20})
+	var storage recorder
+	n := startNights(b, data, allowed, 200*time.Millisecond, &storage)
+	r := n.sleep(b, n.enqueueAll)
+	r.storage = countOf(storage.take())
+	n.spotCheck(b)
+	r.report(b, 1)
+}
+
+// number reads a number from the environment.
+func number(b *testing.B, name string, otherwise float64) float64 {
+	b.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || v <= 0 {
+		b.Fatalf("%s=%q is no positive number", name, text)
+	}
+	return v
+}
+
+// startNights starts the bundle against a NinjaOne that enforces a rate. Calls of
+// storage are counted where storage is given; that makes them slower.
+func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Duration, storage *recorder) *nights {
+	b.Helper()
+	ctx := context.Background()
+	s, err := stack.Start(ctx, stack.Options{Seed: data})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	s.M365.SetLatency(latency)
+	s.NinjaOne.SetLatency(latency)
+	s.NinjaOne.SetRateLimit(ninjasim.RateLimit{PerSecond: rate, RetryAfter: time.Second})
+	n := &nights{Stack: s, rate: rate, handler: filepath.Join(appRoot(b), "handler"), news: make(chan struct{}, 1)}
+	queues, err := azqueue.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	n.queue = queues.NewQueueClient("ninjaone-sync")
+	if _, err := n.queue.Create(ctx, nil); err != nil {
+		b.Fatal(err)
+	}
+	tables, err := aztables.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	n.mapping = tables.NewClient("CippMapping")
+	ninja := httptest.NewServer(n.calls.wrap(s.NinjaOne))
+	b.Cleanup(ninja.Close)
+	settings := map[string]string{
+		"NINJAONE_ENDPOINT": ninja.URL,
+		"NINJAONE_RATE":     strconv.FormatFloat(rate, 'f', -1, 64),
+		// Compliance updates are measured in their own benchmarks.
+		"AzureWebJobs.SweepCompliance.Disabled":    "true",
+		"AzureWebJobs.RenewSubscriptions.Disabled": "true",
+	}
+	if storage != nil {
+		account := recorded(b, s, storage)
+		settings["AzureWebJobsStorage"], settings["CIPP_STORAGE"] = account, account
+	}
+	err = n.StartHost(ctx, funchost.Config{
+		AppRoot:      filepath.Dir(n.handler),
+		Settings:     settings,
+		ShutdownWait: time.Second,
+		Log:          slog.New(slog.DiscardHandler),
+		OnInvocation: n.note,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// note keeps a finished sync.
+func (n *nights) note(i funchost.Invocation) {
+	if i.Function != "SyncTenant" {
+		return
+	}
+	n.mu.Lock()
+	n.runs = append(n.runs, i)
+	n.mu.Unlock()
+	select {
+	case n.news <- struct{}{}:
+	default:
+	}
+}
+
+// sleep lets one night pass: begin puts the tenants on the queue, and the night
+// is over when every tenant's sync has completed.
+func (n *nights) sleep(b *testing.B, begin func() error) night {
+	b.Helper()
+	runtime.GC() // what the world before left behind
+	n.NinjaOne.ResetCounters()
+	n.M365.ResetCalls()
+	n.calls.reset()
+	n.mu.Lock()
+	n.runs = nil
+	n.mu.Unlock()
+	r := night{rate: n.rate, tenants: len(n.Seed.Tenants), begun: time.Now()}
+	before := n.processes()
+	if err := begin(); err != nil {
+		b.Fatal(err)
+	}
+	r.scheduled = time.Since(r.begun)
+	n.await(b, r.begun)
+	r.end = time.Now()
+	r.processes = n.processes().since(before)
+	n.mu.Lock()
+	r.runs = n.runs
+	n.mu.Unlock()
+	r.arrivals, r.throttled = n.calls.take(), n.NinjaOne.Throttled()
+	r.ninjaOne, r.m365 = n.NinjaOne.Calls(), n.M365.Calls()
+	if v := n.Violations(); len(v) > 0 {
+		b.Fatalf("%d requests broke a contract; the first: %s", len(v), v[0])
+	}
+	return r
+}
+
+// await waits until every tenant's sync has completed since a time. It fails when
+// nothing ends for five minutes.
+func (n *nights) await(b *testing.B, since time.Time) {
+	b.Helper()
+	tenants := map[string]bool{}
+	counted := 0
+	for len(tenants) < len(n.Seed.Tenants) || !n.completed(b, since) {
+		select {
+		case <-n.news:
+		case <-time.After(5 * time.Minute):
+			b.Fatalf("nothing ended for five minutes; %d of %d tenants had a run", len(tenants), len(n.Seed.Tenants))
+		}
+		n.mu.Lock()
+		for _, i := range n.runs[counted:] {
+			var m struct {
+				TenantID string `json:"tenantId"`
+			}
+			if json.Unmarshal([]byte(i.Message), &m) == nil && i.Err == nil {
+				tenants[m.TenantID] = true
+			}
+		}
+		counted = len(n.runs)
+		n.mu.Unlock()
+	}
+}
+
+// completed reports whether CIPP's rows say of every tenant that its sync has
+// completed since a time.
+func (n *nights) completed(b *testing.B, since time.Time) bool {
+	b.Helper()
+	filter := "PartitionKey eq 'NinjaOneMapping'"
+	completed := 0
+	for pages := n.mapping.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, row := range page.Entities {
+			var e struct {
+				LastStatus  string    `json:"lastStatus"`
+				LastEndTime time.Time `json:"lastEndTime"`
+			}
+			if json.Unmarshal(row, &e) == nil && e.LastStatus == "Completed" && e.LastEndTime.After(since) {
+				completed++
+			}
+		}
+	}
+	return completed == len(n.Seed.Tenants)
+}
+
+// enqueueAll puts every tenant on the queue.
+func (n *nights) enqueueAll() error {
+	for _, t := range n.Seed.Tenants {
+		message := fmt.Sprintf(`{"tenantId":%q,"force":false}`, t.ID)
+		if _, err := n.queue.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(message)), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spotCheck looks at what NinjaOne holds of a few tenants.
+func (n *nights) spotCheck(b *testing.B) {
+	b.Helper()
+	var some []string
+	for i := 0; i < len(n.Seed.Tenants); i += max(1, len(n.Seed.Tenants)/5) {
+		some = append(some, n.Seed.Tenants[i].ID)
+	}
+	if wrong := n.Check(some...); len(wrong) > 0 {
+		b.Fatalf("%d things are wrong after the night; the first: %s", len(wrong), wrong[0])
+	}
+}
