@@ -109,7 +109,7 @@ func number(b *testing.B, name string, otherwise float64) float64 {
 func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Duration, storage *recorder) *nights {
 	b.Helper()
 	ctx := context.Background()
-	s, err := stack.Start(ctx, stack.Options{Seed: data})
+	s, err := stack.Start(ctx, stack.Options{Seed: data, HTMLAsSent: true})
 	if err != nil {
 		b.Fatal(err)
 	}

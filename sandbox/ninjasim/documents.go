@@ -81,11 +81,7 @@ func (s *Server) describeDocument(d storedDocument, t Template, member string, o
 		if !has || !item.custom().readable() || only != nil && !only[item.Name] {
 			continue
 		}
-		shown := any(map[string]any{"html": value.sent})
-		if !value.rich || !s.config.HTMLAsSent {
-			shown = value.answered()
-		}
-		fields = append(fields, map[string]any{"name": item.Name, "value": shown, "valueUpdateTime": epoch(value.updatedAt)})
+		fields = append(fields, map[string]any{"name": item.Name, "value": s.answered(value), "valueUpdateTime": epoch(value.updatedAt)})
 	}
 	body := map[string]any{
 		"documentId": d.ID, "documentName": d.Name, "documentUpdateTime": epoch(d.UpdatedAt), "documentTemplateId": d.TemplateID,

@@ -32,7 +32,7 @@ func (s *Server) visible(target Target) map[string]any {
 	body := map[string]any{}
 	for name, value := range s.values[target] {
 		if field := s.definitions[name]; field.readable() && field.has(target.Kind) {
-			body[name] = value.answered()
+			body[name] = s.answered(value)
 		}
 	}
 	return body

@@ -9,35 +9,43 @@ import (
 	"strings"
 )
 
+// filter is a device filter.
+type filter struct {
+	wants func(Device) bool
+	// organization is the only one with devices that are wanted; 0 when there may be several.
+	organization int
+}
+
 // parseFilter compiles a device filter: conditions joined by AND, and or &&. Known keys are org, loc, id (an integer or a
 // list), class (a node class or a list), status (PENDING or APPROVED), and the bare words online and offline. There is no
 // OR. A filter without status means approved devices only, and so does an empty one. The documented keys role, created
 // and group are refused, because devices here have none of these.
-func parseFilter(filter string) (func(Device) bool, error) {
-	words, err := filterWords(filter)
+func parseFilter(text string) (filter, error) {
+	words, err := filterWords(text)
 	if err != nil {
-		return nil, err
+		return filter{}, err
 	}
 	p := filterParser{words: words}
 	var conditions []func(Device) bool
 	for len(p.words) > 0 {
 		if len(conditions) > 0 {
 			if joint := strings.ToLower(p.next()); joint != "and" && joint != "&&" {
-				return nil, fmt.Errorf("%q where AND is needed", joint)
+				return filter{}, fmt.Errorf("%q where AND is needed", joint)
 			}
 		}
 		condition, err := p.condition()
 		if err != nil {
-			return nil, err
+			return filter{}, err
 		}
 		conditions = append(conditions, condition)
 	}
 	if !p.status {
 		conditions = append(conditions, func(d Device) bool { return d.ApprovalStatus == "APPROVED" })
 	}
-	return func(d Device) bool {
+	wants := func(d Device) bool {
 		return !slices.ContainsFunc(conditions, func(holds func(Device) bool) bool { return !holds(d) })
-	}, nil
+	}
+	return filter{wants, p.organization}, nil
 }
 
 var filterWord = regexp.MustCompile(`^(?:[A-Za-z0-9_.:-]+|&&|!in\b|!=|<>|=|\(|\)|,)`)
@@ -55,8 +63,9 @@ func filterWords(filter string) ([]string, error) {
 }
 
 type filterParser struct {
-	words  []string
-	status bool // a condition on status was seen
+	words        []string
+	status       bool // a condition on status was seen
+	organization int  // of a condition that names a single one
 }
 
 func (p *filterParser) next() string {
@@ -72,6 +81,9 @@ func (p *filterParser) condition() (func(Device) bool, error) {
 	key := strings.ToLower(p.next())
 	switch key {
 	case "org", "organization":
+		if len(p.words) > 1 && (p.words[0] == "=" || strings.EqualFold(p.words[0], "eq")) {
+			p.organization, _ = strconv.Atoi(p.words[1])
+		}
 		return p.comparison(anInteger, func(d Device) string { return strconv.Itoa(d.OrganizationID) })
 	case "loc", "location":
 		return p.comparison(anInteger, func(d Device) string { return strconv.Itoa(d.OrganizationID) })

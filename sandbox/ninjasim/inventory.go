@@ -85,8 +85,7 @@ func (s *Server) listOrganizationDevices(c *call) reply {
 	if _, ok := s.organizations[c.id]; !ok {
 		return s.notFound(c, "organization")
 	}
-	list := inOrder(s.devices, func(d Device) bool { return d.OrganizationID == c.id })
-	return answerPage(s, c, list, Device.id, Device.brief)
+	return answerPage(s, c, s.wantedOf(c.id, func(Device) bool { return true }), Device.id, Device.brief)
 }
 
 func (s *Server) listDevices(c *call) reply { return s.listFiltered(c, Device.brief) }
@@ -94,21 +93,24 @@ func (s *Server) listDevices(c *call) reply { return s.listFiltered(c, Device.br
 func (s *Server) listDevicesDetailed(c *call) reply { return s.listFiltered(c, Device.detailed) }
 
 func (s *Server) listFiltered(c *call, render func(Device) map[string]any) reply {
-	wanted, refused := s.deviceFilter(c)
+	list, refused := s.filteredDevices(c)
 	if refused != nil {
 		return *refused
 	}
-	return answerPage(s, c, inOrder(s.devices, wanted), Device.id, render)
+	return answerPage(s, c, list, Device.id, render)
 }
 
-// deviceFilter compiles the df parameter of a call.
-func (s *Server) deviceFilter(c *call) (func(Device) bool, *reply) {
-	wanted, err := parseFilter(c.query.Get("df"))
+// filteredDevices lists the devices that the df parameter of a call wants, in ascending order of id.
+func (s *Server) filteredDevices(c *call) ([]Device, *reply) {
+	filter, err := parseFilter(c.query.Get("df"))
 	if err != nil {
 		rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_device_filter", map[string]any{"reason": err.Error()}))
 		return nil, &rep
 	}
-	return wanted, nil
+	if filter.organization != 0 {
+		return s.wantedOf(filter.organization, filter.wants), nil
+	}
+	return inOrder(s.devices, filter.wants), nil
 }
 
 func (s *Server) getDevice(c *call) reply {

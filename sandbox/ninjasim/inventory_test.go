@@ -119,13 +119,19 @@ func FuzzParseFilter(f *testing.F) {
 	for _, seed := range []string{"org = 1", "org in (1,2) AND status = PENDING", "class !in (MAC)", "online && offline", "((", "org=", "id in (,)"} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, filter string) {
-		wanted, err := parseFilter(filter)
-		if (err == nil) == (wanted == nil) {
-			t.Fatalf("%q: filter and error are both set or both missing", filter)
+	f.Fuzz(func(t *testing.T, text string) {
+		filter, err := parseFilter(text)
+		if (err == nil) == (filter.wants == nil) {
+			t.Fatalf("%q: filter and error are both set or both missing", text)
 		}
-		if err == nil && !strings.Contains(strings.ToLower(filter), "status") && wanted(Device{ApprovalStatus: "PENDING"}) {
-			t.Fatalf("%q lets a pending device pass", filter)
+		if err != nil {
+			return
+		}
+		if !strings.Contains(strings.ToLower(text), "status") && filter.wants(Device{ApprovalStatus: "PENDING"}) {
+			t.Fatalf("%q lets a pending device pass", text)
+		}
+		if filter.organization != 0 && filter.wants(Device{ApprovalStatus: "APPROVED", OrganizationID: filter.organization + 1}) {
+			t.Fatalf("%q wants devices outside organization %d", text, filter.organization)
 		}
 	})
 }

@@ -39,8 +39,8 @@ type Config struct {
 	MaxPageSize int
 	// Latency delays every answer.
 	Latency time.Duration
-	// HTMLAsSent answers documents' WYSIWYG values as they were sent, and without their text: applying the allow-list takes
-	// so long that it would drown what a benchmark measures.
+	// HTMLAsSent answers WYSIWYG values as they were sent, and without their text: applying the allow-list takes so long
+	// that it would drown what a benchmark measures.
 	HTMLAsSent bool
 	// Now is the clock of tokens, cursors and stored values; time.Now when nil.
 	Now func() time.Time
@@ -58,6 +58,7 @@ type Server struct {
 	grants        map[string]grant
 	organizations map[int]Organization
 	devices       map[int]Device
+	devicesOf     map[int][]int // ids by organization, in order
 	definitions   map[string]CustomField
 	values        map[Target]map[string]*storedValue
 	cursors       map[string]*cursor
@@ -94,7 +95,7 @@ func New(config Config) *Server {
 	}
 	return &Server{
 		config: config, router: contractRouter(), secret: config.ClientSecret, lifetime: config.TokenLifetime, latency: config.Latency,
-		grants: map[string]grant{}, organizations: map[int]Organization{}, devices: map[int]Device{},
+		grants: map[string]grant{}, organizations: map[int]Organization{}, devices: map[int]Device{}, devicesOf: map[int][]int{},
 		definitions: map[string]CustomField{}, values: map[Target]map[string]*storedValue{}, cursors: map[string]*cursor{},
 		calls: map[string]int{}, documentation: newDocumentation(),
 	}

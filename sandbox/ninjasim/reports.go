@@ -92,12 +92,12 @@ func (s *Server) deviceRows(c *call, render func(d Device, values map[string]*st
 		if refused != nil {
 			return nil, refused
 		}
-		wanted, refused := s.deviceFilter(c)
+		list, refused := s.filteredDevices(c)
 		if refused != nil {
 			return nil, refused
 		}
 		var rows []map[string]any
-		for _, device := range inOrder(s.devices, wanted) {
+		for _, device := range list {
 			if values := s.wantedValues(c, Target{DeviceKind, device.ID}, since); len(values) > 0 {
 				rows = append(rows, render(device, values))
 			}
@@ -106,17 +106,17 @@ func (s *Server) deviceRows(c *call, render func(d Device, values map[string]*st
 	}
 }
 
-func answeredValues(values map[string]*storedValue) map[string]any {
+func (s *Server) answeredValues(values map[string]*storedValue) map[string]any {
 	fields := map[string]any{}
 	for name, value := range values {
-		fields[name] = value.answered()
+		fields[name] = s.answered(value)
 	}
 	return fields
 }
 
 func (s *Server) reportFields(c *call) reply {
 	return s.report(c, s.deviceRows(c, func(d Device, values map[string]*storedValue) map[string]any {
-		return map[string]any{"deviceId": d.ID, "fields": answeredValues(values)}
+		return map[string]any{"deviceId": d.ID, "fields": s.answeredValues(values)}
 	}))
 }
 
@@ -126,7 +126,7 @@ func (s *Server) reportFieldsDetailed(c *call) reply {
 		for _, name := range slices.Sorted(maps.Keys(values)) {
 			value := values[name]
 			fields = append(fields, map[string]any{
-				"name": name, "value": value.answered(), "updateTime": epoch(value.updatedAt), "updatedBy": map[string]any{"source": value.updatedBy},
+				"name": name, "value": s.answered(value), "updateTime": epoch(value.updatedAt), "updatedBy": map[string]any{"source": value.updatedBy},
 			})
 		}
 		return map[string]any{"deviceId": d.ID, "entityId": d.ID, "entityType": string(DeviceKind), "fields": fields}
@@ -146,7 +146,7 @@ func (s *Server) reportScopedFields(c *call) reply {
 				return
 			}
 			if values := s.wantedValues(c, target, since); len(values) > 0 {
-				rows = append(rows, map[string]any{"scope": string(target.Kind), "entityId": target.ID, "fields": answeredValues(values)})
+				rows = append(rows, map[string]any{"scope": string(target.Kind), "entityId": target.ID, "fields": s.answeredValues(values)})
 			}
 		}
 		for _, device := range inOrder(s.devices, func(Device) bool { return true }) {

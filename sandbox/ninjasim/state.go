@@ -102,9 +102,12 @@ func newStoredValue(sent string, value any, rich bool, by string, at time.Time) 
 }
 
 // answered is the value in the shape that reads return it in.
-func (v *storedValue) answered() any {
-	if !v.rich {
+func (s *Server) answered(v *storedValue) any {
+	switch {
+	case !v.rich:
 		return v.value
+	case s.config.HTMLAsSent:
+		return map[string]any{"html": v.sent}
 	}
 	field := v.look()
 	return map[string]any{"html": field.Clean, "text": field.Text}
@@ -128,10 +131,8 @@ func (s *Server) RemoveOrganization(id int) {
 			s.removeDocument(document.ID)
 		}
 	}
-	for _, device := range s.devices {
-		if device.OrganizationID == id {
-			s.removeDevice(device.ID)
-		}
+	for _, device := range slices.Clone(s.devicesOf[id]) {
+		s.removeDevice(device)
 	}
 }
 
@@ -141,7 +142,29 @@ func (s *Server) AddDevice(d Device) {
 	d.ApprovalStatus = cmp.Or(d.ApprovalStatus, "APPROVED")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.takeOut(d.ID)
+	s.put(d)
+}
+
+// put keeps a device that is in no organization yet.
+func (s *Server) put(d Device) {
 	s.devices[d.ID] = d
+	list := s.devicesOf[d.OrganizationID]
+	at, _ := slices.BinarySearch(list, d.ID)
+	s.devicesOf[d.OrganizationID] = slices.Insert(list, at, d.ID)
+}
+
+// takeOut takes a device, if there is one, out of its organization.
+func (s *Server) takeOut(id int) {
+	device, ok := s.devices[id]
+	if !ok {
+		return
+	}
+	delete(s.devices, id)
+	list := s.devicesOf[device.OrganizationID]
+	if at, ok := slices.BinarySearch(list, id); ok {
+		s.devicesOf[device.OrganizationID] = slices.Delete(list, at, at+1)
+	}
 }
 
 // MoveDevice puts a device into another organization; its values stay with it.
@@ -149,8 +172,9 @@ func (s *Server) MoveDevice(id, organizationID int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if device, ok := s.devices[id]; ok {
+		s.takeOut(id)
 		device.OrganizationID = organizationID
-		s.devices[id] = device
+		s.put(device)
 	}
 }
 
@@ -162,7 +186,7 @@ func (s *Server) RemoveDevice(id int) {
 }
 
 func (s *Server) removeDevice(id int) {
-	delete(s.devices, id)
+	s.takeOut(id)
 	delete(s.values, Target{DeviceKind, id})
 	s.removeRelationsOf("NODE", id)
 }
@@ -253,7 +277,7 @@ func (s *Server) Organizations() []Organization {
 func (s *Server) Devices(organizationID int) []Device {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return inOrder(s.devices, func(d Device) bool { return d.OrganizationID == organizationID })
+	return s.wantedOf(organizationID, func(Device) bool { return true })
 }
 
 // CustomFields are the definitions in alphabetical order of name.
@@ -276,6 +300,17 @@ func inOrder[K cmp.Ordered, V any](m map[K]V, wanted func(V) bool) []V {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		if wanted(m[key]) {
 			list = append(list, m[key])
+		}
+	}
+	return list
+}
+
+// wantedOf lists the devices of an organization that are wanted, in ascending order of id.
+func (s *Server) wantedOf(organizationID int, wanted func(Device) bool) []Device {
+	list := []Device{}
+	for _, id := range s.devicesOf[organizationID] {
+		if wanted(s.devices[id]) {
+			list = append(list, s.devices[id])
 		}
 	}
 	return list
