@@ -33,4 +33,30 @@
 //     processors, which is part of wall-ms but not of this.
 //   - peak-MB: the largest resident set of the handler's process since it started,
 //     in MiB. It and cpu-ms are read from /proc and left out where there is none.
+//
+// # Nights
+//
+// BenchmarkNights and BenchmarkFiveASecond ask how many tenants fit into a night
+// at the five calls a second that NinjaOne is taken to allow. The simulated
+// NinjaOne enforces that rate here and answers 429 beyond it, and nothing else is
+// held back. Syncs have a part of the rate, since compliance updates and people
+// at the console have theirs: see the handler's package pacing.
+//
+//   - factor: how many times as fast as in a real night time passes. NinjaOne's
+//     rate and the handler's are both multiplied by it; everything that is counted
+//     in seconds (leases, polls) is not, so that it weighs so many times more. A
+//     night of a thousand tenants, 101,000 writes, fits into minutes that way, if
+//     the processors can carry it: handler, emulator and simulators share them,
+//     and where their processor time adds up to that of the machine, of-allowed
+//     is the machine's and not the handler's. BenchmarkFiveASecond shows the truth
+//     at factor 1, with 200 ms for every answer. NIGHT_TENANTS and NIGHT_FACTOR
+//     change tenants and factor; factor 1 is the true night, of hours.
+//   - of-allowed: calls that reached NinjaOne per second, by the calls allowed,
+//     while there was work for every slot: until the last tenant's sync began.
+//   - peak-of-allowed: the most calls within a second, by the calls allowed.
+//   - 429s: calls that NinjaOne turned away.
+//   - hours-at-5/s: how long all the calls take at five calls a second.
+//
+// On a typical day one user and one device in fifty really change in each tenant,
+// and everything else moves as it does: see seed.TypicalDay.
 package bench

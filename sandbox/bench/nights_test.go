@@ -47,7 +47,7 @@ type nights struct {
 // passes NIGHT_FACTOR times as fast as in a real night: NinjaOne allows so many
 // times five calls a second, and is called at that rate.
 func BenchmarkNights(b *testing.B) {
-	tenants, factor := number(b, "NIGHT_TENANTS", 1000), number(b, "NIGHT_FACTOR", 40)
+	tenants, factor := number(b, "NIGHT_TENANTS", 1000), number(b, "NIGHT_FACTOR", 60)
 	data := seed.Generate(seed.Size{Tenants: int(tenants), Users: 100, Devices: 100, Groups: 20})
 	n := startNights(b, data, allowed*factor, 0, nil)
 	var first *night
