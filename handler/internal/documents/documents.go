@@ -99,10 +99,7 @@ type run struct {
 // until then is kept, and the next run goes on from there. Anything less is a
 // problem, told through Input.Problem.
 func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
-	r := &run{Syncer: s, in: in, tenantID: strings.ToLower(in.Compose.Snapshot.Tenant.ID)}
-	r.part = partition(in.Instance, in.OrganizationID, r.tenantID)
-	r.log = s.Log.With("tenant", r.tenantID, "organization", in.OrganizationID)
-	r.in.Compose.MaxChars = 0
+	r := newRun(s, in)
 	err := r.sync(ctx)
 	if err != nil {
 		err = fmt.Errorf("sync documents: %w", err)
@@ -110,14 +107,24 @@ func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
 	return r.result, err
 }
 
+func newRun(s *Syncer, in Input) *run {
+	r := &run{Syncer: s, in: in, tenantID: strings.ToLower(in.Compose.Snapshot.Tenant.ID)}
+	r.part = partition(in.Instance, in.OrganizationID, r.tenantID)
+	r.log = s.Log.With("tenant", r.tenantID, "organization", in.OrganizationID)
+	r.in.Compose.MaxChars = 0
+	return r
+}
+
 func (r *run) sync(ctx context.Context) error {
-	// What could not be read is not known to have ended, either.
-	withUsers := r.in.Users && r.in.Compose.Snapshot.Users.OK()
-	withLicenses := r.in.Licenses && r.in.Compose.Snapshot.SKUs.OK()
-	if !withUsers && !withLicenses {
+	plans := r.plans()
+	if len(plans) == 0 {
 		return nil
 	}
-	if err := r.prepare(ctx, withUsers, withLicenses); err != nil {
+	templates, err := r.templates(ctx, plans)
+	if err != nil || len(templates) == 0 {
+		return err
+	}
+	if err := r.prepare(ctx, templates); err != nil {
 		return err
 	}
 	if len(r.sections()) == 0 {
@@ -145,20 +152,22 @@ func (r *run) sections() []*section {
 	return slices.DeleteFunc([]*section{r.users, r.licenses}, func(s *section) bool { return s == nil })
 }
 
-// prepare finds the templates, loads what is remembered and composes nothing
-// yet.
-func (r *run) prepare(ctx context.Context, withUsers, withLicenses bool) error {
+// plans are the kinds of documents that this run is about. What could not be
+// read is not known to have ended, either.
+func (r *run) plans() []blueprint {
 	var plans []blueprint
-	if withUsers {
+	if r.in.Users && r.in.Compose.Snapshot.Users.OK() {
 		plans = append(plans, userBlueprint)
 	}
-	if withLicenses {
+	if r.in.Licenses && r.in.Compose.Snapshot.SKUs.OK() {
 		plans = append(plans, licenseBlueprint)
 	}
-	templates, err := r.templates(ctx, plans)
-	if err != nil || len(templates) == 0 {
-		return err
-	}
+	return plans
+}
+
+// prepare loads what is remembered, and composes nothing yet.
+func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template) error {
+	var err error
 	if r.records, r.progress, err = r.State.load(ctx, r.part); err != nil {
 		return err
 	}

@@ -22,9 +22,29 @@ const probes = 5
 // archiveLeavers archives the documents of users and licences that ended, with
 // their relations, unless they are too many.
 func (r *run) archiveLeavers(ctx context.Context) error {
-	leaving, total := 0, 0
-	leavers := map[*section][]*record{}
-	var forget []*record
+	leavers, forget, leaving, total := r.leavers()
+	if err := r.State.forget(context.WithoutCancel(ctx), r.part, forget...); err != nil {
+		return err
+	}
+	for _, rec := range forget {
+		delete(r.records, rec.key)
+	}
+	held, err := r.holds(ctx, leaving, total)
+	if err != nil || held {
+		return err
+	}
+	for _, sec := range r.sections() {
+		if err := r.archive(ctx, sec, leavers[sec]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leavers finds the documents that nobody wants any more, how many they are of
+// how many, and the records that are about no document.
+func (r *run) leavers() (leavers map[*section][]*record, forget []*record, leaving, total int) {
+	leavers = map[*section][]*record{}
 	for _, sec := range r.sections() {
 		for k, rec := range r.records {
 			if k.kind != sec.kind {
@@ -43,39 +63,19 @@ func (r *run) archiveLeavers(ctx context.Context) error {
 			}
 		}
 	}
-	if err := r.State.forget(context.WithoutCancel(ctx), r.part, forget...); err != nil {
-		return err
+	for _, records := range leavers {
+		slices.SortFunc(records, func(a, b *record) int { return a.document - b.document })
 	}
-	for _, rec := range forget {
-		delete(r.records, rec.key)
-	}
-	held, err := r.holds(ctx, leaving, total)
-	if err != nil || held {
-		return err
-	}
-	for _, sec := range r.sections() {
-		slices.SortFunc(leavers[sec], func(a, b *record) int { return a.document - b.document })
-		if err := r.archive(ctx, sec, leavers[sec]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return leavers, forget, leaving, total
 }
 
 // holds puts the brake on, or takes it off, and reports whether it is on.
 func (r *run) holds(ctx context.Context, archive, of int) (bool, error) {
-	brake, err := r.State.brake(ctx, r.tenantID)
+	brake, err := r.brake(ctx)
 	if err != nil {
 		return false, err
 	}
-	if brake.OrganizationID != r.in.OrganizationID {
-		brake = Brake{} // of an organization that the tenant was mapped to before
-	}
-	confirmed := 0
-	if brake.Confirmed {
-		confirmed = brake.Archive
-	}
-	if !braked(archive, of) || confirmed > 0 && archive <= confirmed+10 {
+	if !brake.holds(archive, of) {
 		unread := slices.ContainsFunc(r.sections(), func(sec *section) bool { return sec.blocked })
 		if brake.TenantID == "" || unread || brake.Confirmed && archive > 0 {
 			return false, nil // a confirmation holds until everything is archived
@@ -91,6 +91,21 @@ func (r *run) holds(ctx context.Context, archive, of int) (bool, error) {
 		since = r.Now()
 	}
 	return true, r.State.putBrakeOn(ctx, Brake{TenantID: r.tenantID, OrganizationID: r.in.OrganizationID, Archive: archive, Of: of, Since: since})
+}
+
+// brake returns the tenant's brake in this organization.
+func (r *run) brake(ctx context.Context) (Brake, error) {
+	brake, err := r.State.brake(ctx, r.tenantID)
+	if brake.OrganizationID != r.in.OrganizationID {
+		return Brake{}, err // of an organization that the tenant was mapped to before
+	}
+	return brake, err
+}
+
+// holds reports whether so many documents may not be archived, given what was
+// confirmed.
+func (b Brake) holds(archive, of int) bool {
+	return braked(archive, of) && !(b.Confirmed && archive <= b.Archive+10)
 }
 
 // archive archives the documents of records, after their relations.

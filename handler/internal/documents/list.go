@@ -15,15 +15,25 @@ import (
 // not be all there is: in the first run, after an outcome that stayed unknown,
 // when the template changed, when everything is forced, and once a week.
 func (r *run) listIfNeeded(ctx context.Context, sec *section) error {
+	if !r.unsure(sec) {
+		return nil
+	}
+	return r.orBlock(ctx, sec, r.list(ctx, sec))
+}
+
+// unsure reports whether there may be documents that are not remembered.
+func (r *run) unsure(sec *section) bool {
 	read := r.progress.listed[sec.kind]
 	needed := r.in.Force || read.IsZero() || r.Now().Sub(read) >= relistAfter
 	for k, rec := range r.records {
 		needed = needed || k.kind == sec.kind && rec.pending()
 	}
-	if !needed {
-		return nil
-	}
-	err := r.list(ctx, sec)
+	return needed
+}
+
+// orBlock keeps a section whose documents could not be read from being
+// written.
+func (r *run) orBlock(ctx context.Context, sec *section, err error) error {
 	if err != nil && !accepted.Tolerable(ctx, err) {
 		return err
 	}
@@ -38,20 +48,10 @@ func (r *run) listIfNeeded(ctx context.Context, sec *section) error {
 // list reads the documents of a section and brings the records in line with
 // them. Surplus documents of one user or licence are archived.
 func (r *run) list(ctx context.Context, sec *section) error {
-	documents, err := r.in.Client.Documents(ctx, r.query(sec))
+	found, err := r.look(ctx, sec)
 	if err != nil {
 		return err
 	}
-	c, err := r.claims(ctx, sec)
-	if err != nil {
-		return err
-	}
-	sec.present = make(map[int]bool, len(documents))
-	for _, d := range documents {
-		sec.present[d.ID] = !d.Archived
-	}
-	found := adopt(documents, c)
-	r.take(sec, found)
 	changed := slices.Collect(maps.Keys(sec.touched))
 	if err := r.save(ctx, changed...); err != nil {
 		return err
@@ -63,6 +63,26 @@ func (r *run) list(ctx context.Context, sec *section) error {
 		return err
 	}
 	return r.archiveExtras(ctx, sec, found)
+}
+
+// look reads the documents of a section and brings the records in line with
+// them, in memory alone.
+func (r *run) look(ctx context.Context, sec *section) (map[string]claimed, error) {
+	documents, err := r.in.Client.Documents(ctx, r.query(sec))
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.claims(ctx, sec)
+	if err != nil {
+		return nil, err
+	}
+	sec.present = make(map[int]bool, len(documents))
+	for _, d := range documents {
+		sec.present[d.ID] = !d.Archived
+	}
+	found := adopt(documents, c)
+	r.take(sec, found)
+	return found, nil
 }
 
 func (r *run) query(sec *section) ninjaone.DocumentQuery {
@@ -187,13 +207,7 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 // licence's document anew with each of its runs, so there may be many: the
 // brake is for users and licences that seem to have ended, not for these.
 func (r *run) archiveExtras(ctx context.Context, sec *section, found map[string]claimed) error {
-	var ids []int
-	for _, c := range found {
-		ids = append(ids, c.extras...)
-	}
-	for _, id := range ids {
-		sec.extras[id] = true
-	}
+	ids := sec.surplus(found)
 	if len(ids) == 0 {
 		return nil
 	}
@@ -211,4 +225,16 @@ func (r *run) archiveExtras(ctx context.Context, sec *section, found map[string]
 		r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
 	}
 	return nil
+}
+
+// surplus notes the surplus documents of a list, and returns them.
+func (sec *section) surplus(found map[string]claimed) []int {
+	var ids []int
+	for _, c := range found {
+		ids = append(ids, c.extras...)
+	}
+	for _, id := range ids {
+		sec.extras[id] = true
+	}
+	return ids
 }

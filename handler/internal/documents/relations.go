@@ -60,8 +60,27 @@ func (r *run) learnRelations(ctx context.Context) error {
 	if r.users == nil || r.users.blocked {
 		return nil
 	}
+	none, all, doubtful := r.unlearned()
+	var err error
+	switch {
+	case none && !r.progress.related.IsZero():
+	case none:
+		r.progress.related = r.Now().UTC()
+		err = r.State.saveProgress(ctx, r.part, r.progress)
+	case all:
+		err = r.learnAll(ctx)
+	default:
+		err = r.lookUpAll(ctx, doubtful)
+	}
+	return r.orLeave(ctx, err)
+}
+
+// unlearned says what is to be read of relations: nothing, because documents
+// that this run creates have none yet; all; or those of hosts that are in
+// doubt.
+func (r *run) unlearned() (none, all bool, doubtful map[ninjaone.Entity]bool) {
 	known := 0
-	doubtful := map[ninjaone.Entity]bool{}
+	doubtful = map[ninjaone.Entity]bool{}
 	for k, rec := range r.records {
 		if k.kind != kindUser || rec.document == 0 {
 			continue
@@ -73,26 +92,24 @@ func (r *run) learnRelations(ctx context.Context) error {
 			}
 		}
 	}
+	none = known == 0 && len(r.users.extras) == 0 && (r.licenses == nil || len(r.licenses.extras) == 0)
 	read := r.progress.related
-	all := r.users.listed || read.IsZero() || r.Now().Sub(read) >= relistAfter || len(doubtful) > lookups
-	var err error
-	switch {
-	case known == 0 && len(r.users.extras) == 0 && (r.licenses == nil || len(r.licenses.extras) == 0):
-		// Documents that this run creates have no relations yet.
-		if !read.IsZero() {
-			return nil
-		}
-		r.progress.related = r.Now().UTC()
-		return r.State.saveProgress(ctx, r.part, r.progress)
-	case all:
-		err = r.learnAll(ctx, read.IsZero())
-	case len(doubtful) > 0:
-		for _, host := range sortedEntities(doubtful) {
-			if err = r.lookUp(ctx, host, r.relatedTo(host)); err != nil {
-				break
-			}
+	all = r.users.listed || read.IsZero() || r.Now().Sub(read) >= relistAfter || len(doubtful) > lookups
+	return none, all, doubtful
+}
+
+// lookUpAll settles what is unknown of the relations of hosts.
+func (r *run) lookUpAll(ctx context.Context, hosts map[ninjaone.Entity]bool) error {
+	for _, host := range sortedEntities(hosts) {
+		if err := r.lookUp(ctx, host, r.relatedTo(host)); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// orLeave leaves relations alone in this run when they could not be read.
+func (r *run) orLeave(ctx context.Context, err error) error {
 	if err != nil && accepted.Tolerable(ctx, err) {
 		r.users.unrelated = true
 		r.problem("documents:relations:list", "The relations of documents could not be read, so none were written: %s", sentence(err.Error()))
@@ -116,7 +133,21 @@ func (r *run) relatedTo(host ninjaone.Entity) []*record {
 // between documents of ours and between them and devices. At first, what
 // connects them and nobody wants is taken for a leftover; later only what we
 // made ourselves is.
-func (r *run) learnAll(ctx context.Context, first bool) error {
+func (r *run) learnAll(ctx context.Context) error {
+	changed, err := r.learn(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.save(ctx, changed...); err != nil {
+		return err
+	}
+	r.progress.related = r.Now().UTC()
+	return r.State.saveProgress(context.WithoutCancel(ctx), r.part, r.progress)
+}
+
+// learn is learnAll in memory alone. It returns the records that changed.
+func (r *run) learn(ctx context.Context) ([]*record, error) {
+	first := r.progress.related.IsZero()
 	records, surplusDocument, licenseDocument := map[int]*record{}, map[int]bool{}, map[int]bool{}
 	for _, rec := range r.records {
 		if rec.document != 0 { // archived ones, too, which may be about to come back
@@ -142,7 +173,7 @@ func (r *run) learnAll(ctx context.Context, first bool) error {
 			return ours(n.Host, n.Related) || ours(n.Related, n.Host)
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		relations = append(relations, list...)
 	}
@@ -191,11 +222,7 @@ func (r *run) learnAll(ctx context.Context, first bool) error {
 			changed = append(changed, rec)
 		}
 	}
-	if err := r.save(ctx, changed...); err != nil {
-		return err
-	}
-	r.progress.related = r.Now().UTC()
-	return r.State.saveProgress(context.WithoutCancel(ctx), r.part, r.progress)
+	return changed, nil
 }
 
 // lookUp reads the relations of one host and settles what is unknown of the
@@ -242,8 +269,25 @@ func (r *run) relate(ctx context.Context) error {
 	if r.users == nil || r.users.blocked || r.users.unrelated {
 		return nil
 	}
-	var ends []ending
-	adds := map[ninjaone.Entity][]*record{}
+	ends, adds := r.relationChanges()
+	if err := r.removeSurplus(ctx); err != nil {
+		return err
+	}
+	if err := r.unrelate(ctx, ends); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(sortedEntities(adds), relationChunk) {
+		if err := r.addAll(ctx, chunk, adds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// relationChanges finds the relations that ended, and those that are missing,
+// by host.
+func (r *run) relationChanges() (ends []ending, adds map[ninjaone.Entity][]*record) {
+	adds = map[ninjaone.Entity][]*record{}
 	for _, id := range r.users.ids {
 		rec := r.records[key{kindUser, id}]
 		if !rec.live() {
@@ -261,18 +305,7 @@ func (r *run) relate(ctx context.Context) error {
 			}
 		}
 	}
-	if err := r.removeSurplus(ctx); err != nil {
-		return err
-	}
-	if err := r.unrelate(ctx, ends); err != nil {
-		return err
-	}
-	for chunk := range slices.Chunk(sortedEntities(adds), relationChunk) {
-		if err := r.addAll(ctx, chunk, adds); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ends, adds
 }
 
 // removeSurplus removes relations of surplus documents, and relations that are

@@ -134,7 +134,6 @@ func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjao
 		c := choose(list, b.name)
 		return !c.found || !b.complete(c.template)
 	})
-	usable := map[kind]ninjaone.Template{}
 	if !ready {
 		made, err := r.setUp(ctx, plans, names)
 		if err != nil || made == nil {
@@ -142,6 +141,13 @@ func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjao
 		}
 		list = made
 	}
+	return r.usable(plans, list), nil
+}
+
+// usable returns the templates that can hold our documents. What is wrong with
+// the others is a problem.
+func (r *run) usable(plans []blueprint, list []ninjaone.Template) map[kind]ninjaone.Template {
+	usable := map[kind]ninjaone.Template{}
 	for _, b := range plans {
 		c := choose(list, b.name)
 		if len(c.duplicates) > 0 {
@@ -157,7 +163,7 @@ func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjao
 		}
 		usable[b.kind] = c.template
 	}
-	return usable, nil
+	return usable
 }
 
 // noTemplates tells that the templates could not be read.

@@ -107,14 +107,20 @@ func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.S
 	}
 }
 
+// update is what differs between a document and what it is to say.
+func (r *run) update(rec *record, doc compose.Document) ninjaone.DocumentUpdate {
+	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields, doc.Fields, r.in.Force)}
+	if r.in.Force || rec.fields[nameField] != accepted.Digest(ninjaone.Text(doc.Name)) {
+		u.Name = doc.Name
+	}
+	return u
+}
+
 // updates yields the changes of documents that exist.
 func (r *run) updates(ctx context.Context, sec *section) iter.Seq[ninjaone.DocumentUpdate] {
 	return func(yield func(ninjaone.DocumentUpdate) bool) {
 		for rec, doc := range r.pendingWork(ctx, sec, false) {
-			u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields, doc.Fields, r.in.Force)}
-			if r.in.Force || rec.fields[nameField] != accepted.Digest(ninjaone.Text(doc.Name)) {
-				u.Name = doc.Name
-			}
+			u := r.update(rec, doc)
 			if len(u.Fields) == 0 && u.Name == "" {
 				sec.done[rec.id] = true
 				r.result.Unchanged++
