@@ -82,6 +82,7 @@ type run struct {
 
 	users, licenses *section // nil when they are not synced in this run
 	people          *compose.UserDocuments
+	skus            *compose.LicenseDocuments
 	pages           compose.DocumentPages // of the users' documents; filled once they exist
 
 	records  map[key]*record
@@ -179,11 +180,10 @@ func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template)
 		r.pages = compose.DocumentPages{OrganizationID: r.in.OrganizationID, TemplateID: t.ID, Documents: map[string]int{}}
 	}
 	if t, ok := templates[kindLicense]; ok {
-		licenses, err := compose.NewLicenseDocuments(r.in.Compose, r.pages)
-		if err != nil {
+		if r.skus, err = compose.NewLicenseDocuments(r.in.Compose, r.pages); err != nil {
 			return err
 		}
-		r.licenses = newSection(licenseBlueprint, t, licenses.IDs(), licenses.Has, licenses.Document)
+		r.licenses = newSection(licenseBlueprint, t, r.skus.IDs(), r.skus.Has, r.skus.Document)
 	}
 	for _, sec := range r.sections() {
 		if before := r.progress.template[sec.kind]; before != 0 && before != sec.template.ID {

@@ -253,6 +253,11 @@ func licensesOnly(in *Input) { in.Users = false }
 
 // run runs one tenant's sync.
 func (w *world) run(ctx context.Context, m *model, options ...option) (Result, error) {
+	return w.syncer.Sync(ctx, w.inputOf(m, options...))
+}
+
+// inputOf is the input of a run, which notes its problems.
+func (w *world) inputOf(m *model, options ...option) Input {
 	w.problems = map[string]string{}
 	counts := map[string]int{}
 	var mu sync.Mutex
@@ -271,7 +276,7 @@ func (w *world) run(ctx context.Context, m *model, options ...option) (Result, e
 	for _, o := range options {
 		o(&in)
 	}
-	return w.syncer.Sync(ctx, in)
+	return in
 }
 
 // sync runs one tenant's sync, which must succeed without a problem.

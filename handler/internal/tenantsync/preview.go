@@ -12,6 +12,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -29,6 +30,9 @@ type Preview struct {
 	Problems       []string  // what could not be read or cannot be written, with what to do
 	// Organization comes first in Targets, then the devices by name.
 	Targets []PreviewTarget
+	// Documents is nil where CIPP's settings ask for none, or where they could
+	// not be foreseen, which is a problem then.
+	Documents *documents.Preview
 }
 
 // PreviewTarget is an organization or a device with its fields.
@@ -98,10 +102,29 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		}
 		p.Targets = append(p.Targets, devices...)
 	}
+	if err := j.previewDocuments(ctx, input, p); err != nil {
+		return nil, err
+	}
 	for _, problem := range j.problems.list() {
 		p.Problems = append(p.Problems, problem.Message)
 	}
 	return p, nil
+}
+
+// previewDocuments foresees the documents, where CIPP's settings ask for them.
+func (j *job) previewDocuments(ctx context.Context, input compose.Input, p *Preview) error {
+	if j.Documents == nil || !j.config.UserDocuments && !j.config.LicenseDocuments {
+		return nil
+	}
+	var err error
+	if p.Documents, err = j.Documents.Preview(ctx, j.documentsInput(input)); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		p.Documents = nil
+		j.problems.add("documents", "What would become of documents cannot be said: %s", sentence(err.Error()))
+	}
+	return nil
 }
 
 // preparePreview finds what a run of the tenant would work with.

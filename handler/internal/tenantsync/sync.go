@@ -379,11 +379,7 @@ func (j *job) document(ctx context.Context, input compose.Input) error {
 		j.run.Owed = ""
 		return nil
 	}
-	done, err := j.Documents.Sync(ctx, documents.Input{
-		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
-		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
-		Force: j.run.Owed != "", Problem: j.problems.count,
-	})
+	done, err := j.Documents.Sync(ctx, j.documentsInput(input))
 	j.run.Documents = done.Created + done.Updated + done.Archived + done.Restored
 	j.notes = append(j.notes, done.Notes...)
 	if err != nil {
@@ -391,6 +387,14 @@ func (j *job) document(ctx context.Context, input compose.Input) error {
 	}
 	j.run.Owed = ""
 	return nil
+}
+
+func (j *job) documentsInput(input compose.Input) documents.Input {
+	return documents.Input{
+		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
+		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
+		Force: j.run.Owed != "", Problem: j.problems.count,
+	}
 }
 
 // read gathers all inputs; what does not depend on each other runs at once.
