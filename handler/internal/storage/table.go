@@ -124,7 +124,8 @@ func (t *Table) upsert(ctx context.Context, e Entity, mode aztables.UpdateMode) 
 
 // MergeIfMatch writes the given columns of a row that exists in the version
 // etag, or in any version with AnyETag. It never adds a row: a missing row or
-// table is ErrNotFound, another version ErrConflict.
+// table is ErrNotFound, another version ErrConflict. The entity's ETag is then
+// the version that was written.
 func (t *Table) MergeIfMatch(ctx context.Context, e Entity, etag string) error {
 	return t.update(ctx, e, etag, aztables.UpdateModeMerge)
 }
@@ -144,8 +145,12 @@ func (t *Table) update(ctx context.Context, e Entity, etag string, mode aztables
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	tag := azcore.ETag(etag)
-	_, err = t.client.UpdateEntity(ctx, body, &aztables.UpdateEntityOptions{IfMatch: &tag, UpdateMode: mode})
-	return wrap(err, op)
+	resp, err := t.client.UpdateEntity(ctx, body, &aztables.UpdateEntityOptions{IfMatch: &tag, UpdateMode: mode})
+	if err != nil {
+		return wrap(err, op)
+	}
+	e[etagKey] = string(resp.ETag)
+	return nil
 }
 
 // Delete removes a row; a row that is not there is fine.

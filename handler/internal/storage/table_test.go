@@ -110,7 +110,9 @@ func TestRowRoundTrip(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
-			must(t, table.MergeIfMatch(ctx, row(key, key, "s", "changed"), AnyETag))
+			changed := row(key, key, "s", "changed")
+			must(t, table.MergeIfMatch(ctx, changed, AnyETag))
+			must(t, table.MergeIfMatch(ctx, row(key, key, "b", false), changed.ETag()))
 			listed := rows(t, table, And(Eq("PartitionKey", key), Eq("RowKey", key)))
 			if len(listed) != 1 || listed[0].String("s") != "changed" || listed[0].Int("i64") != 4711 || listed[0].ETag() == "" {
 				t.Errorf("listed %v", listed)

@@ -94,6 +94,7 @@ type Claim struct {
 	state    *State
 	write    ComplianceWrite
 	id       string
+	version  string // of the device's record with the claim
 	before   string // settled digest before the claim
 	overtook bool   // another writer's request may still be under way
 }
@@ -117,6 +118,7 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 		}
 		note, noted := noteOf(row, w.Field)
 		if noted && note.claim == c.id {
+			c.version = row.ETag()
 			return c, nil // written by an attempt whose answer was lost
 		}
 		if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
@@ -155,7 +157,7 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 			c.before, c.overtook = note.settled(), note.sending(now)
 			next[columnDigest], next[columnClaim], next[columnSince] = want, c.id, now.UTC()
 		}
-		err = s.putNote(ctx, w, row, next)
+		err = s.putNote(ctx, w, row.ETag(), next)
 		switch {
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNotFound):
 			continue // another writer was first
@@ -164,22 +166,24 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 		case next[columnClaim] == nil:
 			return nil, nil
 		}
+		c.version = next.ETag()
 		return c, nil
 	}
 	return fail(errors.New("other writers of the same device were always first; it is tried again later"))
 }
 
-// putNote writes columns of a record in the version that was read.
-func (s *State) putNote(ctx context.Context, w ComplianceWrite, row, columns storage.Entity) error {
+// putNote writes columns of a record in the version that was read; "" when there
+// was no record.
+func (s *State) putNote(ctx context.Context, w ComplianceWrite, version string, columns storage.Entity) error {
 	columns["PartitionKey"] = partition(w.Instance, w.OrganizationID)
 	columns["RowKey"] = rowKey(target{kindDevice, w.DeviceID})
-	if row == nil {
+	if version == "" {
 		columns["TenantId"] = w.TenantID
 		columns["Fields"] = "{}"
 		columns["Version"] = int32(stateVersion)
 		return s.table.Insert(ctx, columns)
 	}
-	return s.table.MergeIfMatch(ctx, columns, row.ETag())
+	return s.table.MergeIfMatch(ctx, columns, version)
 }
 
 // Outcome is how the sending of a claimed value ended.
@@ -197,20 +201,38 @@ const (
 // NinjaOne served last is not known, so the field is noted as unknown and is
 // best sent again from a new reading.
 func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, err error) {
+	overtaken, _, err = c.settle(ctx, outcome, nil)
+	return overtaken, err
+}
+
+// settle is Settle, and writes other columns of the device's record with the
+// same request; saved is false when none was needed.
+func (c *Claim) settle(ctx context.Context, outcome Outcome, also storage.Entity) (overtaken, saved bool, err error) {
 	w := c.write
+	fail := func(err error) (bool, bool, error) {
+		return overtaken, false, fmt.Errorf("note what NinjaOne device %d accepted: %w", w.DeviceID, err)
+	}
+	// Nobody else writes most records meanwhile, so they are read only if
+	// somebody did.
+	row := storage.Entity{columnField: w.Field, columnClaim: c.id}
+	version := c.version
 	for range claimAttempts {
-		row, err := c.state.table.Get(ctx, partition(w.Instance, w.OrganizationID), rowKey(target{kindDevice, w.DeviceID}))
-		if errors.Is(err, storage.ErrNotFound) {
-			return false, nil // forgotten, because the device is gone
-		}
-		if err != nil {
-			return false, fmt.Errorf("note what NinjaOne device %d accepted: %w", w.DeviceID, err)
+		if version == "" {
+			row, err = c.state.table.Get(ctx, partition(w.Instance, w.OrganizationID), rowKey(target{kindDevice, w.DeviceID}))
+			if errors.Is(err, storage.ErrNotFound) {
+				return overtaken, false, nil // forgotten, because the device is gone
+			}
+			if err != nil {
+				return fail(err)
+			}
+			version = row.ETag()
 		}
 		note, noted := noteOf(row, w.Field)
 		next := storage.Entity{}
+		maps.Copy(next, also)
 		switch {
 		case !noted:
-			return false, nil // another field is mapped by now
+			return overtaken, false, nil // another field is mapped by now
 		case note.claim == c.id:
 			next[columnClaim] = ""
 			switch {
@@ -222,23 +244,24 @@ func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, er
 				accepted.Keep(next, w.Field, w.Value)
 			}
 		case outcome == Refused:
-			return false, nil
+			return overtaken, false, nil
 		case note.claim != "":
 			// The newer writer is still sending, and settles as unknown.
-			return true, nil
+			return true, false, nil
 		default:
 			next[columnDigest], overtaken = markSending, true
 		}
-		err = c.state.putNote(ctx, w, row, next)
+		err = c.state.putNote(ctx, w, version, next)
+		version = ""
 		if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: %w", w.DeviceID, err)
+			return fail(err)
 		}
-		return overtaken, nil
+		return overtaken, true, nil
 	}
-	return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: other writers were always first", w.DeviceID)
+	return fail(errors.New("other writers were always first"))
 }
 
 // MarkSwept notes when the list of a tenant's devices was read that a sweep is
@@ -356,13 +379,12 @@ func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 }
 
 // claim claims the compliance field of a device that is about to be written,
-// and takes it out of what is sent when a newer state is known. The returned
-// function notes how the sending ended.
-func (j *job) claim(ctx context.Context, p *sending) (settle func(context.Context, error) (overtaken bool, err error), err error) {
-	nothing := func(context.Context, error) (bool, error) { return false, nil }
+// and takes it out of what is sent when a newer state is known. The claim is nil
+// when the field is not sent.
+func (j *job) claim(ctx context.Context, p *sending) (*Claim, error) {
 	value, sent := p.values[j.compliance]
 	if p.record.target.kind != kindDevice || !sent {
-		return nothing, nil
+		return nil, nil
 	}
 	c, err := j.State.ClaimCompliance(ctx, ComplianceWrite{
 		Instance: j.instance, OrganizationID: j.mapping.OrganizationID, DeviceID: p.record.target.id,
@@ -375,15 +397,34 @@ func (j *job) claim(ctx context.Context, p *sending) (settle func(context.Contex
 		p.values = maps.Clone(p.values)
 		delete(p.values, j.compliance)
 		p.last = false
-		return nothing, nil
 	}
-	return func(ctx context.Context, err error) (bool, error) {
+	return c, nil
+}
+
+// settle notes how the sending ended: in the claim, if there is one, and with
+// keep in the whole record.
+func (j *job) settle(ctx context.Context, c *Claim, r *record, keep bool, err error) (overtaken bool, _ error) {
+	ctx = context.WithoutCancel(ctx)
+	saved := false
+	if c != nil {
 		outcome := Unknown
 		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.compliance] != nil {
 			outcome = Refused
 		} else if ok || err == nil {
 			outcome = Accepted
 		}
-		return c.Settle(context.WithoutCancel(ctx), outcome)
-	}, nil
+		var also storage.Entity
+		if keep {
+			if also, err = j.State.entity(j.instance, j.mapping.OrganizationID, r); err != nil {
+				return false, err
+			}
+		}
+		if overtaken, saved, err = c.settle(ctx, outcome, also); err != nil {
+			return false, err
+		}
+	}
+	if keep && !saved {
+		return overtaken, j.State.save(ctx, j.instance, j.mapping.OrganizationID, r)
+	}
+	return overtaken, nil
 }

@@ -191,7 +191,7 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 			return j.gone(ctx, t)
 		}
 	}
-	settle, err := j.claim(ctx, &p)
+	claim, err := j.claim(ctx, &p)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -203,39 +203,37 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	} else {
 		err = j.client.UpdateDeviceFields(ctx, t.id, p.values)
 	}
-	overtaken, settleErr := settle(ctx, err)
-	if settleErr != nil {
-		return outcome{}, settleErr
-	}
-	p.last = p.last && !overtaken // somebody else still needs the record
-	refused := map[string]error{}
-	if r, ok := errors.AsType[*ninjaone.RefusedError](err); ok {
+	refused, taken := map[string]error{}, ninjaone.Fields{}
+	r, answered := errors.AsType[*ninjaone.RefusedError](err)
+	if answered {
 		refused = r.Refused
-	} else if errors.Is(err, ninjaone.ErrNotFound) {
-		return j.gone(ctx, t)
-	} else if err != nil {
-		return outcome{tolerable: accepted.Tolerable(ctx, err)}, err
 	}
-	taken := ninjaone.Fields{}
-	for name, v := range p.values {
-		if refused[name] == nil {
-			p.record.fields[name] = digest(v)
-			taken[name] = v
+	if answered || err == nil {
+		for name, v := range p.values {
+			if refused[name] == nil {
+				p.record.fields[name] = digest(v)
+				taken[name] = v
+			}
 		}
 	}
 	if len(taken) > 0 {
 		p.record.written = j.Now()
 	}
-	if p.last && len(taken) == len(p.values) {
+	p.last = p.last && len(taken) == len(p.values)
+	p.record.taken = taken
+	defer func() { p.record.taken = nil }() // the record outlives the run's writing, the values need not
+	overtaken, settleErr := j.settle(ctx, claim, p.record, len(taken) > 0 && !p.last, err)
+	switch {
+	case settleErr != nil:
+		return outcome{}, settleErr
+	case !answered && errors.Is(err, ninjaone.ErrNotFound):
+		return j.gone(ctx, t)
+	case !answered && err != nil:
+		return outcome{tolerable: accepted.Tolerable(ctx, err)}, err
+	case p.last && !overtaken:
 		return outcome{accepted: len(taken)}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
-	}
-	if len(taken) > 0 {
-		p.record.taken = taken
-		err := j.State.save(context.WithoutCancel(ctx), j.instance, j.mapping.OrganizationID, p.record)
-		p.record.taken = nil // the record outlives the run's writing, the values need not
-		if err != nil {
-			return outcome{accepted: len(taken)}, err
-		}
+	case p.last: // somebody else still needs the record
+		return outcome{accepted: len(taken)}, j.State.save(context.WithoutCancel(ctx), j.instance, j.mapping.OrganizationID, p.record)
 	}
 	return outcome{accepted: len(taken), tolerable: len(refused) > 0}, err
 }
