@@ -95,23 +95,3 @@ func setOf(list []string) map[string]bool {
 	}
 	return set
 }
-
-// BenchmarkLargeTenant syncs a tenant of 20,000 users and 8,000 devices for the
-// first time and once more. Nothing is delayed: its subject is memory.
-func BenchmarkLargeTenant(b *testing.B) {
-	data := seed.Generate(seed.Size{Tenants: 1, Users: 20_000, Devices: 8_000, Groups: 1_000})
-	w := start(b, data, 0)
-	tenant := data.Tenants[0].ID
-	first := w.sync(b, tenant)
-	if _, _, writes := first.critical(); writes != len(data.NinjaDevices)+1 {
-		b.Fatalf("NinjaOne was written to %d times for %d devices and the organization", writes, len(data.NinjaDevices))
-	}
-	b.Run("first", func(b *testing.B) { first.report(b, 0) })
-	b.Run("unchanged", func(b *testing.B) {
-		r := w.sync(b, tenant)
-		if _, _, writes := r.critical(); writes != 0 {
-			b.Fatalf("nothing changed, and NinjaOne was written to %d times", writes)
-		}
-		r.report(b, 0)
-	})
-}

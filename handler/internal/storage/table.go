@@ -96,10 +96,14 @@ func (t *Table) List(ctx context.Context, filter string, columns ...string) iter
 	}
 }
 
-// Insert adds a row; ErrExists when there is one with its keys.
+// Insert adds a row, and sets its ETag in e; ErrExists when there is one with
+// its keys.
 func (t *Table) Insert(ctx context.Context, e Entity) error {
 	return t.write(ctx, e, "insert a row into", func(ctx context.Context, body []byte) error {
-		_, err := t.client.AddEntity(ctx, body, nil)
+		resp, err := t.client.AddEntity(ctx, body, nil)
+		if err == nil {
+			e[etagKey] = string(resp.ETag)
+		}
 		return err
 	})
 }
@@ -123,9 +127,8 @@ func (t *Table) upsert(ctx context.Context, e Entity, mode aztables.UpdateMode) 
 }
 
 // MergeIfMatch writes the given columns of a row that exists in the version
-// etag, or in any version with AnyETag. It never adds a row: a missing row or
-// table is ErrNotFound, another version ErrConflict. The entity's ETag is then
-// the version that was written.
+// etag, or in any version with AnyETag, and sets the new ETag in e. It never
+// adds a row: a missing row or table is ErrNotFound, another version ErrConflict.
 func (t *Table) MergeIfMatch(ctx context.Context, e Entity, etag string) error {
 	return t.update(ctx, e, etag, aztables.UpdateModeMerge)
 }

@@ -70,10 +70,14 @@ func TestClearUnmatched(t *testing.T) {
 			if listed {
 				in.devices = []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}
 			}
-			j, desired := l.job(), wanted{}
+			j, desired := l.job(), wants{}
 			must(t, j.clearUnmatched(t.Context(), in, desired))
 			var got []string
-			for f, v := range desired[device(100)] {
+			clear := ninjaone.Fields{}
+			if want := desired[device(100)]; want != nil {
+				clear, _ = want()
+			}
+			for f, v := range clear {
 				if !v.IsClear() {
 					t.Errorf("%s is to become %v", f, v)
 				}
@@ -100,7 +104,7 @@ func TestMatchedIsNeverCleared(t *testing.T) {
 	must(t, l.state.save(t.Context(), labInstance, labOrganization, &record{target: device(100), tenantID: labTenant,
 		fields: map[string]string{"links": "d1"}}))
 	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records()}
-	desired := wanted{device(100): {}}
+	desired := wanted{device(100): {}}.wants()
 	j := l.job()
 	must(t, j.clearUnmatched(t.Context(), in, desired))
 	must(t, j.write(t.Context(), in.records, desired))

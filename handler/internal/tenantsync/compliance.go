@@ -28,6 +28,7 @@ const (
 )
 
 const (
+	noFields = "{}" // column Fields of a record without any
 	// sweptPartition holds, per tenant, when the list that its last sweep
 	// compared was read.
 	sweptPartition = "swept"
@@ -94,9 +95,10 @@ type Claim struct {
 	state    *State
 	write    ComplianceWrite
 	id       string
-	version  string // of the device's record with the claim
 	before   string // settled digest before the claim
 	overtook bool   // another writer's request may still be under way
+	etag     string // of the record with the claim
+	fields   string // what the record says of the other fields
 }
 
 // ClaimCompliance notes that the value is about to be sent. It returns nil and
@@ -111,15 +113,16 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 	if w.Sync {
 		c.id = syncClaim + c.id
 	}
+	unheld := false // another value is noted than the one to be sent
 	for range claimAttempts {
 		row, err := s.table.Get(ctx, partition(w.Instance, w.OrganizationID), rowKey(target{kindDevice, w.DeviceID}))
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fail(err)
 		}
 		note, noted := noteOf(row, w.Field)
-		if noted && note.claim == c.id {
-			c.version = row.ETag()
-			return c, nil // written by an attempt whose answer was lost
+		if noted && note.claim == c.id { // written by an attempt whose answer was lost
+			c.etag = row.ETag()
+			return c.unlessSwept(ctx, unheld)
 		}
 		if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
 			return nil, nil
@@ -145,19 +148,14 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 			// NinjaOne holds it, or is being sent it. That it still holds now
 			// keeps an older reading from undoing it.
 		default:
-			if noted {
-				swept, err := s.swept(ctx, w.TenantID)
-				if err != nil {
-					return fail(err)
-				}
-				if swept.After(w.Read) {
-					return nil, ErrNewerState
-				}
+			unheld = noted && note.digest != want
+			c.before, c.overtook, c.fields = note.settled(), note.sending(now), row.String("Fields")
+			if row == nil {
+				c.fields = noFields
 			}
-			c.before, c.overtook = note.settled(), note.sending(now)
 			next[columnDigest], next[columnClaim], next[columnSince] = want, c.id, now.UTC()
 		}
-		err = s.putNote(ctx, w, row.ETag(), next)
+		err = s.putNote(ctx, w, row, next)
 		switch {
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNotFound):
 			continue // another writer was first
@@ -166,24 +164,41 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 		case next[columnClaim] == nil:
 			return nil, nil
 		}
-		c.version = next.ETag()
-		return c, nil
+		c.etag = next.ETag()
+		return c.unlessSwept(ctx, unheld)
 	}
 	return fail(errors.New("other writers of the same device were always first; it is tried again later"))
 }
 
-// putNote writes columns of a record in the version that was read; "" when there
-// was no record.
-func (s *State) putNote(ctx context.Context, w ComplianceWrite, version string, columns storage.Entity) error {
+// unlessSwept gives a claim back whose reading is older than the list that the
+// tenant's last sweep compared, where NinjaOne is not noted to hold the value
+// already. It looks after the claim is noted: a sweep that begins later sees it.
+func (c *Claim) unlessSwept(ctx context.Context, unheld bool) (*Claim, error) {
+	if !unheld {
+		return c, nil
+	}
+	swept, err := c.state.swept(ctx, c.write.TenantID)
+	if err == nil && !swept.After(c.write.Read) {
+		return c, nil
+	}
+	_, settled := c.Settle(context.WithoutCancel(ctx), Refused) // nothing was sent
+	if err = errors.Join(err, settled); err != nil {
+		return nil, fmt.Errorf("claim the compliance field of NinjaOne device %d: %w", c.write.DeviceID, err)
+	}
+	return nil, ErrNewerState
+}
+
+// putNote writes columns of a record in the version that was read.
+func (s *State) putNote(ctx context.Context, w ComplianceWrite, row, columns storage.Entity) error {
 	columns["PartitionKey"] = partition(w.Instance, w.OrganizationID)
 	columns["RowKey"] = rowKey(target{kindDevice, w.DeviceID})
-	if version == "" {
+	if row == nil {
 		columns["TenantId"] = w.TenantID
-		columns["Fields"] = "{}"
+		columns["Fields"] = noFields
 		columns["Version"] = int32(stateVersion)
 		return s.table.Insert(ctx, columns)
 	}
-	return s.table.MergeIfMatch(ctx, columns, version)
+	return s.table.MergeIfMatch(ctx, columns, row.ETag())
 }
 
 // Outcome is how the sending of a claimed value ended.
@@ -201,67 +216,88 @@ const (
 // NinjaOne served last is not known, so the field is noted as unknown and is
 // best sent again from a new reading.
 func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, err error) {
-	overtaken, _, err = c.settle(ctx, outcome, nil)
-	return overtaken, err
+	return c.settle(ctx, outcome, nil)
 }
 
-// settle is Settle, and writes other columns of the device's record with the
-// same request; saved is false when none was needed.
-func (c *Claim) settle(ctx context.Context, outcome Outcome, also storage.Entity) (overtaken, saved bool, err error) {
-	w := c.write
-	fail := func(err error) (bool, bool, error) {
-		return overtaken, false, fmt.Errorf("note what NinjaOne device %d accepted: %w", w.DeviceID, err)
+// settle is Settle that in the same call notes what NinjaOne accepted of the
+// record's other fields; nil for none.
+func (c *Claim) settle(ctx context.Context, outcome Outcome, r *record) (overtaken bool, err error) {
+	fail := func(err error) (bool, error) {
+		return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: %w", c.write.DeviceID, err)
 	}
-	// Nobody else writes most records meanwhile, so they are read only if
-	// somebody did.
-	row := storage.Entity{columnField: w.Field, columnClaim: c.id}
-	version := c.version
+	// Undisturbed, the record is as the claim left it, and need not be read.
+	row := storage.Entity{columnField: c.write.Field, columnClaim: c.id, "Fields": c.fields}
+	etag := c.etag
 	for range claimAttempts {
-		if version == "" {
-			row, err = c.state.table.Get(ctx, partition(w.Instance, w.OrganizationID), rowKey(target{kindDevice, w.DeviceID}))
-			if errors.Is(err, storage.ErrNotFound) {
-				return overtaken, false, nil // forgotten, because the device is gone
-			}
-			if err != nil {
-				return fail(err)
-			}
-			version = row.ETag()
+		next, err := c.columns(r, row)
+		if err != nil {
+			return fail(err)
 		}
-		note, noted := noteOf(row, w.Field)
-		next := storage.Entity{}
-		maps.Copy(next, also)
-		switch {
-		case !noted:
-			return overtaken, false, nil // another field is mapped by now
-		case note.claim == c.id:
-			next[columnClaim] = ""
-			switch {
-			case c.overtook || outcome == Unknown:
-				next[columnDigest] = markSending
-			case outcome == Refused:
-				next[columnDigest] = c.before
-			default:
-				accepted.Keep(next, w.Field, w.Value)
-			}
-		case outcome == Refused:
-			return overtaken, false, nil
-		case note.claim != "":
-			// The newer writer is still sending, and settles as unknown.
-			return true, false, nil
-		default:
-			next[columnDigest], overtaken = markSending, true
+		if overtaken = c.note(next, row, outcome); len(next) == 0 {
+			return overtaken, nil
 		}
-		err = c.state.putNote(ctx, w, version, next)
-		version = ""
-		if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
-			continue
+		next["PartitionKey"] = partition(c.write.Instance, c.write.OrganizationID)
+		next["RowKey"] = rowKey(target{kindDevice, c.write.DeviceID})
+		err = c.state.table.MergeIfMatch(ctx, next, etag)
+		if err == nil {
+			return overtaken, nil
+		}
+		if errors.Is(err, storage.ErrConflict) {
+			row, err = c.state.table.Get(ctx, next.PartitionKey(), next.RowKey())
+			etag = row.ETag()
+		}
+		if errors.Is(err, storage.ErrNotFound) {
+			return false, nil // forgotten, because the device is gone
 		}
 		if err != nil {
 			return fail(err)
 		}
-		return overtaken, true, nil
 	}
 	return fail(errors.New("other writers were always first"))
+}
+
+// columns are those that note what NinjaOne accepted of the record's fields.
+func (c *Claim) columns(r *record, row storage.Entity) (storage.Entity, error) {
+	if r == nil {
+		return storage.Entity{}, nil
+	}
+	if row.String("Fields") == c.fields {
+		return c.state.entity(c.write.Instance, c.write.OrganizationID, r)
+	}
+	// This run has lost the organization to another one, which has written the
+	// record: in which order NinjaOne served the two is not known.
+	fields := fieldsOf(row)
+	for name := range r.taken {
+		fields[name] = markSending
+	}
+	text, err := json.Marshal(fields)
+	return storage.Entity{"Fields": string(text)}, err
+}
+
+// note adds to next what becomes of the note in a row.
+func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool) {
+	note, noted := noteOf(row, c.write.Field)
+	switch {
+	case !noted: // another field is mapped by now
+	case note.claim == c.id:
+		next[columnClaim] = ""
+		switch {
+		case c.overtook || outcome == Unknown:
+			next[columnDigest] = markSending
+		case outcome == Refused:
+			next[columnDigest] = c.before
+		default:
+			next[columnDigest] = digest(c.write.Value)
+			accepted.Keep(next, c.write.Field, c.write.Value)
+		}
+	case outcome == Refused:
+	case note.claim != "": // the newer writer is still sending, and settles as unknown
+		return true
+	default:
+		next[columnDigest] = markSending
+		return true
+	}
+	return false
 }
 
 // MarkSwept notes when the list of a tenant's devices was read that a sweep is
@@ -312,9 +348,14 @@ func (s *State) Compliance(ctx context.Context, instance string, organizationID 
 	}
 	notes := make(map[int]DeviceCompliance, len(records))
 	for t, r := range records {
-		if t.kind == kindDevice {
-			notes[t.id] = DeviceCompliance{r.tenantID, r.fields[field]}
+		if t.kind != kindDevice {
+			continue
 		}
+		d := DeviceCompliance{r.tenantID, r.fields[field]}
+		if r.noted == field {
+			d.digest = r.settled
+		}
+		notes[t.id] = d
 	}
 	return notes, nil
 }
@@ -379,8 +420,8 @@ func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 }
 
 // claim claims the compliance field of a device that is about to be written,
-// and takes it out of what is sent when a newer state is known. The claim is nil
-// when the field is not sent.
+// and takes it out of what is sent, and its mark away, when a newer state is
+// known. It returns nil when the field is not sent.
 func (j *job) claim(ctx context.Context, p *sending) (*Claim, error) {
 	value, sent := p.values[j.compliance]
 	if p.record.target.kind != kindDevice || !sent {
@@ -396,35 +437,8 @@ func (j *job) claim(ctx context.Context, p *sending) (*Claim, error) {
 	if c == nil {
 		p.values = maps.Clone(p.values)
 		delete(p.values, j.compliance)
+		delete(p.record.fields, j.compliance) // its columns say what NinjaOne holds
 		p.last = false
 	}
 	return c, nil
-}
-
-// settle notes how the sending ended: in the claim, if there is one, and with
-// keep in the whole record.
-func (j *job) settle(ctx context.Context, c *Claim, r *record, keep bool, err error) (overtaken bool, _ error) {
-	ctx = context.WithoutCancel(ctx)
-	saved := false
-	if c != nil {
-		outcome := Unknown
-		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.compliance] != nil {
-			outcome = Refused
-		} else if ok || err == nil {
-			outcome = Accepted
-		}
-		var also storage.Entity
-		if keep {
-			if also, err = j.State.entity(j.instance, j.mapping.OrganizationID, r); err != nil {
-				return false, err
-			}
-		}
-		if overtaken, saved, err = c.settle(ctx, outcome, also); err != nil {
-			return false, err
-		}
-	}
-	if keep && !saved {
-		return overtaken, j.State.save(ctx, j.instance, j.mapping.OrganizationID, r)
-	}
-	return overtaken, nil
 }

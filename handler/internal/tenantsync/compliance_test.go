@@ -27,13 +27,18 @@ var (
 
 func newTestState(t *testing.T) *State {
 	t.Helper()
+	return stateOver(t, azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
+}
+
+func stateOver(t *testing.T, connection, table string) *State {
+	t.Helper()
 	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
+		return map[string]string{storage.Own: connection}[name]
 	}, storage.Own)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewState(account.Table(azuritetest.UniqueName(t)))
+	return NewState(account.Table(table))
 }
 
 // at is a write of a value that was read so many minutes after noon.

@@ -17,8 +17,15 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// wanted is what a target is to hold, by NinjaOne custom field name.
-type wanted map[target]ninjaone.Fields
+// wants are what targets are to hold, by NinjaOne custom field name. The values
+// are composed when they are looked at: those of all devices together would
+// take more memory than everything else.
+type wants map[target]func() (ninjaone.Fields, error)
+
+// known wants values that are there already.
+func known(f ninjaone.Fields) func() (ninjaone.Fields, error) {
+	return func() (ninjaone.Fields, error) { return f, nil }
+}
 
 // CIPP's names of the fields, from its table CippMapping.
 const (
@@ -121,7 +128,7 @@ func (j *job) sectionName(tenantID string) string {
 
 // organizationValues composes the organization's fields: this tenant's
 // section, joined with the kept sections of the tenants that share it.
-func (j *job) organizationValues(ctx context.Context, input compose.Input, fields mappedFields) (wanted, error) {
+func (j *job) organizationValues(ctx context.Context, input compose.Input, fields mappedFields) (wants, error) {
 	own, err := compose.Organization(input)
 	if err != nil {
 		return nil, failed("the organization's fields could not be composed: %w", err)
@@ -129,12 +136,13 @@ func (j *job) organizationValues(ctx context.Context, input compose.Input, field
 	if err := j.keepBlob(ctx, j.sectionName(j.ref.ID), section{j.ref.ID, own}); err != nil {
 		return nil, err
 	}
-	return j.joined(ctx, own, fields)
+	whole, err := j.joined(ctx, own, fields)
+	return wants{{kindOrganization, j.mapping.OrganizationID}: known(whole)}, err
 }
 
 // joined returns the organization's fields with this tenant's section among
 // those of the tenants that share it.
-func (j *job) joined(ctx context.Context, own compose.OrganizationFields, fields mappedFields) (wanted, error) {
+func (j *job) joined(ctx context.Context, own compose.OrganizationFields, fields mappedFields) (ninjaone.Fields, error) {
 	sharing := slices.Sorted(slices.Values(j.sharing))
 	var links, summary, users []string
 	for _, id := range sharing {
@@ -155,37 +163,30 @@ func (j *job) joined(ctx context.Context, own compose.OrganizationFields, fields
 		summary = append(summary, s.Fields.TenantSummary)
 		users = append(users, s.Fields.UsersSummary)
 	}
-	return wanted{
-		{kindOrganization, j.mapping.OrganizationID}: fields.values(ninjaone.Fields{
-			tenantLinks:   ninjaone.HTML(compose.Join(links...)),
-			tenantSummary: ninjaone.HTML(compose.Join(summary...)),
-			usersSummary:  ninjaone.HTML(compose.Join(users...)),
-		}),
-	}, nil
+	return fields.values(ninjaone.Fields{
+		tenantLinks:   ninjaone.HTML(compose.Join(links...)),
+		tenantSummary: ninjaone.HTML(compose.Join(summary...)),
+		usersSummary:  ninjaone.HTML(compose.Join(users...)),
+	}), nil
 }
 
 // deviceValues adds the matched devices' fields, and the clearing of devices
 // that this tenant wrote and that no longer match.
-func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading, desired wanted) error {
+func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading, desired wants) error {
 	devices, err := compose.NewDevices(input)
 	if err != nil {
 		return failed("the devices' fields could not be composed: %w", err)
 	}
 	var kept []cipp.DeviceMapEntry
 	for _, p := range input.Matches.Pairs {
-		f, err := devices.Fields(p)
-		if err != nil {
-			j.problems.count("devices:compose", fmt.Sprintf("device %d: %v", p.Ninja.ID, err), func(n int, first string) string {
-				return fmt.Sprintf("%d devices could not be composed; the first is %s", n, sentence(first))
-			})
-			desired[target{kindDevice, p.Ninja.ID}] = ninjaone.Fields{} // matched, so nothing is cleared
-			continue
+		desired[target{kindDevice, p.Ninja.ID}] = func() (ninjaone.Fields, error) {
+			f, err := devices.Fields(p)
+			return in.fields.values(ninjaone.Fields{
+				deviceLinks:      ninjaone.HTML(f.DeviceLinks),
+				deviceSummary:    ninjaone.HTML(f.DeviceSummary),
+				deviceCompliance: textOrClear(f.DeviceCompliance),
+			}), err
 		}
-		desired[target{kindDevice, p.Ninja.ID}] = in.fields.values(ninjaone.Fields{
-			deviceLinks:      ninjaone.HTML(f.DeviceLinks),
-			deviceSummary:    ninjaone.HTML(f.DeviceSummary),
-			deviceCompliance: textOrClear(f.DeviceCompliance),
-		})
 		kept = append(kept, cipp.DeviceMapEntry{EntraDeviceID: p.Intune.AzureADDeviceID, NinjaOneID: p.Ninja.ID, ManagedDeviceID: p.Intune.ID})
 	}
 	if err := j.CIPP.SaveDeviceMap(ctx, j.ref.ID, kept); err != nil {
@@ -196,7 +197,7 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 
 // clearUnmatched plans the clearing of what this tenant wrote on devices that
 // are no longer matched (design section 6).
-func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wanted) error {
+func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) error {
 	present := map[int]bool{}
 	for _, d := range in.devices {
 		present[d.ID] = true
@@ -234,7 +235,7 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wanted) e
 		for _, name := range in.fields.names(deviceLinks, deviceSummary, deviceCompliance) {
 			clear[name] = ninjaone.Clear()
 		}
-		desired[t] = clear
+		desired[t] = known(clear)
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestOverwrittenFieldsAreSentAgain(t *testing.T) {
 	in := &reading{records: l.records()}
 	in.touched = j.readTouched(t.Context(), mappedFields{deviceLinks: "links", deviceCompliance: "compliance"})
 	in.heal("compliance")
-	must(t, j.write(t.Context(), in.records, desired()))
+	must(t, j.write(t.Context(), in.records, desired().wants()))
 	if got := l.sent(device(101), "links"); got != "<p>1</p>" {
 		t.Errorf("the overwritten field holds %q", got)
 	}

@@ -100,6 +100,14 @@ func newLab(t testing.TB, devices int) *lab {
 type traffic struct {
 	calls atomic.Int64
 	bytes atomic.Int64 // of answers
+	// between is called once, before the next update of a row is handed on; it
+	// reports whether the answer to that is lost. nil for nothing.
+	between atomic.Pointer[func() (lost bool)]
+}
+
+// isUpdate reports whether a request changes a row that exists.
+func isUpdate(r *http.Request) bool {
+	return r.Header.Get("If-Match") != "" && (r.Method == http.MethodPatch || r.Method == http.MethodPut || r.Method == "MERGE")
 }
 
 // watched returns a connection to the storage emulator's tables, and counts what
@@ -112,8 +120,19 @@ func watched(t testing.TB) (connection string, seen *traffic) {
 	seen = &traffic{}
 	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: service.Scheme, Host: service.Host})
 	forward.Transport = &http.Transport{MaxIdleConnsPerHost: 16}
+	forward.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // calls that a test cuts short
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen.calls.Add(1)
+		lost := false
+		if isUpdate(r) {
+			if happens := seen.between.Swap(nil); happens != nil {
+				lost = (*happens)()
+			}
+		}
+		if lost {
+			forward.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
 		forward.ServeHTTP(&counting{w, seen}, r)
 	}))
 	t.Cleanup(server.Close)
@@ -163,11 +182,22 @@ func (l *lab) records() map[target]*record {
 	return records
 }
 
+// wanted is what targets are to hold.
+type wanted map[target]ninjaone.Fields
+
+func (w wanted) wants() wants {
+	all := wants{}
+	for t, f := range w {
+		all[t] = known(f)
+	}
+	return all
+}
+
 // write runs the write phase of a job of its own.
 func (l *lab) write(desired wanted) (*job, error) {
 	l.t.Helper()
 	j := l.job()
-	return j, j.write(l.t.Context(), l.records(), desired)
+	return j, j.write(l.t.Context(), l.records(), desired.wants())
 }
 
 // sent is the value a target's field has in NinjaOne, as it was sent; "" for

@@ -207,7 +207,7 @@ func (j *job) previewOrganization(ctx context.Context, in *reading, input compos
 		name := in.fields[f.name]
 		out.Fields = append(out.Fields, PreviewField{
 			Field: f.name, NinjaOne: name, Value: f.value, Last: f.last, HaveLast: kept,
-			Outcome: outcomeOf(in.records[t], name, whole[t][name]),
+			Outcome: outcomeOf(in.records[t], name, whole[name]),
 		})
 	}
 	return out, nil

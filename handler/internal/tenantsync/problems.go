@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
@@ -29,8 +30,10 @@ type Problem struct {
 	Notice bool `json:"notice,omitempty"`
 }
 
-// problems collects the problems of one run, many of a kind as one.
+// problems collects the problems of one run, many of a kind as one. It is safe
+// for concurrent use.
 type problems struct {
+	mu    sync.Mutex
 	order []string
 	byKey map[string]*tally
 }
@@ -50,11 +53,15 @@ func (p *problems) add(key, format string, args ...any) {
 // notice notes what is told once, and is nothing to mend.
 func (p *problems) notice(key, format string, args ...any) {
 	p.add(key, format, args...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.byKey[key].notice = true
 }
 
 // count notes one more occurrence of a problem; many words them all.
 func (p *problems) count(key, first string, many func(n int, first string) string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.byKey == nil {
 		p.byKey = map[string]*tally{}
 	}
@@ -69,6 +76,8 @@ func (p *problems) count(key, first string, many func(n int, first string) strin
 
 // list returns the problems in a fixed order.
 func (p *problems) list() []Problem {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	keys := slices.Sorted(slices.Values(p.order))
 	var list []Problem
 	for _, k := range keys {

@@ -33,7 +33,10 @@ func TestChanges(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := record{fields: map[string]string{"cippCompliance": tt.have}}
-			send := r.changes(ninjaone.Fields{"cippCompliance": tt.want}, tt.force)
+			if tt.force {
+				r.doubt()
+			}
+			send := r.changes(ninjaone.Fields{"cippCompliance": tt.want})
 			if got, sent := send["cippCompliance"]; sent != tt.sent {
 				t.Fatalf("sent = %v, want %v", sent, tt.sent)
 			} else if sent && got != tt.want {

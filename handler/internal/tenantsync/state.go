@@ -62,13 +62,23 @@ type record struct {
 	tenantID string            // the tenant whose sync wrote a device; "" for an organization
 	fields   map[string]string // NinjaOne custom field name to digest or mark
 	noted    string            // the field whose note has columns of its own; "" for none
+	settled  string            // the digest or mark in that note
 	written  time.Time         // when NinjaOne last accepted a value; zero when unknown
 	taken    ninjaone.Fields   // values that NinjaOne accepted and that are not saved yet
 }
 
 // changes returns the values of want that the target does not hold yet.
-func (r *record) changes(want ninjaone.Fields, force bool) ninjaone.Fields {
-	return accepted.Changes(r.fields, want, force)
+func (r *record) changes(want ninjaone.Fields) ninjaone.Fields {
+	return accepted.Changes(r.fields, want, false)
+}
+
+// doubt marks every value of ours as unknown, so that it is sent again.
+func (r *record) doubt() {
+	for name, noted := range r.fields {
+		if accepted.Holds(noted) {
+			r.fields[name] = markSending
+		}
+	}
 }
 
 // holdsAny reports whether the target may hold any value of ours.
@@ -121,8 +131,10 @@ func (s *State) load(ctx context.Context, instance string, organizationID int) (
 			continue // written by a later handler
 		}
 		if note, noted := noteOf(row, row.String(columnField)); noted {
-			r.noted = row.String(columnField)
-			r.fields[r.noted] = note.settled()
+			r.noted, r.settled = row.String(columnField), note.settled()
+			if r.fields[r.noted] != markSending { // which a sync marked and did not get to claim
+				r.fields[r.noted] = r.settled
+			}
 		}
 		records[r.target] = r
 	}

@@ -94,10 +94,9 @@ func TestTheCompliancePathKeepsItsValue(t *testing.T) {
 func TestARunDoesNotReadValues(t *testing.T) {
 	const devices, size = 8, 40_000
 	l := newLab(t, devices)
-	desired, again := wanted{}, wanted{}
+	desired := wanted{}
 	for i := range devices {
 		desired[device(100+i)] = ninjaone.Fields{"details": ninjaone.HTML("<p>" + noise(size) + fmt.Sprint(i) + "</p>")}
-		again[device(100+i)] = desired[device(100+i)]
 	}
 	if _, err := l.write(desired); err != nil {
 		t.Fatal(err)

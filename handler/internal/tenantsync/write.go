@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -18,6 +19,9 @@ const (
 	// writers is how many targets are written at once. The client's pacing
 	// sets the rate; this only keeps slow answers from adding up.
 	writers = 8
+	// together is how many targets are composed and marked at once, which is
+	// what one transaction of the table takes.
+	together = 100
 	// hopeless is after how many failed targets, with none written, a run
 	// gives up: NinjaOne is not answering, not a single device.
 	hopeless = 10
@@ -27,53 +31,69 @@ const (
 	stubborn = 3
 )
 
-// write sends what the targets do not hold yet.
-func (j *job) write(ctx context.Context, records map[target]*record, desired wanted) error {
-	plan, err := j.plan(ctx, records, desired)
-	if err != nil {
+// write sends what the targets do not hold yet. It composes, marks and sends a
+// part of them after another, so that it never holds the values of all.
+func (j *job) write(ctx context.Context, records map[target]*record, desired wants) error {
+	if err := j.owe(ctx, records, desired); err != nil {
 		return err
 	}
+	targets := slices.SortedFunc(maps.Keys(desired), func(a, b target) int {
+		return cmp.Or(-cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
+	})
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(writers)
-	var mu sync.Mutex
-	failures := 0
-	refusals := refusals{}
-	for _, p := range plan {
-		if gctx.Err() != nil {
+	w := writing{job: j, refusals: refusals{}}
+	var planning error
+	for part := range slices.Chunk(targets, together) {
+		var plan []sending
+		if plan, planning = j.plan(gctx, records, desired, part); planning != nil {
 			break
 		}
-		group.Go(func() error {
-			mu.Lock()
-			send := refusals.without(p)
-			mu.Unlock()
-			if len(send) == 0 {
-				return nil
+		for _, p := range plan {
+			if gctx.Err() != nil {
+				break
 			}
-			p.last = p.last && len(send) == len(p.values)
-			p.values = send
-			outcome, err := j.send(gctx, p)
-			mu.Lock()
-			defer mu.Unlock()
-			refusals.note(p, outcome, err)
-			j.count(p, outcome)
-			if err == nil || !outcome.tolerable {
-				return err
-			}
-			j.tell(p, err)
-			if _, refused := errors.AsType[*ninjaone.RefusedError](err); refused {
-				return nil // NinjaOne answers: it is the field, not the service
-			}
-			failures++
-			if failures >= hopeless && j.run.Devices+j.run.OrganizationFields == 0 {
-				return failed("NinjaOne accepted none of the first %d writes; the last answer was: %w", failures, err)
-			}
-			return nil
-		})
+			group.Go(func() error { return w.one(gctx, p) })
+		}
 	}
-	if err := group.Wait(); err != nil {
+	return cmp.Or(group.Wait(), planning, ctx.Err())
+}
+
+// writing is what the writers of one run share.
+type writing struct {
+	*job
+	mu       sync.Mutex
+	failures int
+	refusals refusals
+}
+
+// one writes one target. The error ends the run.
+func (w *writing) one(ctx context.Context, p sending) error {
+	w.mu.Lock()
+	send := w.refusals.without(p)
+	w.mu.Unlock()
+	if len(send) == 0 {
+		return nil
+	}
+	p.last = p.last && len(send) == len(p.values)
+	p.values = send
+	outcome, err := w.send(ctx, p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refusals.note(p, outcome, err)
+	w.count(p, outcome)
+	if err == nil || !outcome.tolerable {
 		return err
 	}
-	return ctx.Err()
+	w.tell(p, err)
+	if _, refused := errors.AsType[*ninjaone.RefusedError](err); refused {
+		return nil // NinjaOne answers: it is the field, not the service
+	}
+	w.failures++
+	if w.failures >= hopeless && w.run.Devices+w.run.OrganizationFields == 0 {
+		return failed("NinjaOne accepted none of the first %d writes; the last answer was: %w", w.failures, err)
+	}
+	return nil
 }
 
 // refusals counts, per custom field of devices, how often NinjaOne refused it
@@ -123,13 +143,40 @@ type sending struct {
 	last   bool // the record is of no use once this is accepted
 }
 
-// plan lists what is to be sent, and marks it as under way before anything
-// is: a run that is killed between NinjaOne's answer and our note leaves
-// marks, never a digest that is no longer true.
-func (j *job) plan(ctx context.Context, records map[target]*record, desired wanted) ([]sending, error) {
+// owe marks as unknown all that the targets of a forced run hold of ours, so
+// that it is sent again by this run or, should this one end early, by the next.
+func (j *job) owe(ctx context.Context, records map[target]*record, desired wants) error {
+	if j.run.Owed != owedAll {
+		return nil
+	}
+	var marked []*record
+	for t := range desired {
+		if r := records[t]; r != nil && r.holdsAny() {
+			r.doubt()
+			marked = append(marked, r)
+		}
+	}
+	if err := j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked); err != nil {
+		return err
+	}
+	j.run.Owed = owedDocuments
+	return j.State.SaveRun(ctx, j.run)
+}
+
+// plan lists what is to be sent to a part of the targets, and marks it as under
+// way before anything is: a run that is killed between NinjaOne's answer and our
+// note leaves marks, never a digest that is no longer true.
+func (j *job) plan(ctx context.Context, records map[target]*record, desired wants, targets []target) ([]sending, error) {
 	var plan []sending
 	var marked []*record
-	for t, want := range desired {
+	for _, t := range targets {
+		want, err := desired[t]()
+		if err != nil {
+			j.problems.count("devices:compose", fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
+				return fmt.Sprintf("%d devices could not be composed; the first is %s", n, sentence(first))
+			})
+			continue
+		}
 		r := records[t]
 		if r == nil {
 			r = &record{target: t, fields: map[string]string{}}
@@ -138,14 +185,16 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			// The device was another tenant's: nothing noted of it is ours.
 			r.tenantID = j.ref.ID
 		}
-		force := j.run.Owed == owedAll || r.weekly(j.Now())
-		send := r.changes(want, force)
+		if r.weekly(j.Now()) {
+			r.doubt()
+		}
+		send := r.changes(want)
 		if len(send) == 0 {
 			j.run.Unchanged++
 			continue
 		}
 		// What the field holds may be unknown although the note of it is not.
-		force = force || r.fields[j.compliance] == markSending
+		force := r.fields[j.compliance] == markSending
 		last := true
 		for name := range send {
 			r.fields[name] = markSending
@@ -157,19 +206,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 		marked = append(marked, r)
 		plan = append(plan, sending{r, send, force, last})
 	}
-	slices.SortFunc(plan, func(a, b sending) int {
-		return cmp.Or(-cmp.Compare(a.record.target.kind, b.record.target.kind), cmp.Compare(a.record.target.id, b.record.target.id))
-	})
-	if err := j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked); err != nil {
-		return nil, err
-	}
-	if j.run.Owed == owedAll {
-		j.run.Owed = owedDocuments
-		if err := j.State.SaveRun(ctx, j.run); err != nil {
-			return nil, err
-		}
-	}
-	return plan, nil
+	return plan, j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked)
 }
 
 // outcome is how the sending of one target ended.
@@ -195,47 +232,68 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if len(p.values) == 0 {
-		return outcome{}, nil // a newer compliance state is known, and being written
+	if len(p.values) == 0 { // a newer compliance state is known, and being written
+		return outcome{}, j.State.save(ctx, j.instance, j.mapping.OrganizationID, p.record)
 	}
 	if t.kind == kindOrganization {
 		err = j.client.UpdateOrganizationFields(ctx, t.id, p.values)
 	} else {
 		err = j.client.UpdateDeviceFields(ctx, t.id, p.values)
 	}
-	refused, taken := map[string]error{}, ninjaone.Fields{}
-	r, answered := errors.AsType[*ninjaone.RefusedError](err)
-	if answered {
-		refused = r.Refused
-	}
-	if answered || err == nil {
-		for name, v := range p.values {
-			if refused[name] == nil {
-				p.record.fields[name] = digest(v)
-				taken[name] = v
+	refusal, partly := errors.AsType[*ninjaone.RefusedError](err)
+	switch {
+	case err != nil && errors.Is(err, ninjaone.ErrNotFound) && !partly:
+		return j.gone(ctx, t)
+	case err != nil && !partly:
+		if claim != nil {
+			if _, noted := claim.Settle(context.WithoutCancel(ctx), Unknown); noted != nil {
+				return outcome{}, errors.Join(err, noted)
 			}
 		}
-	}
-	if len(taken) > 0 {
-		p.record.written = j.Now()
-	}
-	p.last = p.last && len(taken) == len(p.values)
-	p.record.taken = taken
-	defer func() { p.record.taken = nil }() // the record outlives the run's writing, the values need not
-	overtaken, settleErr := j.settle(ctx, claim, p.record, len(taken) > 0 && !p.last, err)
-	switch {
-	case settleErr != nil:
-		return outcome{}, settleErr
-	case !answered && errors.Is(err, ninjaone.ErrNotFound):
-		return j.gone(ctx, t)
-	case !answered && err != nil:
 		return outcome{tolerable: accepted.Tolerable(ctx, err)}, err
-	case p.last && !overtaken:
-		return outcome{accepted: len(taken)}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
-	case p.last: // somebody else still needs the record
-		return outcome{accepted: len(taken)}, j.State.save(context.WithoutCancel(ctx), j.instance, j.mapping.OrganizationID, p.record)
 	}
-	return outcome{accepted: len(taken), tolerable: len(refused) > 0}, err
+	taken := ninjaone.Fields{}
+	for name, v := range p.values {
+		if !partly || refusal.Refused[name] == nil {
+			p.record.fields[name] = digest(v)
+			taken[name] = v
+		}
+	}
+	if noted := j.note(context.WithoutCancel(ctx), p, claim, taken); noted != nil {
+		return outcome{accepted: len(taken)}, noted
+	}
+	return outcome{accepted: len(taken), tolerable: partly}, err
+}
+
+// note saves what a target accepted, in one call where it can.
+func (j *job) note(ctx context.Context, p sending, claim *Claim, taken ninjaone.Fields) error {
+	organization, r := j.mapping.OrganizationID, p.record
+	forget := p.last && len(taken) == len(p.values)
+	if len(taken) > 0 {
+		r.written, r.taken = j.Now(), taken
+		defer func() { r.taken = nil }() // the record outlives the writing, the values need not
+	}
+	switch {
+	case claim != nil:
+		outcome := Accepted
+		if _, ok := taken[j.compliance]; !ok {
+			outcome = Refused
+		}
+		if len(taken) == 0 {
+			r = nil
+		}
+		overtaken, err := claim.settle(ctx, outcome, r)
+		if err != nil {
+			return err
+		}
+		forget = forget && !overtaken // else somebody still needs the record
+	case !forget && len(taken) > 0:
+		return j.State.save(ctx, j.instance, organization, r)
+	}
+	if forget {
+		return j.State.forget(ctx, j.instance, organization, p.record.target)
+	}
+	return nil
 }
 
 // gone handles a target that NinjaOne does not know any more.

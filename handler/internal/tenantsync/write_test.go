@@ -2,6 +2,7 @@ package tenantsync
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -82,7 +83,7 @@ func TestStateIsTrue(t *testing.T) {
 		if trouble == "killed" {
 			// The plan is made, one target claimed and sent, and nothing noted.
 			j := l.job()
-			plan, err := j.plan(t.Context(), l.records(), desired)
+			plan, err := j.plan(t.Context(), l.records(), desired.wants(), slices.Collect(maps.Keys(desired)))
 			must(t, err)
 			for _, p := range plan {
 				if p.record.target != victim {

@@ -1,0 +1,189 @@
+package tenantsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// two returns one state twice: as a writer sees it whose calls are watched, and
+// as everybody else does.
+func two(t *testing.T) (watchedState, others *State, seen *traffic) {
+	t.Helper()
+	table := azuritetest.UniqueName(t)
+	connection, seen := watched(t)
+	return stateOver(t, connection, table), stateOver(t, azuritetest.ForTest(t).ConnectionString(), table), seen
+}
+
+// A sweep that begins while an older reading is being claimed either sees the
+// claim or is seen by it.
+func TestASweepBetweenAClaimsSteps(t *testing.T) {
+	s, others, seen := two(t)
+	written(t, others, at(0, compliant))
+	var sweepSees DeviceCompliance
+	happens := func() bool {
+		must(t, others.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)))
+		sweepSees = noted(t, others)
+		return false
+	}
+	seen.between.Store(&happens)
+	c, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant))
+	if sweepSees.Holds(compliant) && (c != nil || !errors.Is(err, ErrNewerState)) {
+		t.Errorf("the sweep saw nothing to do, and the older reading was claimed: %v", err)
+	}
+	if d := noted(t, others); !d.Holds(compliant) {
+		t.Errorf("after a claim that was given back the note is %+v", d)
+	}
+}
+
+func TestAClaimWhoseAnswerIsLost(t *testing.T) {
+	s, others, seen := two(t)
+	written(t, others, at(0, compliant))
+	lost := func() bool { return true }
+	seen.between.Store(&lost)
+	c := claim(t, s, at(1, nonCompliant))
+	if settle(t, c, Accepted) {
+		t.Error("a lost answer counts as another writer")
+	}
+	if !noted(t, others).Holds(nonCompliant) {
+		t.Errorf("the note is %+v", noted(t, others))
+	}
+}
+
+// What a run writes that lost the organization to another one crosses with what
+// that one writes.
+func TestARunThatLostTheOrganization(t *testing.T) {
+	l := newLab(t, 1)
+	first := wanted{device(100): {"links": value("links", "a"), "details": value("details", "a"), "compliance": ninjaone.Text("Compliant")}}
+	_, err := l.write(first)
+	must(t, err)
+
+	older := l.job()
+	send := wanted{device(100): {"links": value("links", "b"), "compliance": ninjaone.Text("Non-Compliant")}}
+	plan, err := older.plan(t.Context(), l.records(), send.wants(), []target{device(100)})
+	must(t, err)
+	claim, err := older.claim(t.Context(), &plan[0])
+	must(t, err)
+	must(t, l.client.UpdateDeviceFields(t.Context(), 100, plan[0].values))
+	l.set(l.now().Add(time.Hour))
+	newer := wanted{device(100): {"links": value("links", "c"), "details": value("details", "c"), "compliance": ninjaone.Text("Compliant")}}
+	_, err = l.write(newer)
+	must(t, err)
+	for name, v := range plan[0].values {
+		plan[0].record.fields[name] = digest(v)
+	}
+	must(t, older.note(t.Context(), plan[0], claim, plan[0].values))
+
+	fields := l.records()[device(100)].fields
+	if fields["links"] != markSending || fields["compliance"] != markSending {
+		t.Errorf("what two runs sent at once is noted as %v", fields)
+	}
+	if fields["details"] != digest(value("details", "c")) {
+		t.Errorf("what the newer run alone sent is noted as %q", fields["details"])
+	}
+}
+
+// A forced run that is killed before it sent anything is made up for by the next
+// run, forced or not.
+func TestAForcedRunThatIsKilled(t *testing.T) {
+	l := newLab(t, 2)
+	desired := wanted{organization: {"summary": value("summary", "a")}}
+	for _, id := range []int{100, 101} {
+		desired[device(id)] = ninjaone.Fields{"links": value("links", "a"), "compliance": ninjaone.Text("Compliant")}
+	}
+	_, err := l.write(desired)
+	must(t, err)
+	killed, stop := context.WithCancel(t.Context())
+	stop()
+	forced := l.job()
+	forced.run.TenantID, forced.run.Owed = labTenant, owedAll
+	must(t, forced.owe(t.Context(), l.records(), desired.wants()))
+	if _, err := forced.plan(killed, l.records(), desired.wants(), []target{device(100)}); err == nil {
+		t.Fatal("a plan was made without marks")
+	}
+	l.ninja.ResetCounters()
+	_, err = l.write(desired)
+	must(t, err)
+	fields := 0
+	for _, w := range l.ninja.Writes() {
+		fields += len(w.Fields)
+	}
+	if fields != 5 {
+		t.Errorf("%d fields were sent again, want all 5", fields)
+	}
+	l.ninja.ResetCounters()
+	_, err = l.write(desired)
+	must(t, err)
+	if n := len(l.ninja.Writes()); n != 0 {
+		t.Errorf("%d writes after that", n)
+	}
+}
+
+// TestStorageCalls holds the calls to our state for each device that is written
+// to the fewest that are safe.
+func TestStorageCalls(t *testing.T) {
+	const devices = 60
+	fill := func(text, state string) wanted {
+		w := wanted{}
+		for i := range devices {
+			w[device(100+i)] = ninjaone.Fields{"links": value("links", text), "compliance": ninjaone.Text(state)}
+		}
+		return w
+	}
+	l := newLab(t, devices)
+	must(t, l.state.MarkQueued(t.Context(), labTenant, l.now())) // the table is there
+	for _, tt := range []struct {
+		name    string
+		desired wanted
+		each    int
+	}{
+		{"new devices", fill("a", "Compliant"), 3},
+		{"nothing changed", fill("a", "Compliant"), 0},
+		{"no compliance among it", fill("b", "Compliant"), 1},
+		{"other compliance", fill("b", "Non-Compliant"), 4}, // one looks whether a sweep knows better
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records := l.records()
+			before := l.traffic.calls.Load()
+			must(t, l.job().write(t.Context(), records, tt.desired.wants()))
+			// One transaction marks them all.
+			if got, most := l.traffic.calls.Load()-before, int64(tt.each*devices+1); got > most {
+				t.Errorf("%d calls for %d devices, want %d at most", got, devices, most)
+			}
+		})
+	}
+}
+
+// TestManyTargets writes more than are composed at once, some of which cannot be
+// composed or sent.
+func TestManyTargets(t *testing.T) {
+	const devices = 2*together + 7
+	l := newLab(t, devices)
+	desired := wanted{organization: {"summary": value("summary", "a")}}
+	for i := range devices {
+		desired[device(100+i)] = ninjaone.Fields{"links": value("links", fmt.Sprint(i))}
+	}
+	wants := desired.wants()
+	wants[device(100)] = func() (ninjaone.Fields, error) { return nil, errors.New("no such template") }
+	l.ninja.InjectFault(ninjasim.Fault{Method: "PATCH", Path: "^/v2/device/101/custom-fields$", Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE"}`})
+	j := l.job()
+	must(t, j.write(t.Context(), l.records(), wants))
+	if j.run.Devices != devices-2 || j.run.OrganizationFields != 1 {
+		t.Errorf("wrote %d devices and %d organization fields", j.run.Devices, j.run.OrganizationFields)
+	}
+	if n := len(j.problems.list()); n != 2 {
+		t.Errorf("problems: %v", j.problems.list())
+	}
+	for i := 2; i < devices; i++ {
+		if got := l.sent(device(100+i), "links"); plain(got) != fmt.Sprint(i) {
+			t.Fatalf("device %d holds %q", 100+i, got)
+		}
+	}
+}
