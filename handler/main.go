@@ -55,6 +55,10 @@ func main() {
 	os.Exit(1)
 }
 
+// telemetryRest is how long the end of the process waits for telemetry that has
+// not been sent yet.
+const telemetryRest = 2 * time.Second
+
 // serve answers the host until ctx ends. It reads nothing from any service
 // before it listens, since the host waits only so long.
 func serve(ctx context.Context, getenv func(string) string) error {
@@ -62,7 +66,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	server := customhandler.New(customhandler.Config{Logger: a.log, OnBadMessage: a.badMessage})
+	server := customhandler.New(customhandler.Config{Logger: a.log, Telemetry: a.telemetry, OnBadMessage: a.badMessage})
 	failed := a.poisoned()
 	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
 		before := errors.Join(failed.Tell(ctx), a.hold.Tick(ctx))
@@ -120,7 +124,12 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	a.log.Info("listening", "version", version, "address", listener.Addr().String(), "functions", server.Functions())
-	return server.Serve(ctx, listener)
+	err = server.Serve(ctx, listener)
+	// The platform kills the process soon after.
+	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), telemetryRest)
+	defer cancel()
+	a.telemetry.Stop(rest)
+	return err
 }
 
 // queue registers a queue function. A message that cannot be parsed can never

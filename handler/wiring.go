@@ -19,6 +19,7 @@ import (
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/schedule"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/telemetry"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -28,14 +29,15 @@ const interactiveShare = 0.1
 // app is the packages put together from the app settings. Nothing of it has
 // called any service yet.
 type app struct {
-	config   config.Settings
-	log      *slog.Logger
-	own      *storage.Account // the function app's own storage
-	cipp     *cipp.Store
-	secrets  *cipp.Secrets
-	reader   *m365.Reader
-	ninjaOne ninjaone.Config // less the instance and client id, which are set in CIPP
-	clients  *ninjaone.Pool  // paced by syncPace: for syncs and automap
+	config    config.Settings
+	log       *slog.Logger
+	telemetry *telemetry.Telemetry
+	own       *storage.Account // the function app's own storage
+	cipp      *cipp.Store
+	secrets   *cipp.Secrets
+	reader    *m365.Reader
+	ninjaOne  ninjaone.Config // less the instance and client id, which are set in CIPP
+	clients   *ninjaone.Pool  // paced by syncPace: for syncs and automap
 	// interactive is for the few calls of a person at a page, who cannot wait
 	// for a slot.
 	interactive *ninjaone.Pool
@@ -70,8 +72,12 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	if a.secrets, err = cipp.OpenSecrets(getenv, account); err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 32
+	if a.telemetry, err = telemetry.Start(context.Background(), version, a.log); err != nil {
+		a.log.Warn("the work goes on without telemetry", "error", err)
+	}
+	connections := http.DefaultTransport.(*http.Transport).Clone()
+	connections.MaxIdleConnsPerHost = 32
+	transport := a.telemetry.Transport(connections)
 	a.reader, err = m365.NewReader(m365.Config{
 		GraphEndpoint:    settings.GraphEndpoint,
 		LoginEndpoint:    settings.LoginEndpoint,

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"cipp-ninjaone/handler/internal/telemetry"
 )
 
 // serveRaw serves a request that the host forwarded as it came.
@@ -23,6 +25,7 @@ func (s *Server) serveRaw(w http.ResponseWriter, r *http.Request, rt *route, par
 	ctx, cancel := context.WithTimeout(s.invocationContext(r, rt.function), rt.function.timeout)
 	defer cancel()
 	started := time.Now()
+	ctx, end := s.config.Telemetry.Invoke(ctx, telemetry.Invocation{Function: rt.function.name, ID: clip(r.Header.Get(headerInvocationID))})
 	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(w, r.Body, s.config.MaxBody)
 	for name, value := range params {
@@ -33,14 +36,17 @@ func (s *Server) serveRaw(w http.ResponseWriter, r *http.Request, rt *route, par
 		elapsed := time.Since(started).Round(time.Millisecond).String()
 		v := recover()
 		if v == nil {
+			end(nil)
 			// The query stays out of the log: it can hold tokens.
 			s.logger.DebugContext(ctx, "request served", "method", r.Method, "path", clip(r.URL.Path),
 				"status", tracked.status, "elapsed", elapsed)
 			return
 		}
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			end(err)
 			panic(v)
 		}
+		end(&panicError{value: v})
 		s.logFailure(ctx, &panicError{v, debug.Stack()}, rt.function.timeout, elapsed)
 		if tracked.status != 0 {
 			panic(http.ErrAbortHandler) // half an answer must not look whole

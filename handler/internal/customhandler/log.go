@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 type attrsKey struct{}
@@ -18,7 +20,7 @@ func WithAttrs(ctx context.Context, attrs ...slog.Attr) context.Context {
 }
 
 // NewLogger returns a logger that writes JSON lines with the attributes of
-// the context. Give it stdout: the host logs stderr lines as errors.
+// the context, and the id of its trace where there is one. Give it stdout: the host logs stderr lines as errors.
 func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(contextHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
 }
@@ -26,9 +28,12 @@ func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 type contextHandler struct{ slog.Handler }
 
 func (h contextHandler) Handle(ctx context.Context, r slog.Record) error {
+	r = r.Clone()
 	if attrs, ok := ctx.Value(attrsKey{}).([]slog.Attr); ok {
-		r = r.Clone()
 		r.AddAttrs(attrs...)
+	}
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
 	}
 	return h.Handler.Handle(ctx, r)
 }

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/telemetry"
 )
 
 const (
@@ -52,6 +54,8 @@ type Config struct {
 	// Logger receives what the host cannot be told; slog.Default() by default.
 	// It must write to stdout: the host logs stderr lines as errors.
 	Logger *slog.Logger
+	// Telemetry gets a trace of each invocation; nil for none.
+	Telemetry *telemetry.Telemetry
 	// OnBadMessage, when set, is told of each queue message that its function
 	// refused with a [BadMessageError]. The reason holds nothing of the message.
 	OnBadMessage func(ctx context.Context, function, reason string)
@@ -220,6 +224,8 @@ func (s *Server) serveEnvelope(w http.ResponseWriter, r *http.Request, f *functi
 	}
 
 	started := time.Now()
+	ctx, end := s.config.Telemetry.Invoke(ctx, telemetry.Invocation{Function: f.name, ID: clip(r.Header.Get(headerInvocationID)),
+		Queued: instant(member(e.metadata, "InsertionTime")), Attempt: number(member(e.metadata, "DequeueCount"))})
 	s.logger.DebugContext(ctx, "invocation started")
 	var outputs map[string]any
 	err = s.run(ctx, f.timeout, func(ctx context.Context) error {
@@ -233,6 +239,7 @@ func (s *Server) serveEnvelope(w http.ResponseWriter, r *http.Request, f *functi
 		}
 		return err
 	})
+	end(err)
 	elapsed := time.Since(started).Round(time.Millisecond).String()
 	if err == nil {
 		s.logger.DebugContext(ctx, "invocation finished", "elapsed", elapsed)
