@@ -195,14 +195,16 @@ func (t *Telemetry) Invoke(ctx context.Context, i Invocation) (_ context.Context
 	}
 }
 
-// Phase begins a step of what ctx's trace is about; end ends it.
-func Phase(ctx context.Context, name string) (_ context.Context, end func(error)) {
+// Phase does a step of what ctx's trace is about, and returns its error.
+func Phase(ctx context.Context, name string, do func(context.Context) error) error {
 	t := of(ctx)
 	if t == nil {
-		return ctx, func(error) {}
+		return do(ctx)
 	}
 	ctx, span := t.tracer.Start(ctx, name)
-	return ctx, func(err error) { finish(span, err) }
+	err := do(ctx)
+	finish(span, err)
+	return err
 }
 
 // finish ends a span, with the kind of the error that ended it.

@@ -70,13 +70,18 @@ func TestOffCostsNothing(t *testing.T) {
 	if ctx != t.Context() {
 		t.Error("the context is changed although telemetry is off")
 	}
-	inner, endPhase := Phase(ctx, "read")
-	if inner != ctx {
-		t.Error("a phase changes the context although telemetry is off")
+	fault := errors.New("a fault")
+	err := Phase(ctx, "read", func(inner context.Context) error {
+		if inner != ctx {
+			t.Error("a phase changes the context although telemetry is off")
+		}
+		return fault
+	})
+	if err != fault {
+		t.Errorf("a phase returns %v, not its error", err)
 	}
 	Synced(ctx, Sync{})
 	Scheduled(ctx, 1, 0)
-	endPhase(nil)
 	end(nil)
 }
 
@@ -110,12 +115,20 @@ func TestTraceOfASync(t *testing.T) {
 	}
 
 	ctx, end := tel.Invoke(t.Context(), Invocation{Function: "SyncTenant", ID: "11", Queued: time.Now().Add(-time.Hour), Attempt: 2})
-	rctx, read := Phase(ctx, "read")
-	get(rctx, "/v1.0/users/ada@contoso.example/memberOf?$filter=displayName+eq+'Ada'")
-	get(rctx, "/v2/devices")
-	read(nil)
-	_, write := Phase(ctx, "write")
-	write(fmt.Errorf("device 7 of Ada: %w", context.DeadlineExceeded))
+	err = Phase(ctx, "read", func(ctx context.Context) error {
+		get(ctx, "/v1.0/users/ada@contoso.example/memberOf?$filter=displayName+eq+'Ada'")
+		get(ctx, "/v2/devices")
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	err = Phase(ctx, "write", func(context.Context) error {
+		return fmt.Errorf("device 7 of Ada: %w", context.DeadlineExceeded)
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
 	Synced(ctx, Sync{TenantID: "t-1", OrganizationID: 7, Status: "Completed", Duration: time.Second, Devices: 3})
 	Scheduled(ctx, 10, 2)
 	end(errors.New("told of Ada"))

@@ -21,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/telemetry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -232,6 +233,7 @@ func (j *job) goOn(ctx context.Context, delay time.Duration) error {
 	r := &j.run
 	r.Queued = j.Now().UTC()
 	minutes := int(r.Queued.Sub(r.Start).Minutes())
+	telemetry.Synced(ctx, j.measured("Continues", r.Queued))
 	j.log.InfoContext(ctx, "sync goes on later", "devices", r.Devices, "organizationFields", r.OrganizationFields, "delay", delay.String())
 	return errors.Join(j.State.SaveRun(ctx, *r), j.CIPP.Log(ctx, cipp.LogEntry{
 		Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: cipp.SeverityInfo,
@@ -285,6 +287,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 		}
 		lines = append(lines, line{cipp.SeverityInfo, j.summary(seconds)})
 	}
+	telemetry.Synced(ctx, j.measured(r.Status, r.End))
 	j.log.InfoContext(ctx, "sync ended", "status", r.Status, "reason", r.Reason, "seconds", seconds,
 		"organizationFields", r.OrganizationFields, "devices", r.Devices, "unchanged", r.Unchanged, "problems", len(r.Problems))
 	errs := []error{j.State.SaveRun(ctx, *r)}
@@ -293,6 +296,16 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	}
 	errs = append(errs, j.CIPP.RecordRun(ctx, j.mapping, r.Start, r.End, r.Status))
 	return errors.Join(errs...)
+}
+
+// measured is the run as telemetry tells it.
+func (j *job) measured(status string, end time.Time) telemetry.Sync {
+	r := j.run
+	return telemetry.Sync{
+		TenantID: r.TenantID, OrganizationID: r.OrganizationID, Status: status, Duration: end.Sub(r.Start),
+		OrganizationFields: r.OrganizationFields, Devices: r.Devices, Documents: r.Documents,
+		Unchanged: r.Unchanged, Problems: len(r.Problems),
+	}
 }
 
 // summary is the logbook line of a completed run.
@@ -332,7 +345,11 @@ type reading struct {
 
 // sync is one run between its recorded start and end.
 func (j *job) sync(ctx context.Context) error {
-	in, err := j.read(ctx)
+	var in *reading
+	err := telemetry.Phase(ctx, "read", func(ctx context.Context) (err error) {
+		in, err = j.read(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -366,10 +383,11 @@ func (j *job) sync(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := j.write(ctx, in.records, desired); err != nil {
+	err = telemetry.Phase(ctx, "write", func(ctx context.Context) error { return j.write(ctx, in.records, desired) })
+	if err != nil {
 		return err
 	}
-	return j.document(ctx, input)
+	return telemetry.Phase(ctx, "documents", func(ctx context.Context) error { return j.document(ctx, input) })
 }
 
 // document brings the tenant's documents up to date, where CIPP's settings ask
