@@ -26,7 +26,8 @@ const maxBody = 64 << 20
 
 // Collector is a running collector. It is safe for concurrent use.
 type Collector struct {
-	server *httptest.Server
+	server     *httptest.Server
+	onReceived func()
 
 	mu      sync.Mutex
 	spans   []*traces.Span
@@ -35,9 +36,10 @@ type Collector struct {
 	refused []string
 }
 
-// Start starts a collector on a free port of 127.0.0.1.
-func Start() *Collector {
-	c := &Collector{metrics: map[string]*metrics.Metric{}}
+// Start starts a collector on a free port of 127.0.0.1. It calls onReceived,
+// unless that is nil, each time it has kept something.
+func Start(onReceived func()) *Collector {
+	c := &Collector{onReceived: onReceived, metrics: map[string]*metrics.Metric{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", func(w http.ResponseWriter, r *http.Request) {
 		var sent traceservice.ExportTraceServiceRequest
@@ -97,6 +99,9 @@ func (c *Collector) read(w http.ResponseWriter, r *http.Request, into proto.Mess
 }
 
 func (c *Collector) answer(w http.ResponseWriter, m proto.Message) {
+	if c.onReceived != nil {
+		c.onReceived()
+	}
 	b, err := proto.Marshal(m)
 	if err != nil { // not possible: the answers are empty messages
 		http.Error(w, err.Error(), http.StatusInternalServerError)

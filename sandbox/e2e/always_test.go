@@ -10,7 +10,8 @@ import (
 
 // checkAlways checks what holds after every test: no request broke a contract,
 // no message was given up, the handler never panicked and logged nothing but
-// JSON, and neither its log nor CIPP's logbook holds secrets or personal data.
+// JSON, and neither its log, nor its telemetry, nor CIPP's logbook holds secrets
+// or personal data.
 func (w *world) checkAlways() {
 	w.t.Helper()
 	for _, v := range w.Violations() {
@@ -31,6 +32,9 @@ func (w *world) checkAlways() {
 			w.t.Errorf("the handler panicked: %s", line)
 		}
 	}
+	for _, reason := range w.telemetry.Refused() {
+		w.t.Errorf("the telemetry is not OTLP: %s", reason)
+	}
 	w.checkPrivacy(strings.Join(log, "\n"))
 }
 
@@ -38,8 +42,9 @@ func (w *world) checkAlways() {
 // the tokens in the addresses of reports.
 var token = regexp.MustCompile(`sim-[0-9a-f]{8}-|\b[0-9a-f]{60}\b|Bearer |report-download/[0-9a-f]`)
 
-// checkPrivacy looks for secrets and personal data in the handler's log and in
-// the logbook. The names of devices count as personal in the log.
+// checkPrivacy looks for secrets and personal data in the handler's log, in its
+// telemetry and in the logbook. The names of devices count as personal in all
+// but the logbook.
 func (w *world) checkPrivacy(log string) {
 	w.t.Helper()
 	var book []string
@@ -50,7 +55,7 @@ func (w *world) checkPrivacy(log string) {
 			}
 		}
 	}
-	texts := map[string]string{"the handler's log": log, "CIPP's logbook": strings.Join(book, "\n")}
+	texts := map[string]string{"the handler's log": log, "its telemetry": w.telemetry.Text(), "CIPP's logbook": strings.Join(book, "\n")}
 	secrets := []string{w.Seed.SAM.ApplicationSecret, w.Seed.SAM.RefreshToken, w.Seed.Ninja.Secret, azurite.AccountKey}
 	var people, devices []string
 	for _, t := range w.Seed.Tenants {
@@ -69,7 +74,7 @@ func (w *world) checkPrivacy(log string) {
 			w.t.Errorf("%s holds a token: %s…", where, found)
 		}
 		for kind, list := range map[string][]string{"a secret": secrets, "personal data": people, "the name of a device": devices} {
-			if kind == "the name of a device" && where != "the handler's log" {
+			if kind == "the name of a device" && where == "CIPP's logbook" {
 				continue
 			}
 			for _, s := range list {

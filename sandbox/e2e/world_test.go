@@ -21,6 +21,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 	"github.com/google/uuid"
 
+	"cipp-ninjaone/sandbox/collector"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -43,6 +44,8 @@ type world struct {
 	queues  *azqueue.ServiceClient
 	blobs   *azblob.Client
 	options []option
+	// telemetry receives what the handler sends of itself, in every test.
+	telemetry *collector.Collector
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -79,6 +82,12 @@ func start(t testing.TB, data *seed.Seed, options ...option) *world {
 		}
 	})
 	w.changed = sync.NewCond(&w.mu)
+	w.telemetry = collector.Start(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.changed.Broadcast()
+	})
+	t.Cleanup(w.telemetry.Close)
 	if w.tables, err = aztables.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +122,10 @@ func (w *world) boot() {
 			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
 			"NINJAONE_RATE": "100000",
 			"LOG_LEVEL":     "debug",
+
+			"OTEL_EXPORTER_OTLP_ENDPOINT": w.telemetry.URL(),
+			"OTEL_BSP_SCHEDULE_DELAY":     "100", // milliseconds
+			"OTEL_METRIC_EXPORT_INTERVAL": "250",
 		},
 		ShutdownWait: time.Second,
 		Log:          slog.New(slog.DiscardHandler),
@@ -156,6 +169,8 @@ type logLine struct {
 	Msg, Level, Tenant, Method string
 	Status                     any
 	Queued                     int
+	Invocation                 string
+	TraceID                    string `json:"trace_id"`
 }
 
 func parseLog(line string) (l logLine, ok bool) {
@@ -163,7 +178,7 @@ func parseLog(line string) (l logLine, ok bool) {
 }
 
 // await waits until found reports true. It is called with the world locked,
-// again after every log line and every finished invocation.
+// again after every log line, every finished invocation and all telemetry.
 func (w *world) await(what string, found func() bool) {
 	w.t.Helper()
 	deadline := time.Now().Add(patience)

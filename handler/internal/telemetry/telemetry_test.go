@@ -86,7 +86,7 @@ func TestOffCostsNothing(t *testing.T) {
 }
 
 func TestTraceOfASync(t *testing.T) {
-	c := collector.Start()
+	c := collector.Start(nil)
 	t.Cleanup(c.Close)
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "devices") {

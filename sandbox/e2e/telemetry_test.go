@@ -1,0 +1,101 @@
+package e2e
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"cipp-ninjaone/sandbox/collector"
+)
+
+// TestTelemetry looks at what the handler sends of itself to a collector: one
+// trace per sync with its phases and remote calls, metrics, and log lines that
+// lead from one to the other. What holds of every test, that neither secrets
+// nor personal data are in it, checkAlways checks.
+func TestTelemetry(t *testing.T) {
+	t.Parallel()
+	w := start(t, generated(2))
+	const domain = "tenant-001.example"
+	w.sync(domain)
+
+	var spans []collector.Span
+	var root collector.Span
+	w.await("the trace of the sync", func() bool {
+		spans = w.telemetry.Spans()
+		for _, s := range spans {
+			if s.Name == "SyncTenant" {
+				root = s
+			}
+		}
+		return root.Name != ""
+	})
+	id := w.tenant(domain).ID
+	if root.Parent != "" || root.Failed || root.Attributes["cipp_ninjaone.tenant.id"] != id || root.Attributes["cipp_ninjaone.sync.status"] != "Completed" {
+		t.Errorf("the root of the trace does not tell of the tenant and its run: %v", root.Attributes)
+	}
+	phases, calls := map[string]collector.Span{}, map[string]int{}
+	for _, s := range spans {
+		if s.TraceID != root.TraceID {
+			continue
+		}
+		if s.Parent == root.ID {
+			phases[s.Name] = s
+		}
+		if method := s.Attributes["http.request.method"]; method != "" {
+			calls[method+" "+s.Attributes["url.template"]]++
+		}
+	}
+	for _, name := range []string{"read", "write", "documents"} {
+		if _, ok := phases[name]; !ok {
+			t.Errorf("the trace has no phase %q", name)
+		}
+	}
+	for _, call := range []string{"GET /v1.0/users", "POST /v1.0/$batch", "PATCH /api/v2/device/{id}/custom-fields", "PATCH /api/v2/organization/{id}/custom-fields"} {
+		if calls[call] == 0 {
+			t.Errorf("the trace has no call %q; it has %v", call, calls)
+		}
+	}
+
+	w.await("the metrics of the sync", func() bool { return len(w.telemetry.Metric("cipp_ninjaone.sync.duration")) > 0 })
+	written := map[string]float64{}
+	for _, p := range w.telemetry.Metric("cipp_ninjaone.sync.writes") {
+		written[p.Attributes["target"]] = p.Sum
+	}
+	if patches := calls["PATCH /api/v2/device/{id}/custom-fields"]; written["device"] != float64(patches) {
+		t.Errorf("%v devices counted as written, and %d calls that wrote one", written["device"], patches)
+	}
+	for _, name := range []string{"http.client.request.duration", "cipp_ninjaone.queue.age", "cipp_ninjaone.invocation.duration"} {
+		if len(w.telemetry.Metric(name)) == 0 {
+			t.Errorf("no metric %s", name)
+		}
+	}
+
+	told := 0
+	for _, line := range w.logged() {
+		if l, ok := parseLog(line); ok && l.Msg == "sync ended" {
+			told++
+			if l.TraceID != hex.EncodeToString([]byte(root.TraceID)) || l.Tenant != id || l.Invocation == "" {
+				t.Errorf("the line of the sync's end lacks an id: %s", line)
+			}
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d lines tell of the sync's end, want 1", told)
+	}
+}
+
+// TestNoTelemetryUnlessConfigured: without a collector nothing is sent, and log
+// lines have no trace.
+func TestNoTelemetryUnlessConfigured(t *testing.T) {
+	t.Parallel()
+	w := start(t, generated(1), setting("OTEL_EXPORTER_OTLP_ENDPOINT", ""))
+	w.sync("tenant-001.example")
+	if spans := w.telemetry.Spans(); len(spans) > 0 {
+		t.Errorf("%d spans were sent", len(spans))
+	}
+	for _, line := range w.logged() {
+		if strings.Contains(line, "trace_id") {
+			t.Fatalf("a line has a trace: %s", line)
+		}
+	}
+}
