@@ -45,7 +45,7 @@ func TestTelemetry(t *testing.T) {
 			calls[method+" "+s.Attributes["url.template"]]++
 		}
 	}
-	for _, name := range []string{"read", "write", "documents"} {
+	for _, name := range []string{"read", "compose", "write", "documents"} {
 		if _, ok := phases[name]; !ok {
 			t.Errorf("the trace has no phase %q", name)
 		}

@@ -353,9 +353,27 @@ func (j *job) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in.heal(in.fields[deviceCompliance])
-	if err := j.review(ctx, in); err != nil {
+	var input compose.Input
+	var desired wants
+	err = telemetry.Phase(ctx, "compose", func(ctx context.Context) (err error) {
+		input, desired, err = j.decide(ctx, in)
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = telemetry.Phase(ctx, "write", func(ctx context.Context) error { return j.write(ctx, in.records, desired) })
+	if err != nil {
+		return err
+	}
+	return telemetry.Phase(ctx, "documents", func(ctx context.Context) error { return j.document(ctx, input) })
+}
+
+// decide matches what was read and composes what NinjaOne is to hold.
+func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, desired wants, err error) {
+	in.heal(in.fields[deviceCompliance])
+	if err = j.review(ctx, in); err != nil {
+		return input, desired, err
 	}
 	for reason, names := range absentParts(in.snapshot) {
 		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
@@ -367,27 +385,21 @@ func (j *job) sync(ctx context.Context) error {
 	if matchable {
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
 		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), len(result.IntuneOnly), len(result.NinjaOnly)
-		if err := j.keepMatches(ctx, result); err != nil {
-			return err
+		if err = j.keepMatches(ctx, result); err != nil {
+			return input, desired, err
 		}
 	}
-	input := j.input(in, result)
-	desired, err := j.organizationValues(ctx, input, in.fields)
+	input = j.input(in, result)
+	desired, err = j.organizationValues(ctx, input, in.fields)
 	if err != nil {
-		return err
+		return input, desired, err
 	}
 	// Without Intune's list nothing is known of the devices, so nothing of
 	// theirs is written or cleared.
 	if matchable {
-		if err := j.deviceValues(ctx, input, in, desired); err != nil {
-			return err
-		}
+		err = j.deviceValues(ctx, input, in, desired)
 	}
-	err = telemetry.Phase(ctx, "write", func(ctx context.Context) error { return j.write(ctx, in.records, desired) })
-	if err != nil {
-		return err
-	}
-	return telemetry.Phase(ctx, "documents", func(ctx context.Context) error { return j.document(ctx, input) })
+	return input, desired, err
 }
 
 // document brings the tenant's documents up to date, where CIPP's settings ask
