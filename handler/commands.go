@@ -14,6 +14,10 @@ const usage = `usage: handler [command], where the app settings are in the envir
   without a command   serve the Functions host
   give-back           let CIPP's own NinjaOne sync run again, and schedule no syncs here
   hold-off            hold CIPP's own NinjaOne sync off again, and sync in its place
+  check               tell what is wrong with the deployment; changes nothing
+      -tenant NAME    look at one tenant, by id or domain, and read it as a whole
+      -json           write the report as JSON
+    status 0: no problems; 1: problems were found; 2: nothing could be checked
   version             print the version of this handler`
 
 // version is set by the linker: see the Makefile.
@@ -25,6 +29,9 @@ func command(ctx context.Context, args []string, getenv func(string) string, out
 	if len(args) == 1 && args[0] == "version" {
 		_, err := fmt.Fprintf(out, "cipp-ninjaone %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return err
+	}
+	if len(args) > 0 && args[0] == "check" {
+		return checkCommand(ctx, args[1:], getenv, out)
 	}
 	if len(args) != 1 || args[0] != "give-back" && args[0] != "hold-off" {
 		return errors.New(usage)
@@ -45,6 +52,17 @@ func command(ctx context.Context, args []string, getenv func(string) string, out
 	}
 	_, err = fmt.Fprintln(out, "CIPP's own NinjaOne sync is given back. CIPP starts it by its own schedule, within 26 hours at most, and makes its Graph subscriptions anew then. This app schedules no syncs until \"handler hold-off\".")
 	return err
+}
+
+// statusOf is the status with which the process ends after a command.
+func statusOf(args []string, err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case args[0] == "check" && !errors.Is(err, errFindings):
+		return 2
+	}
+	return 1
 }
 
 // withoutHost is getenv for a process that no host started, and that does not

@@ -39,11 +39,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	if len(os.Args) > 1 {
-		if err := command(ctx, os.Args[1:], os.Getenv, os.Stdout); err != nil {
+		err := command(ctx, os.Args[1:], os.Getenv, os.Stdout)
+		if err != nil && !errors.Is(err, errFindings) { // findings are on stdout
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
 		}
-		return
+		os.Exit(statusOf(os.Args[1:], err))
 	}
 	err := serve(ctx, os.Getenv)
 	log := customhandler.NewLogger(os.Stdout, slog.LevelInfo)

@@ -277,7 +277,7 @@ func inert(t *testing.T, what, html string) {
 func testRestricted(t *testing.T, w *world) {
 	summary := w.organizationText(seed.Restricted, "TenantSummary")
 	for _, want := range []string{
-		"the app lacks SecurityEvents.Read.All", "the app lacks Policy.Read.All", "the app lacks Exchange.Manage",
+		"the app lacks SecurityEvents.Read.All", "the app lacks Policy.Read.All", "the app has Exchange.Manage, but CIPP's service account has no role",
 		"Intune is not licensed in this tenant", "Microsoft 365 Business Standard",
 	} {
 		if !strings.Contains(summary, want) {

@@ -1,6 +1,8 @@
 package m365sim
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"mime"
@@ -215,7 +217,8 @@ func (s *Server) grant(r *http.Request, t *Tenant) (map[string]any, *loginError)
 		return nil, &e
 	}
 
-	token, refresh := randomToken(), randomToken()
+	refresh := randomToken()
+	token := s.signed(t, id, resource, grant, lifetime)
 	answer := map[string]any{
 		"token_type": "Bearer", "access_token": token, "scope": resource + "/.default",
 		"expires_in": int(lifetime / time.Second), "ext_expires_in": int(lifetime / time.Second),
@@ -228,6 +231,56 @@ func (s *Server) grant(r *http.Request, t *Tenant) (map[string]any, *loginError)
 	}
 	s.mu.Unlock()
 	return answer, nil
+}
+
+// signed returns an access token in the form of Entra's, which names what the
+// tenant consented to in the claim scp (delegated) or roles (application). Its
+// signature is random: services here know a token when they see it.
+func (s *Server) signed(t *Tenant, clientID, resource, grant string, lifetime time.Duration) string {
+	s.mu.Lock()
+	opaque := s.opaque
+	s.mu.Unlock()
+	if opaque {
+		return randomToken()
+	}
+	var permissions []string
+	t.View(func(t *Tenant) {
+		for _, p := range t.Permissions {
+			if strings.HasPrefix(p, "Exchange.") != (resource == ExchangeResource) {
+				continue
+			}
+			if p == "Exchange.Manage" && grant == "client_credentials" {
+				p = "Exchange.ManageAsApp"
+			}
+			permissions = append(permissions, p)
+		}
+	})
+	now := s.now()
+	claims := map[string]any{
+		"aud": resource, "tid": t.ID, "appid": clientID, "ver": "1.0",
+		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(lifetime).Unix(),
+	}
+	if grant == "client_credentials" {
+		claims["roles"] = permissions
+	} else {
+		claims["scp"] = strings.Join(permissions, " ")
+	}
+	part := func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // maps of texts and numbers
+		}
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	return part(map[string]string{"typ": "JWT", "alg": "RS256"}) + "." + part(claims) + "." + randomToken()
+}
+
+// OpaqueTokens makes the tokens issued from now on tell nothing: Entra owes
+// only the service a readable token, not the application.
+func (s *Server) OpaqueTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opaque = true
 }
 
 // scopeResource checks that the scope asks for exactly one resource's default

@@ -59,6 +59,7 @@ type Server struct {
 	mu            sync.Mutex
 	credentials   Credentials
 	lifetime      time.Duration
+	opaque        bool // tokens tell nothing
 	latency       time.Duration
 	throttling    Throttling
 	recent        map[string][]time.Time // calls that count towards a limit

@@ -55,9 +55,11 @@ const (
 type Secrets struct {
 	load  func(ctx context.Context, name string) (string, error)
 	store func(ctx context.Context, name, value string) error
-	group singleflight.Group
-	mu    sync.Mutex
-	kept  map[string]keptSecret
+	// storable finds out whether store would be allowed.
+	storable func(ctx context.Context) error
+	group    singleflight.Group
+	mu       sync.Mutex
+	kept     map[string]keptSecret
 }
 
 type keptSecret struct {
@@ -180,7 +182,8 @@ func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azs
 		}
 		return *resp.Value, nil
 	})
-	vault.store = vaultWriter{client, recoverPause}.store
+	writer := vaultWriter{client, recoverPause}
+	vault.store, vault.storable = writer.store, writer.storable
 	return vault, nil
 }
 
@@ -224,6 +227,7 @@ func devSecrets(table *storage.Table) *Secrets {
 		row, column := devColumn(name)
 		return table.Merge(ctx, storage.Entity{"PartitionKey": row, "RowKey": row, column: value})
 	}
+	dev.storable = table.Changeable
 	return dev
 }
 

@@ -32,6 +32,31 @@ func (s *Secrets) StoreNinjaOne(ctx context.Context, value string) error {
 	return nil
 }
 
+// Storable finds out whether StoreNinjaOne would be allowed, and stores nothing.
+func (s *Secrets) Storable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
+	if err := s.storable(ctx); err != nil {
+		return fmt.Errorf("store the NinjaOne API client's secret: %w", err)
+	}
+	return nil
+}
+
+// noVersion is a version that no secret has: Key Vault draws them at random.
+const noVersion = "00000000000000000000000000000000"
+
+// storable changes the attributes of a version that is not there, for which
+// Key Vault asks for the same right, or a role's action beside it, as for
+// setting a secret.
+// https://learn.microsoft.com/rest/api/keyvault/secrets/update-secret
+func (v vaultWriter) storable(ctx context.Context) error {
+	_, err := v.client.UpdateSecretProperties(ctx, SecretNinjaOne, noVersion, azsecrets.UpdateSecretPropertiesParameters{}, nil)
+	if statusOf(err) == http.StatusNotFound {
+		return nil
+	}
+	return writeError(err)
+}
+
 // vaultWriter writes secrets to a Key Vault.
 type vaultWriter struct {
 	client *azsecrets.Client

@@ -99,6 +99,11 @@ func (s *Store) allTenants(ctx context.Context) ([]Tenant, error) {
 	return all, nil
 }
 
+// Named reports whether the text is the tenant's id or one of its domain names.
+func (t Tenant) Named(text string) bool {
+	return strings.EqualFold(t.ID, strings.TrimSpace(text)) || t.has(strings.TrimSpace(text))
+}
+
 // has reports whether a domain name is one of the tenant's.
 func (t Tenant) has(domain string) bool {
 	same := func(d string) bool { return strings.EqualFold(d, domain) }

@@ -34,20 +34,30 @@ type Permission struct {
 	Delegated   string // least delegated permission
 	Application string // least application permission
 	Optional    bool   // without it the reading loses a detail, not a part
+
+	higher []string // permissions beyond ReadWrite for Read that serve as well
 }
+
+// Permissions that serve in place of a narrower one, as the permissions tables
+// list them.
+var (
+	wholeDirectory = []string{"Directory.Read.All", "Directory.ReadWrite.All", "Directory.AccessAsUser.All"}
+	organizational = append([]string{"Organization.ReadWrite.All"}, wholeDirectory...)
+	grouping       = append([]string{"Group.Read.All", "Group.ReadWrite.All"}, wholeDirectory...)
+)
 
 // permissions is the one table of what each part needs. Sources: the
 // permissions tables of each call in Microsoft Graph's documentation.
 var permissions = map[part]Permission{
-	partOrganization:        same("Organization", "Organization.Read.All"),
-	partDomains:             same("Domains", "Domain.Read.All"),
-	partUsers:               same("Users", "User.Read.All"),
-	partGroups:              same("Groups", "GroupMember.Read.All"),
-	partRoles:               same("Directory roles", "RoleManagement.Read.Directory"),
-	partSKUs:                same("Licences", "Organization.Read.All"),
-	partSubscriptions:       same("Subscriptions", "Organization.Read.All"),
+	partOrganization:        same("Organization", "Organization.Read.All", organizational...),
+	partDomains:             same("Domains", "Domain.Read.All", wholeDirectory...),
+	partUsers:               same("Users", "User.Read.All", wholeDirectory...),
+	partGroups:              same("Groups", "GroupMember.Read.All", grouping...),
+	partRoles:               same("Directory roles", "RoleManagement.Read.Directory", wholeDirectory...),
+	partSKUs:                same("Licences", "Organization.Read.All", organizational...),
+	partSubscriptions:       same("Subscriptions", "Organization.Read.All", organizational...),
 	partManagedDevices:      same("Intune devices", "DeviceManagementManagedDevices.Read.All"),
-	partEntraDevices:        same("Entra devices", "Device.Read.All"),
+	partEntraDevices:        same("Entra devices", "Device.Read.All", wholeDirectory...),
 	partPolicyStates:        same("Compliance policies of devices", "DeviceManagementConfiguration.Read.All"),
 	partConditionalAccess:   same("Conditional Access", "Policy.Read.All"),
 	partAuthorizationPolicy: same("User consent", "Policy.Read.All"),
@@ -62,8 +72,8 @@ var permissions = map[part]Permission{
 	partBlockedSenders:      inExchange("Restricted senders"),
 }
 
-func same(name, permission string) Permission {
-	return Permission{Part: name, Service: serviceGraph, Delegated: permission, Application: permission}
+func same(name, permission string, higher ...string) Permission {
+	return Permission{Part: name, Service: serviceGraph, Delegated: permission, Application: permission, higher: higher}
 }
 
 func detail(name, permission string) Permission {

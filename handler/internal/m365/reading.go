@@ -347,6 +347,8 @@ func (run *reading) reason(f failure) string {
 		return "Intune is not licensed in this tenant"
 	case f.part == partConditionalAccess && forbidden && skus.OK() && !hasPremium(skus.Value):
 		return "Conditional Access needs Entra ID P1, which this tenant does not have"
+	case status.status == http.StatusForbidden && run.reader.holds(run.snapshot.Tenant, f.part):
+		return unavailable + run.reader.roleMissing(f.part)
 	case status.status == http.StatusForbidden:
 		return unavailable + "the app lacks " + run.permission(f.part)
 	case status.status == http.StatusUnauthorized:
@@ -361,8 +363,5 @@ func (run *reading) reason(f failure) string {
 }
 
 func (run *reading) permission(p part) string {
-	if run.reader.auth == AuthApplication {
-		return permissions[p].Application
-	}
-	return permissions[p].Delegated
+	return permissions[p].Least(run.reader.auth)
 }

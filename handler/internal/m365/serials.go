@@ -40,7 +40,7 @@ func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) 
 	if signIn := (*AuthError)(nil); errors.As(err, &signIn) {
 		return nil, signIn
 	}
-	run := &reading{reader: r, snapshot: &tenant.Snapshot{SKUs: tenant.Absent[[]tenant.SKU]("not read")}}
+	run := &reading{reader: r, snapshot: &tenant.Snapshot{Tenant: ref, SKUs: tenant.Absent[[]tenant.SKU]("not read")}}
 	reason := strings.TrimPrefix(run.reason(failure{part: partManagedDevices, err: err}), "Not available: ")
 	return nil, fmt.Errorf("reading the Intune devices of tenant %s: %s: %w", ref.ID, reason, err)
 }

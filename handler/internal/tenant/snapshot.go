@@ -65,6 +65,44 @@ type Snapshot struct {
 	BlockedSenders Part[[]string]
 }
 
+// AbsentPart is a part of a snapshot that was not read.
+type AbsentPart struct {
+	Name     string // in words, for a technician
+	Reason   string // as in Part
+	Expected bool   // as in Part
+}
+
+// Absent returns the parts that were not read.
+func (s *Snapshot) Absent() []AbsentPart {
+	var list []AbsentPart
+	absent(&list, "the organization's record", s.Organization)
+	absent(&list, "domains", s.Domains)
+	absent(&list, "users", s.Users)
+	absent(&list, "groups", s.Groups)
+	absent(&list, "directory roles", s.Roles)
+	absent(&list, "licences", s.SKUs)
+	absent(&list, "subscriptions", s.Subscriptions)
+	absent(&list, "Intune devices", s.ManagedDevices)
+	absent(&list, "Entra devices", s.EntraDevices)
+	absent(&list, "compliance policies", s.PolicyStates)
+	absent(&list, "Conditional Access policies", s.ConditionalAccess)
+	absent(&list, "the authorization policy", s.AuthorizationPolicy)
+	absent(&list, "secure score", s.SecureScore)
+	absent(&list, "mailbox usage", s.MailboxUsage)
+	absent(&list, "OneDrive usage", s.OneDriveUsage)
+	absent(&list, "mailboxes", s.Mailboxes)
+	absent(&list, "mailbox protocols", s.CASMailboxes)
+	absent(&list, "the unified audit log's state", s.UnifiedAudit)
+	absent(&list, "blocked senders", s.BlockedSenders)
+	return list
+}
+
+func absent[T any](list *[]AbsentPart, name string, p Part[T]) {
+	if !p.OK() {
+		*list = append(*list, AbsentPart{name, p.Reason, p.Expected})
+	}
+}
+
 // Organization is the directory's own record of the tenant.
 type Organization struct {
 	DisplayName           string

@@ -63,15 +63,30 @@ func (j *job) mappedFields(ctx context.Context) (mappedFields, error) {
 		return nil, err
 	}
 	j.mapped = mapping
-	usable := mappedFields{}
 	if len(mapping) == 0 {
 		j.problems.add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
-		return usable, nil
+		return mappedFields{}, nil
 	}
 	definitions, err := j.client.CustomFields(ctx)
 	if err != nil {
 		return nil, failed("NinjaOne's custom fields could not be read: %w", err)
 	}
+	usable, faults := usableFields(mapping, definitions)
+	for _, f := range faults {
+		j.problems.add(f.Key, "%s", f.Message)
+	}
+	return usable, nil
+}
+
+// FieldProblems says which of the fields that are mapped cannot be written,
+// why, and what to do, by NinjaOne's definitions of custom fields.
+func FieldProblems(mapping map[string]string, definitions []ninjaone.CustomField) []Problem {
+	_, faults := usableFields(mapping, definitions)
+	return faults
+}
+
+func usableFields(mapping map[string]string, definitions []ninjaone.CustomField) (usable mappedFields, faults []Problem) {
+	usable = mappedFields{}
 	byName := map[string]ninjaone.CustomField{}
 	for _, d := range definitions {
 		byName[strings.ToLower(d.Name)] = d
@@ -83,24 +98,26 @@ func (j *job) mappedFields(ctx context.Context) (mappedFields, error) {
 			continue
 		}
 		d, ok := byName[strings.ToLower(name)]
-		key := "field:" + r.field
+		fault := func(format string, args ...any) {
+			faults = append(faults, Problem{Key: "field:" + r.field, Message: r.field + " is not written: " + fmt.Sprintf(format, args...)})
+		}
 		switch {
 		case !ok:
-			j.problems.add(key, "%s is not written: its NinjaOne custom field %q does not exist. Create it, or map another one in CIPP.", r.field, name)
+			fault("its NinjaOne custom field %q does not exist. Create it, or map another one in CIPP.", name)
 		case d.Type != r.kind:
-			j.problems.add(key, "%s is not written: the NinjaOne custom field %q has the type %s, and must have the type %s.", r.field, name, d.Type, r.kind)
+			fault("the NinjaOne custom field %q has the type %s, and must have the type %s.", name, d.Type, r.kind)
 		case !slices.Contains(d.DefinitionScope, r.scope):
-			j.problems.add(key, "%s is not written: the NinjaOne custom field %q is not defined for the scope %s.", r.field, name, r.scope)
+			fault("the NinjaOne custom field %q is not defined for the scope %s.", name, r.scope)
 		case d.APIPermission != "READ_WRITE":
-			j.problems.add(key, "%s is not written: the NinjaOne custom field %q has the API permission %s. Set it to Read/Write.", r.field, name, d.APIPermission)
+			fault("the NinjaOne custom field %q has the API permission %s. Set it to Read/Write.", name, d.APIPermission)
 		case taken[r.scope+d.Name] != "":
-			j.problems.add(key, "%s is not written: the NinjaOne custom field %q is already mapped to %s.", r.field, name, taken[r.scope+d.Name])
+			fault("the NinjaOne custom field %q is already mapped to %s.", name, taken[r.scope+d.Name])
 		default:
 			taken[r.scope+d.Name] = r.field
 			usable[r.field] = d.Name
 		}
 	}
-	return usable, nil
+	return usable, faults
 }
 
 // values puts our fields' values under the names of the NinjaOne fields they

@@ -497,31 +497,11 @@ func (j *job) read(ctx context.Context) (*reading, error) {
 // the reason why they were not.
 func absentParts(s *tenant.Snapshot) map[string][]string {
 	byReason := map[string][]string{}
-	note(byReason, "the organization's record", s.Organization)
-	note(byReason, "domains", s.Domains)
-	note(byReason, "users", s.Users)
-	note(byReason, "groups", s.Groups)
-	note(byReason, "directory roles", s.Roles)
-	note(byReason, "licences", s.SKUs)
-	note(byReason, "subscriptions", s.Subscriptions)
-	note(byReason, "Intune devices", s.ManagedDevices)
-	note(byReason, "Entra devices", s.EntraDevices)
-	note(byReason, "compliance policies", s.PolicyStates)
-	note(byReason, "Conditional Access policies", s.ConditionalAccess)
-	note(byReason, "the authorization policy", s.AuthorizationPolicy)
-	note(byReason, "secure score", s.SecureScore)
-	note(byReason, "mailbox usage", s.MailboxUsage)
-	note(byReason, "OneDrive usage", s.OneDriveUsage)
-	note(byReason, "mailboxes", s.Mailboxes)
-	note(byReason, "mailbox protocols", s.CASMailboxes)
-	note(byReason, "the unified audit log's state", s.UnifiedAudit)
-	note(byReason, "blocked senders", s.BlockedSenders)
-	return byReason
-}
-
-func note[T any](byReason map[string][]string, name string, p tenant.Part[T]) {
-	if !p.OK() && !p.Expected {
-		reason := strings.TrimPrefix(p.Reason, "Not available: ")
-		byReason[reason] = append(byReason[reason], name)
+	for _, p := range s.Absent() {
+		if !p.Expected {
+			reason := strings.TrimPrefix(p.Reason, "Not available: ")
+			byReason[reason] = append(byReason[reason], p.Name)
+		}
 	}
+	return byReason
 }

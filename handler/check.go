@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"cipp-ninjaone/handler/internal/automap"
+	"cipp-ninjaone/handler/internal/check"
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// checkTime bounds a check by the command, in which every mapped tenant is
+// signed in to.
+const checkTime = 15 * time.Minute
+
+// errFindings says that a check ran and found problems.
+var errFindings = errors.New("there are problems")
+
+// checker puts a check together from what the app itself works with. The calls
+// to NinjaOne keep to the share of people at a page.
+func (a *app) checker(getenv func(string) string) *check.Checker {
+	return check.New(check.Deps{
+		Getenv:   getenv,
+		Settings: a.config,
+		Own:      a.own,
+		CIPP:     a.cipp,
+		Secrets:  a.secrets,
+		Graph:    a.reader,
+		Engine:   a.hold,
+		NinjaOne: clientOf(a.interactive),
+		State:    a.state,
+		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
+			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
+		},
+		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName},
+		Log:    a.log,
+	})
+}
+
+// checkCommand runs "handler check". It returns errFindings when there are
+// problems, and any other error when nothing could be checked.
+func checkCommand(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	tenant := flags.String("tenant", "", "")
+	asJSON := flags.Bool("json", false, "")
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+		return errors.New(usage)
+	}
+	getenv = withoutHost(getenv)
+	a, err := open(getenv, os.Stderr, slog.LevelError)
+	var report *check.Report
+	if err != nil {
+		report = check.SettingsOnly(getenv, err, time.Now())
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, checkTime)
+		defer cancel()
+		report, err = a.checker(getenv).Run(ctx, check.Options{Tenant: *tenant})
+		if errors.Is(err, check.ErrNoTenant) {
+			return fmt.Errorf("CIPP knows no tenant %q: give its id, or one of its domain names", *tenant)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	write := report.WriteText
+	if *asJSON {
+		write = report.WriteJSON
+	}
+	if err := write(out); err != nil {
+		return err
+	}
+	if report.Problems > 0 {
+		return errFindings
+	}
+	return nil
+}

@@ -1,0 +1,349 @@
+// Package check tells what is wrong with a deployment before its users do: one
+// pass over the app settings, the rights on storage, CIPP's tables and secrets,
+// the clock, CIPP's own engine, NinjaOne, the public address, the tenants'
+// consent and permissions, and the work that is overdue.
+//
+// It only looks. Nothing that it makes outlasts it (package storage's probes),
+// nothing is synced, mapped or repaired, and no finding holds a secret or names
+// a person. How a fact is found out belongs to the package that knows the
+// service; what it means for whoever runs the app, and what to do, is said
+// here.
+package check
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/config"
+	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// Level is how much a finding matters.
+type Level string
+
+// The levels. Only a problem makes a deployment unhealthy.
+const (
+	Problem Level = "problem" // something does not work, or soon will not
+	Notice  Level = "notice"  // as somebody wants it, or as it is for good
+)
+
+// Finding is one thing that is not as it should be.
+type Finding struct {
+	Level   Level    `json:"level"`
+	Tenants []string `json:"tenants,omitempty"` // default domains, or ids where CIPP knows none; none when it concerns all
+	What    string   `json:"what"`
+	Meaning string   `json:"meaning"` // for whoever runs the app
+	Action  string   `json:"action"`  // what to do; "" when there is nothing to do
+}
+
+// Section is one part of the check.
+type Section struct {
+	Name     string    `json:"name"`
+	Title    string    `json:"title"`
+	Checked  string    `json:"checked,omitempty"` // what was looked at
+	Skipped  string    `json:"skipped,omitempty"` // why it, or the rest of it, was not looked at
+	Findings []Finding `json:"findings"`
+}
+
+// Report is the outcome of a check.
+type Report struct {
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	Problems int       `json:"problems"`
+	Notices  int       `json:"notices"`
+	Sections []Section `json:"sections"`
+}
+
+// Graph is what a check needs of Microsoft 365; *m365.Reader is one.
+type Graph interface {
+	// Access signs in and tells which permissions are missing.
+	Access(ctx context.Context, ref tenant.Ref) (m365.Access, error)
+	// Read reads the whole tenant.
+	Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error)
+}
+
+// Engine tells how CIPP's own engine stands; *engine.Hold is one.
+type Engine interface {
+	Standing(ctx context.Context) (engine.Standing, error)
+}
+
+// Deps are what a check works with. All are needed but Client, Now and Log.
+type Deps struct {
+	Getenv   func(string) string
+	Settings config.Settings
+	Own      *storage.Account // the app's own storage
+	CIPP     *cipp.Store
+	Secrets  *cipp.Secrets
+	Graph    Graph
+	Engine   Engine
+	// NinjaOne returns the client for CIPP's present settings, paced for people.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	State    *tenantsync.State
+	// Compliance returns how each tenant's compliance updates go, by tenant id.
+	Compliance func(context.Context) (map[string]compliance.Status, error)
+	Queues     []string         // whose poison queues are looked at
+	Client     *http.Client     // for the public address and the clock; nil = one of the check's own
+	Now        func() time.Time // the local clock; time.Now when nil
+	Log        *slog.Logger     // nothing is logged when nil
+}
+
+// Options choose what is looked at.
+type Options struct {
+	// Tenant, a GUID or a domain, is the one tenant to look at, which is then
+	// read as a whole; "" for all that are mapped, whose tokens alone are looked
+	// at.
+	Tenant string
+	// From and Tenants select the mapped tenants, by their order in CIPP: so
+	// many (0 = all) after the first From.
+	From, Tenants int
+}
+
+// ErrNoTenant: no tenant of CIPP is the one that Options names.
+var ErrNoTenant = errors.New("CIPP knows no such tenant")
+
+const (
+	// sectionTime bounds what has a fixed number of calls.
+	sectionTime = 45 * time.Second
+	// tenantTime bounds the look at one tenant's tokens.
+	tenantTime = 30 * time.Second
+	// tenantsAtOnce is how many tenants are signed in to at the same time.
+	tenantsAtOnce = 16
+)
+
+// Checker checks one deployment. It is safe for concurrent use.
+type Checker struct{ d Deps }
+
+// New returns a checker.
+func New(d Deps) *Checker {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Client == nil {
+		d.Client = &http.Client{}
+	}
+	client := *d.Client
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	d.Client = &client
+	return &Checker{d}
+}
+
+// part is one section under way.
+type part struct {
+	Section
+	*Checker
+	world *world
+	o     Options
+}
+
+// sections are all parts, in the order in which a person mends them.
+var sections = []struct {
+	name, title string
+	limit       time.Duration // 0 = that of the whole check
+	run         func(*part, context.Context)
+}{
+	{"settings", "App settings", sectionTime, func(p *part, _ context.Context) { p.settings() }},
+	{"storage", "The app's own storage", sectionTime, (*part).storage},
+	{"cipp", "CIPP's storage", sectionTime, (*part).cipp},
+	{"secrets", "CIPP's secrets", sectionTime, (*part).secrets},
+	{"clock", "Clock", sectionTime, (*part).clock},
+	{"engine", "CIPP's own engine", sectionTime, (*part).engine},
+	{"ninjaone", "NinjaOne", 2 * sectionTime, (*part).ninjaOne},
+	{"address", "Public address", sectionTime, (*part).address},
+	{"tenants", "Consent and permissions", 0, (*part).tenants},
+	{"work", "Syncs and compliance updates", sectionTime, (*part).work},
+}
+
+// Run checks the deployment. The error is not nil only when there is nothing to
+// check: ErrNoTenant, or the context's when it ended before anything was found
+// out. What could not be looked at in time says so in its section, which counts
+// as a problem.
+func (c *Checker) Run(ctx context.Context, o Options) (*Report, error) {
+	r := &Report{Started: c.d.Now().UTC(), Sections: make([]Section, len(sections))}
+	w := c.look(ctx)
+	if o.Tenant != "" && w.err == nil {
+		if _, ok := w.find(o.Tenant); !ok {
+			return nil, ErrNoTenant
+		}
+	}
+	var all sync.WaitGroup
+	for i, s := range sections {
+		all.Go(func() {
+			p := &part{Section: Section{Name: s.name, Title: s.title, Findings: []Finding{}}, Checker: c, world: w, o: o}
+			ctx := ctx
+			if s.limit > 0 {
+				bounded, cancel := context.WithTimeout(ctx, s.limit)
+				defer cancel()
+				ctx = bounded
+			}
+			s.run(p, ctx)
+			r.Sections[i] = p.Section
+		})
+	}
+	all.Wait()
+	r.Ended = c.d.Now().UTC()
+	r.count()
+	return r, nil
+}
+
+// SettingsOnly is the report of a deployment whose settings keep everything
+// else from being looked at. The error is that of config.FromEnvironment, or of
+// what reads settings beside it.
+func SettingsOnly(getenv func(string) string, err error, now time.Time) *Report {
+	r := &Report{Started: now.UTC(), Ended: now.UTC()}
+	for _, s := range sections {
+		p := &part{Section: Section{Name: s.name, Title: s.title, Findings: []Finding{}}, Checker: New(Deps{Getenv: getenv})}
+		if s.name == "settings" {
+			p.settings()
+			if len(p.Findings) == 0 {
+				p.problem(sentence(err.Error()), "The app does not start.", "Correct the setting.")
+			}
+		} else {
+			p.Skipped = "the app settings need attention first"
+		}
+		r.Sections = append(r.Sections, p.Section)
+	}
+	r.count()
+	return r
+}
+
+func (r *Report) count() {
+	for _, s := range r.Sections {
+		for _, f := range s.Findings {
+			if f.Level == Problem {
+				r.Problems++
+			} else {
+				r.Notices++
+			}
+		}
+	}
+}
+
+func (s *Section) problem(what, meaning, action string, tenants ...string) {
+	s.add(Finding{Problem, tenants, what, meaning, action})
+}
+
+func (s *Section) notice(what, meaning, action string, tenants ...string) {
+	s.add(Finding{Notice, tenants, what, meaning, action})
+}
+
+// add notes a finding; the same of another tenant is not repeated.
+func (s *Section) add(f Finding) {
+	for i, have := range s.Findings {
+		if have.Level == f.Level && have.What == f.What && have.Meaning == f.Meaning && have.Action == f.Action {
+			for _, t := range f.Tenants {
+				if !slices.Contains(have.Tenants, t) {
+					s.Findings[i].Tenants = append(s.Findings[i].Tenants, t)
+				}
+			}
+			return
+		}
+	}
+	s.Findings = append(s.Findings, f)
+}
+
+// failed notes that something could not be found out.
+func (s *Section) failed(ctx context.Context, err error, meaning, action string) {
+	if ctx.Err() != nil {
+		s.late()
+		return
+	}
+	s.problem(sentence(err.Error()), meaning, action)
+}
+
+// late notes that the time was over.
+func (s *Section) late() {
+	s.problem("There was not enough time to look at all of this.", "What is not listed here may be wrong all the same: some service answers slowly, or not at all.",
+		"Run the check again; if it stays so, look at what the other sections say.")
+}
+
+// sentence ends a text as a sentence, with a capital.
+func sentence(text string) string {
+	text = strings.TrimSpace(strings.Join(strings.Fields(text), " "))
+	if text == "" {
+		return ""
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "…") {
+		return text
+	}
+	return text + "."
+}
+
+// world is what several sections need of CIPP.
+type world struct {
+	config   cipp.ExtensionConfig
+	mappings []cipp.OrganizationMapping
+	tenants  []cipp.Tenant // all, excluded ones too
+	err      error         // why there is none of it
+}
+
+func (c *Checker) look(ctx context.Context) *world {
+	ctx, cancel := context.WithTimeout(ctx, sectionTime)
+	defer cancel()
+	w := &world{}
+	if w.config, w.err = c.d.CIPP.NinjaOneConfig(ctx); w.err != nil {
+		return w
+	}
+	if w.mappings, w.err = c.d.CIPP.OrganizationMappings(ctx); w.err != nil {
+		return w
+	}
+	w.tenants, w.err = c.d.CIPP.AllTenants(ctx)
+	return w
+}
+
+// unreadable notes that CIPP could not be read, which section cipp explains.
+func (p *part) unreadable() bool {
+	if p.world.err != nil {
+		p.Skipped = "CIPP's tables cannot be read"
+		return true
+	}
+	return false
+}
+
+// find returns the tenant of a GUID or a domain.
+func (w *world) find(name string) (cipp.Tenant, bool) {
+	for _, t := range w.tenants {
+		if t.Named(name) {
+			return t, true
+		}
+	}
+	return cipp.Tenant{}, false
+}
+
+// name is what a tenant is called in a finding.
+func (w *world) name(id string) string {
+	for _, t := range w.tenants {
+		if t.ID == id {
+			return t.DefaultDomain
+		}
+	}
+	return id
+}
+
+// mapped returns the tenants that are mapped and can be synced, in CIPP's
+// order.
+func (w *world) mapped() []cipp.Tenant {
+	var list []cipp.Tenant
+	for _, t := range w.tenants {
+		if !t.Excluded && slices.ContainsFunc(w.mappings, func(m cipp.OrganizationMapping) bool { return m.Problem == "" && m.TenantID == t.ID }) {
+			list = append(list, t)
+		}
+	}
+	return list
+}

@@ -1,0 +1,144 @@
+package check
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/automap"
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/config"
+	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
+)
+
+// lab is a deployment with everything around it: CIPP's tables and the app's
+// own in an emulator of its own, simulated Microsoft 365 and NinjaOne, and the
+// notification route at a public address.
+type lab struct {
+	*stack.Stack
+	t      *testing.T
+	env    map[string]string
+	public *httptest.Server
+	answer http.Handler // at the public address
+	ahead  time.Duration
+	own    *storage.Account
+	store  *cipp.Store
+	state  *tenantsync.State
+	hold   *engine.Hold
+	o      Options
+	client *http.Client
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newLab returns a healthy deployment: CIPP's engine is held off, and every
+// tenant was synced an hour ago.
+func newLab(t *testing.T, emulator *azurite.Azurite) *lab {
+	t.Helper()
+	data := seed.Generate(seed.Size{Tenants: 3, Users: 4, Devices: 3, Groups: 2})
+	data.Quirks.UserDocuments = true
+	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: emulator})
+	must(t, err)
+	t.Cleanup(func() {
+		if v := s.Violations(); len(v) > 0 && !t.Failed() {
+			t.Errorf("requests broke a contract: %q", v)
+		}
+		must(t, s.Close())
+	})
+	l := &lab{Stack: s, t: t, env: maps.Clone(s.Settings())}
+	l.public = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { l.answer.ServeHTTP(rw, r) }))
+	t.Cleanup(l.public.Close)
+	l.env["PUBLIC_BASE_URL"] = l.public.URL
+	l.env["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1"
+	l.env["AzureFunctionsJobHost__functionTimeout"] = "00:30:00"
+	l.open()
+	l.answer = compliance.NewReceiver(l.own.Table(compliance.TableName), l.own.Queue(compliance.QueueName), time.Now, slog.New(slog.DiscardHandler))
+	must(t, l.hold.Tick(t.Context()))
+	for _, m := range data.Mappings {
+		at := time.Now().Add(-time.Hour)
+		must(t, l.state.SaveRun(t.Context(), tenantsync.Run{TenantID: m.TenantID, Status: tenantsync.Completed, Queued: at, Start: at, End: at, LastSuccess: at}))
+	}
+	return l
+}
+
+func (l *lab) getenv(name string) string { return l.env[name] }
+
+// open opens the storage accounts by the present settings.
+func (l *lab) open() {
+	l.t.Helper()
+	var err error
+	l.own, err = storage.Open(l.getenv, storage.Own)
+	must(l.t, err)
+	account, err := storage.Open(l.getenv, storage.CIPP)
+	must(l.t, err)
+	l.store = cipp.New(account, cipp.Options{})
+	table := l.own.Table(tenantsync.TableName)
+	l.state = tenantsync.NewState(table)
+	log := slog.New(slog.DiscardHandler)
+	l.hold = &engine.Hold{CIPP: l.store, State: l.state, Table: table, Queue: l.own.Queue(tenantsync.QueueName), Now: time.Now, Log: log}
+}
+
+// check runs a check of the deployment as it is now.
+func (l *lab) check() *Report {
+	l.t.Helper()
+	settings, err := config.FromEnvironment(l.getenv)
+	if err != nil {
+		return SettingsOnly(l.getenv, err, time.Now())
+	}
+	account, err := storage.Open(l.getenv, storage.CIPP)
+	must(l.t, err)
+	secrets, err := cipp.OpenSecrets(l.getenv, account)
+	must(l.t, err)
+	log := slog.New(slog.DiscardHandler)
+	reader, err := m365.NewReader(m365.Config{
+		GraphEndpoint: settings.GraphEndpoint, LoginEndpoint: settings.LoginEndpoint, ExchangeEndpoint: settings.ExchangeEndpoint,
+		Auth: settings.GraphAuth, Credentials: secrets, Logger: log,
+	})
+	must(l.t, err)
+	clients := ninjaone.NewPool(ninjaone.Config{
+		Endpoint: settings.NinjaOneEndpoint, Rate: math.Inf(1), Logger: log,
+		Secret: func(ctx context.Context, fresh bool) (string, error) {
+			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
+		},
+	})
+	r, err := New(Deps{
+		Getenv: l.getenv, Settings: settings, Own: l.own, CIPP: l.store, Secrets: secrets, Graph: reader, Engine: l.hold,
+		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
+		State:    l.state,
+		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
+			return compliance.Statuses(ctx, l.own.Table(compliance.TableName))
+		},
+		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName},
+		Client: l.client,
+		Now:    func() time.Time { return time.Now().Add(l.ahead) },
+	}).Run(l.t.Context(), l.o)
+	must(l.t, err)
+	return r
+}
+
+// text is the report as a terminal shows it.
+func text(t *testing.T, r *Report) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, r.WriteText(&b))
+	return b.String()
+}

@@ -1,0 +1,248 @@
+package check
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// loginClock is the time by Microsoft's sign-in service.
+func (p *part) loginClock(ctx context.Context) (time.Time, error) {
+	// https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.d.Settings.LoginEndpoint+"/common/v2.0/.well-known/openid-configuration", nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	res, err := p.d.Client.Do(req)
+	if err != nil {
+		return time.Time{}, err
+	}
+	discard(res)
+	return http.ParseTime(res.Header.Get("Date"))
+}
+
+func discard(res *http.Response) {
+	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+	_ = res.Body.Close()
+}
+
+// engine looks at whether CIPP's own engine is held off.
+func (p *part) engine(ctx context.Context) {
+	if p.unreadable() {
+		return
+	}
+	s, err := p.d.Engine.Standing(ctx)
+	if err != nil {
+		p.failed(ctx, err, "It is not known whether CIPP's own sync writes to NinjaOne beside this app.", "Look at the sections on storage.")
+		return
+	}
+	p.Checked = "the schedule of CIPP's own NinjaOne sync, and its Graph subscriptions"
+	const wait = "Wait for the next quarter of an hour, when this app holds it off; if it stays so, check that the function ScheduleTenants runs, or run \"handler hold-off\"."
+	switch {
+	case s.Given:
+		p.notice("CIPP's own NinjaOne sync was given back.", "This app syncs nothing by itself.", "To take over again, run \"handler hold-off\".")
+	case !p.world.config.Configured:
+		return
+	case !s.Held:
+		p.problem("CIPP's own NinjaOne sync is not held off.", "Two engines write to NinjaOne by different rules.", wait)
+	}
+	if !s.Given && p.world.config.Enabled && s.Subscriptions > 0 {
+		p.problem(fmt.Sprintf("CIPP has %d Graph subscriptions on devices of its own.", s.Subscriptions), "CIPP goes on writing the compliance field by another rule.", wait)
+	}
+	if p.world.config.CVESync && !s.Given {
+		p.problem("The automated CVE sync is turned on in CIPP.", "It is part of CIPP's own sync, which is held off: no vulnerabilities are uploaded.",
+			"Turn it off in CIPP's NinjaOne settings, or give CIPP's own sync back with \"handler give-back\".")
+	}
+}
+
+// ninjaOne makes few calls: organizations (one per thousand), custom fields,
+// and document templates where documents are switched on.
+func (p *part) ninjaOne(ctx context.Context) {
+	if p.unreadable() {
+		return
+	}
+	c := p.world.config
+	switch {
+	case !c.Configured:
+		p.problem("NinjaOne was never set up in CIPP.", "Nothing is synced.", "Enter the settings in CIPP under Integrations, NinjaOne, or on this app's console.")
+		return
+	case !c.Enabled:
+		p.problem("The NinjaOne integration is turned off in CIPP.", "Nothing is synced.", "Turn it on in CIPP under Integrations, NinjaOne, or on this app's console.")
+	}
+	client, err := p.d.NinjaOne(c)
+	if err != nil {
+		p.problem(sentence(err.Error()), "NinjaOne cannot be called.", "Correct instance and client ID in CIPP under Integrations, NinjaOne.")
+		return
+	}
+	organizations, err := client.Organizations(ctx)
+	if err != nil {
+		p.unreachable(ctx, err)
+		return
+	}
+	p.Checked = fmt.Sprintf("instance, credentials, scopes, %d organizations", len(organizations))
+	exists := map[int]bool{}
+	for _, o := range organizations {
+		exists[o.ID] = true
+	}
+	for _, m := range p.world.mappings {
+		switch {
+		case m.Problem != "":
+			p.problem(sentence("A tenant mapping cannot be used: "+m.Problem), "The tenant is not synced.", "Map it again.", names(p.world.name(m.TenantID))...)
+		case !exists[m.OrganizationID]:
+			p.problem("The NinjaOne organization that the tenant is mapped to does not exist.", "The tenant's syncs fail.",
+				"Map the tenant to another organization, or remove the mapping.", names(p.world.name(m.TenantID))...)
+		}
+	}
+	p.fields(ctx, client)
+	if c.UserDocuments || c.LicenseDocuments {
+		p.documentation(ctx, client)
+	}
+	p.Checked += ". NinjaOne's API does not tell its version; 5.6 or later is needed"
+}
+
+func names(name string) []string {
+	if name == "" {
+		return nil
+	}
+	return []string{name}
+}
+
+// unreachable says why NinjaOne did not answer as it should.
+func (p *part) unreachable(ctx context.Context, err error) {
+	const meaning = "Nothing is synced to NinjaOne."
+	switch {
+	case errors.Is(err, ninjaone.ErrWrongInstance):
+		p.problem("NinjaOne does not know the client ID on the instance that is set.", meaning, "Check both in CIPP: the instance is the host in the address bar of your NinjaOne console, and an API application lives on one instance only.")
+	case errors.Is(err, ninjaone.ErrInvalidScope):
+		p.problem("The NinjaOne API application lacks a scope.", meaning, "Tick Monitoring and Management on it (Administration, Apps, API).")
+	case errors.Is(err, ninjaone.ErrUnauthorized):
+		p.problem("NinjaOne does not accept the client secret.", meaning, "Enter the secret of this client ID again in CIPP, or make a new one in NinjaOne (Administration, Apps, API).")
+	case errors.Is(err, ninjaone.ErrForbidden):
+		p.problem("The NinjaOne API application may not read organizations or custom fields.", meaning, "Tick the scopes Monitoring and Management on it, and check that its platform is API Services.")
+	case errors.Is(err, ninjaone.ErrThrottled):
+		p.problem("NinjaOne asks for fewer calls at the moment.", "Syncs are slow.", "Lower NINJAONE_RATE if other integrations call the same instance, and check again in some minutes.")
+	case errors.Is(err, ninjaone.ErrNotJSON):
+		p.problem("What answers at the NinjaOne instance is not NinjaOne's API.", meaning, "Check the instance, and any proxy between.")
+	default:
+		p.failed(ctx, err, meaning, "Check the instance in CIPP, the secret, and the app's network.")
+	}
+}
+
+// fields compares the field mapping with NinjaOne's definitions.
+func (p *part) fields(ctx context.Context, client *ninjaone.Client) {
+	mapping, err := p.d.CIPP.FieldMapping(ctx)
+	if err != nil {
+		p.failed(ctx, err, "Nothing is synced.", "Look at the section on CIPP's storage.")
+		return
+	}
+	if len(mapping) == 0 {
+		p.problem("No field is mapped.", "Nothing can be shown in NinjaOne.", "Map the fields in CIPP under Integrations, NinjaOne, Field Mapping, or on this app's console.")
+		return
+	}
+	definitions, err := client.CustomFields(ctx)
+	if err != nil {
+		p.unreachable(ctx, err)
+		return
+	}
+	for _, f := range tenantsync.FieldProblems(mapping, definitions) {
+		p.problem(f.Message, "The other fields are written.", "")
+	}
+	p.Checked += fmt.Sprintf(", %d mapped custom fields", len(mapping))
+}
+
+func (p *part) documentation(ctx context.Context, client *ninjaone.Client) {
+	_, err := client.Templates(ctx)
+	switch {
+	case errors.Is(err, ninjaone.ErrNoDocumentation):
+		p.problem("NinjaOne Documentation is not enabled, or the API application may not use it.", "User and licence documents are not written; fields are.",
+			"Enable NinjaOne Documentation (Administration, Apps), or turn the documents off in CIPP's NinjaOne settings.")
+	case err != nil:
+		p.failed(ctx, err, "User and licence documents may not be written.", "Run the check again.")
+	default:
+		p.Checked += ", NinjaOne Documentation"
+	}
+}
+
+// answerTime is how fast Graph wants the notification address to answer.
+const answerTime = 3 * time.Second
+
+// address shakes hands with the app's own public address as Graph does before
+// it makes a subscription.
+// https://learn.microsoft.com/graph/change-notifications-delivery-webhooks#notificationurl-validation
+func (p *part) address(ctx context.Context) {
+	base := p.d.Settings.PublicBaseURL
+	const meaning = "Graph cannot announce compliance changes: they are found by the sweep only, up to a quarter of an hour late."
+	switch {
+	case base == "":
+		p.notice("The app's public address is not known here.", "This process was not started by the platform, and PUBLIC_BASE_URL is not set. Without an address in the app itself, Graph cannot announce compliance changes.",
+			"Set PUBLIC_BASE_URL where you run this check, to have it looked at.")
+		return
+	case loopback(base) && !loopback(p.d.Settings.GraphEndpoint):
+		p.problem("The app's public address is of this machine only.", meaning, "Set PUBLIC_BASE_URL to an https address that the internet reaches.")
+		return
+	case strings.HasPrefix(base, "http://") && !loopback(base):
+		p.problem("The app's public address is not https.", meaning, "Set PUBLIC_BASE_URL to an https address.")
+		return
+	}
+	p.Checked = "one handshake, as Microsoft Graph makes it"
+	took, err := p.handshake(ctx, base)
+	if err == nil && took > answerTime {
+		var again time.Duration
+		if again, err = p.handshake(ctx, base); err == nil {
+			action := "Look at the app's load and plan."
+			if again <= answerTime {
+				action = "It answered fast the second time, so that it had to start first: keep one instance always ready for HTTP."
+			}
+			p.problem("The notification address answered later than the three seconds that Graph allows.", "Graph gives up making subscriptions, and drops notifications of an address that stays slow.", action)
+			return
+		}
+	}
+	if err != nil {
+		p.failed(ctx, err, meaning, "Open "+compliance.Path+" to the internet: no login (App Service authentication leaves the path out), no IP restriction, a valid certificate; and check PUBLIC_BASE_URL.")
+	}
+}
+
+func (p *part) handshake(ctx context.Context, base string) (time.Duration, error) {
+	token := "check " + rand.Text() + " &+%"
+	address := base + compliance.Path + "?" + url.Values{"validationToken": {token}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
+	if err != nil {
+		return 0, errors.New("the app's public address is none that can be called")
+	}
+	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
+	start := time.Now()
+	res, err := p.d.Client.Do(req)
+	if err != nil {
+		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
+		return 0, fmt.Errorf("the app's public address does not answer: %w", err)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	discard(res)
+	took := time.Since(start)
+	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	switch {
+	case err != nil:
+		return 0, errors.New("the app's public address broke its answer off")
+	case slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden}, res.StatusCode), res.StatusCode >= 300 && res.StatusCode < 400:
+		return 0, fmt.Errorf("the app's public address answers %d: it wants a login, or is closed to strangers", res.StatusCode)
+	case res.StatusCode != http.StatusOK:
+		return 0, fmt.Errorf("the app's public address answers %d", res.StatusCode)
+	case media != "text/plain" || string(body) != token:
+		return 0, errors.New("something else than this app answers at its public address")
+	}
+	return took, nil
+}

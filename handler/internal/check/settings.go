@@ -1,0 +1,111 @@
+package check
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/config"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// settings looks at what is missing, malformed or contradictory among the app
+// settings. Values are never said: a secret may have been pasted into any.
+func (p *part) settings() {
+	p.Checked = "every setting of the README's table"
+	s, err := config.FromEnvironment(p.d.Getenv)
+	for _, problem := range split(err) {
+		p.problem(sentence(problem.Error()), "The app does not start with it.", "Correct the setting, and restart the app.")
+	}
+	get := func(name string) string { return strings.TrimSpace(p.d.Getenv(name)) }
+	for _, prefix := range []string{storage.Own, storage.CIPP} {
+		if get(prefix) != "" && identityBased(get, prefix) {
+			p.problem("Both "+prefix+" and settings beginning "+prefix+"__ are set.", "The connection string is not used; the app's identity is.",
+				"Remove the one that is not meant.")
+		}
+	}
+	if get("CIPP_KEY_VAULT_URI") != "" && storage.IsDevelopment(p.d.Getenv) {
+		p.problem("CIPP_KEY_VAULT_URI is set, and so is development storage.", "The secrets are read from the table DevSecrets, not from the Key Vault.",
+			"In Azure, remove NonLocalHostAzurite and development storage; on a developer's machine, remove CIPP_KEY_VAULT_URI.")
+	}
+	if get("WEBSITE_INSTANCE_ID") != "" {
+		p.platform(get)
+	}
+	if err != nil {
+		return
+	}
+	if a, b := cloudOf(s.GraphEndpoint), cloudOf(s.LoginEndpoint); a != "" && b != "" && a != b {
+		p.problem("GRAPH_ENDPOINT is of "+a+", and LOGIN_ENDPOINT of "+b+".", "No tenant gives a token.", "Set both, and EXCHANGE_ENDPOINT, for the same cloud.")
+	}
+	if a, b := cloudOf(s.GraphEndpoint), cloudOf(s.ExchangeEndpoint); a != "" && b != "" && a != b {
+		p.problem("GRAPH_ENDPOINT is of "+a+", and EXCHANGE_ENDPOINT of "+b+".", "Mailbox settings and the audit log's state are not read.", "Set EXCHANGE_ENDPOINT for the cloud of GRAPH_ENDPOINT.")
+	}
+	if s.PublicBaseURL == "" && s.ComplianceSweep == 0 {
+		p.problem("PUBLIC_BASE_URL is not known, and COMPLIANCE_SWEEP_MINUTES is 0.", "The compliance field changes with the daily sync only.",
+			"Set PUBLIC_BASE_URL to the app's address, or turn the sweep on.")
+	}
+}
+
+// platform looks at what the platform was told about the app.
+func (p *part) platform(get func(string) string) {
+	if runtime := get("FUNCTIONS_WORKER_RUNTIME"); runtime != "" && !strings.EqualFold(runtime, "custom") {
+		p.problem("FUNCTIONS_WORKER_RUNTIME is not custom.", "The host does not start the handler.", "Set it to custom.")
+	}
+	if !access.FromEnvironment(p.d.Getenv).PlatformAuth {
+		p.notice("App Service authentication is off.", "The console and the routes for CIPP's pages are closed to everyone. Syncs and notifications do not need it.",
+			"To use the console, turn App Service authentication on, and leave /api/ninjaone/notifications out of it.")
+	}
+}
+
+// split returns the errors that one joins, or the one.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		joined, ok = errors.Unwrap(err).(interface{ Unwrap() []error })
+	}
+	if !ok {
+		return []error{err}
+	}
+	return joined.Unwrap()
+}
+
+func identityBased(get func(string) string, prefix string) bool {
+	for _, name := range []string{"accountName", "tableServiceUri", "queueServiceUri", "blobServiceUri"} {
+		if get(prefix+"__"+name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// cloudOf names the cloud of one of Microsoft's endpoints; "" when it is none
+// that is known.
+func cloudOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	switch host := u.Hostname(); {
+	case host == "graph.microsoft.com", host == "login.microsoftonline.com", host == "outlook.office365.com":
+		return "the public cloud"
+	case strings.HasSuffix(host, ".us"):
+		return "the US Government's cloud"
+	case strings.HasSuffix(host, ".cn"):
+		return "China's cloud"
+	}
+	return ""
+}
+
+func loopback(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return strings.EqualFold(u.Hostname(), "localhost") || err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,96 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// overdue is how long after its last good sync a mapped tenant is late: a day,
+// and what a run may wait in the queue.
+const overdue = 26 * time.Hour
+
+// work looks at what should have been done by now.
+func (p *part) work(ctx context.Context) {
+	p.poison(ctx)
+	if p.unreadable() {
+		return
+	}
+	standing, err := p.d.Engine.Standing(ctx)
+	if err != nil {
+		p.failed(ctx, err, "It is not known what should have been synced.", "Look at the sections on storage.")
+		return
+	}
+	runs, err := p.d.State.Runs(ctx)
+	if err != nil {
+		p.failed(ctx, err, "It is not known how the syncs went.", "Look at the section on the app's own storage.")
+		return
+	}
+	pauses, err := p.d.State.Pauses(ctx)
+	if err != nil {
+		p.failed(ctx, err, "It is not known which tenants are paused.", "Look at the section on the app's own storage.")
+		return
+	}
+	updates, err := p.d.Compliance(ctx)
+	if err != nil {
+		p.failed(ctx, err, "It is not known how the compliance updates go.", "Look at the section on the app's own storage.")
+		return
+	}
+	now := p.d.Now()
+	mapped, paused := p.world.mapped(), 0
+	for _, t := range mapped {
+		if p.o.Tenant != "" && !t.Named(p.o.Tenant) {
+			continue
+		}
+		if pauses.Paused(t.ID) {
+			paused++
+			continue
+		}
+		run := runs[t.ID]
+		if p.world.config.Enabled && !standing.Given {
+			p.run(t.DefaultDomain, run, now)
+		}
+		for _, problem := range run.Problems {
+			if !problem.Notice {
+				p.problem(sentence("At the last sync: "+problem.Message), "The rest of the tenant is synced.", "", t.DefaultDomain)
+			}
+		}
+		for _, trouble := range updates[t.ID].Trouble(now) {
+			p.problem(sentence(trouble), "Compliance changes reach NinjaOne late, or with the daily sync only.", "", t.DefaultDomain)
+		}
+	}
+	p.Checked = fmt.Sprintf("poison queues, and the runs of %d mapped tenants (%d paused)", len(mapped), paused)
+}
+
+// run looks at a tenant's last run.
+func (p *part) run(domain string, run tenantsync.Run, now time.Time) {
+	const look = "Look at the tenant's lines in CIPP's logbook, or sync it now on the console."
+	switch {
+	case run.Status == tenantsync.Failed:
+		p.problem("The tenant's last sync failed: "+sentence(run.Reason), "NinjaOne shows what was true before.", "It is tried again by itself; "+look, domain)
+	case run.Start.IsZero() && run.Queued.IsZero():
+		p.notice("The tenant was never synced.", "Nothing of it is in NinjaOne yet.", "It is queued within a quarter of an hour after it was mapped, if the function ScheduleTenants runs.", domain)
+	case !run.LastSuccess.IsZero() && now.Sub(run.LastSuccess) > overdue:
+		p.problem("The tenant was not synced for more than 26 hours.", "NinjaOne shows old data.",
+			"Check that the functions ScheduleTenants and SyncTenant run, and how long the queue is: a larger NINJAONE_RATE or SYNC_SLOTS may help. "+look, domain)
+	case run.LastSuccess.IsZero() && run.End.IsZero() && !run.Queued.IsZero() && now.Sub(run.Queued) > overdue:
+		p.problem("The tenant was queued more than 26 hours ago, and never synced.", "Nothing of it is in NinjaOne yet.", "Check that the function SyncTenant runs. "+look, domain)
+	}
+}
+
+// poison looks for messages that the host gave up.
+func (p *part) poison(ctx context.Context) {
+	for _, name := range p.d.Queues {
+		n, err := p.d.Own.Queue(name + "-poison").Length(ctx)
+		if err != nil {
+			p.failed(ctx, err, "It is not known whether messages were given up.", "Look at the section on the app's own storage.")
+			return
+		}
+		if n > 0 {
+			p.problem(fmt.Sprintf("The queue %s-poison holds messages: %d.", name, n), "The host gave them up after five tries, so what they asked for was not done.",
+				"Look into the queue (Storage Browser in the Azure portal) and at CIPP's logbook for the reason, then delete them. The schedule asks for the same again by itself.")
+		}
+	}
+}

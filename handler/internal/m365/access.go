@@ -1,0 +1,143 @@
+package m365
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Access is what the app's tokens for a tenant say that it may do there. They
+// name what was consented to; whether the service account also holds the roles
+// that allow it (GDAP) shows only when the tenant is read.
+type Access struct {
+	// Missing are the permissions that the tokens do not name.
+	Missing []Permission
+	// Silent are the services whose token does not tell what it permits.
+	Silent []string
+	// ExchangeError says why there is no token for Exchange Online; nil when
+	// there is one.
+	ExchangeError error
+}
+
+// Access signs in to the tenant anew and compares the permissions in the
+// tokens with what a reading needs. The error is an *AuthError when the tenant
+// gives no token. It costs two calls of the sign-in service and none of Graph.
+func (r *Reader) Access(ctx context.Context, ref tenant.Ref) (Access, error) {
+	value, err := r.tokens.fresh(ctx, ref, r.graphScope)
+	if err != nil {
+		return Access{}, err
+	}
+	granted := map[string]grants{}
+	granted[serviceGraph] = grantsOf(value)
+	value, exchangeErr := r.tokens.fresh(ctx, ref, r.exchangeScope)
+	if exchangeErr == nil {
+		granted[serviceExchange] = grantsOf(value)
+	} else if ctx.Err() != nil {
+		return Access{}, ctx.Err()
+	}
+	access := Access{ExchangeError: exchangeErr}
+	for _, service := range []string{serviceGraph, serviceExchange} {
+		if g, ok := granted[service]; ok && g == nil {
+			access.Silent = append(access.Silent, service)
+		}
+	}
+	for _, p := range Permissions() {
+		if g := granted[p.Service]; g != nil && !g.allow(p, r.auth) {
+			access.Missing = append(access.Missing, p)
+		}
+	}
+	return access, nil
+}
+
+// Least is the permission that a way to sign in (GRAPH_AUTH) needs.
+func (p Permission) Least(auth string) string {
+	if auth == AuthApplication {
+		return p.Application
+	}
+	return p.Delegated
+}
+
+// grants are the permissions that a token names; nil when it does not tell.
+type grants map[string]bool
+
+// grantsOf reads the claims scp (delegated) and roles (application) of an
+// access token. Such a token is for the service and not for us, so nothing is
+// decided by it but what to tell people, and one that cannot be read is fine.
+// https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+func grantsOf(token string) grants {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil {
+		return nil
+	}
+	var claims struct {
+		Scopes string   `json:"scp"`
+		Roles  []string `json:"roles"`
+	}
+	if json.Unmarshal(payload, &claims) != nil {
+		return nil
+	}
+	g := grants{}
+	for _, name := range append(strings.Fields(claims.Scopes), claims.Roles...) {
+		g[strings.ToLower(name)] = true
+	}
+	return g
+}
+
+// allow reports whether the permission, or a higher one, is among the grants.
+func (g grants) allow(p Permission, auth string) bool {
+	least := p.Least(auth)
+	if g[strings.ToLower(least)] || g[strings.ToLower(strings.Replace(least, ".Read.", ".ReadWrite.", 1))] {
+		return true
+	}
+	for _, name := range p.higher {
+		if g[strings.ToLower(name)] {
+			return true
+		}
+	}
+	return false
+}
+
+// fresh returns a token that was not kept, so that it names what the tenant
+// consents to now.
+func (t *tokens) fresh(ctx context.Context, ref tenant.Ref, scope string) (string, error) {
+	t.mu.Lock()
+	delete(t.cached, tokenKey{strings.ToLower(ref.ID), ref.Direct, scope})
+	t.mu.Unlock()
+	return t.get(ctx, ref, scope)
+}
+
+// holds reports whether the token that the part was asked for with names the
+// part's permission, so that a refusal has another cause.
+func (r *Reader) holds(ref tenant.Ref, p part) bool {
+	scope := r.graphScope
+	if permissions[p].Service == serviceExchange {
+		scope = r.exchangeScope
+	}
+	r.tokens.mu.Lock()
+	value := r.tokens.cached[tokenKey{strings.ToLower(ref.ID), ref.Direct, scope}].value
+	r.tokens.mu.Unlock()
+	return grantsOf(value).allow(permissions[p], r.auth)
+}
+
+// roleMissing says that a service refuses although the app has the permission.
+func (r *Reader) roleMissing(p part) string {
+	if r.auth == AuthApplication {
+		return "the app has " + permissions[p].Application + ", but no role in the tenant that goes with it"
+	}
+	return "the app has " + permissions[p].Delegated + ", but CIPP's service account has no role in the tenant that goes with it (GDAP)"
+}
+
+// ServiceMissing reports whether a tenant gives no token because it does not
+// have the service: nothing is wrong then.
+func ServiceMissing(err error) bool {
+	e, ok := errors.AsType[*AuthError](err)
+	return ok && e.Meaning == noService.meaning
+}

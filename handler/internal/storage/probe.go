@@ -1,0 +1,194 @@
+package storage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+)
+
+// The probes find out what the app may do with an account. What they make has
+// a name of its own that nobody else uses, and is gone when they return; only a
+// process that dies meanwhile leaves it behind, empty.
+
+// probeCleanup bounds the removal of what a probe made, for which there is time
+// even when the probe's own is over.
+const probeCleanup = 15 * time.Second
+
+// TryTables makes a table, writes, reads and deletes a row in it, and deletes
+// the table. It needs the role Storage Table Data Contributor.
+func (a *Account) TryTables(ctx context.Context) (err error) {
+	if a.tables == nil {
+		return a.tablesErr
+	}
+	name := "ninjaonecheck" + strings.ToLower(rand.Text())
+	client := a.tables.NewClient(name)
+	if _, err := client.CreateTable(ctx, nil); err != nil {
+		return wrap(err, "make a table")
+	}
+	defer func() {
+		err = errors.Join(err, cleanUp(ctx, "delete a table", func(ctx context.Context) error {
+			_, err := client.Delete(ctx, nil)
+			return err
+		}))
+	}()
+	t := a.Table(name)
+	if err := t.Insert(ctx, Entity{partitionKey: "check", rowKey: "row", "Value": "1"}); err != nil {
+		return err
+	}
+	e, err := t.Get(ctx, "check", "row")
+	if err != nil {
+		return err
+	}
+	if err := t.MergeIfMatch(ctx, Entity{partitionKey: "check", rowKey: "row", "Value": "2"}, e.ETag()); err != nil {
+		return err
+	}
+	return t.Delete(ctx, "check", "row")
+}
+
+// TryQueues makes a queue, puts a message into it, takes and deletes it, and
+// deletes the queue. It needs the role Storage Queue Data Contributor.
+func (a *Account) TryQueues(ctx context.Context) (err error) {
+	if a.queues == nil {
+		return a.queuesErr
+	}
+	client := a.queues.NewQueueClient("ninjaone-check-" + strings.ToLower(rand.Text()))
+	if _, err := client.Create(ctx, nil); err != nil {
+		return wrap(err, "make a queue")
+	}
+	defer func() {
+		err = errors.Join(err, cleanUp(ctx, "delete a queue", func(ctx context.Context) error {
+			_, err := client.Delete(ctx, nil)
+			return err
+		}))
+	}()
+	text := base64.StdEncoding.EncodeToString([]byte(`{"check":true}`))
+	if _, err := client.EnqueueMessage(ctx, text, &azqueue.EnqueueMessageOptions{TimeToLive: to.Ptr[int32](60)}); err != nil {
+		return wrap(err, "put a message into a queue")
+	}
+	taken, err := client.DequeueMessage(ctx, nil)
+	if err != nil {
+		return wrap(err, "take a message from a queue")
+	}
+	for _, m := range taken.Messages {
+		if _, err := client.DeleteMessage(ctx, value(m.MessageID), value(m.PopReceipt), nil); err != nil {
+			return wrap(err, "delete a message of a queue")
+		}
+	}
+	return nil
+}
+
+// TryBlobs makes a container, writes, leases, reads and deletes a blob in it,
+// and deletes the container. It needs the role Storage Blob Data Contributor.
+func (a *Account) TryBlobs(ctx context.Context) (err error) {
+	if a.blobs == nil {
+		return a.blobsErr
+	}
+	name := "ninjaone-check-" + strings.ToLower(rand.Text())
+	client := a.blobs.NewContainerClient(name)
+	if _, err := client.Create(ctx, nil); err != nil {
+		return wrap(err, "make a blob container")
+	}
+	defer func() {
+		err = errors.Join(err, cleanUp(ctx, "delete a blob container", func(ctx context.Context) error {
+			_, err := client.Delete(ctx, nil)
+			return err
+		}))
+	}()
+	c := a.Container(name)
+	if err := c.Put(ctx, "check", []byte("1")); err != nil {
+		return err
+	}
+	lease, err := c.Lease(ctx, "check", minLease)
+	if err != nil {
+		return err
+	}
+	lease.Release()
+	if _, err := c.Get(ctx, "check"); err != nil {
+		return err
+	}
+	return c.Delete(ctx, "check")
+}
+
+func cleanUp(ctx context.Context, op string, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeCleanup)
+	defer cancel()
+	return wrap(do(ctx), op)
+}
+
+// Readable reads at most one row of the table and reports whether the table is
+// there.
+func (t *Table) Readable(ctx context.Context) (exists bool, err error) {
+	if t.err != nil {
+		return false, t.err
+	}
+	_, err = t.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{Top: to.Ptr[int32](1)}).NextPage(ctx)
+	if codeOf(err) == string(aztables.TableNotFound) {
+		return false, nil
+	}
+	return err == nil, wrap(err, t.op("read"))
+}
+
+// Changeable tries to change and to delete a row that is not there, which
+// changes nothing and tells all the same whether it would be allowed. A missing
+// table is fine. Whether rows may be added it cannot tell; no role of Azure's
+// own allows one without the other.
+func (t *Table) Changeable(ctx context.Context) error {
+	if t.err != nil {
+		return t.err
+	}
+	keys := Entity{partitionKey: "ninjaone-check", rowKey: rand.Text()}
+	body, err := keys.encode()
+	if err != nil {
+		return err
+	}
+	etag := azcore.ETag(`W/"datetime'2000-01-01T00%3A00%3A00.0000000Z'"`)
+	_, err = t.client.UpdateEntity(ctx, body, &aztables.UpdateEntityOptions{IfMatch: &etag, UpdateMode: aztables.UpdateModeMerge})
+	if err := unlessGone(wrap(err, t.op("change a row of"))); err != nil {
+		return err
+	}
+	_, err = t.client.DeleteEntity(ctx, keys.PartitionKey(), keys.RowKey(), nil)
+	return unlessGone(wrap(err, t.op("delete a row of")))
+}
+
+func unlessGone(err error) error {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// Refused reports whether storage understood who asks, or refused to, and does
+// not allow it: a role, a right of the signature, a key or the firewall.
+func Refused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized)
+}
+
+// Clock returns the time by the account's own clock, to the second, with any
+// answer of its tables.
+func (a *Account) Clock(ctx context.Context) (time.Time, error) {
+	if a.tables == nil {
+		return time.Time{}, a.tablesErr
+	}
+	var answer *http.Response
+	_, err := a.tables.NewListTablesPager(&aztables.ListTablesOptions{Top: to.Ptr[int32](1)}).NextPage(policy.WithCaptureResponse(ctx, &answer))
+	if answer == nil {
+		return time.Time{}, wrap(err, "ask storage for its time")
+	}
+	at, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask storage for its time: it tells none")
+	}
+	return at, nil
+}
