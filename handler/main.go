@@ -74,7 +74,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		if err != nil || given {
 			return errors.Join(before, err)
 		}
-		return errors.Join(before, a.scheduler.Tick(ctx))
+		return errors.Join(before, a.scheduler.Tick(ctx), a.syncer.ForgetUnmapped(ctx))
 	})
 	keeper := a.watch(server)
 	long := customhandler.WithTimeout(invocationTime(a.config))

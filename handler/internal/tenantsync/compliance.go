@@ -395,7 +395,7 @@ type Matches struct {
 // had none.
 func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (Matches, error) {
 	out := Matches{Pairs: map[string]int{}, Superseded: map[string]bool{}, IntuneOnly: map[string]bool{}}
-	body, err := blobs.Get(ctx, "matches/"+tenantID+".json")
+	body, err := blobs.Get(ctx, matchesName(tenantID))
 	if errors.Is(err, storage.ErrNotFound) {
 		return out, nil
 	}

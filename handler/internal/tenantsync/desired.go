@@ -140,7 +140,7 @@ type section struct {
 }
 
 func (j *job) sectionName(tenantID string) string {
-	return fmt.Sprintf("sections/%s/%d/%s.json", j.instance, j.mapping.OrganizationID, tenantID)
+	return kept{j.instance, j.mapping.OrganizationID, tenantID}.sectionName()
 }
 
 // organizationValues composes the organization's fields: this tenant's
@@ -150,8 +150,8 @@ func (j *job) organizationValues(ctx context.Context, input compose.Input, field
 	if err != nil {
 		return nil, failed("the organization's fields could not be composed: %w", err)
 	}
-	if err := j.keepBlob(ctx, j.sectionName(j.ref.ID), section{j.ref.ID, own}); err != nil {
-		return nil, err
+	if err := j.keep(ctx, j.sectionName(j.ref.ID), section{j.ref.ID, own}, &j.run.sectionDigest); err != nil {
+		return nil, fmt.Errorf("keep the tenant's section: %w", err)
 	}
 	whole, err := j.joined(ctx, own, fields)
 	return wants{{kindOrganization, j.mapping.OrganizationID}: known(whole)}, err
@@ -331,29 +331,26 @@ func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 	for _, l := range result.NinjaOnly {
 		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), nameOf(l.Device), l.Device.SerialNumber, l.Reason})
 	}
-	body, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	digest := accepted.Sum(body)
-	if digest == j.run.matchesDigest {
-		return nil
-	}
-	if err := j.Blobs.Put(ctx, "matches/"+j.ref.ID+".json", body); err != nil {
+	if err := j.keep(ctx, matchesName(j.ref.ID), m, &j.run.matchesDigest); err != nil {
 		return fmt.Errorf("keep which devices matched: %w", err)
 	}
-	j.run.matchesDigest = digest
 	return nil
 }
 
-// keepBlob stores a value as JSON.
-func (j *job) keepBlob(ctx context.Context, name string, v any) error {
+// keep stores a value as a blob of JSON, unless it is noted that the blob holds
+// it already. A forced run stores it in any case.
+func (j *job) keep(ctx context.Context, name string, v any, noted *string) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	if err := j.Blobs.Put(ctx, name, body); err != nil {
-		return fmt.Errorf("keep %s: %w", name, err)
+	digest := accepted.Sum([]byte(name + accepted.Sum(body)))
+	if digest == *noted && j.run.Owed != owedAll {
+		return nil
 	}
+	if err := j.Blobs.Put(ctx, name, body); err != nil {
+		return err
+	}
+	*noted = digest
 	return nil
 }

@@ -39,7 +39,7 @@ type KeptDevice struct {
 // ReadMatches returns how the devices of a tenant matched in its last sync,
 // from the container ContainerName; false when it has had none.
 func ReadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (KeptMatches, bool, error) {
-	body, err := blobs.Get(ctx, "matches/"+tenantID+".json")
+	body, err := blobs.Get(ctx, matchesName(tenantID))
 	if errors.Is(err, storage.ErrNotFound) {
 		return KeptMatches{}, false, nil
 	}

@@ -274,7 +274,9 @@ type Run struct {
 	// its runs: owedAll, owedDocuments or "".
 	Owed string
 
-	matchesDigest string // of the stored matches, to write them only when they change
+	// Of the stored matches and section, to write them only when they change; ""
+	// while a run lasts, since one that is killed may have stored others.
+	matchesDigest, sectionDigest string
 }
 
 // Runs returns the last run of each tenant that has had one, by tenant id.
@@ -322,6 +324,7 @@ func runOf(row storage.Entity) Run {
 		NinjaOnly:          int(row.Int("NinjaOnly")),
 		Owed:               row.String("Owed"),
 		matchesDigest:      row.String("MatchesDigest"),
+		sectionDigest:      row.String("SectionDigest"),
 	}
 	// An unreadable list only means that its problems are announced again.
 	_ = json.Unmarshal([]byte(row.String("Problems")), &r.Problems)
@@ -361,6 +364,7 @@ func (s *State) SaveRun(ctx context.Context, r Run) error {
 		"Problems":           string(problems),
 		"Owed":               r.Owed,
 		"MatchesDigest":      r.matchesDigest,
+		"SectionDigest":      r.sectionDigest,
 	}
 	for name, t := range map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "End": r.End, "LastSuccess": r.LastSuccess} {
 		if !t.IsZero() {

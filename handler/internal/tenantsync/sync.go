@@ -97,7 +97,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	if err != nil || j == nil {
 		return err
 	}
-	lease, err := s.Blobs.Lease(ctx, fmt.Sprintf("lease/%s/%d", j.instance, j.mapping.OrganizationID), leaseDuration)
+	lease, err := s.lease(ctx, j.instance, j.mapping.OrganizationID)
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		// The holder may be another tenant of the same organization; then this
 		// one has not had its turn.
@@ -112,6 +112,11 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	}
 	defer lease.Release()
 	return j.do(lease.Context())
+}
+
+// lease takes an organization for this process alone.
+func (s *Syncer) lease(ctx context.Context, instance string, organizationID int) (*storage.Lease, error) {
+	return s.Blobs.Lease(ctx, fmt.Sprintf("lease/%s/%d", instance, organizationID), leaseDuration)
 }
 
 // prepare decides whether there is anything to run. It returns nil, after a
@@ -179,13 +184,15 @@ func (j *job) do(ctx context.Context) error {
 		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
 		Status: Running, Start: j.Now().UTC(),
 		LastSuccess: last.LastSuccess, Failures: last.Failures,
-		Problems: last.Problems, matchesDigest: last.matchesDigest,
+		Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest,
 		Owed: last.Owed,
 	}
 	if j.message.Force {
 		j.run.Owed = owedAll
 	}
-	if err := j.State.SaveRun(ctx, j.run); err != nil {
+	started := j.run
+	started.matchesDigest, started.sectionDigest = "", ""
+	if err := j.State.SaveRun(ctx, started); err != nil {
 		return err
 	}
 	if err := j.CIPP.RecordRun(ctx, j.mapping, j.run.Start, time.Time{}, Running); err != nil {
@@ -254,7 +261,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 			return err
 		}
 		*r = Run{TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID, Start: j.Now().UTC(),
-			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest, Owed: last.Owed}
+			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest, Owed: last.Owed}
 	}
 	r.End = j.Now().UTC()
 	seconds := int(r.End.Sub(r.Start).Round(time.Second).Seconds())
