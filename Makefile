@@ -25,9 +25,10 @@ package: export GOTOOLCHAIN = go$(shell sed -n 's/^go //p' go.mod)
 package:
 	go run ./tools/bundle -out out -version '$(VERSION)'
 
-# Azurite, the emulator of Azure Storage, as pinned by the lock file.
+# Azurite, the emulator of Azure Storage, and what the tests read Bicep with, as
+# pinned by the lock file.
 sandbox/node_modules: sandbox/package.json sandbox/package-lock.json
-	cd sandbox && npm ci --no-audit --no-fund --loglevel=error
+	cd sandbox && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 # `make demo` serves a gallery until it is stopped; CHECK=1 checks the result

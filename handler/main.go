@@ -68,8 +68,9 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	}
 	server := customhandler.New(customhandler.Config{Logger: a.log, Telemetry: a.telemetry, OnBadMessage: a.badMessage})
 	failed := a.poisoned()
+	alarms := a.alarms(failed)
 	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
-		before := errors.Join(failed.Tell(ctx), a.hold.Tick(ctx))
+		before := errors.Join(alarms.Look(ctx), failed.Tell(ctx), a.hold.Tick(ctx))
 		given, err := a.hold.GivenBack(ctx)
 		if err != nil || given {
 			return errors.Join(before, err)

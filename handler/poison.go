@@ -1,6 +1,9 @@
 package main
 
 import (
+	"time"
+
+	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/poison"
@@ -34,4 +37,26 @@ func (a *app) poisoned() *poison.Watch {
 		},
 		CIPP: a.cipp, Table: a.own.Table(tenantsync.TableName),
 	}
+}
+
+// A message waits this long at most: a sync or an automap behind the first
+// syncs of very many tenants, an update of compliance behind nothing but others
+// of its kind.
+const (
+	syncPatience       = 12 * time.Hour
+	compliancePatience = time.Hour
+)
+
+// alarms is what raises an alarm when a queue is not worked off, or messages
+// failed too often.
+func (a *app) alarms(failed *poison.Watch) *alarm.Watch {
+	w := &alarm.Watch{Now: time.Now, Log: a.log}
+	for _, s := range failed.Sources {
+		q := alarm.Watched{Queue: s.Queue, Poison: s.Poison, Patience: syncPatience}
+		if s.Queue.Name() == compliance.QueueName {
+			q.Patience = compliancePatience
+		}
+		w.Queues = append(w.Queues, q)
+	}
+	return w
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/storage"
@@ -390,6 +391,7 @@ func (k *Keeper) announce(ctx context.Context, wanted map[string]assignment) err
 	}
 	now := k.Now().UTC()
 	tenants := map[string][]string{} // problem key to the domains that have it
+	var failing []string
 	if k.BaseURL == "" && len(wanted) > 0 {
 		tenants["address"] = nil
 	}
@@ -402,6 +404,9 @@ func (k *Keeper) announce(ctx context.Context, wanted map[string]assignment) err
 			continue
 		}
 		domain := to.ref.DefaultDomain
+		if s.failing(now) {
+			failing = append(failing, id)
+		}
 		switch s.SubscriptionKind {
 		case "", kindSignIn, kindUnavailable, m365.SubscriptionThrottled: // passing, or told by the sync
 		default:
@@ -414,6 +419,8 @@ func (k *Keeper) announce(ctx context.Context, wanted map[string]assignment) err
 			tenants["sweep:"+s.Kind] = append(tenants["sweep:"+s.Kind], domain+": "+s.Problem)
 		}
 	}
+	slices.Sort(failing)
+	alarm.RaiseFor(ctx, k.Log, alarm.SubscriptionsFailing, failing)
 	var problems []tenantsync.Problem
 	for key, who := range tenants {
 		problems = append(problems, tenantsync.Problem{Key: key, Message: sayProblem(key, who)})

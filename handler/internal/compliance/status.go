@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -47,6 +48,23 @@ type Status struct {
 // Silent reports whether notifications do not arrive although they should.
 func (s Status) Silent(now time.Time) bool {
 	return s.Missed >= silentChanges && now.Sub(s.MissedSince) >= silentAfter
+}
+
+// lastDay is how near its end a subscription is when failed renewals are no
+// longer taken for passing. A renewal is due long before.
+const lastDay = 24 * time.Hour
+
+// failing reports whether somebody must see to the tenant's subscription. What
+// is wrong with the tenant itself, its consent or its permissions, does not
+// count: it is told with the tenant's sync, and is the customer's to decide.
+func (s Status) failing(now time.Time) bool {
+	switch s.SubscriptionKind {
+	case "", kindSignIn, m365.SubscriptionForbidden:
+		return false
+	case kindUnavailable, m365.SubscriptionThrottled:
+		return s.Expires.After(never) && s.Expires.Sub(now) < lastDay
+	}
+	return true
 }
 
 // Trouble is what keeps the compliance updates from being prompt or from

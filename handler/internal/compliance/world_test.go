@@ -1,6 +1,7 @@
 package compliance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,7 +41,8 @@ type world struct {
 	process *process
 
 	endpoints m365sim.Endpoints
-	givenBack bool // CIPP's own engine does the work again
+	givenBack bool         // CIPP's own engine does the work again
+	log       bytes.Buffer // lines of the level error; to be read when nothing runs
 }
 
 // process is what one handler process holds in memory.
@@ -180,7 +182,7 @@ func (w *world) restart() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewJSONHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelError}))
 	reader, err := m365.NewReader(m365.Config{
 		GraphEndpoint: w.getenv("GRAPH_ENDPOINT"), LoginEndpoint: w.getenv("LOGIN_ENDPOINT"), ExchangeEndpoint: w.getenv("EXCHANGE_ENDPOINT"),
 		Credentials: secrets, Logger: log,

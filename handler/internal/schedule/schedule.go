@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -77,11 +78,16 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	}
 	var errs []error
 	queued, paused := 0, 0
+	var late []string
 	for _, id := range candidates {
-		switch {
-		case pauses.Paused(id):
+		if pauses.Paused(id) {
 			paused++
 			continue
+		}
+		if overdue(runs[id], now) {
+			late = append(late, id)
+		}
+		switch {
 		case !due(runs[id], turn(id, now), now, waiting == 0):
 			continue
 		}
@@ -91,6 +97,7 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 		}
 		queued++
 	}
+	alarm.RaiseFor(ctx, s.Log, alarm.TenantsOverdue, late)
 	errs = append(errs, s.State.Announce(ctx, s.CIPP, "schedule", problems, now))
 	s.Log.InfoContext(ctx, "scheduled", "mapped", len(mappings), "paused", paused, "queued", queued, "waiting", waiting)
 	return errors.Join(errs...)
@@ -167,6 +174,26 @@ func due(run tenantsync.Run, turn, now time.Time, queueEmpty bool) bool {
 		return true
 	}
 	return run.Start.Before(turn)
+}
+
+// overdue reports whether a tenant has had no complete sync for longer than it
+// may. One that never had any counts from when it was queued first, or about
+// from its first failure.
+func overdue(run tenantsync.Run, now time.Time) bool {
+	since := run.LastSuccess
+	switch {
+	case !since.IsZero():
+	case run.Start.IsZero():
+		since = run.Queued
+	case run.Status == tenantsync.Failed:
+		since = run.End
+		for n := 1; n < run.Failures && now.Sub(since) <= alarm.Overdue; n++ {
+			since = since.Add(-wait(n))
+		}
+	default:
+		since = run.Start
+	}
+	return !since.IsZero() && now.Sub(since) > alarm.Overdue
 }
 
 // wait is how long after the n-th failure in a row a tenant is tried again.

@@ -1,0 +1,408 @@
+// Everything that cipp-ninjaone needs in Azure, beside an existing CIPP.
+// README.md in this folder is the guide. No resource here holds a secret: the
+// app signs in everywhere with one managed identity.
+
+targetScope = 'resourceGroup'
+
+// ---------------------------------------------------------------- parameters
+
+@description('Name of the function app, which is also its address: https://<name>.azurewebsites.net.')
+@minLength(2)
+@maxLength(60)
+param appName string
+
+@description('Region of all resources. Flex Consumption is not offered in every region: az functionapp list-flexconsumption-locations.')
+param location string = resourceGroup().location
+
+@description('flex: Flex Consumption. dedicated: a Linux App Service plan, where Flex Consumption is not offered or a plan exists already.')
+@allowed(['flex', 'dedicated'])
+param plan string = 'flex'
+
+@description('Size of the App Service plan. Only for the plan dedicated.')
+param dedicatedSku string = 'B1'
+
+@description('Memory of an instance in MB. Only for the plan flex.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('The most instances that may run at once. More than the work at hand can use would only wait: syncs are limited by SYNC_SLOTS over all instances. Only for the plan flex.')
+@minValue(1)
+@maxValue(100)
+param maximumInstanceCount int = 10
+
+@description('Version of the runtime custom. Only for the plan flex.')
+param customRuntimeVersion string = '1.0'
+
+@description('Client id of the Entra app registration that people log in with.')
+@minLength(36)
+@maxLength(36)
+param authClientId string
+
+@description('Name of the storage account of CIPP.')
+param cippStorageAccountName string
+
+@description('Name of the Key Vault of CIPP.')
+param cippKeyVaultName string
+
+@description('Resource group of the storage account and the Key Vault of CIPP.')
+param cippResourceGroupName string = resourceGroup().name
+
+@description('Subscription of that resource group.')
+param cippSubscriptionId string = subscription().subscriptionId
+
+@description('How the Key Vault of CIPP decides who may read it: az keyvault show --name <vault> --query properties.enableRbacAuthorization. none: somebody else gives the identity its rights.')
+@allowed(['rbac', 'accessPolicy', 'none'])
+param cippKeyVaultPermissions string
+
+@description('Let the console save the NinjaOne client secret to the Key Vault of CIPP. Without it the secret is saved in CIPP only, and the app can only read.')
+param saveSecrets bool = false
+
+@description('Who gets a mail when an alert fires. Empty: alerts show in the Azure portal only.')
+param alertEmail string = ''
+
+@description('How long logs are kept, in days.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+@description('The most that the logs may take in a day, in GB; -1 for no limit. What comes after that is lost until the next day, alerts included.')
+param logDailyQuotaGb int = 2
+
+@description('Optional settings of the app, by name.')
+param settings optionalSettings = {}
+
+@sealed()
+@description('The settings of the app that have a default. README.md of the project says what they mean.')
+type optionalSettings = {
+  CIPP_TIMEZONE: string?
+  GRAPH_AUTH: ('delegated' | 'application')?
+  PUBLIC_BASE_URL: string?
+  GRAPH_ENDPOINT: string?
+  LOGIN_ENDPOINT: string?
+  EXCHANGE_ENDPOINT: string?
+  NINJAONE_ENDPOINT: string?
+  NINJAONE_RATE: string?
+  SYNC_SLOTS: string?
+  SYNC_TIME_BUDGET: string?
+  COMPLIANCE_SWEEP_MINUTES: string?
+  SKU_NAMES_URL: string?
+  LOG_LEVEL: ('debug' | 'info' | 'warn' | 'error')?
+}
+
+// ------------------------------------------------------------------ variables
+
+var flex = plan == 'flex'
+var packageContainerName = 'app-package'
+
+// Roles built into Azure, by the ids that are the same everywhere.
+// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+var storageQueueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+var storageTableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
+var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
+
+// ------------------------------------------------------------------- identity
+
+// One identity for everything: the Functions host, the handler, the deployment
+// and the login. It is a resource of its own, so that its rights outlast the app.
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: '${appName}-identity'
+  location: location
+}
+
+// ------------------------------------------------------- the app's own storage
+
+// Queues, leases, timers, what was synced last, and the package. Account keys
+// are off, so only the identity gets in.
+resource storage 'Microsoft.Storage/storageAccounts@2025-01-01' = {
+  name: 'st${uniqueString(resourceGroup().id, appName)}'
+  location: location
+  kind: 'StorageV2'
+  sku: {
+    name: 'Standard_LRS'
+  }
+  properties: {
+    allowBlobPublicAccess: false
+    allowSharedKeyAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
+}
+
+resource blobService 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' = {
+  parent: storage
+  name: 'default'
+}
+
+resource packageContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = {
+  parent: blobService
+  name: packageContainerName
+}
+
+// What the Functions host asks for on its own account (blobs for locks, timers
+// and the package), and what the app itself keeps there.
+resource ownStorageRoles 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for role in [storageBlobDataOwner, storageQueueDataContributor, storageTableDataContributor]: {
+    scope: storage
+    name: guid(storage.id, identity.id, role)
+    properties: {
+      principalId: identity.properties.principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
+    }
+  }
+]
+
+// ------------------------------------------------------------- access to CIPP
+
+module cippAccess 'cipp-access.bicep' = {
+  name: '${appName}-cipp-access'
+  scope: resourceGroup(cippSubscriptionId, cippResourceGroupName)
+  params: {
+    principalId: identity.properties.principalId
+    storageAccountName: cippStorageAccountName
+    keyVaultName: cippKeyVaultName
+    keyVaultPermissions: cippKeyVaultPermissions
+    saveSecrets: saveSecrets
+  }
+}
+
+// ----------------------------------------------------------------- monitoring
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-02-01' = {
+  name: '${appName}-logs'
+  location: location
+  properties: {
+    sku: {
+      name: 'PerGB2018'
+    }
+    retentionInDays: logRetentionDays
+    workspaceCapping: {
+      dailyQuotaGb: logDailyQuotaGb
+    }
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: '${appName}-insights'
+  location: location
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: workspace.id
+    DisableLocalAuth: true
+  }
+}
+
+resource insightsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: insights
+  name: guid(insights.id, identity.id, monitoringMetricsPublisher)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', monitoringMetricsPublisher)
+  }
+}
+
+module alerts 'alerts.bicep' = {
+  name: '${appName}-alerts'
+  params: {
+    appName: appName
+    location: location
+    insightsId: insights.id
+    email: alertEmail
+  }
+}
+
+// ------------------------------------------------------------------- settings
+
+var requiredSettings = {
+  AzureWebJobsStorage__accountName: storage.name
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identity.properties.clientId
+  CIPP_STORAGE__tableServiceUri: 'https://${cippStorageAccountName}.table.${environment().suffixes.storage}'
+  CIPP_KEY_VAULT_URI: 'https://${cippKeyVaultName}${environment().suffixes.keyvaultDns}'
+  // The identity that the handler signs in with to CIPP's storage and vault.
+  AZURE_CLIENT_ID: identity.properties.clientId
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+  // The login proves itself with the identity in place of a client secret: see
+  // clientSecretSettingName below.
+  OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identity.properties.clientId
+  WEBSITE_AUTH_AAD_ALLOWED_TENANTS: tenant().tenantId
+}
+
+// Flex Consumption has these in functionAppConfig.
+var dedicatedSettings = flex
+  ? {}
+  : {
+      FUNCTIONS_EXTENSION_VERSION: '~4'
+      FUNCTIONS_WORKER_RUNTIME: 'custom'
+      WEBSITE_RUN_FROM_PACKAGE: '1'
+    }
+
+// -------------------------------------------------------------------- the app
+
+resource hostingPlan 'Microsoft.Web/serverfarms@2024-11-01' = {
+  name: '${appName}-plan'
+  location: location
+  kind: flex ? 'functionapp' : 'linux'
+  sku: flex
+    ? {
+        name: 'FC1'
+        tier: 'FlexConsumption'
+      }
+    : {
+        name: dedicatedSku
+      }
+  properties: {
+    reserved: true // Linux
+  }
+}
+
+resource app 'Microsoft.Web/sites@2024-11-01' = {
+  name: appName
+  location: location
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identity.id}': {}
+    }
+  }
+  properties: {
+    serverFarmId: hostingPlan.id
+    httpsOnly: true
+    functionAppConfig: flex
+      ? {
+          runtime: {
+            name: 'custom'
+            version: customRuntimeVersion
+          }
+          deployment: {
+            storage: {
+              type: 'blobContainer'
+              value: '${storage.properties.primaryEndpoints.blob}${packageContainerName}'
+              authentication: {
+                type: 'UserAssignedIdentity'
+                userAssignedIdentityResourceId: identity.id
+              }
+            }
+          }
+          scaleAndConcurrency: {
+            instanceMemoryMB: instanceMemoryMB
+            maximumInstanceCount: maximumInstanceCount
+            // Microsoft Graph waits 3 seconds for the answer to a notification,
+            // holds back notifications of an app that is often late, and drops
+            // them when it stays so. The start of a sleeping instance counts
+            // against the 3 seconds, so one that answers HTTP never sleeps.
+            alwaysReady: [
+              {
+                name: 'http'
+                instanceCount: 1
+              }
+            ]
+          }
+        }
+      : null
+    siteConfig: {
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
+      // For the same 3 seconds, and for timers.
+      alwaysOn: flex ? null : true
+      // Custom handlers run on the bare image of the Functions host.
+      linuxFxVersion: flex ? null : ''
+    }
+  }
+  // The package and the host's locks are read as soon as the app exists.
+  dependsOn: [ownStorageRoles, packageContainer]
+}
+
+// The settings that this file sets cannot be overridden by optional ones.
+resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: union(settings, requiredSettings, dedicatedSettings)
+}
+
+// Passwords for FTP and for the deployment site are off: deployments log in
+// with Entra ID.
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource noDeploymentPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+// Everybody logs in, but for Microsoft Graph, which calls the one excluded path
+// without a login; the handler verifies each notification itself.
+resource authentication 'Microsoft.Web/sites/config@2024-11-01' = {
+  parent: app
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'RedirectToLoginPage'
+      redirectToProvider: 'azureactivedirectory'
+      excludedPaths: ['/api/ninjaone/notifications']
+    }
+    httpSettings: {
+      requireHttps: true
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: authClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+          // Not a secret: the platform takes this name as the word to use the
+          // managed identity.
+          clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
+        }
+        validation: {
+          allowedAudiences: [authClientId, 'api://${authClientId}']
+          defaultAuthorizationPolicy: {
+            allowedApplications: [authClientId]
+          }
+        }
+      }
+    }
+    login: {
+      // The app needs no token of the people who log in.
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
+// -------------------------------------------------------------------- outputs
+
+@description('Where the console is.')
+output consoleUrl string = 'https://${app.properties.defaultHostName}/api/ninjaone/console/'
+
+@description('What the app registration has to accept as redirect URI.')
+output redirectUri string = 'https://${app.properties.defaultHostName}/.auth/login/aad/callback'
+
+@description('Object id of the identity: the subject of the federated credential of the app registration.')
+output identityPrincipalId string = identity.properties.principalId
+
+@description('The storage account of the app itself.')
+output storageAccountName string = storage.name
+
+@description('Where logs are.')
+output applicationInsightsName string = insights.name

@@ -1,0 +1,83 @@
+package schedule
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/alarm"
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/seed"
+)
+
+func TestOverdue(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	tests := map[string]struct {
+		run  tenantsync.Run
+		want bool
+	}{
+		"new":                               {tenantsync.Run{}, false},
+		"just queued":                       {tenantsync.Run{Queued: ago(time.Hour)}, false},
+		"queued a day ago, and never run":   {tenantsync.Run{Queued: ago(27 * time.Hour)}, true},
+		"synced a day ago":                  {tenantsync.Run{Start: ago(24 * time.Hour), LastSuccess: ago(24 * time.Hour), Status: tenantsync.Completed}, false},
+		"synced too long ago":               {tenantsync.Run{Start: ago(27 * time.Hour), LastSuccess: ago(27 * time.Hour), Status: tenantsync.Completed}, true},
+		"tried since, without success":      {tenantsync.Run{Start: ago(time.Minute), LastSuccess: ago(27 * time.Hour), Status: tenantsync.Running}, true},
+		"failed once, never synced":         {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 1}, false},
+		"failed for half a day":             {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 6}, false},
+		"failed for more than a day":        {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 10}, true},
+		"failed for ever":                   {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 1 << 60}, true},
+		"first sync under way":              {tenantsync.Run{Start: ago(time.Hour), Status: tenantsync.Running}, false},
+		"first sync under way for too long": {tenantsync.Run{Start: ago(27 * time.Hour), Status: tenantsync.Running}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := overdue(tt.run, now); got != tt.want {
+				t.Errorf("overdue = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// A tick names the tenants that are overdue, but not one that somebody paused.
+func TestOverdueTenantsRaiseAnAlarm(t *testing.T) {
+	data := seed.Generate(seed.Size{Tenants: 3, Users: 1})
+	connection := azuritetest.ForTest(t).ConnectionString()
+	settings := map[string]string{storage.Own: connection, storage.CIPP: connection, "NonLocalHostAzurite": "true"}
+	account, err := storage.Open(func(name string) string { return settings[name] }, storage.Own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := seed.WriteCIPPTables(t.Context(), connection, data); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	state := tenantsync.NewState(account.Table(tenantsync.TableName))
+	late, paused, fine := data.Tenants[0].ID, data.Tenants[1].ID, data.Tenants[2].ID
+	for id, ago := range map[string]time.Duration{late: 27 * time.Hour, paused: 27 * time.Hour, fine: time.Hour} {
+		run := tenantsync.Run{TenantID: id, Status: tenantsync.Completed, Start: now.Add(-ago), End: now.Add(-ago), LastSuccess: now.Add(-ago)}
+		if err := state.SaveRun(t.Context(), run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := state.Pause(t.Context(), paused, true); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := &Scheduler{CIPP: cipp.New(account, cipp.Options{}), State: state, Queue: account.Queue(tenantsync.QueueName),
+		Now: func() time.Time { return now }, Log: slog.New(slog.NewJSONHandler(&log, nil))}
+	for tick := 1; tick <= 2; tick++ {
+		if err := s.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(log.String(), fmt.Sprintf(`"alarm":%q,"count":1,"tenants":[%q]`, alarm.TenantsOverdue, late)); got != tick {
+			t.Errorf("after %d ticks the alarm was raised %d times for the tenant that it is about:\n%s", tick, got, log.String())
+		}
+	}
+}
