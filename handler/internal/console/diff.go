@@ -3,6 +3,7 @@ package console
 import (
 	"strings"
 
+	"github.com/aymanbagabas/go-udiff"
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 )
@@ -11,13 +12,20 @@ import (
 type diffLine struct {
 	Kind string // "same", "added", "removed", or "gap" for lines that are left out
 	Text string
-	N    int // of a gap, how many
+	// Parts are the words of a line that takes another's place; nil where the
+	// whole line is new.
+	Parts []part
+	N     int // of a gap, how many
 }
 
-const (
-	diffContext = 2       // unchanged lines shown around a change
-	diffCells   = 4 << 20 // comparisons above this size are not done line by line
-)
+// part is some words of a line.
+type part struct {
+	Text    string
+	Changed bool
+}
+
+// diffContext is how many unchanged lines are shown around a change.
+const diffContext = 2
 
 // breaks are the elements that begin a line of text.
 var breaks = map[atom.Atom]bool{
@@ -95,92 +103,103 @@ func iconWord(class string) string {
 	return ""
 }
 
-// diff compares two texts line by line. No lines mean that they are equal.
+// diff compares two texts line by line, and lines that take each other's place
+// word by word. No lines mean that they are equal.
 func diff(before, after []string) []diffLine {
-	start := 0
-	for start < len(before) && start < len(after) && before[start] == after[start] {
-		start++
+	hunks := compare(before, after, diffContext)
+	var out []diffLine
+	shown := 0 // lines of before that are shown or left out so far
+	for _, h := range hunks {
+		if n := h.FromLine - 1 - shown; n > 0 {
+			out = append(out, diffLine{Kind: "gap", N: n})
+			shown += n
+		}
+		var lines []diffLine
+		for _, l := range h.Lines {
+			line := diffLine{Kind: "same", Text: strings.TrimSuffix(l.Content, "\n")}
+			switch l.Kind {
+			case udiff.Insert:
+				line.Kind = "added"
+			case udiff.Delete:
+				line.Kind = "removed"
+			}
+			if line.Kind != "added" {
+				shown++
+			}
+			lines = append(lines, line)
+		}
+		markWords(lines)
+		out = append(out, lines...)
 	}
-	end := 0
-	for end < len(before)-start && end < len(after)-start && before[len(before)-1-end] == after[len(after)-1-end] {
-		end++
+	if n := len(before) - shown; n > 0 && len(hunks) > 0 {
+		out = append(out, diffLine{Kind: "gap", N: n})
 	}
-	a, b := before[start:len(before)-end], after[start:len(after)-end]
-	if len(a)+len(b) == 0 {
-		return nil
-	}
-	var all []diffLine
-	for _, text := range before[:start] {
-		all = append(all, diffLine{Kind: "same", Text: text})
-	}
-	all = append(all, middle(a, b)...)
-	for _, text := range before[len(before)-end:] {
-		all = append(all, diffLine{Kind: "same", Text: text})
-	}
-	return folded(all)
+	return out
 }
 
-// middle compares by the longest common subsequence.
-func middle(a, b []string) []diffLine {
-	var out []diffLine
-	if len(a)*len(b) > diffCells {
-		for _, text := range a {
-			out = append(out, diffLine{Kind: "removed", Text: text})
-		}
-		for _, text := range b {
-			out = append(out, diffLine{Kind: "added", Text: text})
-		}
-		return out
+// compare returns where two lists of lines differ, with lines around it.
+func compare(before, after []string, around int) []*udiff.Hunk {
+	from, to := textOf(before), textOf(after)
+	u, err := udiff.ToUnifiedDiff("", "", from, udiff.Lines(from, to), around)
+	if err != nil {
+		return nil // the edits are of this very text
 	}
-	width := len(b) + 1
-	longest := make([]int32, (len(a)+1)*width)
-	for i := len(a) - 1; i >= 0; i-- {
-		for j := len(b) - 1; j >= 0; j-- {
-			if a[i] == b[j] {
-				longest[i*width+j] = longest[(i+1)*width+j+1] + 1
-			} else {
-				longest[i*width+j] = max(longest[(i+1)*width+j], longest[i*width+j+1])
+	return u.Hunks
+}
+
+// textOf is a text of lines, of which each is ended.
+func textOf(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// markWords finds runs of removed lines that as many added lines take the place
+// of, and says which words of each differ.
+func markWords(lines []diffLine) {
+	for i := 0; i < len(lines); {
+		n := 0
+		for ; i+n < len(lines) && lines[i+n].Kind == "removed"; n++ {
+		}
+		m := 0
+		for ; i+n+m < len(lines) && lines[i+n+m].Kind == "added"; m++ {
+		}
+		if n == m {
+			for k := i; k < i+n; k++ {
+				lines[k].Parts, lines[k+n].Parts = wordParts(lines[k].Text, lines[k+n].Text)
 			}
 		}
+		i += max(1, n+m)
 	}
-	i, j := 0, 0
-	for i < len(a) || j < len(b) {
-		switch {
-		case i < len(a) && j < len(b) && a[i] == b[j]:
-			out = append(out, diffLine{Kind: "same", Text: a[i]})
-			i, j = i+1, j+1
-		case j == len(b) || (i < len(a) && longest[(i+1)*width+j] >= longest[i*width+j+1]):
-			out = append(out, diffLine{Kind: "removed", Text: a[i]})
-			i++
-		default:
-			out = append(out, diffLine{Kind: "added", Text: b[j]})
-			j++
-		}
-	}
-	return out
 }
 
-// folded leaves unchanged lines out that are far from every change.
-func folded(all []diffLine) []diffLine {
-	near := make([]bool, len(all))
-	for i, l := range all {
-		if l.Kind == "same" {
-			continue
+// wordParts splits two lines into what they share and what they do not. It
+// returns nothing where they share nothing, for then the whole line differs.
+func wordParts(before, after string) (a, b []part) {
+	words := strings.Fields(before)
+	add := func(parts []part, word string, changed bool) []part {
+		if k := len(parts) - 1; k >= 0 && parts[k].Changed == changed {
+			parts[k].Text += " " + word
+			return parts
 		}
-		for k := max(0, i-diffContext); k <= min(len(all)-1, i+diffContext); k++ {
-			near[k] = true
+		return append(parts, part{word, changed})
+	}
+	shared := false
+	for _, h := range compare(words, strings.Fields(after), len(words)) {
+		for _, l := range h.Lines {
+			word := strings.TrimSuffix(l.Content, "\n")
+			if l.Kind != udiff.Insert {
+				a = add(a, word, l.Kind == udiff.Delete)
+			}
+			if l.Kind != udiff.Delete {
+				b = add(b, word, l.Kind == udiff.Insert)
+			}
+			shared = shared || l.Kind == udiff.Equal
 		}
 	}
-	var out []diffLine
-	for i, l := range all {
-		switch {
-		case near[i]:
-			out = append(out, l)
-		case len(out) > 0 && out[len(out)-1].Kind == "gap":
-			out[len(out)-1].N++
-		default:
-			out = append(out, diffLine{Kind: "gap", N: 1})
-		}
+	if !shared {
+		return nil, nil
 	}
-	return out
+	return a, b
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aymanbagabas/go-udiff"
 )
 
 func TestTextLines(t *testing.T) {
@@ -51,6 +53,21 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+func TestWords(t *testing.T) {
+	lines := diff([]string{"Licences", "Ada Example · E3 · last seen 2026-11-01"}, []string{"Licences", "Ada Example · E5 · last seen 2026-11-20", "Ben Example"})
+	if len(lines) != 4 || lines[1].Parts != nil {
+		t.Errorf("two lines for one: %+v", lines)
+	}
+	lines = diff([]string{"Ada Example · E3 · last seen 2026-11-01"}, []string{"Ada Example · E5 · last seen 2026-11-20"})
+	want := []part{{"Ada Example ·", false}, {"E3", true}, {"· last seen", false}, {"2026-11-01", true}}
+	if len(lines) != 2 || !slices.Equal(lines[0].Parts, want) || lines[1].Parts[1] != (part{"E5", true}) {
+		t.Errorf("%+v", lines)
+	}
+	if lines = diff([]string{"one two"}, []string{"three four"}); lines[0].Parts != nil || lines[1].Parts != nil {
+		t.Errorf("nothing is shared: %+v", lines)
+	}
+}
+
 // FuzzDiff: both texts can be read off a comparison.
 func FuzzDiff(f *testing.F) {
 	f.Add("a\nb\nc", "a\nx\nc")
@@ -59,12 +76,25 @@ func FuzzDiff(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, after string) {
 		a, b := strings.Split(before, "\n"), strings.Split(after, "\n")
 		var was, is []string
-		for _, l := range middle(a, b) {
-			if l.Kind != "added" {
-				was = append(was, l.Text)
+		was, is = append(was, a...), append(is, b...)
+		if hunks := compare(a, b, len(a)); len(hunks) > 0 {
+			was, is = nil, nil
+			for _, l := range hunks[0].Lines {
+				if text := strings.TrimSuffix(l.Content, "\n"); l.Kind != udiff.Insert {
+					was = append(was, text)
+				}
+				if text := strings.TrimSuffix(l.Content, "\n"); l.Kind != udiff.Delete {
+					is = append(is, text)
+				}
 			}
-			if l.Kind != "removed" {
-				is = append(is, l.Text)
+		}
+		for _, l := range diff(a, b) {
+			var words []string
+			for _, p := range l.Parts {
+				words = append(words, p.Text)
+			}
+			if len(l.Parts) > 0 && !slices.Equal(strings.Fields(strings.Join(words, " ")), strings.Fields(l.Text)) {
+				t.Errorf("the words %q are not those of %q", words, l.Text)
 			}
 		}
 		if !slices.Equal(was, a) || !slices.Equal(is, b) {

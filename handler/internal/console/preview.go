@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -79,14 +81,29 @@ type previewPage struct {
 	At       time.Time
 	Shared   bool
 	Problems []string
-	Device   *tenantsync.PreviewTarget // nil for the organization's page
-	Fields   []previewField            // of the organization or the device
-	Devices  []deviceLine
-	Pager    pager
-	Write    int // fields that a sync would send
 	Theme    string
 	Themes   []option
-	Search   string
+	Write    int    // fields that a sync would send
+	View     string // "" for the organization, devices or documents
+	Parts    []previewPart
+
+	// One of these is shown.
+	Fields    []previewField // of the organization or the device
+	Device    *tenantsync.PreviewTarget
+	Document  *documentPage
+	Devices   []deviceLine
+	Documents documentsPage
+
+	Search string
+	Only   string // "changes", or an outcome of documents; "" for all
+	Shows  []option
+	Pager  pager
+}
+
+// previewPart leads to a part of the preview.
+type previewPart struct {
+	Title, Address string
+	Current        bool
 }
 
 type previewField struct {
@@ -98,6 +115,8 @@ type previewField struct {
 	Changes []diffLine
 	Hidden  bool // it differs in markup alone
 	Compare bool // the last value is known
+	Unsure  bool // whether NinjaOne took the last value is not known
+	NotKept bool // something was written, and is not kept
 }
 
 type deviceLine struct {
@@ -107,9 +126,23 @@ type deviceLine struct {
 	Note   string
 }
 
+// address is the preview's own address with further parameters, by pairs.
+func (p *previewPage) address(x *exchange, page string, pairs ...string) string {
+	q := url.Values{"tenant": {p.Tenant}}
+	if p.Theme != "" {
+		q.Set("theme", p.Theme)
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return x.base + "/" + page + "?" + q.Encode()
+}
+
 // preview shows what a sync of a tenant would write now.
 func (c *Console) preview(x *exchange) error {
-	p := previewPage{Tenant: strings.ToLower(x.value("tenant")), Theme: themeOf(x), Search: x.value("q")}
+	p := previewPage{Tenant: strings.ToLower(x.value("tenant")), Theme: themeOf(x), Search: x.value("q"), View: x.value("view"), Only: x.value("only")}
 	p.Themes = options(p.Theme, "", "As this device", "light", "Light", "dark", "Dark")
 	mapped, err := c.mappedTenants(x)
 	if err != nil {
@@ -125,28 +158,55 @@ func (c *Console) preview(x *exchange) error {
 	}
 	p.Name, p.At, p.Shared, p.Problems = preview.Tenant.DisplayName, preview.At, preview.Shared, preview.Problems
 	device, _ := strconv.Atoi(x.value("device"))
+	if device != 0 {
+		p.View = "devices"
+	} else if x.value("document") != "" {
+		p.View = "documents"
+	}
+	changing := 0
 	for i, t := range preview.Targets {
 		line := deviceLine{ID: t.DeviceID, Name: t.Name}
+		writes := 0
 		for _, f := range t.Fields {
 			if f.Outcome == tenantsync.OutcomeNew || f.Outcome == tenantsync.OutcomeChanged || f.Outcome == tenantsync.OutcomeCleared {
-				p.Write++
+				writes++
 			}
 			line.States = append(line.States, outcomeChip(f.Outcome))
 		}
+		p.Write += writes
 		if t.Unmatched {
 			line.Note = "No longer matched: its fields are cleared."
 		}
-		if t.DeviceID != 0 && contains(p.Search, t.Name, strconv.Itoa(t.DeviceID)) {
+		if t.DeviceID != 0 && writes > 0 {
+			changing++
+		}
+		if t.DeviceID != 0 && contains(p.Search, t.Name, strconv.Itoa(t.DeviceID)) && (p.Only == "" || writes > 0) {
 			p.Devices = append(p.Devices, line)
 		}
 		if t.DeviceID == device {
-			p.Fields = c.fieldsOf(x, p, t)
+			if p.Fields, err = c.fieldsOf(x, &p, preview, t); err != nil {
+				return err
+			}
 			if device != 0 {
 				p.Device = &preview.Targets[i]
 			}
 		}
 	}
-	p.Devices, p.Pager = paged(x, p.Devices)
+	p.Documents = documentsOf(preview)
+	p.Parts = []previewPart{
+		{"Organization", p.address(x, "preview"), p.View == ""},
+		{fmt.Sprintf("Devices (%d, %d to write)", max(0, len(preview.Targets)-1), changing), p.address(x, "preview", "view", "devices"), p.View == "devices"},
+		{p.Documents.Title, p.address(x, "preview", "view", "documents"), p.View == "documents"},
+	}
+	switch p.View {
+	case "devices":
+		p.Shows = options(p.Only, "", "All devices", "changes", "With fields to write")
+		p.Devices, p.Pager = paged(x, p.Devices)
+	case "documents":
+		if err := p.fillDocuments(x, preview); err != nil {
+			return c.show(x, "preview", "Preview", "The document cannot be shown. "+sentence(err), p)
+		}
+	}
 	return c.show(x, "preview", "Preview", "", p)
 }
 
@@ -167,30 +227,43 @@ var fieldTitles = func() map[string]string {
 
 const textField = "DeviceCompliance" // the only field that is no HTML
 
-func (c *Console) fieldsOf(x *exchange, p previewPage, t tenantsync.PreviewTarget) []previewField {
+// fieldsOf compares the fields of a target with what NinjaOne last accepted.
+// Of an organization that several tenants share, only this tenant's section is
+// shown, and compared with the one of its last sync.
+func (c *Console) fieldsOf(x *exchange, p *previewPage, preview *tenantsync.Preview, t tenantsync.PreviewTarget) ([]previewField, error) {
+	kept := map[string]accepted.Value{}
+	if t.DeviceID != 0 || !preview.Shared {
+		var err error
+		if kept, err = c.State.Values(x.ctx(), preview.Instance, preview.OrganizationID, t.DeviceID); err != nil {
+			return nil, err
+		}
+	}
 	var list []previewField
 	for _, f := range t.Fields {
-		v := previewField{PreviewField: f, Title: fieldTitles[f.Field], State: outcomeChip(f.Outcome), Compare: f.HaveLast}
+		v := previewField{PreviewField: f, Title: fieldTitles[f.Field], State: outcomeChip(f.Outcome)}
+		last, known := f.Last, f.HaveLast && preview.Shared
+		if value, ok := kept[f.NinjaOne]; ok && f.NinjaOne != "" {
+			last, known, v.Unsure = value.Text, true, !value.Certain
+		}
 		switch {
 		case f.Field == textField:
 			v.Text = f.Value
 		case f.Value != "":
-			q := url.Values{"tenant": {p.Tenant}, "field": {f.Field}}
+			pairs := []string{"field", f.Field}
 			if t.DeviceID != 0 {
-				q.Set("device", strconv.Itoa(t.DeviceID))
+				pairs = append(pairs, "device", strconv.Itoa(t.DeviceID))
 			}
-			if p.Theme != "" {
-				q.Set("theme", p.Theme)
-			}
-			v.Frame = x.base + "/preview/value?" + q.Encode()
+			v.Frame = p.address(x, "preview/value", pairs...)
 		}
-		if f.HaveLast && f.Last != f.Value {
-			v.Changes = diff(textLines(f.Last), textLines(f.Value))
+		v.Compare = known && f.NinjaOne != ""
+		v.NotKept = !known && (f.Outcome == tenantsync.OutcomeChanged || f.Outcome == tenantsync.OutcomeCleared)
+		if v.Compare && last != f.Value {
+			v.Changes = diff(textLines(last), textLines(f.Value))
 			v.Hidden = len(v.Changes) == 0
 		}
 		list = append(list, v)
 	}
-	return list
+	return list, nil
 }
 
 func outcomeChip(outcome string) chip {
@@ -228,26 +301,40 @@ func (c *Console) previewValue(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	device, _ := strconv.Atoi(x.value("device"))
-	field := x.value("field")
-	t := slices.IndexFunc(preview.Targets, func(t tenantsync.PreviewTarget) bool { return t.DeviceID == device })
-	if t < 0 || field == textField {
-		return errors.New("there is no such value in the preview")
-	}
-	f := slices.IndexFunc(preview.Targets[t].Fields, func(f tenantsync.PreviewField) bool { return f.Field == field })
-	if f < 0 {
-		return errors.New("there is no such value in the preview")
+	title, value, err := previewed(x, preview)
+	if err != nil {
+		return err
 	}
 	style, err := files.ReadFile("static/value.css")
 	if err != nil {
 		return err
 	}
 	x.w.Header().Set("Content-Security-Policy", valuePolicy)
-	return c.render(x, 200, "value", view{Title: fieldTitles[field], Page: struct {
+	return c.render(x, 200, "value", view{Title: title, Page: struct {
 		Style template.CSS
 		Theme string
 		// Value was made by package compose, whose templates escape what
 		// comes from the tenant.
 		Value template.HTML
-	}{template.CSS(style), themeOf(x), template.HTML(preview.Targets[t].Fields[f].Value)}})
+	}{template.CSS(style), themeOf(x), template.HTML(value)}})
+}
+
+var errNoValue = errors.New("there is no such value in the preview")
+
+// previewed finds the value that is asked for, of a field or of a document.
+func previewed(x *exchange, preview *tenantsync.Preview) (title, value string, err error) {
+	field := x.value("field")
+	if x.value("document") != "" {
+		return previewedDocument(preview, x.value("document"), field)
+	}
+	device, _ := strconv.Atoi(x.value("device"))
+	t := slices.IndexFunc(preview.Targets, func(t tenantsync.PreviewTarget) bool { return t.DeviceID == device })
+	if t < 0 || field == textField {
+		return "", "", errNoValue
+	}
+	f := slices.IndexFunc(preview.Targets[t].Fields, func(f tenantsync.PreviewField) bool { return f.Field == field })
+	if f < 0 {
+		return "", "", errNoValue
+	}
+	return fieldTitles[field], preview.Targets[t].Fields[f].Value, nil
 }

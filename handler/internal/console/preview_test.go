@@ -17,7 +17,7 @@ import (
 func (w *world) state() string {
 	w.t.Helper()
 	var b strings.Builder
-	for _, table := range []string{w.table.Name(), "CippMapping", "CippLogs", "NinjaOneDeviceMap"} {
+	for _, table := range []string{w.table.Name(), "CippMapping", "CippLogs", "NinjaOneDeviceMap", "NinjaOneUserMap"} {
 		for e, err := range w.account.Table(table).List(w.t.Context(), "") {
 			must(w.t, err)
 			b.WriteString(table + "|" + e.PartitionKey() + "|" + e.RowKey() + "|" + e.ETag() + "\n")
@@ -37,7 +37,9 @@ func TestPreview(t *testing.T) {
 
 	before := w.state()
 	page := w.get("/preview?tenant=" + id)
-	w.has(page, "Would be written", "A sync would send 20 fields", "Custom field <code>cippTenantSummary</code>", `" sandbox referrerpolicy="no-referrer"`, "Matched devices of the tenant")
+	w.has(page, "Would be written", "A sync would send 20 fields", "Custom field <code>cippTenantSummary</code>", `" sandbox referrerpolicy="no-referrer"`, "Devices (6, 6 to write)")
+	w.has(w.get("/preview?view=devices&tenant="+id), "Matched devices of the tenant")
+	w.has(w.get("/preview?view=documents&tenant="+id), "Documents of users and licences are turned off")
 	if after := w.state(); after != before || len(w.NinjaOne.Writes()) > 0 {
 		t.Errorf("a preview wrote something:\n%s\nbefore:\n%s", after, before)
 	}
@@ -50,7 +52,7 @@ func TestPreview(t *testing.T) {
 	// After a sync nothing would be sent.
 	w.sync(id)
 	page = w.get("/preview?fresh=1&tenant=" + id)
-	w.has(page, "A sync would send nothing", "The same as with the last sync")
+	w.has(page, "A sync would send no field", "The same as what was written last")
 	w.hasNot(page, "Would be ")
 
 	// Then a user appears, and a device.
@@ -58,9 +60,9 @@ func TestPreview(t *testing.T) {
 		u := m.Users[0]
 		u["displayName"] = "Riley " + hostile
 	})
-	w.has(w.get("/preview?tenant="+id), "A sync would send nothing") // kept
+	w.has(w.get("/preview?tenant="+id), "A sync would send no field") // kept
 	page = w.get("/preview?fresh=1&tenant=" + id)
-	w.has(page, "Would be rewritten", "What differs from the last sync", "<ins>", "Riley &lt;script&gt;", "<del>", "lines without change")
+	w.has(page, "Would be rewritten", "What differs from what was written last", "<ins>", "<mark>", "Riley &lt;script&gt;", "<del>", "lines without change")
 	w.hasNot(page, hostile)
 	users := w.get("/preview/value?tenant=" + id + "&field=UsersSummary")
 	w.has(users, "Riley &lt;script&gt;")
@@ -71,8 +73,15 @@ func TestPreview(t *testing.T) {
 	must(t, err)
 	device := preview.Targets[1]
 	page = w.get("/preview?tenant=" + id + "&device=" + strconv.Itoa(device.DeviceID))
-	w.has(page, device.Name, "Device compliance", "Back to the tenant", "field=DeviceSummary")
-	w.hasNot(page, "Matched devices of the tenant")
+	w.has(page, device.Name, "Device compliance", "field=DeviceSummary", "The same as what was written last")
+	w.hasNot(page, "Matched devices of the tenant", "What differs")
+	w.tenant(id).View(func(m *m365sim.Tenant) {
+		for _, d := range m.ManagedDevices {
+			d["complianceState"] = "noncompliant"
+		}
+	})
+	page = w.get("/preview?fresh=1&tenant=" + id + "&device=" + strconv.Itoa(device.DeviceID))
+	w.has(page, "What differs from what was written last", "<del>Compliant</del>", "<ins>Non-Compliant</ins>", "Would be rewritten")
 	w.has(w.get("/preview/value?tenant="+id+"&device="+strconv.Itoa(device.DeviceID)+"&field=DeviceSummary"), "card-title")
 	for _, bad := range []string{"&field=DeviceSummary", "&field=DeviceCompliance&device=" + strconv.Itoa(device.DeviceID), "&field=x", "&field=DeviceLinks&device=1"} {
 		if a := w.do(http.MethodGet, "/preview/value?tenant="+id+bad, nil); a.status != 500 {
@@ -82,7 +91,7 @@ func TestPreview(t *testing.T) {
 
 	// A device that left Intune is cleared.
 	w.tenant(id).View(func(m *m365sim.Tenant) { m.ManagedDevices = m.ManagedDevices[1:] })
-	w.has(w.get("/preview?fresh=1&tenant="+id), "No longer matched: its fields are cleared.", "Would be cleared")
+	w.has(w.get("/preview?fresh=1&view=devices&only=changes&tenant="+id), "No longer matched: its fields are cleared.", "Would be cleared")
 
 	// Unmapped fields and tenants.
 	w.post("/fields", "UsersSummary", "")
@@ -91,6 +100,50 @@ func TestPreview(t *testing.T) {
 	if _, err := w.syncer.Preview(t.Context(), "9d0b1c00-0000-4000-8000-000000000009"); err == nil {
 		t.Error("a tenant that CIPP does not know has a preview")
 	}
+}
+
+func TestPreviewOfDocuments(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenantID(1)
+	_, err := w.console.Settings.SaveSettings(t.Context(), map[string]any{"UserDocumentsEnabled": true, "LicenseDocumentsEnabled": true})
+	must(t, err)
+
+	before := w.state()
+	page := w.get("/preview?view=documents&tenant=" + id)
+	w.has(page, "Documents (", " to write)", "Microsoft 365 Users&#34; would be created", "Would be created", "relations to add")
+	preview, err := w.console.previewOf(t.Context(), id, false)
+	must(t, err)
+	user := preview.Documents.Items[0]
+	at := "tenant=" + id + "&document=user-" + user.ID
+	w.has(w.get("/preview?"+at), user.Name, "User summary", "Would be written", "field=cippUserSummary", user.ID)
+	w.has(w.get("/preview/value?"+at+"&field=cippUserSummary"), "card-title")
+	for _, bad := range []string{at + "&field=cippUserID", at + "&field=x", "tenant=" + id + "&document=user-x&field=cippUserSummary"} {
+		if a := w.do(http.MethodGet, "/preview/value?"+bad, nil); a.status != 500 {
+			t.Errorf("%s: %d", bad, a.status)
+		}
+	}
+	w.has(w.get("/preview?tenant="+id+"&document=user-x"), "The document cannot be shown")
+	if after := w.state(); after != before || len(w.NinjaOne.Writes())+len(w.NinjaOne.DocumentWrites()) > 0 {
+		t.Errorf("a preview wrote something:\n%s\nbefore:\n%s", after, before)
+	}
+
+	// The sync does what the preview said; then there is nothing left to do.
+	w.sync(id)
+	if n := len(w.NinjaOne.Documents(preview.OrganizationID)); n != len(preview.Documents.Items) {
+		t.Errorf("%d documents, and the preview had %d", n, len(preview.Documents.Items))
+	}
+	w.has(w.get("/"), " documents written")
+	w.has(w.get("/preview?fresh=1&view=documents&only=changes&tenant="+id), "There is no document that fits the filter")
+
+	// One user leaves, one is renamed.
+	w.tenant(id).View(func(m *m365sim.Tenant) {
+		m.Users[1]["displayName"] = "Renamed " + hostile
+		m.Users = m.Users[1:]
+	})
+	page = w.get("/preview?fresh=1&view=documents&only=changes&tenant=" + id)
+	w.has(page, "Would be archived", "Its user or licence is gone", "Would be changed", "Writes ", "name.", "Renamed &lt;script&gt;")
+	w.hasNot(page, hostile)
+	w.hasNot(w.get("/preview?view=documents&only=archived&tenant="+id), "Would be changed</span>")
 }
 
 func (w *world) tenant(id string) *m365sim.Tenant { return w.M365.Tenant(id) }

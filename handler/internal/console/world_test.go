@@ -87,7 +87,8 @@ func newWorld(t *testing.T) *world {
 	blobs := w.account.Container(name)
 	w.syncer = &tenantsync.Syncer{
 		CIPP: store, Reader: reader, NinjaOne: client, State: state, Blobs: blobs, Queue: w.syncs,
-		Budget: 10 * time.Minute, Now: time.Now, Log: log,
+		Documents: &documents.Syncer{CIPP: store, State: documents.NewState(w.table), Blobs: blobs, Now: time.Now, Log: log},
+		Budget:    10 * time.Minute, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true})
 	w.console = New(Deps{
@@ -115,7 +116,7 @@ func empty(t *testing.T, connection string) {
 	t.Helper()
 	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
 	must(t, err)
-	for _, name := range []string{"CippMapping", "CippLogs", "Tenants", "Extensionsconfig", "NinjaOneDeviceMap", "NinjaOneSettings", "webhookTable"} {
+	for _, name := range []string{"CippMapping", "CippLogs", "Tenants", "Extensionsconfig", "NinjaOneDeviceMap", "NinjaOneSettings", "webhookTable", "NinjaOneUserMap"} {
 		var ops []storage.Operation
 		for e, err := range account.Table(name).List(t.Context(), "") {
 			must(t, err)

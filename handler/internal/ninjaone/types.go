@@ -172,6 +172,9 @@ func Text(s string) Value { return Value{kindText, s} }
 // Clear empties a field of any type, sent as null.
 func Clear() Value { return Value{} }
 
+// IsHTML reports whether the value is that of a WYSIWYG field.
+func (v Value) IsHTML() bool { return v.kind == kindHTML }
+
 // IsClear reports whether the value empties the field.
 func (v Value) IsClear() bool { return v.kind == kindClear }
 
