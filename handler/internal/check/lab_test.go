@@ -2,14 +2,20 @@ package check
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
@@ -20,7 +26,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
-	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
 )
@@ -40,7 +46,9 @@ type lab struct {
 	state  *tenantsync.State
 	hold   *engine.Hold
 	o      Options
-	client *http.Client
+
+	ended      bool // there is no time at all
+	wrongScope bool // requests break a contract on purpose
 }
 
 func must(t testing.TB, err error) {
@@ -52,19 +60,21 @@ func must(t testing.TB, err error) {
 
 // newLab returns a healthy deployment: CIPP's engine is held off, and every
 // tenant was synced an hour ago.
-func newLab(t *testing.T, emulator *azurite.Azurite) *lab {
+func newLab(t *testing.T) *lab {
 	t.Helper()
+	emulator := azuritetest.ForTest(t)
+	empty(t, emulator.ConnectionString())
 	data := seed.Generate(seed.Size{Tenants: 3, Users: 4, Devices: 3, Groups: 2})
 	data.Quirks.UserDocuments = true
 	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: emulator})
 	must(t, err)
+	l := &lab{Stack: s, t: t, env: maps.Clone(s.Settings())}
 	t.Cleanup(func() {
-		if v := s.Violations(); len(v) > 0 && !t.Failed() {
+		if v := s.Violations(); len(v) > 0 && !l.wrongScope {
 			t.Errorf("requests broke a contract: %q", v)
 		}
 		must(t, s.Close())
 	})
-	l := &lab{Stack: s, t: t, env: maps.Clone(s.Settings())}
 	l.public = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { l.answer.ServeHTTP(rw, r) }))
 	t.Cleanup(l.public.Close)
 	l.env["PUBLIC_BASE_URL"] = l.public.URL
@@ -78,6 +88,64 @@ func newLab(t *testing.T, emulator *azurite.Azurite) *lab {
 		must(t, l.state.SaveRun(t.Context(), tenantsync.Run{TenantID: m.TenantID, Status: tenantsync.Completed, Queued: at, Start: at, End: at, LastSuccess: at}))
 	}
 	return l
+}
+
+// empty removes everything in the emulator, which the tests of this package
+// use one after the other.
+func empty(t *testing.T, connection string) {
+	t.Helper()
+	left := leftovers(t, connection)
+	tables, err := aztables.NewServiceClientFromConnectionString(connection, nil)
+	must(t, err)
+	queues, err := azqueue.NewServiceClientFromConnectionString(connection, nil)
+	must(t, err)
+	blobs, err := azblob.NewClientFromConnectionString(connection, nil)
+	must(t, err)
+	for _, name := range left {
+		kind, name, _ := strings.Cut(name, " ")
+		switch kind {
+		case "table":
+			_, err = tables.DeleteTable(t.Context(), name, nil)
+		case "queue":
+			_, err = queues.DeleteQueue(t.Context(), name, nil)
+		case "container":
+			_, err = blobs.DeleteContainer(t.Context(), name, nil)
+		}
+		must(t, err)
+	}
+}
+
+// leftovers lists the tables, queues and containers of the emulator.
+func leftovers(t *testing.T, connection string) (names []string) {
+	t.Helper()
+	tables, err := aztables.NewServiceClientFromConnectionString(connection, nil)
+	must(t, err)
+	for p := tables.NewListTablesPager(nil); p.More(); {
+		page, err := p.NextPage(t.Context())
+		must(t, err)
+		for _, x := range page.Tables {
+			names = append(names, "table "+*x.Name)
+		}
+	}
+	queues, err := azqueue.NewServiceClientFromConnectionString(connection, nil)
+	must(t, err)
+	for p := queues.NewListQueuesPager(nil); p.More(); {
+		page, err := p.NextPage(t.Context())
+		must(t, err)
+		for _, x := range page.Queues {
+			names = append(names, "queue "+*x.Name)
+		}
+	}
+	blobs, err := azblob.NewClientFromConnectionString(connection, nil)
+	must(t, err)
+	for p := blobs.NewListContainersPager(nil); p.More(); {
+		page, err := p.NextPage(t.Context())
+		must(t, err)
+		for _, x := range page.ContainerItems {
+			names = append(names, "container "+*x.Name)
+		}
+	}
+	return names
 }
 
 func (l *lab) getenv(name string) string { return l.env[name] }
@@ -100,9 +168,16 @@ func (l *lab) open() {
 // check runs a check of the deployment as it is now.
 func (l *lab) check() *Report {
 	l.t.Helper()
+	r, err := l.run()
+	must(l.t, err)
+	return r
+}
+
+func (l *lab) run() (*Report, error) {
+	l.t.Helper()
 	settings, err := config.FromEnvironment(l.getenv)
 	if err != nil {
-		return SettingsOnly(l.getenv, err, time.Now())
+		return SettingsOnly(l.getenv, err, time.Now()), nil
 	}
 	account, err := storage.Open(l.getenv, storage.CIPP)
 	must(l.t, err)
@@ -111,7 +186,7 @@ func (l *lab) check() *Report {
 	log := slog.New(slog.DiscardHandler)
 	reader, err := m365.NewReader(m365.Config{
 		GraphEndpoint: settings.GraphEndpoint, LoginEndpoint: settings.LoginEndpoint, ExchangeEndpoint: settings.ExchangeEndpoint,
-		Auth: settings.GraphAuth, Credentials: secrets, Logger: log,
+		Auth: settings.GraphAuth, Credentials: secrets, Logger: log, Transport: l,
 	})
 	must(l.t, err)
 	clients := ninjaone.NewPool(ninjaone.Config{
@@ -120,7 +195,13 @@ func (l *lab) check() *Report {
 			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
 		},
 	})
-	r, err := New(Deps{
+	ctx := l.t.Context()
+	if l.ended {
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = ended
+	}
+	return New(Deps{
 		Getenv: l.getenv, Settings: settings, Own: l.own, CIPP: l.store, Secrets: secrets, Graph: reader, Engine: l.hold,
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
 		State:    l.state,
@@ -128,11 +209,31 @@ func (l *lab) check() *Report {
 			return compliance.Statuses(ctx, l.own.Table(compliance.TableName))
 		},
 		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName},
-		Client: l.client,
+		Client: &http.Client{Transport: l},
 		Now:    func() time.Time { return time.Now().Add(l.ahead) },
-	}).Run(l.t.Context(), l.o)
-	must(l.t, err)
-	return r
+	}).Run(ctx, l.o)
+}
+
+// RoundTrip carries requests to this machine, and those to Microsoft's hosts
+// to the simulators in their place.
+func (l *lab) RoundTrip(r *http.Request) (*http.Response, error) {
+	sandbox := l.Settings()
+	for host, endpoint := range map[string]string{
+		"login.microsoftonline.com": sandbox["LOGIN_ENDPOINT"], "graph.microsoft.com": sandbox["GRAPH_ENDPOINT"], "graph.microsoft.us": sandbox["GRAPH_ENDPOINT"],
+	} {
+		if r.URL.Hostname() == host {
+			u, err := url.Parse(endpoint)
+			if err != nil {
+				return nil, err
+			}
+			r = r.Clone(r.Context())
+			r.URL.Scheme, r.URL.Host, r.Host = u.Scheme, u.Host, u.Host
+		}
+	}
+	if !loopback(r.URL.String()) {
+		return nil, errors.New("this test stays on its machine")
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // text is the report as a terminal shows it.

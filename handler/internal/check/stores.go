@@ -122,11 +122,9 @@ func (p *part) secrets(ctx context.Context) {
 	}
 }
 
-const (
-	// maxSkew is how far clocks may differ: tokens and signatures are refused at
-	// some minutes more.
-	maxSkew = 2 * time.Minute
-)
+// maxSkew is how far clocks may differ: tokens and signatures are refused at
+// some minutes more.
+const maxSkew = 2 * time.Minute
 
 // clock compares the local clock with those of storage and Microsoft.
 func (p *part) clock(ctx context.Context) {
@@ -150,9 +148,9 @@ func (p *part) clock(ctx context.Context) {
 		if skew := max(ahead, behind); skew > maxSkew {
 			direction := "behind"
 			if ahead > 0 {
-				direction = "ahead"
+				direction = "ahead of"
 			}
-			p.problem(fmt.Sprintf("This machine's clock is %s %s that of %s.", skew.Round(time.Second), direction, s.name),
+			p.problem(fmt.Sprintf("This machine's clock is %s %s the clock of %s.", skew.Round(time.Second), direction, s.name),
 				"Tokens and signatures are refused, subscriptions end early, and the logbook has wrong times.",
 				"Set the machine's clock. On Azure it is right by itself: then this check was run on another machine.")
 		}
