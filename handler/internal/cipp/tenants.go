@@ -38,21 +38,30 @@ func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
 // Tenant returns one tenant by id, an excluded one too; ErrNoTenant when there
 // is none.
 func (s *Store) Tenant(ctx context.Context, id string) (Tenant, error) {
-	all, err := s.allTenants(ctx)
-	if err != nil {
-		return Tenant{}, err
-	}
-	for _, t := range all {
-		if strings.EqualFold(t.ID, id) {
-			return t, nil
+	// CIPP's rows are large, so the others are read only if the one is not found
+	// as CIPP writes it.
+	for _, which := range [][]string{{storage.Or(storage.Eq("RowKey", id), storage.Eq("customerId", id))}, nil} {
+		all, err := s.allTenants(ctx, which...)
+		if err != nil {
+			return Tenant{}, err
+		}
+		for _, t := range all {
+			if strings.EqualFold(t.ID, id) {
+				return t, nil
+			}
 		}
 	}
 	return Tenant{}, fmt.Errorf("tenant %s: %w", id, ErrNoTenant)
 }
 
-func (s *Store) allTenants(ctx context.Context) ([]Tenant, error) {
+// allTenants returns the tenants whose rows fulfil the conditions.
+func (s *Store) allTenants(ctx context.Context, conditions ...string) ([]Tenant, error) {
 	var all, partner []Tenant
-	for e, err := range s.rows(ctx, tableTenants, storage.Eq("PartitionKey", "Tenants")) {
+	filter := storage.Eq("PartitionKey", "Tenants")
+	if len(conditions) > 0 {
+		filter = storage.And(append(conditions, filter)...)
+	}
+	for e, err := range s.rows(ctx, tableTenants, filter) {
 		if err != nil {
 			return nil, fmt.Errorf("read CIPP's tenants: %w", err)
 		}
