@@ -23,12 +23,12 @@ const (
 func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
 	table, queue := a.own.Table(compliance.TableName), a.own.Queue(compliance.QueueName)
 	clients := ninjaone.NewPool(a.ninjaOne)
+	syncs, updates := lanes(a.config)
 	pace := pacing.New(pacing.Config{
 		Blobs:       a.blobs,
-		Lane:        "compliance",
-		Slots:       complianceSlots,
+		Lane:        updates,
 		RunsPerSlot: runsPerSlot,
-		Rate:        a.config.NinjaOneRate * pacing.ComplianceShare,
+		Borrow:      []pacing.Lane{syncs},
 		SetRate:     clients.SetRate,
 		Logger:      a.log,
 	})

@@ -105,11 +105,11 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	a.state = tenantsync.NewState(a.own.Table(tenantsync.TableName))
 	a.blobs = a.own.Container(tenantsync.ContainerName)
 	a.syncQueue = a.own.Queue(tenantsync.QueueName)
+	syncs, updates := lanes(settings)
 	a.syncPace = pacing.New(pacing.Config{
 		Blobs:   a.blobs,
-		Lane:    "sync",
-		Slots:   settings.SyncSlots,
-		Rate:    settings.NinjaOneRate * (1 - pacing.ComplianceShare - interactiveShare),
+		Lane:    syncs,
+		Borrow:  []pacing.Lane{updates},
 		SetRate: a.clients.SetRate,
 		Logger:  a.log,
 	})
@@ -158,6 +158,12 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Log:      a.log,
 	}
 	return a, nil
+}
+
+// lanes are those of syncs and of compliance updates. Each borrows from the other.
+func lanes(s config.Settings) (syncs, updates pacing.Lane) {
+	return pacing.Lane{Name: "sync", Slots: s.SyncSlots, Rate: s.NinjaOneRate * (1 - pacing.ComplianceShare - interactiveShare)},
+		pacing.Lane{Name: "compliance", Slots: complianceSlots, Rate: s.NinjaOneRate * pacing.ComplianceShare}
 }
 
 // clientOf returns how a pool's client is found for the instance and API

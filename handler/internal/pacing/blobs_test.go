@@ -39,7 +39,7 @@ func blobLane(t *testing.T, slots int, rate float64) *lane {
 		t.Fatal(err)
 	}
 	return &lane{nil, newMeter(t, rate), Config{
-		Blobs: blobs, Lane: "sync", Slots: slots, Rate: rate, LeaseDuration: 15 * time.Second,
+		Blobs: blobs, Lane: Lane{"sync", slots, rate}, LeaseDuration: 15 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}}
 }
@@ -74,7 +74,7 @@ func TestBlobLeases(t *testing.T) {
 func TestLanesOnOneContainerAreApart(t *testing.T) {
 	la := blobLane(t, 1, 4)
 	other := &lane{nil, newMeter(t, 1), la.config}
-	other.config.Lane, other.config.Rate = "compliance", 1
+	other.config.Name, other.config.Rate = "compliance", 1
 	a, b := la.onBlobs(), other.onBlobs()
 	sync, compliance := a.must(t, time.Minute), b.must(t, time.Minute)
 	la.meter.await(a, 4)

@@ -7,15 +7,17 @@
 // A lane is a set of slots with a part of the rate to itself. Syncs have one,
 // and compliance updates another, so that they never wait behind syncs. Every
 // run has a slot; a process takes the free slots too while it has a run, so
-// that one process alone gets the rate of the whole lane.
+// that one process alone gets the rate of the whole lane, and borrows slots of
+// the other lane while nobody has a run there.
 //
 // # Safety
 //
 // At any time the rates that all processes grant themselves add up to no more
-// than the lane's rate:
+// than the lanes' rates together:
 //
-//   - A process grants itself (slots held) × (rate ÷ slots of the lane). It
-//     raises its rate after it got a lease, and lowers it before it gives one
+//   - A process grants itself (slots held) × (rate ÷ slots of the lane), and the
+//     same for each slot that it borrowed of another lane; a slot counts for
+//     whoever holds its lease, and nobody else knows of it. It raises its rate after it got a lease, and lowers it before it gives one
 //     back, under one lock.
 //   - Two processes never count the same slot. The service gives a lease to one
 //     holder at a time, and the holder counts it from after the service gave it
@@ -54,8 +56,20 @@
 // process that has not given up any for six polls keep a place free when a run
 // ends; so no process waits for as long as others have work.
 //
+// # Borrowing
+//
+// Only runs of a lane's own are admitted to its slots; borrowed slots add to the
+// rate alone. A process borrows while it has runs and holds a slot of its own
+// lane, and never the slot 0 of another lane: so the first process that has a
+// run there gets that slot at once. A process that has runs, or waits for a
+// slot, and does not hold all slots of its lane, holds the lane's signal
+// "owner". Whoever borrows asks for that signal at every poll; when it is taken
+// it gives back all that it borrowed of the lane, and borrows no more until the
+// signal has been free for two polls. So the lane's own runs have its whole
+// rate after about two polls.
+//
 // # Blobs
 //
 // In lane "sync" with four slots: slot/sync-0 to slot/sync-3, slot/sync-first,
-// slot/sync-more. All are empty.
+// slot/sync-more, slot/sync-owner. All are empty.
 package pacing

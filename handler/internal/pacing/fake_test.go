@@ -238,9 +238,20 @@ type lane struct {
 
 func newLane(t *testing.T, slots, runsPerSlot int, rate float64) *lane {
 	return &lane{newService(), newMeter(t, rate), Config{
-		Lane: "sync", Slots: slots, RunsPerSlot: runsPerSlot, Rate: rate,
+		Lane: Lane{"sync", slots, rate}, RunsPerSlot: runsPerSlot,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}}
+}
+
+// newLanes makes two lanes that borrow from each other.
+func newLanes(t *testing.T, slots, otherSlots int, rate, otherRate float64) (la, other *lane) {
+	la = newLane(t, slots, 1, rate)
+	la.meter.limit += otherRate
+	other = &lane{la.service, la.meter, la.config}
+	other.config.Lane, other.config.RunsPerSlot = Lane{"compliance", otherSlots, otherRate}, 16
+	la.config.Borrow = []Lane{other.config.Lane}
+	other.config.Borrow = []Lane{la.config.Lane}
+	return la, other
 }
 
 func (la *lane) process() *process {

@@ -33,7 +33,11 @@ func (p *Pacer) manage() {
 		var dropped []lease
 		if idle {
 			p.owed = false
-			if dropped = p.drop(len(p.slots)); len(dropped) == 0 && !p.first.held() && !p.more.held() {
+			dropped = p.drop(&p.home, len(p.home.leases))
+			for _, l := range p.loans {
+				dropped = append(dropped, p.drop(&l.holding, len(l.leases))...)
+			}
+			if len(dropped) == 0 && !p.first.held() && !p.more.held() && !p.owner.held() {
 				p.managing = false
 				p.mu.Unlock()
 				return
@@ -44,9 +48,11 @@ func (p *Pacer) manage() {
 			release(dropped)
 			p.first.lower()
 			p.more.lower()
+			p.owner.lower()
 			continue
 		}
 		p.round()
+		p.borrow()
 		timer := time.NewTimer(p.poll*4/5 + rand.N(p.poll*2/5))
 		select {
 		case <-timer.C:
@@ -70,8 +76,8 @@ func release(leases []lease) {
 func (p *Pacer) state() (held, need int, resting bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	need = min(len(p.slots), p.slotsFor(len(p.runs)+len(p.waiting)))
-	return p.held, need, p.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
+	need = min(len(p.home.leases), p.slotsFor(len(p.runs)+len(p.waiting)))
+	return p.home.held, need, p.home.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
 }
 
 func (p *Pacer) slotsFor(runs int) int { return (runs + p.perSlot - 1) / p.perSlot }
@@ -82,7 +88,7 @@ func (p *Pacer) round() {
 	held, _, resting := p.state()
 	starving := held > 0 && p.raisedElsewhere(&p.first)
 	if !starving && !resting {
-		p.takeSlots(func(held, need int) bool { return held < need })
+		p.takeSlots(&p.home, 0, func(held, need int) bool { return held < need })
 	}
 
 	held, need, _ := p.state()
@@ -92,23 +98,57 @@ func (p *Pacer) round() {
 		return
 	}
 	wanted := false
-	if held >= need && (held > need || held < len(p.slots)) {
+	if held >= need && (held > need || held < len(p.home.leases)) {
 		wanted = p.raisedElsewhere(&p.more)
 	}
 	if held >= need && !starving && !wanted {
-		p.takeSlots(func(_, need int) bool { return need > 0 })
+		p.takeSlots(&p.home, 0, func(_, need int) bool { return need > 0 })
 	}
 	p.giveUp(starving, wanted)
 }
 
-// takeSlots tries to take each slot that is not held, in an order that begins
-// anywhere, while more says so.
-func (p *Pacer) takeSlots(more func(held, need int) bool) {
-	start := rand.IntN(len(p.slots))
-	for i := range p.slots {
-		number := (start + i) % len(p.slots)
+// borrow takes free slots of other lanes, and gives them back when somebody has
+// a run there. See Borrowing in the package comment.
+func (p *Pacer) borrow() {
+	held, need, _ := p.state()
+	p.raise(&p.owner, need > 0 && held < len(p.home.leases))
+	for _, l := range p.loans {
 		p.mu.Lock()
-		mine := p.slots[number] != nil
+		none := held == 0 && l.held == 0
+		p.mu.Unlock()
+		if none {
+			continue
+		}
+		wanted := p.raisedElsewhere(&l.owner)
+		if held > 0 && !wanted && time.Since(l.returned) >= restPolls*p.poll {
+			p.takeSlots(&l.holding, 1, func(held, need int) bool { return held > 0 && need > 0 })
+			continue
+		}
+		p.mu.Lock()
+		if wanted {
+			l.returned = time.Now()
+		}
+		dropped := []lease(nil)
+		if held == 0 || wanted {
+			dropped = p.drop(&l.holding, len(l.leases))
+		}
+		p.mu.Unlock()
+		release(dropped)
+	}
+}
+
+// takeSlots tries to take each slot from a number on that is not held, in an
+// order that begins anywhere, while more says so of the process's own lane.
+func (p *Pacer) takeSlots(h *holding, from int, more func(held, need int) bool) {
+	n := len(h.leases) - from
+	if n <= 0 {
+		return
+	}
+	start := rand.IntN(n)
+	for i := range n {
+		number := from + (start+i)%n
+		p.mu.Lock()
+		mine := h.leases[number] != nil
 		p.mu.Unlock()
 		if mine {
 			continue
@@ -116,10 +156,10 @@ func (p *Pacer) takeSlots(more func(held, need int) bool) {
 		if held, need, _ := p.state(); !more(held, need) {
 			return
 		}
-		l, err := p.tryLease(fmt.Sprintf("slot/%s-%d", p.lane, number), p.duration)
+		l, err := p.tryLease(fmt.Sprintf("slot/%s-%d", h.lane, number), p.duration)
 		switch {
 		case err == nil:
-			p.got(number, l)
+			p.got(h, number, l)
 		case !errors.Is(err, storage.ErrLeaseTaken):
 			return // storage fails: the next round asks again
 		}
@@ -133,7 +173,7 @@ func (p *Pacer) giveUp(starving, wanted bool) {
 	p.mu.Lock()
 	rest := min(time.Since(p.began), time.Since(p.gaveUp))
 	inRuns := p.slotsFor(len(p.runs))
-	spare := p.held > p.slotsFor(len(p.runs)+len(p.waiting))
+	spare := p.home.held > p.slotsFor(len(p.runs)+len(p.waiting))
 	switch {
 	case !starving:
 		p.owed = false
@@ -142,10 +182,10 @@ func (p *Pacer) giveUp(starving, wanted bool) {
 		p.owed = true
 	}
 	var dropped []lease
-	if p.owed && p.held > inRuns || (starving || wanted) && spare && rest >= restPolls*p.poll {
+	if p.owed && p.home.held > inRuns || (starving || wanted) && spare && rest >= restPolls*p.poll {
 		p.owed = false
 		p.gaveUp = time.Now()
-		dropped = p.drop(1)
+		dropped = p.drop(&p.home, 1)
 	}
 	p.mu.Unlock()
 	release(dropped)
@@ -156,6 +196,8 @@ type signal struct {
 	name  string
 	lease lease
 }
+
+func newSignal(lane, name string) signal { return signal{name: "slot/" + lane + "-" + name} }
 
 func (s *signal) held() bool { return s.lease != nil }
 

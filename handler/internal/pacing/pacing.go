@@ -37,19 +37,26 @@ const (
 	turnPolls = 6 // before a slot is given up that has a run
 )
 
-// Config describes a lane. All processes must have the same.
+// Lane is a set of slots. All processes must have the same.
+type Lane struct {
+	// Name is part of the blobs' names: "sync", "compliance".
+	Name string
+	// Slots is the number of slots, 1 or more.
+	Slots int
+	// Rate is how many calls per second all processes together may make.
+	Rate float64
+}
+
+// Config describes a process's part in a lane. All processes must have the same.
 type Config struct {
 	// Blobs holds the slots. It need not exist.
 	Blobs *storage.Container
-	// Lane is part of the blobs' names: "sync", "compliance".
-	Lane string
-	// Slots is the number of slots of the lane, 1 or more.
-	Slots int
+	Lane
 	// RunsPerSlot is how many runs may be under way for each slot; 0 means 1.
 	RunsPerSlot int
-	// Rate is how many calls per second all processes together may make in
-	// this lane.
-	Rate float64
+	// Borrow are lanes whose slots the process takes too while nobody has a run
+	// there: see the package comment.
+	Borrow []Lane
 	// SetRate is told how many calls per second this process may make from now
 	// on, 0 at first. The rate must hold when it returns. It must not call the
 	// Pacer. It is normally ninjaone.Pool.SetRate.
@@ -68,11 +75,28 @@ type lease interface {
 	Release()
 }
 
+// holding is what a process holds of one lane. The Pacer's lock guards it.
+type holding struct {
+	lane   string
+	share  float64 // calls per second of one slot
+	leases []lease // of the slots, by number; nil: not held
+	held   int     // leases that are not nil
+}
+
+func newHolding(l Lane) holding {
+	return holding{lane: l.Name, share: l.Rate / float64(l.Slots), leases: make([]lease, l.Slots)}
+}
+
+// loan is what a process holds of a lane that it borrows from.
+type loan struct {
+	holding
+	owner    signal
+	returned time.Time // when it was last given back because the lane's own runs want it
+}
+
 // Pacer is one process's part in a lane. It is safe for concurrent use.
 type Pacer struct {
-	lane     string
-	perSlot  int     // runs
-	share    float64 // calls per second of one slot
+	perSlot  int // runs
 	duration time.Duration
 	poll     time.Duration
 	setRate  func(float64)
@@ -82,18 +106,18 @@ type Pacer struct {
 	wake chan struct{} // tells the manager not to wait for its next poll
 
 	mu       sync.Mutex
-	slots    []lease // by number; nil: not held
-	held     int     // slots that are not nil
+	home     holding
+	loans    []*loan
 	runs     map[*Slot]struct{}
 	waiting  []*waiter // first come, first served
 	managing bool      // manage is running
 	owed     bool      // the next slot without a run is for another process
-	began    time.Time // when the first of the slots held was got
+	began    time.Time // when the first of the home slots held was got
 	gaveUp   time.Time // when a slot was last given up for another process
 	failure  error     // why storage could not be asked last time; nil when it answered
 
 	// Of the manager alone.
-	first, more signal
+	first, more, owner signal
 }
 
 // waiter is a call of Acquire that waits.
@@ -107,18 +131,20 @@ type waiter struct {
 // process without a run holds no slots and makes no requests.
 func New(cfg Config) *Pacer {
 	p := &Pacer{
-		lane:     cfg.Lane,
 		perSlot:  max(1, cfg.RunsPerSlot),
-		share:    cfg.Rate / float64(cfg.Slots),
 		duration: cmp.Or(cfg.LeaseDuration, defaultLease),
 		poll:     defaultPoll,
 		setRate:  cfg.SetRate,
-		log:      cmp.Or(cfg.Logger, slog.Default()).With("lane", cfg.Lane),
+		log:      cmp.Or(cfg.Logger, slog.Default()).With("lane", cfg.Name),
 		wake:     make(chan struct{}, 1),
-		slots:    make([]lease, cfg.Slots),
+		home:     newHolding(cfg.Lane),
 		runs:     map[*Slot]struct{}{},
-		first:    signal{name: "slot/" + cfg.Lane + "-first"},
-		more:     signal{name: "slot/" + cfg.Lane + "-more"},
+		first:    newSignal(cfg.Name, "first"),
+		more:     newSignal(cfg.Name, "more"),
+		owner:    newSignal(cfg.Name, "owner"),
+	}
+	for _, l := range cfg.Borrow {
+		p.loans = append(p.loans, &loan{holding: newHolding(l), owner: newSignal(l.Name, "owner")})
 	}
 	p.take = func(ctx context.Context, name string, duration time.Duration) (lease, error) {
 		l, err := cfg.Blobs.Lease(ctx, name, duration)
@@ -188,16 +214,16 @@ func (p *Pacer) Acquire(ctx context.Context, maxWait time.Duration) (*Slot, erro
 	p.rouse()
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("waiting for a %s slot: %w", p.lane, context.Cause(ctx))
+		return nil, fmt.Errorf("waiting for a %s slot: %w", p.home.lane, context.Cause(ctx))
 	case p.failure != nil:
-		return nil, fmt.Errorf("no %s slot could be taken: %w", p.lane, p.failure)
+		return nil, fmt.Errorf("no %s slot could be taken: %w", p.home.lane, p.failure)
 	}
-	return nil, fmt.Errorf("no %s slot came free in %s: %w", p.lane, maxWait, ErrBusy)
+	return nil, fmt.Errorf("no %s slot came free in %s: %w", p.home.lane, maxWait, ErrBusy)
 }
 
 // admit starts the runs that there is room for. The lock is held.
 func (p *Pacer) admit() {
-	room := p.held
+	room := p.home.held
 	if p.owed {
 		room--
 	}
@@ -213,41 +239,51 @@ func (p *Pacer) admit() {
 
 // changed makes the rate what the slots held are worth. The lock is held.
 func (p *Pacer) changed() {
-	perSecond := 0.0
-	if p.held > 0 {
-		perSecond = p.share * float64(p.held)
+	perSecond := p.home.worth()
+	borrowed := 0
+	for _, l := range p.loans {
+		perSecond += l.worth()
+		borrowed += l.held
 	}
 	p.setRate(perSecond)
-	p.log.Debug("the pace has changed", "slots", p.held, "callsPerSecond", perSecond, "runs", len(p.runs))
+	p.log.Debug("the pace has changed", "slots", p.home.held, "borrowed", borrowed, "callsPerSecond", perSecond, "runs", len(p.runs))
+}
+
+// worth is the part of the lane's rate that is held.
+func (h *holding) worth() float64 {
+	if h.held == 0 {
+		return 0 // also where the rate is infinite
+	}
+	return h.share * float64(h.held)
 }
 
 // got counts a slot that was just leased.
-func (p *Pacer) got(number int, l lease) {
+func (p *Pacer) got(h *holding, number int, l lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.held == 0 {
+	if h == &p.home && h.held == 0 {
 		p.began = time.Now()
 	}
-	p.slots[number] = l
-	p.held++
+	h.leases[number] = l
+	h.held++
 	p.changed()
 	p.admit()
-	context.AfterFunc(l.Context(), func() { p.lost(number, l) })
+	context.AfterFunc(l.Context(), func() { p.lost(h, number, l) })
 }
 
 // lost stops counting a slot whose lease has ended by itself.
-func (p *Pacer) lost(number int, l lease) {
+func (p *Pacer) lost(h *holding, number int, l lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.slots[number] != l {
+	if h.leases[number] != l {
 		return // given up
 	}
-	p.slots[number] = nil
-	p.held--
+	h.leases[number] = nil
+	h.held--
 	p.changed()
 	cause := context.Cause(l.Context())
-	p.log.Warn("a slot was lost", "slot", number, "left", p.held, "error", cause)
-	if p.held == 0 {
+	p.log.Warn("a slot was lost", "of", h.lane, "slot", number, "left", h.held, "error", cause)
+	if p.home.held == 0 {
 		for s := range p.runs {
 			s.cancel(fmt.Errorf("%w: %w", ErrLost, cause))
 		}
@@ -257,12 +293,12 @@ func (p *Pacer) lost(number int, l lease) {
 
 // drop stops counting up to n slots and returns their leases, which the caller
 // releases without the lock. The lock is held.
-func (p *Pacer) drop(n int) []lease {
+func (p *Pacer) drop(h *holding, n int) []lease {
 	var dropped []lease
-	for i, l := range p.slots {
+	for i, l := range h.leases {
 		if l != nil && len(dropped) < n {
-			p.slots[i] = nil
-			p.held--
+			h.leases[i] = nil
+			h.held--
 			dropped = append(dropped, l)
 		}
 	}

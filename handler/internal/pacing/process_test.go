@@ -61,7 +61,7 @@ func child(name string) error {
 		Logger:   quiet,
 	})
 	pacer := New(Config{
-		Blobs: blobs, Lane: "sync", Slots: processSlots, Rate: processRate, LeaseDuration: 15 * time.Second, Logger: quiet,
+		Blobs: blobs, Lane: Lane{"sync", processSlots, processRate}, LeaseDuration: 15 * time.Second, Logger: quiet,
 		SetRate: func(rate float64) {
 			pool.SetRate(rate)
 			fmt.Println(rate)
