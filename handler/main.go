@@ -114,6 +114,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Brakes:   documents.NewState(a.own.Table(tenantsync.TableName)),
 		Engine:   a.hold,
 		Poison:   failed,
+		Check:    a.checker(getenv),
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},

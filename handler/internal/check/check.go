@@ -64,6 +64,7 @@ type Report struct {
 	Ended    time.Time `json:"ended"`
 	Problems int       `json:"problems"`
 	Notices  int       `json:"notices"`
+	Mapped   int       `json:"mapped"` // tenants that are mapped and can be synced
 	Sections []Section `json:"sections"`
 }
 
@@ -181,6 +182,7 @@ func (c *Checker) Run(ctx context.Context, o Options) (*Report, error) {
 			return nil, ErrNoTenant
 		}
 	}
+	r.Mapped = len(w.mapped())
 	var all sync.WaitGroup
 	for i, s := range sections {
 		all.Go(func() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -83,14 +84,14 @@ func (p *part) run(domain string, run tenantsync.Run, now time.Time) {
 // poison looks for messages that the host gave up.
 func (p *part) poison(ctx context.Context) {
 	for _, name := range p.d.Queues {
-		n, err := p.d.Own.Queue(name + "-poison").Length(ctx)
+		n, err := p.d.Own.Queue(name + poison.Suffix).Length(ctx)
 		if err != nil {
 			p.failed(ctx, err, "It is not known whether messages were given up.", "Look at the section on the app's own storage.")
 			return
 		}
 		if n > 0 {
-			p.problem(fmt.Sprintf("The queue %s-poison holds messages: %d.", name, n), "The host gave them up after five tries, so what they asked for was not done.",
-				"Look into the queue (Storage Browser in the Azure portal) and at CIPP's logbook for the reason, then delete them. The schedule asks for the same again by itself.")
+			p.problem(fmt.Sprintf("The queue %s holds messages: %d.", name+poison.Suffix, n), "The host gave them up after five tries, so what they asked for was not done.",
+				"Look at CIPP's logbook for the reason, then put them back or remove them on the console's status page.")
 		}
 	}
 }

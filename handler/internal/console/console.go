@@ -1,6 +1,6 @@
 // Package console serves the page on which technicians set the synchronisation
 // up, watch it and step in: status, organizations, devices, fields, settings,
-// preview, logbook and confirmations.
+// preview, logbook, confirmations and checks.
 //
 // It is plain HTML made by html/template: every change is a form, every page
 // works without script and with the keyboard alone, and everything that comes
@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"cipp-ninjaone/handler/internal/access"
@@ -91,6 +92,7 @@ type Deps struct {
 	Brakes   Brakes
 	Engine   Engine
 	Poison   Poison
+	Check    Checker
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
 	Compliance func(context.Context) (map[string]compliance.Status, error)
 	Now        func() time.Time // time.Now when nil
@@ -101,6 +103,7 @@ type Deps struct {
 type Console struct {
 	Deps
 	previews  previewCache
+	checking  sync.Mutex // held while a check is under way
 	templates *template.Template
 }
 
@@ -159,6 +162,7 @@ var pages = map[string]action{
 	"":                       (*Console).status,
 	"organizations":          (*Console).organizations,
 	"organizations/progress": (*Console).progress,
+	"checks":                 (*Console).checks,
 	"devices":                (*Console).devices,
 	"fields":                 (*Console).fields,
 	"settings":               (*Console).settings,
@@ -258,7 +262,7 @@ type navigation struct {
 
 var navigations = []navigation{
 	{"", "Status", false}, {"organizations", "Organizations", false}, {"devices", "Devices", false}, {"fields", "Fields", false},
-	{"settings", "Settings", false}, {"preview", "Preview", false}, {"logbook", "Logbook", false}, {"confirmations", "Confirmations", false},
+	{"settings", "Settings", false}, {"preview", "Preview", false}, {"logbook", "Logbook", false}, {"confirmations", "Confirmations", false}, {"checks", "Checks", false},
 }
 
 // show answers with a page. A problem makes the status 422 after a post.
