@@ -48,8 +48,18 @@ const (
 	RelationIgnored    ExistingRelation = "ignored" // and answered as it is
 )
 
+// Makers says of whom NinjaOne names the maker of a relation, which is not documented either.
+type Makers string
+
+// MakersUnsaid names nobody, MakersSaid everybody, and MakersOfUsers people but not API applications.
+const (
+	MakersUnsaid  Makers = ""
+	MakersSaid    Makers = "everybody"
+	MakersOfUsers Makers = "users"
+)
+
 // DocumentationBehaviour is what NinjaOne leaves open, and what an administrator would have to work at to meet. The zero
-// value has no limits, refuses a relation that exists, and does not list archived documents.
+// value has no limits, refuses a relation that exists, does not list archived documents, and names no relation's maker.
 type DocumentationBehaviour struct {
 	// MaxBatch is the largest number of documents in a call, answered with 400 beyond; no limit when zero.
 	MaxBatch int
@@ -59,6 +69,8 @@ type DocumentationBehaviour struct {
 	ExistingRelation ExistingRelation
 	// ListArchived shows archived documents in lists, where nothing tells them from others.
 	ListArchived bool
+	// Makers is whom createdByAppUserId is answered of.
+	Makers Makers
 	// UniqueNames refuses a second document of the same name, template and organization.
 	UniqueNames bool
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Relation is something attached to an entity: another entity, or a file.
@@ -19,7 +20,14 @@ type Relation struct {
 	RelatedID        int
 	Attachment       string // name of a file, which is then what is attached
 	MadeByTechnician bool
+	CreatedAt        time.Time // AddRelation gives a time long past when it is zero
 }
+
+// The users that relations are answered as made by; see [DocumentationBehaviour.Makers].
+const (
+	TechnicianID  = 4
+	ApplicationID = 9001
+)
 
 // AddRelation adds a relation as a technician or another program would, past all rules, and returns its id.
 func (s *Server) AddRelation(r Relation) int {
@@ -28,6 +36,9 @@ func (s *Server) AddRelation(r Relation) int {
 	r.ID = s.documentation.nextID("relation", r.ID)
 	if r.Attachment != "" {
 		r.RelatedType = "ATTACHMENT"
+	}
+	if r.CreatedAt.IsZero() {
+		r.CreatedAt = s.documentation.createdFor
 	}
 	s.documentation.relations[r.ID] = r
 	return r.ID
@@ -83,10 +94,16 @@ func (s *Server) entityName(entityType string, id int) string {
 }
 
 func (s *Server) describeRelation(r Relation) map[string]any {
-	created := epoch(s.documentation.createdFor)
+	created := epoch(r.CreatedAt)
 	body := map[string]any{
 		"id": r.ID, "type": "ENTITY", "entityType": r.EntityType, "entityId": r.EntityID, "relEntityType": r.RelatedType,
 		"entity": map[string]any{"id": r.EntityID, "name": s.entityName(r.EntityType, r.EntityID)}, "createTime": created, "updateTime": created,
+	}
+	switch makers := s.documentation.behaviour.Makers; {
+	case r.MadeByTechnician && makers != MakersUnsaid:
+		body["createdByAppUserId"] = TechnicianID
+	case makers == MakersSaid:
+		body["createdByAppUserId"] = ApplicationID
 	}
 	if r.Attachment != "" {
 		body["type"], body["value"] = "VALUE", map[string]any{"name": r.Attachment}
@@ -156,7 +173,7 @@ func (s *Server) createRelations(c *call) reply {
 			continue
 		}
 		pair := r
-		pair.ID, pair.MadeByTechnician = 0, false
+		pair.ID, pair.MadeByTechnician, pair.CreatedAt = 0, false, time.Time{}
 		existing[pair] = r
 	}
 	var result []Relation
@@ -184,7 +201,7 @@ func (s *Server) createRelations(c *call) reply {
 	answered := []map[string]any{}
 	for _, r := range result {
 		if r.ID == 0 {
-			r.ID = s.documentation.nextID("relation", 0)
+			r.ID, r.CreatedAt = s.documentation.nextID("relation", 0), s.config.Now()
 			s.documentation.relations[r.ID] = r
 			s.changed("related", r.ID)
 		}

@@ -27,6 +27,10 @@ const (
 	Sending = "?" // a value was on its way; whether NinjaOne took it is unknown
 )
 
+// DigestSize is the length of a digest in bytes, of which each is written as two
+// hexadecimal digits.
+const DigestSize = 12
+
 // Digest stands for a value: it depends only on what NinjaOne is sent.
 func Digest(v ninjaone.Value) string {
 	if v.IsClear() {
@@ -42,7 +46,7 @@ func Digest(v ninjaone.Value) string {
 // Sum is the digest of bytes.
 func Sum(body []byte) string {
 	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:12])
+	return hex.EncodeToString(sum[:DigestSize])
 }
 
 // Holds reports whether a field that is noted so may hold a value of ours.

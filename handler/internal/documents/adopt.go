@@ -20,8 +20,10 @@ type claims struct {
 	// name.
 	mapped map[int]string
 	taken  map[int]bool
-	// known is the document that we remember for a user or licence; 0 for none.
-	known func(id string) int
+	// known is the document that we remember for a user or licence, 0 for none;
+	// remembered is for whom we remember a document.
+	known      func(id string) int
+	remembered map[int]string
 }
 
 // claimed is the document of a user or licence, and further ones about the
@@ -33,8 +35,8 @@ type claimed struct {
 
 // adopt finds, among the documents of a template, the one of each user or
 // licence of the tenant. The tenant id and the user or SKU id that the document
-// itself carries decide, and CIPP's map where one of them is missing; never the
-// name. What belongs to another tenant, or may do so, is left alone.
+// itself carries decide; where one of them is missing, what we remember and
+// CIPP's map do; never the name. What belongs to another tenant, or may do so, is left alone.
 //
 // Of several documents of one user or licence it takes the one that we
 // remember, else the oldest.
@@ -76,6 +78,8 @@ func (c claims) owner(d ninjaone.Document) string {
 		return id
 	case tenant != "" && tenant != c.tenantID:
 		return ""
+	case c.remembered[d.ID] != "":
+		return c.remembered[d.ID]
 	case id == "":
 		return mapped
 	case !c.ours(id):

@@ -19,9 +19,9 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 	records := make([]*record, len(batch))
 	for i, d := range batch {
 		rec := r.record(sec.kind, about(d))
-		rec.fields[nameField] = accepted.Sending
+		rec.fields.set(nameField, accepted.Sending)
 		for field := range d.Fields {
-			rec.fields[field] = accepted.Sending
+			rec.fields.set(field, accepted.Sending)
 		}
 		records[i] = rec
 	}
@@ -38,22 +38,22 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 		case made[rec.id] != 0:
 			rec.reset()
 			rec.document = made[rec.id]
-			rec.fields[nameField] = accepted.Digest(ninjaone.Text(d.Name))
+			rec.fields.set(nameField, accepted.Digest(ninjaone.Text(d.Name)))
 			for field, v := range d.Fields {
-				rec.fields[field] = accepted.Digest(v)
+				rec.fields.set(field, accepted.Digest(v))
 			}
 			sec.byDocument = nil
 			r.settled(sec, rec.id)
 			r.result.Created++
 		case refused[i] != nil:
-			rec.fields = map[string]string{}
+			rec.fields = nil
 			if err := r.refuse(sec, rec.id, refused[i]); err != nil {
 				return err
 			}
 		case err == nil || errors.Is(err, ninjaone.ErrOutcomeUnknown) || ctx.Err() != nil:
 			sec.stuck[rec.id] = true // the marks stay, so the next run reads
 		default:
-			rec.fields = map[string]string{} // certainly nothing was written
+			rec.fields = nil // certainly nothing was written
 		}
 	}
 	if saveErr := r.save(ctx, records...); saveErr != nil {

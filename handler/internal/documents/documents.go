@@ -78,6 +78,7 @@ type run struct {
 	in       Input
 	tenantID string
 	part     string // partition of the tenant's rows
+	started  time.Time
 	log      *slog.Logger
 
 	users, licenses *section // nil when they are not synced in this run
@@ -88,9 +89,12 @@ type run struct {
 	records  map[key]*record
 	progress progress
 	surplus  []ninjaone.Relation // relations that nobody wants and no record holds
+	unclear  []unclear
+	stale    bool // a relation was refused: a document is not there any more, so the next run reads them
+	makers   makers
 	maps     *userMaps
 
-	mu     sync.Mutex // guards the records' relations and result while relations are written
+	mu     sync.Mutex // guards the records' relations, makers and result while relations are written
 	result Result
 }
 
@@ -109,7 +113,7 @@ func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
 }
 
 func newRun(s *Syncer, in Input) *run {
-	r := &run{Syncer: s, in: in, tenantID: strings.ToLower(in.Compose.Snapshot.Tenant.ID)}
+	r := &run{Syncer: s, in: in, tenantID: strings.ToLower(in.Compose.Snapshot.Tenant.ID), started: s.Now()}
 	r.part = partition(in.Instance, in.OrganizationID, r.tenantID)
 	r.log = s.Log.With("tenant", r.tenantID, "organization", in.OrganizationID)
 	r.in.Compose.MaxChars = 0

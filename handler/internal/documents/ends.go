@@ -113,8 +113,8 @@ func (r *run) archive(ctx context.Context, sec *section, records []*record) erro
 	for chunk := range slices.Chunk(records, ninjaone.MaxBatchDocuments) {
 		var ends []ending
 		for _, rec := range chunk {
-			for _, host := range sortedEntities(rec.relations) {
-				ends = append(ends, ending{rec, host})
+			for _, l := range rec.relations {
+				ends = append(ends, ending{rec, l.entity()})
 			}
 		}
 		if err := r.unrelate(ctx, ends); err != nil {
@@ -157,7 +157,7 @@ func (r *run) archive(ctx context.Context, sec *section, records []*record) erro
 
 func (r *run) archived(sec *section, rec *record) {
 	rec.archived = true
-	sec.freed[rec.fields[nameField]] = true
+	sec.freed[rec.fields.get(nameField)] = true
 	r.result.Archived++
 }
 
@@ -245,8 +245,7 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 			reason, was := refused[rec.document]
 			switch {
 			case !was && err == nil:
-				rec.archived, rec.refused, rec.reason = false, "", ""
-				r.result.Restored++
+				r.restored(rec)
 			case errors.Is(reason, ninjaone.ErrNotFound):
 				rec.reset() // deleted, so it is created anew
 			default:
@@ -268,9 +267,17 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 	return nil
 }
 
+// restored notes that people see a document again. All its values are sent
+// again, because nobody knows what became of them meanwhile.
+func (r *run) restored(rec *record) {
+	rec.archived, rec.refused, rec.reason = false, "", ""
+	rec.doubt()
+	r.result.Restored++
+}
+
 // restoreDoubtful finds out whether documents are there already, after
 // NinjaOne refused to restore them or its answer was lost: those that are
-// listed are. All their values are sent again, which proves it.
+// listed are, and sending their values proves it.
 func (r *run) restoreDoubtful(ctx context.Context, sec *section, records []*record, reasons map[*record]error) error {
 	if err := r.list(ctx, sec); err != nil {
 		if !accepted.Tolerable(ctx, err) {
@@ -282,9 +289,7 @@ func (r *run) restoreDoubtful(ctx context.Context, sec *section, records []*reco
 	}
 	for _, rec := range records {
 		if sec.present[rec.document] {
-			rec.archived, rec.refused, rec.reason = false, "", ""
-			rec.doubt()
-			r.result.Restored++
+			r.restored(rec)
 			continue
 		}
 		rec.refused, rec.reason = restoreRefused, shorten(reasons[rec].Error())

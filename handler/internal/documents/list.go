@@ -103,13 +103,16 @@ func (r *run) take(sec *section, found map[string]claimed) {
 				rec.archived = true
 				touch(rec)
 			}
+			if r.compare(sec, rec, c.document) {
+				touch(rec)
+			}
 		case rec.document == 0 && rec.pending(): // created, and the answer was lost
 			rec.document, rec.archived = c.document.ID, c.document.Archived
 			touch(rec)
 		default: // a document that we did not write, or not last
 			rec.reset()
 			rec.document, rec.archived = c.document.ID, c.document.Archived
-			rec.fields[nameField] = accepted.Digest(ninjaone.Text(c.document.Name))
+			rec.fields.set(nameField, accepted.Digest(ninjaone.Text(c.document.Name)))
 			touch(rec)
 		}
 	}
@@ -119,7 +122,7 @@ func (r *run) take(sec *section, found map[string]claimed) {
 		}
 		switch {
 		case rec.pending():
-			rec.fields = map[string]string{} // never created
+			rec.fields = nil // never created
 			touch(rec)
 		case rec.live():
 			// Archived or deleted by somebody else; to bring it back tells which.
@@ -129,19 +132,37 @@ func (r *run) take(sec *section, found map[string]claimed) {
 	}
 }
 
+// compare notes what somebody changed in a document since: its name, or the ids
+// that say whose it is. What its pages say cannot be compared, since NinjaOne
+// answers them as it cleaned them.
+func (r *run) compare(sec *section, rec *record, d ninjaone.Document) (changed bool) {
+	if name := accepted.Digest(ninjaone.Text(d.Name)); rec.fields.get(nameField) != name {
+		rec.fields.set(nameField, name)
+		changed = true
+	}
+	for field, want := range map[string]string{sec.idField: rec.id, compose.FieldTenantID: r.tenantID} {
+		if fold(d.Fields[field]) != want && rec.fields.get(field) != accepted.Sending {
+			rec.fields.set(field, accepted.Sending)
+			changed = true
+		}
+	}
+	return changed
+}
+
 // userMaps are the rows of CIPP's NinjaOneUserMap of the organization's
-// tenants, and the users that the other ones are known to have.
+// tenants, and what the other ones are known to have.
 type userMaps struct {
 	own    map[string]int // user to document
 	taken  map[int]bool   // documents of other tenants' users
-	theirs map[string]bool
+	theirs map[key]bool
+	unread bool // another tenant's licences are not known
 }
 
 func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 	if r.maps != nil {
 		return r.maps, nil
 	}
-	m := &userMaps{taken: map[int]bool{}, theirs: map[string]bool{}}
+	m := &userMaps{taken: map[int]bool{}, theirs: map[key]bool{}}
 	var err error
 	if m.own, err = r.CIPP.UserMap(ctx, r.in.Compose.Snapshot.Tenant.ID); err != nil {
 		return nil, err
@@ -152,14 +173,17 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 			return nil, err
 		}
 		for user, document := range mapped {
-			m.taken[document], m.theirs[user] = true, true
+			m.taken[document], m.theirs[key{kindUser, user}] = true, true
 		}
-		ids, err := r.State.userIDs(ctx, partition(r.in.Instance, r.in.OrganizationID, fold(other)))
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range ids {
-			m.theirs[id] = true
+		for _, k := range []kind{kindUser, kindLicense} {
+			ids, read, err := r.State.ids(ctx, partition(r.in.Instance, r.in.OrganizationID, fold(other)), k)
+			if err != nil {
+				return nil, err
+			}
+			for _, id := range ids {
+				m.theirs[key{k, id}] = true
+			}
+			m.unread = m.unread || k == kindLicense && !read
 		}
 	}
 	r.maps = m
@@ -173,6 +197,10 @@ func (r *run) others() []string {
 
 // claims gathers what decides whose a document is.
 func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
+	m, err := r.readMaps(ctx)
+	if err != nil {
+		return claims{}, err
+	}
 	c := claims{
 		tenantID: r.tenantID, idField: sec.idField,
 		known: func(id string) int {
@@ -183,15 +211,17 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 		},
 		ours: func(id string) bool { return sec.has(id) || r.records[key{sec.kind, id}] != nil },
 		// A SKU id is the same in every tenant, so a licence's document that
-		// does not name its tenant may be any tenant's.
-		theirs: func(string) bool { return len(r.others()) > 0 },
+		// does not name its tenant may be that of any that may have the licence.
+		theirs:     func(id string) bool { return m.theirs[key{sec.kind, id}] || sec.kind == kindLicense && m.unread },
+		remembered: map[int]string{},
+	}
+	for k, rec := range r.records {
+		if k.kind == sec.kind && rec.document != 0 {
+			c.remembered[rec.document] = k.id
+		}
 	}
 	if sec.kind != kindUser {
 		return c, nil
-	}
-	m, err := r.readMaps(ctx)
-	if err != nil {
-		return c, err
 	}
 	c.taken, c.mapped = m.taken, make(map[int]string, len(m.own))
 	for _, user := range slices.Sorted(maps.Keys(m.own)) {
@@ -199,7 +229,6 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 	}
 	present := c.ours
 	c.ours = func(id string) bool { return present(id) || m.own[id] != 0 }
-	c.theirs = func(id string) bool { return m.theirs[id] }
 	return c, nil
 }
 

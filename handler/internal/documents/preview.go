@@ -211,10 +211,10 @@ func (r *run) previewLeavers(ctx context.Context, p *Preview) error {
 }
 
 // removable counts the relations that are ours to remove.
-func removable(relations map[ninjaone.Entity]int) int {
+func removable(relations links) int {
 	n := 0
-	for _, id := range relations {
-		if id > 0 {
+	for _, l := range relations {
+		if l.id > 0 {
 			n++
 		}
 	}
@@ -244,7 +244,8 @@ func (r *run) previewSection(ctx context.Context, sec *section, p *Preview) erro
 		case rec.archived && rec.refused == restoreRefused && !sec.listed:
 			it.Outcome, it.Reason = OutcomeRefused, rec.reason
 		case rec.archived:
-			it.Outcome, rec.archived = OutcomeRestored, false
+			r.restored(rec)
+			it.Outcome, changes = OutcomeRestored, r.update(rec, doc)
 		case rec.document != 0 && len(changes.Fields) == 0 && changes.Name == "":
 			it.Outcome = OutcomeUnchanged
 		case r.knownRefusal(sec, rec, doc):
@@ -276,13 +277,12 @@ func (r *run) previewRelations(p *Preview) {
 	}
 	p.SurplusRelations = len(r.surplus)
 	relate, unrelate := map[*record]int{}, map[*record]int{}
-	ends, adds := r.relationChanges()
-	for _, e := range ends {
-		if e.rec.relations[e.host] > 0 {
+	for _, e := range r.endedRelations() {
+		if id, _ := e.rec.relations.get(e.host); id > 0 {
 			unrelate[e.rec]++
 		}
 	}
-	for _, records := range adds {
+	for _, records := range r.missingRelations() {
 		for _, rec := range records {
 			relate[rec]++
 		}

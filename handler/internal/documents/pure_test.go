@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
@@ -41,28 +42,31 @@ func TestAdopt(t *testing.T) {
 		known     map[string]int
 		want      map[string]found
 	}{
-		"nothing there":                              {},
-		"by tenant and user":                         {documents: []ninjaone.Document{doc(1, me, "u1"), doc(2, other, "u1")}, want: map[string]found{"u1": {ID: 1}}},
-		"in another case":                            {documents: []ninjaone.Document{doc(1, " TENANT-A ", "U1")}, want: map[string]found{"u1": {ID: 1}}},
-		"tenant's, of one who left":                  {documents: []ninjaone.Document{doc(1, me, "gone")}, want: map[string]found{"gone": {ID: 1}}},
-		"no tenant, the tenant's user":               {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, want: map[string]found{"u1": {ID: 1}}},
-		"no tenant, nobody's user":                   {documents: []ninjaone.Document{doc(1, "", "u1")}},
-		"no tenant, another's user":                  {documents: []ninjaone.Document{doc(1, "", "u1")}, theirs: []string{"u1"}},
-		"no tenant, both have the user":              {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}},
-		"no tenant, both have the user, map decides": {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u1": {ID: 1}}},
-		"no tenant, both maps name it":               {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}, mapped: map[int]string{1: "u1"}, taken: []int{1}},
-		"no ids at all":                              {documents: []ninjaone.Document{doc(1, "", "")}, ours: []string{"u1"}},
-		"no ids at all, map decides":                 {documents: []ninjaone.Document{doc(1, "", "")}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u1": {ID: 1}}},
-		"no ids at all, both maps name it":           {documents: []ninjaone.Document{doc(1, "", "")}, mapped: map[int]string{1: "u1"}, taken: []int{1}},
-		"own id against the map":                     {documents: []ninjaone.Document{doc(1, "", "u2")}, ours: []string{"u1", "u2"}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u2": {ID: 1}}},
-		"tenant without user, map decides":           {documents: []ninjaone.Document{doc(1, me, "")}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u1": {ID: 1}}},
-		"another tenant's, though the map names it":  {documents: []ninjaone.Document{doc(1, other, "u1")}, ours: []string{"u1"}, mapped: map[int]string{1: "u1"}},
-		"the oldest of several":                      {documents: []ninjaone.Document{doc(3, "", "u1"), doc(1, me, "u1"), doc(2, "", "u1")}, ours: []string{"u1"}, want: map[string]found{"u1": {1, []int{2, 3}}}},
-		"the one remembered":                         {documents: []ninjaone.Document{doc(1, me, "u1"), doc(2, me, "u1")}, known: map[string]int{"u1": 2}, want: map[string]found{"u1": {2, []int{1}}}},
-		"the one remembered is archived":             {documents: []ninjaone.Document{doc(1, me, "u1"), archived(doc(2, me, "u1"))}, known: map[string]int{"u1": 2}, want: map[string]found{"u1": {ID: 1}}},
-		"the oldest that is not archived":            {documents: []ninjaone.Document{archived(doc(1, me, "u1")), doc(2, me, "u1"), doc(3, me, "u1")}, want: map[string]found{"u1": {2, []int{3}}}},
-		"all archived":                               {documents: []ninjaone.Document{archived(doc(2, me, "u1")), archived(doc(1, me, "u1"))}, want: map[string]found{"u1": {ID: 1}}},
-		"duplicates that may be another's stay":      {documents: []ninjaone.Document{doc(1, me, "u1"), doc(2, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}, want: map[string]found{"u1": {ID: 1}}},
+		"nothing there":                                 {},
+		"by tenant and user":                            {documents: []ninjaone.Document{doc(1, me, "u1"), doc(2, other, "u1")}, want: map[string]found{"u1": {ID: 1}}},
+		"in another case":                               {documents: []ninjaone.Document{doc(1, " TENANT-A ", "U1")}, want: map[string]found{"u1": {ID: 1}}},
+		"tenant's, of one who left":                     {documents: []ninjaone.Document{doc(1, me, "gone")}, want: map[string]found{"gone": {ID: 1}}},
+		"no tenant, the tenant's user":                  {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, want: map[string]found{"u1": {ID: 1}}},
+		"no tenant, nobody's user":                      {documents: []ninjaone.Document{doc(1, "", "u1")}},
+		"no tenant, another's user":                     {documents: []ninjaone.Document{doc(1, "", "u1")}, theirs: []string{"u1"}},
+		"no tenant, both have the user":                 {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}},
+		"no tenant, both have the user, map decides":    {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u1": {ID: 1}}},
+		"no tenant, both maps name it":                  {documents: []ninjaone.Document{doc(1, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}, mapped: map[int]string{1: "u1"}, taken: []int{1}},
+		"no ids at all":                                 {documents: []ninjaone.Document{doc(1, "", "")}, ours: []string{"u1"}},
+		"no ids at all, map decides":                    {documents: []ninjaone.Document{doc(1, "", "")}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u1": {ID: 1}}},
+		"no ids at all, both maps name it":              {documents: []ninjaone.Document{doc(1, "", "")}, mapped: map[int]string{1: "u1"}, taken: []int{1}},
+		"own id against the map":                        {documents: []ninjaone.Document{doc(1, "", "u2")}, ours: []string{"u1", "u2"}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u2": {ID: 1}}},
+		"no tenant, both may have the user, remembered": {documents: []ninjaone.Document{doc(1, "", "u1"), doc(2, "", "u1")}, theirs: []string{"u1"}, known: map[string]int{"u1": 2}, want: map[string]found{"u1": {ID: 2}}},
+		"no ids at all, remembered":                     {documents: []ninjaone.Document{doc(1, "", "")}, known: map[string]int{"u1": 1}, want: map[string]found{"u1": {ID: 1}}},
+		"another tenant's, though remembered":           {documents: []ninjaone.Document{doc(1, other, "u1")}, known: map[string]int{"u1": 1}},
+		"tenant without user, map decides":              {documents: []ninjaone.Document{doc(1, me, "")}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u1": {ID: 1}}},
+		"another tenant's, though the map names it":     {documents: []ninjaone.Document{doc(1, other, "u1")}, ours: []string{"u1"}, mapped: map[int]string{1: "u1"}},
+		"the oldest of several":                         {documents: []ninjaone.Document{doc(3, "", "u1"), doc(1, me, "u1"), doc(2, "", "u1")}, ours: []string{"u1"}, want: map[string]found{"u1": {1, []int{2, 3}}}},
+		"the one remembered":                            {documents: []ninjaone.Document{doc(1, me, "u1"), doc(2, me, "u1")}, known: map[string]int{"u1": 2}, want: map[string]found{"u1": {2, []int{1}}}},
+		"the one remembered is archived":                {documents: []ninjaone.Document{doc(1, me, "u1"), archived(doc(2, me, "u1"))}, known: map[string]int{"u1": 2}, want: map[string]found{"u1": {ID: 1}}},
+		"the oldest that is not archived":               {documents: []ninjaone.Document{archived(doc(1, me, "u1")), doc(2, me, "u1"), doc(3, me, "u1")}, want: map[string]found{"u1": {2, []int{3}}}},
+		"all archived":                                  {documents: []ninjaone.Document{archived(doc(2, me, "u1")), archived(doc(1, me, "u1"))}, want: map[string]found{"u1": {ID: 1}}},
+		"duplicates that may be another's stay":         {documents: []ninjaone.Document{doc(1, me, "u1"), doc(2, "", "u1")}, ours: []string{"u1"}, theirs: []string{"u1"}, want: map[string]found{"u1": {ID: 1}}},
 	}
 	in := func(list []string) func(string) bool {
 		set := map[string]bool{}
@@ -75,6 +79,10 @@ func TestAdopt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := claims{tenantID: me, idField: compose.FieldUserID, ours: in(tt.ours), theirs: in(tt.theirs), mapped: tt.mapped, taken: map[int]bool{},
 				known: func(id string) int { return tt.known[id] }}
+			c.remembered = map[int]string{}
+			for id, d := range tt.known {
+				c.remembered[d] = id
+			}
 			for _, d := range tt.taken {
 				c.taken[d] = true
 			}
@@ -132,11 +140,17 @@ func TestRecordsAreKept(t *testing.T) {
 	s, part := NewState(account(t).Table(azuritetest.UniqueName(t))), partition(instance, organization, "tenant")
 	r := newRecord(key{kindUser, "u1"})
 	r.document, r.archived, r.refused, r.reason = 1<<33, true, "digest", "reason"
-	r.fields[nameField], r.fields["f"] = accepted.Digest(ninjaone.Text("n")), accepted.Sending
+	r.fields.set(nameField, accepted.Digest(ninjaone.Text("n")))
+	r.fields.set(compose.FieldUserUPN, accepted.Sending)
+	r.fields.set(compose.FieldUserLinks, accepted.Cleared)
+	r.fields.set(compose.FieldUserGroups, "written by a later handler")
+	r.fields.set("unknown", accepted.Sending)
 	for n := range 9000 { // more than one column holds
-		r.relations[device(100_000+n)] = 5_000_000 + n
+		r.relations.set(device(100_000+n), 5_000_000+n)
 	}
-	r.relations[document(7)], r.relations[document(8)] = relationForeign, relationSending
+	r.relations.set(document(7), relationForeign)
+	r.relations.set(document(8), relationSending)
+	r.relations.set(document(9), -77)
 	must(t, s.save(t.Context(), part, r, newRecord(key{kindLicense, "s1"})))
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	p := progress{template: map[kind]int{kindUser: 3, kindLicense: 0}, listed: map[kind]time.Time{kindUser: now, kindLicense: {}}, related: now}
@@ -146,17 +160,27 @@ func TestRecordsAreKept(t *testing.T) {
 	if diff := cmp.Diff(p, read, cmp.AllowUnexported(progress{})); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(map[key]*record{r.key: r, {kindLicense, "s1"}: newRecord(key{kindLicense, "s1"})}, records, cmp.AllowUnexported(record{}, key{})); diff != "" {
+	if diff := cmp.Diff(map[key]*record{r.key: r, {kindLicense, "s1"}: newRecord(key{kindLicense, "s1"})}, records, cmp.AllowUnexported(record{}, key{}, value{}, link{}), cmpopts.SortSlices(func(a, b value) bool { return a.field < b.field })); diff != "" {
 		t.Error(diff)
 	}
-	r.relations = map[ninjaone.Entity]int{device(1): 2}
+	want := map[string]string{nameField: accepted.Digest(ninjaone.Text("n")), compose.FieldUserUPN: accepted.Sending,
+		compose.FieldUserLinks: accepted.Cleared, compose.FieldUserGroups: accepted.Sending}
+	if diff := cmp.Diff(want, records[r.key].fields.all()); diff != "" {
+		t.Errorf("noted of the fields: %s", diff)
+	}
+	if id, has := records[r.key].relations.get(document(9)); !has || id != -77 || r.fields.get(compose.FieldUserID) != "" {
+		t.Errorf("noted of a relation: %d, %v", id, has)
+	}
+	r.relations = nil
+	r.relations.set(device(1), 2)
 	must(t, s.save(t.Context(), part, r))
 	if records, _, err = s.load(t.Context(), part); err != nil || len(records[r.key].relations) != 1 {
 		t.Errorf("relations are left over: %d, %v", len(records[r.key].relations), err)
 	}
-	ids, err := s.userIDs(t.Context(), part)
-	if err != nil || !cmp.Equal(ids, []string{"u1"}) {
-		t.Errorf("users: %v, %v", ids, err)
+	for k, want := range map[kind]string{kindUser: "u1", kindLicense: "s1"} {
+		if ids, was, err := s.ids(t.Context(), part, k); err != nil || !cmp.Equal(ids, []string{want}) || was != (k == kindUser) {
+			t.Errorf("ids: %v, %v, %v", ids, was, err)
+		}
 	}
 	must(t, s.forget(t.Context(), part, r))
 	if records, _, err = s.load(t.Context(), part); err != nil || records[r.key] != nil {

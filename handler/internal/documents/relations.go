@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -13,10 +14,14 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
+// NinjaOne relates any number of entities to one host in a call, and only to
+// one. A device hosts the relations to its users, and a licence's document
+// those to its holders, as CIPP makes them: CIPP looks for them there, and
+// would make them anew if it did not find them, should it take over again. So a
+// first run needs a call for each device, and one for each licence and five
+// hundred users. Nothing removes more than one relation at a time, but for a
+// call that removes all of an entity, technicians' own included.
 const (
-	// lookups is up to how many hosts are read one by one; more of them cost
-	// less when all relations of the instance are read.
-	lookups = 10
 	// maxRelations is how many relations are added to a host in one call.
 	maxRelations = 500
 	// relationChunk is after how many hosts what was done is noted. A run that
@@ -34,7 +39,8 @@ func (r *run) hosts(rec *record) map[ninjaone.Entity]bool {
 	want := map[ninjaone.Entity]bool{}
 	devices := r.in.Compose.Snapshot.ManagedDevices.OK()
 	licenses := r.licenses != nil && !r.licenses.blocked
-	for host := range rec.relations {
+	for _, l := range rec.relations {
+		host := l.entity()
 		if host.Type == ninjaone.EntityDevice && !devices || host.Type == ninjaone.EntityDocument && !licenses {
 			want[host] = true
 		}
@@ -54,258 +60,77 @@ func (r *run) hosts(rec *record) map[ninjaone.Entity]bool {
 	return want
 }
 
-// learnRelations reads the relations when what is remembered of them may not
-// be all there is.
-func (r *run) learnRelations(ctx context.Context) error {
-	if r.users == nil || r.users.blocked {
-		return nil
-	}
-	none, all, doubtful := r.unlearned()
-	var err error
-	switch {
-	case none && !r.progress.related.IsZero():
-	case none:
-		r.progress.related = r.Now().UTC()
-		err = r.State.saveProgress(ctx, r.part, r.progress)
-	case all:
-		err = r.learnAll(ctx)
-	default:
-		err = r.lookUpAll(ctx, doubtful)
-	}
-	return r.orLeave(ctx, err)
-}
-
-// unlearned says what is to be read of relations: nothing, because documents
-// that this run creates have none yet; all; or those of hosts that are in
-// doubt.
-func (r *run) unlearned() (none, all bool, doubtful map[ninjaone.Entity]bool) {
-	known := 0
-	doubtful = map[ninjaone.Entity]bool{}
-	for k, rec := range r.records {
-		if k.kind != kindUser || rec.document == 0 {
-			continue
-		}
-		known++
-		for host, id := range rec.relations {
-			if id == relationSending {
-				doubtful[host] = true
-			}
-		}
-	}
-	none = known == 0 && len(r.users.extras) == 0 && (r.licenses == nil || len(r.licenses.extras) == 0)
-	read := r.progress.related
-	all = r.users.listed || read.IsZero() || r.Now().Sub(read) >= relistAfter || len(doubtful) > lookups
-	return none, all, doubtful
-}
-
-// lookUpAll settles what is unknown of the relations of hosts.
-func (r *run) lookUpAll(ctx context.Context, hosts map[ninjaone.Entity]bool) error {
-	for _, host := range sortedEntities(hosts) {
-		if err := r.lookUp(ctx, host, r.relatedTo(host)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// orLeave leaves relations alone in this run when they could not be read.
-func (r *run) orLeave(ctx context.Context, err error) error {
-	if err != nil && accepted.Tolerable(ctx, err) {
-		r.users.unrelated = true
-		r.problem("documents:relations:list", "The relations of documents could not be read, so none were written: %s", sentence(err.Error()))
-		return nil
-	}
-	return err
-}
-
-// relatedTo returns the users' records that hold a relation to the host.
-func (r *run) relatedTo(host ninjaone.Entity) []*record {
-	var records []*record
-	for k, rec := range r.records {
-		if _, has := rec.relations[host]; has && k.kind == kindUser {
-			records = append(records, rec)
-		}
-	}
-	return records
-}
-
-// learnAll reads the relations of the whole instance, of which it keeps those
-// between documents of ours and between them and devices. At first, what
-// connects them and nobody wants is taken for a leftover; later only what we
-// made ourselves is.
-func (r *run) learnAll(ctx context.Context) error {
-	changed, err := r.learn(ctx)
-	if err != nil {
-		return err
-	}
-	if err := r.save(ctx, changed...); err != nil {
-		return err
-	}
-	r.progress.related = r.Now().UTC()
-	return r.State.saveProgress(context.WithoutCancel(ctx), r.part, r.progress)
-}
-
-// learn is learnAll in memory alone. It returns the records that changed.
-func (r *run) learn(ctx context.Context) ([]*record, error) {
-	first := r.progress.related.IsZero()
-	records, surplusDocument, licenseDocument := map[int]*record{}, map[int]bool{}, map[int]bool{}
-	for _, rec := range r.records {
-		if rec.document != 0 { // archived ones, too, which may be about to come back
-			if rec.kind == kindUser {
-				records[rec.document] = rec
-			} else {
-				licenseDocument[rec.document] = true
-			}
-		}
-	}
-	for _, sec := range r.sections() {
-		maps.Copy(surplusDocument, sec.extras)
-	}
-	// ours says in which direction a relation connects: as we make them, or the
-	// other way round.
-	ours := func(host, related ninjaone.Entity) bool {
-		hosts := host.Type == ninjaone.EntityDevice || host.Type == ninjaone.EntityDocument && (licenseDocument[host.ID] || surplusDocument[host.ID])
-		return hosts && related.Type == ninjaone.EntityDocument && (records[related.ID] != nil || surplusDocument[related.ID])
-	}
-	var relations []ninjaone.Relation
-	for _, hostType := range []string{ninjaone.EntityDevice, ninjaone.EntityDocument} {
-		list, err := r.in.Client.RelationsOfType(ctx, hostType, func(n ninjaone.Relation) bool {
-			return ours(n.Host, n.Related) || ours(n.Related, n.Host)
-		})
-		if err != nil {
-			return nil, err
-		}
-		relations = append(relations, list...)
-	}
-	slices.SortFunc(relations, func(a, b ninjaone.Relation) int { return a.ID - b.ID })
-	present := map[*record]map[ninjaone.Entity]int{}
-	note := func(rec *record, host ninjaone.Entity, id int) bool {
-		if present[rec] == nil {
-			present[rec] = map[ninjaone.Entity]int{}
-		}
-		if have, has := present[rec][host]; has && (have != relationForeign || id == relationForeign) {
-			return false
-		}
-		present[rec][host] = id
-		return true
-	}
-	for _, n := range relations {
-		if !ours(n.Host, n.Related) {
-			if rec := records[n.Host.ID]; rec != nil && n.Host.Type == ninjaone.EntityDocument {
-				note(rec, n.Related, relationForeign)
-			}
-			continue
-		}
-		rec := records[n.Related.ID]
-		if rec == nil || n.Host.Type == ninjaone.EntityDocument && !licenseDocument[n.Host.ID] {
-			r.surplus = append(r.surplus, n) // of a surplus document
-			continue
-		}
-		was, made := rec.relations[n.Host]
-		switch {
-		case made && was != relationForeign || first:
-			if !note(rec, n.Host, n.ID) {
-				r.surplus = append(r.surplus, n) // the same once more
-			}
-		case made || r.hosts(rec)[n.Host]:
-			note(rec, n.Host, relationForeign)
-		}
-	}
-	var changed []*record
-	for _, rec := range records {
-		now := present[rec]
-		if now == nil {
-			now = map[ninjaone.Entity]int{}
-		}
-		if !maps.Equal(now, rec.relations) {
-			rec.relations = now
-			changed = append(changed, rec)
-		}
-	}
-	return changed, nil
-}
-
-// lookUp reads the relations of one host and settles what is unknown of the
-// records' relations to it: they are there, or they are not.
-func (r *run) lookUp(ctx context.Context, host ninjaone.Entity, records []*record) error {
-	list, err := r.in.Client.RelationsOf(ctx, host)
-	if err != nil && !errors.Is(err, ninjaone.ErrNotFound) {
-		return err
-	}
-	present := map[int]int{} // document to relation
-	for _, n := range list {
-		switch {
-		case n.Host == host && n.Related.Type == ninjaone.EntityDocument:
-			if have := present[n.Related.ID]; have <= 0 || n.ID < have {
-				present[n.Related.ID] = n.ID
-			}
-		case n.Related == host && n.Host.Type == ninjaone.EntityDocument && present[n.Host.ID] == 0:
-			present[n.Host.ID] = relationForeign
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, rec := range records {
-		if id, has := rec.relations[host]; !has || id != relationSending {
-			continue
-		}
-		if id := present[rec.document]; id != 0 {
-			rec.relations[host] = id
-		} else {
-			delete(rec.relations, host)
-		}
-	}
-	return nil
-}
-
 // ending is a relation that is to be removed.
 type ending struct {
 	rec  *record
 	host ninjaone.Entity
 }
 
-// relate adds the relations that are missing and removes those that ended.
+// relate adds the relations that are missing, and then removes those that
+// ended: the answers to the additions may tell whose the others are.
 func (r *run) relate(ctx context.Context) error {
 	if r.users == nil || r.users.blocked || r.users.unrelated {
 		return nil
 	}
-	ends, adds := r.relationChanges()
-	if err := r.removeSurplus(ctx); err != nil {
-		return err
-	}
-	if err := r.unrelate(ctx, ends); err != nil {
-		return err
+	adds := r.missingRelations()
+	if len(adds) > 0 {
+		if err := r.readMakers(ctx); err != nil {
+			return err
+		}
 	}
 	for chunk := range slices.Chunk(sortedEntities(adds), relationChunk) {
 		if err := r.addAll(ctx, chunk, adds); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := r.settleMakers(ctx); err != nil {
+		return err
+	}
+	if err := r.removeSurplus(ctx); err != nil {
+		return err
+	}
+	if err := r.unrelate(ctx, r.endedRelations()); err != nil || !r.stale {
+		return err
+	}
+	clear(r.progress.listed)
+	return r.State.saveProgress(ctx, r.part, r.progress)
 }
 
-// relationChanges finds the relations that ended, and those that are missing,
-// by host.
-func (r *run) relationChanges() (ends []ending, adds map[ninjaone.Entity][]*record) {
-	adds = map[ninjaone.Entity][]*record{}
-	for _, id := range r.users.ids {
-		rec := r.records[key{kindUser, id}]
-		if !rec.live() {
-			continue
-		}
-		want := r.hosts(rec)
-		for _, host := range sortedEntities(rec.relations) {
-			if !want[host] {
-				ends = append(ends, ending{rec, host})
-			}
-		}
-		for host := range want {
-			if _, has := rec.relations[host]; !has {
+// missingRelations are the relations that are to be added, by host.
+func (r *run) missingRelations() map[ninjaone.Entity][]*record {
+	adds := map[ninjaone.Entity][]*record{}
+	for rec := range r.documented() {
+		for host := range r.hosts(rec) {
+			if _, has := rec.relations.get(host); !has {
 				adds[host] = append(adds[host], rec)
 			}
 		}
 	}
-	return ends, adds
+	return adds
+}
+
+// endedRelations are the relations that nobody wants any more.
+func (r *run) endedRelations() (ends []ending) {
+	for rec := range r.documented() {
+		want := r.hosts(rec)
+		for _, l := range rec.relations {
+			if !want[l.entity()] {
+				ends = append(ends, ending{rec, l.entity()})
+			}
+		}
+	}
+	return ends
+}
+
+// documented yields the records of the users whose document people see.
+func (r *run) documented() iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		for _, id := range r.users.ids {
+			if rec := r.records[key{kindUser, id}]; rec.live() && !yield(rec) {
+				return
+			}
+		}
+	}
 }
 
 // removeSurplus removes relations of surplus documents, and relations that are
@@ -331,38 +156,36 @@ func (r *run) remove(ctx context.Context, id int) error {
 	return r.relationFails(ctx, err)
 }
 
-// unrelate removes relations, and forgets them.
+// unrelate removes relations, and forgets them. What somebody else made, or may
+// have made, stays in NinjaOne.
 func (r *run) unrelate(ctx context.Context, ends []ending) error {
 	for chunk := range slices.Chunk(ends, relationChunk) {
 		group, gctx := errgroup.WithContext(ctx)
 		group.SetLimit(writers)
 		touched := map[*record]bool{}
 		for _, e := range chunk {
-			touched[e.rec] = true
 			r.mu.Lock()
-			id := e.rec.relations[e.host]
-			r.mu.Unlock()
-			group.Go(func() error {
-				var err error
-				removed := true
-				if id > 0 {
-					if err = r.in.Client.DeleteRelation(gctx, id); err != nil {
-						removed = false
+			id, _ := e.rec.relations.get(e.host)
+			switch {
+			case id < relationForeign, id == relationSending: // unknown; a later run knows
+			case id == relationForeign:
+				e.rec.relations.remove(e.host)
+				touched[e.rec] = true
+			default:
+				touched[e.rec] = true
+				group.Go(func() error {
+					err := r.in.Client.DeleteRelation(gctx, id)
+					r.mu.Lock()
+					defer r.mu.Unlock()
+					if err != nil {
+						return r.relationFails(gctx, err)
 					}
-				}
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				switch {
-				case !removed:
-					return r.relationFails(gctx, err)
-				case id > 0:
 					r.result.Unrelated++
-				case id == relationSending:
-					return nil // still unknown; the next run reads
-				}
-				delete(e.rec.relations, e.host)
-				return nil
-			})
+					e.rec.relations.remove(e.host)
+					return nil
+				})
+			}
+			r.mu.Unlock()
 		}
 		err := group.Wait()
 		if saveErr := r.save(ctx, slices.Collect(maps.Keys(touched))...); saveErr != nil {
@@ -393,7 +216,7 @@ func (r *run) addAll(ctx context.Context, hosts []ninjaone.Entity, adds map[ninj
 	touched := map[*record]bool{}
 	for _, host := range hosts {
 		for _, rec := range adds[host] {
-			rec.relations[host] = relationSending
+			rec.relations.set(host, relationSending)
 			touched[rec] = true
 		}
 	}
@@ -425,7 +248,7 @@ func (r *run) missing(host ninjaone.Entity, records []*record) []*record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(records), func(rec *record) bool {
-		id, has := rec.relations[host]
+		id, has := rec.relations.get(host)
 		return !has || id != relationSending
 	})
 }
@@ -444,7 +267,7 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 				!errors.Is(err, ninjaone.ErrBatchRefused) && !errors.Is(err, ninjaone.ErrOutcomeUnknown) {
 				return nil, err
 			}
-			if readErr := r.lookUp(ctx, host, todo); readErr != nil {
+			if readErr := r.lookUp(ctx, host, todo, r.started); readErr != nil {
 				return nil, fmt.Errorf("%w; and then: %w", err, readErr)
 			}
 			absent := r.unmark(host, todo)
@@ -458,8 +281,9 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.stale = r.stale || len(refused) > 0
 	for i := range refused {
-		delete(records[i].relations, host)
+		records[i].relations.remove(host)
 		if err := r.relationFails(ctx, refused[i]); err != nil {
 			return err
 		}
@@ -477,8 +301,8 @@ func (r *run) unmark(host ninjaone.Entity, records []*record) []*record {
 	defer r.mu.Unlock()
 	var absent []*record
 	for _, rec := range records {
-		if _, has := rec.relations[host]; !has {
-			rec.relations[host] = relationSending
+		if _, has := rec.relations.get(host); !has {
+			rec.relations.set(host, relationSending)
 			absent = append(absent, rec)
 		}
 	}
@@ -496,15 +320,20 @@ func (r *run) post(ctx context.Context, host ninjaone.Entity, records []*record)
 		return err
 	}
 	ids := map[int]int{}
-	for _, n := range made {
-		if n.Related.Type == ninjaone.EntityDocument {
-			ids[n.Related.ID] = n.ID
-		}
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, n := range made {
+		if n.Related.Type != ninjaone.EntityDocument {
+			continue
+		}
+		if ids[n.Related.ID] = n.ID; r.makers.others(n) || old(n, r.started) {
+			ids[n.Related.ID] = relationForeign // it was there, and NinjaOne left it at that
+		} else {
+			r.makers.learn(n.Creator)
+		}
+	}
 	for _, rec := range records {
-		rec.relations[host] = ids[rec.document] // 0 when the answer lacks it: unknown
+		rec.relations.set(host, ids[rec.document]) // 0 when the answer lacks it: unknown
 		r.result.Related++
 	}
 	return nil

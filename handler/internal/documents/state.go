@@ -5,74 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
-	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
-
-// kind is what a document is about.
-type kind string
-
-const (
-	kindUser    kind = "user"
-	kindLicense kind = "license"
-)
-
-// key names a document by what it is about: a user or SKU id in lower case.
-type key struct {
-	kind kind
-	id   string
-}
-
-// nameField stands for the document's name among the digests of its fields.
-const nameField = "documentName"
-
-// Marks that stand where the id of a relation would.
-const (
-	relationSending = 0  // on its way; whether NinjaOne has it is unknown
-	relationForeign = -1 // somebody else's relation connects the two
-)
-
-// record is what we know of one document. A nil record knows of none.
-type record struct {
-	key
-	document  int                     // NinjaOne's id; 0 when there is none as far as is known
-	archived  bool                    // we archived it, or found it gone from the list
-	fields    map[string]string       // field name to digest or mark
-	refused   string                  // digest of the content that NinjaOne refused, or restoreRefused
-	reason    string                  // why
-	relations map[ninjaone.Entity]int // of a user's document: host to relation id or mark
-}
-
-// restoreRefused stands in record.refused when it was not the content that
-// NinjaOne refused, but to bring the document back.
-const restoreRefused = "restore"
-
-func newRecord(k key) *record {
-	return &record{key: k, fields: map[string]string{}, relations: map[ninjaone.Entity]int{}}
-}
-
-// live reports whether there is a document that people see.
-func (r *record) live() bool { return r != nil && r.document != 0 && !r.archived }
-
-// pending reports whether a document was on its way and its id is not known.
-func (r *record) pending() bool { return r != nil && r.document == 0 && len(r.fields) > 0 }
-
-// reset forgets the document, which is gone.
-func (r *record) reset() {
-	*r = *newRecord(r.key)
-}
-
-// doubt marks every value as unknown, so that it is sent again.
-func (r *record) doubt() {
-	for name := range r.fields {
-		r.fields[name] = accepted.Sending
-	}
-}
 
 // progress is what we know of a tenant's documents as a whole.
 type progress struct {
@@ -98,11 +39,16 @@ func NewState(table *storage.Table) *State {
 const (
 	progressRow    = "documents" // row of the progress in a tenant's partition
 	brakePartition = "documents-brake"
+	makerPartition = "documents-makers" // a row for each instance
 
 	// maxColumn is the length of one text column in characters, below Azure's
 	// limit of 32 Ki.
 	maxColumn = 30_000
 	maxReason = 500
+
+	// saveChunk is how many records become rows at a time: a multiple of the
+	// hundred that one transaction takes.
+	saveChunk = 1000
 )
 
 func partition(instance string, organizationID int, tenantID string) string {
@@ -118,9 +64,9 @@ func (s *State) load(ctx context.Context, part string) (map[key]*record, progres
 			return nil, p, fmt.Errorf("read what is known of the tenant's documents: %w", err)
 		}
 		if row.RowKey() == progressRow {
-			for k, name := range map[kind]string{kindUser: "User", kindLicense: "License"} {
-				p.template[k] = int(row.Int(name + "Template"))
-				p.listed[k] = row.Time(name + "Listed")
+			for _, k := range []kind{kindUser, kindLicense} {
+				p.template[k] = int(row.Int(templateColumn(k)))
+				p.listed[k] = row.Time(listedColumn(k))
 			}
 			p.related = row.Time("Related")
 			continue
@@ -134,6 +80,13 @@ func (s *State) load(ctx context.Context, part string) (map[key]*record, progres
 	return records, p, nil
 }
 
+// The columns of the progress: UserTemplate, UserListed, LicenseTemplate and
+// LicenseListed.
+func templateColumn(k kind) string { return columnPrefix[k] + "Template" }
+func listedColumn(k kind) string   { return columnPrefix[k] + "Listed" }
+
+var columnPrefix = map[kind]string{kindUser: "User", kindLicense: "License"}
+
 func rowKey(k key) string { return string(k.kind) + "-" + k.id }
 
 func keyOf(row string) (key, bool) {
@@ -145,49 +98,27 @@ func recordOf(k key, row storage.Entity) *record {
 	r := newRecord(k)
 	r.document, r.archived = int(row.Int("DocumentId")), row.Bool("Archived")
 	r.refused, r.reason = row.String("Refused"), row.String("Reason")
-	if json.Unmarshal([]byte(row.String("Fields")), &r.fields) != nil || r.fields == nil {
-		r.fields = map[string]string{} // unknown: everything is sent again
+	var fields map[string]string // unknown, everything is sent again
+	_ = json.Unmarshal([]byte(row.String("Fields")), &fields)
+	for field, digest := range fields {
+		r.fields.set(field, digest)
 	}
 	for i := 0; ; i++ {
 		column := row.String("Relations" + strconv.Itoa(i))
 		if column == "" {
 			return r
 		}
+		r.relations = slices.Grow(r.relations, strings.Count(column, ",")+1)
 		for item := range strings.SplitSeq(column, ",") {
-			host, id, _ := strings.Cut(item, "=")
-			if e, ok := entityOf(host); ok {
-				r.relations[e], _ = strconv.Atoi(id)
+			if l, ok := linkOf(item); ok {
+				r.relations.set(l.entity(), int(l.id))
 			}
 		}
 	}
 }
 
-// entityText and entityOf are the form of a relation's host in a row.
-func entityText(e ninjaone.Entity) string {
-	if e.Type == ninjaone.EntityDevice {
-		return "d" + strconv.Itoa(e.ID)
-	}
-	return "l" + strconv.Itoa(e.ID)
-}
-
-func entityOf(text string) (ninjaone.Entity, bool) {
-	if text == "" {
-		return ninjaone.Entity{}, false
-	}
-	id, err := strconv.Atoi(text[1:])
-	switch {
-	case err != nil:
-		return ninjaone.Entity{}, false
-	case text[0] == 'd':
-		return ninjaone.Entity{Type: ninjaone.EntityDevice, ID: id}, true
-	case text[0] == 'l':
-		return ninjaone.Entity{Type: ninjaone.EntityDocument, ID: id}, true
-	}
-	return ninjaone.Entity{}, false
-}
-
 func (r *record) entity(part string) (storage.Entity, error) {
-	fields, err := json.Marshal(r.fields)
+	fields, err := json.Marshal(r.fields.all())
 	if err != nil {
 		return nil, err
 	}
@@ -205,14 +136,14 @@ func (r *record) entity(part string) (storage.Entity, error) {
 			n++
 		}
 	}
-	for _, host := range sortedEntities(r.relations) {
+	for _, l := range r.relations {
 		if column.Len() > maxColumn {
 			flush()
 		}
 		if column.Len() > 0 {
 			column.WriteByte(',')
 		}
-		column.WriteString(entityText(host) + "=" + strconv.Itoa(r.relations[host]))
+		column.WriteString(l.String())
 	}
 	flush()
 	return row, nil
@@ -223,16 +154,18 @@ func (s *State) save(ctx context.Context, part string, records ...*record) error
 	if err := s.ended(); err != nil {
 		return err
 	}
-	rows := make([]storage.Entity, 0, len(records))
-	for _, r := range records {
-		row, err := r.entity(part)
-		if err != nil {
-			return err
+	for chunk := range slices.Chunk(records, saveChunk) {
+		rows := make([]storage.Entity, 0, len(chunk))
+		for _, r := range chunk {
+			row, err := r.entity(part)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
 		}
-		rows = append(rows, row)
-	}
-	if err := s.table.ReplaceAll(ctx, rows); err != nil {
-		return fmt.Errorf("note what is known of documents: %w", err)
+		if err := s.table.ReplaceAll(ctx, rows); err != nil {
+			return fmt.Errorf("note what is known of documents: %w", err)
+		}
 	}
 	return nil
 }
@@ -255,8 +188,9 @@ func (s *State) saveProgress(ctx context.Context, part string, p progress) error
 	}
 	row := storage.Entity{
 		"PartitionKey": part, "RowKey": progressRow, "Version": int32(accepted.Version), "Related": p.related,
-		"UserTemplate": int64(p.template[kindUser]), "UserListed": p.listed[kindUser],
-		"LicenseTemplate": int64(p.template[kindLicense]), "LicenseListed": p.listed[kindLicense],
+	}
+	for _, k := range []kind{kindUser, kindLicense} {
+		row[templateColumn(k)], row[listedColumn(k)] = int64(p.template[k]), p.listed[k]
 	}
 	if err := s.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("note the progress of documents: %w", err)
@@ -264,19 +198,54 @@ func (s *State) saveProgress(ctx context.Context, part string, p progress) error
 	return nil
 }
 
-// userIDs returns the users of which the partition has a record.
-func (s *State) userIDs(ctx context.Context, part string) ([]string, error) {
-	var ids []string
-	filter := storage.And(storage.Eq("PartitionKey", part), storage.Ge("RowKey", string(kindUser)+"-"), storage.Lt("RowKey", string(kindUser)+"."))
+// makers returns who NinjaOne names as having made the relations of this
+// application.
+func (s *State) makers(ctx context.Context, instance string) (map[int]bool, error) {
+	ids := map[int]bool{}
+	row, err := s.table.Get(ctx, makerPartition, instance)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return nil, fmt.Errorf("read who makes relations: %w", err)
+	}
+	for id := range strings.SplitSeq(row.String("Ids"), ",") {
+		if n, err := strconv.Atoi(id); err == nil {
+			ids[n] = true
+		}
+	}
+	return ids, nil
+}
+
+func (s *State) saveMakers(ctx context.Context, instance string, ids map[int]bool) error {
+	if err := s.ended(); err != nil {
+		return err
+	}
+	var text []string
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		text = append(text, strconv.Itoa(id))
+	}
+	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Version": int32(accepted.Version), "Ids": strings.Join(text, ",")}
+	if err := s.table.Replace(ctx, row); err != nil {
+		return fmt.Errorf("note who makes relations: %w", err)
+	}
+	return nil
+}
+
+// ids returns the users or licences of which the partition has a record, and
+// whether their documents were ever read.
+func (s *State) ids(ctx context.Context, part string, k kind) (ids []string, read bool, err error) {
+	filter := storage.And(storage.Eq("PartitionKey", part), storage.Ge("RowKey", string(k)+"-"), storage.Lt("RowKey", string(k)+"."))
 	for row, err := range s.table.List(ctx, filter, "RowKey") {
 		if err != nil {
-			return nil, fmt.Errorf("read which users another tenant of the organization has: %w", err)
+			return nil, false, fmt.Errorf("read what another tenant of the organization has: %w", err)
 		}
 		if k, ok := keyOf(row.RowKey()); ok {
 			ids = append(ids, k.id)
 		}
 	}
-	return ids, nil
+	row, err := s.table.Get(ctx, part, progressRow)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return nil, false, fmt.Errorf("read what another tenant of the organization has: %w", err)
+	}
+	return ids, !row.Time(listedColumn(k)).IsZero(), nil
 }
 
 // Brake is a run's refusal to archive as many documents as it would have had

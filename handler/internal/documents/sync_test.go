@@ -238,6 +238,14 @@ func fromCIPP(w *world, m *model) (users map[string]int, template int) {
 			}
 		}
 	}
+	var entries []cipp.DeviceMapEntry
+	for _, id := range slices.Sorted(maps.Keys(m.devices)) {
+		entries = append(entries, cipp.DeviceMapEntry{EntraDeviceID: id, NinjaOneID: m.devices[id].ninja, ManagedDeviceID: id})
+		if document := users[m.devices[id].user]; document != 0 {
+			w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: m.devices[id].ninja, RelatedType: "DOCUMENT", RelatedID: document})
+		}
+	}
+	must(w.t, w.syncer.CIPP.SaveDeviceMap(w.t.Context(), m.id, entries))
 	return users, template
 }
 
@@ -255,8 +263,11 @@ func TestAdoptsWhatCIPPLeft(t *testing.T) {
 	untouched := map[int]bool{stranger: true, foreign: true}
 	// Relations: one that ended, and technicians' own.
 	device := m.devices[slices.Sorted(maps.Keys(m.devices))[0]].ninja
+	server := 900 + organization
+	w.AddDevice(ninjasim.Device{ID: server, OrganizationID: organization, SystemName: "SERVER-1"})
 	w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: device, RelatedType: "DOCUMENT", RelatedID: users[ids[1]]})
 	own := []int{
+		w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: server, RelatedType: "DOCUMENT", RelatedID: users[ids[0]], MadeByTechnician: true}),
 		w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: device, RelatedType: "DOCUMENT", RelatedID: stranger, MadeByTechnician: true}),
 		w.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: users[ids[0]], RelatedType: "DOCUMENT", RelatedID: stranger, MadeByTechnician: true}),
 		w.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: users[ids[1]], RelatedType: "NODE", RelatedID: device, MadeByTechnician: true}),
@@ -322,6 +333,14 @@ func TestSharedOrganizationAdoptsByTenant(t *testing.T) {
 		t.Errorf("documents that may be another tenant's were archived: %+v", r)
 	}
 	w.sync(b)
+	// Only one tenant has this licence, which is known once both were synced.
+	visio := a.buy("VISIO")
+	old := w.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: w.template(licenseBlueprint), Name: "VISIO",
+		Fields: map[string]string{compose.FieldLicenseID: visio}})
+	w.now = w.now.Add(relistAfter)
+	if r := w.sync(a); r.Created != 0 || w.live(a, licenseBlueprint)[visio].ID != old {
+		t.Errorf("a licence that only one tenant has: %+v", r)
+	}
 	if got := w.live(a, userBlueprint)[ada].ID; got != users[ada] {
 		t.Errorf("Ada's document is %d, not %d", got, users[ada])
 	}
@@ -522,5 +541,4 @@ func TestBadDocument(t *testing.T) {
 		t.Errorf("changed: %+v", r)
 	}
 	w.verify(m)
-
 }

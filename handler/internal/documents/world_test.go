@@ -133,7 +133,7 @@ func (w *wire) loseFirst(n int, method, path string) {
 func newWorld(t testing.TB, tenants int) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	w.Server = ninjasim.New(ninjasim.Config{ClientID: "app", ClientSecret: "secret"})
+	w.Server = ninjasim.New(ninjasim.Config{ClientID: "app", ClientSecret: "secret", Now: func() time.Time { return w.now }})
 	must(t, w.Start())
 	t.Cleanup(func() { must(t, w.Close()) })
 	w.AddOrganization(ninjasim.Organization{ID: organization, Name: "Contoso"})
@@ -373,9 +373,29 @@ func (w *world) verify(m *model) {
 	must(w.t, err)
 	check("licence", list.IDs(), licenses, list.Document)
 	got := map[relation]int{}
+	shown := map[int]bool{}
+	for _, d := range users {
+		shown[d.ID] = true
+	}
 	for _, n := range w.Relations() {
 		r := relation{ninjaone.Entity{Type: n.EntityType, ID: n.EntityID}, ninjaone.Entity{Type: n.RelatedType, ID: n.RelatedID}}
-		if !n.MadeByTechnician && slices.ContainsFunc(slices.Collect(maps.Values(users)), func(d ninjasim.Document) bool { return d.ID == n.RelatedID }) {
+		if n.MadeByTechnician {
+			// It stands for ours, and may stand beside it; own checks that it stays.
+			for _, pair := range []relation{r, {r.related, r.host}} {
+				if want[pair] == 1 && got[pair] == 0 {
+					got[pair] = 1
+				}
+			}
+		}
+	}
+	technicians := maps.Clone(got)
+	for _, n := range w.Relations() {
+		r := relation{ninjaone.Entity{Type: n.EntityType, ID: n.EntityID}, ninjaone.Entity{Type: n.RelatedType, ID: n.RelatedID}}
+		if !n.MadeByTechnician && shown[n.RelatedID] {
+			if technicians[r] > 0 {
+				technicians[r]-- // ours was there first
+				continue
+			}
 			got[r]++
 		}
 	}

@@ -109,8 +109,8 @@ func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.S
 
 // update is what differs between a document and what it is to say.
 func (r *run) update(rec *record, doc compose.Document) ninjaone.DocumentUpdate {
-	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields, doc.Fields, r.in.Force)}
-	if r.in.Force || rec.fields[nameField] != accepted.Digest(ninjaone.Text(doc.Name)) {
+	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields.all(), doc.Fields, r.in.Force)}
+	if r.in.Force || rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(doc.Name)) {
 		u.Name = doc.Name
 	}
 	return u
@@ -199,11 +199,11 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 		rec := r.byDocument(sec, u.ID)
 		records[u.ID] = rec
 		for field := range u.Fields {
-			rec.fields[field] = accepted.Sending
+			rec.fields.set(field, accepted.Sending)
 		}
 		if u.Name != "" {
-			names[u.ID] = rec.fields[nameField]
-			rec.fields[nameField] = accepted.Sending
+			names[u.ID] = rec.fields.get(nameField)
+			rec.fields.set(nameField, accepted.Sending)
 		}
 	}
 	all := slices.Collect(maps.Values(records))
@@ -230,11 +230,11 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 		}
 		rec := records[u.ID]
 		for field, v := range u.Fields {
-			rec.fields[field] = accepted.Digest(v)
+			rec.fields.set(field, accepted.Digest(v))
 		}
 		if u.Name != "" {
-			rec.fields[nameField] = accepted.Digest(ninjaone.Text(u.Name))
-			if before := names[u.ID]; before != rec.fields[nameField] {
+			rec.fields.set(nameField, accepted.Digest(ninjaone.Text(u.Name)))
+			if before := names[u.ID]; before != rec.fields.get(nameField) {
 				sec.freed[before] = true
 			}
 		}
@@ -274,9 +274,9 @@ func (r *run) refusedUpdate(ctx context.Context, sec *section, rec *record, reas
 			return err
 		}
 		if err == nil && len(refused) == 0 {
-			r.result.Restored++
+			r.restored(rec)
 			sec.again = true
-			return nil
+			return r.save(ctx, rec)
 		}
 	}
 	return r.refuse(sec, rec.id, reason)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Types of entities that this application relates. Source: schema
@@ -30,6 +31,11 @@ type Relation struct {
 	ID      int
 	Host    Entity
 	Related Entity
+	// Creator is the id of the NinjaOne user who made it; 0 when NinjaOne does
+	// not say. Whether it is set for what an API application makes, and to whom,
+	// is not documented.
+	Creator int
+	Created time.Time // UTC; zero when NinjaOne does not say
 }
 
 // RelationsOfType returns the relations that all entities of a type host, in
@@ -41,13 +47,6 @@ type Relation struct {
 // it fails as a whole.
 func (c *Client) RelationsOfType(ctx context.Context, entityType string, keep func(Relation) bool) ([]Relation, error) {
 	return c.relations(ctx, "/v2/related-items/with-entity-type/{entityType}", []any{entityType}, nil, keep)
-}
-
-// RelationsToType is RelationsOfType for the other end: the relations to
-// all entities of a type. It calls
-// GET /v2/related-items/with-related-entity-type/{relatedEntityType}.
-func (c *Client) RelationsToType(ctx context.Context, relatedType string, keep func(Relation) bool) ([]Relation, error) {
-	return c.relations(ctx, "/v2/related-items/with-related-entity-type/{relatedEntityType}", []any{relatedType}, nil, keep)
 }
 
 // RelationsOf returns the relations of one entity, those that it hosts and those
@@ -131,16 +130,18 @@ func (c *Client) DeleteRelation(ctx context.Context, id int) error {
 }
 
 type wireRelation struct {
-	ID          int    `json:"id"`
-	Type        string `json:"type"` // ENTITY, or VALUE for attachments and secrets
-	EntityType  string `json:"entityType"`
-	EntityID    int    `json:"entityId"`
-	RelatedType string `json:"relEntityType"`
-	RelatedID   int    `json:"relEntityId"`
+	ID          int     `json:"id"`
+	Type        string  `json:"type"` // ENTITY, or VALUE for attachments and secrets
+	EntityType  string  `json:"entityType"`
+	EntityID    int     `json:"entityId"`
+	RelatedType string  `json:"relEntityType"`
+	RelatedID   int     `json:"relEntityId"`
+	CreatedBy   int     `json:"createdByAppUserId"`
+	CreateTime  float64 `json:"createTime"`
 }
 
 // relation returns the relation, and whether it is one between two entities.
 func (w wireRelation) relation() (Relation, bool) {
-	r := Relation{ID: w.ID, Host: Entity{w.EntityType, w.EntityID}, Related: Entity{w.RelatedType, w.RelatedID}}
+	r := Relation{ID: w.ID, Host: Entity{w.EntityType, w.EntityID}, Related: Entity{w.RelatedType, w.RelatedID}, Creator: w.CreatedBy, Created: epoch(w.CreateTime)}
 	return r, w.Type != "VALUE" && w.EntityID > 0 && w.RelatedID > 0
 }
