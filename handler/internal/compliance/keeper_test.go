@@ -362,47 +362,6 @@ func TestATenantWithoutSignInIsLeftToTheSync(t *testing.T) {
 	w.wantLogbook(0)
 }
 
-func TestASubscriptionWhoseAnswerWasLostIsFound(t *testing.T) {
-	w := newWorld(t, small(1, 1))
-	id := w.Seed.Tenants[0].ID
-	w.M365.AddFault(m365sim.Fault{Service: "graph", Method: "POST", Path: regexp.MustCompile("/subscriptions$"), Malformed: true})
-	w.reconcile()
-	w.M365.ClearFaults()
-	if n := len(w.M365.Subscriptions(id)); n != 1 {
-		t.Fatalf("a creation whose answer was lost was sent %d times", n)
-	}
-	stray := w.subscription(id)
-	const device = "0c0c0c0c-0000-4000-8000-00000000000c"
-	// Its notifications are genuine all the same.
-	w.deliver(stray.NotificationURL, m365sim.DeviceNotification(stray, device))
-	if m := w.queue.take(); len(m) != 1 || len(m[0].DeviceIDs) != 1 {
-		t.Errorf("queued %+v", m)
-	}
-	w.clock.advance(time.Hour)
-	w.reconcile()
-	if n := len(w.M365.Subscriptions(id)); n != 2 {
-		t.Fatalf("Graph has %d subscriptions, want the lost one and its successor", n)
-	}
-	// The first notification of the lost one gives it away.
-	w.deliver(stray.NotificationURL, m365sim.DeviceNotification(stray, device))
-	w.deliver(stray.NotificationURL, m365sim.DeviceNotification(stray, device))
-	strays := 0
-	for _, m := range w.queue.messages {
-		if m.Event == eventStray {
-			strays++
-		}
-	}
-	if strays != 1 {
-		t.Errorf("a stray subscription made %d messages", strays)
-	}
-	w.work()
-	w.wantSubscriptions(id, 1)
-	if w.subscription(id).ID == stray.ID {
-		t.Error("the wrong subscription was removed")
-	}
-	w.noViolations()
-}
-
 func TestTwoProcessesMakeOneSubscription(t *testing.T) {
 	w := newWorld(t, small(2, 1))
 	first := w.process

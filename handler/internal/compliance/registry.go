@@ -39,6 +39,9 @@ type subscription struct {
 	Expires        time.Time // end, as Graph granted it
 	RenewAt        time.Time // when it is to be renewed
 	Checked        time.Time // when Graph last confirmed that it exists
+	// Doubtful says that Graph may have a further subscription with our id in
+	// its address, from a creation whose answer was lost.
+	Doubtful bool
 }
 
 // newSubscription makes a row for a subscription that is about to be created.
@@ -79,6 +82,7 @@ func (s subscription) entity() storage.Entity {
 		"TenantId": s.TenantID, "Direct": s.Direct, "ClientState": s.ClientState, "BaseUrl": s.BaseURL,
 		"SubscriptionId": s.SubscriptionID,
 		"Created":        s.Created, "Expires": s.Expires, "RenewAt": s.RenewAt, "Checked": s.Checked,
+		"Doubtful": s.Doubtful,
 	}
 }
 
@@ -87,6 +91,7 @@ func subscriptionOf(row storage.Entity) subscription {
 		ID: row.RowKey(), TenantID: row.String("TenantId"), Direct: row.Bool("Direct"),
 		ClientState: row.String("ClientState"), BaseURL: row.String("BaseUrl"), SubscriptionID: row.String("SubscriptionId"),
 		Created: row.Time("Created"), Expires: row.Time("Expires"), RenewAt: row.Time("RenewAt"), Checked: row.Time("Checked"),
+		Doubtful: row.Bool("Doubtful"),
 	}
 }
 

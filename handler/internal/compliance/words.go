@@ -16,6 +16,9 @@ func sayProblem(key string, who []string) string {
 	case "address":
 		return "Compliance changes in Intune are not announced to this app, because it knows no public address of its own: set PUBLIC_BASE_URL. " +
 			"Until then they are found by the sweep of every tenant."
+	case "left":
+		return fmt.Sprintf("There was no time to look after the subscriptions of %s, because Microsoft Graph answers slowly. The next hourly run goes on.",
+			several(who))
 	case "silent":
 		return fmt.Sprintf("Microsoft Graph does not send notifications about the devices of %s, although it accepted the subscription. "+
 			"Compliance changes are found by the sweep, some minutes late. Check that the app's address is open to the internet.", several(who))

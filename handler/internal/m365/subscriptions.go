@@ -113,11 +113,29 @@ func (r *Reader) Subscription(ctx context.Context, ref tenant.Ref, id string) (S
 	return r.subscription(ctx, ref, http.MethodGet, "/"+url.PathEscape(id), nil)
 }
 
-// ReauthorizeSubscription authorizes a subscription again and leaves its end
-// as it is. It calls POST /v1.0/subscriptions/{id}/reauthorize.
-func (r *Reader) ReauthorizeSubscription(ctx context.Context, ref tenant.Ref, id string) error {
-	_, err := r.subscription(ctx, ref, http.MethodPost, "/"+url.PathEscape(id)+"/reauthorize", nil)
-	return err
+// Subscriptions lists the subscriptions that the app has in one tenant. Graph
+// throttles it far harder than the other calls, so it is for finding one whose
+// id is not known. It calls GET /v1.0/subscriptions.
+func (r *Reader) Subscriptions(ctx context.Context, ref tenant.Ref) ([]Subscription, error) {
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	first, err := getPage[wireChangeSubscription](ctx, g, func(ctx context.Context) (*http.Request, error) {
+		return g.linked(ctx, g.base("v1.0")+"/subscriptions")
+	})
+	var all []Subscription
+	if err == nil {
+		_, err = listOn(ctx, g, first, func(p []wireChangeSubscription) {
+			for _, s := range p {
+				all = append(all, s.subscription())
+			}
+		})
+	}
+	if err != nil {
+		return nil, subscriptionError(ref, err)
+	}
+	return all, nil
 }
 
 // Unsubscribe removes a subscription; one that is not there is fine. It calls
@@ -164,7 +182,7 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 		return Subscription{}, subscriptionError(ref, err)
 	}
 	defer discard(res)
-	if method == http.MethodDelete || method == http.MethodPost && body == nil {
+	if method == http.MethodDelete {
 		return Subscription{}, nil
 	}
 	var answer wireChangeSubscription
@@ -174,8 +192,12 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 	if path == "" && answer.ID == "" {
 		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, errors.New("it has no id")})
 	}
-	expires, _ := time.Parse(time.RFC3339, answer.Expires)
-	return Subscription{ID: answer.ID, NotificationURL: answer.NotificationURL, Expires: expires.UTC()}, nil
+	return answer.subscription(), nil
+}
+
+func (w wireChangeSubscription) subscription() Subscription {
+	expires, _ := time.Parse(time.RFC3339, w.Expires)
+	return Subscription{ID: w.ID, NotificationURL: w.NotificationURL, Expires: expires.UTC()}
 }
 
 func subscriptionError(ref tenant.Ref, err error) error {

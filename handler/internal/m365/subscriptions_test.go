@@ -118,7 +118,6 @@ func TestSubscriptionCalls(t *testing.T) {
 		_, _ = w.Write([]byte(`{"id":"sub-1","expirationDateTime":"` + in["expirationDateTime"] + `"}`))
 	})
 	c.on("DELETE "+path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	c.on("POST "+path+"/reauthorize", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	r := c.reader()
 	if s, err := r.Subscription(t.Context(), testRef, "sub-1"); err != nil || s.Expires.IsZero() {
 		t.Errorf("got %+v, %v", s, err)
@@ -129,13 +128,30 @@ func TestSubscriptionCalls(t *testing.T) {
 	if n := c.count("PATCH " + path); n != 2 {
 		t.Errorf("renewed with %d calls", n)
 	}
-	if err := r.ReauthorizeSubscription(t.Context(), testRef, "sub-1"); err != nil {
-		t.Error(err)
-	}
 	if err := r.Unsubscribe(t.Context(), testRef, "sub-1"); err != nil {
 		t.Error(err)
 	}
 	if err := r.Unsubscribe(t.Context(), testRef, "another"); err != nil {
 		t.Errorf("removing what is not there: %v", err)
+	}
+}
+
+func TestListSubscriptions(t *testing.T) {
+	c := newCloud(t)
+	c.on("GET /v1.0/subscriptions", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("page") == "" {
+			c.says(200, `{"value":[{"id":"sub-1","notificationUrl":"https://sync.fabrikam.example/n?subscription=1","expirationDateTime":"2026-03-03T00:00:00Z"}],"@odata.nextLink":"{host}/v1.0/subscriptions?page=2"}`)(w, r)
+			return
+		}
+		c.value(`{"id":"sub-2"}`)(w, r)
+	})
+	got, err := c.reader().Subscriptions(t.Context(), testRef)
+	if err != nil || len(got) != 2 || got[0].ID != "sub-1" || got[0].NotificationURL != request.NotificationURL || got[0].Expires.IsZero() || got[1].ID != "sub-2" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	c.on("GET /v1.0/subscriptions", c.says(403, `{"error":{"code":"X","message":"Insufficient privileges."}}`))
+	_, err = c.reader().Subscriptions(t.Context(), testRef)
+	if refused, ok := errors.AsType[*SubscriptionError](err); !ok || refused.Reason != SubscriptionForbidden {
+		t.Errorf("error %v", err)
 	}
 }

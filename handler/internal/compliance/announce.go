@@ -1,0 +1,82 @@
+package compliance
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"cipp-ninjaone/handler/internal/alarm"
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+// kindUnavailable says that Graph did not answer, which passes.
+const kindUnavailable = "unavailable"
+
+// note writes down how the tenant's subscription stands.
+func (k *Keeper) note(ctx context.Context, tenantID string, expires time.Time, err error) error {
+	kind, problem := "", ""
+	if err != nil {
+		kind, problem = cmp.Or(reasonOf(err), kindUnavailable), err.Error()
+		if _, ok := errors.AsType[*m365.AuthError](err); ok {
+			kind = kindSignIn
+		}
+	}
+	return mergeStatus(ctx, k.Table, tenantID, storage.Entity{
+		"Expires": orNever(expires), "SubscriptionKind": kind, "SubscriptionProblem": clip(problem),
+	})
+}
+
+// announce tells the logbook what is wrong, each thing once for all tenants
+// that have it, and forgets the status of tenants that are not wanted. left are
+// the tenants that this run had no time for.
+func (k *Keeper) announce(ctx context.Context, wanted map[string]assignment, left []string) error {
+	statuses, err := loadStatuses(ctx, k.Table)
+	if err != nil {
+		return err
+	}
+	now := k.Now().UTC()
+	tenants := map[string][]string{} // problem key to the domains that have it
+	var failing []string
+	if k.BaseURL == "" && len(wanted) > 0 {
+		tenants["address"] = nil
+	}
+	for _, id := range left {
+		tenants["left"] = append(tenants["left"], cmp.Or(wanted[id].ref.DefaultDomain, id))
+	}
+	for id, s := range statuses {
+		to, ok := wanted[id]
+		if !ok {
+			if err := k.Table.Delete(ctx, statusPartition, id); err != nil {
+				return err
+			}
+			continue
+		}
+		domain := to.ref.DefaultDomain
+		if s.failing(now) {
+			failing = append(failing, id)
+		}
+		switch s.SubscriptionKind {
+		case "", kindSignIn, kindUnavailable, m365.SubscriptionThrottled: // passing, or told by the sync
+		default:
+			tenants["subscription:"+s.SubscriptionKind] = append(tenants["subscription:"+s.SubscriptionKind], domain)
+		}
+		if s.SubscriptionKind == "" && k.BaseURL != "" && s.Silent(now) {
+			tenants["silent"] = append(tenants["silent"], domain)
+		}
+		if (s.Kind == kindField || s.Kind == kindFailed) && now.Sub(s.Since) >= failingFor {
+			tenants["sweep:"+s.Kind] = append(tenants["sweep:"+s.Kind], domain+": "+s.Problem)
+		}
+	}
+	slices.Sort(failing)
+	alarm.RaiseFor(ctx, k.Log, alarm.SubscriptionsFailing, failing)
+	var problems []tenantsync.Problem
+	for key, who := range tenants {
+		problems = append(problems, tenantsync.Problem{Key: key, Message: sayProblem(key, who)})
+	}
+	slices.SortFunc(problems, func(a, b tenantsync.Problem) int { return cmp.Compare(a.Key, b.Key) })
+	return k.State.Announce(ctx, logbook{k.CIPP}, "compliance", problems, now)
+}
