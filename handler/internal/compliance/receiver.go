@@ -23,6 +23,8 @@ const (
 	answerTime = 2500 * time.Millisecond
 	// tellEvery is how often dropped notifications are worth a log line.
 	tellEvery = time.Minute
+	// maxStrays bounds the stray subscriptions that are remembered.
+	maxStrays = 1000
 )
 
 // Receiver answers Graph at the notification URL: the handshake of new
@@ -74,32 +76,39 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		handshake(w, query.Get("validationToken"))
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	ctx, cancel := context.WithTimeout(req.Context(), answerTime)
+	defer cancel()
+	// Whoever does not know the address of a subscription costs no more than
+	// looking into memory: the body is not read.
+	own, err := r.addressed(ctx, query.Get("subscription"))
+	if errors.Is(err, errUnknown) {
+		r.drop(ctx, "POSTs to no subscription", 1)
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	if err != nil {
+		r.notStored(ctx, w, 1)
+		return
+	}
+	items, malformed, err := parseItems(http.MaxBytesReader(w, req.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 		return
 	}
 	if err != nil {
-		http.Error(w, "the body could not be read", http.StatusBadRequest)
-		return
-	}
-	items, malformed, err := parseItems(body)
-	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	r.drop(req.Context(), "malformed", malformed)
-	ctx, cancel := context.WithTimeout(req.Context(), answerTime)
-	defer cancel()
-	work, err := r.verify(ctx, query.Get("subscription"), items)
+	r.drop(ctx, "malformed", malformed)
+	work, err := r.verify(ctx, own, items)
 	if err == nil {
 		err = r.outbox.put(ctx, work)
 	}
 	if err != nil {
-		r.drop(req.Context(), "not stored; Graph sends them again", len(items))
-		http.Error(w, "the notifications could not be stored", http.StatusServiceUnavailable)
+		r.notStored(ctx, w, len(items))
 		return
 	}
+	r.reported(work)
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -114,35 +123,40 @@ func handshake(w http.ResponseWriter, token string) {
 	_, _ = io.WriteString(w, token) // Graph asks again when it does not arrive
 }
 
-// verify finds out which items are genuine and what is to be done for them.
-// The error means that storage could not be asked.
-func (r *Receiver) verify(ctx context.Context, id string, items []item) (*work, error) {
-	work := newWork()
+// notStored makes Graph send the notifications again.
+func (r *Receiver) notStored(ctx context.Context, w http.ResponseWriter, items int) {
+	r.drop(ctx, "not stored; Graph sends them again", items)
+	http.Error(w, "the notifications could not be stored", http.StatusServiceUnavailable)
+}
+
+// addressed returns the subscription that the address of a POST names, and
+// errUnknown when it names none of ours.
+func (r *Receiver) addressed(ctx context.Context, id string) (subscription, error) {
 	id, ok := guid(id)
 	if !ok {
-		r.drop(ctx, "without subscription", len(items))
-		return work, nil
+		return subscription{}, errUnknown
 	}
-	own, err := r.verifier.find(ctx, id)
-	if errors.Is(err, errUnknown) {
-		r.drop(ctx, "of an unknown subscription", len(items))
-		return work, nil
-	}
-	if err != nil {
-		return nil, err
-	}
+	return r.verifier.find(ctx, id)
+}
+
+// verify finds out which items of a POST to a subscription's address are
+// genuine and what is to be done for them. The error means that storage could
+// not be asked.
+func (r *Receiver) verify(ctx context.Context, own subscription, items []item) (*work, error) {
+	work := newWork()
 	for _, it := range items {
 		sub := own
 		if !sub.genuine(it.ClientState) {
 			// One POST may hold notifications of several subscriptions.
 			other, ok := idOf(it.ClientState)
-			if ok && other != id {
+			err := errUnknown
+			if ok && other != own.ID {
 				sub, err = r.verifier.find(ctx, other)
 			}
 			if err != nil && !errors.Is(err, errUnknown) {
 				return nil, err
 			}
-			if !ok || other == id || err != nil || !sub.genuine(it.ClientState) {
+			if err != nil || !sub.genuine(it.ClientState) {
 				r.drop(ctx, "forged", 1)
 				continue
 			}
@@ -180,15 +194,22 @@ func opaque(id string) string {
 	return id
 }
 
-// newStray reports whether a stray subscription is met for the first time.
+// newStray reports whether a stray subscription is yet to be reported.
 func (r *Receiver) newStray(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.strays[id] || len(r.strays) >= 1000 {
-		return false
+	return !r.strays[id] && len(r.strays) < maxStrays
+}
+
+// reported remembers the strays that are in the queue.
+func (r *Receiver) reported(w *work) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range w.others {
+		if m.Event == eventStray {
+			r.strays[m.SubscriptionID] = true
+		}
 	}
-	r.strays[id] = true
-	return true
 }
 
 // drop counts items that are not acted on, and says so now and then.

@@ -253,6 +253,82 @@ func TestStorageOutOfReach(t *testing.T) {
 	}
 }
 
+// stream is a body without end, which counts what is read of it.
+type stream struct {
+	start, again string
+	read         int
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	if s.start == "" {
+		s.start = s.again
+	}
+	n := copy(p, s.start)
+	s.start = s.start[n:]
+	s.read += n
+	return n, nil
+}
+
+func (s *stream) Close() error { return nil }
+
+func TestBodiesAreReadNoFurtherThanNeeded(t *testing.T) {
+	one := testSubscription(tenantOne)
+	many := collection(strings.Split(strings.Repeat("1,", maxItems)+"1", ",")...)
+	tests := map[string]struct {
+		query  string
+		body   *stream
+		status int
+		most   int // bytes
+	}{
+		"unknown subscription":  {"subscription=" + tenantOne, &stream{again: " "}, 202, 0},
+		"no subscription":       {"", &stream{again: " "}, 202, 0},
+		"an id that is none":    {"subscription=x", &stream{again: " "}, 202, 0},
+		"too many items":        {"subscription=" + one.ID, &stream{start: `{"value":[`, again: "1,"}, 400, 2 * len(many)},
+		"not a collection":      {"subscription=" + one.ID, &stream{again: "[1,"}, 400, 4096},
+		"one item without end":  {"subscription=" + one.ID, &stream{start: `{"value":[{"clientState":"`, again: "x"}, 413, maxBody + 4096},
+		"members without end":   {"subscription=" + one.ID, &stream{start: `{"value":[]`, again: `,"x":1`}, 413, maxBody + 4096},
+		"nothing but openings":  {"subscription=" + one.ID, &stream{start: `{"value":[`, again: `[`}, 400, maxBody},
+		"blanks without end":    {"subscription=" + one.ID, &stream{start: `{"value":[]}`, again: " "}, 413, maxBody + 4096},
+		"a second collection":   {"subscription=" + one.ID, &stream{start: `{"value":[],"value":[`, again: "1,"}, 400, 4096},
+		"goes on after its end": {"subscription=" + one.ID, &stream{start: `{"value":[]}`, again: `{}`}, 400, 4096},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(t, one)
+			req := httptest.NewRequest(http.MethodPost, Path+"?"+tt.query, tt.body)
+			rec := httptest.NewRecorder()
+			g.receiver.ServeHTTP(rec, req)
+			if rec.Code != tt.status || tt.body.read > tt.most {
+				t.Errorf("answered %d after %d bytes, want %d and at most %d", rec.Code, tt.body.read, tt.status, tt.most)
+			}
+		})
+	}
+}
+
+func TestAStrayIsReportedUntilItIsInTheQueue(t *testing.T) {
+	one := testSubscription(tenantOne)
+	one.SubscriptionID = "a1111111-1111-4111-8111-111111111111"
+	g := newGate(t, one)
+	body := collection(strings.Replace(notification(one, deviceOne), one.SubscriptionID, "a9999999-9999-4999-8999-999999999999", 1))
+	g.queue.fail(errors.New("the queue is out of reach"))
+	if status, _, _ := g.post(t, "?subscription="+one.ID, body); status != 503 {
+		t.Errorf("answered %d while the queue is down", status)
+	}
+	g.queue.fail(nil)
+	strays := 0
+	for range 3 {
+		g.post(t, "?subscription="+one.ID, body)
+	}
+	for _, m := range g.queue.take() {
+		if m.Event == eventStray {
+			strays++
+		}
+	}
+	if strays != 1 {
+		t.Errorf("the stray was reported %d times, want once", strays)
+	}
+}
+
 // slowQueue lets a test hold sends back.
 type slowQueue struct {
 	memoryQueue
