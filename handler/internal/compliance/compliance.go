@@ -62,7 +62,16 @@ type Message struct {
 	DeviceIDs      []string `json:"deviceIds,omitempty"`      // directory object ids of Entra devices
 	Event          string   `json:"event,omitempty"`          // what happened to the subscription
 	SubscriptionID string   `json:"subscriptionId,omitempty"` // Graph's id, with Event
+
+	// Rest says that the sweep goes on with one that used up its time.
+	Rest bool `json:"rest,omitempty"`
+	// Since is when a sweep was put back: it is needless once the tenant was
+	// swept after that.
+	Since time.Time `json:"since,omitzero"`
 }
+
+// sweeps reports whether the message asks for a sweep.
+func (m Message) sweeps() bool { return m.Event == "" && len(m.DeviceIDs) == 0 }
 
 // ParseMessage decodes and checks a queue message. Device ids that are no
 // GUIDs, and repeats, are left out. An error means that the message can never

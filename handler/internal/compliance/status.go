@@ -85,11 +85,11 @@ func (s Status) Trouble(now time.Time) []string {
 }
 
 // countMissed notes changes that this sweep found while no notification came
-// since the sweep before.
-func (s *Status) countMissed(before Status, changed int, now time.Time) {
+// since the sweep before, which began at last.
+func (s *Status) countMissed(last time.Time, changed int, now time.Time) {
 	switch {
-	case changed == 0 || before.LastSweep.IsZero():
-	case before.LastNotification.After(before.LastSweep):
+	case changed == 0 || last.IsZero():
+	case s.LastNotification.After(last):
 		s.Missed = 0
 	default:
 		if s.Missed == 0 {
@@ -147,12 +147,37 @@ func orNever(t time.Time) time.Time {
 	return t
 }
 
-func saveSweep(ctx context.Context, table *storage.Table, s Status) error {
-	return mergeStatus(ctx, table, s.TenantID, storage.Entity{
-		"LastSweep": s.LastSweep, "Devices": s.Devices, "Changes": s.Changes,
-		"Missed": s.Missed, "MissedSince": orNever(s.MissedSince),
-		"Kind": s.Kind, "Problem": clip(s.Problem), "Since": orNever(s.Since), "RetryAfter": orNever(s.RetryAfter),
-	})
+// saveSweep notes a sweep, as change makes it from what is noted now: the
+// arrival of a notification meanwhile is not undone.
+func saveSweep(ctx context.Context, table *storage.Table, tenantID string, change func(now *Status)) error {
+	const most = 8
+	for range most {
+		row, err := table.Get(ctx, statusPartition, tenantID)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("read how the tenant's compliance updates go: %w", err)
+		}
+		s := statusOf(row)
+		change(&s)
+		columns := storage.Entity{
+			"PartitionKey": statusPartition, "RowKey": tenantID,
+			"LastSweep": s.LastSweep, "Devices": s.Devices, "Changes": s.Changes,
+			"Missed": s.Missed, "MissedSince": orNever(s.MissedSince),
+			"Kind": s.Kind, "Problem": clip(s.Problem), "Since": orNever(s.Since), "RetryAfter": orNever(s.RetryAfter),
+		}
+		if row == nil {
+			err = table.Insert(ctx, columns)
+		} else {
+			err = table.MergeIfMatch(ctx, columns, row.ETag())
+		}
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNotFound):
+			continue // something else was noted first
+		}
+		return fmt.Errorf("note how the tenant's compliance updates go: %w", err)
+	}
+	return fmt.Errorf("note how the tenant's compliance updates go: something else was noted first %d times", most)
 }
 
 func mergeStatus(ctx context.Context, table *storage.Table, tenantID string, columns storage.Entity) error {

@@ -6,71 +6,126 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
-// sweepWriters is how many devices of one sweep are written at a time: few, so
-// that notifications get their turn.
-const sweepWriters = 2
+const (
+	// sweepWriters is how many devices of one sweep are written at a time, and
+	// sweepsWriting how many sweeps of this process write at a time: few, so
+	// that notifications get their turn.
+	sweepWriters  = 1
+	sweepsWriting = 2
+	// writeBudget is how long one message may write the differences of a whole
+	// tenant. The rest is left to a further message, so that those of other
+	// tenants get their turn.
+	writeBudget = 30 * time.Second
+	// noteTime bounds noting what happened when there is no time left for it.
+	noteTime = 10 * time.Second
+)
+
+// errSweeping says that as many sweeps write as may.
+var errSweeping = errors.New("other sweeps are writing")
+
+// putBack queues a sweep for later, unless the tenant is swept before. Those of
+// different tenants are spread.
+func (w *Worker) putBack(ctx context.Context, m Message, delay time.Duration) error {
+	if m.Since.IsZero() {
+		m.Since = w.Now().UTC()
+	}
+	return w.Queue.Send(ctx, m, delay+time.Duration(share(m.TenantID, "put back")*float64(delay)))
+}
 
 // sweep compares all of a tenant's devices with what NinjaOne last accepted.
-// Whatever goes wrong is noted in the tenant's status and left to the next
-// sweep; the error is for what could not even be noted. A burst of
-// notifications is handled as a sweep too.
-func (j *job) sweep(ctx context.Context, notified bool) error {
-	if notified {
-		j.noteHeard(ctx)
+// What goes wrong is noted in the tenant's status and left to the next sweep.
+// The error is for what does not count as having gone wrong, or could not even
+// be noted.
+func (j *job) sweep(ctx context.Context, m Message) error {
+	if !m.Since.IsZero() {
+		s, err := loadStatus(ctx, j.Table, j.to.ref.ID)
+		if err != nil || s.LastSweep.After(m.Since) {
+			return err
+		}
 	}
-	before, err := loadStatus(ctx, j.Table, j.to.ref.ID)
+	if len(j.sweeps) == cap(j.sweeps) {
+		return errSweeping
+	}
+	started := j.Now().UTC()
+	found, err := j.compare(ctx, false)
+	switch {
+	case errors.Is(err, pacing.ErrBusy), errors.Is(err, errSweeping), err != nil && j.lost():
+		return err
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case err == nil && found.left > 0 && found.sent == 0:
+		err = fmt.Errorf("NinjaOne took none of %d changed devices within %s", found.left, writeBudget)
+	}
+	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
+	defer cancel()
+	fails := false // since now
+	noteErr := saveSweep(noting, j.Table, j.to.ref.ID, func(now *Status) {
+		last, kind := now.LastSweep, now.Kind
+		now.LastSweep, now.Devices, now.Changes = started, found.devices, found.sent
+		now.Kind, now.Problem, now.RetryAfter = explain(err, started)
+		if now.Kind != kind {
+			now.Since = started
+		}
+		fails = now.Kind != "" && now.Kind != kind
+		if err == nil && !m.Rest {
+			now.countMissed(last, found.changed, started)
+		}
+	})
+	if fails {
+		j.log.WarnContext(ctx, "the sweep of the tenant's devices failed", "error", err)
+	}
+	j.log.DebugContext(ctx, "tenant swept", "devices", found.devices, "written", found.sent, "left", found.left)
+	if noteErr != nil || err != nil {
+		return noteErr
+	}
+	return j.goOn(ctx, found)
+}
+
+// burst handles many devices that notifications named: one list of the whole
+// tenant costs less than asking for each.
+func (j *job) burst(ctx context.Context) error {
+	j.noteHeard(ctx)
+	found, err := j.compare(ctx, true)
+	if err == nil && found.left > 0 && found.sent == 0 {
+		err = fmt.Errorf("NinjaOne took none of %d changed devices within %s", found.left, writeBudget)
+	}
 	if err != nil {
 		return err
 	}
-	started := j.Now().UTC()
-	found, err := j.compare(ctx)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		j.log.WarnContext(ctx, "the sweep ran out of time; the next one goes on", "written", found.written.Load())
+	return j.goOn(ctx, found)
+}
+
+// goOn leaves what there was no time for to another message.
+func (j *job) goOn(ctx context.Context, found findings) error {
+	if found.left == 0 {
 		return nil
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	now := before
-	now.LastSweep, now.Devices, now.Changes = started, found.devices, int(found.written.Load())
-	if now.Kind, now.Problem, now.RetryAfter = explain(err, started); now.Kind != before.Kind {
-		now.Since = started
-	}
-	if err == nil && !notified { // a sweep that a notification asked for missed none
-		now.countMissed(before, found.changed, started)
-	}
-	if now.Kind != "" && now.Kind != before.Kind {
-		j.log.WarnContext(ctx, "the sweep of the tenant's devices failed", "error", err)
-	}
-	if err := saveSweep(ctx, j.Table, now); err != nil {
-		return err
-	}
-	j.log.DebugContext(ctx, "tenant swept", "devices", found.devices, "written", found.written.Load())
-	return nil
+	return j.Queue.Send(ctx, Message{TenantID: j.to.ref.ID, Rest: true}, 0)
 }
 
-// findings is what a sweep found.
+// findings is what comparing found.
 type findings struct {
-	devices int          // managed devices in Intune
-	changed int          // fields that said something else than Intune
-	written atomic.Int32 // fields written
+	devices int // managed devices in Intune
+	changed int // fields that said something else than Intune
+	sent    int // fields written
+	left    int // fields that there was no time for
 }
 
-// compare reads, compares and writes.
-func (j *job) compare(ctx context.Context) (*findings, error) {
-	f := &findings{}
+// compare reads, compares and writes. A burst of notifications does not wait
+// for sweeps.
+func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 	read := j.Now().UTC()
 	present, err := j.Devices.ComplianceStates(ctx, j.to.ref)
 	if err != nil {
@@ -115,21 +170,21 @@ func (j *job) compare(ctx context.Context) (*findings, error) {
 			f.changed++
 		}
 	}
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(sweepWriters)
-	for id, v := range values {
-		group.Go(func() error {
-			if err := gctx.Err(); err != nil {
-				return err
-			}
-			err := j.write(gctx, id, v, read)
-			if err == nil {
-				f.written.Add(1)
-			}
-			return err
-		})
+	if len(values) == 0 {
+		return f, nil
 	}
-	return f, group.Wait()
+	atATime := writers
+	if !burst {
+		select {
+		case j.sweeps <- struct{}{}:
+			defer func() { <-j.sweeps }()
+		default:
+			return f, errSweeping
+		}
+		atATime = sweepWriters
+	}
+	f.sent, f.left, err = j.writeAll(ctx, values, read, atATime, j.Now().Add(writeBudget))
+	return f, err
 }
 
 // differences returns the values that NinjaOne does not hold. While devices

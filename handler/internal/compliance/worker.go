@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/m365"
@@ -27,10 +29,15 @@ const (
 	writeTime = 3 * time.Minute
 	// refusedFor is how long a field that NinjaOne refused is left alone.
 	refusedFor = time.Hour
-	// slotWait is how long a message waits for a slot before it is put back,
-	// and slotDelay how long it then rests.
-	slotWait  = 20 * time.Second
-	slotDelay = 10 * time.Second
+	// slotWait is how long a message waits for a slot before it is put back;
+	// one about devices then rests for slotDelay, a sweep for sweepDelay.
+	slotWait   = 20 * time.Second
+	slotDelay  = 10 * time.Second
+	sweepDelay = 2 * time.Minute
+	// writers is how many devices of one message are written at a time, and
+	// tolerance how many of them may fail before the others are not tried.
+	writers   = 4
+	tolerance = 5
 	// maxObjects bounds the remembered ids of Entra devices.
 	maxObjects = 50000
 )
@@ -41,6 +48,11 @@ type Devices interface {
 	MatchableDevices(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error)
 	EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]m365.EntraDeviceID, error)
 	ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs []string) ([][]tenant.ManagedDevice, error)
+}
+
+// Pace gives slots for calling NinjaOne; package pacing implements it.
+type Pace interface {
+	Acquire(ctx context.Context, maxWait time.Duration) (*pacing.Slot, error)
 }
 
 // Worker brings the compliance field of devices up to date. Its fields are set
@@ -54,7 +66,7 @@ type Worker struct {
 	// Pace gives slots for calling NinjaOne; nil when calls need none. A
 	// message takes one when it first needs it, so that a sweep that finds
 	// nothing takes none.
-	Pace  *pacing.Pacer
+	Pace  Pace
 	State *tenantsync.State
 	Blobs *storage.Container // the sync's, with its matches
 	Table *storage.Table     // NinjaOneSubscriptions, for each tenant's status
@@ -64,8 +76,9 @@ type Worker struct {
 	Now    func() time.Time
 	Log    *slog.Logger
 
-	once  sync.Once
-	books *books
+	once   sync.Once
+	books  *books
+	sweeps chan struct{} // full while as many sweeps write as may
 
 	mu      sync.Mutex
 	objects map[string]string    // tenant and directory object id to Entra deviceId
@@ -84,6 +97,7 @@ type job struct {
 
 	taking sync.Mutex
 	slot   *pacing.Slot // nil until NinjaOne is first called
+	noSlot error        // why there is none: asking again would only take longer
 }
 
 // paced returns the context under which the job may call NinjaOne.
@@ -93,12 +107,11 @@ func (j *job) paced(ctx context.Context) (context.Context, error) {
 	}
 	j.taking.Lock()
 	defer j.taking.Unlock()
-	if j.slot == nil {
-		slot, err := j.Pace.Acquire(ctx, slotWait)
-		if err != nil {
-			return nil, err
-		}
-		j.slot = slot
+	if j.slot == nil && j.noSlot == nil {
+		j.slot, j.noSlot = j.Pace.Acquire(ctx, slotWait)
+	}
+	if j.noSlot != nil {
+		return nil, j.noSlot
 	}
 	// Both must last: the slot's context ends with the slot, the caller's with
 	// the group that it works in.
@@ -108,6 +121,13 @@ func (j *job) paced(ctx context.Context) (context.Context, error) {
 	return joined, nil
 }
 
+// lost reports whether the job's slot ended under it.
+func (j *job) lost() bool {
+	j.taking.Lock()
+	defer j.taking.Unlock()
+	return j.slot != nil && errors.Is(context.Cause(j.slot.Context()), pacing.ErrLost)
+}
+
 func (j *job) release() {
 	if j.slot != nil {
 		j.slot.Release()
@@ -115,11 +135,50 @@ func (j *job) release() {
 }
 
 // Update handles one message of the queue; attempt counts its deliveries, from
-// 1. An error makes the host deliver it again, unless it was tried often
-// enough: then the next sweep finds what is left.
+// 1. An error makes the host deliver it again, unless it was tried often enough
+// or cannot help: then what is left is found by a sweep.
 func (w *Worker) Update(ctx context.Context, m Message, attempt int) error {
-	w.once.Do(func() { w.books = &books{cipp: w.CIPP, blobs: w.Blobs, now: w.Now} })
+	w.once.Do(func() {
+		w.books = &books{cipp: w.CIPP, blobs: w.Blobs, now: w.Now}
+		w.sweeps = make(chan struct{}, sweepsWriting)
+	})
 	log := w.Log.With("tenant", m.TenantID)
+	err := w.handle(ctx, m, attempt, log)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pacing.ErrBusy), errors.Is(err, pacing.ErrLost), errors.Is(err, errSweeping): // it has not failed
+		if m.sweeps() {
+			return w.putBack(ctx, m, sweepDelay)
+		}
+		return w.Queue.Send(ctx, m, slotDelay)
+	case errors.Is(ctx.Err(), context.Canceled):
+		return err // the process ends; the message comes back
+	case hopeless(err):
+		log.WarnContext(ctx, "changed devices are left to the next sweep", "devices", len(m.DeviceIDs), "error", err)
+		return nil
+	case attempt < attempts:
+		return err
+	case len(m.DeviceIDs) > 0:
+		log.WarnContext(ctx, "changed devices are left to a sweep", "devices", len(m.DeviceIDs), "error", err)
+		// The invocation may be out of time. A sweep that comes before makes
+		// this one needless.
+		return w.putBack(context.WithoutCancel(ctx), Message{TenantID: m.TenantID}, tick)
+	default:
+		log.WarnContext(ctx, "a message was tried often enough; the next timer comes to the same", "event", m.Event, "error", err)
+		return nil
+	}
+}
+
+// hopeless reports whether trying again soon cannot help.
+func hopeless(err error) bool {
+	_, noSignIn := errors.AsType[*m365.AuthError](err)
+	_, noIntune := errors.AsType[*m365.NoIntuneError](err)
+	_, badField := errors.AsType[*fieldError](err)
+	return noSignIn || noIntune || badField
+}
+
+func (w *Worker) handle(ctx context.Context, m Message, attempt int, log *slog.Logger) error {
 	if m.Event != "" {
 		if w.Keeper == nil {
 			return nil
@@ -137,22 +196,16 @@ func (w *Worker) Update(ctx context.Context, m Message, attempt int) error {
 	}
 	j := &job{Worker: w, to: to, force: attempt > 1, log: log.With("organization", to.organizationID)}
 	defer j.release()
-	if len(m.DeviceIDs) == 0 || len(m.DeviceIDs) > maxNamed {
-		return j.sweep(ctx, len(m.DeviceIDs) > 0)
+	switch {
+	case m.sweeps():
+		err = j.sweep(ctx, m)
+	case len(m.DeviceIDs) > maxNamed:
+		err = j.burst(ctx)
+	default:
+		err = j.named(ctx, m.DeviceIDs)
 	}
-	err = j.named(ctx, m.DeviceIDs)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if errors.Is(err, pacing.ErrBusy) || errors.Is(err, pacing.ErrLost) {
-		return w.Queue.Send(ctx, m, slotDelay) // it has not failed
-	}
-	_, noSignIn := errors.AsType[*m365.AuthError](err)
-	_, noIntune := errors.AsType[*m365.NoIntuneError](err)
-	_, badField := errors.AsType[*fieldError](err)
-	if noSignIn || noIntune || badField || attempt >= attempts {
-		j.log.WarnContext(ctx, "changed devices are left to the next sweep", "devices", len(m.DeviceIDs), "error", err)
-		return nil
+	if err != nil && j.lost() {
+		return fmt.Errorf("%w: %w", pacing.ErrLost, err)
 	}
 	return err
 }
@@ -232,13 +285,47 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 			}
 		}
 	}
+	_, _, err = j.writeAll(ctx, targets, read, writers, time.Time{})
+	return err
+}
+
+// writeAll writes values, so many at a time, and begins none after the end,
+// unless that is zero. It tells how many were sent and how many were left. A
+// device that cannot be written does not keep the others from it.
+func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Value, read time.Time, atATime int, end time.Time) (sent, left int, err error) {
+	var mu sync.Mutex
 	var errs []error
-	for id, v := range targets {
-		if err := j.write(ctx, id, v, read); err != nil {
-			errs = append(errs, err)
-		}
+	stop := false
+	var group errgroup.Group
+	group.SetLimit(atATime)
+	for id, v := range values {
+		group.Go(func() error {
+			mu.Lock()
+			stopped := stop || ctx.Err() != nil || !end.IsZero() && !j.Now().Before(end)
+			if stopped {
+				left++
+			}
+			mu.Unlock()
+			if stopped {
+				return nil
+			}
+			wrote, err := j.write(ctx, id, v, read)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				stop = stop || hopeless(err) || errors.Is(err, pacing.ErrBusy) || j.lost() || len(errs) >= tolerance
+			} else if wrote {
+				sent++
+			}
+			return nil
+		})
 	}
-	return errors.Join(errs...)
+	_ = group.Wait() // the errors are in errs
+	if ctx.Err() != nil && left > 0 {
+		errs = append(errs, context.Cause(ctx))
+	}
+	return sent, left, errors.Join(errs...)
 }
 
 // entraIDs returns the Entra deviceIds of directory objects, from memory where
@@ -405,21 +492,21 @@ func (j *job) ninjaDevices(ctx context.Context) ([]ninjaone.Device, error) {
 
 // write sends one device's value if NinjaOne does not hold it, and notes what
 // NinjaOne accepted. A value that a newer reading contradicts is not sent.
-func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Time) error {
+func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Time) (sent bool, err error) {
 	claim, err := j.State.ClaimCompliance(ctx, tenantsync.ComplianceWrite{
 		Instance: j.to.instance, OrganizationID: j.to.organizationID, DeviceID: id,
 		TenantID: j.to.ref.ID, Field: j.field, Value: v, Read: read, Force: j.force && !v.IsClear(),
 	})
 	if errors.Is(err, tenantsync.ErrNewerState) || err == nil && claim == nil {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	slot, err := j.paced(ctx)
 	if err != nil {
 		_, noteErr := claim.Settle(context.WithoutCancel(ctx), tenantsync.Refused)
-		return errors.Join(err, noteErr)
+		return false, errors.Join(err, noteErr)
 	}
 	bounded, cancel := context.WithTimeout(slot, writeTime)
 	defer cancel()
@@ -427,7 +514,7 @@ func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Tim
 	overtaken, noteErr := claim.Settle(context.WithoutCancel(ctx), outcome(err))
 	switch {
 	case errors.Is(err, ninjaone.ErrNotFound):
-		return j.State.ForgetDevice(ctx, j.to.instance, j.to.organizationID, id)
+		return false, j.State.ForgetDevice(ctx, j.to.instance, j.to.organizationID, id)
 	case err != nil:
 		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.field] != nil {
 			j.mu.Lock()
@@ -436,14 +523,14 @@ func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Tim
 			}
 			j.Worker.refused[j.to.instance+" "+j.field] = j.Now().Add(refusedFor)
 			j.mu.Unlock()
-			return &fieldError{fmt.Sprintf("NinjaOne refused the custom field %q on device %d: %v", j.field, id, refused.Refused[j.field])}
+			return false, &fieldError{fmt.Sprintf("NinjaOne refused the custom field %q on device %d: %v", j.field, id, refused.Refused[j.field])}
 		}
-		return fmt.Errorf("write the compliance of NinjaOne device %d: %w", id, err)
+		return false, fmt.Errorf("write the compliance of NinjaOne device %d: %w", id, err)
 	case overtaken:
 		j.log.InfoContext(ctx, "two readings of a device were written at once; the next sweep writes it again", "device", id)
 	}
 	j.log.DebugContext(ctx, "compliance written", "device", id, "value", v.String())
-	return noteErr
+	return true, noteErr
 }
 
 // outcome tells from the error of a write what NinjaOne holds.

@@ -43,6 +43,7 @@ type world struct {
 	endpoints m365sim.Endpoints
 	givenBack bool         // CIPP's own engine does the work again
 	log       bytes.Buffer // lines of the level error; to be read when nothing runs
+	patched   func()       // called after each write that NinjaOne answered
 }
 
 // process is what one handler process holds in memory.
@@ -191,7 +192,7 @@ func (w *world) restart() {
 		w.t.Fatal(err)
 	}
 	pool := ninjaone.NewPool(ninjaone.Config{
-		Endpoint: w.getenv("NINJAONE_ENDPOINT"), Rate: math.Inf(1), Logger: log,
+		Endpoint: w.getenv("NINJAONE_ENDPOINT"), Rate: math.Inf(1), Logger: log, Transport: w,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {
 			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
 		},
@@ -210,6 +211,15 @@ func (w *world) restart() {
 		Queue: w.own.Queue(tenantsync.QueueName), Budget: time.Minute, Now: time.Now, Log: log}
 	w.process = p
 	w.door.open(p.receiver)
+}
+
+// RoundTrip is how the package's clients reach NinjaOne.
+func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if r.Method == http.MethodPatch && w.patched != nil {
+		w.patched()
+	}
+	return res, err
 }
 
 // sync runs one tenant's sync.
