@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
@@ -32,6 +35,8 @@ const (
 	// lost is how long a message may wait although the queue is empty before it
 	// is taken for lost.
 	lost = 30 * time.Minute
+	// senders is how many tenants are put on the queue at once.
+	senders = 8
 )
 
 // Scheduler finds the tenants that are due.
@@ -76,9 +81,8 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	queued, paused := 0, 0
-	var late []string
+	paused := 0
+	var late, turns []string
 	for _, id := range candidates {
 		if pauses.Paused(id) {
 			paused++
@@ -87,16 +91,12 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 		if overdue(runs[id], now) {
 			late = append(late, id)
 		}
-		switch {
-		case !due(runs[id], turn(id, now), now, waiting == 0):
-			continue
+		if due(runs[id], turn(id, now), now, waiting == 0) {
+			turns = append(turns, id)
 		}
-		if err := s.enqueue(ctx, id, now); err != nil {
-			errs = append(errs, fmt.Errorf("queue the sync of tenant %s: %w", id, err))
-			continue
-		}
-		queued++
 	}
+	errs := s.enqueueAll(ctx, turns, now)
+	queued := len(turns) - len(errs)
 	alarm.RaiseFor(ctx, s.Log, alarm.TenantsOverdue, late)
 	errs = append(errs, s.State.Announce(ctx, s.CIPP, "schedule", problems, now))
 	s.Log.InfoContext(ctx, "scheduled", "mapped", len(mappings), "paused", paused, "queued", queued, "waiting", waiting)
@@ -137,6 +137,26 @@ func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.Organization
 		}
 	}
 	return ids, problems, nil
+}
+
+// enqueueAll puts tenants on the queue, several at once: on the first night they
+// are all due.
+func (s *Scheduler) enqueueAll(ctx context.Context, tenantIDs []string, now time.Time) (errs []error) {
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(senders)
+	for _, id := range tenantIDs {
+		group.Go(func() error {
+			if err := s.enqueue(ctx, id, now); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("queue the sync of tenant %s: %w", id, err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs, since one must not hide the others
+	return errs
 }
 
 // enqueue sends the message first: a tenant that is queued twice costs a
