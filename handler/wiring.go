@@ -76,6 +76,9 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		a.log.Warn("the work goes on without telemetry", "error", err)
 	}
 	connections := http.DefaultTransport.(*http.Transport).Clone()
+	// A device's fields go out at once: net/http copies what is left of a larger
+	// body through a new buffer of that size.
+	connections.WriteBufferSize = 32 << 10
 	connections.MaxIdleConnsPerHost = 32
 	transport := a.telemetry.Transport(connections)
 	a.reader, err = m365.NewReader(m365.Config{
