@@ -22,8 +22,9 @@ build:
 # commit gives the same bytes on every machine, with the toolchain that go.mod
 # names.
 package: export GOTOOLCHAIN = go$(shell sed -n 's/^go //p' go.mod)
+package: export BUNDLE_VERSION = $(VERSION)
 package:
-	go run ./tools/bundle -out out -version '$(VERSION)'
+	go run ./tools/bundle -out out -version "$$BUNDLE_VERSION"
 
 # Azurite, the emulator of Azure Storage, and what the tests read Bicep with, as
 # pinned by the lock file.

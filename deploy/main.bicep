@@ -87,6 +87,10 @@ type optionalSettings = {
   COMPLIANCE_SWEEP_MINUTES: string?
   SKU_NAMES_URL: string?
   LOG_LEVEL: ('debug' | 'info' | 'warn' | 'error')?
+  OTEL_EXPORTER_OTLP_ENDPOINT: string?
+  @description('Holds a key: give a reference to a Key Vault that the identity may read, @Microsoft.KeyVault(SecretUri=...).')
+  OTEL_EXPORTER_OTLP_HEADERS: string?
+  OTEL_RESOURCE_ATTRIBUTES: string?
 }
 
 // ------------------------------------------------------------------ variables
@@ -274,6 +278,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   properties: {
     serverFarmId: hostingPlan.id
     httpsOnly: true
+    keyVaultReferenceIdentity: identity.id
     functionAppConfig: flex
       ? {
           runtime: {

@@ -67,8 +67,14 @@ func (n node) property(t *testing.T, path string) node {
 	return at
 }
 
+// parsed keeps trees: no test changes one.
+var parsed = map[string]node{}
+
 func parse(t *testing.T, file string) node {
 	t.Helper()
+	if root, ok := parsed[file]; ok {
+		return root
+	}
 	cmd := exec.CommandContext(t.Context(), "node", "parse.mjs", file)
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
@@ -80,6 +86,7 @@ func parse(t *testing.T, file string) node {
 	if err := json.Unmarshal(out, &root); err != nil {
 		t.Fatal(err)
 	}
+	parsed[file] = root
 	return root
 }
 

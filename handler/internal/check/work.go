@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
-
-// overdue is how long after its last good sync a mapped tenant is late: a day,
-// and what a run may wait in the queue.
-const overdue = 26 * time.Hour
 
 // work looks at what should have been done by now.
 func (p *part) work(ctx context.Context) {
@@ -73,10 +70,10 @@ func (p *part) run(domain string, run tenantsync.Run, now time.Time) {
 		p.problem("The tenant's last sync failed: "+sentence(run.Reason), "NinjaOne shows what was true before.", "It is tried again by itself; "+look, domain)
 	case run.Start.IsZero() && run.Queued.IsZero():
 		p.notice("The tenant was never synced.", "Nothing of it is in NinjaOne yet.", "It is queued within a quarter of an hour after it was mapped, if the function ScheduleTenants runs.", domain)
-	case !run.LastSuccess.IsZero() && now.Sub(run.LastSuccess) > overdue:
+	case !run.LastSuccess.IsZero() && now.Sub(run.LastSuccess) > alarm.Overdue:
 		p.problem("The tenant was not synced for more than 26 hours.", "NinjaOne shows old data.",
 			"Check that the functions ScheduleTenants and SyncTenant run, and how long the queue is: a larger NINJAONE_RATE or SYNC_SLOTS may help. "+look, domain)
-	case run.LastSuccess.IsZero() && run.End.IsZero() && !run.Queued.IsZero() && now.Sub(run.Queued) > overdue:
+	case run.LastSuccess.IsZero() && run.End.IsZero() && !run.Queued.IsZero() && now.Sub(run.Queued) > alarm.Overdue:
 		p.problem("The tenant was queued more than 26 hours ago, and never synced.", "Nothing of it is in NinjaOne yet.", "Check that the function SyncTenant runs. "+look, domain)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/telemetry"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -98,6 +99,7 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	errs := s.enqueueAll(ctx, turns, now)
 	queued := len(turns) - len(errs)
 	alarm.RaiseFor(ctx, s.Log, alarm.TenantsOverdue, late)
+	telemetry.Scheduled(ctx, len(candidates)-paused, len(late))
 	errs = append(errs, s.State.Announce(ctx, s.CIPP, "schedule", problems, now))
 	s.Log.InfoContext(ctx, "scheduled", "mapped", len(mappings), "paused", paused, "queued", queued, "waiting", waiting)
 	return errors.Join(errs...)
