@@ -20,7 +20,7 @@ func large(b *testing.B, documents bool) {
 	w := start(b, data, 0)
 	tenant := data.Tenants[0].ID
 	first := w.sync(b, tenant)
-	if devices := first.counts.of("ninjaone", "PATCH /v2/device/"); devices != len(data.NinjaDevices) {
+	if devices := first.counts.of("ninjaone", "/v2/device/{id}/custom-fields"); devices != len(data.NinjaDevices) {
 		b.Fatalf("NinjaOne was written to %d times for %d devices", devices, len(data.NinjaDevices))
 	}
 	b.Run("first", func(b *testing.B) { first.report(b, 0) })

@@ -128,7 +128,7 @@ func decodeMailboxUsage(r io.Reader) ([]usage[tenant.MailboxUsage], error) {
 		if deleted(column) {
 			return
 		}
-		upn := column("User Principal Name")
+		upn := strings.Clone(column("User Principal Name")) // else it keeps its whole row in memory
 		out = append(out, usage[tenant.MailboxUsage]{upn, tenant.MailboxUsage{
 			UserPrincipalName: upn,
 			LastActivity:      day(column("Last Activity Date")),
@@ -149,10 +149,10 @@ func decodeOneDriveUsage(r io.Reader) ([]usage[tenant.OneDriveUsage], error) {
 		if deleted(column) {
 			return
 		}
-		upn := column("Owner Principal Name")
+		upn := strings.Clone(column("Owner Principal Name"))
 		out = append(out, usage[tenant.OneDriveUsage]{upn, tenant.OneDriveUsage{
 			OwnerPrincipalName: upn,
-			SiteURL:            column("Site URL"),
+			SiteURL:            strings.Clone(column("Site URL")),
 			LastActivity:       day(column("Last Activity Date")),
 			Files:              count(column("File Count")),
 			Used:               count(column("Storage Used (Byte)")),
