@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
@@ -17,7 +18,7 @@ import (
 
 const (
 	batchSize        = 20 // parts of one $batch, Graph's limit
-	batchConcurrency = 2
+	batchConcurrency = 4
 	batchRounds      = 5
 )
 
@@ -27,18 +28,40 @@ type answer struct {
 	err  error
 }
 
-// batch sends GET requests as parts of $batch requests and returns the answers
-// in their order. Each part fails alone; parts that were throttled are sent
-// again, after the longest wait that any of them was told. Facts: JSON batching
-// in Graph's documentation.
+// pause is until when the batches of one call leave Graph alone.
+type pause struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+func (p *pause) extend(wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if until := time.Now().Add(wait); until.After(p.until) {
+		p.until = until
+	}
+}
+
+func (p *pause) left() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Until(p.until)
+}
+
+// batch sends GET requests as parts of $batch requests, some of those at once,
+// and returns the answers in their order. Each part fails alone; parts that were
+// throttled are sent again, after the longest wait that any of them was told,
+// during which no other batch begins. Facts: JSON batching in Graph's
+// documentation.
 func (g *graph) batch(ctx context.Context, requests []*abstractions.RequestInformation) []answer {
 	answers := make([]answer, len(requests))
+	var pause pause
 	var group errgroup.Group
 	group.SetLimit(batchConcurrency)
 	for start := 0; start < len(requests); start += batchSize {
 		end := min(start+batchSize, len(requests))
 		group.Go(func() error {
-			g.batchChunk(ctx, requests[start:end], answers[start:end])
+			g.batchChunk(ctx, &pause, requests[start:end], answers[start:end])
 			return nil
 		})
 	}
@@ -61,7 +84,7 @@ type batchResponse struct {
 
 var errPartMissing = errors.New("a part of the batch is missing")
 
-func (g *graph) batchChunk(ctx context.Context, requests []*abstractions.RequestInformation, answers []answer) {
+func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstractions.RequestInformation, answers []answer) {
 	parts := make([]batchRequest, len(requests))
 	pending := make([]int, 0, len(requests))
 	for i, ri := range requests {
@@ -73,13 +96,22 @@ func (g *graph) batchChunk(ctx context.Context, requests []*abstractions.Request
 		parts[i] = batchRequest{ID: strconv.Itoa(i + 1), Method: http.MethodGet, URL: address}
 		pending = append(pending, i)
 	}
+	give := func(err error) {
+		for _, i := range pending {
+			answers[i] = answer{err: err}
+		}
+	}
+	if left := pause.left(); left > 0 {
+		if err := g.retry.sleep(ctx, left); err != nil {
+			give(err)
+			return
+		}
+	}
 	var waited time.Duration
 	for round := 1; len(pending) > 0; round++ {
 		responses, err := g.postBatch(ctx, parts, pending)
 		if err != nil {
-			for _, i := range pending {
-				answers[i] = answer{err: err}
-			}
+			give(err)
 			return
 		}
 		var again []int
@@ -116,10 +148,9 @@ func (g *graph) batchChunk(ctx context.Context, requests []*abstractions.Request
 			wait = backoff(round)
 		}
 		waited += wait
+		pause.extend(wait)
 		if err := g.retry.sleep(ctx, wait); err != nil {
-			for _, i := range pending {
-				answers[i] = answer{err: err}
-			}
+			give(err)
 			return
 		}
 	}

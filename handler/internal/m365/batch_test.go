@@ -1,0 +1,98 @@
+package m365
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestBatchesAtOnce sends several batches at once, and none of them begins while
+// another one was told to wait.
+func TestBatchesAtOnce(t *testing.T) {
+	const chunks = 2 * batchConcurrency
+	c := newCloud(t)
+	var (
+		mu       sync.Mutex
+		begun    int // batches sent
+		sleeping int
+		together = make(chan struct{})
+		told     = make(chan struct{}) // the throttled batch waits
+		all      = make(chan struct{}) // every batch under way waits
+		release  = sync.OnceFunc(func() { close(all) })
+	)
+	c.on(routeBatch, func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Requests []batchRequest `json:"requests"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			c.problem("batch: %v", err)
+			return
+		}
+		mu.Lock()
+		begun++
+		number := begun
+		if begun == batchConcurrency {
+			close(together)
+		}
+		if begun > batchConcurrency && sleeping < batchConcurrency {
+			c.problem("a batch was sent while another one was told to wait")
+			release()
+		}
+		mu.Unlock()
+		select {
+		case <-together:
+		case <-r.Context().Done():
+			return
+		}
+		if number > 1 {
+			select {
+			case <-told:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		var out []map[string]any
+		for i, part := range in.Requests {
+			if number == 1 && i == 0 {
+				out = append(out, map[string]any{"id": part.ID, "status": 429, "headers": map[string]any{"Retry-After": "120"}})
+				continue
+			}
+			out = append(out, map[string]any{"id": part.ID, "status": 200, "body": map[string]any{"value": []any{map[string]any{"id": part.URL}}}})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"responses": out})
+	})
+	g := c.graph()
+	g.retry.sleep = func(ctx context.Context, d time.Duration) error {
+		mu.Lock()
+		if d > 0 && d < time.Minute {
+			t.Errorf("waited for %s only", d)
+		}
+		sleeping++
+		switch sleeping {
+		case 1:
+			close(told)
+		case batchConcurrency:
+			release()
+		}
+		mu.Unlock()
+		select {
+		case <-all:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	answers := g.batch(t.Context(), requestsFor(t, g, chunks*batchSize))
+	failed := 0
+	for _, a := range answers {
+		if a.err != nil {
+			failed++
+		}
+	}
+	if failed > 0 {
+		t.Errorf("%d of %d parts failed", failed, len(answers))
+	}
+}
