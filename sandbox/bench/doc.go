@@ -57,6 +57,10 @@
 //   - 429s: calls that NinjaOne turned away.
 //   - hours-at-5/s: how long all the calls take at five calls a second.
 //
-// On a typical day one user and one device in fifty really change in each tenant,
-// and everything else moves as it does: see seed.TypicalDay.
+// On a typical day two users and two devices of a hundred really change in each
+// tenant, and everything else moves as it does: see seed.TypicalDay. In the night
+// after the first nothing is old enough for the weekly rewrite of every target;
+// BenchmarkSteadyDay measures a day that has its seventh of that.
+//
+// The simulators hold all tenants in memory, four gigabytes for a thousand.
 package bench

@@ -34,7 +34,7 @@ type nights struct {
 	rate    float64 // calls per second that NinjaOne allows here
 	calls   arrivals
 	queue   *azqueue.QueueClient
-	mapping *aztables.Client
+	tables  *aztables.ServiceClient
 	handler string // path of the running program
 
 	mu   sync.Mutex
@@ -75,6 +75,20 @@ func BenchmarkNights(b *testing.B) {
 		n.spotCheck(b)
 		r.report(b, factor)
 	})
+}
+
+// BenchmarkSteadyDay counts the calls of an ordinary day, on which every target
+// that has its day of the week is written once more: a typical day of 20 such
+// tenants, two days after their first night.
+func BenchmarkSteadyDay(b *testing.B) {
+	data := seed.Generate(seed.Size{Tenants: 20, Users: 100, Devices: 100, Groups: 20})
+	n := startNights(b, data, allowed*number(b, "NIGHT_FACTOR", 60), 0, nil)
+	n.sleep(b, n.enqueueAll)
+	n.age(b, 48*time.Hour)
+	data.TypicalDay(rand.New(rand.NewPCG(11, 0)))
+	r := n.sleep(b, n.enqueueAll)
+	n.spotCheck(b)
+	r.report(b, number(b, "NIGHT_FACTOR", 60))
 }
 
 // BenchmarkFiveASecond syncs four such tenants for the first time at the true
@@ -130,11 +144,9 @@ func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Durat
 	if _, err := n.queue.Create(ctx, nil); err != nil {
 		b.Fatal(err)
 	}
-	tables, err := aztables.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil)
-	if err != nil {
+	if n.tables, err = aztables.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil); err != nil {
 		b.Fatal(err)
 	}
-	n.mapping = tables.NewClient("CippMapping")
 	ninja := httptest.NewServer(n.calls.wrap(s.NinjaOne))
 	b.Cleanup(ninja.Close)
 	settings := map[string]string{
@@ -238,7 +250,7 @@ func (n *nights) completed(b *testing.B, since time.Time) bool {
 	b.Helper()
 	filter := "PartitionKey eq 'NinjaOneMapping'"
 	completed := 0
-	for pages := n.mapping.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
+	for pages := n.tables.NewClient("CippMapping").NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
 		page, err := pages.NextPage(context.Background())
 		if err != nil {
 			b.Fatal(err)
@@ -254,6 +266,38 @@ func (n *nights) completed(b *testing.B, since time.Time) bool {
 		}
 	}
 	return completed == len(n.Seed.Tenants)
+}
+
+// age lets everything have been written so much earlier, by NinjaOne's and by the
+// handler's notes.
+func (n *nights) age(b *testing.B, by time.Duration) {
+	b.Helper()
+	n.NinjaOne.Age(by)
+	rows := n.tables.NewClient("NinjaOneSyncState")
+	columns := "PartitionKey,RowKey,Written"
+	for pages := rows.NewListEntitiesPager(&aztables.ListEntitiesOptions{Select: &columns}); pages.More(); {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, row := range page.Entities {
+			var e struct {
+				PartitionKey, RowKey string
+				Written              time.Time
+			}
+			if err := json.Unmarshal(row, &e); err != nil {
+				b.Fatal(err)
+			}
+			if e.Written.IsZero() {
+				continue // no target
+			}
+			aged, _ := json.Marshal(map[string]any{"PartitionKey": e.PartitionKey, "RowKey": e.RowKey,
+				"Written": e.Written.Add(-by), "Written@odata.type": "Edm.DateTime"})
+			if _, err := rows.UpdateEntity(context.Background(), aged, &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }
 
 // enqueueAll puts every tenant on the queue.

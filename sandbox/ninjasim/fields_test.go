@@ -127,6 +127,11 @@ func TestAdministratorsAndTechnicians(t *testing.T) {
 	if value, ok := i.DeviceField(11, "deviceCompliance"); !ok || value.Sent != "Compliant" || value.UpdatedBy != "USER" {
 		t.Errorf("value %+v", value)
 	}
+	before, _ := i.DeviceField(11, "deviceCompliance")
+	i.Age(time.Hour)
+	if aged, _ := i.DeviceField(11, "deviceCompliance"); before.UpdatedAt.Sub(aged.UpdatedAt) != time.Hour || aged.Sent != "Compliant" {
+		t.Errorf("value %+v, an hour older than %+v", aged, before)
+	}
 	if len(i.Writes()) != 0 {
 		t.Errorf("a technician's change is not a write through the API: %v", i.Writes())
 	}

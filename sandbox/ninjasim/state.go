@@ -239,6 +239,17 @@ func (s *Server) setByTechnician(target Target, name, value string) {
 	s.store(target, name, newStoredValue(value, value, rich, "USER", s.config.Now()))
 }
 
+// Age lets every custom field's value of organizations and devices have been written so much earlier.
+func (s *Server) Age(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fields := range s.values {
+		for name, v := range fields {
+			fields[name] = newStoredValue(v.sent, v.value, v.rich, v.updatedBy, v.updatedAt.Add(-by))
+		}
+	}
+}
+
 func (s *Server) store(target Target, name string, value *storedValue) {
 	if s.values[target] == nil {
 		s.values[target] = map[string]*storedValue{}
