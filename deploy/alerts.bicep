@@ -22,7 +22,7 @@ var lineRules = [
   {
     alarm: 'poison_messages'
     title: 'messages failed too often'
-    description: 'Messages failed as often as they may and were put aside: work was not done. The console shows under Failed which it was, and puts them back.'
+    description: 'Messages failed as often as they may and were put aside: work was not done. The status page of the console says which it was, and puts them back.'
     severity: 2
     every: 'PT15M'
     window: 'PT30M'

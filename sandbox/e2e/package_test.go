@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"archive/zip"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -65,6 +66,17 @@ func TestPackage(t *testing.T) {
 		t.Errorf("a sync ends as %q", got)
 	}
 	w.correct(seed.Ordinary)
+
+	// As the guide has it: by hand, with the app's settings.
+	check := exec.CommandContext(t.Context(), filepath.Join(dir, "handler"), "check")
+	check.Env = os.Environ()
+	for name, value := range w.Settings() {
+		check.Env = append(check.Env, name+"="+value)
+	}
+	report, err := check.Output()
+	if status, ok := errors.AsType[*exec.ExitError](err); !ok || status.ExitCode() != 1 || !strings.Contains(string(report), seed.ConsentLost) {
+		t.Errorf("`handler check` ends with %v and does not tell of the tenant without consent:\n%s", err, report)
+	}
 }
 
 // unpack builds the package and returns the folder that it was unzipped to.
