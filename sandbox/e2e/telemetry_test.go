@@ -67,11 +67,22 @@ func TestTelemetry(t *testing.T) {
 	if patches := calls["PATCH /api/v2/device/{id}/custom-fields"]; written["device"] != float64(patches) {
 		t.Errorf("%v devices counted as written, and %d calls that wrote one", written["device"], patches)
 	}
+	if n := w.tick(); n != 1 {
+		t.Errorf("%d tenants were queued, want the other one", n)
+	}
+	w.await("the number of tenants", func() bool { return len(w.telemetry.Metric("cipp_ninjaone.tenants.mapped")) > 0 })
+	for name, want := range map[string]float64{"cipp_ninjaone.tenants.mapped": 2, "cipp_ninjaone.tenants.overdue": 0} {
+		if p := w.telemetry.Metric(name); len(p) != 1 || p[0].Sum != want {
+			t.Errorf("%s = %v, want %v", name, p, want)
+		}
+	}
+	w.synced(2)
+
 	told := 0
 	for _, line := range w.logged() {
-		if l, ok := parseLog(line); ok && l.Msg == "sync ended" {
+		if l, ok := parseLog(line); ok && l.Msg == "sync ended" && l.Tenant == id {
 			told++
-			if l.TraceID != hex.EncodeToString([]byte(root.TraceID)) || l.Tenant != id || l.Invocation == "" {
+			if l.TraceID != hex.EncodeToString([]byte(root.TraceID)) || l.Invocation == "" {
 				t.Errorf("the line of the sync's end lacks an id: %s", line)
 			}
 		}
