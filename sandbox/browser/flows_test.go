@@ -3,16 +3,11 @@
 package browser
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -167,37 +162,28 @@ func TestDevicesPreviewAndLogbook(t *testing.T) {
 	w.visit("/devices?tenant=" + id)
 	w.says("5 matched, 0 only in Intune")
 	w.says("Serial number")
-	w.visit("/preview?tenant=" + id)
+	w.M365.Tenant(id).View(func(m *m365sim.Tenant) {
+		for _, d := range m.ManagedDevices {
+			d["complianceState"] = "noncompliant"
+		}
+	})
+	w.visit("/preview?fresh=1&tenant=" + id)
+	w.press("Devices (5, 5 to write)")
+	w.readable("preview of devices")
 	w.run(chromedp.Click(chromedp.CSS(`caption ~ tbody th a`)))
-	w.says("Back to the tenant")
+	w.says("What differs from what was written last")
+	diff := eval[[]string](w, `[...document.querySelectorAll(".diff del, .diff ins")].map(e => e.tagName + " " + e.textContent)`)
+	if !slices.Contains(diff, "DEL Compliant") || !slices.Contains(diff, "INS Non-Compliant") {
+		t.Errorf("the comparison says %q", diff)
+	}
 	w.readable("preview of a device")
+	w.picture("preview-device")
 
 	w.visit("/logbook")
 	w.says("Synced to NinjaOne organization 100")
 	w.run(chromedp.SetValue(chromedp.CSS("#severity"), "error"))
 	w.press("Filter")
 	w.says("There is no line that fits the filter")
-}
-
-func TestConfirmations(t *testing.T) {
-	w := start(t, small())
-	service, err := aztables.NewServiceClientFromConnectionString(w.Storage.ConnectionString(), nil)
-	must(t, err)
-	table := service.NewClient("NinjaOneSyncState")
-	_, _ = table.CreateTable(context.Background(), nil) // it may be there already
-	row, _ := json.Marshal(map[string]any{
-		"PartitionKey": "documents-brake", "RowKey": w.Seed.Tenant("tenant-003.example").ID, "OrganizationId": 102, "Archive": 31, "Of": 60, "Confirmed": false,
-		"Since": time.Now().UTC().Format(time.RFC3339), "Since@odata.type": "Edm.DateTime",
-	})
-	_, err = table.UpsertEntity(context.Background(), row, nil)
-	must(t, err)
-	w.visit("/confirmations")
-	w.says("31 of 60 would be archived")
-	w.readable("confirmations")
-	w.picture("confirmations")
-	w.press("Archive 31 documents of Tenant 003")
-	w.says("Confirmed. The tenant's next sync archives the documents.")
-	w.saysNot("Archive 31 documents")
 }
 
 // value is what a field of a form holds.
@@ -248,22 +234,6 @@ func TestKeyboard(t *testing.T) {
 	w.says("The field mapping was saved.")
 }
 
-func TestWithoutScript(t *testing.T) {
-	w := start(t, small())
-	w.run(command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
-	w.visit("/")
-	row := `#tenant-table tbody tr:nth-child(1) form[action$="/%s"] button`
-	shows := func(text string) chromedp.Action[chromedp.Void] {
-		return chromedp.WaitVisible(fmt.Sprintf(`//p[contains(., %q)]`, text))
-	}
-	w.run(chromedp.Click(chromedp.CSS(fmt.Sprintf(row, "pause"))), shows("The tenant is paused"))
-	w.run(chromedp.Click(chromedp.CSS(fmt.Sprintf(row, "sync"))), shows("The sync was asked for"))
-	w.visit("/settings")
-	w.run(chromedp.Click(chromedp.CSS("#users")), chromedp.Click(chromedp.CSS("button.main")), shows("The settings were saved."))
-	w.visit("/organizations")
-	w.run(chromedp.Click(chromedp.CSS("button.main")), shows("There was nothing to save"))
-}
-
 // TestReadable looks at every page with a provider's tenants, odd ones among
 // them, in both colour schemes and on a phone.
 func TestReadable(t *testing.T) {
@@ -275,10 +245,13 @@ func TestReadable(t *testing.T) {
 	w.press("Find organizations for all tenants without one")
 	w.says("The search has ended.")
 	ordinary := w.Seed.Tenant(seed.Ordinary).ID
+	w.fail("ninjaone-sync", ordinary)
+	w.fail("ninjaone-automap", "")
 	pages := map[string]string{
 		"status": "/", "organizations": "/organizations", "devices": "/devices?tenant=" + w.Seed.Tenant(seed.Duplicates).ID,
 		"fields": "/fields", "settings": "/settings", "logbook": "/logbook", "confirmations-none": "/confirmations",
 		"preview": "/preview?tenant=" + ordinary, "preview-markup": "/preview?tenant=" + w.Seed.Tenant(seed.Markup).ID,
+		"preview-devices": "/preview?view=devices&tenant=" + ordinary, "preview-documents": "/preview?view=documents&tenant=" + ordinary,
 	}
 	for _, look := range []struct {
 		name, colours string
