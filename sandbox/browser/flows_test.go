@@ -170,7 +170,7 @@ func TestDevicesPreviewAndLogbook(t *testing.T) {
 	w.visit("/preview?fresh=1&tenant=" + id)
 	w.press("Devices (5, 5 to write)")
 	w.readable("preview of devices")
-	w.run(chromedp.Click(chromedp.CSS(`caption ~ tbody th a`)))
+	w.follow(`caption ~ tbody th a`)
 	w.says("What differs from what was written last")
 	diff := eval[[]string](w, `[...document.querySelectorAll(".diff del, .diff ins")].map(e => e.tagName + " " + e.textContent)`)
 	if !slices.Contains(diff, "DEL Compliant") || !slices.Contains(diff, "INS Non-Compliant") {

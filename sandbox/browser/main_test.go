@@ -1,11 +1,5 @@
 //go:build browser
 
-// Package browser holds the tests of the console in headless Chromium: each
-// thing that a technician does, with the bundle as it is deployed, and whether
-// every page is readable for everybody. Nothing of the handler is imported.
-//
-// They need /usr/bin/chromium and the build tag browser. With the environment
-// variable PICTURES they leave pictures of the pages in that folder.
 package browser
 
 import (
@@ -16,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,8 +81,9 @@ type world struct {
 	lines  []string
 }
 
-// start runs the bundle on a seed and opens a page.
-func start(t *testing.T, data *seed.Seed) *world {
+// start runs the bundle on a seed and opens a page. Timers are off, but for
+// those that are named.
+func start(t *testing.T, data *seed.Seed, timers ...string) *world {
 	t.Helper()
 	s, err := stack.Start(t.Context(), stack.Options{Seed: data})
 	must(t, err)
@@ -98,15 +94,18 @@ func start(t *testing.T, data *seed.Seed) *world {
 		}
 		must(t, s.Close())
 	})
+	settings := map[string]string{
+		"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
+		"NINJAONE_RATE": "100000",
+	}
+	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions"} {
+		if !slices.Contains(timers, timer) {
+			settings["AzureWebJobs."+timer+".Disabled"] = "true"
+		}
+	}
 	must(t, s.StartHost(context.Background(), funchost.Config{
-		AppRoot: appRoot,
-		Settings: map[string]string{
-			"AzureWebJobs.ScheduleTenants.Disabled":                         "true",
-			"AzureWebJobs.SweepCompliance.Disabled":                         "true",
-			"AzureWebJobs.RenewSubscriptions.Disabled":                      "true",
-			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
-			"NINJAONE_RATE": "100000",
-		},
+		AppRoot:      appRoot,
+		Settings:     settings,
 		ShutdownWait: time.Second,
 		Log:          slog.New(slog.DiscardHandler),
 		OnLog: func(l funchost.LogLine) {
@@ -240,6 +239,12 @@ func (w *world) press(name string) {
 	w.t.Helper()
 	w.mark(name, "main button, main a")
 	ask(w, chromedp.WaitEvent(page.LoadEventFired, nil, chromedp.Click(chromedp.CSS("[data-press]"))))
+}
+
+// follow clicks what a selector finds, and waits for the page that follows.
+func (w *world) follow(selector string) {
+	w.t.Helper()
+	ask(w, chromedp.WaitEvent(page.LoadEventFired, nil, chromedp.Click(chromedp.CSS(selector))))
 }
 
 // unfold opens what is folded under a name.

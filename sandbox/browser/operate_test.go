@@ -34,7 +34,7 @@ func (w *world) fail(queue, tenantID string) {
 	must(w.t, err)
 }
 
-// pressIn presses the first button of a form that leads to an action.
+// pressFirst presses the first button of a form that leads to an action.
 func (w *world) pressFirst(action, label string) {
 	w.t.Helper()
 	name := eval[string](w, fmt.Sprintf(`[...document.querySelectorAll('form[action$=%q] button')].map(b => b.textContent.replace(/\s+/g, " ").trim()).find(n => n.startsWith(%q)) ?? ""`, action, label))
@@ -42,7 +42,7 @@ func (w *world) pressFirst(action, label string) {
 }
 
 func TestFailedMessages(t *testing.T) {
-	w := start(t, small())
+	w := start(t, small(), "ScheduleTenants")
 	id := w.Seed.Tenant("tenant-002.example").ID
 	w.fail("ninjaone-sync", id)
 	w.fail("ninjaone-automap", "")
@@ -72,7 +72,7 @@ func TestWhoSyncs(t *testing.T) {
 	w.readable("give back")
 	w.press("Give the syncs back now")
 	w.says("This app's schedule stands still.")
-	w.says("Turned off")
+	w.says("By CIPP")
 	w.readable("given back")
 	w.picture("given-back")
 	w.press("Take over from CIPP")
@@ -113,7 +113,7 @@ func TestDocumentsAndTheirConfirmation(t *testing.T) {
 	w.says("Would be created")
 	w.readable("preview of documents")
 	w.picture("preview-documents-first")
-	w.run(chromedp.Click(chromedp.CSS(`caption ~ tbody th a`)))
+	w.follow(`caption ~ tbody th a`)
 	w.says("User summary")
 	w.readable("preview of a document")
 	w.picture("preview-document")
@@ -132,7 +132,7 @@ func TestDocumentsAndTheirConfirmation(t *testing.T) {
 	w.M365.Tenant(id).View(func(m *m365sim.Tenant) { m.Users = m.Users[:10] })
 	w.visit("/preview?fresh=1&view=documents&only=archived&tenant=" + id)
 	w.says("none is before somebody confirms it")
-	w.says("It waits for a confirmation.")
+	w.says("Waits for a confirmation")
 	w.picture("preview-documents-held")
 	w.visit("/")
 	w.press("Sync now: Tenant 001")
@@ -148,7 +148,7 @@ func TestDocumentsAndTheirConfirmation(t *testing.T) {
 	w.says("Confirmed. The tenant's next sync archives the documents.")
 	w.visit("/")
 	w.press("Sync now: Tenant 001")
-	w.says("\n1 in sync")
+	w.says("\n0 running or waiting")
 	w.visit("/confirmations")
 	w.says("Nothing waits for a confirmation.")
 	if live, archived := w.documents(100); archived < 30 || live+archived != before {

@@ -88,7 +88,11 @@ func documentsOf(preview *tenantsync.Preview) documentsPage {
 		n[it.Outcome]++
 		relate, unrelate = relate+it.Relate, unrelate+it.Unrelate
 	}
-	p.Title = fmt.Sprintf("Documents (%d, %d to write)", len(d.Items), n[documents.OutcomeCreated]+n[documents.OutcomeUpdated]+n[documents.OutcomeArchived]+n[documents.OutcomeRestored])
+	write := n[documents.OutcomeCreated] + n[documents.OutcomeUpdated] + n[documents.OutcomeArchived] + n[documents.OutcomeRestored]
+	if d.Held {
+		write -= n[documents.OutcomeArchived]
+	}
+	p.Title = fmt.Sprintf("Documents (%d, %d to write)", len(d.Items), write)
 	for _, w := range outcomeWords {
 		p.Counts = append(p.Counts, count{w.many, n[w.outcome]})
 	}
@@ -139,6 +143,9 @@ func (p *previewPage) documentRow(x *exchange, preview *tenantsync.Preview, it d
 			row.State = chipOf(w.class, w.one)
 		}
 	}
+	if it.Outcome == documents.OutcomeArchived && preview.Documents.Held {
+		row.State = chipOf("warn", "Waits for a confirmation")
+	}
 	if row.Name == "" {
 		row.Name = "Document " + strconv.Itoa(it.Document)
 	}
@@ -150,10 +157,7 @@ func (p *previewPage) documentRow(x *exchange, preview *tenantsync.Preview, it d
 	case documents.OutcomeRefused:
 		notes = append(notes, sentence(fmt.Errorf("NinjaOne refused it as it is, so it is not sent before it changes: %s", it.Reason)))
 	case documents.OutcomeArchived:
-		notes = append(notes, "Its user or licence is gone from Microsoft 365, or no longer qualifies.")
-		if preview.Documents.Held {
-			notes = append(notes, "It waits for a confirmation.")
-		}
+		notes = append(notes, "Gone from Microsoft 365, or no longer qualifies.")
 	case documents.OutcomeUpdated, documents.OutcomeRestored:
 		var names []string
 		for _, name := range it.Changes {

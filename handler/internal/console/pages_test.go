@@ -121,7 +121,8 @@ func TestEngine(t *testing.T) {
 	w.has(w.get("/"), "Held off", "Give the syncs back now")
 	w.has(w.refused("/engine", "to", "somebody"), "choose who does the syncs")
 	page := w.post("/engine", "to", "cipp")
-	w.has(page, "CIPP&#39;s own sync was given back", "Given back", "Take over from CIPP", `<span class="next">Turned off</span>`)
+	w.has(page, "CIPP&#39;s own sync was given back", "Given back", "Take over from CIPP", `<span class="next">By CIPP</span>`, "CIPP syncs by its own schedule")
+	w.hasNot(page, "The schedule syncs each tenant")
 	w.hasNot(page, "Give the syncs back now")
 	if given, err := w.console.Engine.GivenBack(t.Context()); err != nil || !given {
 		t.Errorf("given back: %v, %v", given, err)

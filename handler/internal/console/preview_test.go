@@ -141,7 +141,7 @@ func TestPreviewOfDocuments(t *testing.T) {
 		m.Users = m.Users[1:]
 	})
 	page = w.get("/preview?fresh=1&view=documents&only=changes&tenant=" + id)
-	w.has(page, "Would be archived", "Its user or licence is gone", "Would be changed", "Writes ", "name.", "Renamed &lt;script&gt;")
+	w.has(page, "Would be archived", "Gone from Microsoft 365", "Would be changed", "Writes ", "name.", "Renamed &lt;script&gt;")
 	w.hasNot(page, hostile)
 	w.hasNot(w.get("/preview?view=documents&only=archived&tenant="+id), "Would be changed</span>")
 }

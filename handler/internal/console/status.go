@@ -143,7 +143,10 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 		row.State, kind = stateOf(run)
 		row.Busy = kind == "busy"
 		p.Live = p.Live || row.Busy
-		row.Next = nextOf(t.ID, run, row.Paused, config.Enabled && !given, now)
+		row.Next = nextOf(t.ID, run, row.Paused, config.Enabled, now)
+		if given {
+			row.Next = turn{Text: "By CIPP"}
+		}
 		if !run.Start.IsZero() {
 			row.Written, row.Devices = writtenOf(run)
 			row.Duration = durationOf(run, now)

@@ -29,7 +29,7 @@ func (r *run) archiveLeavers(ctx context.Context) error {
 	for _, rec := range forget {
 		delete(r.records, rec.key)
 	}
-	held, err := r.holds(ctx, leaving, total)
+	brake, held, err := r.holds(ctx, leaving, total)
 	if err != nil || held {
 		return err
 	}
@@ -38,7 +38,15 @@ func (r *run) archiveLeavers(ctx context.Context) error {
 			return err
 		}
 	}
+	if _, _, left, _ := r.leavers(); leaving > 0 && left == 0 && brake.Confirmed && !r.unread() {
+		return r.State.takeBrakeOff(ctx, r.tenantID) // the confirmation is used up
+	}
 	return nil
+}
+
+// unread reports whether there are documents that could not be read.
+func (r *run) unread() bool {
+	return slices.ContainsFunc(r.sections(), func(sec *section) bool { return sec.blocked })
 }
 
 // leavers finds the documents that nobody wants any more, how many they are of
@@ -69,28 +77,28 @@ func (r *run) leavers() (leavers map[*section][]*record, forget []*record, leavi
 	return leavers, forget, leaving, total
 }
 
-// holds puts the brake on, or takes it off, and reports whether it is on.
-func (r *run) holds(ctx context.Context, archive, of int) (bool, error) {
+// holds puts the brake on, or takes it off, reports whether it is on, and
+// returns what it was before.
+func (r *run) holds(ctx context.Context, archive, of int) (Brake, bool, error) {
 	brake, err := r.brake(ctx)
 	if err != nil {
-		return false, err
+		return brake, false, err
 	}
 	if !brake.holds(archive, of) {
-		unread := slices.ContainsFunc(r.sections(), func(sec *section) bool { return sec.blocked })
-		if brake.TenantID == "" || unread || brake.Confirmed && archive > 0 {
-			return false, nil // a confirmation holds until everything is archived
+		if brake.TenantID == "" || r.unread() || brake.Confirmed && archive > 0 {
+			return brake, false, nil // a confirmation holds until everything is archived
 		}
-		return false, r.State.takeBrakeOff(ctx, r.tenantID)
+		return brake, false, r.State.takeBrakeOff(ctx, r.tenantID)
 	}
 	r.problem("documents:brake", "%d of %d documents would be archived, because their users or licences are gone from Microsoft 365 or no longer qualify. As that is more than a fifth, none was. Check that this is right, and confirm it on the console; the next sync then archives them.", archive, of)
 	if brake.Archive == archive && brake.Of == of && !brake.Confirmed {
-		return true, nil
+		return brake, true, nil
 	}
 	since := brake.Since
 	if since.IsZero() {
 		since = r.Now()
 	}
-	return true, r.State.putBrakeOn(ctx, Brake{TenantID: r.tenantID, OrganizationID: r.in.OrganizationID, Archive: archive, Of: of, Since: since})
+	return brake, true, r.State.putBrakeOn(ctx, Brake{TenantID: r.tenantID, OrganizationID: r.in.OrganizationID, Archive: archive, Of: of, Since: since})
 }
 
 // brake returns the tenant's brake in this organization.

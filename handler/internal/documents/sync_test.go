@@ -392,7 +392,6 @@ func TestBrake(t *testing.T) {
 		t.Errorf("confirmed: %+v", r)
 	}
 	w.verify(m)
-	w.sync(m)
 	if brakes, err = w.syncer.State.Brakes(t.Context()); err != nil || len(brakes) > 0 {
 		t.Errorf("the brake is still on: %v, %v", brakes, err)
 	}

@@ -1,0 +1,71 @@
+package bench
+
+import (
+	"context"
+	"encoding/base64"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+
+	"cipp-ninjaone/sandbox/seed"
+)
+
+// BenchmarkAutomap finds the organizations of 1,000 tenants among as many with
+// 100,000 NinjaOne devices: of one half by name, of the other by the devices
+// that Intune has too. The memory is that of the handler's process, since the
+// simulators run in another one.
+func BenchmarkAutomap(b *testing.B) {
+	data := seed.Generate(seed.Size{Tenants: 1000, Users: 4, Devices: 100, Groups: 1})
+	data.Mappings = nil
+	for i := range data.Organizations {
+		if i%2 == 1 {
+			data.Organizations[i].Name = "Site " + data.Organizations[i].Name[len("Tenant "):]
+		}
+	}
+	w := start(b, data, 0)
+	queues, err := azqueue.NewServiceClientFromConnectionString(w.Storage.ConnectionString(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	queue := queues.NewQueueClient("ninjaone-automap")
+	_, _ = queue.Create(context.Background(), nil) // it may be there already
+	tables, err := aztables.NewServiceClientFromConnectionString(w.Storage.ConnectionString(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	idle, _, _ := usage(w.handler)
+	for b.Loop() {
+		w.recorder.take()
+		if _, err := queue.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte("{}")), nil); err != nil {
+			b.Fatal(err)
+		}
+		for function := ""; function != "Automap"; {
+			i := <-w.done
+			if function = i.Function; i.Err != nil {
+				b.Fatal(i.Err)
+			}
+		}
+	}
+	mapped := 0
+	filter := "PartitionKey eq 'NinjaOneMapping'"
+	for pages := tables.NewClient("CippMapping").NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		mapped += len(page.Entities)
+	}
+	if mapped != len(data.Tenants) {
+		b.Fatalf("%d tenants are mapped, want %d", mapped, len(data.Tenants))
+	}
+	calls := countOf(w.recorder.take())
+	b.ReportMetric(float64(calls.of("ninjaone", "devices")), "device-calls")
+	b.ReportMetric(float64(calls.of("ninjaone", "organizations")), "organization-calls")
+	b.ReportMetric(float64(calls.of("graph", "managedDevices")), "tenants-read")
+	if peak, cpu, ok := usage(w.handler); ok {
+		b.ReportMetric(peak, "handler-peak-MB")
+		b.ReportMetric(idle, "handler-idle-MB")
+		b.ReportMetric(cpu.Seconds(), "handler-cpu-s")
+	}
+}
