@@ -286,6 +286,7 @@ func (w *world) picture(name string) {
 	// What is outside the window is not painted, so the window grows for it.
 	width, height := eval[int64](w, "innerWidth"), eval[int64](w, "document.documentElement.scrollHeight")
 	w.run(chromedp.EmulateViewport(width, min(height, 3000)))
+	ask(w, chromedp.CaptureScreenshot()) // which paints what was outside
 	png := ask(w, chromedp.CaptureScreenshot())
 	w.run(chromedp.EmulateViewport(width, 900))
 	must(w.t, os.MkdirAll(folder, 0o755))

@@ -126,7 +126,7 @@ var files embed.FS
 // templates are the pages. "ago" is set for each console, which has a clock.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp": stamp, "iso": iso, "plural": plural, "chip": chipOf,
-	"inc": func(i int) int { return i + 1 }, "ago": func(time.Time) string { return "" },
+	"inc": func(i int) int { return i + 1 }, "links": func(title string) bool { return strings.HasSuffix(title, " links") }, "ago": func(time.Time) string { return "" },
 }).ParseFS(files, "templates/*.gohtml"))
 
 // pagePolicy is the Content-Security-Policy of the console's own pages: only

@@ -148,8 +148,10 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 			row.Next = turn{Text: "By CIPP"}
 		}
 		if !run.Start.IsZero() {
-			row.Written, row.Devices = writtenOf(run)
 			row.Duration = durationOf(run, now)
+			if run.Status != tenantsync.Running || run.OrganizationFields+run.Devices+run.Documents > 0 {
+				row.Written, row.Devices = writtenOf(run)
+			}
 		}
 		counts[kind]++
 		if len(row.Problems) > 0 {
@@ -225,9 +227,9 @@ func durationOf(run tenantsync.Run, now time.Time) string {
 		if run.Status != tenantsync.Running {
 			return ""
 		}
-		end = now
+		return "for " + now.Sub(run.Start).Round(time.Second).String()
 	}
-	return end.Sub(run.Start).Round(time.Second).String()
+	return "took " + end.Sub(run.Start).Round(time.Second).String()
 }
 
 // contains reports whether one of the texts contains what is searched for.
