@@ -16,6 +16,8 @@ const (
 	// skew allows for NinjaOne's clock and ours, and for the time between
 	// NinjaOne's note of a write and ours.
 	skew = 2 * time.Minute
+	// believed is how many cleared values are believed in any case.
+	believed = 10
 )
 
 // weekly reports whether a target has its day of the week: on that day every
@@ -30,55 +32,107 @@ func (r *record) weekly(now time.Time) bool {
 	return (now.Unix()/(24*60*60)+int64(h.Sum32()))%7 == 0
 }
 
-// touched is when a custom field of a device was last written in NinjaOne, and
-// its text, by device id and field.
-type touched map[int]map[string]ninjaone.FieldValue
+// touched is what NinjaOne says of the fields of the organization's devices.
+type touched struct {
+	// written is when a field of HTML was written since the last completed run,
+	// by device id and field.
+	written map[int]map[string]time.Time
+	// texts are the values of the compliance field by device id, whenever they
+	// were written; nil when they are not known.
+	texts map[int]string
+}
 
-// readTouched asks NinjaOne which device fields were written since the last
-// completed run: one call where none was. An answer that cannot be had is no
-// problem, since the weekly rewrite heals as well; it alone finds what was
-// cleared, which the report leaves out.
+// readTouched asks NinjaOne what it holds of ours: of the fields of HTML only
+// when they were written since the last completed run, one call where none was;
+// of the compliance field, which conditions and filters rely on, every value,
+// two calls for a thousand devices. For a field that was cleared a report has
+// nothing, so that only a whole one shows it. An answer that cannot be had is no
+// problem, since the weekly rewrite heals as well.
 func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
-	names := fields.names(deviceLinks, deviceSummary, deviceCompliance)
-	if j.run.LastSuccess.IsZero() || len(names) == 0 {
-		return nil
+	var found touched
+	if j.run.LastSuccess.IsZero() {
+		return found
 	}
-	found := touched{}
-	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, j.run.LastSuccess.Add(-skew)) {
-		if err != nil {
-			j.log.InfoContext(ctx, "what was changed in NinjaOne since the last run could not be read", "error", err)
-			return nil
-		}
-		for _, f := range v.Fields {
-			if found[v.DeviceID] == nil {
-				found[v.DeviceID] = map[string]ninjaone.FieldValue{}
+	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 {
+		found.written = map[int]map[string]time.Time{}
+		complete := j.report(ctx, names, j.run.LastSuccess.Add(-skew), func(id int, f ninjaone.FieldValue) {
+			if found.written[id] == nil {
+				found.written[id] = map[string]time.Time{}
 			}
-			f.HTML = "" // only the text is compared
-			found[v.DeviceID][f.Name] = f
+			found.written[id][f.Name] = f.Updated
+		})
+		if !complete {
+			found.written = nil
+		}
+	}
+	if name := fields[deviceCompliance]; name != "" {
+		found.texts = map[int]string{}
+		complete := j.report(ctx, []string{name}, time.Time{}, func(id int, f ninjaone.FieldValue) {
+			if f.Name == name {
+				found.texts[id] = f.Text
+			}
+		})
+		if !complete {
+			found.texts = nil
 		}
 	}
 	return found
 }
 
-// heal marks the fields that somebody else wrote after we did, so that they
-// are sent again. A text is compared as it is; NinjaOne may give HTML back in
-// another form, so there the time decides.
+// report gives every value of a report to each; false when it could not be read
+// to its end.
+func (j *job) report(ctx context.Context, names []string, since time.Time, each func(deviceID int, f ninjaone.FieldValue)) bool {
+	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, since) {
+		if err != nil {
+			j.log.InfoContext(ctx, "what NinjaOne holds of our fields could not be read", "error", err)
+			return false
+		}
+		for _, f := range v.Fields {
+			each(v.DeviceID, f)
+		}
+	}
+	return true
+}
+
+// heal marks the fields that somebody else wrote or cleared after we did, so
+// that they are sent again. A text is compared as it is; NinjaOne may give HTML
+// back in another form, so there the time decides.
 func (in *reading) heal(compliance string) {
 	for t, r := range in.records {
 		if t.kind != kindDevice {
 			continue
 		}
-		for name, noted := range r.fields {
-			f, ok := in.touched[t.id][name]
-			switch {
-			case !ok || !accepted.Holds(noted):
-			case name == compliance:
-				if digest(textOrClear(f.Text)) != noted {
-					r.fields[name] = markSending
-				}
-			case !r.written.IsZero() && f.Updated.After(r.written.Add(skew)):
+		for name, updated := range in.touched.written[t.id] {
+			if accepted.Holds(r.fields[name]) && !r.written.IsZero() && updated.After(r.written.Add(skew)) {
 				r.fields[name] = markSending
 			}
+		}
+	}
+	if compliance == "" || in.touched.texts == nil {
+		return
+	}
+	var cleared []*record
+	held := 0
+	for _, d := range in.devices {
+		r := in.records[target{kindDevice, d.ID}]
+		if r == nil || !accepted.Holds(r.fields[compliance]) || r.fields[compliance] == markSending {
+			continue
+		}
+		text, there := in.touched.texts[d.ID]
+		switch {
+		case !there || text == "":
+			cleared = append(cleared, r)
+		case digest(ninjaone.Text(text)) != r.fields[compliance]:
+			r.fields[compliance] = markSending
+		default:
+			held++
+		}
+	}
+	// A report that lacks most of what NinjaOne accepted is rather one that does
+	// not say what we take it to say, and each value sent again costs a call.
+	if len(cleared) <= max(held, believed) {
+		for _, r := range cleared {
+			r.fields[compliance] = markSending
 		}
 	}
 }

@@ -11,27 +11,32 @@ import (
 func TestHeal(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	ours := digest(ninjaone.Text("Compliant"))
+	texts := func(text string) touched { return touched{texts: map[int]string{100: text}} }
+	wrote := func(at time.Time) touched {
+		return touched{written: map[int]map[string]time.Time{100: {"links": at}}, texts: map[int]string{100: "Compliant"}}
+	}
 	tests := map[string]struct {
 		field, noted string
-		found        ninjaone.FieldValue
+		found        touched
 		want         string
 	}{
-		"nobody wrote":                          {"links", "digest", ninjaone.FieldValue{}, "digest"},
-		"we wrote":                              {"links", "digest", ninjaone.FieldValue{Updated: noon}, "digest"},
-		"we wrote, by a clock that is ahead":    {"links", "digest", ninjaone.FieldValue{Updated: noon.Add(skew)}, "digest"},
-		"somebody wrote after us":               {"links", "digest", ninjaone.FieldValue{Updated: noon.Add(time.Hour)}, markSending},
-		"somebody wrote where we cleared":       {"links", markCleared, ninjaone.FieldValue{Updated: noon.Add(time.Hour)}, markCleared},
-		"the compliance text is ours":           {"compliance", ours, ninjaone.FieldValue{Text: "Compliant", Updated: noon.Add(time.Hour)}, ours},
-		"somebody changed the compliance text":  {"compliance", ours, ninjaone.FieldValue{Text: "Fine", Updated: noon.Add(time.Second)}, markSending},
-		"somebody cleared the compliance field": {"compliance", ours, ninjaone.FieldValue{Updated: noon.Add(time.Second)}, markSending},
+		"nothing is known":                      {"links", "digest", touched{}, "digest"},
+		"we wrote":                              {"links", "digest", wrote(noon), "digest"},
+		"we wrote, by a clock that is ahead":    {"links", "digest", wrote(noon.Add(skew)), "digest"},
+		"somebody wrote after us":               {"links", "digest", wrote(noon.Add(time.Hour)), markSending},
+		"somebody wrote where we cleared":       {"links", markCleared, wrote(noon.Add(time.Hour)), markCleared},
+		"no compliance text is known":           {"compliance", ours, touched{}, ours},
+		"the compliance text is ours":           {"compliance", ours, texts("Compliant"), ours},
+		"somebody changed the compliance text":  {"compliance", ours, texts("Fine"), markSending},
+		"somebody emptied the compliance text":  {"compliance", ours, texts(""), markSending},
+		"somebody cleared the compliance field": {"compliance", ours, touched{texts: map[int]string{}}, markSending},
+		"we cleared the compliance field":       {"compliance", markCleared, touched{texts: map[int]string{}}, markCleared},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := &record{target: device(100), fields: map[string]string{tt.field: tt.noted}, written: noon}
-			in := &reading{records: map[target]*record{r.target: r}}
-			if tt.found != (ninjaone.FieldValue{}) {
-				in.touched = touched{100: {tt.field: tt.found}}
-			}
+			in := &reading{records: map[target]*record{r.target: r}, touched: tt.found,
+				devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}}
 			in.heal("compliance")
 			if got := r.fields[tt.field]; got != tt.want {
 				t.Errorf("noted is %q, want %q", got, tt.want)
@@ -104,7 +109,7 @@ func TestOverwrittenFieldsAreSentAgain(t *testing.T) {
 
 	j := l.job()
 	j.run.LastSuccess = wrote
-	in := &reading{records: l.records()}
+	in := &reading{records: l.records(), devices: l.devices(3)}
 	in.touched = j.readTouched(t.Context(), mappedFields{deviceLinks: "links", deviceCompliance: "compliance"})
 	in.heal("compliance")
 	must(t, j.write(t.Context(), in.records, desired().wants()))
@@ -115,10 +120,61 @@ func TestOverwrittenFieldsAreSentAgain(t *testing.T) {
 		t.Errorf("the overwritten text holds %q", got)
 	}
 	calls := l.ninja.Calls()
-	if n := calls["GET /v2/queries/custom-fields-detailed"]; n != 2 {
-		t.Errorf("%d calls found what was overwritten, want a page and the empty one that ends the report", n)
+	if n := calls["GET /v2/queries/custom-fields-detailed"]; n != 4 {
+		t.Errorf("%d calls found what was overwritten, want a page and the empty one that ends the report for each of two reports", n)
 	}
 	if n := calls["PATCH /v2/device/{id}/custom-fields"]; n != 2 {
 		t.Errorf("%d devices were written, want the 2 that were changed", n)
+	}
+}
+
+// devices are the machines of the lab as NinjaOne lists them.
+func (l *lab) devices(n int) []ninjaone.Device {
+	var list []ninjaone.Device
+	for i := range n {
+		list = append(list, ninjaone.Device{ID: 100 + i, OrganizationID: labOrganization})
+	}
+	return list
+}
+
+// A compliance text that somebody cleared comes back with the next run, unless
+// NinjaOne shows hardly any of those that it accepted.
+func TestClearedTextsAreSentAgain(t *testing.T) {
+	tests := map[string]struct {
+		devices, cleared, sent int
+	}{
+		"none":                        {20, 0, 0},
+		"one":                         {20, 1, 1},
+		"the only one":                {1, 1, 1},
+		"half of them":                {40, 20, 20},
+		"all, or the report is empty": {40, 40, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, tt.devices+1)
+			desired := wanted{}
+			for i := range tt.devices {
+				desired[device(100+i)] = ninjaone.Fields{"compliance": ninjaone.Text("Compliant")}
+			}
+			_, err := l.write(desired)
+			must(t, err)
+			j := l.job()
+			j.run.LastSuccess = l.now()
+			l.set(l.now().Add(time.Hour))
+			for i := range tt.cleared {
+				l.ninja.SetDeviceField(100+i, "compliance", "")
+			}
+			l.ninja.ResetCounters()
+			in := &reading{records: l.records(), devices: l.devices(tt.devices + 1)}
+			in.touched = j.readTouched(t.Context(), mappedFields{deviceCompliance: "compliance"})
+			in.heal("compliance")
+			must(t, j.write(t.Context(), in.records, desired.wants()))
+			if n := len(l.ninja.Writes()); n != tt.sent {
+				t.Errorf("%d devices were written, want %d", n, tt.sent)
+			}
+			if n := l.ninja.Calls()["GET /v2/queries/custom-fields-detailed"]; n > 2 {
+				t.Errorf("%d calls found it", n)
+			}
+		})
 	}
 }
