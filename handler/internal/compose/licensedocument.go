@@ -32,8 +32,18 @@ func NewLicenseDocuments(in Input, pages DocumentPages) (*LicenseDocuments, erro
 	if in.Snapshot == nil {
 		return nil, errNoSnapshot
 	}
+	return newLicenseDocuments(newIndex(in), pages), nil
+}
+
+// LicenseDocuments is NewLicenseDocuments for the same input, without joining
+// the parts of the snapshot once more.
+func (d *UserDocuments) LicenseDocuments(pages DocumentPages) *LicenseDocuments {
+	return newLicenseDocuments(d.index, pages)
+}
+
+func newLicenseDocuments(index *index, pages DocumentPages) *LicenseDocuments {
 	x := &LicenseDocuments{
-		index:         newIndex(in),
+		index:         index,
 		byID:          map[string]*tenant.SKU{},
 		names:         map[string]string{},
 		holders:       map[string][]holder{},
@@ -53,7 +63,7 @@ func NewLicenseDocuments(in Input, pages DocumentPages) (*LicenseDocuments, erro
 			x.holders[id] = append(x.holders[id], holder{u, when})
 		}
 	}
-	all := distinct(in.Snapshot.Subscriptions.Value, func(s *tenant.Subscription) string { return s.ID }, func(a, b *tenant.Subscription) int {
+	all := distinct(x.snap.Subscriptions.Value, func(s *tenant.Subscription) string { return s.ID }, func(a, b *tenant.Subscription) int {
 		if c := a.Created.Compare(b.Created); c != 0 {
 			return c
 		}
@@ -62,7 +72,7 @@ func NewLicenseDocuments(in Input, pages DocumentPages) (*LicenseDocuments, erro
 	for _, s := range all {
 		x.subscriptions[fold(s.SKUID)] = append(x.subscriptions[fold(s.SKUID)], s)
 	}
-	return x, nil
+	return x
 }
 
 // nameDocuments names each licence's document: by its product, with as much

@@ -29,7 +29,7 @@ type claims struct {
 // claimed is the document of a user or licence, and further ones about the
 // same.
 type claimed struct {
-	document ninjaone.Document
+	document *ninjaone.Document
 	extras   []int
 }
 
@@ -41,26 +41,40 @@ type claimed struct {
 // Of several documents of one user or licence it takes the one that we
 // remember, else the oldest.
 func adopt(documents []ninjaone.Document, c claims) map[string]claimed {
-	byID := map[string][]ninjaone.Document{}
-	for _, d := range documents {
-		if id := c.owner(d); id != "" {
-			byID[id] = append(byID[id], d)
+	// better reports whether a is to be taken rather than b.
+	better := func(id string, a, b *ninjaone.Document) bool {
+		known := c.known(id)
+		switch {
+		case a.Archived != b.Archived:
+			return b.Archived
+		case !a.Archived && (a.ID == known || b.ID == known):
+			return a.ID == known
 		}
+		return a.ID < b.ID
 	}
-	result := make(map[string]claimed, len(byID))
-	for id, all := range byID {
-		slices.SortFunc(all, func(a, b ninjaone.Document) int { return a.ID - b.ID })
-		best := slices.IndexFunc(all, func(d ninjaone.Document) bool { return d.ID == c.known(id) && !d.Archived })
-		if best < 0 {
-			best = max(0, slices.IndexFunc(all, func(d ninjaone.Document) bool { return !d.Archived }))
+	result := make(map[string]claimed, len(documents))
+	for i := range documents {
+		d := &documents[i]
+		id := c.owner(*d)
+		if id == "" {
+			continue
 		}
-		one := claimed{document: all[best]}
-		for i, d := range all {
-			if i != best && !d.Archived {
+		one, found := result[id]
+		switch {
+		case !found:
+			one.document = d
+		case better(id, d, one.document):
+			d, one.document = one.document, d
+			fallthrough
+		default:
+			if !d.Archived {
 				one.extras = append(one.extras, d.ID)
 			}
 		}
 		result[id] = one
+	}
+	for _, one := range result {
+		slices.Sort(one.extras)
 	}
 	return result
 }
@@ -68,7 +82,7 @@ func adopt(documents []ninjaone.Document, c claims) map[string]claimed {
 // owner returns whose document of the tenant it is; "" when it is not, or not
 // for certain, the tenant's.
 func (c claims) owner(d ninjaone.Document) string {
-	tenant, id := fold(d.Fields[compose.FieldTenantID]), fold(d.Fields[c.idField])
+	tenant, id := fold(d.Text(compose.FieldTenantID)), fold(d.Text(c.idField))
 	mapped := c.mapped[d.ID]
 	if c.taken[d.ID] {
 		mapped = ""

@@ -110,8 +110,8 @@ func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocu
 // carry; the oldest of several.
 func (r *run) identify(sec *section, documents []ninjaone.Document, made map[string]int) {
 	for _, d := range documents {
-		id := fold(d.Fields[sec.idField])
-		if id == "" || d.Archived || fold(d.Fields[compose.FieldTenantID]) != r.tenantID {
+		id := fold(d.Text(sec.idField))
+		if id == "" || d.Archived || fold(d.Text(compose.FieldTenantID)) != r.tenantID {
 			continue
 		}
 		if made[id] == 0 || d.ID < made[id] {

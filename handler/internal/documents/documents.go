@@ -184,7 +184,9 @@ func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template)
 		r.pages = compose.DocumentPages{OrganizationID: r.in.OrganizationID, TemplateID: t.ID, Documents: map[string]int{}}
 	}
 	if t, ok := templates[kindLicense]; ok {
-		if r.skus, err = compose.NewLicenseDocuments(r.in.Compose, r.pages); err != nil {
+		if r.people != nil {
+			r.skus = r.people.LicenseDocuments(r.pages)
+		} else if r.skus, err = compose.NewLicenseDocuments(r.in.Compose, r.pages); err != nil {
 			return err
 		}
 		r.licenses = newSection(licenseBlueprint, t, r.skus.IDs(), r.skus.Has, r.skus.Document)

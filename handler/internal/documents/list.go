@@ -103,7 +103,7 @@ func (r *run) take(sec *section, found map[string]claimed) {
 				rec.archived = true
 				touch(rec)
 			}
-			if r.compare(sec, rec, c.document) {
+			if r.compare(sec, rec, *c.document) {
 				touch(rec)
 			}
 		case rec.document == 0 && rec.pending(): // created, and the answer was lost
@@ -141,7 +141,7 @@ func (r *run) compare(sec *section, rec *record, d ninjaone.Document) (changed b
 		changed = true
 	}
 	for field, want := range map[string]string{sec.idField: rec.id, compose.FieldTenantID: r.tenantID} {
-		if fold(d.Fields[field]) != want && rec.fields.get(field) != accepted.Sending {
+		if fold(d.Text(field)) != want && rec.fields.get(field) != accepted.Sending {
 			rec.fields.set(field, accepted.Sending)
 			changed = true
 		}

@@ -19,12 +19,12 @@ import (
 func TestAdopt(t *testing.T) {
 	const me, other = "tenant-a", "tenant-b"
 	doc := func(id int, tenantID, user string) ninjaone.Document {
-		fields := map[string]string{}
+		var fields []ninjaone.FieldText
 		if tenantID != "" {
-			fields[compose.FieldTenantID] = tenantID
+			fields = append(fields, ninjaone.FieldText{Name: compose.FieldTenantID, Text: tenantID})
 		}
 		if user != "" {
-			fields[compose.FieldUserID] = user
+			fields = append(fields, ninjaone.FieldText{Name: compose.FieldUserID, Text: user})
 		}
 		return ninjaone.Document{ID: id, Name: "Ada", Fields: fields}
 	}

@@ -29,9 +29,24 @@ type Document struct {
 	// Archived is true only when NinjaOne says so, and its schema has no such
 	// member: whether lists hold archived documents is not documented.
 	Archived bool
-	// Fields holds, by field name, the text of those values that were asked
-	// for. A field without a value is absent.
-	Fields map[string]string
+	// Fields holds the text of those values that were asked for. A field
+	// without a value is absent. It is no map, because an organization may have
+	// many tens of thousands of documents.
+	Fields []FieldText
+}
+
+// FieldText is the text of one field's value.
+type FieldText struct{ Name, Text string }
+
+// Text returns the text of a field's value; "" when it has none, or was not
+// asked for.
+func (d Document) Text(field string) string {
+	for _, f := range d.Fields {
+		if f.Name == field {
+			return f.Text
+		}
+	}
+	return ""
 }
 
 // NewDocument is a document to be created. Source: schema
@@ -272,26 +287,34 @@ func (v *wireValue) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// keepFields returns the names as a set whose keys serve for all documents.
-func keepFields(names []string) map[string]string {
-	keep := map[string]string{}
+// kept are the fields whose text is kept, by name, with the text met last, which
+// the next document often has, too.
+type kept map[string]*FieldText
+
+func keepFields(names []string) kept {
+	keep := kept{}
 	for _, name := range names {
-		keep[name] = name
+		keep[name] = &FieldText{Name: name}
 	}
 	return keep
 }
 
-func (w wireDocument) document(keep map[string]string) Document {
+func (w wireDocument) document(keep kept) Document {
 	d := Document{
 		ID: w.ID, Name: w.Name, OrganizationID: w.OrganizationID, TemplateID: w.TemplateID,
 		UpdateTime: epoch(w.UpdateTime), Archived: string(w.Archived) == "true",
-		Fields: make(map[string]string, len(keep)),
+		Fields: make([]FieldText, 0, len(keep)),
 	}
 	for _, fields := range [][]wireField{w.Fields, w.UpdatedFields} {
 		for _, f := range fields {
-			if name, wanted := keep[f.Name]; wanted && f.Value.text != "" {
-				d.Fields[name] = f.Value.text
+			last, wanted := keep[f.Name]
+			if !wanted || f.Value.text == "" {
+				continue
 			}
+			if last.Text != f.Value.text {
+				last.Text = f.Value.text
+			}
+			d.Fields = append(d.Fields, *last)
 		}
 	}
 	return d

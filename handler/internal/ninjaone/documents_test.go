@@ -34,9 +34,9 @@ func TestDocuments(t *testing.T) {
 	want := []Document{
 		{
 			ID: 9, Name: "Ada Example (ada@contoso.example)", OrganizationID: 3, TemplateID: 4, UpdateTime: epoch(1790000000.25),
-			Fields: map[string]string{"userID": "u-1", "summary": "Ada", "seats": "12"},
+			Fields: []FieldText{{"userID", "u-1"}, {"summary", "Ada"}, {"seats", "12"}},
 		},
-		{ID: 10, OrganizationID: 3, TemplateID: 5, Archived: true, Fields: map[string]string{}},
+		{ID: 10, OrganizationID: 3, TemplateID: 5, Archived: true, Fields: []FieldText{}},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
@@ -104,7 +104,7 @@ func TestDocumentsDoNotKeepHTML(t *testing.T) {
 	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > documents*2_000 {
 		t.Errorf("%d documents keep %d bytes", documents, kept)
 	}
-	if len(got) != documents || got[documents-1].Fields["userID"] != fmt.Sprintf("u-%d", documents-1) {
+	if len(got) != documents || got[documents-1].Text("userID") != fmt.Sprintf("u-%d", documents-1) {
 		t.Errorf("%d documents, the last is %v", len(got), got[len(got)-1])
 	}
 	runtime.KeepAlive(got)
@@ -122,7 +122,7 @@ func TestCreateDocuments(t *testing.T) {
 		{OrganizationID: 3, TemplateID: 4, Name: "Ada <Example>", Fields: Fields{"userID": Text("u-1"), "summary": HTML("<p>Ada</p>")}},
 		{OrganizationID: 3, TemplateID: 4, Name: "Bob Example"},
 	})
-	if err != nil || len(got) != 2 || got[0].ID != 10 || got[1].ID != 9 || !cmp.Equal(got[1].Fields, map[string]string{"userID": "u-1"}) {
+	if err != nil || len(got) != 2 || got[0].ID != 10 || got[1].ID != 9 || got[1].Text("userID") != "u-1" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if calls := fake.made(); !slices.Equal(calls, []string{"POST /api/v2/organization/documents"}) {
@@ -140,7 +140,7 @@ func TestUpdateDocuments(t *testing.T) {
 	got, err := serve(t, fake).UpdateDocuments(t.Context(), []DocumentUpdate{
 		{ID: 9, Name: "Ada Sample", Fields: Fields{"userID": Text("u-1"), "summary": Clear()}}, {ID: 10},
 	})
-	if err != nil || len(got) != 1 || got[0].ID != 9 || got[0].Fields["userID"] != "u-1" {
+	if err != nil || len(got) != 1 || got[0].ID != 9 || got[0].Text("userID") != "u-1" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if calls := fake.made(); !slices.Equal(calls, []string{"PATCH /api/v2/organization/documents"}) {
@@ -328,9 +328,9 @@ func FuzzDocument(f *testing.F) {
 			return
 		}
 		d := w.document(keepFields([]string{"a"}))
-		for name, text := range d.Fields {
-			if name != "a" || text == "" {
-				t.Errorf("kept %q: %q", name, text)
+		for _, field := range d.Fields {
+			if field.Name != "a" || field.Text == "" {
+				t.Errorf("kept %q", field)
 			}
 		}
 	})

@@ -72,13 +72,13 @@ func TestDocumentsThroughTheirLife(t *testing.T) {
 	made := must[[]ninjaone.Document](t)(c.CreateDocuments(ctx, []ninjaone.NewDocument{person(people.ID, 1), person(people.ID, 2)}))
 	query := ninjaone.DocumentQuery{OrganizationID: 3, TemplateIDs: []int{people.ID}, Fields: []string{"userID"}}
 	read := must[[]ninjaone.Document](t)(c.Documents(ctx, query))
-	if len(made) != 2 || len(read) != 2 || read[0].Fields["userID"] != "u-1" || made[1].ID != read[0].ID || made[1].Fields["userID"] != "u-1" {
+	if len(made) != 2 || len(read) != 2 || read[0].Text("userID") != "u-1" || made[1].ID != read[0].ID || made[1].Text("userID") != "u-1" {
 		t.Fatalf("made %v, read %v", made, read)
 	}
 	first, second := read[0].ID, read[1].ID
 
 	changed := must[[]ninjaone.Document](t)(c.UpdateDocuments(ctx, []ninjaone.DocumentUpdate{{ID: first, Name: "Person One", Fields: ninjaone.Fields{"userID": ninjaone.Text("u-9"), "summary": ninjaone.Clear()}}}))
-	if len(changed) != 1 || changed[0].Name != "Person One" || changed[0].Fields["userID"] != "u-9" {
+	if len(changed) != 1 || changed[0].Name != "Person One" || changed[0].Text("userID") != "u-9" {
 		t.Errorf("changed %v", changed)
 	}
 
