@@ -198,6 +198,21 @@ func (w *world) await(what string, found func() bool) {
 	}
 }
 
+// poll waits until found reports true of what no log line tells.
+func (w *world) poll(what string, found func() bool) {
+	w.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(patience)
+	for !found() {
+		select {
+		case <-tick.C:
+		case <-late:
+			w.t.Fatalf("waited %s for %s", patience, what)
+		}
+	}
+}
+
 // put puts a message on a queue. The returned function waits until it was
 // handled.
 func (w *world) put(queue, text string) (wait func() funchost.Invocation) {

@@ -166,26 +166,28 @@ func (r *run) unrelate(ctx context.Context, ends []ending) error {
 		for _, e := range chunk {
 			r.mu.Lock()
 			id, _ := e.rec.relations.get(e.host)
-			switch {
-			case id < relationForeign, id == relationSending: // unknown; a later run knows
-			case id == relationForeign:
+			if id == relationForeign {
 				e.rec.relations.remove(e.host)
-				touched[e.rec] = true
-			default:
-				touched[e.rec] = true
-				group.Go(func() error {
-					err := r.in.Client.DeleteRelation(gctx, id)
-					r.mu.Lock()
-					defer r.mu.Unlock()
-					if err != nil {
-						return r.relationFails(gctx, err)
-					}
-					r.result.Unrelated++
-					e.rec.relations.remove(e.host)
-					return nil
-				})
 			}
 			r.mu.Unlock()
+			if id == relationSending || id < relationForeign {
+				continue // unknown; a later run knows
+			}
+			touched[e.rec] = true
+			if id == relationForeign {
+				continue
+			}
+			group.Go(func() error {
+				err := r.in.Client.DeleteRelation(gctx, id)
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if err != nil {
+					return r.relationFails(gctx, err)
+				}
+				r.result.Unrelated++
+				e.rec.relations.remove(e.host)
+				return nil
+			})
 		}
 		err := group.Wait()
 		if saveErr := r.save(ctx, slices.Collect(maps.Keys(touched))...); saveErr != nil {

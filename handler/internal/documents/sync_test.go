@@ -405,6 +405,22 @@ func TestBrake(t *testing.T) {
 	}
 }
 
+// TestManyRelationsEnd ends more relations than are removed at once.
+func TestManyRelationsEnd(t *testing.T) {
+	w := newWorld(t, 1)
+	m := w.tenants[0]
+	sku := m.buy("SPE_E3")
+	for range 5 * writers {
+		w.enrol(m, m.join("User", sku))
+	}
+	w.sync(m)
+	clear(m.devices)
+	if r := w.sync(m); r.Unrelated != 5*writers {
+		t.Errorf("%+v", r)
+	}
+	w.verify(m)
+}
+
 func TestWithoutDocumentation(t *testing.T) {
 	w, m, _ := small(t)
 	w.SetDocumentation(false)
