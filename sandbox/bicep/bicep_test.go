@@ -414,3 +414,37 @@ func TestAppRoles(t *testing.T) {
 		t.Errorf("the app registration has the roles %v, the handler knows %v", got, want)
 	}
 }
+
+// TestGuide: what the guide names is there, and the other way round.
+func TestGuide(t *testing.T) {
+	guide := read(t, "README.md")
+	files, err := os.ReadDir(deploy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Name() != "README.md" && !strings.Contains(guide, "| `"+f.Name()+"` |") {
+			t.Errorf("the guide does not explain %s", f.Name())
+		}
+	}
+	root := parse(t, filepath.Join(deploy, "main.bicep"))
+	var outputs []string
+	for _, o := range root.all("output_declaration") {
+		outputs = append(outputs, o.name())
+	}
+	for _, m := range regexp.MustCompile("outputs\\.(\\w+)|the output `(\\w+)`").FindAllStringSubmatch(guide, -1) {
+		if name := m[1] + m[2]; !slices.Contains(outputs, name) {
+			t.Errorf("the guide names the output %s, and there are %v", name, outputs)
+		}
+	}
+	var titles []string
+	for _, m := range regexp.MustCompile(`(?:title: '|displayName: '\$\{appName\}: )([^'$]+)'`).FindAllStringSubmatch(read(t, "alerts.bicep"), -1) {
+		titles = append(titles, m[1])
+		if !strings.Contains(guide, "| "+m[1]+" |") {
+			t.Errorf("the guide does not explain the alert %q", m[1])
+		}
+	}
+	if len(titles) != 5 {
+		t.Errorf("the alerts are %q; the guide tells of the cost of five", titles)
+	}
+}
