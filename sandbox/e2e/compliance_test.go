@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
 )
 
 const (
@@ -235,50 +236,165 @@ func (w *world) awaitQuiet() {
 	w.await("the compliance queue to be empty", func() bool { return w.waiting(complianceQueue) == 0 })
 }
 
-// BenchmarkCompliance changes a device every other second for a minute and a
-// half, with all remote calls delayed by 100 ms and the settings as they are
-// deployed, and reports the time from the notification to the field.
-func BenchmarkCompliance(b *testing.B) {
-	for b.Loop() {
-		w := start(b, generated(5), reachable(b), func(c *funchost.Config) {
-			delete(c.Settings, "NINJAONE_RATE")
-			delete(c.Settings, "AzureFunctionsJobHost__extensions__queues__maxPollingInterval")
-		})
-		var all []machine
-		for _, tn := range w.Seed.Tenants {
-			all = append(all, w.machines(tn.DefaultDomain)...)
-		}
-		for _, tn := range w.Seed.Tenants {
-			w.send(complianceQueue, fmt.Sprintf(`{"tenantId":%q}`, tn.ID))
-		}
-		w.restart()
-		w.run("RenewSubscriptions")
-		w.M365.SetLatency(100 * time.Millisecond)
-		w.NinjaOne.SetLatency(100 * time.Millisecond)
-		before := len(w.NinjaOne.Writes())
-		sent := map[int]time.Time{}
-		want := map[machine]string{}
-		due := time.NewTicker(2 * time.Second)
-		for _, m := range all[:45] {
-			<-due.C
-			w.M365.ChangeCompliance(m.tenantID, m.managed, "noncompliant")
-			sub := w.subscription(m.tenantID)
-			sent[m.ninja] = time.Now()
-			w.notify(sub.NotificationURL, m365sim.DeviceNotification(sub, m.object))
-			want[m] = "Non-Compliant"
-		}
-		due.Stop()
-		w.awaitCompliance(want)
-		took := map[int]time.Duration{}
-		for _, write := range w.NinjaOne.Writes()[before:] {
-			if at, ok := sent[write.ID]; ok && write.Kind == ninjasim.DeviceKind {
-				took[write.ID] = write.Time.Sub(at)
+// age lets time pass for subscriptions: at Graph, and in what the handler noted.
+func (w *world) age(by time.Duration) {
+	w.t.Helper()
+	w.M365.AgeSubscriptions(by)
+	for _, row := range w.rows("NinjaOneSubscriptions", "PartitionKey eq 'subscription'") {
+		columns := map[string]any{}
+		for name, v := range row {
+			if row[name+"@odata.type"] != "Edm.DateTime" || name == "Timestamp" {
+				continue
 			}
+			at, err := time.Parse(time.RFC3339Nano, v.(string))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			columns[name], columns[name+"@odata.type"] = at.Add(-by).Format(time.RFC3339Nano), "Edm.DateTime"
 		}
-		sorted := slices.Sorted(maps.Values(took))
-		for name, share := range map[string]float64{"p50-s": 0.5, "p95-s": 0.95, "max-s": 1} {
-			b.ReportMetric(sorted[int(share*float64(len(sorted)-1))].Seconds(), name)
+		if len(columns) < 3 {
+			w.t.Fatalf("a subscription's row has only the times %v", columns)
 		}
-		b.ReportMetric(float64(len(sent)-len(took)), "lost")
+		w.merge("NinjaOneSubscriptions", "subscription", row["RowKey"].(string), columns)
 	}
+}
+
+func TestSubscriptionsAreRenewedAndReplaced(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	w := start(t, generated(2), reachable(t))
+	var all [][]machine
+	var subs []m365sim.Subscription
+	for _, tn := range w.Seed.Tenants {
+		machines := w.machines(tn.DefaultDomain)
+		w.sync(tn.DefaultDomain).completed()
+		all, subs = append(all, machines), append(subs, w.subscription(tn.ID))
+	}
+	w.restart() // with its timers
+
+	t.Run("renewed in time", func(t *testing.T) {
+		w.age(20 * day)
+		w.run("RenewSubscriptions")
+		for i, old := range subs {
+			sub := w.subscription(old.TenantID)
+			if sub.ID != old.ID || sub.Reauthorized != 1 || time.Until(sub.Expires) < 27*day {
+				t.Errorf("twenty days later the subscription is %+v", sub)
+			}
+			subs[i] = sub
+		}
+	})
+
+	t.Run("ended while the app was off", func(t *testing.T) {
+		w.Host.Stop()
+		w.age(30 * day)
+		want := map[machine]string{}
+		for i, machines := range all {
+			if n := len(w.M365.Subscriptions(subs[i].TenantID)); n != 0 {
+				t.Fatalf("%d subscriptions last longer than they may", n)
+			}
+			w.M365.ChangeCompliance(machines[0].tenantID, machines[0].managed, "noncompliant")
+			want[machines[0]] = "Non-Compliant"
+		}
+		w.boot()
+		w.run("RenewSubscriptions")
+		for i, old := range subs {
+			sub := w.subscription(old.TenantID)
+			if sub.ID == old.ID || time.Until(sub.Expires) < 27*day {
+				t.Errorf("the ended subscription was not replaced: %+v", sub)
+			}
+			subs[i] = sub
+		}
+		w.awaitCompliance(want) // nobody announced these
+	})
+
+	t.Run("the new one brings changes", func(t *testing.T) {
+		m, sub := all[1][1], subs[1]
+		w.M365.ChangeCompliance(m.tenantID, m.managed, "noncompliant")
+		w.notify(sub.NotificationURL, m365sim.DeviceNotification(sub, m.object))
+		w.awaitCompliance(map[machine]string{m: "Non-Compliant"})
+	})
+	w.awaitQuiet()
+	if n := w.waiting(complianceQueue + "-poison"); n != 0 {
+		t.Errorf("%d messages are in the poison queue", n)
+	}
+}
+
+// BenchmarkCompliance changes devices and reports the time from each
+// notification to the field, with all remote calls delayed by 100 ms and the
+// settings as they are deployed.
+func BenchmarkCompliance(b *testing.B) {
+	tests := []struct {
+		name             string
+		tenants, devices int // devices of each tenant
+		changes          int
+		every            time.Duration // between two changes
+	}{
+		{"one every two seconds", 5, 12, 45, 2 * time.Second},
+		{"two a second", 5, 30, 100, time.Second / 2},
+		{"each after a rest", 2, 12, 10, 20 * time.Second}, // the host polls a queue that was empty more and more rarely
+		{"fifty of one tenant at once", 1, 60, 50, 0},
+	}
+	for _, tt := range tests {
+		b.Run(tt.name, func(b *testing.B) {
+			for b.Loop() {
+				measure(b, seed.Generate(seed.Size{Tenants: tt.tenants, Users: 20, Devices: tt.devices, Groups: 4}), tt.changes, tt.every)
+			}
+		})
+	}
+}
+
+func measure(b *testing.B, data *seed.Seed, changes int, every time.Duration) {
+	w := start(b, data, reachable(b), func(c *funchost.Config) {
+		delete(c.Settings, "NINJAONE_RATE")
+		delete(c.Settings, "AzureFunctionsJobHost__extensions__queues__maxPollingInterval")
+	})
+	w.Host.Stop()
+	deployed := w.options
+	w.options = append(w.options[:len(w.options):len(w.options)], setting("NINJAONE_RATE", "100000")) // for the first writes
+	w.boot()
+	var all []machine
+	for _, tn := range w.Seed.Tenants {
+		all = append(all, w.machines(tn.DefaultDomain)...)
+	}
+	if len(all) < changes {
+		b.Fatalf("the seed has only %d machines", len(all))
+	}
+	compliant := map[machine]string{}
+	for _, m := range all {
+		compliant[m] = "Compliant"
+	}
+	for _, tn := range w.Seed.Tenants {
+		w.send(complianceQueue, fmt.Sprintf(`{"tenantId":%q}`, tn.ID))
+	}
+	w.awaitCompliance(compliant)
+	w.options = deployed
+	w.restart()
+	w.run("RenewSubscriptions")
+	w.M365.SetLatency(100 * time.Millisecond)
+	w.NinjaOne.SetLatency(100 * time.Millisecond)
+	before := len(w.NinjaOne.Writes())
+	sent := map[int]time.Time{}
+	want := map[machine]string{}
+	due := time.NewTicker(max(every, 1))
+	defer due.Stop()
+	for _, m := range all[:changes] {
+		<-due.C
+		w.M365.ChangeCompliance(m.tenantID, m.managed, "noncompliant")
+		sub := w.subscription(m.tenantID)
+		sent[m.ninja] = time.Now()
+		w.notify(sub.NotificationURL, m365sim.DeviceNotification(sub, m.object))
+		want[m] = "Non-Compliant"
+	}
+	w.awaitCompliance(want)
+	took := map[int]time.Duration{}
+	for _, write := range w.NinjaOne.Writes()[before:] {
+		if at, ok := sent[write.ID]; ok && write.Kind == ninjasim.DeviceKind {
+			took[write.ID] = write.Time.Sub(at)
+		}
+	}
+	sorted := slices.Sorted(maps.Values(took))
+	for name, share := range map[string]float64{"p50-s": 0.5, "p95-s": 0.95, "max-s": 1} {
+		b.ReportMetric(sorted[int(share*float64(len(sorted)-1))].Seconds(), name)
+	}
+	b.ReportMetric(float64(len(sent)-len(took)), "lost")
 }
