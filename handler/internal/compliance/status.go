@@ -73,7 +73,7 @@ func (s Status) Trouble(now time.Time) []string {
 	var list []string
 	switch {
 	case s.SubscriptionProblem != "":
-		list = append(list, "Compliance changes are found by the sweep only, some minutes late: "+s.SubscriptionProblem)
+		list = append(list, "Compliance changes show late, with the next sweep or sync: "+s.SubscriptionProblem)
 	case s.Silent(now):
 		list = append(list, fmt.Sprintf("Notifications of compliance changes do not arrive: the sweep found %d changes that none announced. "+
 			"Check that the app's address is open to the internet.", s.Missed))

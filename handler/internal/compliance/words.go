@@ -15,15 +15,15 @@ func sayProblem(key string, who []string) string {
 	switch kind {
 	case "address":
 		return "Compliance changes in Intune are not announced to this app, because it knows no public address of its own: set PUBLIC_BASE_URL. " +
-			"Until then they are found by the sweep of every tenant."
+			"Until then they show late, with the next sweep or sync."
 	case "left":
 		return fmt.Sprintf("There was no time to look after the subscriptions of %s, because Microsoft Graph answers slowly. The next hourly run goes on.",
 			several(who))
 	case "silent":
 		return fmt.Sprintf("Microsoft Graph does not send notifications about the devices of %s, although it accepted the subscription. "+
-			"Compliance changes are found by the sweep, some minutes late. Check that the app's address is open to the internet.", several(who))
+			"Compliance changes show late, with the next sweep or sync. Check that the app's address is open to the internet.", several(who))
 	case "subscription":
-		return fmt.Sprintf("No notifications about the devices of %s: %s. Compliance changes are found by the sweep, some minutes late.",
+		return fmt.Sprintf("No notifications about the devices of %s: %s. Compliance changes show late, with the next sweep or sync.",
 			several(who), m365.ExplainSubscription(detail))
 	case "sweep":
 		return fmt.Sprintf("The compliance of devices cannot be brought up to date for %s.", several(who))
