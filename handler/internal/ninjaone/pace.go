@@ -65,8 +65,9 @@ func limit(perSecond float64) rate.Limit {
 	return rate.Limit(perSecond)
 }
 
-// burst is how many calls may start at once after a rest.
-func burst(perSecond float64) int { return int(math.Ceil(min(perSecond, defaultRate))) }
+// burst is how many calls may start at once after a rest: those of a fifth of a
+// second, so that no second has many more than the rate allows.
+func burst(perSecond float64) int { return int(math.Ceil(min(perSecond, fastestKnownRate) / 5)) }
 
 // setRate changes the ceiling. No call starts at the old one after it returns.
 // What throttling has taught about the instance stays in force. A higher
