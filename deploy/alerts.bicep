@@ -87,6 +87,8 @@ resource lineAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       evaluationFrequency: rule.every
       windowSize: rule.window
       scopes: [insightsId]
+      // Right after the deployment nothing has been logged that it could be tried on.
+      skipQueryValidation: true
       criteria: {
         allOf: [
           {
@@ -123,10 +125,11 @@ resource silenceAlert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     evaluationFrequency: 'PT15M'
     windowSize: 'PT1H'
     scopes: [insightsId]
+    skipQueryValidation: true
     criteria: {
       allOf: [
         {
-          query: 'requests | where name == \'ScheduleTenants\' and success == true'
+          query: 'requests | where name == \'ScheduleTenants\' and tobool(success)'
           timeAggregation: 'Count'
           operator: 'LessThan'
           threshold: 1
