@@ -241,7 +241,7 @@ func TestDocuments(t *testing.T) {
 		}
 		w.sync(domain).completed().quiet()
 		w.NinjaOne.SetDocumentation(true)
-		day(t).line("Info: Solved: Documents are turned on in CIPP")
+		day(t).line("Info: No longer a problem: Documents are turned on in CIPP")
 	})
 }
 
