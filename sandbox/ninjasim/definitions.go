@@ -14,7 +14,7 @@ func (f CustomField) definition() map[string]any {
 	created := epoch(time.Date(2025, 3, 4, 8, 0, 0, 250_000_000, time.UTC))
 	return map[string]any{
 		"name": f.Name, "label": f.Label, "type": f.Type, "entityType": "NODE", "definitionScope": f.DefinitionScope,
-		"apiPermission": f.APIPermission, "technicianPermission": f.TechnicianPermission, "scriptPermission": "NONE",
+		"apiPermission": f.APIPermission, "technicianPermission": f.TechnicianPermission, "scriptPermission": f.ScriptPermission,
 		"system": false, "active": true, "createTime": created, "updateTime": created,
 	}
 }
@@ -68,8 +68,8 @@ func (s *Server) pageFieldDefinitions(c *call) reply {
 // createFieldDefinition adds a definition. Names are unique whatever their case.
 func (s *Server) createFieldDefinition(c *call) reply {
 	var request struct {
-		Label, FieldName, Type, APIPermission, TechnicianPermission string
-		DefinitionScope                                             []string
+		Label, FieldName, Type, APIPermission, TechnicianPermission, ScriptPermission string
+		DefinitionScope                                                               []string
 	}
 	if err := json.Unmarshal(c.body, &request); err != nil {
 		return s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "body cannot be read"}))
@@ -84,7 +84,7 @@ func (s *Server) createFieldDefinition(c *call) reply {
 	}
 	s.addCustomField(CustomField{
 		Name: request.FieldName, Label: request.Label, Type: request.Type, APIPermission: request.APIPermission,
-		TechnicianPermission: request.TechnicianPermission, DefinitionScope: request.DefinitionScope,
+		TechnicianPermission: request.TechnicianPermission, ScriptPermission: request.ScriptPermission, DefinitionScope: request.DefinitionScope,
 	})
 	return answer(s.definitions[request.FieldName].definition())
 }

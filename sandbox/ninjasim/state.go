@@ -37,8 +37,8 @@ type CustomField struct {
 	Name, Label string
 	// Type is one of the types of the contract, such as WYSIWYG or TEXT.
 	Type string
-	// APIPermission is NONE, READ_ONLY, WRITE_ONLY or READ_WRITE; TechnicianPermission is NONE, EDITABLE or READ_ONLY.
-	APIPermission, TechnicianPermission string
+	// APIPermission and ScriptPermission are NONE, READ_ONLY, WRITE_ONLY or READ_WRITE; TechnicianPermission is NONE, EDITABLE or READ_ONLY.
+	APIPermission, TechnicianPermission, ScriptPermission string
 	// DefinitionScope holds NODE, END_USER, LOCATION, ORGANIZATION; NODE when empty.
 	DefinitionScope []string
 }
@@ -202,6 +202,7 @@ func (s *Server) addCustomField(f CustomField) {
 	f.Label = cmp.Or(f.Label, f.Name)
 	f.APIPermission = cmp.Or(f.APIPermission, "NONE")
 	f.TechnicianPermission = cmp.Or(f.TechnicianPermission, "NONE")
+	f.ScriptPermission = cmp.Or(f.ScriptPermission, "NONE")
 	if len(f.DefinitionScope) == 0 {
 		f.DefinitionScope = []string{string(DeviceKind)}
 	}

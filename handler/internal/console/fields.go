@@ -44,6 +44,12 @@ func (f wantedField) TypeWord() string {
 	return map[string]string{ninjaone.TypeWYSIWYG: "WYSIWYG", ninjaone.TypeText: "Text"}[f.Type]
 }
 
+// AutomationsWord is the permission for automations as NinjaOne's own pages
+// call it: conditions and scripts are what the compliance is for.
+func (f wantedField) AutomationsWord() string {
+	return map[bool]string{true: "Read Only", false: "None"}[f.Field == textField]
+}
+
 type fieldRow struct {
 	wantedField
 	Choices []option
@@ -219,6 +225,7 @@ func (c *Console) createFields(x *exchange) error {
 		if !ok {
 			d, err = client.CreateCustomField(ctx, ninjaone.NewCustomField{
 				Name: w.Name, Label: w.Label, Description: w.Help + " Written by the Microsoft 365 synchronisation.", Type: w.Type, Scope: w.Scope,
+				Automations: w.Field == textField,
 			})
 			ok = err == nil && d.Name != ""
 			if !ok && !errors.Is(err, ninjaone.ErrNotFound) {

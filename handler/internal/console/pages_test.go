@@ -220,7 +220,7 @@ func TestFields(t *testing.T) {
 func (w *world) custom() map[string]string {
 	out := map[string]string{}
 	for _, f := range w.NinjaOne.CustomFields() {
-		out[f.Name] = fmt.Sprint(f.Type, f.DefinitionScope, f.APIPermission, f.TechnicianPermission)
+		out[f.Name] = fmt.Sprint(f.Type, f.DefinitionScope, f.APIPermission, f.TechnicianPermission, f.ScriptPermission)
 	}
 	return out
 }
@@ -237,12 +237,12 @@ func TestCreateFields(t *testing.T) {
 	w.has(w.post("/fields/create"), "5 custom fields were created in NinjaOne, and all six fields are mapped.")
 	custom := w.custom()
 	for name, want := range map[string]string{
-		"cippTenantLinks":      "WYSIWYG[ORGANIZATION]READ_WRITEREAD_ONLY",
-		"cippTenantSummary":    "WYSIWYG[ORGANIZATION]READ_WRITEREAD_ONLY",
-		"cippUsersSummary":     "WYSIWYG[ORGANIZATION]READ_WRITEREAD_ONLY",
-		"cippDeviceLinks":      "WYSIWYG[NODE]READ_WRITEREAD_ONLY",
-		"cippDeviceSummary":    "WYSIWYG[NODE]READ_WRITEREAD_ONLY",
-		"cippDeviceCompliance": "TEXT[NODE]READ_WRITEREAD_ONLY",
+		"cippTenantLinks":      "WYSIWYG[ORGANIZATION]READ_WRITEREAD_ONLYNONE",
+		"cippTenantSummary":    "WYSIWYG[ORGANIZATION]READ_WRITEREAD_ONLYNONE",
+		"cippUsersSummary":     "WYSIWYG[ORGANIZATION]READ_WRITEREAD_ONLYNONE",
+		"cippDeviceLinks":      "WYSIWYG[NODE]READ_WRITEREAD_ONLYNONE",
+		"cippDeviceSummary":    "WYSIWYG[NODE]READ_WRITEREAD_ONLYNONE",
+		"cippDeviceCompliance": "TEXT[NODE]READ_WRITEREAD_ONLYREAD_ONLY",
 	} {
 		if custom[name] != want {
 			t.Errorf("%s is %q, want %q", name, custom[name], want)

@@ -21,10 +21,11 @@ type NewCustomField struct {
 	Description string
 	Type        string // TypeWYSIWYG or TypeText
 	Scope       string // ScopeNode or ScopeOrganization
+	Automations bool   // scripts and automations may read it
 }
 
 // CreateCustomField defines a custom field that the API reads and writes, that
-// technicians read, and that scripts do not reach. It calls POST
+// technicians read, and that scripts do not write. It calls POST
 // /v2/custom-fields, which older and some government instances lack: then the
 // error is ErrNotFound. A name that is taken is refused (400). The call is
 // made once only: after an error of another kind, read the definitions to see
@@ -48,6 +49,9 @@ func (c *Client) CreateCustomField(ctx context.Context, f NewCustomField) (Custo
 		DefinitionScope      []string `json:"definitionScope"`
 		Content              *content `json:"content,omitempty"`
 	}{f.Label, f.Name, f.Description, f.Type, PermissionReadOnly, PermissionNone, PermissionReadWrite, []string{f.Scope}, nil}
+	if f.Automations {
+		body.ScriptPermission = PermissionReadOnly
+	}
 	if f.Type == TypeWYSIWYG {
 		body.Content = &content{Advanced: settings{ExpandLargeValue: true}}
 	}
