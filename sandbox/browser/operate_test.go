@@ -181,7 +181,7 @@ func TestWithoutScript(t *testing.T) {
 		w.visit(path)
 		w.run(chromedp.WaitVisible(`//header//a[@aria-current="page"]`))
 		ctx, cancel := context.WithTimeout(w.ctx, patience)
-		if _, err := chromedp.Run(ctx, chromedp.WaitReady(fmt.Sprintf(`//main//*[contains(text(), %q)]`, text))); err != nil {
+		if _, err := chromedp.Run(ctx, chromedp.WaitReady(fmt.Sprintf(`//main[contains(., %q)]`, text))); err != nil {
 			t.Errorf("%s does not say %q without script: %v", path, text, err)
 		}
 		cancel()
