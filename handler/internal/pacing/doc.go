@@ -29,7 +29,7 @@
 //   - A lower rate holds from the next call on, and a higher one brings no
 //     burst with it: see ninjaone.Pool.SetRate. In any time w all processes
 //     together therefore start at most rate × w calls, and the few that their
-//     limiters had saved up.
+//     limiters had saved up: those of a fifth of a second, or one.
 //   - A process that is killed makes no calls, and its slots come free when
 //     their leases end. A process that is frozen for longer than a lease can
 //     make, when it goes on, no more than the calls that its limiter had saved
