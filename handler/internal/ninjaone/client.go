@@ -229,9 +229,18 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 		return err
 	}
 	if decode == nil {
-		return nil
+		decode = anything
 	}
 	return r.decodeAnswer(resp, content, decode)
+}
+
+// anything reads the answer to a call that needs none: there may be nothing, but
+// half an answer says that something between us and NinjaOne went wrong.
+func anything(d *json.Decoder) error {
+	if err := d.Decode(new(json.RawMessage)); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // drain reads what little is left of a body so that the connection can be used

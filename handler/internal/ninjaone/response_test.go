@@ -178,6 +178,22 @@ func TestAnswersThatAreNotTheDocument(t *testing.T) {
 	}
 }
 
+// Half an answer to a write does not prove that it was done, even where no
+// answer is needed: it is made again.
+func TestHalfAnswerToWrite(t *testing.T) {
+	n := 0
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+		if n++; n == 1 {
+			answer(w, 200, `[{"id":1,"name":"`)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	if err := serve(t, f).UpdateDeviceFields(t.Context(), 7, Fields{"f": Text("x")}); err != nil || n != 2 {
+		t.Errorf("%d calls, error %v", n, err)
+	}
+}
+
 func TestEmptyAnswerToWrite(t *testing.T) {
 	for _, status := range []int{200, 204} {
 		fake := newFake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) })
