@@ -243,7 +243,7 @@ func TestStopped(t *testing.T) {
 		t.Errorf("the run is recorded as %+v", r)
 	}
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
-	if lines := b.sync(Message{}); len(lines) != 0 {
+	if lines := b.sync(Message{}); len(lines) != 1 || !strings.HasPrefix(lines[0], "Info: The sync that began on ") || !strings.Contains(lines[0], "was stopped before its end") {
 		t.Errorf("the logbook got %q", lines)
 	}
 	if r := b.last(); r.Status != Completed || r.Devices != 2 {

@@ -187,6 +187,10 @@ func (j *job) do(ctx context.Context) error {
 		Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest,
 		Owed: last.Owed,
 	}
+	if last.Status == Running && !last.Queued.After(last.Start) {
+		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
+			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
+	}
 	if j.message.Force {
 		j.run.Owed = owedAll
 	}
@@ -330,7 +334,8 @@ func (j *job) summary(seconds int) string {
 // reason words an error for the logbook.
 func reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "the time for one run was used up; what was written stays, and the next run goes on from there"
+		waiting := strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error())
+		return fmt.Sprintf("the time for one run was used up, at last by %q; what was written stays, and the next run goes on from there", waiting)
 	}
 	return err.Error()
 }
