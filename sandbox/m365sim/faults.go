@@ -10,8 +10,8 @@ import (
 )
 
 // Fault orders trouble for the calls it matches. Exactly one of Status, Reset,
-// HTML, Truncate, Malformed and ExpireToken says what happens; with none of
-// them the call is only delayed.
+// Hang, HTML, Truncate, Malformed and ExpireToken says what happens; with none
+// of them the call is only delayed.
 type Fault struct {
 	Service string         // "login", "graph", "exchange" or "download"; "" = any
 	Tenant  string         // tenant id; "" = any
@@ -26,19 +26,25 @@ type Fault struct {
 	Code        string // error code with Status; "" = a usual one
 	Message     string
 	Reset       bool // the connection is cut without an answer
+	Hang        bool // no answer until the client gives up, or the fault is taken away and the connection is cut
 	HTML        bool // 200 with a page of HTML
 	Truncate    bool // the right answer, cut in the middle with the connection closed
 	Malformed   bool // the right answer, cut in the middle, but complete for HTTP
 	ExpireToken bool // 401, and the token is revoked
 
-	seen int
+	// OnHit is told of every call that is hit, before it is answered.
+	OnHit func()
+
+	seen  int
+	ended chan struct{} // closed when the fault is taken away
 }
 
-// AddFault adds a fault; the first one that matches a call applies. Reset and
+// AddFault adds a fault; the first one that matches a call applies. Reset, Hang and
 // Truncate do not apply to single parts of a batch.
 func (s *Server) AddFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	f.seen, f.ended = 0, make(chan struct{})
 	s.faults = append(s.faults, &f)
 }
 
@@ -46,6 +52,9 @@ func (s *Server) AddFault(f Fault) {
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		close(f.ended)
+	}
 	s.faults = nil
 }
 
@@ -60,7 +69,7 @@ func (s *Server) match(r *http.Request, service string, t *Tenant) *Fault {
 			f.Tenant != "" && (t == nil || t.ID != f.Tenant),
 			f.Method != "" && f.Method != r.Method,
 			f.Path != nil && !f.Path.MatchString(r.URL.Path),
-			part && (f.Reset || f.Truncate):
+			part && (f.Reset || f.Truncate || f.Hang):
 			continue
 		}
 		f.seen++
@@ -119,11 +128,20 @@ func (s *Server) trouble(r *http.Request, service string, t *Tenant, next func()
 	if f == nil {
 		return next()
 	}
+	if f.OnHit != nil {
+		f.OnHit()
+	}
 	if !wait(r.Context(), f.Delay) {
 		return &answer{reset: true}
 	}
 	switch {
 	case f.Reset:
+		return &answer{reset: true}
+	case f.Hang:
+		select {
+		case <-r.Context().Done():
+		case <-f.ended:
+		}
 		return &answer{reset: true}
 	case f.HTML:
 		return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"text/html; charset=utf-8"}},

@@ -90,6 +90,21 @@ func TestFaults(t *testing.T) {
 	s.noViolations()
 }
 
+func TestHang(t *testing.T) {
+	s := start(t, m365sim.Config{})
+	hit := make(chan struct{})
+	s.AddFault(m365sim.Fault{Service: "graph", Hang: true, Count: 1, OnHit: func() { close(hit) }})
+	go func() {
+		<-hit
+		s.ClearFaults()
+	}()
+	resp, err := http.Get(s.Graph + "/v1.0/users")
+	if err == nil {
+		resp.Body.Close()
+		t.Error("a call that hangs was answered")
+	}
+}
+
 func TestLatency(t *testing.T) {
 	s := start(t, m365sim.Config{})
 	s.SetLatency(time.Hour)

@@ -18,6 +18,7 @@ const (
 
 // grant is what an access token stands for.
 type grant struct {
+	number  int // in order of issue, from 1
 	scopes  []string
 	expires time.Time
 }
@@ -47,7 +48,8 @@ func (s *Server) issueToken(c *call) reply {
 		scopes = s.config.Scopes
 	}
 	token := "sim-" + uuid.NewString()
-	s.grants[token] = grant{scopes: scopes, expires: s.config.Now().Add(s.lifetime)}
+	s.issued++
+	s.grants[token] = grant{number: s.issued, scopes: scopes, expires: s.config.Now().Add(s.lifetime)}
 	rep := answer(map[string]any{
 		"access_token": token, "token_type": "Bearer", "expires_in": int(s.lifetime / time.Second), "scope": strings.Join(scopes, " "),
 	})
@@ -78,6 +80,7 @@ func (s *Server) authorize(c *call) (reply, bool) {
 	if !slices.Contains(granted.scopes, needed) {
 		return s.refusal(c, applicationFailure(http.StatusForbidden, "FORBIDDEN", "scope "+needed+" is needed")), false
 	}
+	c.token = granted.number
 	return reply{}, true
 }
 

@@ -111,6 +111,8 @@ type DocumentWrite struct {
 	Action string // template created, template updated, created, updated, archived, restored, deleted, related, unrelated
 	ID     int    // of the template, document or relation
 	Fields []string
+	// Repeated are those of Fields that had the very same value before.
+	Repeated []string
 }
 
 // DocumentWrites are the accepted changes since the counters were reset, in order of time.

@@ -259,8 +259,15 @@ func (s *Server) updateDocuments(c *call) reply {
 		updated, sent = append(updated, d), append(sent, names)
 	}
 	for i, d := range updated {
+		before := s.documentation.documents[d.ID]
 		s.documentation.documents[d.ID] = d
 		s.changed("updated", d.ID, slices.Collect(maps.Keys(sent[i]))...)
+		change := &s.documentation.changes[len(s.documentation.changes)-1]
+		for _, name := range change.Fields {
+			if was, is := before.values[name], d.values[name]; was == nil && is == nil || was != nil && is != nil && was.sent == is.sent {
+				change.Repeated = append(change.Repeated, name)
+			}
+		}
 	}
 	slices.Reverse(updated)
 	slices.Reverse(sent)

@@ -3,12 +3,14 @@ package ninjasim
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"maps"
 	"math"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -23,6 +25,8 @@ type Fault struct {
 	// Method and Path choose the requests: any method when empty; Path is a regular expression over the path without the
 	// /api prefix, any path when empty.
 	Method, Path string
+	// Organization leaves out requests that are about no single organization, or about another one; 0 leaves out none.
+	Organization int
 	// Skip lets that many matching requests pass first. Count is how many then fail; all when zero.
 	Skip, Count int
 	// AfterHandling carries the request out before it fails, so that a write takes effect and its answer is lost.
@@ -30,7 +34,8 @@ type Fault struct {
 
 	// Delay holds the answer back.
 	Delay time.Duration
-	// Reset cuts the connection without an answer, Hang leaves the client waiting until it gives up.
+	// Reset cuts the connection without an answer, Hang leaves the client waiting until it gives up, or until the fault is
+	// taken away and the connection is cut.
 	Reset, Hang bool
 	// HTML answers with the gateway's page, and status 200 unless Status says otherwise.
 	HTML bool
@@ -41,13 +46,17 @@ type Fault struct {
 	Status int
 	Header http.Header
 	Body   string
+
+	// OnHit is told of every request that meets the fault, before it is answered.
+	OnHit func()
 }
 
 // activeFault is a fault at work. Its numbers are guarded by the server's lock.
 type activeFault struct {
 	Fault
-	path *regexp.Regexp
-	left int
+	path  *regexp.Regexp
+	left  int
+	ended chan struct{} // closed when the fault is taken away
 }
 
 // InjectFault adds a fault behind those there are; the first that matches a request is used. The function that it returns
@@ -55,7 +64,7 @@ type activeFault struct {
 func (s *Server) InjectFault(fault Fault) (remove func()) {
 	plain := !fault.Reset && !fault.Hang && !fault.HTML && !fault.Malformed && fault.Status == 0
 	fault.AfterHandling = fault.AfterHandling || plain
-	active := &activeFault{Fault: fault, path: regexp.MustCompile(fault.Path), left: fault.Count}
+	active := &activeFault{Fault: fault, path: regexp.MustCompile(fault.Path), left: fault.Count, ended: make(chan struct{})}
 	if fault.Count == 0 {
 		active.left = math.MaxInt
 	}
@@ -65,7 +74,12 @@ func (s *Server) InjectFault(fault Fault) (remove func()) {
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.faults = slices.DeleteFunc(s.faults, func(f *activeFault) bool { return f == active })
+		s.faults = slices.DeleteFunc(s.faults, func(f *activeFault) bool {
+			if f == active {
+				close(f.ended)
+			}
+			return f == active
+		})
 	}
 }
 
@@ -73,13 +87,19 @@ func (s *Server) InjectFault(fault Fault) (remove func()) {
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		close(f.ended)
+	}
 	s.faults = nil
 }
 
-// matchFault returns the fault that a request meets, or nil.
-func (s *Server) matchFault(r *http.Request) *activeFault {
+// matchFault returns the fault that a request meets, or nil. The lock is held.
+func (s *Server) matchFault(r *http.Request, body []byte) *activeFault {
 	for _, fault := range s.faults {
 		if fault.Method != "" && fault.Method != r.Method || !fault.path.MatchString(r.URL.Path) || fault.left == 0 {
+			continue
+		}
+		if fault.Organization != 0 && fault.Organization != s.organizationOf(r, body) {
 			continue
 		}
 		if fault.Skip > 0 {
@@ -92,6 +112,58 @@ func (s *Server) matchFault(r *http.Request) *activeFault {
 	return nil
 }
 
+// organizationOf is the organization that a request is about by its path, its filter or the first element of its body; 0
+// when it is about none or several. The lock is held.
+func (s *Server) organizationOf(r *http.Request, body []byte) int {
+	number := func(text string) int {
+		n, _ := strconv.Atoi(strings.TrimSpace(text))
+		return n
+	}
+	entity := func(entityType string, id int) int {
+		switch entityType {
+		case "NODE":
+			return s.devices[id].OrganizationID
+		case "DOCUMENT":
+			return s.documentation.documents[id].OrganizationID
+		}
+		return 0
+	}
+	query := r.URL.Query()
+	if filter, ok := strings.CutPrefix(strings.ReplaceAll(query.Get("df"), " ", ""), "org="); ok {
+		return number(filter)
+	}
+	if ids := query.Get("organizationIds"); ids != "" {
+		return number(ids)
+	}
+	part := strings.Split(strings.TrimPrefix(r.URL.Path, "/v2/"), "/")
+	switch {
+	case len(part) >= 2 && part[0] == "organization" && part[1] == "documents":
+		var batch []json.RawMessage
+		if json.Unmarshal(body, &batch) != nil || len(batch) == 0 {
+			return 0
+		}
+		var document struct{ OrganizationID, DocumentID int }
+		if id := number(string(batch[0])); id != 0 {
+			document.DocumentID = id
+		} else if json.Unmarshal(batch[0], &document) != nil {
+			return 0
+		}
+		return cmp.Or(document.OrganizationID, entity("DOCUMENT", document.DocumentID))
+	case len(part) >= 3 && part[0] == "organization" && part[1] == "document":
+		return entity("DOCUMENT", number(part[2]))
+	case len(part) >= 2 && part[0] == "organization":
+		return number(part[1])
+	case len(part) >= 2 && part[0] == "device":
+		return entity("NODE", number(part[1]))
+	case len(part) == 2 && part[0] == "related-items":
+		host := s.documentation.relations[number(part[1])]
+		return entity(host.EntityType, host.EntityID)
+	case len(part) >= 4 && part[0] == "related-items":
+		return entity(part[2], number(part[3]))
+	}
+	return 0
+}
+
 // serve answers in place of, or after, the real answer.
 func (f *activeFault) serve(w http.ResponseWriter, r *http.Request, real *reply) {
 	if !pause(r.Context(), f.Delay) {
@@ -100,7 +172,11 @@ func (f *activeFault) serve(w http.ResponseWriter, r *http.Request, real *reply)
 	maps.Copy(w.Header(), f.Header)
 	switch {
 	case f.Hang:
-		<-r.Context().Done()
+		select {
+		case <-r.Context().Done():
+		case <-f.ended:
+			resetConnection(w)
+		}
 	case f.Reset:
 		resetConnection(w)
 	case f.HTML:

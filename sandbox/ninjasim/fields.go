@@ -83,7 +83,7 @@ func (s *Server) patchFields(c *call, target Target) reply {
 	}
 	now := s.config.Now()
 	accepted := map[string]*storedValue{}
-	write := Write{Target: target, Time: now, RequestID: c.requestID}
+	write := Write{Target: target, Time: now, RequestID: c.requestID, Token: c.token}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		field, ok := s.definitions[name]
 		refused := ""
@@ -110,7 +110,11 @@ func (s *Server) patchFields(c *call, target Target) reply {
 		accepted[name] = newStoredValue(sent, value, field.Type == "WYSIWYG", "API", now)
 		write.Fields = append(write.Fields, name)
 	}
-	for name, value := range accepted {
+	for _, name := range slices.Sorted(maps.Keys(accepted)) {
+		value, before := accepted[name], s.values[target][name]
+		if value == nil && before == nil || value != nil && before != nil && value.sent == before.sent {
+			write.Repeated = append(write.Repeated, name)
+		}
 		if value == nil {
 			delete(s.values[target], name)
 		} else {

@@ -56,6 +56,7 @@ type Server struct {
 	lifetime      time.Duration
 	latency       time.Duration
 	grants        map[string]grant
+	issued        int // tokens
 	organizations map[int]Organization
 	devices       map[int]Device
 	devicesOf     map[int][]int // ids by organization, in order
@@ -133,6 +134,7 @@ type call struct {
 	query     url.Values
 	body      []byte
 	requestID string
+	token     int // the number of its access token
 }
 
 // reply is an answer before it is written. Without a body only the status is sent.
@@ -203,8 +205,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	s.mu.Lock()
 	latency := s.latency
-	fault := s.matchFault(r)
+	fault := s.matchFault(r, body)
 	s.mu.Unlock()
+	if fault != nil && fault.OnHit != nil {
+		fault.OnHit()
+	}
 	if !pause(r.Context(), latency) {
 		return
 	}

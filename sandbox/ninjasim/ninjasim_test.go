@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -391,6 +392,33 @@ func TestFaults(t *testing.T) {
 		remove()
 		if a := i.send("GET", "/v2/organizations", ""); len(a.list(t)) != 3 {
 			t.Errorf("after removal: %s", a.body)
+		}
+	})
+	t.Run("one organization", func(t *testing.T) {
+		i := newInstance(t)
+		d := i.Devices(1)[0]
+		hits := 0
+		i.InjectFault(Fault{Organization: 1, Status: 500, OnHit: func() { hits++ }})
+		for call, want := range map[string]int{
+			"/v2/organization/1": 500, "/v2/organization/2": 200, "/v2/organizations": 200,
+			"/v2/devices-detailed?df=org%20%3D%201": 500, "/v2/devices-detailed?df=org%20%3D%202": 200,
+			fmt.Sprint("/v2/device/", d.ID): 500, "/v2/organization/documents?organizationIds=1": 500,
+		} {
+			if a := i.send("GET", call, ""); a.status != want {
+				t.Errorf("%s: %d, want %d", call, a.status, want)
+			}
+		}
+		if hits != 4 {
+			t.Errorf("%d hits", hits)
+		}
+	})
+	t.Run("values that were there", func(t *testing.T) {
+		i := newInstance(t)
+		for range 2 {
+			i.send("PATCH", path, patch)
+		}
+		if w := i.Writes(); len(w) != 2 || len(w[0].Repeated) != 0 || !slices.Equal(w[1].Repeated, []string{"deviceCompliance"}) || w[0].Token == 0 {
+			t.Errorf("writes %+v", w)
 		}
 	})
 	t.Run("half an answer", func(t *testing.T) {

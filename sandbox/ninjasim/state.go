@@ -65,6 +65,8 @@ type Write struct {
 	RequestID string   // x-nj-request-id of the answer
 	Fields    []string // names of the fields set, in alphabetical order
 	Cleared   []string // names of the fields cleared, in alphabetical order
+	Repeated  []string // names of the fields that had the very same value before, or none and were cleared
+	Token     int      // which access token it came with, in the order in which they were issued, from 1
 }
 
 // FieldValue is the value that a custom field has.

@@ -24,6 +24,7 @@ import (
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/storageproxy"
 )
 
 // Options say what to start.
@@ -31,7 +32,13 @@ type Options struct {
 	Seed *seed.Seed
 	// Storage is an emulator that runs already; nil starts one.
 	Storage *azurite.Azurite
-	Log     *slog.Logger
+	// Proxy puts a proxy between the host with its handler and the emulator,
+	// that can let storage fail.
+	Proxy bool
+	// PageSize caps the pages of Graph and Exchange, delta answers included, so
+	// that small tenants need several; 0 leaves the services' own sizes.
+	PageSize int
+	Log      *slog.Logger
 	// HTMLAsSent is ninjasim's setting of that name.
 	HTMLAsSent bool
 }
@@ -40,6 +47,7 @@ type Options struct {
 type Stack struct {
 	Seed     *seed.Seed
 	Storage  *azurite.Azurite
+	Proxy    *storageproxy.Proxy // nil unless asked for
 	M365     *m365sim.Server
 	NinjaOne *ninjasim.Server
 	Host     *funchost.Host
@@ -68,7 +76,14 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		}
 		s.own = true
 	}
-	if s.M365, err = o.Seed.Server(); err != nil {
+	if o.Proxy {
+		if s.Proxy, err = storageproxy.Start(s.Storage); err != nil {
+			return nil, err
+		}
+	}
+	config := o.Seed.Config()
+	config.PageSize, config.DeltaPageSize = o.PageSize, o.PageSize
+	if s.M365, err = m365sim.New(config, o.Seed.Tenants...); err != nil {
 		return nil, err
 	}
 	if s.endpoints, err = s.M365.Start(); err != nil {
@@ -127,9 +142,13 @@ func serveProducts(w http.ResponseWriter, _ *http.Request) {
 
 // Settings are the app settings with which the bundle runs on the stack.
 func (s *Stack) Settings() map[string]string {
+	storage := s.Storage.ConnectionString()
+	if s.Proxy != nil {
+		storage = s.Proxy.ConnectionString()
+	}
 	return map[string]string{
-		"AzureWebJobsStorage": s.Storage.ConnectionString(),
-		"CIPP_STORAGE":        s.Storage.ConnectionString(),
+		"AzureWebJobsStorage": storage,
+		"CIPP_STORAGE":        storage,
 		"NonLocalHostAzurite": "true", // CIPP's own word for development storage at another address
 		"GRAPH_ENDPOINT":      s.endpoints.Graph,
 		"LOGIN_ENDPOINT":      s.endpoints.Login,
@@ -177,6 +196,9 @@ func (s *Stack) Close() error {
 		}
 		if s.NinjaOne != nil && s.NinjaOne.URL() != "" {
 			errs = append(errs, s.NinjaOne.Close())
+		}
+		if s.Proxy != nil {
+			errs = append(errs, s.Proxy.Close())
 		}
 		if s.own {
 			s.Storage.Stop()
