@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ func TestSharedOrganization(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			data := seed.MSP()
+			data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
 			w := start(t, data)
 			w.sync(order[0]).completed().quiet()
 			w.sync(order[1]).completed().quiet()
@@ -67,18 +69,81 @@ func TestSharedOrganization(t *testing.T) {
 			w.tenant(order[1]).SetLogin(m365sim.LoginOK)
 			w.sync(order[1]).completed().wroteNothing()
 
-			// One tenant is unmapped: its part goes with the other's next run, its
-			// devices stay as they are.
-			row := w.mapping(w.tenant(order[1]).ID)
-			w.remove("CippMapping", row["PartitionKey"].(string), row["RowKey"].(string))
-			o := w.sync(order[0]).completed().quiet()
-			if len(o.organization()) != 3 || len(o.devices()) != 0 {
-				t.Errorf("after the other tenant was unmapped: wrote %q and %v", o.organization(), o.devices())
-			}
-			if text := w.organizationText(order[0], "TenantSummary"); strings.Contains(text, w.tenant(order[1]).DisplayName) {
-				t.Errorf("the unmapped tenant is still shown: %.300s", text)
-			}
-			w.sync(order[0]).completed().wroteNothing().quiet()
+			w.unmapOne(order[0], order[1])
 		})
 	}
+}
+
+// unmapOne unmaps one of two tenants that share an organization. Its part and the fields of its devices go with the next run of the
+// other, except of a machine that moved to the other meanwhile; documents stay.
+func (w *world) unmapOne(stays, leaves string) {
+	w.t.Helper()
+	before := w.holdingOf(leaves)
+	if len(before.devices) < 2 || len(before.documents) == 0 || len(w.holdingOf(stays).documents) == 0 {
+		w.t.Fatalf("%s has %d devices and %d documents, too few for the test", leaves, len(before.devices), len(before.documents))
+	}
+	var moved int
+	for id := range before.devices {
+		moved = max(moved, id)
+	}
+	machine := w.unenrol(leaves, before.devices[moved])
+	w.tenant(stays).Change(func(t *m365sim.Tenant) { t.ManagedDevices = append(t.ManagedDevices, machine[0]) })
+	row := w.mapping(w.tenant(leaves).ID)
+	w.remove("CippMapping", row["PartitionKey"].(string), row["RowKey"].(string))
+
+	o := w.sync(stays).completed()
+	if len(o.organization()) != 3 {
+		w.t.Errorf("after the other tenant was unmapped: wrote %q", o.organization())
+	}
+	for _, field := range []string{"TenantLinks", "TenantSummary", "UsersSummary"} {
+		text := w.organizationText(stays, field)
+		if text == "" || strings.Contains(text, w.tenant(leaves).DisplayName) {
+			w.t.Errorf("%s after the other tenant was unmapped: %.300s", field, text)
+		}
+	}
+	for id := range before.devices {
+		for _, field := range []string{"DeviceLinks", "DeviceSummary"} {
+			if shown := w.deviceText(id, field) != ""; shown != (id == moved) {
+				w.t.Errorf("device %d of the tenant that was unmapped shows %s: %v", id, field, shown)
+			}
+		}
+		if id != moved && w.deviceText(id, "DeviceCompliance") != "" {
+			w.t.Errorf("device %d of the tenant that was unmapped still shows %q", id, w.deviceText(id, "DeviceCompliance"))
+		}
+	}
+	if got := w.holdingOf(leaves).documents; !slices.Equal(got, before.documents) {
+		w.t.Errorf("the documents of the tenant that was unmapped are %q, and were %q", got, before.documents)
+	}
+	w.correct(stays)
+	w.sync(stays).completed().wroteNothing().quiet()
+}
+
+// part is what NinjaOne holds of one of several tenants of an organization.
+type part struct {
+	devices   map[int]string // the serial number of each device that shows a value and that Intune has once
+	documents []string       // names of documents that are not archived
+}
+
+func (w *world) holdingOf(domain string) part {
+	w.t.Helper()
+	p := part{devices: map[int]string{}}
+	records := map[string]int{}
+	w.tenant(domain).View(func(t *m365sim.Tenant) {
+		for _, d := range t.ManagedDevices {
+			records[d.String("serialNumber")]++
+		}
+	})
+	organization := w.Seed.Organization(w.tenant(domain).ID)
+	for _, d := range w.NinjaOne.Devices(organization) {
+		if records[d.SerialNumber] == 1 && w.deviceText(d.ID, "DeviceSummary") != "" {
+			p.devices[d.ID] = d.SerialNumber
+		}
+	}
+	for _, d := range w.NinjaOne.Documents(organization) {
+		if !d.Archived && d.Fields["cippTenantID"] == w.tenant(domain).ID {
+			p.documents = append(p.documents, d.Name)
+		}
+	}
+	slices.Sort(p.documents)
+	return p
 }

@@ -71,7 +71,13 @@ func oneAtATime(c *funchost.Config) {
 // holds in every test.
 func start(t testing.TB, data *seed.Seed, options ...option) *world {
 	t.Helper()
-	s, err := stack.Start(context.Background(), stack.Options{Seed: data})
+	return startOn(t, stack.Options{Seed: data}, options...)
+}
+
+// startOn does what start does on a stack with options of its own.
+func startOn(t testing.TB, o stack.Options, options ...option) *world {
+	t.Helper()
+	s, err := stack.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,6 +172,8 @@ func (w *world) logged() []string {
 
 // logLine is a line of the handler's log.
 type logLine struct {
+	Time                       time.Time
+	Organization               int
 	Msg, Level, Tenant, Method string
 	Status                     any
 	Queued                     int

@@ -28,8 +28,8 @@ func TestClearUnmatched(t *testing.T) {
 		"still in the organization": {record: written, clear: everything, kept: true},
 		"only what is usable is cleared": {record: written, fields: mappedFields{deviceLinks: "links"},
 			clear: []string{"links"}, kept: true},
-		"nothing of ours left": {record: map[string]string{"links": markCleared, "compliance": ""}, kept: false},
-		"another tenant's":     {record: written, tenantID: "5d0b1c00-0000-4000-8000-000000000002", kept: true},
+		"nothing of ours left":                 {record: map[string]string{"links": markCleared, "compliance": ""}, kept: false},
+		"another tenant's of the organization": {record: written, tenantID: "5d0b1c00-0000-4000-8000-000000000002", kept: true},
 		"a write of unknown outcome": {record: map[string]string{"links": markSending},
 			clear: everything, kept: true},
 		"deleted in NinjaOne": {record: written, prepare: func(l *lab) bool { l.ninja.RemoveDevice(100); return false }},
@@ -71,6 +71,9 @@ func TestClearUnmatched(t *testing.T) {
 				in.devices = []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}
 			}
 			j, desired := l.job(), wants{}
+			if tt.tenantID != "" {
+				j.sharing = append(j.sharing, tt.tenantID)
+			}
 			must(t, j.clearUnmatched(t.Context(), in, desired))
 			var got []string
 			clear := ninjaone.Fields{}

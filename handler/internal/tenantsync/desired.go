@@ -212,15 +212,20 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 	return j.clearUnmatched(ctx, in, desired)
 }
 
-// clearUnmatched plans the clearing of what this tenant wrote on devices that
-// are no longer matched (design section 6).
+// clearUnmatched plans the clearing of what was written on devices that are no
+// longer matched (design section 6): by this tenant, or by one that is not
+// mapped to the organization any more, so that nobody else would.
 func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) error {
+	left, err := j.unmapped(ctx, in)
+	if err != nil {
+		return err
+	}
 	present := map[int]bool{}
 	for _, d := range in.devices {
 		present[d.ID] = true
 	}
 	for t, r := range in.records {
-		if t.kind != kindDevice || r.tenantID != j.ref.ID || desired[t] != nil {
+		if t.kind != kindDevice || r.tenantID != j.ref.ID && !left[r.tenantID] || desired[t] != nil {
 			continue
 		}
 		if !r.holdsAny() {
@@ -255,6 +260,31 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) er
 		desired[t] = known(clear)
 	}
 	return nil
+}
+
+// unmapped returns the tenants that wrote devices of the organization and are
+// not mapped to it any more. The mapping is read once more for it, because CIPP
+// saves a mapping by removing it first.
+func (j *job) unmapped(ctx context.Context, in *reading) (map[string]bool, error) {
+	gone := map[string]bool{}
+	for t, r := range in.records {
+		if t.kind == kindDevice && r.tenantID != "" && !slices.Contains(j.sharing, r.tenantID) {
+			gone[r.tenantID] = true
+		}
+	}
+	if len(gone) == 0 {
+		return nil, nil
+	}
+	mappings, err := j.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range mappings {
+		if m.OrganizationID == j.mapping.OrganizationID {
+			delete(gone, m.TenantID)
+		}
+	}
+	return gone, nil
 }
 
 // names returns the NinjaOne fields of those of ours that are usable.
