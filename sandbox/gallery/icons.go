@@ -38,6 +38,7 @@ var icons = map[string]string{
 	"desktop":                    "M3 4h18v12H3zM9 20h6M12 16v4",
 	"envelope":                   "M3 5h18v14H3zM3 6l9 7 9-7",
 	"eye":                        "M2 12c4-8 16-8 20 0-4 8-16 8-20 0zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
+	"file-invoice":               "M6 3h9l4 4v14H6zM9 11h7M9 15h7",
 	"fingerprint":                "M5 17V12a7 7 0 0 1 14 0v5M9 20v-8a3 3 0 0 1 6 0v8M12 12v9",
 	"folder":                     "M3 6h7l2 3h9v10H3z",
 	"gauge":                      "M3 18a9 9 0 1 1 18 0M12 18l4-7",
@@ -51,6 +52,7 @@ var icons = map[string]string{
 	"list-check":                 "M10 6h10M10 12h10M10 18h10M3 6l1.5 1.5L7 5M3 12l1.5 1.5L7 11M4 18h2",
 	"lock":                       "M5 11h14v10H5zM8 11V7a4 4 0 0 1 8 0v4",
 	"lock-open":                  "M5 11h14v10H5zM8 11V7a4 4 0 0 1 7.5-2",
+	"magnifying-glass":           "M10 4a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM15 15l6 6",
 	"microchip":                  "M6 6h12v12H6zM9 2v4M15 2v4M9 18v4M15 18v4M2 9h4M2 15h4M18 9h4M18 15h4M10 10h4v4h-4z",
 	"mobile":                     "M7 3h10v18H7zM11 18h2",
 	"right-to-bracket":           "M4 12h11M11 7l5 5-5 5M15 4h5v16h-5",
@@ -58,6 +60,7 @@ var icons = map[string]string{
 	"server":                     "M4 4h16v6H4zM4 14h16v6H4zM8 7v.1M8 17v.1",
 	"share-nodes":                "M6 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM18 8a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM18 22a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM8.7 10.5l6.6-4M8.7 13.5l6.6 4",
 	"shield-halved":              "M12 3l8 3v6c0 5-4 8-8 9-4-1-8-4-8-9V6zM12 3v18M12 9h7M12 15h5",
+	"sliders":                    "M4 7h16M4 12h16M4 17h16M8 5v4M15 10v4M10 15v4",
 	"tag":                        "M3 3h9l9 9-9 9-9-9zM8 8v.1",
 	"terminal":                   "M3 4h18v16H3zM7 9l3 3-3 3M13 16h4",
 	"triangle-exclamation":       "M12 4l9 16H3zM12 10v4M12 17v.1",
@@ -86,6 +89,7 @@ var sameIcon = map[string]string{
 	"times": "xmark", "times-circle": "circle-xmark", "check-circle": "circle-check", "info-circle": "circle-info",
 	"exclamation-triangle": "triangle-exclamation", "exclamation-circle": "circle-exclamation", "sync": "arrows-rotate",
 	"external-link-alt": "arrow-up-right-from-square", "memory": "microchip", "cube": "box",
+	"clock-rotate-left": "clock", "user-pen": "user-gear",
 }
 
 // iconStyles makes a style sheet that gives each icon class its shape.
