@@ -40,6 +40,9 @@ func command(ctx context.Context, args []string, getenv func(string) string, out
 	if err != nil {
 		return err
 	}
+	if err := a.layout.Check(ctx); err != nil {
+		return err
+	}
 	if args[0] == "hold-off" {
 		if err := a.hold.TakeOver(ctx); err != nil {
 			return err

@@ -73,7 +73,7 @@ func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
 		if err != nil {
 			return customhandler.BadMessage(err.Error())
 		}
-		return worker.Update(ctx, m, q.DequeueCount)
+		return a.layout.PutBack(ctx, queue, q.Text, worker.Update(ctx, m, q.DequeueCount))
 	}, customhandler.WithTimeout(invocationTime(a.config)))
 	server.Timer("SweepCompliance", func(ctx context.Context, _ customhandler.TimerInfo) error { return sweeper.Tick(ctx) })
 	server.Timer("RenewSubscriptions", func(ctx context.Context, _ customhandler.TimerInfo) error { return keeper.Reconcile(ctx) },

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -75,7 +76,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	server := customhandler.New(customhandler.Config{Logger: a.log, Telemetry: a.telemetry, OnBadMessage: a.badMessage})
+	server := customhandler.New(customhandler.Config{Logger: a.log, Telemetry: a.telemetry, OnBadMessage: a.badMessage, Admit: a.admit})
 	failed := a.poisoned()
 	alarms := a.alarms(failed)
 	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
@@ -88,8 +89,8 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	})
 	keeper := a.watch(server)
 	long := customhandler.WithTimeout(invocationTime(a.config))
-	queue(server, "SyncTenant", tenantsync.ParseMessage, a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run))), long)
-	queue(server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
+	queue(a, server, "SyncTenant", tenantsync.ParseMessage, a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run))), long)
+	queue(a, server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
 
 	who := access.FromEnvironment(getenv)
 	who.Logger = a.log
@@ -106,12 +107,16 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Log:      a.log,
 	})
 	for _, f := range web.Functions() {
-		server.HTTP(f.Name, f.Route, f.Handler)
+		reads := readsByMethod
+		if f.Name == "ExecExtensionSync" { // CIPP's own pages ask for syncs by GET
+			reads = func(*http.Request) bool { return false }
+		}
+		server.HTTP(f.Name, f.Route, a.unlessNewer(f.Handler, reads))
 	}
 
 	preview := *a.syncer
 	preview.NinjaOne = clientOf(a.interactive)
-	server.HTTP(console.FunctionName, console.Route, console.New(console.Deps{
+	server.HTTP(console.FunctionName, console.Route, a.unlessNewer(console.New(console.Deps{
 		CIPP:     a.cipp,
 		Secrets:  a.secrets,
 		Guard:    guard,
@@ -128,7 +133,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},
 		Log: a.log,
-	}))
+	}), readsByMethod))
 
 	listener, err := customhandler.Listen(a.config.Port)
 	if err != nil {
@@ -144,14 +149,15 @@ func serve(ctx context.Context, getenv func(string) string) error {
 }
 
 // queue registers a queue function. A message that cannot be parsed can never
-// be handled, so it is dropped and told in the logbook.
-func queue[M any](server *customhandler.Server, name string, parse func([]byte) (M, error), run func(context.Context, M) error, options ...customhandler.Option) {
+// be handled, so it is dropped and told in the logbook. One that meets what a
+// newer handler wrote is put back.
+func queue[M any](a *app, server *customhandler.Server, name string, parse func([]byte) (M, error), run func(context.Context, M) error, options ...customhandler.Option) {
 	server.Queue(name, func(ctx context.Context, q customhandler.QueueMessage) error {
 		m, err := parse(q.Text)
 		if err != nil {
 			return customhandler.BadMessage(err.Error())
 		}
-		return run(ctx, m)
+		return a.layout.PutBack(ctx, a.own.Queue(queueOf[name]), q.Text, run(ctx, m))
 	}, options...)
 }
 

@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
@@ -47,6 +48,7 @@ type app struct {
 	blobs     *storage.Container
 	syncQueue *storage.Queue
 
+	layout    *layout.Guard
 	hold      *engine.Hold
 	scheduler *schedule.Scheduler
 	syncer    *tenantsync.Syncer
@@ -64,6 +66,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	if a.own, err = storage.Open(getenv, storage.Own); err != nil {
 		return nil, err
 	}
+	a.own = a.own.Upto(layout.Version)
 	account, err := storage.Open(getenv, storage.CIPP)
 	if err != nil {
 		return nil, err
@@ -121,6 +124,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Blobs: a.blobs,
 		Log:   a.log,
 	}
+	a.layout = &layout.Guard{Table: a.own.Table(tenantsync.TableName), Tell: a.tellNewer, Now: time.Now}
 	a.hold = &engine.Hold{
 		CIPP:  a.cipp,
 		State: a.state,

@@ -59,6 +59,8 @@ func TestFaults(t *testing.T) {
 		"own tables refused": {func(l *lab) { l.limit(storage.Own, "q", "b") }, "storage", Problem, "app's own tables", "Storage Table Data Contributor", false, true},
 		"own queues refused": {func(l *lab) { l.limit(storage.Own, "t", "b") }, "storage", Problem, "app's own queues", "Storage Queue Data Contributor", false, true},
 		"own blobs refused":  {func(l *lab) { l.limit(storage.Own, "t", "q") }, "storage", Problem, "app's own blobs", "Storage Blob Data Contributor", false, false},
+		"state of a newer version": {func(l *lab) { l.merge(tenantsync.TableName, "layout", "version", map[string]any{"Version": 2}) },
+			"storage", Problem, "A newer version", "Deploy the newer version", false, false},
 
 		"CIPP's tables read only": {func(l *lab) { l.readOnly() }, "cipp", Problem, "CippMapping", "Storage Table Data Contributor", false, true},
 		"CIPP's table missing":    {func(l *lab) { l.drop("CippMapping") }, "cipp", Problem, "no table CippMapping", "nothing is synced", false, true},

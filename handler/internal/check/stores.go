@@ -10,12 +10,15 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/config"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 // storage tries what the app does with its own account.
 func (p *part) storage(ctx context.Context) {
-	p.Checked = "tables, queues and blobs: made, written, leased, read and removed again"
+	p.Checked = "tables, queues and blobs: made, written, leased, read and removed again; and which version wrote the state"
+	p.layout(ctx)
 	for _, s := range []struct {
 		try                 func(context.Context) error
 		role, what, meaning string
@@ -31,6 +34,13 @@ func (p *part) storage(ctx context.Context) {
 			}
 			p.failed(ctx, fmt.Errorf("the app's own %s cannot be used as needed: %w", s.what, err), s.meaning, action)
 		}
+	}
+}
+
+// layout looks at whether a newer version of the app was here.
+func (p *part) layout(ctx context.Context) {
+	if layout.Newer(ctx, p.d.Own.Upto(layout.Version).Table(tenantsync.TableName)) {
+		p.problem("A newer version of this app has written its state.", "This version leaves it alone: it syncs nothing and changes nothing.", "Deploy the newer version again.")
 	}
 }
 

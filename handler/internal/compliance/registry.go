@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -78,7 +79,7 @@ func idOf(clientState string) (string, bool) {
 
 func (s subscription) entity() storage.Entity {
 	return storage.Entity{
-		"PartitionKey": subscriptionPartition, "RowKey": s.ID,
+		"PartitionKey": subscriptionPartition, "RowKey": s.ID, "Version": int32(layout.Version),
 		"TenantId": s.TenantID, "Direct": s.Direct, "ClientState": s.ClientState, "BaseUrl": s.BaseURL,
 		"SubscriptionId": s.SubscriptionID,
 		"Created":        s.Created, "Expires": s.Expires, "RenewAt": s.RenewAt, "Checked": s.Checked,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -181,7 +182,7 @@ func saveSweep(ctx context.Context, table *storage.Table, tenantID string, chang
 }
 
 func mergeStatus(ctx context.Context, table *storage.Table, tenantID string, columns storage.Entity) error {
-	columns["PartitionKey"], columns["RowKey"] = statusPartition, tenantID
+	columns["PartitionKey"], columns["RowKey"], columns["Version"] = statusPartition, tenantID, int32(layout.Version)
 	if err := table.Merge(ctx, columns); err != nil {
 		return fmt.Errorf("note how the tenant's compliance updates go: %w", err)
 	}

@@ -12,6 +12,9 @@ func (s *Server) Timer(name string, run func(context.Context, TimerInfo) error, 
 		name:    name,
 		timeout: s.config.Timeout,
 		invoke: func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
+			if ok, err := s.admit(ctx, name, nil); !ok {
+				return nil, err
+			}
 			return nil, run(ctx, decodeTimer(e, r.Header.Get(headerInvocationID)))
 		},
 	}, options)
@@ -29,9 +32,20 @@ func (s *Server) Queue(name string, run func(context.Context, QueueMessage) erro
 			if err != nil {
 				return nil, err
 			}
+			if ok, err := s.admit(ctx, name, m.Text); !ok {
+				return nil, err
+			}
 			return nil, run(ctx, m)
 		},
 	}, options)
+}
+
+// admit asks Config.Admit, if there is one.
+func (s *Server) admit(ctx context.Context, name string, message []byte) (bool, error) {
+	if s.config.Admit == nil {
+		return true, nil
+	}
+	return s.config.Admit(ctx, name, message)
 }
 
 // HTTP registers a function with an httpTrigger and an http output named

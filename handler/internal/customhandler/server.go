@@ -59,6 +59,10 @@ type Config struct {
 	// OnBadMessage, when set, is told of each queue message that its function
 	// refused with a [BadMessageError]. The reason holds nothing of the message.
 	OnBadMessage func(ctx context.Context, function, reason string)
+	// Admit, when set, is asked before each run of a timer, for which message is
+	// nil, and of a queue function. Unless it says true, the run ends there,
+	// with its error.
+	Admit func(ctx context.Context, function string, message []byte) (bool, error)
 }
 
 // Server answers the Functions host. Register all functions with Timer, Queue

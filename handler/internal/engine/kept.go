@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -14,7 +15,7 @@ const (
 	partition       = "engine"
 	row             = "hold"
 	repairPartition = "engine-repair" // one row per tenant that was ever repaired
-	version         = 1               // of the rows' layout
+	version         = layout.Version
 )
 
 // Why every mapped tenant is owed a forced sync.

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -201,7 +202,7 @@ func (w *Watch) tell(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	return w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": s.Queue.Name(), "Told": string(text)})
+	return w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": s.Queue.Name(), "Version": int32(layout.Version), "Told": string(text)})
 }
 
 // ErrGone means that the message is not in the poison queue any more.

@@ -46,14 +46,23 @@ func (q *Queue) Name() string { return q.name }
 // which is rounded up to whole seconds and is at most seven days, and never
 // expires. A missing queue is created.
 func (q *Queue) Send(ctx context.Context, v any, delay time.Duration) error {
-	op := "send a message to queue " + q.name
 	if q.err != nil {
 		return q.err
 	}
 	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("send a message to queue %s: %w", q.name, err)
+	}
+	return q.SendText(ctx, body, delay)
+}
+
+// SendText is Send for a text that is put into the queue as it is.
+func (q *Queue) SendText(ctx context.Context, body []byte, delay time.Duration) error {
+	op := "send a message to queue " + q.name
+	if q.err != nil {
+		return q.err
+	}
 	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %w", op, err)
 	case len(body) > MaxMessage:
 		return fmt.Errorf("%s: it has %d bytes, and a queue message holds at most %d", op, len(body), MaxMessage)
 	case delay < 0 || delay > maxDelay:

@@ -37,6 +37,7 @@ type Account struct {
 	tables *aztables.ServiceClient
 	queues *azqueue.ServiceClient
 	blobs  *blobservice.Client
+	newest int64 // see Upto
 
 	// Why a service cannot be used: its address is not among the settings.
 	tablesErr, queuesErr, blobsErr error

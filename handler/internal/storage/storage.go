@@ -21,11 +21,12 @@ import (
 
 // Errors that callers tell apart with errors.Is.
 var (
-	ErrNotFound   = errors.New("not found")                       // the row, blob, or the table or container that would hold it
-	ErrExists     = errors.New("exists already")                  // an insert met an existing row
-	ErrConflict   = errors.New("changed by someone else")         // the ETag given is not the present one
-	ErrLeaseTaken = errors.New("the lease is held by another")    // Container.Lease
-	ErrLeaseLost  = errors.New("the lease was lost or has ended") // cause of Lease.Context
+	ErrNotFound   = errors.New("not found")                                                       // the row, blob, or the table or container that would hold it
+	ErrExists     = errors.New("exists already")                                                  // an insert met an existing row
+	ErrConflict   = errors.New("changed by someone else")                                         // the ETag given is not the present one
+	ErrNewer      = errors.New("a newer version of this app wrote it; deploy that version again") // Account.Upto
+	ErrLeaseTaken = errors.New("the lease is held by another")                                    // Container.Lease
+	ErrLeaseLost  = errors.New("the lease was lost or has ended")                                 // cause of Lease.Context
 )
 
 // Error is a refusal of the storage service or a failure to reach it.

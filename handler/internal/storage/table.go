@@ -19,6 +19,24 @@ type Table struct {
 	name   string
 	client *aztables.Client
 	err    error // why there is no client
+	newest int64 // highest Version of a row that may be read; 0 for any
+}
+
+// Upto returns the account for a program that knows the rows of its tables up
+// to a version, which their column Version tells. One of a higher version is
+// not read: ErrNewer.
+func (a *Account) Upto(version int) *Account {
+	limited := *a
+	limited.newest = int64(version)
+	return &limited
+}
+
+// known refuses a row that a newer program wrote.
+func (t *Table) known(e Entity) error {
+	if t.newest > 0 && e.Int("Version") > t.newest {
+		return fmt.Errorf("row %s of version %d: %w", e.RowKey(), e.Int("Version"), ErrNewer)
+	}
+	return nil
 }
 
 // Table returns the client of a table, which need not exist.
@@ -26,7 +44,7 @@ func (a *Account) Table(name string) *Table {
 	if a.tables == nil {
 		return &Table{name: name, err: a.tablesErr}
 	}
-	return &Table{name: name, client: a.tables.NewClient(name)}
+	return &Table{name: name, client: a.tables.NewClient(name), newest: a.newest}
 }
 
 // Name returns the table's name.
@@ -48,6 +66,9 @@ func (t *Table) Get(ctx context.Context, partition, row string) (Entity, error) 
 		return nil, wrap(err, op)
 	}
 	e, err := decodeEntity(resp.Value)
+	if err == nil {
+		err = t.known(e)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
@@ -70,7 +91,11 @@ func (t *Table) List(ctx context.Context, filter string, columns ...string) iter
 			o.Filter = &filter
 		}
 		if len(columns) > 0 {
-			selected := strings.Join(append([]string{partitionKey, rowKey, timestamp}, columns...), ",")
+			always := []string{partitionKey, rowKey, timestamp}
+			if t.newest > 0 {
+				always = append(always, "Version")
+			}
+			selected := strings.Join(append(always, columns...), ",")
 			o.Select = &selected
 		}
 		for pager := t.client.NewListEntitiesPager(o); pager.More(); {
@@ -84,6 +109,9 @@ func (t *Table) List(ctx context.Context, filter string, columns ...string) iter
 			}
 			for _, raw := range page.Entities {
 				e, err := decodeEntity(raw)
+				if err == nil {
+					err = t.known(e)
+				}
 				if err != nil {
 					yield(nil, fmt.Errorf("%s: %w", op, err))
 					return
