@@ -78,6 +78,17 @@ func (s *Server) Subscriptions(tenantID string) []Subscription {
 	return out
 }
 
+// AddSubscription adds a subscription that somebody else made, past all rules.
+func (s *Server) AddSubscription(sub Subscription) {
+	s.subscriptions.mu.Lock()
+	defer s.subscriptions.mu.Unlock()
+	if s.subscriptions.byID == nil {
+		s.subscriptions.byID = map[string]*Subscription{}
+	}
+	s.subscriptions.byID[sub.ID] = &sub
+	s.subscriptions.order = append(s.subscriptions.order, sub.ID)
+}
+
 // LoseSubscription makes the service forget a subscription without a word.
 func (s *Server) LoseSubscription(id string) {
 	s.subscriptions.mu.Lock()

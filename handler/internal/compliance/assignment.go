@@ -48,6 +48,10 @@ type Assignments struct {
 // all returns the assignments by tenant id, read from CIPP's tables at most
 // settingsLife ago.
 func (a *Assignments) all(ctx context.Context) (map[string]assignment, error) {
+	// Never from memory: after a give-back not one more value may be written.
+	if off, err := a.Off(ctx); err != nil || off {
+		return map[string]assignment{}, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.byID != nil && a.Now().Sub(a.read) < settingsLife {
@@ -64,9 +68,6 @@ func (a *Assignments) all(ctx context.Context) (map[string]assignment, error) {
 
 func (a *Assignments) load(ctx context.Context) (map[string]assignment, error) {
 	byID := map[string]assignment{}
-	if off, err := a.Off(ctx); err != nil || off {
-		return byID, err
-	}
 	config, err := a.CIPP.NinjaOneConfig(ctx)
 	if err != nil || !config.Enabled {
 		return byID, err
