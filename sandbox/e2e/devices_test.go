@@ -190,6 +190,7 @@ func TestIntuneUnreadable(t *testing.T) {
 	domain := data.Tenants[0].DefaultDomain
 	w.sync(domain).completed()
 	w.tenant(domain).Deny("DeviceManagementManagedDevices.Read.All")
+	w.M365.RevokeTokens() // those of before still have the permission
 	o := w.sync(domain).completed().line("Warn: Not read: Intune devices, compliance policies, because the app lacks DeviceManagementManagedDevices.Read.All.")
 	if got := o.devices(); len(got) != 0 {
 		t.Errorf("devices written: %v", got)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -116,6 +117,24 @@ func (w *world) unmapOne(stays, leaves string) {
 	}
 	w.correct(stays)
 	w.sync(stays).completed().wroteNothing().quiet()
+
+	// Mapped again, it shows what it showed, and its documents are its own still.
+	w.merge("CippMapping", "NinjaOneMapping", w.tenant(leaves).ID, map[string]any{
+		"IntegrationId": strconv.Itoa(w.Seed.Organization(w.tenant(leaves).ID)), "IntegrationName": "Riverbend"})
+	w.sync(leaves).completed()
+	w.sync(stays).completed() // its part gets a heading, and its documents say whose they are
+	for _, tenant := range []string{stays, leaves} {
+		if !strings.Contains(w.organizationText(stays, "TenantSummary"), w.tenant(tenant).DisplayName) {
+			w.t.Errorf("%s is not shown after the other tenant was mapped again", tenant)
+		}
+	}
+	if got := w.holdingOf(leaves).documents; !slices.Equal(got, before.documents) {
+		w.t.Errorf("the documents of the tenant that was mapped again are %q, and were %q", got, before.documents)
+	}
+	w.correct(stays, leaves)
+	for _, tenant := range []string{leaves, stays, leaves} {
+		w.sync(tenant).completed().wroteNothing()
+	}
 }
 
 // part is what NinjaOne holds of one of several tenants of an organization.
