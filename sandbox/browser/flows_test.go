@@ -250,6 +250,7 @@ func TestReadable(t *testing.T) {
 	pages := map[string]string{
 		"status": "/", "organizations": "/organizations", "devices": "/devices?tenant=" + w.Seed.Tenant(seed.Duplicates).ID,
 		"fields": "/fields", "settings": "/settings", "logbook": "/logbook", "confirmations-none": "/confirmations",
+		"checks-none": "/checks", "checks": "/checks?run=1",
 		"preview": "/preview?tenant=" + ordinary, "preview-markup": "/preview?tenant=" + w.Seed.Tenant(seed.Markup).ID,
 		"preview-devices": "/preview?view=devices&tenant=" + ordinary, "preview-documents": "/preview?view=documents&tenant=" + ordinary,
 	}

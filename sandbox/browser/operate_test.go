@@ -156,6 +156,22 @@ func TestDocumentsAndTheirConfirmation(t *testing.T) {
 	}
 }
 
+// TestChecks asks what is wrong with the deployment, and with one tenant.
+func TestChecks(t *testing.T) {
+	w := start(t, small())
+	tenant := w.Seed.Tenant("tenant-001.example")
+	tenant.Deny("DeviceManagementManagedDevices.Read.All")
+	w.visit("/checks")
+	w.press("Check now")
+	w.says("DeviceManagementManagedDevices.Read.All")
+	w.says("To do: ")
+	tenant.Grant("DeviceManagementManagedDevices.Read.All")
+	w.M365.RevokeTokens()
+	w.visit("/checks?run=1&tenant=" + tenant.ID)
+	w.says("Looked at: ")
+	w.saysNot("DeviceManagementManagedDevices.Read.All")
+}
+
 // TestWithoutScript reads every page, and makes changes, in a browser that runs
 // no script.
 func TestWithoutScript(t *testing.T) {
@@ -174,6 +190,7 @@ func TestWithoutScript(t *testing.T) {
 		"/settings":                          "NinjaOne instance",
 		"/logbook":                           "The lines of CIPP",
 		"/confirmations":                     "Nothing waits for a confirmation.",
+		"/checks?run=1":                      "Looked at: ",
 		"/preview":                           "Choose a tenant",
 		"/preview?tenant=" + id:              "A sync would send",
 		"/preview?view=devices&tenant=" + id: "Matched devices of the tenant",
