@@ -30,7 +30,7 @@ type Fault struct {
 	HTML        bool // 200 with a page of HTML
 	Truncate    bool // the right answer, cut in the middle with the connection closed
 	Malformed   bool // the right answer, cut in the middle, but complete for HTTP
-	ExpireToken bool // 401, and the token is revoked
+	ExpireToken bool // 401, and the tenant's tokens are revoked
 
 	// OnHit is told of every call that is hit, before it is answered.
 	OnHit func()
@@ -147,7 +147,7 @@ func (s *Server) trouble(r *http.Request, service string, t *Tenant, next func()
 		return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"text/html; charset=utf-8"}},
 			body: []byte("<!DOCTYPE html><html><head><title>Service</title></head><body>The page cannot be displayed.</body></html>")}
 	case f.ExpireToken:
-		s.RevokeTokens()
+		s.revoke(func(token *accessToken) bool { return t == nil || token.tenant == t.ID })
 		return s.errorAnswer(r, &apiError{status: http.StatusUnauthorized, code: "InvalidAuthenticationToken",
 			message: "Lifetime validation failed, the token is expired."})
 	case f.Status != 0:

@@ -339,11 +339,15 @@ func (s *Server) authorize(r *http.Request, resource string) (*Tenant, *apiError
 
 // RevokeTokens makes every access token issued so far invalid; callers get 401
 // until they ask for a new one.
-func (s *Server) RevokeTokens() {
+func (s *Server) RevokeTokens() { s.revoke(func(*accessToken) bool { return true }) }
+
+func (s *Server) revoke(which func(*accessToken) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tokens {
-		t.revoked = true
+		if which(t) {
+			t.revoked = true
+		}
 	}
 }
 

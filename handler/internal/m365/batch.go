@@ -51,8 +51,8 @@ func (p *pause) left() time.Duration {
 // batch sends GET requests as parts of $batch requests, some of those at once,
 // and returns the answers in their order. Each part fails alone; parts that were
 // throttled are sent again, after the longest wait that any of them was told,
-// during which no other batch begins. Facts: JSON batching in Graph's
-// documentation.
+// during which no other batch begins. Parts whose token was refused are sent once
+// more with another. Facts: JSON batching in Graph's documentation.
 func (g *graph) batch(ctx context.Context, requests []*abstractions.RequestInformation) []answer {
 	answers := make([]answer, len(requests))
 	var pause pause
@@ -108,13 +108,14 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 		}
 	}
 	var waited time.Duration
+	renewed := false
 	for round := 1; len(pending) > 0; round++ {
 		responses, err := g.postBatch(ctx, parts, pending)
 		if err != nil {
 			give(err)
 			return
 		}
-		var again []int
+		var again, refused []int
 		var wait time.Duration
 		for _, i := range pending {
 			response, ok := responses[parts[i].ID]
@@ -130,9 +131,23 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 					header.Set(k, string(v))
 				}
 				answers[i] = answer{err: newStatusError(g.service, response.Status, header, response.Body)}
+				if response.Status == http.StatusUnauthorized {
+					refused = append(refused, i)
+				}
 				if transient(response.Status) {
 					again = append(again, i)
 					wait = max(wait, retryDelay(header.Get("Retry-After"), round, time.Now()))
+				}
+			}
+		}
+		if len(refused) > 0 && !renewed {
+			renewed = true
+			err := g.renew(ctx)
+			for _, i := range refused {
+				if err != nil {
+					answers[i] = answer{err: err}
+				} else {
+					again = append(again, i)
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -94,5 +95,44 @@ func TestBatchesAtOnce(t *testing.T) {
 	}
 	if failed > 0 {
 		t.Errorf("%d of %d parts failed", failed, len(answers))
+	}
+}
+
+// TestTokenRefusedWithinABatch answers the first batch, whose own token is
+// accepted, with a part that is refused, as Graph does when the token expires or
+// is revoked meanwhile.
+func TestTokenRefusedWithinABatch(t *testing.T) {
+	for name, lasts := range map[string]bool{"once": false, "for ever": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud(t)
+			var sizes []int
+			c.on(routeBatch, func(w http.ResponseWriter, r *http.Request) {
+				var in struct {
+					Requests []batchRequest `json:"requests"`
+				}
+				if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+					c.problem("batch: %v", err)
+					return
+				}
+				sizes = append(sizes, len(in.Requests))
+				var out []map[string]any
+				for _, part := range in.Requests {
+					if part.ID == "2" && (lasts || len(sizes) == 1) {
+						out = append(out, map[string]any{"id": part.ID, "status": 401})
+						continue
+					}
+					out = append(out, map[string]any{"id": part.ID, "status": 200, "body": map[string]any{}})
+				}
+				_ = json.NewEncoder(w).Encode(map[string]any{"responses": out})
+			})
+			g := c.graph()
+			answers := g.batch(t.Context(), requestsFor(t, g, 3))
+			if answers[0].err != nil || (answers[1].err != nil) != lasts || answers[2].err != nil {
+				t.Errorf("answers %+v", answers)
+			}
+			if !slices.Equal(sizes, []int{3, 1}) || c.count(routeToken) != 2 {
+				t.Errorf("batches of %v parts and %d tokens, want 3, 1 and 2 tokens", sizes, c.count(routeToken))
+			}
+		})
 	}
 }

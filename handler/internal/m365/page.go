@@ -88,6 +88,16 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 	}
 }
 
+// renew obtains another token than the one that the reading began with, unless
+// that was done already.
+func (s *session) renew(ctx context.Context) error {
+	s.mu.Lock()
+	first := s.first
+	s.mu.Unlock()
+	_, err := s.tokens.renew(ctx, s.ref, s.scope, first)
+	return err
+}
+
 // page is one page of a collection.
 type page[T any] struct {
 	items []T
