@@ -38,8 +38,9 @@ sandbox/node_modules: sandbox/package.json sandbox/package-lock.json
 demo: build sandbox/node_modules
 	go run ./sandbox/cmd/demo $(if $(CHECK),-check) $(if $(HOST),-host=$(HOST))
 
+# On a busy machine the end-to-end tests may need more than Go's ten minutes.
 test: build sandbox/node_modules
-	go test ./...
+	go test -timeout=30m ./...
 
 # Every benchmark runs once; sandbox/bench, which says what its numbers mean,
 # builds its own bundle and runs last.

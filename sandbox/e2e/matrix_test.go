@@ -1,0 +1,531 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
+	"cipp-ninjaone/sandbox/storageproxy"
+)
+
+// step is one thing that a sync does. Exactly one of microsoft, ninja and
+// storage says which requests that is; those of the cell's tenant are meant,
+// unless the requests do not tell.
+type step struct {
+	name      string
+	microsoft *m365sim.Fault
+	ninja     *ninjasim.Fault
+	storage   func(c *cell) storageproxy.Fault
+	// with is trouble without which a run has no such step.
+	with *ninjasim.Fault
+	// alone says that the requests do not tell their tenant, so that no other
+	// cell may run meanwhile.
+	alone bool
+	// again says that the tenant was synced before, and changed since.
+	again bool
+	force bool
+	// outside says that the step is no part of the work that the time budget
+	// limits.
+	outside bool
+	// repeats says that NinjaOne accepted values whose acceptance could not be
+	// noted: they are sent once more.
+	repeats bool
+
+	ends ending
+	says []string               // in one line of the logbook, unless it stays silent
+	but  map[string]expectation // by kind of trouble
+}
+
+// expectation is how a run ends, and what one line of the logbook says then.
+type expectation struct {
+	ends ending
+	says []string
+}
+
+// ending is how a run in trouble ends.
+type ending int
+
+const (
+	silent ending = iota // completed; the trouble was overcome within the run
+	warned               // completed, and a warning says what is missing
+	failed               // failed, and an error says why
+	cut                  // out of time or asked for a pause: put back on the queue if it got anywhere, else failed
+	handed               // handed back to the host, which delivers the message again
+)
+
+// kind is one kind of trouble. A service that cannot have it has no function,
+// and a function reports false where the step cannot have it.
+type kind struct {
+	name      string
+	microsoft func(*m365sim.Fault)
+	ninja     func(*ninjasim.Fault)
+	storage   func(*storageproxy.Fault)
+	// absorbed says that it passes by itself, and the run's own retries
+	// overcome it.
+	absorbed bool
+	// budget bounds a run; "" leaves the default.
+	budget string
+	// repeats says that NinjaOne accepts values whose acceptance cannot be
+	// known: they are sent once more.
+	repeats bool
+	// throttles says that NinjaOne asks all callers for a pause, so that its
+	// cells run one by one.
+	throttles bool
+	// cuts is what the logbook says of a run without progress when the trouble
+	// cuts runs short: all of them, or with throttles those that call NinjaOne.
+	cuts string
+	// kill ends the handler's process as soon as all cells are in trouble.
+	kill bool
+	// not lists steps that cannot have this trouble, and why.
+	not map[string]string
+}
+
+// cell is one step in trouble, in a tenant of its own.
+type cell struct {
+	*step
+	w            *world
+	tenant       *m365sim.Tenant
+	organization int
+
+	mu   sync.Mutex
+	hits int
+
+	wait    func() funchost.Invocation
+	message funchost.Invocation
+	lines   []string // new in the logbook
+	status  string
+	healed  string // the status after the trouble was over
+}
+
+func (c *cell) hit() {
+	c.mu.Lock()
+	c.hits++
+	c.mu.Unlock()
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.w.changed.Broadcast()
+}
+
+func (c *cell) hitCount() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hits
+}
+
+// matrixSeed holds one small tenant per step of the matrix, the same ones each
+// time.
+func matrixSeed() *seed.Seed {
+	data := seed.Generate(seed.Size{Tenants: len(steps), Users: 4, Devices: 3, Groups: 4})
+	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
+	return data
+}
+
+// changeTenant is what happens in a tenant between two syncs: a name changes, so
+// that fields and a document do, and a device changes hands, so that relations
+// end and begin.
+func changeTenant(t *m365sim.Tenant) {
+	t.Change(func(t *m365sim.Tenant) {
+		t.Users[0]["displayName"] = "Renamed Person"
+		d, to := t.ManagedDevices[0], t.Users[1]
+		if d.String("userId") == to.ID() {
+			to = t.Users[2]
+		}
+		d["userId"], d["userPrincipalName"], d["userDisplayName"], d["emailAddress"] = to.ID(), to["userPrincipalName"], to["displayName"], to["mail"]
+		d["usersLoggedOn"] = []m365sim.Entity{{"userId": to.ID(), "lastLogOnDateTime": "2026-01-05T08:00:00Z"}}
+		d["osVersion"] = "10.0.26200.9"
+	})
+}
+
+// wide lets every tenant of a world be synced at once. Nothing here reads the
+// debug lines of so many runs.
+func wide(c *funchost.Config) {
+	c.Settings["LOG_LEVEL"] = "info"
+	c.Settings["SYNC_SLOTS"] = "64"
+	c.Settings["AzureFunctionsJobHost__extensions__queues__batchSize"] = "32"
+	c.Settings["AzureFunctionsJobHost__extensions__queues__newBatchThreshold"] = "31"
+}
+
+// patient lets a message come back soon after a failure, as often as it takes:
+// some tenants' trouble lasts until the last one has met its own.
+func patient(c *funchost.Config) {
+	c.Settings["AzureFunctionsJobHost__extensions__queues__visibilityTimeout"] = "00:00:05"
+	c.Settings["AzureFunctionsJobHost__extensions__queues__maxDequeueCount"] = "1000"
+}
+
+func matrixOptions(data *seed.Seed) stack.Options {
+	return stack.Options{Seed: data, Proxy: true, PageSize: 3}
+}
+
+// queueAll puts a message for each cell on the queue, and waits for them all.
+func queueAll(cells []*cell) {
+	for _, c := range cells {
+		c.wait = c.w.put(syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false}`, c.tenant.ID))
+	}
+	for _, c := range cells {
+		c.wait()
+	}
+}
+
+// holding is all that NinjaOne shows of an organization, in words that do not
+// depend on the order in which it was made.
+func (w *world) holding(organization int) []string {
+	names, identity := map[int]string{}, []string{}
+	templates := map[int]string{}
+	for _, t := range w.NinjaOne.Templates() {
+		templates[t.ID] = t.Name
+	}
+	documents := w.NinjaOne.Documents(organization)
+	for _, d := range documents {
+		names[d.ID] = templates[d.TemplateID] + "/" + d.Name
+		identity = append(identity, fmt.Sprint("/", d.TemplateID, "/", d.ID, `"`), fmt.Sprint("/", names[d.ID], `"`))
+	}
+	neutral := strings.NewReplacer(identity...)
+	var all []string
+	add := func(format string, args ...any) { all = append(all, neutral.Replace(fmt.Sprintf(format, args...))) }
+	for _, f := range w.Seed.FieldMapping {
+		if v, ok := w.NinjaOne.OrganizationField(organization, f); ok {
+			add("organization %s: %s", f, v.Sent)
+		}
+		for _, d := range w.NinjaOne.Devices(organization) {
+			if v, ok := w.NinjaOne.DeviceField(d.ID, f); ok {
+				add("device %d %s: %s", d.ID, f, v.Sent)
+			}
+		}
+	}
+	for _, d := range documents {
+		if d.Archived {
+			add("archived document %s", names[d.ID])
+			continue
+		}
+		add("document %s", names[d.ID])
+		for _, field := range slices.Sorted(maps.Keys(d.Fields)) {
+			add("document %s %s: %s", names[d.ID], field, d.Fields[field])
+		}
+	}
+	entity := func(kind string, id int) string {
+		if kind == "DOCUMENT" && names[id] != "" {
+			return names[id]
+		}
+		return fmt.Sprint(kind, " ", id)
+	}
+	for _, r := range w.NinjaOne.Relations() {
+		if names[r.RelatedID] != "" && r.RelatedType == "DOCUMENT" || names[r.EntityID] != "" && r.EntityType == "DOCUMENT" {
+			add("relation %s: %s", entity(r.EntityType, r.EntityID), entity(r.RelatedType, r.RelatedID))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// difference says in what two holdings differ.
+func difference(got, want []string) []string {
+	count := map[string]int{}
+	for _, line := range got {
+		count[line]++
+	}
+	for _, line := range want {
+		count[line]--
+	}
+	var all []string
+	for _, line := range slices.Sorted(maps.Keys(count)) {
+		switch n := count[line]; {
+		case n > 0:
+			all = append(all, fmt.Sprintf("%d too many: %.300s", n, line))
+		case n < 0:
+			all = append(all, fmt.Sprintf("%d missing: %.300s", -n, line))
+		}
+	}
+	return all
+}
+
+// TestFaultMatrix meets each kind of trouble in each step of a sync. Whatever
+// the run makes of it, its end is recorded and told; and once the trouble is
+// over, NinjaOne comes to hold exactly what it holds where there never was any,
+// and nothing is sent that it had accepted.
+func TestFaultMatrix(t *testing.T) {
+	t.Parallel()
+	clean := cleanTwin(t)
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			runKind(t, k, clean)
+		})
+	}
+}
+
+// cleanTwin syncs every tenant of the matrix without trouble, and returns what
+// NinjaOne holds then, by organization.
+func cleanTwin(t *testing.T) map[int][]string {
+	t.Helper()
+	data := matrixSeed()
+	w := startOn(t, matrixOptions(data), wide)
+	var cells []*cell
+	for i := range steps {
+		tenant := data.Tenants[i]
+		if steps[i].again {
+			changeTenant(tenant)
+		}
+		cells = append(cells, &cell{step: &steps[i], w: w, tenant: tenant, organization: data.Organization(tenant.ID)})
+	}
+	queueAll(cells)
+	clean := map[int][]string{}
+	for _, c := range cells {
+		if status := w.status(c.tenant.ID); status != "Completed" {
+			t.Fatalf("a clean sync ended as %q:\n%s", status, strings.Join(w.logbook(c.tenant.DefaultDomain), "\n"))
+		}
+		clean[c.organization] = w.holding(c.organization)
+	}
+	return clean
+}
+
+// inject lets the cell's step meet the trouble. It reports false when the step
+// cannot have it.
+func (k *kind) inject(c *cell) bool {
+	if k.not[c.name] != "" || c.outside && k.budget != "" {
+		return false
+	}
+	switch {
+	case c.microsoft != nil && k.microsoft != nil:
+		f := *c.microsoft
+		k.microsoft(&f)
+		f.OnHit = c.hit
+		if !c.alone {
+			f.Tenant = c.tenant.ID
+		}
+		c.w.M365.AddFault(f)
+	case c.ninja != nil && k.ninja != nil:
+		f := *c.ninja
+		k.ninja(&f)
+		f.OnHit = c.hit
+		if !c.alone {
+			f.Organization = c.organization
+		}
+		c.w.NinjaOne.InjectFault(f)
+	case c.storage != nil && k.storage != nil:
+		f := c.storage(c)
+		k.storage(&f)
+		f.OnHit = c.hit
+		c.w.Proxy.Inject(f)
+	default:
+		return false
+	}
+	if c.with != nil {
+		f := *c.with
+		f.Organization = c.organization
+		c.w.NinjaOne.InjectFault(f)
+	}
+	return true
+}
+
+func (w *world) clearFaults() {
+	w.M365.ClearFaults()
+	w.NinjaOne.ClearFaults()
+	w.Proxy.ClearFaults()
+}
+
+func runKind(t *testing.T, k kind, clean map[int][]string) {
+	data := matrixSeed()
+	options := []option{wide, patient}
+	if k.budget != "" {
+		options = append(options, setting("SYNC_TIME_BUDGET", k.budget))
+	}
+	w := startOn(t, matrixOptions(data), options...)
+	var alone, together, last, prepared []*cell
+	for i := range steps {
+		tenant := data.Tenants[i]
+		c := &cell{step: &steps[i], w: w, tenant: tenant, organization: data.Organization(tenant.ID)}
+		possible := k.inject(c)
+		w.clearFaults()
+		switch {
+		case !possible:
+			continue
+		case c.with != nil:
+			last = append(last, c)
+		case c.alone, c.ninja != nil && k.throttles:
+			alone = append(alone, c)
+		default:
+			together = append(together, c)
+		}
+		if c.again {
+			prepared = append(prepared, c)
+		}
+	}
+	one := func(again bool) {
+		for _, c := range alone {
+			if c.again == again {
+				k.trouble(c)
+				// A handler keeps the pause that it was asked for, and a host starts
+				// a handler only so often.
+				if c.ninja != nil && k.throttles || k.kill {
+					w.restart()
+				}
+			}
+		}
+	}
+	one(false)
+	queueAll(prepared)
+	for _, c := range prepared {
+		changeTenant(c.tenant)
+	}
+	one(true)
+	if k.budget != "" {
+		w.options = append(w.options, setting("SYNC_TIME_BUDGET", "40s")) // many at once get on more slowly
+		w.restart()
+	}
+	k.trouble(together...)
+	k.trouble(last...)
+
+	cells := slices.Concat(alone, together, last)
+	if _, err := w.queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	w.options = append(w.options, setting("SYNC_TIME_BUDGET", "10m"))
+	w.restart()
+	w.expireLeases()
+	queueAll(cells)
+	for _, c := range cells {
+		c.healed = w.status(c.tenant.ID)
+	}
+	writes, changes := len(w.NinjaOne.Writes()), len(w.NinjaOne.DocumentWrites())
+	queueAll(cells)
+	for _, c := range cells {
+		t.Run(c.name, func(t *testing.T) { c.check(t, k, clean[c.organization], writes) })
+	}
+	if now := w.NinjaOne.DocumentWrites(); len(now) != changes {
+		t.Errorf("the runs after the healing changed documents: %+v", now[changes:])
+	}
+}
+
+// trouble runs cells at once while they are in trouble.
+func (k *kind) trouble(cells ...*cell) {
+	if len(cells) == 0 {
+		return
+	}
+	w := cells[0].w
+	before := map[*cell]int{}
+	for _, c := range cells {
+		before[c] = len(w.logbook(c.tenant.DefaultDomain))
+		if c.ninja != nil && strings.Contains(c.ninja.Path, "token") {
+			w.NinjaOne.RevokeTokens()
+		}
+		k.inject(c)
+		c.wait = w.put(syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":%t}`, c.tenant.ID, c.force))
+	}
+	if k.kill {
+		for _, c := range cells {
+			w.await(c.name+" to be under way", func() bool { return c.hitCount() > 0 })
+		}
+		w.Host.Kill()
+		w.clearFaults()
+		w.expireLeases()
+	}
+	for _, c := range cells {
+		c.message = c.wait()
+		c.lines, c.status = w.logbook(c.tenant.DefaultDomain)[before[c]:], w.status(c.tenant.ID)
+	}
+	w.clearFaults()
+	for _, c := range cells {
+		if c.message.Err == nil {
+			continue
+		}
+		text := c.message.Message
+		w.await("the host to deliver "+text+" again", func() bool {
+			return slices.ContainsFunc(w.done, func(i funchost.Invocation) bool { return i.Message == text && i.Err == nil && i.DequeueCount > 1 })
+		})
+	}
+}
+
+// check holds what the run in trouble did, and what came of it, against what is
+// expected. Whatever NinjaOne accepted after so many writes, it was sent although
+// nothing had changed.
+func (c *cell) check(t *testing.T, k kind, clean []string, healed int) {
+	w := c.w
+	if c.hitCount() == 0 {
+		t.Error("no request met the trouble")
+	}
+	if problem := c.judge(k); problem != "" {
+		t.Errorf("%s; the run ended as %q, its invocation with %v, and the logbook says\n%s", problem, c.status, c.message.Err, strings.Join(c.lines, "\n"))
+	}
+	if c.healed != "Completed" {
+		t.Errorf("once the trouble is over, the run ends as %q:\n%s", c.healed, strings.Join(w.logbook(c.tenant.DefaultDomain), "\n"))
+	}
+	for _, line := range difference(w.holding(c.organization), clean) {
+		t.Errorf("what NinjaOne holds differs from what a clean sync gives: %s", line)
+	}
+	devices := map[int]bool{}
+	for _, d := range w.NinjaOne.Devices(c.organization) {
+		devices[d.ID] = true
+	}
+	for i, write := range w.NinjaOne.Writes() {
+		if write.Kind == ninjasim.OrganizationKind && write.ID != c.organization || write.Kind == ninjasim.DeviceKind && !devices[write.ID] {
+			continue
+		}
+		if len(write.Repeated) > 0 && !c.repeats && !k.repeats && !c.force {
+			t.Errorf("NinjaOne was sent what it had accepted: %s %d %q", write.Kind, write.ID, write.Repeated)
+		}
+		if i >= healed {
+			t.Errorf("the run after the healing wrote %s %d %q %q", write.Kind, write.ID, write.Fields, write.Cleared)
+		}
+	}
+}
+
+// judge says what is wrong with the run in trouble; "" when nothing is.
+func (c *cell) judge(k kind) string {
+	want := expectation{c.ends, c.says}
+	switch but, ok := c.but[k.name]; {
+	case ok:
+		want = but
+	case k.kill:
+		want = expectation{ends: handed}
+	case c.with != nil && k.absorbed:
+		want = expectation{ends: cut, says: []string{"throttled by NinjaOne"}}
+	case k.absorbed:
+		want = expectation{}
+	case k.cuts != "" && (c.ninja != nil || !k.throttles):
+		want = expectation{ends: cut, says: []string{k.cuts}}
+	}
+	status := map[ending]string{silent: "Completed", warned: "Completed", failed: "Failed"}[want.ends]
+	if status != "" && (c.status != status || c.message.Err != nil) {
+		return "it should have ended as " + status
+	}
+	line := func(start string, texts ...string) bool {
+		return slices.ContainsFunc(c.lines, func(l string) bool {
+			return strings.HasPrefix(l, start) && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(l, text) })
+		})
+	}
+	const failure = "Error: The sync to NinjaOne failed after"
+	switch want.ends {
+	case silent:
+		if line("Warn: ") || line("Error: ") {
+			return "it should have stayed silent"
+		}
+	case warned:
+		if !line("Warn: ", want.says...) || line("Error: ") {
+			return fmt.Sprintf("a warning should say %q", want.says)
+		}
+	case failed:
+		if !line(failure, want.says...) {
+			return fmt.Sprintf("the failure should say %q", want.says)
+		}
+	case cut:
+		if !line("Info: Not finished after") && !line(failure, want.says...) {
+			return fmt.Sprintf("it should go on later, or say %q", want.says)
+		}
+	case handed:
+		if c.message.Err == nil {
+			return "its message should have gone back to the host"
+		}
+	}
+	return ""
+}
+
+func named(expression string) *regexp.Regexp { return regexp.MustCompile(expression) }
