@@ -73,6 +73,8 @@ type DocumentationBehaviour struct {
 	Makers Makers
 	// UniqueNames refuses a second document of the same name, template and organization.
 	UniqueNames bool
+	// RestoreLive answers the restoring of a document that is not archived as done, and changes nothing.
+	RestoreLive bool
 }
 
 // SetDocumentationBehaviour replaces the behaviour.

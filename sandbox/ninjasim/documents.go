@@ -302,7 +302,8 @@ func (s *Server) archiveOne(c *call, archive bool) reply {
 	return answer(s.describeDocument(list[0], s.documentation.templates[list[0].TemplateID], "fields", nil))
 }
 
-// setArchived archives or restores all documents, or none. One that is archived already, or restored, is refused.
+// setArchived archives or restores all documents, or none. One that is archived already, or restored, is refused, unless
+// RestoreLive allows it.
 func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument, *reply) {
 	if off := s.withoutDocumentation(c); off != nil {
 		return nil, off
@@ -313,6 +314,10 @@ func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument
 		if !known {
 			rep := s.refusal(c, applicationFailure(http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("document %d does not exist", id)))
 			return nil, &rep
+		}
+		if d.Archived == archive && !archive && s.documentation.behaviour.RestoreLive {
+			list = append(list, d)
+			continue
 		}
 		if d.Archived == archive {
 			return nil, s.invalid(c, i, "invalid_state", fmt.Sprintf("document %d: archived is %v already", id, archive))
@@ -327,8 +332,10 @@ func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument
 	}
 	action := map[bool]string{true: "archived", false: "restored"}[archive]
 	for _, d := range list {
-		s.documentation.documents[d.ID] = d
-		s.changed(action, d.ID)
+		if s.documentation.documents[d.ID].Archived != archive {
+			s.documentation.documents[d.ID] = d
+			s.changed(action, d.ID)
+		}
 	}
 	return list, nil
 }

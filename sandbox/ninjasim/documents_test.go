@@ -173,6 +173,11 @@ func TestArchiveRestoreDelete(t *testing.T) {
 	for _, w := range i.DocumentWrites() {
 		actions = append(actions, fmt.Sprint(w.Action, " ", w.ID))
 	}
+	i.SetDocumentationBehaviour(DocumentationBehaviour{RestoreLive: true})
+	before := len(i.DocumentWrites())
+	if a := i.send("POST", "/v2/organization/documents/restore", "[502]"); a.status != 200 || len(i.DocumentWrites()) != before {
+		t.Errorf("a live document restored: %d %s, %v", a.status, a.body, i.DocumentWrites())
+	}
 	want := []string{"archived 501", "archived 502", "restored 502", "archived 502", "restored 502", "deleted 501"}
 	if !slices.Equal(actions, want) {
 		t.Errorf("changes %v", actions)

@@ -229,6 +229,7 @@ type section struct {
 
 	done    map[string]bool // settled in this run
 	stuck   map[string]bool // of unknown outcome; the next run reads
+	revived map[string]bool // restored in this run because NinjaOne refused a change
 	refused map[string]refusal
 	freed   map[string]bool // digests of names that were given up in this run
 	waiting map[string]bool // digests of names that were refused earlier and not tried
@@ -246,7 +247,7 @@ func newSection(b blueprint, t ninjaone.Template, ids []string, has func(string)
 	sec := &section{
 		blueprint: b, template: t, ids: ids, has: has, compose: document,
 		wanted: map[string]bool{}, present: map[int]bool{}, extras: map[int]bool{}, touched: map[*record]bool{},
-		done: map[string]bool{}, stuck: map[string]bool{}, refused: map[string]refusal{},
+		done: map[string]bool{}, stuck: map[string]bool{}, revived: map[string]bool{}, refused: map[string]refusal{},
 		freed: map[string]bool{}, waiting: map[string]bool{},
 	}
 	for _, id := range ids {

@@ -557,3 +557,37 @@ func TestBadDocument(t *testing.T) {
 	}
 	w.verify(m)
 }
+
+// TestBadChange has NinjaOne refuse a change of a document, and say of a
+// document that is not archived that it restored it.
+func TestBadChange(t *testing.T) {
+	for name, b := range map[string]ninjasim.DocumentationBehaviour{
+		"a live one is not restored": {},
+		"a live one is restored":     {RestoreLive: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, m, users := small(t)
+			w.sync(m)
+			w.SetDocumentationBehaviour(b)
+			w.wire.refuse("Unwelcome")
+			m.users[users[1]].title = "Unwelcome"
+			w.ResetCounters()
+			r, err := w.run(t.Context(), m)
+			must(t, err)
+			if r.Refused != 1 || !strings.Contains(w.problems["documents:content:user"], "not to its liking") || w.Calls()["POST /v2/organization/document/{id}/restore"] != 1 {
+				t.Errorf("%+v, %v, %v", r, w.problems, w.Calls())
+			}
+			w.ResetCounters()
+			r, err = w.run(t.Context(), m)
+			must(t, err)
+			if calls := w.Calls(); r.Refused != 1 || len(w.problems) != 1 || calls["POST /v2/organization/document/{id}/restore"]+calls["PATCH /v2/organization/documents"] != 0 {
+				t.Errorf("it was sent again: %+v, %v, %v", r, w.problems, calls)
+			}
+			m.users[users[1]].title = "Welcome"
+			if r := w.sync(m); r.Updated != 1 {
+				t.Errorf("changed: %+v", r)
+			}
+			w.verify(m)
+		})
+	}
+}

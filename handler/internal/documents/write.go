@@ -268,14 +268,16 @@ func (r *run) refusedUpdate(ctx context.Context, sec *section, rec *record, reas
 		sec.again = true
 		return r.save(ctx, rec)
 	}
-	if _, before := sec.refused[rec.id]; !before {
+	if _, before := sec.refused[rec.id]; !before && !sec.revived[rec.id] {
 		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
 		if err != nil && !accepted.Tolerable(ctx, err) {
 			return err
 		}
 		if err == nil && len(refused) == 0 {
+			// NinjaOne may say so of a document that was not archived, too. Then
+			// the second pass is refused like the first.
 			r.restored(rec)
-			sec.again = true
+			sec.revived[rec.id], sec.again = true, true
 			return r.save(ctx, rec)
 		}
 	}
