@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/seed"
@@ -92,8 +93,18 @@ func (w *world) unmapOne(stays, leaves string) {
 	row := w.mapping(w.tenant(leaves).ID)
 	w.remove("CippMapping", row["PartitionKey"].(string), row["RowKey"].(string))
 
+	// The devices are not cleared before the timer has found the tenant unmapped
+	// for some minutes: CIPP removes all mappings to save them.
+	w.sync(stays).completed()
+	for id := range before.devices {
+		if id != moved && w.deviceText(id, "DeviceSummary") == "" {
+			w.t.Errorf("device %d was cleared as soon as its mapping was not there", id)
+		}
+	}
+	w.noteUnmapped(leaves)
+
 	o := w.sync(stays).completed()
-	if len(o.organization()) != 3 {
+	if len(o.organization()) != 0 {
 		w.t.Errorf("after the other tenant was unmapped: wrote %q", o.organization())
 	}
 	for _, field := range []string{"TenantLinks", "TenantSummary", "UsersSummary"} {
@@ -135,6 +146,15 @@ func (w *world) unmapOne(stays, leaves string) {
 	for _, tenant := range []string{leaves, stays, leaves} {
 		w.sync(tenant).completed().wroteNothing()
 	}
+}
+
+// noteUnmapped makes the timer's note that a tenant is not mapped any more, an
+// hour ago.
+func (w *world) noteUnmapped(domain string) {
+	w.t.Helper()
+	id := w.tenant(domain).ID
+	w.merge("NinjaOneSyncState", "unmapped", "matches|"+id+".json", map[string]any{
+		"Found": time.Now().UTC().Add(-time.Hour).Format(time.RFC3339), "Found@odata.type": "Edm.DateTime"})
 }
 
 // part is what NinjaOne holds of one of several tenants of an organization.

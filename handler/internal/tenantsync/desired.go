@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/cipp"
@@ -262,9 +263,13 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) er
 	return nil
 }
 
-// unmapped returns the tenants that wrote devices of the organization and are
-// not mapped to it any more. The mapping is read once more for it, because CIPP
-// saves a mapping by removing it first.
+// settled is how long a tenant must be known to be unmapped before its devices
+// are cleared: CIPP saves mappings by removing all of them first.
+const settled = 10 * time.Minute
+
+// unmapped returns the tenants that wrote devices of the organization and have
+// not been mapped to it for a while, as ForgetUnmapped notes it. There are none
+// while a mapping does not say whose it is, or for which organization.
 func (j *job) unmapped(ctx context.Context, in *reading) (map[string]bool, error) {
 	gone := map[string]bool{}
 	for t, r := range in.records {
@@ -280,8 +285,35 @@ func (j *job) unmapped(ctx context.Context, in *reading) (map[string]bool, error
 		return nil, err
 	}
 	for _, m := range mappings {
+		if m.TenantID == "" || m.OrganizationID == 0 {
+			return nil, nil
+		}
 		if m.OrganizationID == j.mapping.OrganizationID {
 			delete(gone, m.TenantID)
+		}
+	}
+	found, err := j.State.unmapped(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id := range gone {
+		section := kept{j.instance, j.mapping.OrganizationID, id}.sectionName()
+		since, noted := found[section]
+		if !noted {
+			since, noted = found[matchesName(id)]
+		}
+		if noted && j.Now().Sub(since) >= settled {
+			continue
+		}
+		// Of a tenant that was unmapped for a day nothing is kept to be noted.
+		for _, err := range j.Blobs.List(ctx, section) {
+			if err != nil {
+				return nil, err
+			}
+			noted = true
+		}
+		if noted {
+			delete(gone, id)
 		}
 	}
 	return gone, nil

@@ -202,3 +202,59 @@ func TestBlobsAreStoredWhenTheyChange(t *testing.T) {
 		t.Error("a run that is killed leaves notes of blobs that it may have replaced")
 	}
 }
+
+// TestNeighbourUnmapped clears the devices of a tenant that shared the
+// organization only when it has been unmapped for a while, and never while the
+// mappings do not tell.
+func TestNeighbourUnmapped(t *testing.T) {
+	section := kept{labInstance, labOrganization, neighbour}.sectionName()
+	for name, tt := range map[string]struct {
+		happens func(b *bench)
+		cleared bool
+	}{
+		"mapped":                           {func(b *bench) { b.remap(neighbour, "7") }, false},
+		"not noted yet":                    {func(*bench) {}, false},
+		"just noted":                       {func(b *bench) { b.later(0) }, false},
+		"noted":                            {func(b *bench) { b.later(0); b.set(b.now().Add(settled)) }, true},
+		"noted, and nothing kept any more": {func(b *bench) { b.later(0); b.later(24 * time.Hour) }, true},
+		"a mapping that names no tenant": {func(b *bench) {
+			b.later(0)
+			b.set(b.now().Add(settled))
+			b.remap("nobody.example", "7")
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
+			must(t, b.Blobs.Put(t.Context(), section, []byte("{}")))
+			must(t, b.state.save(t.Context(), labInstance, labOrganization, &record{target: device(101), tenantID: neighbour,
+				fields: map[string]string{"links": "d1"}}))
+			tt.happens(b)
+			b.sync(Message{})
+			r := b.records()[device(101)]
+			if cleared := r == nil || !r.holdsAny(); cleared != tt.cleared {
+				t.Errorf("the neighbour's device is cleared: %v, want %v", cleared, tt.cleared)
+			}
+		})
+	}
+}
+
+// TestDeviceChangesTenant: a device that comes from another tenant of the
+// organization is ours, also when it shows already what it is to show.
+func TestDeviceChangesTenant(t *testing.T) {
+	b := newBench(t, 1)
+	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
+	b.remap(neighbour, "7")
+	b.sync(Message{})
+	r := b.records()[device(100)]
+	r.tenantID = neighbour
+	must(t, b.state.save(t.Context(), labInstance, labOrganization, r))
+	writes := len(b.ninja.Writes())
+	b.sync(Message{})
+	if n := len(b.ninja.Writes()) - writes; n != 0 {
+		t.Errorf("%d writes, and nothing differs", n)
+	}
+	if r := b.records()[device(100)]; r.tenantID != labTenant || !r.holdsAny() {
+		t.Errorf("the device is noted as %+v", r)
+	}
+}

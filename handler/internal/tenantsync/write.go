@@ -181,8 +181,10 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 		if r == nil {
 			r = &record{target: t, fields: map[string]string{}}
 		}
-		if t.kind == kindDevice && r.tenantID != j.ref.ID {
-			// The device was another tenant's: nothing noted of it is ours.
+		// What another tenant wrote on the device before is ours to keep and to
+		// clear from now on, whether or not anything differs.
+		moved := t.kind == kindDevice && r.tenantID != "" && r.tenantID != j.ref.ID
+		if t.kind == kindDevice {
 			r.tenantID = j.ref.ID
 		}
 		if r.weekly(j.Now()) {
@@ -190,6 +192,9 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 		}
 		send := r.changes(want)
 		if len(send) == 0 {
+			if moved {
+				marked = append(marked, r)
+			}
 			j.run.Unchanged++
 			continue
 		}
