@@ -96,7 +96,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	}
 	p.Targets = append(p.Targets, organization)
 	if matchable {
-		devices, err := j.previewDevices(in, input)
+		devices, err := j.previewDevices(ctx, in, input)
 		if err != nil {
 			return nil, err
 		}
@@ -214,11 +214,15 @@ func (j *job) previewOrganization(ctx context.Context, in *reading, input compos
 }
 
 // previewDevices shows the matched devices, and those whose fields would be
-// cleared.
-func (j *job) previewDevices(in *reading, input compose.Input) ([]PreviewTarget, error) {
+// cleared, those of a tenant that was unmapped among them.
+func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Input) ([]PreviewTarget, error) {
 	devices, err := compose.NewDevices(input)
 	if err != nil {
 		return nil, fmt.Errorf("the devices' fields could not be composed: %w", err)
+	}
+	left, err := j.unmapped(ctx, in)
+	if err != nil {
+		return nil, err
 	}
 	var out []PreviewTarget
 	seen := map[int]bool{}
@@ -236,7 +240,7 @@ func (j *job) previewDevices(in *reading, input compose.Input) ([]PreviewTarget,
 		names[in.devices[i].ID] = nameOf(&in.devices[i])
 	}
 	for t, r := range in.records {
-		if t.kind == kindDevice && r.tenantID == j.ref.ID && !seen[t.id] {
+		if t.kind == kindDevice && (r.tenantID == j.ref.ID || left[r.tenantID]) && !seen[t.id] {
 			d := j.previewDevice(in, t.id, names[t.id], compose.DeviceFields{})
 			d.Unmatched = true
 			out = append(out, d)
@@ -251,9 +255,6 @@ func (j *job) previewDevices(in *reading, input compose.Input) ([]PreviewTarget,
 func (j *job) previewDevice(in *reading, id int, name string, f compose.DeviceFields) PreviewTarget {
 	out := PreviewTarget{DeviceID: id, Name: name}
 	record := in.records[target{kindDevice, id}]
-	if record != nil && record.tenantID != j.ref.ID {
-		record = nil // the device was another tenant's
-	}
 	for _, v := range []struct {
 		field, value string
 		sent         ninjaone.Value

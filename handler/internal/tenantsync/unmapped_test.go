@@ -230,6 +230,12 @@ func TestNeighbourUnmapped(t *testing.T) {
 			must(t, b.state.save(t.Context(), labInstance, labOrganization, &record{target: device(101), tenantID: neighbour,
 				fields: map[string]string{"links": "d1"}}))
 			tt.happens(b)
+			p, err := b.Preview(t.Context(), labTenant)
+			must(t, err)
+			foretold := slices.ContainsFunc(p.Targets, func(d PreviewTarget) bool { return d.DeviceID == 101 && d.Unmatched })
+			if foretold != tt.cleared {
+				t.Errorf("the preview shows the neighbour's device as one to clear: %v, want %v", foretold, tt.cleared)
+			}
 			b.sync(Message{})
 			r := b.records()[device(101)]
 			if cleared := r == nil || !r.holdsAny(); cleared != tt.cleared {
