@@ -16,6 +16,9 @@ import (
 // kindUnavailable says that Graph did not answer, which passes.
 const kindUnavailable = "unavailable"
 
+// passing reports whether a subscription's problem may be over by the next run.
+func passing(kind string) bool { return kind == kindUnavailable || kind == m365.SubscriptionThrottled }
+
 // note writes down how the tenant's subscription stands.
 func (k *Keeper) note(ctx context.Context, tenantID string, expires time.Time, err error) error {
 	kind, problem := "", ""
@@ -25,9 +28,13 @@ func (k *Keeper) note(ctx context.Context, tenantID string, expires time.Time, e
 			kind = kindSignIn
 		}
 	}
-	return mergeStatus(ctx, k.Table, tenantID, storage.Entity{
-		"Expires": orNever(expires), "SubscriptionKind": kind, "SubscriptionProblem": clip(problem),
-	})
+	columns := storage.Entity{"SubscriptionKind": kind, "SubscriptionProblem": clip(problem)}
+	// What passes says nothing about an end: the one that was noted tells
+	// since when there is no subscription.
+	if !expires.IsZero() || !passing(kind) {
+		columns["Expires"] = orNever(expires)
+	}
+	return mergeStatus(ctx, k.Table, tenantID, columns)
 }
 
 // announce tells the logbook what is wrong, each thing once for all tenants
@@ -59,8 +66,12 @@ func (k *Keeper) announce(ctx context.Context, wanted map[string]assignment, lef
 		if s.failing(now) {
 			failing = append(failing, id)
 		}
-		switch s.SubscriptionKind {
-		case "", kindSignIn, kindUnavailable, m365.SubscriptionThrottled: // passing, or told by the sync
+		switch {
+		case s.SubscriptionKind == "" || s.SubscriptionKind == kindSignIn: // in order, or told by the sync
+		case passing(s.SubscriptionKind):
+			if s.Expires.After(never) && !now.Before(s.Expires) {
+				tenants["lapsed"] = append(tenants["lapsed"], domain)
+			}
 		default:
 			tenants["subscription:"+s.SubscriptionKind] = append(tenants["subscription:"+s.SubscriptionKind], domain)
 		}

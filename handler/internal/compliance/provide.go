@@ -12,9 +12,10 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// provide sees to it that the tenant has a subscription, and returns its end.
-// The row is written before Graph is asked, because the handshake and the
-// first notifications come before the answer.
+// provide sees to it that the tenant has a subscription, and returns its end,
+// zero when an error leaves none that is known. The row is written before Graph
+// is asked, because the handshake and the first notifications come before the
+// answer.
 func (k *Keeper) provide(ctx context.Context, to assignment, kept *subscription, others []subscription, event *Message) (time.Time, error) {
 	now := k.Now().UTC()
 	if kept == nil {
@@ -57,7 +58,11 @@ func (k *Keeper) provide(ctx context.Context, to assignment, kept *subscription,
 		return s.Expires, nil
 	}
 	if reasonOf(err) == m365.SubscriptionGone {
-		return k.subscribe(ctx, to, s, true)
+		expires, err := k.subscribe(ctx, to, s, true)
+		if err != nil {
+			expires = now // it ended before its time
+		}
+		return expires, err
 	}
 	if err != nil {
 		return s.Expires, err

@@ -41,7 +41,7 @@ type Status struct {
 	Since      time.Time // since when sweeps have this kind of problem
 	RetryAfter time.Time // no sweep before
 
-	Expires             time.Time // end of the subscription; zero when there is none
+	Expires             time.Time // end of the subscription, also of one that ended and could not be renewed; zero when there is none
 	SubscriptionKind    string    // why there is none, as m365.SubscriptionError has it
 	SubscriptionProblem string    // the same for a technician
 }
@@ -59,10 +59,10 @@ const lastDay = 24 * time.Hour
 // is wrong with the tenant itself, its consent or its permissions, does not
 // count: it is told with the tenant's sync, and is the customer's to decide.
 func (s Status) failing(now time.Time) bool {
-	switch s.SubscriptionKind {
-	case "", kindSignIn, m365.SubscriptionForbidden:
+	switch {
+	case s.SubscriptionKind == "" || s.SubscriptionKind == kindSignIn || s.SubscriptionKind == m365.SubscriptionForbidden:
 		return false
-	case kindUnavailable, m365.SubscriptionThrottled:
+	case passing(s.SubscriptionKind):
 		return s.Expires.After(never) && s.Expires.Sub(now) < lastDay
 	}
 	return true

@@ -25,6 +25,9 @@ func sayProblem(key string, who []string) string {
 	case "subscription":
 		return fmt.Sprintf("No notifications about the devices of %s: %s. Compliance changes show late, with the next sweep or sync.",
 			several(who), m365.ExplainSubscription(detail))
+	case "lapsed":
+		return fmt.Sprintf("No notifications about the devices of %s: the subscription ended, and Microsoft Graph does not answer or throttles the calls "+
+			"that would make a new one. Each hourly run tries again. Compliance changes show late, with the next sweep or sync.", several(who))
 	case "sweep":
 		return fmt.Sprintf("The compliance of devices cannot be brought up to date for %s.", several(who))
 	}
