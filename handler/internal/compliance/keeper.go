@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,10 @@ const (
 	// eventDelay is how long an event rests while another process looks after
 	// the tenant.
 	eventDelay = 30 * time.Second
+	// settleTime is how long tenants must be unwanted before anything of theirs
+	// is removed: CIPP saves its mapping by deleting all rows and then writing
+	// them one by one.
+	settleTime = time.Minute
 )
 
 // errTended says that another process looks after the tenant's subscription at
@@ -65,6 +70,8 @@ type Keeper struct {
 	BaseURL     string // public address of this app; "" when it has none
 	Now         func() time.Time
 	Log         *slog.Logger
+
+	pause func(context.Context, time.Duration) error // in place of a timer; nil outside tests
 }
 
 // Reconcile brings the subscriptions of all tenants in order: those that are
@@ -80,12 +87,33 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	statuses, err := loadStatuses(ctx, k.Table)
+	if err != nil {
+		return err
+	}
 	byTenant := map[string][]subscription{}
 	for id := range wanted {
 		byTenant[id] = nil
 	}
 	for _, r := range rows {
 		byTenant[r.TenantID] = append(byTenant[r.TenantID], r)
+	}
+	known := maps.Clone(wanted) // wanted by either of two readings
+	if unwanted(wanted, byTenant) || unwanted(wanted, statuses) {
+		if wanted, err = k.readAgain(ctx); err != nil {
+			return err
+		}
+		for id := range known {
+			if _, ok := wanted[id]; !ok {
+				delete(byTenant, id) // the next run sees whether it stays so
+			}
+		}
+		for id, to := range wanted {
+			known[id] = to
+			if _, ok := byTenant[id]; !ok {
+				byTenant[id] = nil
+			}
+		}
 	}
 	bounded, cancel := endEarly(ctx, announceTime)
 	defer cancel()
@@ -115,7 +143,36 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return k.announce(ctx, wanted, left)
+	return k.announce(ctx, known, left)
+}
+
+// unwanted reports whether something is kept of a tenant that is not wanted.
+func unwanted[T any](wanted map[string]assignment, kept map[string]T) bool {
+	for id := range kept {
+		if _, ok := wanted[id]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// readAgain reads the assignments anew when CIPP has had time to save them.
+func (k *Keeper) readAgain(ctx context.Context) (map[string]assignment, error) {
+	pause := k.pause
+	if pause == nil {
+		pause = func(ctx context.Context, d time.Duration) error {
+			select {
+			case <-time.After(d):
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	if err := pause(ctx, settleTime); err != nil {
+		return nil, err
+	}
+	return k.Assignments.fresh(ctx)
 }
 
 // endEarly returns a context that ends so long before ctx's own deadline.
@@ -126,11 +183,11 @@ func endEarly(ctx context.Context, reserve time.Duration) (context.Context, cont
 	return context.WithCancel(ctx)
 }
 
-// AfterSync makes sure of one tenant's subscription. It never fails: the
-// hourly run comes to the same.
+// AfterSync makes sure of one tenant's subscription, if it is wanted. It never
+// fails: the hourly run comes to the same.
 func (k *Keeper) AfterSync(ctx context.Context, tenantID string) {
 	wanted, err := k.Assignments.all(ctx)
-	if err == nil {
+	if _, ok := wanted[tenantID]; ok && err == nil {
 		var rows []subscription
 		if rows, err = k.rows(ctx, tenantID); err == nil {
 			err = k.tend(ctx, tenantID, wanted, rows, nil)
@@ -162,6 +219,9 @@ func (k *Keeper) Handle(ctx context.Context, m Message) error {
 		ctx, cancel := context.WithTimeout(ctx, callTime)
 		defer cancel()
 		return k.Graph.Unsubscribe(ctx, ref(m.TenantID, wanted, rows), m.SubscriptionID)
+	}
+	if _, ok := wanted[m.TenantID]; !ok {
+		return nil // the hourly run removes it, if CIPP is not just saving its mapping
 	}
 	err = k.tend(ctx, m.TenantID, wanted, rows, &m)
 	if errors.Is(err, errTended) {

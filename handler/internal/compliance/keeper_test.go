@@ -1,6 +1,7 @@
 package compliance
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -266,6 +267,61 @@ func TestSubscriptionsThatNobodyWantsAreRemoved(t *testing.T) {
 	w.turnOff()
 	w.reconcile()
 	w.wantSubscriptions(b, 0)
+	w.noViolations()
+}
+
+// TestAMappingThatIsBeingSavedRemovesNothing has CIPP delete its mapping before
+// it writes it anew.
+func TestAMappingThatIsBeingSavedRemovesNothing(t *testing.T) {
+	w := subscribed(t, 3)
+	a, b, gone := w.Seed.Tenants[0].ID, w.Seed.Tenants[1].ID, w.Seed.Tenants[2].ID
+	table := w.app.Table("CippMapping")
+	var saved []storage.Entity
+	for _, id := range []string{a, b} {
+		row, err := table.Get(t.Context(), "NinjaOneMapping", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		delete(row, "odata.etag")
+		saved = append(saved, row)
+	}
+	before, status := w.subscription(a), w.status(a)
+	for _, id := range []string{a, b, gone} {
+		w.unmap(id)
+	}
+	// The other ways to a tenant's subscription leave the removal to the run.
+	w.process.keeper.AfterSync(t.Context(), b)
+	if err := w.process.keeper.Handle(t.Context(), Message{TenantID: a, Event: eventReauthorize, SubscriptionID: before.ID}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{a, b, gone} {
+		w.wantSubscriptions(id, 1)
+	}
+	pauses := 0
+	w.process.keeper.pause = func(_ context.Context, d time.Duration) error {
+		if pauses++; d != settleTime {
+			t.Errorf("paused for %s", d)
+		}
+		for _, row := range saved {
+			if err := table.Merge(t.Context(), row); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}
+	w.reconcile()
+	w.wantSubscriptions(gone, 0)
+	w.wantSubscriptions(b, 1)
+	if now := w.subscription(a); now.ID != before.ID || w.status(a) != status {
+		t.Errorf("the subscription is %+v, and was %+v; the status is %+v, and was %+v", now, before, w.status(a), status)
+	}
+	if s := w.status(gone); s.TenantID != "" {
+		t.Errorf("the status of a tenant that is not mapped is %+v", s)
+	}
+	w.reconcile()
+	if pauses != 1 {
+		t.Errorf("two runs paused %d times, and there was something to remove in the first", pauses)
+	}
 	w.noViolations()
 }
 
