@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
@@ -22,28 +20,6 @@ var queueOf = map[string]string{
 // handler's.
 func (a *app) admit(ctx context.Context, function string, message []byte) (bool, error) {
 	return a.layout.Admit(ctx, a.own.Queue(queueOf[function]), message)
-}
-
-// unlessNewer answers a request that may change something with 503 while the
-// state is a newer handler's.
-func (a *app) unlessNewer(next http.Handler, reads func(*http.Request) bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !reads(r) {
-			if err := a.layout.Check(r.Context()); err != nil {
-				a.log.ErrorContext(r.Context(), "a request was refused", "path", r.URL.Path, "error", err)
-				w.Header().Set("Content-Type", "application/json")
-				w.WriteHeader(http.StatusServiceUnavailable)
-				_ = json.NewEncoder(w).Encode(map[string]string{"Results": "Nothing was changed: " + err.Error() + "."})
-				return
-			}
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// readsByMethod reports whether a request changes nothing by its method.
-func readsByMethod(r *http.Request) bool {
-	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
 func (a *app) tellNewer(ctx context.Context, line string) {

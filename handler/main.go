@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -93,7 +92,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	queue(a, server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
 
 	who := access.FromEnvironment(getenv)
-	who.Logger = a.log
+	who.Logger, who.Ready = a.log, a.layout.Check
 	guard := access.New(who)
 	web := settings.New(settings.Deps{
 		CIPP:     a.cipp,
@@ -107,16 +106,12 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Log:      a.log,
 	})
 	for _, f := range web.Functions() {
-		reads := readsByMethod
-		if f.Name == "ExecExtensionSync" { // CIPP's own pages ask for syncs by GET
-			reads = func(*http.Request) bool { return false }
-		}
-		server.HTTP(f.Name, f.Route, a.unlessNewer(f.Handler, reads))
+		server.HTTP(f.Name, f.Route, f.Handler)
 	}
 
 	preview := *a.syncer
 	preview.NinjaOne = clientOf(a.interactive)
-	server.HTTP(console.FunctionName, console.Route, a.unlessNewer(console.New(console.Deps{
+	server.HTTP(console.FunctionName, console.Route, console.New(console.Deps{
 		CIPP:     a.cipp,
 		Secrets:  a.secrets,
 		Guard:    guard,
@@ -133,7 +128,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},
 		Log: a.log,
-	}), readsByMethod))
+	}))
 
 	listener, err := customhandler.Listen(a.config.Port)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -51,6 +52,9 @@ type Config struct {
 	Origins []string
 	// Logger is told of requests that were refused; nil for nobody.
 	Logger *slog.Logger
+	// Ready fails when nothing may be changed now. It is asked only for a
+	// request of an editor that is let through otherwise; nil for always ready.
+	Ready func(context.Context) error
 }
 
 // FromEnvironment reads the platform's own settings: WEBSITE_AUTH_ENABLED,
@@ -109,8 +113,8 @@ func CallerOf(ctx context.Context) Caller {
 	return c
 }
 
-// Refusal says why a request is not let through: the HTTP status (401 or 403)
-// and one sentence for the person who made it.
+// Refusal says why a request is not let through: the HTTP status (401, 403, or
+// 503 when nothing may be changed now) and one sentence for the person who made it.
 type Refusal struct {
 	Status int
 	Reason string
@@ -124,6 +128,8 @@ var (
 	errReader = &Refusal{http.StatusForbidden, "You need the app role reader or editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
 	errEditor = &Refusal{http.StatusForbidden, "You need the app role editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
 	errCross  = &Refusal{http.StatusForbidden, "The request came from another site, or from a link or an address that was opened directly. Changes are made from this app's own pages."}
+	errNewer  = &Refusal{http.StatusServiceUnavailable, "Nothing was changed: a newer version of this app has written its state. Deploy that version again."}
+	errReady  = &Refusal{http.StatusServiceUnavailable, "Nothing was changed: the app cannot read its own state at the moment. Try again in a minute; its log says why."}
 )
 
 // Check decides about a request; nil when it is to be let through.
@@ -136,6 +142,14 @@ func (g *Guard) Check(r *http.Request, need Need) (Caller, *Refusal) {
 		return Caller{}, errEditor
 	case need == Editor && !g.ownPage(r):
 		return Caller{}, errCross
+	case need == Editor && g.config.Ready != nil:
+		if err := g.config.Ready(r.Context()); err != nil {
+			g.log.ErrorContext(r.Context(), "nothing may be changed now", "path", r.URL.Path, "error", err)
+			if errors.Is(err, storage.ErrNewer) {
+				return Caller{}, errNewer
+			}
+			return Caller{}, errReady
+		}
 	}
 	return caller, nil
 }

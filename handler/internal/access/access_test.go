@@ -2,8 +2,10 @@ package access
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +14,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"cipp-ninjaone/handler/internal/storage"
 )
 
 const (
@@ -245,6 +249,51 @@ func TestRequire(t *testing.T) {
 	}
 	if got := CallerOf(t.Context()); got != (Caller{}) {
 		t.Errorf("without a request the caller is %v", got)
+	}
+}
+
+// TestReady: whether something may be changed is asked only for those who may
+// change it, and its details are for the log alone.
+func TestReady(t *testing.T) {
+	reader, editor := principalWith(t, "aad", claim{"roles", "reader"}), principalWith(t, "aad", claim{"roles", "editor"})
+	broken := errors.New("table NinjaOneSyncState: AuthorizationFailure")
+	for name, tt := range map[string]struct {
+		auth      bool
+		principal string
+		site      string
+		need      Need
+		ready     error
+		want      *Refusal
+		asked     int
+	}{
+		"closed":       {false, editor, "same-origin", Editor, broken, errClosed, 0},
+		"nobody":       {true, "", "same-origin", Editor, broken, errLogin, 0},
+		"reader":       {true, reader, "same-origin", Editor, broken, errEditor, 0},
+		"another site": {true, editor, "cross-site", Editor, broken, errCross, 0},
+		"reading":      {true, editor, "same-origin", Reader, broken, nil, 0},
+		"broken":       {true, editor, "same-origin", Editor, broken, errReady, 1},
+		"newer":        {true, editor, "same-origin", Editor, fmt.Errorf("the app's state: %w", storage.ErrNewer), errNewer, 1},
+		"ready":        {true, editor, "same-origin", Editor, nil, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			var logged bytes.Buffer
+			guard := New(Config{PlatformAuth: tt.auth, Logger: slog.New(slog.NewTextHandler(&logged, nil)), Ready: func(context.Context) error {
+				asked++
+				return tt.ready
+			}})
+			r := httptest.NewRequest(http.MethodPost, "https://"+site+"/api/ninjaone/console/pause", nil)
+			r.Header.Set("Sec-Fetch-Site", tt.site)
+			if tt.principal != "" {
+				r.Header.Set("X-MS-CLIENT-PRINCIPAL", tt.principal)
+			}
+			if _, got := guard.Check(r, tt.need); got != tt.want || asked != tt.asked {
+				t.Errorf("got %v after %d questions, want %v after %d", got, asked, tt.want, tt.asked)
+			}
+			if tt.want == errReady && !strings.Contains(logged.String(), "AuthorizationFailure") {
+				t.Errorf("the log lacks the cause: %s", &logged)
+			}
+		})
 	}
 }
 

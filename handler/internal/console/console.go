@@ -216,7 +216,11 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.caller = caller
 	if refusal != nil {
 		c.Log.WarnContext(ctx, "console request refused", "page", x.page, "status", refusal.Status, "reason", refusal.Reason)
-		c.fail(x, refusal.Status, "Not allowed", refusal.Reason)
+		title := "Not allowed"
+		if refusal.Status == http.StatusServiceUnavailable {
+			title = "Not possible now"
+		}
+		c.fail(x, refusal.Status, title, refusal.Reason)
 		return
 	}
 	act, ok := list[x.page]
