@@ -54,16 +54,15 @@ func Sum(body []byte) string {
 func Holds(noted string) bool { return noted != "" && noted != Cleared }
 
 // Changes returns the values of want that a target which holds have does not
-// hold yet. With force every value is sent again. A field is cleared only
-// where we wrote.
-func Changes(have map[string]string, want ninjaone.Fields, force bool) ninjaone.Fields {
+// hold yet. A field is cleared only where we wrote.
+func Changes(have map[string]string, want ninjaone.Fields) ninjaone.Fields {
 	send := ninjaone.Fields{}
 	for field, v := range want {
 		if v.IsClear() {
 			if Holds(have[field]) {
 				send[field] = v
 			}
-		} else if force || have[field] != Digest(v) {
+		} else if have[field] != Digest(v) {
 			send[field] = v
 		}
 	}

@@ -35,11 +35,8 @@ func TestChanges(t *testing.T) {
 		"same": ninjaone.Text("v"), "other": ninjaone.Text("v"), "unknown": ninjaone.Text("v"), "new": ninjaone.Text("v"),
 		"gone": ninjaone.Clear(), "cleared": ninjaone.Clear(), "never": ninjaone.Clear(),
 	}
-	if got := slices.Sorted(maps.Keys(Changes(have, want, false))); !slices.Equal(got, []string{"gone", "new", "other", "unknown"}) {
+	if got := slices.Sorted(maps.Keys(Changes(have, want))); !slices.Equal(got, []string{"gone", "new", "other", "unknown"}) {
 		t.Errorf("changed: %v", got)
-	}
-	if got := slices.Sorted(maps.Keys(Changes(have, want, true))); !slices.Equal(got, []string{"gone", "new", "other", "same", "unknown"}) {
-		t.Errorf("forced: %v", got)
 	}
 }
 

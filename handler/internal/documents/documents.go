@@ -57,6 +57,9 @@ type Input struct {
 	Users    bool // document users
 	Licenses bool // document licences
 	Force    bool // read everything again, and rewrite every document
+	// ForceNoted is called in a run with Force once it is noted of every document
+	// that it is to be written again. Runs after that do so without Force.
+	ForceNoted func(context.Context) error
 
 	// Problem notes one more occurrence of a problem; many words them all.
 	Problem func(key, first string, many func(n int, first string) string)
@@ -141,7 +144,7 @@ func (r *run) sync(ctx context.Context) error {
 		}
 	}
 	for _, step := range []func(context.Context) error{
-		r.learnRelations, r.archiveLeavers,
+		r.learnRelations, r.owe, r.archiveLeavers,
 		r.writeUsers, r.writeLicenses,
 		r.relate, r.saveUserMap,
 	} {

@@ -98,6 +98,9 @@ func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 	if err := r.glanceAtRelations(ctx); err != nil {
 		return p, err
 	}
+	if in.Force {
+		r.doubtAll()
+	}
 	if err := r.previewLeavers(ctx, p); err != nil {
 		return p, err
 	}

@@ -247,7 +247,9 @@ func (w *world) input(m *model) compose.Input {
 // options change the input of a run.
 type option func(*Input)
 
-func forced(in *Input)       { in.Force = true }
+func forced(in *Input) {
+	in.Force, in.ForceNoted = true, func(context.Context) error { return nil }
+}
 func usersOnly(in *Input)    { in.Licenses = false }
 func licensesOnly(in *Input) { in.Users = false }
 

@@ -109,8 +109,8 @@ func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.S
 
 // update is what differs between a document and what it is to say.
 func (r *run) update(rec *record, doc compose.Document) ninjaone.DocumentUpdate {
-	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields.all(), doc.Fields, r.in.Force)}
-	if r.in.Force || rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(doc.Name)) {
+	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields.all(), doc.Fields)}
+	if rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(doc.Name)) {
 		u.Name = doc.Name
 	}
 	return u
@@ -164,7 +164,7 @@ func content(name string, fields ninjaone.Fields) string {
 // It is not sent again then, unless the reason may have been its name, and
 // that is free now.
 func (r *run) knownRefusal(sec *section, rec *record, doc compose.Document) bool {
-	if rec.refused == "" || r.in.Force || rec.refused != content(doc.Name, doc.Fields) {
+	if rec.refused == "" || rec.refused != content(doc.Name, doc.Fields) {
 		return false
 	}
 	name := accepted.Digest(ninjaone.Text(doc.Name))

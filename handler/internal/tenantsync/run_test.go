@@ -61,8 +61,7 @@ func newBench(t testing.TB, devices int) *bench {
 		}
 		must(t, b.account.Table(table).WriteBatch(t.Context(), ops))
 	}
-	b.row("Extensionsconfig", storage.Entity{"PartitionKey": "CippExtensions", "RowKey": "Config",
-		"config": `{"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"sync-app"}}`})
+	b.configure("")
 	b.row("Tenants", storage.Entity{"PartitionKey": "Tenants", "RowKey": labTenant, "customerId": labTenant,
 		"displayName": "Ostholm Printing", "defaultDomainName": "ostholm.example", "Excluded": false})
 	b.row("CippMapping", storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": labTenant, "IntegrationId": "7", "IntegrationName": "Ostholm Printing"})
@@ -70,6 +69,13 @@ func newBench(t testing.TB, devices int) *bench {
 		b.row("CippMapping", storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": field, "IntegrationId": custom})
 	}
 	return b
+}
+
+// configure saves CIPP's settings, with more of them as JSON.
+func (b *bench) configure(more string) {
+	b.t.Helper()
+	b.row("Extensionsconfig", storage.Entity{"PartitionKey": "CippExtensions", "RowKey": "Config",
+		"config": `{"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"sync-app"` + more + `}}`})
 }
 
 func (b *bench) row(table string, e storage.Entity) {

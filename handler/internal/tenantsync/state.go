@@ -69,7 +69,7 @@ type record struct {
 
 // changes returns the values of want that the target does not hold yet.
 func (r *record) changes(want ninjaone.Fields) ninjaone.Fields {
-	return accepted.Changes(r.fields, want, false)
+	return accepted.Changes(r.fields, want)
 }
 
 // doubt marks every value of ours as unknown, so that it is sent again.

@@ -417,7 +417,7 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 // document brings the tenant's documents up to date, where CIPP's settings ask
 // for them.
 func (j *job) document(ctx context.Context, input compose.Input) error {
-	if j.Documents == nil {
+	if j.Documents == nil || !j.config.UserDocuments && !j.config.LicenseDocuments {
 		j.run.Owed = ""
 		return nil
 	}
@@ -427,15 +427,21 @@ func (j *job) document(ctx context.Context, input compose.Input) error {
 	if err != nil {
 		return fmt.Errorf("documents: %w", err)
 	}
-	j.run.Owed = ""
 	return nil
+}
+
+// nothingOwed notes that all that a forced sync is to write again is marked, so
+// that any later run does it.
+func (j *job) nothingOwed(ctx context.Context) error {
+	j.run.Owed = ""
+	return j.State.SaveRun(ctx, j.run)
 }
 
 func (j *job) documentsInput(input compose.Input) documents.Input {
 	return documents.Input{
 		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
 		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
-		Force: j.run.Owed != "", Problem: j.problems.count,
+		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.count,
 	}
 }
 

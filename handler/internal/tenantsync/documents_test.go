@@ -1,0 +1,86 @@
+package tenantsync
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// withDocuments switches the documents of users on, of which there are so many.
+func (b *bench) withDocuments(users int) {
+	b.configure(`,"UserDocumentsEnabled":true`)
+	b.Documents = &documents.Syncer{
+		CIPP: b.CIPP, State: documents.NewState(b.account.Table(azuritetest.UniqueName(b.t))), Blobs: b.Blobs,
+		Now: b.now, Log: slog.New(slog.DiscardHandler),
+	}
+	b.reader.snapshot = func() (*tenant.Snapshot, error) {
+		s := snapshot(devices(1))
+		for i := range users {
+			s.Users.Value = append(s.Users.Value, tenant.User{ID: fmt.Sprintf("4a1d7c52-93b8-4f0e-8a66-%012d", i), DisplayName: fmt.Sprint("User ", i),
+				UserPrincipalName: fmt.Sprintf("user%d@ostholm.example", i), UserType: "Member", Enabled: true})
+		}
+		return s, nil
+	}
+}
+
+// TestDocumentsNoteWhatIsForced ends a forced run in the middle of its
+// documents. From then on nothing is forced any more: the next run writes the
+// other documents, and no field that the forced run wrote.
+func TestDocumentsNoteWhatIsForced(t *testing.T) {
+	b := newBench(t, 1)
+	b.withDocuments(150)
+	b.sync(Message{})
+
+	b.ninja.ResetCounters()
+	remove := b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodPatch, Path: "^/v2/organization/documents$", Skip: 1, Status: 401,
+		Body: `{"error":"not_authenticated","error_code":10}`})
+	b.sync(Message{Force: true})
+	remove()
+	if r := b.last(); r.Status != Failed || r.Documents != 100 || r.Owed != "" {
+		t.Errorf("the forced run: %s, %d documents, and owes %q", r.Status, r.Documents, r.Owed)
+	}
+	b.sync(Message{})
+	if r := b.last(); r.Status != Completed || r.Documents != 50 || r.Devices+r.OrganizationFields != 0 {
+		t.Errorf("the next run: %+v", r)
+	}
+	times := map[int]int{}
+	for _, c := range b.ninja.DocumentWrites() {
+		times[c.ID]++
+	}
+	for id, n := range times {
+		if n != 1 {
+			t.Errorf("document %d was written %d times", id, n)
+		}
+	}
+	if len(times) != 150 {
+		t.Errorf("%d documents were written again, want all 150", len(times))
+	}
+}
+
+// TestForcedDocumentsWait forces a run while the templates cannot be read: the
+// documents are written again once they can.
+func TestForcedDocumentsWait(t *testing.T) {
+	b := newBench(t, 1)
+	b.withDocuments(3)
+	b.sync(Message{})
+	remove := b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "^/v2/document-templates$", Status: 400, Body: `{"resultCode":"FAILURE"}`})
+	b.sync(Message{Force: true})
+	remove()
+	if r := b.last(); r.Documents != 0 || r.Status != Completed || r.Owed != owedDocuments {
+		t.Errorf("without templates: %s, %d documents, and owes %q", r.Status, r.Documents, r.Owed)
+	}
+	b.sync(Message{})
+	if r := b.last(); r.Documents != 3 || r.Owed != "" {
+		t.Errorf("with templates: %d documents, and owes %q", r.Documents, r.Owed)
+	}
+	b.sync(Message{})
+	if r := b.last(); r.Documents != 0 {
+		t.Errorf("after that: %d documents", r.Documents)
+	}
+}
