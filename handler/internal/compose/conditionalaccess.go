@@ -50,6 +50,9 @@ type subject struct {
 	guest  string            // guestType
 	groups map[string]string // by id, nested ones included; nil when they could not be read
 	roles  map[string]string // by template id; nil when they could not be read
+	// moreRoles: there may be further roles, held through groups that could not
+	// be read.
+	moreRoles bool
 }
 
 // policy is a Conditional Access policy made ready for many subjects.
@@ -101,11 +104,11 @@ func (c condition) holds(s subject) (verdict, []string) {
 		because = append(because, "This user")
 	}
 	var open []string
-	named := func(what string, ids map[string]bool, has map[string]string) {
+	named := func(what string, ids map[string]bool, has map[string]string, more bool) {
 		if len(ids) == 0 {
 			return
 		}
-		if has == nil {
+		if has == nil || more {
 			open = append(open, what+" could not be read")
 		}
 		var names []string
@@ -117,8 +120,8 @@ func (c condition) holds(s subject) (verdict, []string) {
 		slices.SortFunc(names, func(a, b string) int { return byName(a, b) })
 		because = append(because, names...)
 	}
-	named("groups", c.groups, s.groups)
-	named("roles", c.roles, s.roles)
+	named("groups", c.groups, s.groups, false)
+	named("roles", c.roles, s.roles, s.moreRoles)
 	switch {
 	case s.guest == "":
 	case c.guests, c.guestTypes[s.guest] && !c.guestsOfSome:

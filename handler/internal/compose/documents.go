@@ -66,10 +66,13 @@ func textValue(s string) ninjaone.Value {
 	return ninjaone.Text(s)
 }
 
-// roughly words a number of things that changes every day.
+// roughly words a number of things that changes every day; a negative one is
+// not known.
 func roughly(n int64) string {
 	switch {
-	case n <= 0:
+	case n < 0:
+		return "Not known"
+	case n == 0:
 		return "None"
 	case n < 1000:
 		return "Fewer than 1,000"

@@ -286,6 +286,57 @@ func TestDocumentsNotReadIsNeverZero(t *testing.T) {
 	}
 }
 
+// TestRolesThroughGroupsNotRead hides the groups, of which one holds a role.
+func TestRolesThroughGroupsNotRead(t *testing.T) {
+	in := believable()
+	roles := in.Snapshot.Roles.Value
+	roles[0].Members = append(roles[0].Members, tenant.Member{ID: id(kindGroup, 1), Kind: tenant.MemberGroup})
+	in.Snapshot.ConditionalAccess = tenant.Present([]tenant.ConditionalAccessPolicy{{ID: "p", Name: "For a role", State: "enabled", IncludeRoles: []string{roles[0].TemplateID}}})
+	in.Snapshot.Groups = tenant.Absent[[]tenant.Group]("the app lacks a permission")
+	got := plain(t, documentOf(t, in, id(kindUser, 3)).Fields[FieldUserSummary].String())
+	for _, want := range []string{"Administrator roles Those held through groups: Not available: the app lacks a permission", "Cannot be told: roles could not be read"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q: %s", want, got)
+		}
+	}
+}
+
+// TestLicenceNamesNotRead leaves the user's licences without the tenant's list
+// of them.
+func TestLicenceNamesNotRead(t *testing.T) {
+	in := believable()
+	in.SKUNames = nil
+	in.Snapshot.SKUs = tenant.Absent[[]tenant.SKU]("the app lacks a permission")
+	if got, want := plain(t, documentOf(t, in, id(kindUser, 1)).Fields[FieldUserSummary].String()), "Licences Not available: the app lacks a permission "+id(kindSKU, 1); !strings.Contains(got, want) {
+		t.Errorf("lacks %q: %s", want, got)
+	}
+	if got := plain(t, documentOf(t, in, id(kindUser, 3)).Fields[FieldUserSummary].String()); !strings.Contains(got, "Licences None") {
+		t.Errorf("a user without licences: %s", got)
+	}
+}
+
+// TestUsageNotKnown has a report leave cells empty.
+func TestUsageNotKnown(t *testing.T) {
+	in := believable()
+	for i := range in.Snapshot.MailboxUsage.Value {
+		m := &in.Snapshot.MailboxUsage.Value[i]
+		m.Items, m.Used, m.WarningQuota, m.SendQuota, m.SendReceiveQuota = -1, -1, -1, -1, -1
+	}
+	for i := range in.Snapshot.OneDriveUsage.Value {
+		o := &in.Snapshot.OneDriveUsage.Value[i]
+		o.Files, o.Used, o.Allocated = -1, -1, -1
+	}
+	got := plain(t, documentOf(t, in, id(kindUser, 1)).Fields[FieldUserSummary].String())
+	for _, want := range []string{
+		"Size Not known Items Not known Warning at Not known Sending stops at Not known Receiving stops at Not known",
+		"Size Not known Files Not known",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q: %s", want, got)
+		}
+	}
+}
+
 func TestCacheAge(t *testing.T) {
 	in := believable()
 	for name, tt := range map[string]struct {
@@ -313,7 +364,7 @@ func TestCacheAge(t *testing.T) {
 
 func TestRoughly(t *testing.T) {
 	for n, want := range map[int64]string{
-		-1: "None", 0: "None", 1: "Fewer than 1,000", 999: "Fewer than 1,000", 1000: "About 1,000", 1099: "About 1,000", 1100: "About 1,100",
+		-1: "Not known", 0: "None", 1: "Fewer than 1,000", 999: "Fewer than 1,000", 1000: "About 1,000", 1099: "About 1,000", 1100: "About 1,100",
 		9999: "About 9,900", 12_345: "About 12,000", 987_654: "About 980,000",
 	} {
 		if got := roughly(n); got != want {

@@ -21,6 +21,9 @@ type UserDocuments struct {
 	settings  map[string]*tenant.Mailbox    // by user id and by user name
 	protocols map[string]*tenant.CASMailbox // by user id and by user name
 	access    tenant.Part[MailboxAccess]
+	// rolesOfGroups: groups that could not be read hold roles, so that heldBy
+	// does not name everybody.
+	rolesOfGroups bool
 }
 
 // NewUserDocuments prepares what the documents of all users have in common.
@@ -43,6 +46,7 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) (*UserDocumen
 		for _, id := range expand(r.Members, groups) {
 			x.heldBy[id] = append(x.heldBy[id], r)
 		}
+		x.rolesOfGroups = x.rolesOfGroups || !in.Snapshot.Groups.OK() && slices.ContainsFunc(r.Members, func(m tenant.Member) bool { return m.Kind == tenant.MemberGroup })
 	}
 	for i := range in.Snapshot.Mailboxes.Value {
 		m := &in.Snapshot.Mailboxes.Value[i]
@@ -209,7 +213,7 @@ func (d *UserDocuments) userCard(u *tenant.User) card {
 	optional("Office", u.OfficeLocation)
 	optional("Aliases", aliases(u)...)
 	c.Facts = append(c.Facts,
-		fact{"Licences", d.licencesOf(u)},
+		fact{"Licences", d.licencesHeld(u)},
 		fact{"Administrator roles", d.rolesOf(u)},
 		fact{"Directory sync", one(yesNo(u.OnPremisesSyncEnabled))},
 	)
@@ -218,6 +222,15 @@ func (d *UserDocuments) userCard(u *tenant.User) card {
 	}
 	if date(u.LastSignIn) != "" {
 		c.Facts = append(c.Facts, fact{"Last sign-in", one(bracket(u.LastSignIn, d.in.Today))})
+	}
+	return c
+}
+
+// licencesHeld is licencesOf with the reason why some have no name.
+func (d *UserDocuments) licencesHeld(u *tenant.User) cell {
+	c := d.licencesOf(u)
+	if u.Licensed() && !d.snap.SKUs.OK() {
+		c.Lines = append([]line{unavailableLine(d.snap.SKUs.Reason)}, c.Lines...)
 	}
 	return c
 }
@@ -239,6 +252,9 @@ func (d *UserDocuments) rolesOf(u *tenant.User) cell {
 		return lines(unavailableLine(d.snap.Roles.Reason))
 	}
 	c := cell{More: line{Href: d.links.user(u.ID)}}
+	if d.rolesOfGroups {
+		c.Lines = append(c.Lines, line{Icon: iconUnknown, Text: "Those held through groups: " + unavailable(d.snap.Groups.Reason)})
+	}
 	for _, r := range d.heldBy[fold(u.ID)] {
 		c.Lines = append(c.Lines, line{Icon: iconRoles, Text: orElse(r.DisplayName, "Unnamed role")})
 	}
@@ -412,7 +428,7 @@ func (d *UserDocuments) policiesCard(u *tenant.User, groups []membership) card {
 		c.Lines = lines(unavailableLine(d.snap.ConditionalAccess.Reason))
 		return c
 	}
-	s := subject{id: fold(u.ID), guest: guestType(u)}
+	s := subject{id: fold(u.ID), guest: guestType(u), moreRoles: d.rolesOfGroups}
 	if d.snap.Groups.OK() {
 		s.groups = make(map[string]string, len(groups))
 		for _, m := range groups {

@@ -53,9 +53,12 @@ func quota(m *tenant.MailboxUsage) int64 {
 	return 0
 }
 
-// usage shows how much of a quota is used.
+// usage shows how much of a quota is used. Neither may be known.
 func usage(used, quota int64) line {
-	if quota <= 0 {
+	switch {
+	case used < 0:
+		return line{Text: "Not known"}
+	case quota <= 0:
 		return line{Text: size(used) + ", quota not known"}
 	}
 	p := percent(float64(used), float64(quota))

@@ -220,10 +220,11 @@ func day(s string) time.Time {
 	return t
 }
 
+// count reads a number; -1 when there is none.
 func count(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
-		return 0
+		return -1
 	}
 	return n
 }

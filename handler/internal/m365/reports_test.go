@@ -36,6 +36,18 @@ func TestReportsConcealed(t *testing.T) {
 	})
 }
 
+// TestReportsWithoutNumbers has the reports leave cells empty, or columns out.
+func TestReportsWithoutNumbers(t *testing.T) {
+	mail, err := decodeMailboxUsage(strings.NewReader(mailHeader + "ada@tailspin.example,,False\n"))
+	if err != nil || len(mail) != 1 || mail[0].row.Used != -1 || mail[0].row.Items != -1 || mail[0].row.SendQuota != -1 {
+		t.Errorf("mailboxes: %+v, %v", mail, err)
+	}
+	drives, err := decodeOneDriveUsage(strings.NewReader("Owner Principal Name,Storage Used (Byte),File Count\nada@tailspin.example,0,\n"))
+	if err != nil || len(drives) != 1 || drives[0].row.Used != 0 || drives[0].row.Files != -1 || drives[0].row.Allocated != -1 {
+		t.Errorf("drives: %+v, %v", drives, err)
+	}
+}
+
 func TestNamed(t *testing.T) {
 	rows := func(keys ...string) (out []usage[string]) {
 		for _, k := range keys {
@@ -131,8 +143,8 @@ func FuzzReports(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		if rows, err := decodeMailboxUsage(strings.NewReader(in)); err == nil {
 			for _, r := range rows {
-				if r.row.Used < 0 || r.row.Items < 0 {
-					t.Errorf("negative: %+v", r)
+				if r.row.Used < -1 || r.row.Items < -1 {
+					t.Errorf("less than not known: %+v", r)
 				}
 			}
 		}

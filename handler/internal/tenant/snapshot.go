@@ -373,11 +373,11 @@ type ScoreAction struct {
 type MailboxUsage struct {
 	UserPrincipalName string
 	LastActivity      time.Time
-	Items             int64
-	Used              int64 // bytes
-	WarningQuota      int64 // bytes
-	SendQuota         int64 // bytes, prohibit send
-	SendReceiveQuota  int64 // bytes, prohibit send and receive
+	Items             int64 // -1 when not known
+	Used              int64 // bytes; -1 when not known
+	WarningQuota      int64 // bytes; -1 when not known
+	SendQuota         int64 // bytes, prohibit send; -1 when not known
+	SendReceiveQuota  int64 // bytes, prohibit send and receive; -1 when not known
 	RefreshDate       time.Time
 }
 
@@ -386,9 +386,9 @@ type OneDriveUsage struct {
 	OwnerPrincipalName string
 	SiteURL            string // "" when concealed
 	LastActivity       time.Time
-	Files              int64
-	Used               int64 // bytes
-	Allocated          int64 // bytes
+	Files              int64 // -1 when not known
+	Used               int64 // bytes; -1 when not known
+	Allocated          int64 // bytes; -1 when not known
 	RefreshDate        time.Time
 }
 
