@@ -161,8 +161,11 @@ func queue[M any](a *app, server *customhandler.Server, name string, parse func(
 func (a *app) unlessUnasked(run func(context.Context, tenantsync.Message) error) func(context.Context, tenantsync.Message) error {
 	return func(ctx context.Context, m tenantsync.Message) error {
 		given, err := a.hold.GivenBack(ctx)
-		if err != nil || given && !m.Force {
+		switch {
+		case err != nil:
 			return err
+		case given && !m.Force:
+			return a.state.Unqueue(ctx, m.TenantID)
 		}
 		return run(ctx, m)
 	}

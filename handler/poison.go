@@ -23,6 +23,8 @@ func (a *app) poisoned() *poison.Watch {
 				One:  "The sync of %s was not done.",
 				All:  "A sync was not done.",
 				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back." + reason,
+
+				Queued: a.state.MarkQueued,
 			}),
 			source(automap.QueueName, "Automap", poison.Source{
 				One:  "The search for the NinjaOne organization of %s was not done.",

@@ -179,8 +179,7 @@ func TestDevicesPreviewAndLogbook(t *testing.T) {
 	w.readable("preview of a device")
 	w.picture("preview-device")
 
-	w.visit("/logbook")
-	w.says("Synced to NinjaOne organization 100")
+	w.comesToSay("/logbook", "Synced to NinjaOne organization 100") // the line follows the run's end
 	w.run(chromedp.SetValue(chromedp.CSS("#severity"), "error"))
 	w.press("Filter")
 	w.says("There is no line that fits the filter")

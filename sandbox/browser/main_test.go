@@ -6,6 +6,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -45,7 +46,7 @@ func TestMain(m *testing.M) {
 		dir, err := os.MkdirTemp("", "cipp-ninjaone-app-*")
 		if err == nil {
 			defer os.RemoveAll(dir)
-			err = stack.Build(context.Background(), dir)
+			err = errors.Join(stack.Build(context.Background(), dir), stack.SlowTimers(dir))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "the bundle under test:", err)
@@ -221,6 +222,22 @@ func (w *world) says(text string) {
 		}
 		if ctx.Err() != nil { // any other error is that another page was loaded
 			w.t.Fatalf("the page does not say %q; it says:\n%s", text, w.text())
+		}
+	}
+}
+
+// comesToSay loads a page of the console until it shows a text: what the page
+// is about goes on by itself, and not every page renews itself.
+func (w *world) comesToSay(path, text string) {
+	w.t.Helper()
+	late := time.After(patience)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for w.visit(path); !strings.Contains(w.text(), text); w.visit(path) {
+		select {
+		case <-tick.C:
+		case <-late:
+			w.t.Fatalf("%s does not come to say %q; it says:\n%s", path, text, w.text())
 		}
 	}
 }

@@ -219,10 +219,19 @@ func TestComplianceFollowsIntune(t *testing.T) {
 	})
 
 	t.Run("sweeps are queued", func(t *testing.T) {
-		before := w.waiting(complianceQueue)
+		seen := len(w.logged())
 		w.run("SweepCompliance")
-		if n := w.waiting(complianceQueue) - before; n < 2 {
-			t.Errorf("%d more sweeps wait, want 2", n)
+		queued := -1 // they may be handled as soon as they are there
+		w.await("the sweeper's log line", func() bool {
+			for _, line := range w.lines[seen:] {
+				if l, ok := parseLog(line); ok && l.Msg == "compliance sweeps queued" {
+					queued = l.Queued
+				}
+			}
+			return queued >= 0
+		})
+		if queued != 2 {
+			t.Errorf("%d sweeps were queued, want 2", queued)
 		}
 	})
 	if n := w.waiting(complianceQueue + "-poison"); n != 0 {

@@ -10,8 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
-	"regexp"
 	"testing"
 
 	"cipp-ninjaone/sandbox/stack"
@@ -25,7 +23,7 @@ func TestMain(m *testing.M) {
 		dir, err := os.MkdirTemp("", "cipp-ninjaone-app-*")
 		if err == nil {
 			defer os.RemoveAll(dir)
-			err = errors.Join(stack.Build(context.Background(), dir), slowTimers(dir))
+			err = errors.Join(stack.Build(context.Background(), dir), stack.SlowTimers(dir))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "the bundle under test:", err)
@@ -39,25 +37,4 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}())
-}
-
-var schedule = regexp.MustCompile(`"schedule":\s*"[^"]*"`)
-
-// slowTimers lets the timers of an app root fire once a year, so that only what
-// a test starts runs.
-func slowTimers(dir string) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "*", "function.json"))
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, schedule.ReplaceAll(text, []byte(`"schedule": "0 0 0 1 1 *"`)), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -24,7 +24,7 @@ func TestPackage(t *testing.T) {
 	t.Parallel()
 	const version = "v1.2.3-test"
 	dir := unpack(t, version)
-	if err := slowTimers(dir); err != nil {
+	if err := stack.SlowTimers(dir); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "handler"), "version").Output()

@@ -322,12 +322,17 @@ func TestOutOfTime(t *testing.T) {
 		w.M365.ClearFaults()
 	}
 
-	// A run that got somewhere goes on by itself.
+	// A run that got somewhere goes on by itself, and then has all the time.
 	tn := data.Tenants[0]
+	limited := w.options
+	w.options = append(limited[:len(limited):len(limited)], setting("SYNC_TIME_BUDGET", "20s"))
+	w.restart()
 	w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Skip: 5, Count: 8, Hang: true})
 	o := w.observe(tn.DefaultDomain, func() funchost.Invocation {
 		text := fmt.Sprintf(`{"tenantId":%q,"force":true}`, tn.ID)
 		first := w.send(syncQueue, text)
+		w.options = nil
+		w.restart()
 		w.await("the run that goes on", func() bool {
 			last := w.done[len(w.done)-1]
 			return last.Function == "SyncTenant" && last.Message != text

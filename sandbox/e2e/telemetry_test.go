@@ -70,8 +70,8 @@ func TestTelemetry(t *testing.T) {
 	if n := w.tick(); n != 1 {
 		t.Errorf("%d tenants were queued, want the other one", n)
 	}
-	w.await("the number of tenants", func() bool { return len(w.telemetry.Metric("cipp_ninjaone.tenants.mapped")) > 0 })
 	for name, want := range map[string]float64{"cipp_ninjaone.tenants.mapped": 2, "cipp_ninjaone.tenants.overdue": 0} {
+		w.await("the metric "+name, func() bool { return len(w.telemetry.Metric(name)) > 0 })
 		if p := w.telemetry.Metric(name); len(p) != 1 || p[0].Sum != want {
 			t.Errorf("%s = %v, want %v", name, p, want)
 		}

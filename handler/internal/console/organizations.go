@@ -77,8 +77,9 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 	}
 	p := organizationsPage{Search: x.value("q"), Show: x.value("show"), Report: report}
 	p.Shows = options(p.Show, "", "All tenants", "open", "Without organization", "suggested", "With suggestions", "mapped", "Mapped")
-	if !report.Finished.IsZero() {
-		p.Finished = iso(report.Finished)
+	p.Finished = endOf(report)
+	if x.r.URL.Query().Get("done") == "automap" {
+		p.Finished = x.value("before") // the search that was asked for may have ended by now
 	}
 	if p.Progress, err = c.progressOf(ctx); err != nil {
 		return err
@@ -252,10 +253,22 @@ func organizationNamed(list []ninjaone.Organization, text string) (ninjaone.Orga
 }
 
 func (c *Console) automap(x *exchange) error {
+	last, err := automap.ReadReport(x.ctx(), c.Blobs)
+	if err != nil {
+		return err
+	}
 	if err := c.Settings.StartAutomap(x.ctx(), ""); err != nil {
 		return c.showOrganizations(x, "The search could not be started. "+sentence(err), nil)
 	}
-	return x.done("organizations", "automap", 0)
+	return x.done("organizations", "automap", 0, "before", endOf(last))
+}
+
+// endOf is when the last search ended, for the page's script; "" for never.
+func endOf(r automap.Report) string {
+	if r.Finished.IsZero() {
+		return ""
+	}
+	return r.Finished.UTC().Format(time.RFC3339Nano)
 }
 
 // progressText is how far an automap has come.
@@ -287,9 +300,7 @@ func (c *Console) progress(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if !report.Finished.IsZero() {
-		p.Finished = iso(report.Finished)
-	}
+	p.Finished = endOf(report)
 	x.w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(x.w).Encode(p)
 }

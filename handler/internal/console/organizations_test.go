@@ -97,6 +97,12 @@ func TestAutomap(t *testing.T) {
 	if got := w.message(w.automaps); got != "{}" {
 		t.Errorf("message %s", got)
 	}
+	// A search that ends before its page is shown is another one than the last.
+	ended := time.Date(2026, 11, 23, 8, 30, 0, 1, time.UTC)
+	w.blob("automap/suggestions.json", automap.Report{Finished: ended})
+	w.has(w.get("/organizations"), `data-finished="2026-11-23T08:30:00.000000001Z"`)
+	w.has(w.get("/organizations?done=automap"), `data-finished=""`)
+	w.has(w.post("/organizations/automap"), `data-finished="2026-11-23T08:30:00.000000001Z"`)
 	w.blob("automap/progress.json", automap.Progress{Started: time.Now(), Updated: time.Now(), Tenants: 40, Read: map[string]automap.Reading{"x": {}}, Mapped: make([]automap.Mapped, 3)})
 	w.has(w.get("/organizations"), "data-running", "3 mapped so far, devices of 1 of 40 tenants compared.")
 	w.has(w.get("/organizations/progress"), `"running":true`)

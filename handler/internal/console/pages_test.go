@@ -102,7 +102,10 @@ func TestFailedMessages(t *testing.T) {
 		return ids
 	}
 	at := ids()
-	w.has(w.post("/poison", "queue", w.syncs.Name(), "message", at[0], "do", "back"), "The message was put back", "2 messages failed too often")
+	w.hasNot(page, "data-live")
+	// The page says that the tenant waits, and renews itself.
+	w.has(w.post("/poison", "queue", w.syncs.Name(), "message", at[0], "do", "back"), "The message was put back", "2 messages failed too often",
+		"Waiting", "data-live", "<strong>1</strong> running or waiting")
 	if got, want := w.message(w.syncs), fmt.Sprintf(`{"tenantId":%q,"force":false}`, first); got != want {
 		t.Errorf("message %s, want %s", got, want)
 	}

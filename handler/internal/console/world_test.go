@@ -96,7 +96,7 @@ func newWorld(t *testing.T) *world {
 		Brakes: documents.NewState(w.table),
 		Engine: &engine.Hold{CIPP: store, State: state, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
-			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow."}},
+			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: state.MarkQueued}},
 			CIPP:    store, Table: w.table,
 		},
 		Compliance: func(context.Context) (map[string]compliance.Status, error) { return w.updates, nil },

@@ -42,6 +42,9 @@ type Source struct {
 	One, All string
 	// Then says what happens without a person, and what a person can do.
 	Then string
+	// Queued notes that a message for a tenant was put on the queue; nil where
+	// nothing is noted.
+	Queued func(ctx context.Context, tenantID string, at time.Time) error
 }
 
 // Message is a message that failed too often.
@@ -220,8 +223,18 @@ func (w *Watch) PutBack(ctx context.Context, queue, id string) (Message, error) 
 		if !m.Readable {
 			return ErrUnreadable
 		}
-		return s.Queue.Send(ctx, json.RawMessage(body), 0)
+		return s.send(ctx, m, body)
 	})
+}
+
+// send puts a message on the queue that it was on first. What is noted is the
+// time before, since the message may be handled at once.
+func (s Source) send(ctx context.Context, m Message, body []byte) error {
+	at := time.Now()
+	if err := s.Queue.Send(ctx, json.RawMessage(body), 0); err != nil || s.Queued == nil || m.TenantID == "" {
+		return err
+	}
+	return s.Queued(ctx, m.TenantID, at)
 }
 
 // Remove removes a message for good, and returns what it was.

@@ -94,13 +94,14 @@ func (h *Handlers) queueEach(ctx context.Context, tenants []cipp.Tenant) (queued
 			if gctx.Err() != nil {
 				return nil
 			}
+			at := h.Now() // before the message is there, and may be handled at once
 			if err := h.Sync.Send(gctx, tenantsync.Message{TenantID: t.ID, Force: true}, 0); err != nil {
 				return err
 			}
 			mu.Lock()
 			queued++
 			mu.Unlock()
-			return h.Runs.MarkQueued(gctx, t.ID, h.Now())
+			return h.Runs.MarkQueued(gctx, t.ID, at)
 		})
 	}
 	err = group.Wait()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -255,6 +256,37 @@ func TestStopped(t *testing.T) {
 	if r := b.last(); r.Status != Completed || r.Devices != 2 {
 		t.Errorf("the run is recorded as %+v", r)
 	}
+}
+
+// TestNothingComesOfAMessage: a message that is refused or dropped leaves no
+// mark that the tenant waits, and nothing of its last run changes.
+func TestNothingComesOfAMessage(t *testing.T) {
+	for name, happens := range map[string]func(b *bench){
+		"not mapped any more": func(b *bench) { b.unmap() },
+		"another run is under way": func(b *bench) {
+			lease, err := b.lease(b.t.Context(), labInstance, labOrganization)
+			must(b.t, err)
+			b.t.Cleanup(lease.Release)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 1)
+			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
+			b.sync(Message{})
+			before := b.last()
+			happens(b)
+			must(t, b.state.MarkQueued(t.Context(), labTenant, b.now().Add(time.Minute)))
+			if !b.last().Queued.After(before.Start) {
+				t.Fatal("the tenant is not marked")
+			}
+			b.sync(Message{})
+			if after := b.last(); !reflect.DeepEqual(after, before) {
+				t.Errorf("the run is recorded as %+v, and was %+v", after, before)
+			}
+		})
+	}
+	b := newBench(t, 1)
+	must(t, b.state.Unqueue(t.Context(), labTenant)) // nothing is noted of it
 }
 
 // TestOrganizationDeletedWhileWriting lets the organization go between reading

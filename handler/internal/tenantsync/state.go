@@ -340,6 +340,20 @@ func (s *State) MarkQueued(ctx context.Context, tenantID string, at time.Time) e
 	return nil
 }
 
+// Unqueue takes back what MarkQueued noted: nothing came of the message.
+func (s *State) Unqueue(ctx context.Context, tenantID string) error {
+	row, err := s.table.Get(ctx, runPartition, tenantID)
+	if err == nil && row.Has("Queued") {
+		delete(row, "Queued")
+		err = s.table.ReplaceIfMatch(ctx, row, row.ETag())
+	}
+	// Whatever was noted meanwhile is newer.
+	if err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrConflict) {
+		return fmt.Errorf("note that the tenant is not queued any more: %w", err)
+	}
+	return nil
+}
+
 // SaveRun records a run.
 func (s *State) SaveRun(ctx context.Context, r Run) error {
 	problems, err := json.Marshal(r.Problems)

@@ -103,7 +103,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 		// one has not had its turn.
 		if !m.Force && len(j.sharing) == 1 {
 			j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
-			return nil
+			return s.State.Unqueue(ctx, m.TenantID)
 		}
 		return s.Queue.Send(ctx, m, retryTaken)
 	}
@@ -171,7 +171,8 @@ func (s *Syncer) prepare(ctx context.Context, m Message) (*job, error) {
 
 // refuse writes the logbook line of a tenant that is not synced.
 func (s *Syncer) refuse(ctx context.Context, ref tenant.Ref, message string) error {
-	return s.CIPP.Log(ctx, cipp.LogEntry{Tenant: ref.DefaultDomain, TenantID: ref.ID, API: apiName, Severity: cipp.SeverityWarn, Message: message})
+	return errors.Join(s.State.Unqueue(ctx, ref.ID),
+		s.CIPP.Log(ctx, cipp.LogEntry{Tenant: ref.DefaultDomain, TenantID: ref.ID, API: apiName, Severity: cipp.SeverityWarn, Message: message}))
 }
 
 // do runs the sync and records how it ended.
