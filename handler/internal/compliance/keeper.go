@@ -31,6 +31,8 @@ const (
 	leaseTime = 60 * time.Second
 	// callTime bounds one call of Graph; creating waits for the handshake.
 	callTime = time.Minute
+	// afterSyncTime bounds all that is done for a tenant after its sync.
+	afterSyncTime = 30 * time.Second
 	// announceTime is what is left of an invocation for telling how it went.
 	announceTime = time.Minute
 	// eventDelay is how long an event rests while another process looks after
@@ -184,8 +186,11 @@ func endEarly(ctx context.Context, reserve time.Duration) (context.Context, cont
 }
 
 // AfterSync makes sure of one tenant's subscription, if it is wanted. It never
-// fails: the hourly run comes to the same.
+// fails, and takes no longer than what is left of an invocation after a sync:
+// the hourly run comes to the same.
 func (k *Keeper) AfterSync(ctx context.Context, tenantID string) {
+	ctx, cancel := context.WithTimeout(ctx, afterSyncTime)
+	defer cancel()
 	wanted, err := k.Assignments.all(ctx)
 	if _, ok := wanted[tenantID]; ok && err == nil {
 		var rows []subscription

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -142,13 +143,17 @@ func (k *Keeper) subscribe(ctx context.Context, to assignment, s subscription, a
 		// notifications are believed and it is looked for.
 		_, noSignIn := errors.AsType[*m365.AuthError](err)
 		if reason := reasonOf(err); !s.Doubtful && (noSignIn || reason != "" && reason != m365.SubscriptionExists) {
-			err = errors.Join(err, k.Table.Delete(context.WithoutCancel(ctx), subscriptionPartition, s.ID))
+			noting, done := storage.Noting(ctx)
+			defer done()
+			err = errors.Join(err, k.Table.Delete(noting, subscriptionPartition, s.ID))
 		}
 		return time.Time{}, err
 	}
 	s.SubscriptionID = granted.ID
 	s.grant(granted, now, now.Add(life))
-	if err := k.save(context.WithoutCancel(ctx), s); err != nil {
+	noting, done := storage.Noting(ctx)
+	defer done()
+	if err := k.save(noting, s); err != nil {
 		return time.Time{}, err
 	}
 	k.Log.InfoContext(ctx, "subscribed to the tenant's devices", "tenant", s.TenantID, "expires", s.Expires, "again", again)

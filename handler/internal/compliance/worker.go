@@ -163,7 +163,9 @@ func (w *Worker) Update(ctx context.Context, m Message, attempt int) error {
 		log.WarnContext(ctx, "changed devices are left to a sweep", "devices", len(m.DeviceIDs), "error", err)
 		// The invocation may be out of time. A sweep that comes before makes
 		// this one needless.
-		return w.putBack(context.WithoutCancel(ctx), Message{TenantID: m.TenantID}, tick)
+		ctx, done := storage.Noting(ctx)
+		defer done()
+		return w.putBack(ctx, Message{TenantID: m.TenantID}, tick)
 	default:
 		log.WarnContext(ctx, "a message was tried often enough; the next timer comes to the same", "event", m.Event, "error", err)
 		return nil
@@ -505,13 +507,13 @@ func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Tim
 	}
 	slot, err := j.paced(ctx)
 	if err != nil {
-		_, noteErr := claim.Settle(context.WithoutCancel(ctx), tenantsync.Refused)
+		_, noteErr := claim.Settle(ctx, tenantsync.Refused)
 		return false, errors.Join(err, noteErr)
 	}
 	bounded, cancel := context.WithTimeout(slot, writeTime)
 	defer cancel()
 	err = j.client.UpdateDeviceFields(bounded, id, ninjaone.Fields{j.field: v})
-	overtaken, noteErr := claim.Settle(context.WithoutCancel(ctx), outcome(err))
+	overtaken, noteErr := claim.Settle(ctx, outcome(err))
 	switch {
 	case errors.Is(err, ninjaone.ErrNotFound):
 		return false, j.State.ForgetDevice(ctx, j.to.instance, j.to.organizationID, id)

@@ -382,7 +382,9 @@ func (c *Console) audit(x *exchange, what string, args ...any) {
 // logEvent writes a line to CIPP's logbook. That it could not be written is no
 // reason to fail what it is about.
 func (c *Console) logEvent(x *exchange, entry cipp.LogEntry) {
-	if err := c.CIPP.Log(context.WithoutCancel(x.ctx()), entry); err != nil {
+	noting, done := storage.Noting(x.ctx())
+	defer done()
+	if err := c.CIPP.Log(noting, entry); err != nil {
 		c.Log.ErrorContext(x.ctx(), "the logbook cannot be written", "error", err)
 	}
 }

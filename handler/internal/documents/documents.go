@@ -279,7 +279,16 @@ func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }
 // save writes records, also when the run has just been told to stop: what
 // NinjaOne accepted is to be remembered.
 func (r *run) save(ctx context.Context, records ...*record) error {
-	return r.State.save(context.WithoutCancel(ctx), r.part, records...)
+	ctx, done := storage.Noting(ctx)
+	defer done()
+	return r.State.save(ctx, r.part, records...)
+}
+
+// saveProgress is save for how far the run has come.
+func (r *run) saveProgress(ctx context.Context) error {
+	ctx, done := storage.Noting(ctx)
+	defer done()
+	return r.State.saveProgress(ctx, r.part, r.progress)
 }
 
 // record returns the record of a user or licence, a new one if need be.

@@ -9,6 +9,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
 )
 
 // braked reports whether a run may not archive so many of a tenant's documents
@@ -23,7 +24,9 @@ const probes = 5
 // their relations, unless they are too many.
 func (r *run) archiveLeavers(ctx context.Context) error {
 	leavers, forget, leaving, total := r.leavers()
-	if err := r.State.forget(context.WithoutCancel(ctx), r.part, forget...); err != nil {
+	noting, done := storage.Noting(ctx)
+	defer done()
+	if err := r.State.forget(noting, r.part, forget...); err != nil {
 		return err
 	}
 	for _, rec := range forget {

@@ -9,6 +9,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
 )
 
 // lookups is up to how many hosts are read one by one; more of them cost less
@@ -151,7 +152,7 @@ func (r *run) learnAll(ctx context.Context) error {
 		return err
 	}
 	r.progress.related = r.Now().UTC()
-	return r.State.saveProgress(context.WithoutCancel(ctx), r.part, r.progress)
+	return r.saveProgress(ctx)
 }
 
 // learn is learnAll in memory alone. It returns the records that changed.
@@ -301,7 +302,9 @@ func (r *run) madeByCIPP(ctx context.Context, first bool) (func(host ninjaone.En
 // meanwhile who makes ours.
 func (r *run) settleMakers(ctx context.Context) error {
 	if r.makers.new {
-		if err := r.State.saveMakers(context.WithoutCancel(ctx), r.in.Instance, r.makers.ids); err != nil {
+		noting, done := storage.Noting(ctx)
+		defer done()
+		if err := r.State.saveMakers(noting, r.in.Instance, r.makers.ids); err != nil {
 			return err
 		}
 		r.makers.new = false

@@ -59,7 +59,7 @@ func (r *run) list(ctx context.Context, sec *section) error {
 	clear(sec.touched)
 	sec.listed = true
 	r.progress.listed[sec.kind], r.progress.template[sec.kind] = r.Now().UTC(), sec.template.ID
-	if err := r.State.saveProgress(context.WithoutCancel(ctx), r.part, r.progress); err != nil {
+	if err := r.saveProgress(ctx); err != nil {
 		return err
 	}
 	return r.archiveExtras(ctx, sec, found)

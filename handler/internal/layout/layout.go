@@ -132,7 +132,9 @@ func (g *Guard) PutBack(ctx context.Context, queue *storage.Queue, message []byt
 		return err
 	}
 	g.tell(ctx, "rows "+queue.Name(), fmt.Sprintf("A message on the queue %s was put back and is looked at again every quarter of an hour, because what it is about was written by a newer version of this app, which this version leaves alone: %v.", queue.Name(), err))
-	return g.putBack(context.WithoutCancel(ctx), queue, message)
+	noting, done := storage.Noting(ctx)
+	defer done()
+	return g.putBack(noting, queue, message)
 }
 
 func (g *Guard) putBack(ctx context.Context, queue *storage.Queue, message []byte) error {

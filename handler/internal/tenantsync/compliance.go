@@ -181,7 +181,7 @@ func (c *Claim) unlessSwept(ctx context.Context, unheld bool) (*Claim, error) {
 	if err == nil && !swept.After(c.write.Read) {
 		return c, nil
 	}
-	_, settled := c.Settle(context.WithoutCancel(ctx), Refused) // nothing was sent
+	_, settled := c.Settle(ctx, Refused) // nothing was sent
 	if err = errors.Join(err, settled); err != nil {
 		return nil, fmt.Errorf("claim the compliance field of NinjaOne device %d: %w", c.write.DeviceID, err)
 	}
@@ -214,8 +214,11 @@ const (
 // Settle notes how the sending ended. It reports whether a newer reading was
 // claimed meanwhile: both requests were under way at once, and which of them
 // NinjaOne served last is not known, so the field is noted as unknown and is
-// best sent again from a new reading.
+// best sent again from a new reading. The note is written also when ctx has just
+// ended.
 func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, err error) {
+	ctx, done := storage.Noting(ctx)
+	defer done()
 	return c.settle(ctx, outcome, nil)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
 )
 
 const (
@@ -251,7 +252,7 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 		return j.gone(ctx, t)
 	case err != nil && !partly:
 		if claim != nil {
-			if _, noted := claim.Settle(context.WithoutCancel(ctx), Unknown); noted != nil {
+			if _, noted := claim.Settle(ctx, Unknown); noted != nil {
 				return outcome{}, errors.Join(err, noted)
 			}
 		}
@@ -264,14 +265,17 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 			taken[name] = v
 		}
 	}
-	if noted := j.note(context.WithoutCancel(ctx), p, claim, taken); noted != nil {
+	if noted := j.note(ctx, p, claim, taken); noted != nil {
 		return outcome{accepted: len(taken)}, noted
 	}
 	return outcome{accepted: len(taken), tolerable: partly}, err
 }
 
-// note saves what a target accepted, in one call where it can.
+// note saves what a target accepted, in one call where it can, also when the
+// run has just been told to stop.
 func (j *job) note(ctx context.Context, p sending, claim *Claim, taken ninjaone.Fields) error {
+	ctx, done := storage.Noting(ctx)
+	defer done()
 	organization, r := j.mapping.OrganizationID, p.record
 	forget := p.last && len(taken) == len(p.values)
 	if len(taken) > 0 {
