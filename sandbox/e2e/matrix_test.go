@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
@@ -72,8 +73,9 @@ type kind struct {
 	// absorbed says that it passes by itself, and the run's own retries
 	// overcome it.
 	absorbed bool
-	// budget bounds a run; "" leaves the default.
-	budget string
+	// budget bounds a run that is alone, and wideBudget one among many; 0 leaves
+	// the default. A run that does not come to its step within it gets more.
+	budget, wideBudget time.Duration
 	// repeats says that NinjaOne accepts values whose acceptance cannot be
 	// known: they are sent once more.
 	repeats bool
@@ -290,7 +292,7 @@ func cleanTwin(t *testing.T) map[int][]string {
 // inject lets the cell's step meet the trouble. It reports false when the step
 // cannot have it.
 func (k *kind) inject(c *cell) bool {
-	if k.not[c.name] != "" || c.outside && k.budget != "" {
+	if k.not[c.name] != "" || c.outside && k.budget != 0 {
 		return false
 	}
 	switch {
@@ -335,8 +337,8 @@ func (w *world) clearFaults() {
 func runKind(t *testing.T, k kind, clean map[int][]string) {
 	data := matrixSeed()
 	options := []option{wide, patient}
-	if k.budget != "" {
-		options = append(options, setting("SYNC_TIME_BUDGET", k.budget))
+	if k.budget != 0 {
+		options = append(options, setting("SYNC_TIME_BUDGET", k.budget.String()))
 	}
 	w := startOn(t, matrixOptions(data), options...)
 	var alone, together, last, prepared []*cell
@@ -362,7 +364,7 @@ func runKind(t *testing.T, k kind, clean map[int][]string) {
 	one := func(again bool) {
 		for _, c := range alone {
 			if c.again == again {
-				k.trouble(c)
+				k.trouble(k.budget, c)
 				// A handler keeps the pause that it was asked for, and a host starts
 				// a handler only so often.
 				if c.ninja != nil && k.throttles || k.kill {
@@ -372,24 +374,28 @@ func runKind(t *testing.T, k kind, clean map[int][]string) {
 		}
 	}
 	one(false)
+	if k.budget != 0 {
+		w.budget(10 * time.Minute)
+	}
 	queueAll(prepared)
 	for _, c := range prepared {
 		changeTenant(c.tenant)
 	}
-	one(true)
-	if k.budget != "" {
-		w.options = append(w.options, setting("SYNC_TIME_BUDGET", "40s")) // many at once get on more slowly
-		w.restart()
+	if k.budget != 0 {
+		w.budget(k.budget)
 	}
-	k.trouble(together...)
-	k.trouble(last...)
+	one(true)
+	if k.budget != 0 {
+		w.budget(k.wideBudget)
+	}
+	k.trouble(k.wideBudget, together...)
+	k.trouble(k.wideBudget, last...)
 
 	cells := slices.Concat(alone, together, last)
 	if _, err := w.queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	w.options = append(w.options, setting("SYNC_TIME_BUDGET", "10m"))
-	w.restart()
+	w.budget(10 * time.Minute)
 	w.expireLeases()
 	queueAll(cells)
 	for _, c := range cells {
@@ -405,11 +411,34 @@ func runKind(t *testing.T, k kind, clean map[int][]string) {
 	}
 }
 
-// trouble runs cells at once while they are in trouble.
-func (k *kind) trouble(cells ...*cell) {
-	if len(cells) == 0 {
+// budget starts the handler again with another time for each run.
+func (w *world) budget(d time.Duration) {
+	w.t.Helper()
+	w.options = append(w.options, setting("SYNC_TIME_BUDGET", d.String()))
+	w.restart()
+}
+
+// trouble runs cells at once while they are in trouble. How far a run comes
+// within its budget depends on the machine: those that did not come to their
+// step run again with twice as much.
+func (k *kind) trouble(budget time.Duration, cells ...*cell) {
+	for len(cells) > 0 {
+		k.meet(cells)
+		if budget == 0 {
+			return
+		}
+		cells = slices.DeleteFunc(slices.Clone(cells), func(c *cell) bool { return c.hitCount() > 0 })
+		if len(cells) > 0 && budget < patience {
+			budget *= 2
+			cells[0].w.budget(budget)
+			continue
+		}
 		return
 	}
+}
+
+// meet runs cells at once while they are in trouble.
+func (k *kind) meet(cells []*cell) {
 	w := cells[0].w
 	before := map[*cell]int{}
 	for _, c := range cells {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -179,7 +180,7 @@ var kinds = []kind{
 		ninja:     func(f *ninjasim.Fault) { f.Status, f.Body = 403, `{"resultCode":"FORBIDDEN"}` },
 		storage:   func(f *storageproxy.Fault) { f.Status, f.Code = 403, "AuthorizationFailure" },
 	},
-	{name: "time-out", budget: "12s", cuts: "the time for one run was used up",
+	{name: "time-out", budget: 5 * time.Second, wideBudget: 20 * time.Second, cuts: "the time for one run was used up",
 		microsoft: func(f *m365sim.Fault) { f.Hang = true },
 		ninja:     func(f *ninjasim.Fault) { f.Hang = true },
 		storage:   func(f *storageproxy.Fault) { f.Hang = true },
