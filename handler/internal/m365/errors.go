@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"cipp-ninjaone/handler/internal/netfault"
 )
 
 // transportError: a service could not be reached, or did not answer in time.
@@ -66,14 +68,15 @@ type absence string
 
 func (a absence) Error() string { return string(a) }
 
-// withoutURL takes the address out of an error of http.Client: addresses of
-// report downloads are secrets while they last.
+// withoutURL takes the address out of an error of http.Client, since addresses
+// of report downloads are secrets while they last, and says what became of the
+// connection.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
 	}
-	return err
+	return netfault.Explain(err)
 }
 
 var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)

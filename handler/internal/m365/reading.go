@@ -319,11 +319,16 @@ func common(tenantID string, failures []failure) error {
 // unavailable begins the reason of every part that should have been readable.
 const unavailable = "Not available: "
 
+// nextSync ends the reason of a part that is absent because of something that
+// passes.
+const nextSync = "; it is read again with the next sync"
+
 // reason says why a part is absent, in words for a technician.
 func (run *reading) reason(f failure) string {
 	var (
 		expected  absence
 		signIn    *AuthError
+		transport *transportError
 		status    *statusError
 		body      *bodyError
 		link      *linkError
@@ -339,7 +344,12 @@ func (run *reading) reason(f failure) string {
 	case errors.As(f.err, &link), errors.As(f.err, &body):
 		return unavailable + service + " gave an answer that cannot be used"
 	case !errors.As(f.err, &status):
-		return unavailable + service + " could not be reached"
+		if errors.As(f.err, &transport) {
+			service += " could not be reached (" + transport.err.Error() + ")"
+		} else {
+			service += " could not be reached"
+		}
+		return unavailable + service + nextSync
 	}
 	intune := f.part == partManagedDevices || f.part == partPolicyStates
 	switch {
@@ -354,9 +364,9 @@ func (run *reading) reason(f failure) string {
 	case status.status == http.StatusUnauthorized:
 		return unavailable + service + " does not accept the app's token"
 	case status.status == http.StatusTooManyRequests:
-		return unavailable + service + " throttled the request"
+		return unavailable + service + " throttled the request" + nextSync
 	case status.status >= 500:
-		return unavailable + service + " was not able to answer"
+		return unavailable + service + " was not able to answer" + nextSync
 	default:
 		return unavailable + service + " refused the request"
 	}

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/netfault"
 )
 
 const (
@@ -250,11 +252,12 @@ func drain(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// withoutURL drops the URL, which may hold a filter, from net/http's errors.
+// withoutURL drops the URL, which may hold a filter, from net/http's errors,
+// and says what became of the connection.
 func withoutURL(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		return wrapped.Err
+		err = wrapped.Err
 	}
-	return err
+	return netfault.Explain(err)
 }

@@ -77,6 +77,9 @@ func (e *APIError) Error() string {
 	if e.cause != nil {
 		b.WriteString(": " + e.cause.Error())
 	}
+	if e.Is(ErrForbidden) {
+		b.WriteString(" (" + missingRight(e.Method, e.Path) + ")")
+	}
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(&b, " (retry after %s)", e.RetryAfter.Round(time.Second))
 	}
@@ -89,6 +92,27 @@ func (e *APIError) Error() string {
 		fmt.Fprintf(&b, " (incident %s)", e.IncidentID)
 	}
 	return b.String()
+}
+
+// missingRight says what NinjaOne most probably misses when it answers a call
+// with 403, which names no reason. An API application has scopes: monitoring
+// lets it read, management lets it change. A custom field has an API permission
+// of its own besides, and documents are a product of their own, which has to be
+// turned on.
+func missingRight(method, path string) string {
+	scope := "Management"
+	if method == http.MethodGet {
+		scope = "Monitoring"
+	}
+	first := ""
+	switch {
+	case strings.HasSuffix(path, "/custom-fields"), strings.HasPrefix(path, "/v2/queries/custom-fields"):
+		first = "the custom field's API permission is not Read/Write (Administration, Devices, Global Custom Fields), or "
+	case strings.Contains(path, "document"), strings.HasPrefix(path, "/v2/related-items"):
+		first = "NinjaOne Documentation is not turned on for this instance, or "
+	}
+	return "probably " + first + "the API application lacks the scope " + scope +
+		" (Administration, Apps, API, Client App IDs), or it was made for a user whose role does not allow this: make one of the platform API Services"
 }
 
 // explained reports whether the condition says more than the status does.

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"cipp-ninjaone/handler/internal/netfault"
 )
 
 const (
@@ -37,7 +39,7 @@ func checkResponse(op operation, resp *http.Response, call *Call) (*bufio.Reader
 		case errors.Is(err, io.EOF):
 			return body, nil
 		case err != nil:
-			return nil, fmt.Errorf("reading the answer: %w", err)
+			return nil, fmt.Errorf("reading the answer: %w", netfault.Explain(err))
 		case isJSONType(resp.Header.Get("Content-Type")) && bytes.IndexByte([]byte(`{["-0123456789tfn`), first) >= 0:
 			return body, nil
 		}

@@ -17,6 +17,8 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"cipp-ninjaone/handler/internal/netfault"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -124,6 +126,9 @@ func hintOf(status int, code string) string {
 func oneLine(err error) string {
 	if ue, ok := errors.AsType[*url.Error](err); ok {
 		err = ue.Err
+	}
+	if explained := netfault.Explain(err); explained != err {
+		return "storage cannot be reached: " + explained.Error()
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	if len(text) > 300 {
