@@ -249,8 +249,8 @@ func TestReadable(t *testing.T) {
 	pages := map[string]string{
 		"status": "/", "organizations": "/organizations", "devices": "/devices?tenant=" + w.Seed.Tenant(seed.Duplicates).ID,
 		"fields": "/fields", "settings": "/settings", "logbook": "/logbook", "confirmations-none": "/confirmations",
-		"checks-none": "/checks", "checks": "/checks?run=1",
-		"preview": "/preview?tenant=" + ordinary, "preview-markup": "/preview?tenant=" + w.Seed.Tenant(seed.Markup).ID,
+		"checks-none": "/checks",
+		"preview":     "/preview?tenant=" + ordinary, "preview-markup": "/preview?tenant=" + w.Seed.Tenant(seed.Markup).ID,
 		"preview-devices": "/preview?view=devices&tenant=" + ordinary, "preview-documents": "/preview?view=documents&tenant=" + ordinary,
 	}
 	for _, look := range []struct {
@@ -264,5 +264,9 @@ func TestReadable(t *testing.T) {
 			w.readable(name + ", " + look.name)
 			w.picture(name + "-" + look.name)
 		}
+		w.visit("/checks")
+		w.press("Check now")
+		w.readable("checks, " + look.name)
+		w.picture("checks-" + look.name)
 	}
 }

@@ -173,7 +173,8 @@ func TestChecks(t *testing.T) {
 	w.says("To do: ")
 	tenant.Grant("DeviceManagementManagedDevices.Read.All")
 	w.M365.RevokeTokens()
-	w.visit("/checks?run=1&tenant=" + tenant.ID)
+	w.run(chromedp.SetValue(chromedp.CSS("#tenant"), tenant.ID))
+	w.press("Check now")
 	w.says("Looked at: ")
 	w.saysNot("DeviceManagementManagedDevices.Read.All")
 }
@@ -196,7 +197,7 @@ func TestWithoutScript(t *testing.T) {
 		"/settings":                          "NinjaOne instance",
 		"/logbook":                           "The lines of CIPP",
 		"/confirmations":                     "Nothing waits for a confirmation.",
-		"/checks?run=1":                      "Looked at: ",
+		"/checks":                            "Only this tenant",
 		"/preview":                           "Choose a tenant",
 		"/preview?tenant=" + id:              "A sync would send",
 		"/preview?view=devices&tenant=" + id: "Matched devices of the tenant",
@@ -209,6 +210,8 @@ func TestWithoutScript(t *testing.T) {
 		}
 		cancel()
 	}
+	w.visit("/checks")
+	w.run(chromedp.Click(chromedp.CSS("main form button")), shows("Looked at: "))
 	w.visit("/")
 	row := `#tenant-table tbody tr:nth-child(1) form[action$="/%s"] button`
 	w.run(chromedp.Click(chromedp.CSS(fmt.Sprintf(row, "pause"))), shows("The tenant is paused"))

@@ -3,8 +3,8 @@
 // The functions are open to the Functions host (authLevel anonymous), so the
 // decision is made here: by App Service authentication and the roles it hands
 // over, or, on a developer's machine, by the request staying on that machine.
-// Requests that change something must also come from this app's own pages, or
-// from no browser at all. What a request does, and every setting of the
+// Requests that change something, or that start work, must also come from this
+// app's own pages, or from no browser at all. What a request does, and every setting of the
 // product, stays out.
 package access
 
@@ -31,6 +31,10 @@ const (
 	// Editor is for everything that changes something: the role editor, and a
 	// request that no other site had a browser make. It holds for GET too.
 	Editor
+	// OwnPage is for work that changes nothing and still costs something, such
+	// as calls: the role reader, and a request that no other site had a browser
+	// make.
+	OwnPage
 )
 
 // The values of the Entra app roles that this app defines.
@@ -127,7 +131,7 @@ var (
 	errLogin  = &Refusal{http.StatusUnauthorized, "Log in with Microsoft Entra ID first."}
 	errReader = &Refusal{http.StatusForbidden, "You need the app role reader or editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
 	errEditor = &Refusal{http.StatusForbidden, "You need the app role editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
-	errCross  = &Refusal{http.StatusForbidden, "The request came from another site, or from a link or an address that was opened directly. Changes are made from this app's own pages."}
+	errCross  = &Refusal{http.StatusForbidden, "The request came from another site, or from a link or an address that was opened directly. This is done from this app's own pages only."}
 	errNewer  = &Refusal{http.StatusServiceUnavailable, "Nothing was changed: a newer version of this app has written its state. Deploy that version again."}
 	errReady  = &Refusal{http.StatusServiceUnavailable, "Nothing was changed: the app cannot read its own state at the moment. Try again in a minute; its log says why."}
 )
@@ -140,7 +144,7 @@ func (g *Guard) Check(r *http.Request, need Need) (Caller, *Refusal) {
 		return Caller{}, refusal
 	case need == Editor && !caller.Editor:
 		return Caller{}, errEditor
-	case need == Editor && !g.ownPage(r):
+	case need != Reader && !g.ownPage(r):
 		return Caller{}, errCross
 	case need == Editor && g.config.Ready != nil:
 		if err := g.config.Ready(r.Context()); err != nil {

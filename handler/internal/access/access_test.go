@@ -144,6 +144,10 @@ func TestCheck(t *testing.T) {
 		{"GET by a program", platform, Editor, "GET", site, http.Header{"X-Ms-Client-Principal": {editor}, "User-Agent": {"curl/8"}}, nil},
 		{"HEAD by another site", platform, Editor, "HEAD", site, as(editor, same, cross), errCross},
 		{"POST by a program", platform, Editor, "POST", site, http.Header{"X-Ms-Client-Principal": {editor}}, nil},
+		{"a reader starts work", platform, OwnPage, "POST", site, as(reader, same, "same-origin"), nil},
+		{"nobody starts work", platform, OwnPage, "POST", site, with(same, "same-origin"), errLogin},
+		{"another site starts work", platform, OwnPage, "POST", site, as(reader, same, cross), errCross},
+		{"another site starts an editor's work", platform, OwnPage, "POST", site, as(editor, "Origin", "https://evil.example"), errCross},
 		{"a list may be asked for from anywhere", platform, Reader, "GET", site, as(reader, same, cross), nil},
 	}
 	if len(tests) < 30 {
@@ -271,6 +275,7 @@ func TestReady(t *testing.T) {
 		"reader":       {true, reader, "same-origin", Editor, broken, errEditor, 0},
 		"another site": {true, editor, "cross-site", Editor, broken, errCross, 0},
 		"reading":      {true, editor, "same-origin", Reader, broken, nil, 0},
+		"work":         {true, editor, "same-origin", OwnPage, broken, nil, 0},
 		"broken":       {true, editor, "same-origin", Editor, broken, errReady, 1},
 		"newer":        {true, editor, "same-origin", Editor, fmt.Errorf("the app's state: %w", storage.ErrNewer), errNewer, 1},
 		"ready":        {true, editor, "same-origin", Editor, nil, nil, 1},

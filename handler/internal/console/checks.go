@@ -31,14 +31,16 @@ type checkSection struct {
 	State chip
 }
 
-// checks looks at the deployment when it is asked to, one page of tenants at a
-// time. It changes nothing, so readers may ask too; and it is made for one
-// person at a time, since all of them share a small part of the call rate.
+// checks is the page before a check.
 func (c *Console) checks(x *exchange) error {
+	return c.show(x, "checks", "Checks", "", checksPage{Tenant: x.value("tenant")})
+}
+
+// runChecks looks at the deployment, one page of tenants at a time. It changes
+// nothing, so readers may ask too; and it is made for one person at a time,
+// since all of them share a small part of the call rate.
+func (c *Console) runChecks(x *exchange) error {
 	page := checksPage{Tenant: x.value("tenant")}
-	if x.value("run") == "" {
-		return c.show(x, "checks", "Checks", "", page)
-	}
 	if !c.checking.TryLock() {
 		return c.show(x, "checks", "Checks", "Somebody else's check is under way. Try again in a minute.", page)
 	}

@@ -28,13 +28,27 @@ func TestChecks(t *testing.T) {
 	if n := w.M365.Calls(); len(n) > 0 {
 		t.Errorf("opening the page makes calls: %v", n)
 	}
-	page := w.get("/checks?run=1")
+	w.get("/checks?run=1&tenant=" + bad.DefaultDomain) // an old bookmark
+	if n := w.M365.Calls(); len(n) > 0 {
+		t.Errorf("a link makes calls: %v", n)
+	}
+	page := w.check()
 	w.has(page, "The tenant gives no token: the app has no consent in this tenant (AADSTS65001).", "Tenants: "+bad.DefaultDomain, "To do: Run CIPP&#39;s permission check",
 		"never synced", "CIPP&#39;s own NinjaOne sync is not held off")
 	good := w.Seed.Tenants[0]
-	page = w.get("/checks?run=1&tenant=" + good.DefaultDomain)
+	page = w.check("tenant", good.DefaultDomain)
 	w.has(page, "a reading of the whole tenant", `value="`+good.DefaultDomain+`"`)
-	w.has(w.get("/checks?run=1&tenant=nobody.example"), "CIPP knows no such tenant")
+	w.has(w.refused("/checks", "tenant", "nobody.example"), "CIPP knows no such tenant")
+}
+
+// check asks for a check, and returns the page with what was found.
+func (w *world) check(pairs ...string) string {
+	w.t.Helper()
+	a := w.do(http.MethodPost, "/checks", form(pairs...))
+	if a.status != http.StatusOK {
+		w.t.Fatalf("a check is answered %d\n%s", a.status, a.body)
+	}
+	return a.body
 }
 
 func (w *world) checker() *check.Checker {
@@ -80,13 +94,14 @@ func TestChecksOfMany(t *testing.T) {
 	w := newWorld(t)
 	fixed := &fixedChecker{}
 	w.console.Check = fixed
-	page := w.get("/checks?run=1&page=2")
-	w.has(page, "Page 2 of 3", "page=3", "run=1", "11 tenants", "&lt;script&gt;alert(1)", "&lt;b&gt;Tenants")
+	page := w.check("page", "2")
+	w.has(page, "Page 2 of 3", `name="page" value="1"`, `name="page" value="3"`, "11 tenants", "&lt;script&gt;alert(1)", "&lt;b&gt;Tenants")
 	if want := (check.Options{From: 100, Tenants: 100}); len(fixed.asked) != 1 || fixed.asked[0] != want {
 		t.Errorf("asked for %+v, want %+v", fixed.asked, want)
 	}
-	if a := w.do(http.MethodPost, "/checks", nil); a.status != http.StatusMethodNotAllowed {
-		t.Errorf("a post is answered %d", a.status)
+	w.header.Set("Sec-Fetch-Site", "cross-site")
+	if a := w.do(http.MethodPost, "/checks", nil); a.status != http.StatusForbidden || len(fixed.asked) != 1 {
+		t.Errorf("another site's form is answered %d, and %d checks were made", a.status, len(fixed.asked))
 	}
 }
 
@@ -96,9 +111,9 @@ func TestOneCheckAtATime(t *testing.T) {
 	fixed := &fixedChecker{started: make(chan struct{}), end: make(chan struct{})}
 	w.console.Check = fixed
 	done := make(chan answer, 1)
-	go func() { done <- w.do(http.MethodGet, "/checks?run=1", nil) }()
+	go func() { done <- w.do(http.MethodPost, "/checks", nil) }()
 	<-fixed.started
-	w.has(w.get("/checks?run=1"), "check is under way")
+	w.has(w.refused("/checks"), "check is under way")
 	close(fixed.end)
 	if a := <-done; a.status != http.StatusOK {
 		t.Errorf("the first check ended as %d", a.status)

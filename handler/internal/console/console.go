@@ -126,7 +126,7 @@ var files embed.FS
 // templates are the pages. "ago" is set for each console, which has a clock.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp": stamp, "iso": iso, "plural": plural, "chip": chipOf,
-	"inc": func(i int) int { return i + 1 }, "links": func(title string) bool { return strings.HasSuffix(title, " links") }, "ago": func(time.Time) string { return "" },
+	"inc": func(i int) int { return i + 1 }, "dec": func(i int) int { return i - 1 }, "links": func(title string) bool { return strings.HasSuffix(title, " links") }, "ago": func(time.Time) string { return "" },
 }).ParseFS(files, "templates/*.gohtml"))
 
 // pagePolicy is the Content-Security-Policy of the console's own pages: only
@@ -188,6 +188,9 @@ var actions = map[string]action{
 	"confirmations":         (*Console).confirm,
 }
 
+// works are what readers may post too: they change nothing.
+var works = map[string]action{"checks": (*Console).runChecks}
+
 // ServeHTTP answers a request for any of the console's addresses.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
@@ -211,6 +214,9 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	need, list, allowed := access.Reader, pages, http.MethodGet
 	if r.Method == http.MethodPost {
 		need, list, allowed = access.Editor, actions, http.MethodPost
+		if works[x.page] != nil {
+			need, list = access.OwnPage, works
+		}
 	}
 	caller, refusal := c.Guard.Check(r, need)
 	x.caller = caller

@@ -358,16 +358,18 @@ func principal(t *testing.T, role string) string {
 func TestRoles(t *testing.T) {
 	w := newWorld(t)
 	w.console.Guard = access.New(access.Config{PlatformAuth: true})
+	w.console.Check = &fixedChecker{}
 	tests := []struct {
-		name, role, site string
-		read, change     int
+		name, role, site   string
+		read, work, change int
 	}{
-		{"nobody", "", "same-origin", 401, 401},
-		{"another role", "owner", "same-origin", 403, 403},
-		{"reader", "reader", "same-origin", 200, 403},
-		{"editor", "editor", "same-origin", 200, 422},
-		{"editor from another site", "editor", "cross-site", 200, 403},
-		{"editor from a neighbour", "editor", "same-site", 200, 403},
+		{"nobody", "", "same-origin", 401, 401, 401},
+		{"another role", "owner", "same-origin", 403, 403, 403},
+		{"reader", "reader", "same-origin", 200, 200, 403},
+		{"reader from another site", "reader", "cross-site", 200, 403, 403},
+		{"editor", "editor", "same-origin", 200, 200, 422},
+		{"editor from another site", "editor", "cross-site", 200, 403, 403},
+		{"editor from a neighbour", "editor", "same-site", 200, 403, 403},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -381,6 +383,11 @@ func TestRoles(t *testing.T) {
 				}
 				if a := w.do(http.MethodGet, "/"+page, nil); a.status != tt.read {
 					t.Errorf("GET %q: %d, want %d", page, a.status, tt.read)
+				}
+			}
+			for work := range works {
+				if a := w.do(http.MethodPost, "/"+work, nil); a.status != tt.work {
+					t.Errorf("POST %q: %d, want %d", work, a.status, tt.work)
 				}
 			}
 			for action := range actions {
