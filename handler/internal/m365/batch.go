@@ -151,16 +151,16 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 				}
 			}
 		}
-		deadline, limited := ctx.Deadline()
-		if round == batchRounds || waited+wait > maxWait || limited && time.Until(deadline) < wait {
-			return
-		}
-		pending = again
-		if len(pending) == 0 {
+		if pending = again; len(pending) == 0 {
 			return
 		}
 		if wait == 0 {
 			wait = backoff(round)
+		}
+		wait = max(wait, pause.left()) // another batch may have been told to wait longer
+		deadline, limited := ctx.Deadline()
+		if round == batchRounds || waited+wait > maxWait || limited && time.Until(deadline) < wait {
+			return
 		}
 		waited += wait
 		pause.extend(wait)

@@ -98,6 +98,67 @@ func TestBatchesAtOnce(t *testing.T) {
 	}
 }
 
+// TestABatchWaitsAsLongAsAnother: parts that are sent again after a short wait
+// of their own keep to the longer one that another batch was told meanwhile.
+func TestABatchWaitsAsLongAsAnother(t *testing.T) {
+	c := newCloud(t)
+	var mu sync.Mutex
+	begun := 0
+	both, told := make(chan struct{}), make(chan struct{}) // both batches are under way; the first one waits
+	c.on(routeBatch, func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Requests []batchRequest `json:"requests"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			c.problem("batch: %v", err)
+			return
+		}
+		mu.Lock()
+		begun++
+		number := begun
+		if begun == 2 {
+			close(both)
+		}
+		mu.Unlock()
+		await := map[int]chan struct{}{1: both, 2: told}[number]
+		if await != nil {
+			select {
+			case <-await:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		wait := map[int]string{1: "120", 2: "1"}[number]
+		var out []map[string]any
+		for i, part := range in.Requests {
+			if i == 0 && wait != "" {
+				out = append(out, map[string]any{"id": part.ID, "status": 429, "headers": map[string]any{"Retry-After": wait}})
+				continue
+			}
+			out = append(out, map[string]any{"id": part.ID, "status": 200, "body": map[string]any{}})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"responses": out})
+	})
+	g := c.graph()
+	var slept []time.Duration
+	g.retry.sleep = func(_ context.Context, d time.Duration) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if slept = append(slept, d); len(slept) == 1 {
+			close(told)
+		}
+		return nil
+	}
+	for _, a := range g.batch(t.Context(), requestsFor(t, g, 2*batchSize)) {
+		if a.err != nil {
+			t.Error(a.err)
+		}
+	}
+	if len(slept) != 2 || slept[0] != 2*time.Minute || slept[1] < time.Minute {
+		t.Errorf("waited %v, want two minutes and what is left of them", slept)
+	}
+}
+
 // TestTokenRefusedWithinABatch answers the first batch, whose own token is
 // accepted, with a part that is refused, as Graph does when the token expires or
 // is revoked meanwhile.
