@@ -160,7 +160,7 @@ func saveSweep(ctx context.Context, table *storage.Table, tenantID string, chang
 		s := statusOf(row)
 		change(&s)
 		columns := storage.Entity{
-			"PartitionKey": statusPartition, "RowKey": tenantID,
+			"PartitionKey": statusPartition, "RowKey": tenantID, "Version": int32(layout.Version),
 			"LastSweep": s.LastSweep, "Devices": s.Devices, "Changes": s.Changes,
 			"Missed": s.Missed, "MissedSince": orNever(s.MissedSince),
 			"Kind": s.Kind, "Problem": clip(s.Problem), "Since": orNever(s.Since), "RetryAfter": orNever(s.RetryAfter),

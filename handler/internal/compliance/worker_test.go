@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -277,6 +278,9 @@ func TestANotificationIsNotForgottenBecauseOfASweep(t *testing.T) {
 		}
 	}
 	save(func(s *Status) { s.LastSweep, s.Missed, s.MissedSince = long, 5, long })
+	if row, err := table.Get(t.Context(), statusPartition, id); err != nil || row.Int("Version") != layout.Version {
+		t.Errorf("the row is %v, %v", row, err)
+	}
 	tries := 0
 	save(func(s *Status) {
 		if tries++; tries == 1 { // a notification arrives meanwhile

@@ -307,7 +307,7 @@ func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool)
 // about to compare: whatever an older reading says differently is out of date.
 // It is called before Compliance reads the notes that are compared.
 func (s *State) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
-	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, columnRead: read.UTC()}
+	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, "Version": int32(stateVersion), columnRead: read.UTC()}
 	if err := s.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("note when the tenant was swept: %w", err)
 	}

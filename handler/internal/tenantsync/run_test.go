@@ -289,6 +289,39 @@ func TestNothingComesOfAMessage(t *testing.T) {
 	must(t, b.state.Unqueue(t.Context(), labTenant)) // nothing is noted of it
 }
 
+// TestEveryRowHasItsVersion looks at the rows that a life of a tenant leaves, and
+// at one that another version wrote.
+func TestEveryRowHasItsVersion(t *testing.T) {
+	b := newBench(t, 2)
+	must(t, b.state.MarkQueued(t.Context(), neighbour, b.now()))
+	must(t, b.state.MarkSwept(t.Context(), labTenant, b.now()))
+	must(t, b.state.Pause(t.Context(), neighbour, true))
+	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
+	b.sync(Message{})
+	must(t, b.state.MarkQueued(t.Context(), labTenant, b.now()))
+	b.unmap()
+	b.later(0)
+	kinds := map[string]bool{}
+	for row, err := range b.state.table.List(t.Context(), "") {
+		must(t, err)
+		kinds[row.PartitionKey()] = true
+		if row.Int("Version") != stateVersion {
+			t.Errorf("the row %s, %s is %v", row.PartitionKey(), row.RowKey(), row)
+		}
+	}
+	for _, kind := range []string{runPartition, sweptPartition, pausePartition, unmappedPartition, partition(labInstance, labOrganization)} {
+		if !kinds[kind] {
+			t.Errorf("there is no row of %s", kind)
+		}
+	}
+	row := storage.Entity{"PartitionKey": runPartition, "RowKey": labTenant, "Version": int32(stateVersion + 1)}
+	must(t, b.state.table.Replace(t.Context(), row))
+	must(t, b.state.MarkQueued(t.Context(), labTenant, b.now()))
+	if row, err := b.state.table.Get(t.Context(), runPartition, labTenant); err != nil || row.Int("Version") != stateVersion+1 {
+		t.Errorf("the row of another version is %v, %v", row, err)
+	}
+}
+
 // TestOrganizationDeletedWhileWriting lets the organization go between reading
 // and writing.
 func TestOrganizationDeletedWhileWriting(t *testing.T) {

@@ -334,7 +334,15 @@ func runOf(row storage.Entity) Run {
 // MarkQueued notes that a message for the tenant was put on the queue.
 func (s *State) MarkQueued(ctx context.Context, tenantID string, at time.Time) error {
 	row := storage.Entity{"PartitionKey": runPartition, "RowKey": tenantID, "Queued": at.UTC()}
-	if err := s.table.Merge(ctx, row); err != nil {
+	// A row that is there keeps its version, which may be another one.
+	err := s.table.MergeIfMatch(ctx, row, storage.AnyETag)
+	if errors.Is(err, storage.ErrNotFound) {
+		row["Version"] = int32(stateVersion)
+		if err = s.table.Insert(ctx, row); errors.Is(err, storage.ErrExists) {
+			err = nil // a run has begun meanwhile
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("note that the tenant is queued: %w", err)
 	}
 	return nil
