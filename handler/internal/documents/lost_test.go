@@ -1,9 +1,12 @@
 package documents
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"cipp-ninjaone/handler/internal/cipp"
@@ -42,6 +45,74 @@ func TestLostAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLostCreationThatCannotBeRead loses the answer to a creation, and then the
+// documents cannot be read: the next run reads them before it creates any.
+func TestLostCreationThatCannotBeRead(t *testing.T) {
+	w, m, users := small(t)
+	w.sync(m)
+	for _, name := range []string{"Dora", "Emil"} {
+		m.join(name)
+	}
+	m.users[users[0]].title = "New"
+	w.ResetCounters()
+	w.wire.loseFirst(1, http.MethodPost, "/organization/documents")
+	broken := w.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "organization/documents$", Status: 400, Body: `{"resultCode":"FAILURE"}`})
+	r, err := w.run(t.Context(), m)
+	must(t, err)
+	if r.Created != 0 || r.Updated != 1 || w.problems["documents:write:user"] == "" {
+		t.Errorf("%+v, %v", r, w.problems)
+	}
+	broken()
+	w.sync(m)
+	w.verify(m)
+	if n := w.actions()["created"]; n != 2 {
+		t.Errorf("%d documents were created for two users", n)
+	}
+}
+
+// TestKilledWhileUpdating ends the process when NinjaOne has done what it was
+// sent, and then everything is as it was before: what was last noted is not what
+// NinjaOne holds.
+func TestKilledWhileUpdating(t *testing.T) {
+	w, m, users := small(t)
+	w.sync(m)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	was := *m.users[users[0]]
+	m.users[users[0]].title, m.users[users[0]].name = "New", "Adele"
+	w.killed(cancel, http.MethodPatch, func() {
+		if _, err := w.run(ctx, m); err == nil {
+			t.Error("the run did not end")
+		}
+	})
+	*m.users[users[0]] = was
+	w.sync(m)
+	w.verify(m)
+}
+
+// killed ends the process when NinjaOne has carried out the first request of a
+// method: nothing is noted of it, nor of anything after.
+func (w *world) killed(cancel func(), method string, run func()) {
+	var dead atomic.Bool
+	w.wire.set(func(r *http.Request) error {
+		if r.Method != method || strings.Contains(r.URL.Path, "/oauth/") {
+			return nil
+		}
+		dead.Store(true)
+		cancel()
+		return errLost
+	})
+	w.syncer.State.ended = func() error {
+		if dead.Load() {
+			return errEnded
+		}
+		return nil
+	}
+	run()
+	w.wire.set(nil)
+	w.syncer.State.ended = func() error { return nil }
 }
 
 func TestLostRestore(t *testing.T) {

@@ -1,10 +1,12 @@
 package documents
 
 import (
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -281,8 +283,8 @@ func TestAdoptsWhatCIPPLeft(t *testing.T) {
 	r := w.sync(m)
 	w.verify(m)
 	w.verifyMap(m)
-	if r.Created != 0 || r.Duplicates != 4 || r.Archived != 1 || len(r.Notes) != 1 {
-		t.Errorf("adopting: %+v", r)
+	if r.Created != 0 || r.Duplicates != 4 || r.Archived != 1 || len(r.Notes) != 1 || w.actions()["archived"] != 5 {
+		t.Errorf("adopting: %+v, %v", r, w.actions())
 	}
 	for id, d := range w.live(m, userBlueprint) {
 		if d.ID != users[id] {
@@ -493,8 +495,38 @@ func TestTemplateReplaced(t *testing.T) {
 	w.verify(m)
 }
 
+// lines tells of each line of a log that holds a text.
+type lines struct {
+	text string
+	seen chan struct{}
+}
+
+func (l lines) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), l.text) {
+		l.seen <- struct{}{}
+	}
+	return len(line), nil
+}
+
+// TestTemplatesAreMadeOnce lets three tenants start together: the first creates
+// the templates only after it kept the two others waiting.
 func TestTemplatesAreMadeOnce(t *testing.T) {
 	w := newWorld(t, 3)
+	waiting := lines{"this one waits", make(chan struct{}, 2)}
+	w.syncer.Log = slog.New(slog.NewTextHandler(waiting, nil))
+	var first sync.Once
+	w.wire.hold = func(r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/document-templates") {
+			first.Do(func() {
+				for range 2 {
+					select {
+					case <-waiting.seen:
+					case <-r.Context().Done():
+					}
+				}
+			})
+		}
+	}
 	errs := make(chan error)
 	for _, m := range w.tenants {
 		m.buy("SPE_E3")

@@ -241,10 +241,13 @@ func (r *run) lease(ctx context.Context) (*storage.Lease, error) {
 	defer cancel()
 	poll := time.NewTicker(setUpPoll)
 	defer poll.Stop()
-	for {
+	for waits := false; ; waits = true {
 		lease, err := r.Blobs.Lease(ctx, "lease/"+r.in.Instance+"/document-templates", setUpLease)
 		if !errors.Is(err, storage.ErrLeaseTaken) {
 			return lease, err
+		}
+		if !waits {
+			r.log.InfoContext(ctx, "another run is setting up the document templates; this one waits")
 		}
 		select {
 		case <-wait.Done():

@@ -72,14 +72,18 @@ type gadget struct {
 type wire struct {
 	mu   sync.Mutex
 	base http.RoundTripper
+	hold func(*http.Request)       // before the request is carried out; nil: nothing is held
 	lose func(*http.Request) error // after the request was carried out; nil: nothing is lost
 	bad  string                    // batches of documents that hold it are refused; "" for none
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
-	lose, bad := w.lose, w.bad
+	hold, lose, bad := w.hold, w.lose, w.bad
 	w.mu.Unlock()
+	if hold != nil {
+		hold(r)
+	}
 	if bad != "" && strings.HasSuffix(r.URL.Path, "/organization/documents") && r.Body != nil {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
