@@ -1,9 +1,13 @@
 package documents
 
 import (
+	"context"
 	"maps"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -107,6 +111,47 @@ func TestMakersAreLearntLater(t *testing.T) {
 	w.verify(m)
 	if n := len(w.Relations()); n != len(before) {
 		t.Errorf("%d relations, want %d", n, len(before))
+	}
+}
+
+// TestKilledBeforeRelating ends the process before NinjaOne relates a document to
+// a device, and then a technician does so by hand: that relation is not ours.
+func TestKilledBeforeRelating(t *testing.T) {
+	for name, later := range map[string]time.Duration{"the next run looks": 0, "a week later everything is read": relistAfter} {
+		t.Run(name, func(t *testing.T) {
+			w, m, ids := small(t)
+			w.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{Makers: ninjasim.MakersSaid})
+			w.sync(m)
+			device := w.enrol(m, ids[2])
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			w.wire.hold = func(r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/relations") {
+					cancel()
+				}
+			}
+			w.syncer.State.ended = func() error {
+				if ctx.Err() != nil {
+					return errEnded
+				}
+				return nil
+			}
+			before := len(w.Relations())
+			if _, err := w.run(ctx, m); err == nil || len(w.Relations()) != before {
+				t.Fatalf("the run ended with %v, and %d relations", err, len(w.Relations()))
+			}
+			w.wire.hold, w.syncer.State.ended = nil, func() error { return nil }
+			mine := w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: m.devices[device].ninja,
+				RelatedType: "DOCUMENT", RelatedID: w.live(m, userBlueprint)[ids[2]].ID, MadeByTechnician: true})
+			w.now = w.now.Add(later)
+			w.sync(m)
+			w.verify(m)
+			delete(m.devices, device)
+			w.sync(m)
+			if !slices.ContainsFunc(w.Relations(), func(n ninjasim.Relation) bool { return n.ID == mine }) {
+				t.Error("the technician's relation is gone")
+			}
+		})
 	}
 }
 

@@ -21,8 +21,8 @@ type Preview struct {
 	// Surplus is how many documents about the same user or licence would be
 	// archived, of which the oldest is kept.
 	Surplus int
-	// SurplusRelations is how many relations of theirs, or that are there
-	// twice, would be removed.
+	// SurplusRelations is how many relations of theirs, of documents that are
+	// archived already, or that are there twice, would be removed.
 	SurplusRelations int
 	// Held: so many documents would have to be archived that none is, before a
 	// person confirms it.
@@ -279,10 +279,19 @@ func (r *run) previewRelations(p *Preview) {
 		return
 	}
 	p.SurplusRelations = len(r.surplus)
+	shown := map[*record]bool{}
+	for _, it := range p.Items {
+		shown[r.records[key{kind(it.Kind), it.ID}]] = true
+	}
 	relate, unrelate := map[*record]int{}, map[*record]int{}
 	for _, e := range r.endedRelations() {
-		if id, _ := e.rec.relations.get(e.host); id > 0 {
+		id, _ := e.rec.relations.get(e.host)
+		switch {
+		case id <= 0:
+		case shown[e.rec]:
 			unrelate[e.rec]++
+		default: // archived before
+			p.SurplusRelations++
 		}
 	}
 	for _, records := range r.missingRelations() {

@@ -109,8 +109,17 @@ func (r *run) missingRelations() map[ninjaone.Entity][]*record {
 	return adds
 }
 
-// endedRelations are the relations that nobody wants any more.
+// endedRelations are the relations that nobody wants any more, those of archived
+// documents among them: somebody else archived it, or a relation could not be
+// removed when we did.
 func (r *run) endedRelations() (ends []ending) {
+	for k, rec := range r.records {
+		if k.kind == kindUser && rec.archived && !r.users.wanted[k.id] {
+			for _, l := range rec.relations {
+				ends = append(ends, ending{rec, l.entity()})
+			}
+		}
+	}
 	for rec := range r.documented() {
 		want := r.hosts(rec)
 		for _, l := range rec.relations {

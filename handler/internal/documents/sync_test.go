@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -40,6 +42,9 @@ func TestConsecutiveRuns(t *testing.T) {
 	}
 	if got := w.Calls()["GET /v2/related-items/with-entity-type/{entityType}"]; got != 0 {
 		t.Errorf("relations were read %d times although no document was there before", got)
+	}
+	if got := w.Calls()["POST /v2/related-items/entity/{entityType}/{entityId}/relations"]; got != 5 {
+		t.Errorf("%d calls related documents, want one for each of three devices and two licences", got)
 	}
 
 	w.ResetCounters()
@@ -117,6 +122,35 @@ func TestLeaveAndReturn(t *testing.T) {
 		t.Errorf("returning to a deleted document: %+v", r)
 	}
 	w.verify(m)
+}
+
+// TestRelationsOfArchivedDocumentsEnd archives documents without their relations
+// having been removed before.
+func TestRelationsOfArchivedDocumentsEnd(t *testing.T) {
+	t.Run("NinjaOne did not remove them", func(t *testing.T) {
+		w, m, users := small(t)
+		w.sync(m)
+		delete(m.users, users[0])
+		remove := w.InjectFault(ninjasim.Fault{Method: http.MethodDelete, Path: "related-items", Status: 400, Body: `{"resultCode":"FAILURE"}`})
+		if r, err := w.run(t.Context(), m); err != nil || r.Archived != 1 || w.problems["documents:relations:write"] == "" {
+			t.Errorf("%+v, %v, %v", r, err, w.problems)
+		}
+		remove()
+		p := foretold(w.preview(m))
+		if r := w.sync(m); r.Unrelated != 4 || p.Unrelated != 4 {
+			t.Errorf("%+v; foretold: %+v", r, p)
+		}
+		w.verify(m)
+	})
+	t.Run("a technician archived it, and then the user left", func(t *testing.T) {
+		w, m, users := small(t)
+		w.sync(m)
+		w.ChangeDocument(w.live(m, userBlueprint)[users[0]].ID, func(d *ninjasim.Document) { d.Archived = true })
+		delete(m.users, users[0])
+		w.now = w.now.Add(relistAfter)
+		w.sync(m)
+		w.verify(m)
+	})
 }
 
 func TestOnlyLicensed(t *testing.T) {
@@ -575,6 +609,9 @@ func TestBadDocument(t *testing.T) {
 	must(t, err)
 	if r.Created != 4 || r.Refused != 1 || !strings.Contains(w.problems["documents:content:user"], "not to its liking") {
 		t.Errorf("%+v, %v", r, w.problems)
+	}
+	if row, err := account(t).Table("NinjaOneUserMap").Get(t.Context(), m.id, users[1]); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("NinjaOneUserMap has a row of a user without document: %v, %v", row, err)
 	}
 	w.ResetCounters()
 	r, err = w.run(t.Context(), m)

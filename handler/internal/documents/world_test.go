@@ -394,9 +394,16 @@ func (w *world) verify(m *model) {
 			}
 		}
 	}
+	gone := map[int]bool{}
+	for _, d := range w.Documents(organization) {
+		gone[d.ID] = d.Archived && d.Fields[compose.FieldTenantID] == m.id
+	}
 	technicians := maps.Clone(got)
 	for _, n := range w.Relations() {
 		r := relation{ninjaone.Entity{Type: n.EntityType, ID: n.EntityID}, ninjaone.Entity{Type: n.RelatedType, ID: n.RelatedID}}
+		if !n.MadeByTechnician && gone[n.RelatedID] {
+			w.t.Errorf("the archived document %d is still related to %v", n.RelatedID, r.host)
+		}
 		if !n.MadeByTechnician && shown[n.RelatedID] {
 			if technicians[r] > 0 {
 				technicians[r]-- // ours was there first
