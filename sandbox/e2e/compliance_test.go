@@ -207,6 +207,12 @@ func TestComplianceFollowsIntune(t *testing.T) {
 		w.remove("CippMapping", "NinjaOneMapping", unmapped.ID)
 		w.restart() // settings are kept for half a minute
 		w.run("RenewSubscriptions")
+		if n := len(w.M365.Subscriptions(unmapped.ID)); n != 1 {
+			t.Errorf("%d subscriptions as soon as the mapping was not there, and CIPP may be saving it", n)
+		}
+		w.merge("NinjaOneSubscriptions", "status", unmapped.ID, map[string]any{
+			"Unwanted": time.Now().UTC().Add(-time.Hour).Format(time.RFC3339), "Unwanted@odata.type": "Edm.DateTime"})
+		w.run("RenewSubscriptions")
 		for _, tn := range w.Seed.Tenants {
 			want := 1
 			if tn.ID == unmapped.ID {

@@ -66,14 +66,6 @@ func (a *Assignments) all(ctx context.Context) (map[string]assignment, error) {
 	return byID, nil
 }
 
-// fresh returns the assignments as CIPP's tables have them now.
-func (a *Assignments) fresh(ctx context.Context) (map[string]assignment, error) {
-	a.mu.Lock()
-	a.byID = nil
-	a.mu.Unlock()
-	return a.all(ctx)
-}
-
 func (a *Assignments) load(ctx context.Context) (map[string]assignment, error) {
 	byID := map[string]assignment{}
 	config, err := a.CIPP.NinjaOneConfig(ctx)

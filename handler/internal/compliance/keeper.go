@@ -38,10 +38,10 @@ const (
 	// eventDelay is how long an event rests while another process looks after
 	// the tenant.
 	eventDelay = 30 * time.Second
-	// settleTime is how long tenants must be unwanted before anything of theirs
-	// is removed: CIPP saves its mapping by deleting all rows and then writing
-	// them one by one.
-	settleTime = time.Minute
+	// settleTime is how long a tenant must be noted as unwanted before anything
+	// of its is removed: CIPP saves its mapping by deleting all rows and then
+	// writing them one by one.
+	settleTime = 10 * time.Minute
 )
 
 // errTended says that another process looks after the tenant's subscription at
@@ -72,13 +72,11 @@ type Keeper struct {
 	BaseURL     string // public address of this app; "" when it has none
 	Now         func() time.Time
 	Log         *slog.Logger
-
-	pause func(context.Context, time.Duration) error // in place of a timer; nil outside tests
 }
 
 // Reconcile brings the subscriptions of all tenants in order: those that are
 // missing are created, those that end are renewed, those that nobody wants any
-// more are removed. What cannot be done is told in the logbook when it
+// more are removed, unless it was known for a short while only. What cannot be done is told in the logbook when it
 // appears, and tried again by the next run.
 func (k *Keeper) Reconcile(ctx context.Context) error {
 	wanted, err := k.Assignments.all(ctx)
@@ -89,10 +87,6 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	statuses, err := loadStatuses(ctx, k.Table)
-	if err != nil {
-		return err
-	}
 	byTenant := map[string][]subscription{}
 	for id := range wanted {
 		byTenant[id] = nil
@@ -100,22 +94,9 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 	for _, r := range rows {
 		byTenant[r.TenantID] = append(byTenant[r.TenantID], r)
 	}
-	known := maps.Clone(wanted) // wanted by either of two readings
-	if unwanted(wanted, byTenant) || unwanted(wanted, statuses) {
-		if wanted, err = k.readAgain(ctx); err != nil {
-			return err
-		}
-		for id := range known {
-			if _, ok := wanted[id]; !ok {
-				delete(byTenant, id) // the next run sees whether it stays so
-			}
-		}
-		for id, to := range wanted {
-			known[id] = to
-			if _, ok := byTenant[id]; !ok {
-				byTenant[id] = nil
-			}
-		}
+	known, err := k.spare(ctx, wanted, byTenant)
+	if err != nil {
+		return err
 	}
 	bounded, cancel := endEarly(ctx, announceTime)
 	defer cancel()
@@ -148,33 +129,61 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 	return k.announce(ctx, known, left)
 }
 
-// unwanted reports whether something is kept of a tenant that is not wanted.
-func unwanted[T any](wanted map[string]assignment, kept map[string]T) bool {
-	for id := range kept {
-		if _, ok := wanted[id]; !ok {
-			return true
-		}
+// spare takes out of byTenant the tenants that were wanted a short while ago,
+// and notes since when they are not. It returns them and those that are wanted.
+// After a give-back, which somebody asked for, it spares none.
+func (k *Keeper) spare(ctx context.Context, wanted map[string]assignment, byTenant map[string][]subscription) (known map[string]assignment, err error) {
+	off, err := k.Assignments.Off(ctx)
+	if err != nil || off {
+		return wanted, err
 	}
-	return false
-}
-
-// readAgain reads the assignments anew when CIPP has had time to save them.
-func (k *Keeper) readAgain(ctx context.Context) (map[string]assignment, error) {
-	pause := k.pause
-	if pause == nil {
-		pause = func(ctx context.Context, d time.Duration) error {
-			select {
-			case <-time.After(d):
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-	}
-	if err := pause(ctx, settleTime); err != nil {
+	statuses, err := loadStatuses(ctx, k.Table)
+	if err != nil {
 		return nil, err
 	}
-	return k.Assignments.fresh(ctx)
+	var unwanted []string
+	for id := range byTenant {
+		if _, kept := statuses[id]; !kept {
+			statuses[id] = Status{TenantID: id}
+		}
+	}
+	known = maps.Clone(wanted)
+	now := k.Now().UTC()
+	for id, s := range statuses {
+		_, want := wanted[id]
+		noted := s.unwanted.After(never)
+		switch {
+		case want && noted:
+			err = mergeStatus(ctx, k.Table, id, storage.Entity{columnUnwanted: never})
+		case want || noted && now.Sub(s.unwanted) >= settleTime:
+			continue
+		case !noted:
+			err = mergeStatus(ctx, k.Table, id, storage.Entity{columnUnwanted: now})
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !want {
+			unwanted = append(unwanted, id)
+			delete(byTenant, id)
+		}
+	}
+	if len(unwanted) == 0 {
+		return known, nil
+	}
+	tenants, err := k.CIPP.Tenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range unwanted {
+		known[id] = assignment{ref: tenant.Ref{ID: id, DefaultDomain: id}}
+	}
+	for _, t := range tenants {
+		if slices.Contains(unwanted, t.ID) {
+			known[t.ID] = assignment{ref: t.Ref}
+		}
+	}
+	return known, nil
 }
 
 // endEarly returns a context that ends so long before ctx's own deadline.
@@ -226,7 +235,7 @@ func (k *Keeper) Handle(ctx context.Context, m Message) error {
 		return k.Graph.Unsubscribe(ctx, ref(m.TenantID, wanted, rows), m.SubscriptionID)
 	}
 	if _, ok := wanted[m.TenantID]; !ok {
-		return nil // the hourly run removes it, if CIPP is not just saving its mapping
+		return nil // the hourly run removes it when it stays unwanted
 	}
 	err = k.tend(ctx, m.TenantID, wanted, rows, &m)
 	if errors.Is(err, errTended) {

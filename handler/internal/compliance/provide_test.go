@@ -62,7 +62,7 @@ func TestASubscriptionWhoseAnswerWasLostIsTakenOver(t *testing.T) {
 func TestASubscriptionWhoseAnswerWasLostIsRemoved(t *testing.T) {
 	w, sub := unanswered(t)
 	w.unmap(sub.TenantID)
-	w.reconcile()
+	w.settle()
 	w.wantSubscriptions(sub.TenantID, 0)
 	w.wantSubscriptions(w.Seed.Tenants[1].ID, 1)
 	if calls := w.subscriptionCalls(); calls[listCall] != 1 {
@@ -116,7 +116,7 @@ func TestASecondSubscriptionOfOneRow(t *testing.T) {
 	t.Run("nobody wants either", func(t *testing.T) {
 		w, stray := twice(t)
 		w.unmap(stray.TenantID)
-		w.reconcile()
+		w.settle()
 		w.wantSubscriptions(stray.TenantID, 0)
 		w.noViolations()
 	})

@@ -44,7 +44,11 @@ type Status struct {
 	Expires             time.Time // end of the subscription, also of one that ended and could not be renewed; zero when there is none
 	SubscriptionKind    string    // why there is none, as m365.SubscriptionError has it
 	SubscriptionProblem string    // the same for a technician
+
+	unwanted time.Time // when a run first found that nobody wants the tenant's subscription
 }
+
+const columnUnwanted = "Unwanted"
 
 // Silent reports whether notifications do not arrive although they should.
 func (s Status) Silent(now time.Time) bool {
@@ -108,6 +112,7 @@ func statusOf(row storage.Entity) Status {
 		Missed: int(row.Int("Missed")), MissedSince: row.Time("MissedSince"),
 		Kind: row.String("Kind"), Problem: row.String("Problem"), Since: row.Time("Since"), RetryAfter: row.Time("RetryAfter"),
 		Expires: row.Time("Expires"), SubscriptionKind: row.String("SubscriptionKind"), SubscriptionProblem: row.String("SubscriptionProblem"),
+		unwanted: row.Time(columnUnwanted),
 	}
 }
 

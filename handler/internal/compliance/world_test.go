@@ -203,7 +203,7 @@ func (w *world) restart() {
 	assignments := &Assignments{CIPP: w.store, Off: func(context.Context) (bool, error) { return w.givenBack, nil }, Now: w.clock.now}
 	p := &process{receiver: NewReceiver(table, w.queue, w.clock.now, log)}
 	p.keeper = &Keeper{CIPP: w.store, Assignments: assignments, Graph: reader, Table: table, Blobs: blobs, Queue: w.queue, State: state,
-		BaseURL: w.front.URL, Now: w.clock.now, Log: log, pause: func(context.Context, time.Duration) error { return nil }}
+		BaseURL: w.front.URL, Now: w.clock.now, Log: log}
 	p.worker = &Worker{CIPP: w.store, Assignments: assignments, Devices: reader, NinjaOne: client, State: state, Blobs: blobs, Table: table,
 		Queue: w.queue, Keeper: p.keeper, Now: w.clock.now, Log: log}
 	p.sweeper = &Sweeper{Assignments: assignments, Table: table, Queue: w.queue, Every: 15 * time.Minute, Now: w.clock.now, Log: log}
@@ -236,6 +236,14 @@ func (w *world) reconcile() {
 	if err := w.process.keeper.Reconcile(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// settle runs the timer, and once more when what nobody wants is removed.
+func (w *world) settle() {
+	w.t.Helper()
+	w.reconcile()
+	w.clock.advance(settleTime)
+	w.reconcile()
 }
 
 // work handles what is in the queue.
