@@ -93,9 +93,12 @@ func (w *world) unmapOne(stays, leaves string) {
 	row := w.mapping(w.tenant(leaves).ID)
 	w.remove("CippMapping", row["PartitionKey"].(string), row["RowKey"].(string))
 
-	// The devices are not cleared before the timer has found the tenant unmapped
-	// for some minutes: CIPP removes all mappings to save them.
+	// Neither goes the part, nor are the devices cleared, before the timer has found
+	// the tenant unmapped for some minutes: CIPP removes all mappings to save them.
 	w.sync(stays).completed()
+	if text := w.organizationText(stays, "TenantSummary"); !strings.Contains(text, w.tenant(leaves).DisplayName) {
+		w.t.Errorf("the part of %s went as soon as its mapping was not there: %.300s", leaves, text)
+	}
 	for id := range before.devices {
 		if id != moved && w.deviceText(id, "DeviceSummary") == "" {
 			w.t.Errorf("device %d was cleared as soon as its mapping was not there", id)
@@ -104,7 +107,7 @@ func (w *world) unmapOne(stays, leaves string) {
 	w.noteUnmapped(leaves)
 
 	o := w.sync(stays).completed()
-	if len(o.organization()) != 0 {
+	if !slices.Equal(o.organization(), organizationFields) {
 		w.t.Errorf("after the other tenant was unmapped: wrote %q", o.organization())
 	}
 	for _, field := range []string{"TenantLinks", "TenantSummary", "UsersSummary"} {

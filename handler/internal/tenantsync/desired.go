@@ -140,6 +140,9 @@ type section struct {
 	Fields   compose.OrganizationFields `json:"fields"`
 }
 
+// sectionsPrefix begins the names of the sections of the run's organization.
+func (j *job) sectionsPrefix() string { return strings.TrimSuffix(j.sectionName(""), ".json") }
+
 func (j *job) sectionName(tenantID string) string {
 	return kept{j.instance, j.mapping.OrganizationID, tenantID}.sectionName()
 }
@@ -263,9 +266,55 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) er
 	return nil
 }
 
-// settled is how long a tenant must be known to be unmapped before its devices
-// are cleared: CIPP saves mappings by removing all of them first.
+// settled is how long a tenant must be known to be unmapped before its section
+// goes and its devices are cleared: CIPP saves mappings by removing all of them
+// first.
 const settled = 10 * time.Minute
+
+// share finds the tenants that the organization shows: those that are mapped to
+// it, and those whose section is kept, that are mapped nowhere, and that have
+// not been unmapped for a while.
+func (j *job) share(ctx context.Context, mappings []cipp.OrganizationMapping) error {
+	known := map[string]bool{}
+	for _, m := range mappings {
+		known[m.TenantID] = m.OrganizationID != 0
+		if m.OrganizationID == j.mapping.OrganizationID {
+			j.sharing = append(j.sharing, m.TenantID)
+		}
+	}
+	var doubtful []string
+	for blob, err := range j.Blobs.List(ctx, j.sectionsPrefix()) {
+		if err != nil {
+			return fmt.Errorf("look for the sections of NinjaOne organization %d: %w", j.mapping.OrganizationID, err)
+		}
+		if k, ok := keptOf(blob.Name); ok && !known[k.tenantID] {
+			doubtful = append(doubtful, k.tenantID)
+		}
+	}
+	if len(doubtful) == 0 {
+		return nil
+	}
+	found, err := j.State.unmapped(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range doubtful {
+		if _, long := j.foundUnmapped(found, id); !long {
+			j.sharing = append(j.sharing, id)
+		}
+	}
+	return nil
+}
+
+// foundUnmapped reports whether a tenant was found to be unmapped, and whether
+// that was a while ago.
+func (j *job) foundUnmapped(found map[string]time.Time, id string) (noted, long bool) {
+	since, noted := found[j.sectionName(id)]
+	if !noted {
+		since, noted = found[matchesName(id)]
+	}
+	return noted, noted && j.Now().Sub(since) >= settled
+}
 
 // unmapped returns the tenants that wrote devices of the organization and have
 // not been mapped to it for a while, as ForgetUnmapped notes it. There are none
@@ -297,16 +346,12 @@ func (j *job) unmapped(ctx context.Context, in *reading) (map[string]bool, error
 		return nil, err
 	}
 	for id := range gone {
-		section := kept{j.instance, j.mapping.OrganizationID, id}.sectionName()
-		since, noted := found[section]
-		if !noted {
-			since, noted = found[matchesName(id)]
-		}
-		if noted && j.Now().Sub(since) >= settled {
+		noted, long := j.foundUnmapped(found, id)
+		if long {
 			continue
 		}
 		// Of a tenant that was unmapped for a day nothing is kept to be noted.
-		for _, err := range j.Blobs.List(ctx, section) {
+		for _, err := range j.Blobs.List(ctx, j.sectionName(id)) {
 			if err != nil {
 				return nil, err
 			}

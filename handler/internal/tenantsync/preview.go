@@ -153,15 +153,10 @@ func (s *Syncer) preparePreview(ctx context.Context, tenantID string) (*job, err
 	case j.mapping.OrganizationID == 0:
 		return nil, errors.New("the tenant is not mapped to a NinjaOne organization: map it first")
 	}
-	for _, m := range mappings {
-		if m.OrganizationID == j.mapping.OrganizationID {
-			j.sharing = append(j.sharing, m.TenantID)
-		}
-	}
 	if j.instance, err = ninjaone.NormalizeInstance(config.Instance); err != nil {
 		return nil, err
 	}
-	return j, nil
+	return j, j.share(ctx, mappings)
 }
 
 // input is what the fields are composed from.

@@ -68,7 +68,7 @@ type job struct {
 	config   cipp.ExtensionConfig
 	instance string // normalised NinjaOne host
 	mapping  cipp.OrganizationMapping
-	sharing  []string // ids of all tenants mapped to the organization, this one included
+	sharing  []string // ids of all tenants that the organization shows, this one included
 	client   *ninjaone.Client
 	log      *slog.Logger
 
@@ -155,18 +155,13 @@ func (s *Syncer) prepare(ctx context.Context, m Message) (*job, error) {
 	if j.mapping.OrganizationID == 0 {
 		return nil, s.refuse(ctx, t.Ref, "Not synced: the tenant is not mapped to a NinjaOne organization. Map it in CIPP under Integrations, NinjaOne, Tenant Mapping.")
 	}
-	for _, other := range mappings {
-		if other.OrganizationID == j.mapping.OrganizationID {
-			j.sharing = append(j.sharing, other.TenantID)
-		}
-	}
 	j.log = s.Log.With("tenant", m.TenantID, "organization", j.mapping.OrganizationID)
 	j.instance, err = ninjaone.NormalizeInstance(config.Instance)
 	if err != nil {
 		// Without a usable host there is no lease to take either.
 		return nil, j.finish(ctx, failed("the NinjaOne instance set in CIPP cannot be used: %w", err))
 	}
-	return j, nil
+	return j, j.share(ctx, mappings)
 }
 
 // refuse writes the logbook line of a tenant that is not synced.

@@ -3,6 +3,7 @@ package tenantsync
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -240,6 +241,40 @@ func TestNeighbourUnmapped(t *testing.T) {
 			r := b.records()[device(101)]
 			if cleared := r == nil || !r.holdsAny(); cleared != tt.cleared {
 				t.Errorf("the neighbour's device is cleared: %v, want %v", cleared, tt.cleared)
+			}
+		})
+	}
+}
+
+// TestNeighbourSection keeps the part of a tenant that shared the organization
+// while it may be that CIPP just saves its mapping.
+func TestNeighbourSection(t *testing.T) {
+	name := kept{labInstance, labOrganization, neighbour}.sectionName()
+	for what, tt := range map[string]struct {
+		happens func(b *bench)
+		shown   bool
+	}{
+		"mapped":                          {func(b *bench) { b.remap(neighbour, "7") }, true},
+		"not noted yet":                   {func(*bench) {}, true},
+		"just noted":                      {func(b *bench) { b.later(0) }, true},
+		"noted":                           {func(b *bench) { b.later(0); b.set(b.now().Add(settled)) }, false},
+		"mapped elsewhere":                {func(b *bench) { b.remap(neighbour, "8") }, false},
+		"mapped to nothing that is known": {func(b *bench) { b.remap(neighbour, "eight") }, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, 1)
+			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
+			must(t, b.Blobs.Put(t.Context(), name, []byte(`{"tenantId":"`+neighbour+`","fields":{"TenantSummary":"<p>Quill and Vellum</p>"}}`)))
+			tt.happens(b)
+			p, err := b.Preview(t.Context(), labTenant)
+			must(t, err)
+			if p.Shared != tt.shown {
+				t.Errorf("the preview says that the organization is shared: %v, want %v", p.Shared, tt.shown)
+			}
+			b.sync(Message{})
+			v, _ := b.ninja.OrganizationField(labOrganization, "summary")
+			if shown := strings.Contains(v.Text, "Quill and Vellum"); shown != tt.shown || !strings.Contains(v.Text, "Ostholm") {
+				t.Errorf("the neighbour's part is shown: %v, want %v; the field says %.200s", shown, tt.shown, v.Text)
 			}
 		})
 	}
