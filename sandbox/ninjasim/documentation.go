@@ -252,6 +252,15 @@ func (s *Server) ArchiveTemplate(id int, archived bool) {
 	s.documentation.templates[id] = t
 }
 
+// RenameTemplate gives a template another name, as a technician would.
+func (s *Server) RenameTemplate(id int, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.documentation.templates[id]
+	t.Name = name
+	s.documentation.templates[id] = t
+}
+
 // Templates are all templates in ascending order of id.
 func (s *Server) Templates() []Template {
 	s.mu.Lock()

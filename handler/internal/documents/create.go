@@ -78,6 +78,11 @@ func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocu
 		if len(todo) == 0 {
 			return nil
 		}
+		if attempt > 1 {
+			if err := r.readAgain(ctx, sec); err != nil {
+				return fmt.Errorf("%w: %w", ninjaone.ErrOutcomeUnknown, err)
+			}
+		}
 		documents, err := r.in.Client.CreateDocuments(ctx, todo)
 		if err == nil {
 			r.identify(sec, documents, made)
@@ -104,6 +109,13 @@ func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocu
 			return err
 		}
 	}
+}
+
+// readAgain lets the next run read the documents of a section: NinjaOne may carry
+// out late what was not there when it was looked for.
+func (r *run) readAgain(ctx context.Context, sec *section) error {
+	delete(r.progress.listed, sec.kind)
+	return r.State.saveProgress(ctx, r.part, r.progress)
 }
 
 // identify notes the documents that were asked for, by the ids that they

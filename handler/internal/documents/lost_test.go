@@ -1,13 +1,17 @@
 package documents
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -70,6 +74,53 @@ func TestLostCreationThatCannotBeRead(t *testing.T) {
 	if n := w.actions()["created"]; n != 2 {
 		t.Errorf("%d documents were created for two users", n)
 	}
+}
+
+// late carries out the first request that matches only after the second one, and
+// loses its answer.
+type late struct {
+	http.RoundTripper
+	method, path string
+	n            int
+	first        *http.Request
+}
+
+func (l *late) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != l.method || !strings.HasSuffix(r.URL.Path, l.path) {
+		return l.RoundTripper.RoundTrip(r)
+	}
+	l.n++
+	if l.n == 1 {
+		body, err := io.ReadAll(r.Body)
+		l.first = r.Clone(context.WithoutCancel(r.Context()))
+		l.first.Body = io.NopCloser(bytes.NewReader(body))
+		return nil, errors.Join(errLost, err)
+	}
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if l.n == 2 {
+		if resp, err := l.RoundTripper.RoundTrip(l.first); err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	return resp, err
+}
+
+// TestCreationThatComesLate has NinjaOne create documents although they were not
+// there when they were looked for: the next run finds them, not one a week later.
+func TestCreationThatComesLate(t *testing.T) {
+	w, m, _ := small(t)
+	w.sync(m)
+	m.join("Dora")
+	m.join("Emil")
+	w.wire.base = &late{RoundTripper: w.wire.base, method: http.MethodPost, path: "/organization/documents"}
+	if r := w.sync(m); r.Created != 2 {
+		t.Errorf("%+v", r)
+	}
+	w.now = w.now.Add(24 * time.Hour)
+	if r := w.sync(m); r.Duplicates != 2 || r.Created+r.Archived != 0 {
+		t.Errorf("a day later: %+v", r)
+	}
+	w.verify(m)
 }
 
 // TestKilledWhileUpdating ends the process when NinjaOne has done what it was

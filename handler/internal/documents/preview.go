@@ -124,16 +124,12 @@ func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 // plannedTemplates returns the templates as they would be once they are set
 // up; nil when they could not be read.
 func (r *run) plannedTemplates(ctx context.Context, plans []blueprint, p *Preview) ([]ninjaone.Template, error) {
-	names := make([]string, len(plans))
-	for i, b := range plans {
-		names[i] = b.name
-	}
-	list, err := r.in.Client.Templates(ctx, names...)
+	list, err := r.in.Client.Templates(ctx)
 	if err != nil {
 		return nil, r.noTemplates(ctx, err)
 	}
 	for _, b := range plans {
-		switch c := choose(list, b.name); {
+		switch c := choose(list, b); {
 		case !c.found:
 			p.Notes = append(p.Notes, fmt.Sprintf("The document template %q would be created.", b.name))
 			list = append(list, ninjaone.Template{Name: b.name, AllowMultiple: true, Fields: b.fields})

@@ -114,23 +114,31 @@ func TestBraked(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
+	field := ninjaone.TemplateField{Name: "ours"}
 	tmpl := func(id int, name string, archived bool) ninjaone.Template {
 		return ninjaone.Template{ID: id, Name: name, Archived: archived}
+	}
+	filled := func(t ninjaone.Template) ninjaone.Template {
+		t.Fields, t.AllowMultiple = []ninjaone.TemplateField{field}, true
+		return t
 	}
 	for name, tt := range map[string]struct {
 		templates  []ninjaone.Template
 		id         int
 		duplicates []int
 		archived   bool
+		renamed    bool
 	}{
-		"none":            {[]ninjaone.Template{tmpl(1, "Other", false)}, 0, nil, false},
-		"one":             {[]ninjaone.Template{tmpl(1, "Other", false), tmpl(2, "T", false)}, 2, nil, false},
-		"only archived":   {[]ninjaone.Template{tmpl(2, "T", true)}, 0, nil, true},
-		"lowest of three": {[]ninjaone.Template{tmpl(5, "T", false), tmpl(4, "T", false), tmpl(6, "T", false), tmpl(1, "T", true)}, 4, []int{5, 6}, true},
-		"the case counts": {[]ninjaone.Template{tmpl(5, "t", false)}, 0, nil, false},
+		"none":            {[]ninjaone.Template{tmpl(1, "Other", false)}, 0, nil, false, false},
+		"one":             {[]ninjaone.Template{tmpl(1, "Other", false), tmpl(2, "T", false)}, 2, nil, false, false},
+		"only archived":   {[]ninjaone.Template{tmpl(2, "T", true)}, 0, nil, true, false},
+		"lowest of three": {[]ninjaone.Template{tmpl(5, "T", false), tmpl(4, "T", false), tmpl(6, "T", false), tmpl(1, "T", true)}, 4, []int{5, 6}, true, false},
+		"renamed":         {[]ninjaone.Template{filled(tmpl(7, "X", false)), filled(tmpl(5, "Y", false)), filled(tmpl(3, "Z", true)), tmpl(2, "V", false)}, 5, nil, false, true},
+		"one of the name": {[]ninjaone.Template{filled(tmpl(5, "Y", false)), tmpl(7, "T", false)}, 7, nil, false, false},
+		"the case counts": {[]ninjaone.Template{tmpl(5, "t", false)}, 0, nil, false, false},
 	} {
-		c := choose(tt.templates, "T")
-		if c.template.ID != tt.id || c.found != (tt.id != 0) || !cmp.Equal(c.duplicates, tt.duplicates) || c.archived != tt.archived {
+		c := choose(tt.templates, blueprint{name: "T", fields: []ninjaone.TemplateField{field}})
+		if c.template.ID != tt.id || c.found != (tt.id != 0) || !cmp.Equal(c.duplicates, tt.duplicates) || c.archived != tt.archived || c.renamed != tt.renamed {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
@@ -526,6 +527,34 @@ func TestTemplateReplaced(t *testing.T) {
 	if r := w.sync(m); r.Created != 3 || r.Related != 6 {
 		t.Errorf("after the template was archived: %+v", r)
 	}
+	w.verify(m)
+}
+
+// TestTemplateRenamed has a technician rename the template of users: their
+// documents stay where they are, and nobody is documented twice.
+func TestTemplateRenamed(t *testing.T) {
+	w, m, users := small(t)
+	w.sync(m)
+	id := w.template(userBlueprint)
+	w.RenameTemplate(id, "People")
+	m.users[users[0]].title = "New"
+	if p := w.preview(m); len(p.Notes) > 0 || foretold(p).Updated != 1 {
+		t.Errorf("the preview: %v, %+v", p.Notes, foretold(p))
+	}
+	r, err := w.run(t.Context(), m)
+	if err != nil || r.Updated != 1 || r.Created != 0 || len(w.Templates()) != 2 || !strings.Contains(w.problems["documents:renamed:user"], `renamed to "People"`) {
+		t.Errorf("%+v, %v, %v, %d templates", r, err, w.problems, len(w.Templates()))
+	}
+	// So it is for a tenant that is new.
+	other := &model{id: uuid.NewString(), domain: "tenant9.example", users: map[string]*person{}, skus: map[string]string{}, devices: map[string]gadget{}}
+	other.join("Zoe")
+	w.tenants = append(w.tenants, other)
+	if r, err := w.run(t.Context(), other); err != nil || r.Created != 1 || len(w.Templates()) != 2 {
+		t.Errorf("another tenant: %+v, %v, %d templates", r, err, len(w.Templates()))
+	}
+	w.tenants = w.tenants[:1]
+	w.RenameTemplate(id, userBlueprint.name)
+	w.sync(m)
 	w.verify(m)
 }
 

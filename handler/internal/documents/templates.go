@@ -71,15 +71,30 @@ type chosen struct {
 	found      bool
 	duplicates []int // further templates of the name, not used
 	archived   bool  // there is an archived one of the name
+	renamed    bool  // it has another name
 }
 
 // choose takes the template with the lowest id that is not archived, which is
-// the one that CIPP takes.
-func choose(templates []ninjaone.Template, name string) chosen {
+// the one that CIPP takes. One that was renamed, known by having all our fields,
+// is taken when there is none of the name: a new one would document everybody
+// once more, beside documents that nobody keeps up to date.
+func choose(templates []ninjaone.Template, b blueprint) chosen {
+	c := b.named(templates)
+	for _, t := range templates {
+		ours := !t.Archived && t.AllowMultiple && b.complete(t)
+		if ours && !c.found || ours && c.renamed && t.ID < c.template.ID {
+			c.template, c.found, c.renamed = t, true, true
+		}
+	}
+	return c
+}
+
+// named is choose by name alone.
+func (b blueprint) named(templates []ninjaone.Template) chosen {
 	var c chosen
 	for _, t := range templates {
 		switch {
-		case t.Name != name:
+		case t.Name != b.name:
 		case t.Archived:
 			c.archived = true
 		case !c.found:
@@ -122,20 +137,16 @@ func (b blueprint) complete(t ninjaone.Template) bool {
 // templates returns the usable templates, created or completed if need be.
 // What is missing is a problem; an error ends the run.
 func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjaone.Template, error) {
-	names := make([]string, len(plans))
-	for i, b := range plans {
-		names[i] = b.name
-	}
-	list, err := r.in.Client.Templates(ctx, names...)
+	list, err := r.in.Client.Templates(ctx)
 	if err != nil {
 		return nil, r.noTemplates(ctx, err)
 	}
 	ready := !slices.ContainsFunc(plans, func(b blueprint) bool {
-		c := choose(list, b.name)
+		c := choose(list, b)
 		return !c.found || !b.complete(c.template)
 	})
 	if !ready {
-		made, err := r.setUp(ctx, plans, names)
+		made, err := r.setUp(ctx, plans)
 		if err != nil || made == nil {
 			return nil, err
 		}
@@ -149,13 +160,17 @@ func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjao
 func (r *run) usable(plans []blueprint, list []ninjaone.Template) map[kind]ninjaone.Template {
 	usable := map[kind]ninjaone.Template{}
 	for _, b := range plans {
-		c := choose(list, b.name)
+		c := choose(list, b)
 		if len(c.duplicates) > 0 {
 			r.problem("documents:duplicate:"+string(b.kind), "NinjaOne has several document templates named %q. The one with the lowest id, %d, is used; move what is needed from the others (%s) and delete them.",
 				b.name, c.template.ID, strings.Trim(fmt.Sprint(c.duplicates), "[]"))
 		}
 		if !c.found {
 			continue // said while it was set up
+		}
+		if c.renamed {
+			r.problem("documents:renamed:"+string(b.kind), "The NinjaOne document template %q (%d) was renamed to %q. Its documents are still kept up to date; give it its name back, because CIPP knows it by its name.",
+				b.name, c.template.ID, c.template.Name)
 		}
 		if why := b.unusable(c.template); why != "" {
 			r.problem("documents:template:"+string(b.kind), "Documents of each %s are not written: the NinjaOne document template %q (%d) cannot be used, because %s.", b.noun, b.name, c.template.ID, why)
@@ -189,7 +204,7 @@ const (
 // tenants that start together only one does, and each reads again once it has
 // its turn. It returns the templates afterwards; nil when another run holds
 // the lease for too long.
-func (r *run) setUp(ctx context.Context, plans []blueprint, names []string) ([]ninjaone.Template, error) {
+func (r *run) setUp(ctx context.Context, plans []blueprint) ([]ninjaone.Template, error) {
 	lease, err := r.lease(ctx)
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		r.problem("documents:templates", "Another run was still setting up NinjaOne's document templates, so no documents were written; the next run will.")
@@ -200,12 +215,12 @@ func (r *run) setUp(ctx context.Context, plans []blueprint, names []string) ([]n
 	}
 	defer lease.Release()
 	ctx = lease.Context()
-	list, err := r.in.Client.Templates(ctx, names...)
+	list, err := r.in.Client.Templates(ctx)
 	if err != nil {
 		return nil, r.noTemplates(ctx, err)
 	}
 	for _, b := range plans {
-		c := choose(list, b.name)
+		c := choose(list, b)
 		var t ninjaone.Template
 		switch {
 		case !c.found:
@@ -269,11 +284,11 @@ func (r *run) createTemplate(ctx context.Context, b blueprint) (ninjaone.Templat
 	if !errors.Is(err, ninjaone.ErrOutcomeUnknown) || ctx.Err() != nil {
 		return t, err
 	}
-	list, readErr := r.in.Client.Templates(ctx, b.name)
+	list, readErr := r.in.Client.Templates(ctx)
 	if readErr != nil {
 		return t, fmt.Errorf("%w; and then: %w", err, readErr)
 	}
-	if c := choose(list, b.name); c.found {
+	if c := choose(list, b); c.found {
 		return c.template, nil
 	}
 	return t, err

@@ -64,7 +64,7 @@ func must[T any](t *testing.T) func(T, error) T {
 func TestDocumentsThroughTheirLife(t *testing.T) {
 	sim, c := against(t)
 	ctx := t.Context()
-	if list := must[[]ninjaone.Template](t)(c.Templates(ctx, "People")); len(list) != 0 {
+	if list := must[[]ninjaone.Template](t)(c.Templates(ctx)); len(list) != 0 {
 		t.Fatalf("templates %v", list)
 	}
 	people := must[ninjaone.Template](t)(c.CreateTemplate(ctx, ninjaone.Template{Name: "People", AllowMultiple: true, Fields: fields}))
@@ -124,7 +124,7 @@ func TestMissingFieldsAreAddedToATechniciansTemplate(t *testing.T) {
 		{Name: "userID", Type: "TEXT", APIPermission: "READ_WRITE"},
 	}})
 	before := sim.Templates()[0]
-	read := must[[]ninjaone.Template](t)(c.Templates(t.Context(), "People"))
+	read := must[[]ninjaone.Template](t)(c.Templates(t.Context()))
 	merged, added := read[0].WithFields(fields)
 	updated := must[ninjaone.Template](t)(c.UpdateTemplate(t.Context(), merged))
 	after := sim.Templates()[0]
@@ -180,7 +180,7 @@ func TestLostAnswerIsNotRepeated(t *testing.T) {
 func TestInstanceWithoutDocumentation(t *testing.T) {
 	sim, c := against(t)
 	sim.SetDocumentation(false)
-	if _, err := c.Templates(t.Context(), "People"); !errors.Is(err, ninjaone.ErrNoDocumentation) || !errors.Is(err, ninjaone.ErrForbidden) {
+	if _, err := c.Templates(t.Context()); !errors.Is(err, ninjaone.ErrNoDocumentation) || !errors.Is(err, ninjaone.ErrForbidden) {
 		t.Errorf("got %v", err)
 	}
 }

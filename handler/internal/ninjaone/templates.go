@@ -82,13 +82,12 @@ func (t Template) WithFields(want []TemplateField) (merged Template, added []str
 	return merged, added
 }
 
-// Templates returns the document templates of exactly these names, archived
-// ones included as far as NinjaOne lists them, in the order of their ids. It
-// calls GET /v2/document-templates, which is not paged, without its filter by
-// name: nobody has written down how that compares, and a template that it hid
-// would be created twice. The error is ErrNoDocumentation when NinjaOne
-// refuses.
-func (c *Client) Templates(ctx context.Context, names ...string) ([]Template, error) {
+// Templates returns the document templates, archived ones included as far as
+// NinjaOne lists them, in the order of their ids. It calls
+// GET /v2/document-templates, which is not paged, without its filter by name:
+// nobody has written down how that compares, and a template that it hid would be
+// created twice. The error is ErrNoDocumentation when NinjaOne refuses.
+func (c *Client) Templates(ctx context.Context) ([]Template, error) {
 	// Without includeTechnicianRoles the roles are not in the answer, and a
 	// later update would take the template away from them.
 	r, err := newRequest(http.MethodGet, "/v2/document-templates", nil, []param{{"includeTechnicianRoles", "true"}}, nil)
@@ -98,7 +97,7 @@ func (c *Client) Templates(ctx context.Context, names ...string) ([]Template, er
 	r.timeout = pageTimeout
 	var templates []Template
 	err = c.do(ctx, r, decodeSelected(&templates, func(t Template) (Template, bool, error) {
-		return t, slices.Contains(names, t.Name), t.check()
+		return t, true, t.check()
 	}))
 	if err != nil {
 		var answer *APIError
