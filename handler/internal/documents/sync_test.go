@@ -2,16 +2,13 @@ package documents
 
 import (
 	"errors"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
@@ -467,145 +464,6 @@ func TestWithoutDocumentation(t *testing.T) {
 	}
 	if n := w.Calls()["GET /v2/document-templates"]; n != 1 {
 		t.Errorf("%d calls", n)
-	}
-}
-
-func TestTemplates(t *testing.T) {
-	for name, tt := range map[string]struct {
-		prepare func(*world)
-		problem string // key of the problem; "" for none
-		created int
-	}{
-		"archived one of the name": {prepare: func(w *world) {
-			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true, Archived: true})
-		}, created: 5},
-		"one document per organization": {prepare: func(w *world) {
-			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name})
-		}, problem: "documents:template:user", created: 2},
-		"field of another type": {prepare: func(w *world) {
-			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true, Items: []ninjasim.TemplateItem{{Name: compose.FieldUserSummary, Type: "TEXT", APIPermission: "READ_WRITE"}}})
-		}, problem: "documents:template:user", created: 2},
-		"field that may not be written": {prepare: func(w *world) {
-			w.AddTemplate(ninjasim.Template{Name: licenseBlueprint.name, AllowMultiple: true, Items: []ninjasim.TemplateItem{{Name: compose.FieldLicenseID, Type: "TEXT", APIPermission: "READ_ONLY"}}})
-		}, problem: "documents:template:license", created: 3},
-		"two of the name": {prepare: func(w *world) {
-			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true})
-			w.AddTemplate(ninjasim.Template{Name: userBlueprint.name, AllowMultiple: true})
-		}, problem: "documents:duplicate:user", created: 5},
-		"creation refused": {prepare: func(w *world) {
-			w.InjectFault(ninjasim.Fault{Method: http.MethodPost, Path: "document-templates$", Status: 400, Count: 1, Body: `{"resultCode":"FAILURE","errorMessage":"no"}`})
-		}, problem: "documents:template:user", created: 2},
-		"answer to the creation lost": {prepare: func(w *world) {
-			w.wire.loseFirst(1, http.MethodPost, "/document-templates")
-		}, created: 5},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w, m, _ := small(t)
-			tt.prepare(w)
-			r, err := w.run(t.Context(), m)
-			must(t, err)
-			if r.Created != tt.created || len(w.problems) != min(1, len(tt.problem)) || tt.problem != "" && w.problems[tt.problem] == "" {
-				t.Errorf("%+v, %v", r, w.problems)
-			}
-			seen := map[string]int{}
-			for _, tmpl := range w.Templates() {
-				if !tmpl.Archived {
-					seen[tmpl.Name]++
-				}
-			}
-			if name != "two of the name" && seen[userBlueprint.name] > 1 {
-				t.Errorf("templates: %v", seen)
-			}
-		})
-	}
-}
-
-func TestTemplateReplaced(t *testing.T) {
-	w, m, _ := small(t)
-	w.sync(m)
-	w.ArchiveTemplate(w.template(userBlueprint), true)
-	if r := w.sync(m); r.Created != 3 || r.Related != 6 {
-		t.Errorf("after the template was archived: %+v", r)
-	}
-	w.verify(m)
-}
-
-// TestTemplateRenamed has a technician rename the template of users: their
-// documents stay where they are, and nobody is documented twice.
-func TestTemplateRenamed(t *testing.T) {
-	w, m, users := small(t)
-	w.sync(m)
-	id := w.template(userBlueprint)
-	w.RenameTemplate(id, "People")
-	m.users[users[0]].title = "New"
-	if p := w.preview(m); len(p.Notes) > 0 || foretold(p).Updated != 1 {
-		t.Errorf("the preview: %v, %+v", p.Notes, foretold(p))
-	}
-	r, err := w.run(t.Context(), m)
-	if err != nil || r.Updated != 1 || r.Created != 0 || len(w.Templates()) != 2 || !strings.Contains(w.problems["documents:renamed:user"], `renamed to "People"`) {
-		t.Errorf("%+v, %v, %v, %d templates", r, err, w.problems, len(w.Templates()))
-	}
-	// So it is for a tenant that is new.
-	other := &model{id: uuid.NewString(), domain: "tenant9.example", users: map[string]*person{}, skus: map[string]string{}, devices: map[string]gadget{}}
-	other.join("Zoe")
-	w.tenants = append(w.tenants, other)
-	if r, err := w.run(t.Context(), other); err != nil || r.Created != 1 || len(w.Templates()) != 2 {
-		t.Errorf("another tenant: %+v, %v, %d templates", r, err, len(w.Templates()))
-	}
-	w.tenants = w.tenants[:1]
-	w.RenameTemplate(id, userBlueprint.name)
-	w.sync(m)
-	w.verify(m)
-}
-
-// lines tells of each line of a log that holds a text.
-type lines struct {
-	text string
-	seen chan struct{}
-}
-
-func (l lines) Write(line []byte) (int, error) {
-	if strings.Contains(string(line), l.text) {
-		l.seen <- struct{}{}
-	}
-	return len(line), nil
-}
-
-// TestTemplatesAreMadeOnce lets three tenants start together: the first creates
-// the templates only after it kept the two others waiting.
-func TestTemplatesAreMadeOnce(t *testing.T) {
-	w := newWorld(t, 3)
-	waiting := lines{"this one waits", make(chan struct{}, 2)}
-	w.syncer.Log = slog.New(slog.NewTextHandler(waiting, nil))
-	var first sync.Once
-	w.wire.hold = func(r *http.Request) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/document-templates") {
-			first.Do(func() {
-				for range 2 {
-					select {
-					case <-waiting.seen:
-					case <-r.Context().Done():
-					}
-				}
-			})
-		}
-	}
-	errs := make(chan error)
-	for _, m := range w.tenants {
-		m.buy("SPE_E3")
-		m.join("Ada")
-		in := Input{Client: w.client, Instance: instance, OrganizationID: organization, Sharing: []string{m.id}, Compose: w.input(m), Users: true, Licenses: true,
-			Problem: func(key, first string, _ func(int, string) string) { t.Errorf("%s: %s", key, first) }}
-		go func() {
-			_, err := w.syncer.Sync(t.Context(), in)
-			errs <- err
-		}()
-	}
-	for range w.tenants {
-		must(t, <-errs)
-	}
-	if n := len(w.Templates()); n != 2 {
-		t.Errorf("there are %d templates", n)
 	}
 }
 
