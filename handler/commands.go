@@ -53,7 +53,7 @@ func command(ctx context.Context, args []string, getenv func(string) string, out
 	if err := a.hold.GiveBack(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(out, "CIPP's own NinjaOne sync is given back. CIPP starts it by its own schedule, within 26 hours at most, and makes its Graph subscriptions anew then. This app schedules no syncs until \"handler hold-off\".")
+	_, err = fmt.Fprintln(out, "CIPP's own NinjaOne sync is given back. CIPP starts it by its own schedule, within 26 hours at most, and makes its Graph subscriptions anew then. This app schedules no syncs until \"handler hold-off\". Its own Graph subscriptions go within the hour: leave it running, with all its rights, until then.")
 	return err
 }
 

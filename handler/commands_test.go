@@ -43,7 +43,7 @@ func TestCommands(t *testing.T) {
 		held    bool
 		says    string
 	}{
-		{"hold-off", true, "held off"}, {"give-back", false, "given back"}, {"give-back", false, "given back"}, {"hold-off", true, "held off"},
+		{"hold-off", true, "held off"}, {"give-back", false, "Its own Graph subscriptions go within the hour"}, {"give-back", false, "given back"}, {"hold-off", true, "held off"},
 	} {
 		var out bytes.Buffer
 		if err := command(t.Context(), []string{step.command}, getenv, &out); err != nil {
