@@ -70,6 +70,23 @@ func TestFailedMessages(t *testing.T) {
 	w.says("3 organization fields, 5 devices written; 0 already up to date")
 }
 
+func TestPutAllBack(t *testing.T) {
+	w := start(t, small())
+	for _, tenant := range w.Seed.Tenants {
+		w.fail("ninjaone-sync", tenant.ID)
+	}
+	w.visit("/")
+	w.says("3 messages failed too often")
+	w.readable("many failed messages")
+	w.picture("failed-messages-many")
+	w.press("Put all back: queue ninjaone-sync, 3 messages")
+	w.says("3 messages were put back. They are tried again within a minute.")
+	w.saysNot("failed too often")
+	w.says("3 in sync") // the page renews itself
+	w.visit("/logbook")
+	w.says("3 messages that had failed too often were put back on the queue ninjaone-sync.")
+}
+
 func TestWhoSyncs(t *testing.T) {
 	w := start(t, small())
 	w.visit("/")

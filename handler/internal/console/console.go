@@ -75,6 +75,7 @@ type Engine interface {
 type Poison interface {
 	List(ctx context.Context) (poison.List, error)
 	PutBack(ctx context.Context, queue, id string) (poison.Message, error)
+	PutBackAll(ctx context.Context, queue string) (back, left int, err error)
 	Remove(ctx context.Context, queue, id string) (poison.Message, error)
 }
 
@@ -327,9 +328,12 @@ var notices = map[string]func(n int) string{
 	},
 	"givenback": func(int) string { return "CIPP's own sync was given back. This app's schedule stands still." },
 	"putback":   func(int) string { return "The message was put back. It is tried again within a minute." },
-	"removed":   func(int) string { return "The message was removed." },
-	"mapped":    func(n int) string { return plural(n, "mapping was saved.", "mappings were saved.") },
-	"same":      func(int) string { return "There was nothing to save: the mappings are as they were." },
+	"putallback": func(n int) string {
+		return plural(n, "message was put back. It is", "messages were put back. They are") + " tried again within a minute."
+	},
+	"removed": func(int) string { return "The message was removed." },
+	"mapped":  func(n int) string { return plural(n, "mapping was saved.", "mappings were saved.") },
+	"same":    func(int) string { return "There was nothing to save: the mappings are as they were." },
 	"automap": func(int) string {
 		return "The search for organizations was asked for. Names come first, devices take longer."
 	},
@@ -348,7 +352,11 @@ func noticeOf(x *exchange) string {
 		return ""
 	}
 	n, _ := strconv.Atoi(x.r.URL.Query().Get("n"))
-	return f(n)
+	text := f(n)
+	if left, _ := strconv.Atoi(x.r.URL.Query().Get("left")); left > 0 {
+		text += " About " + plural(left, "message is left.", "messages are left.")
+	}
+	return text
 }
 
 // done sends the browser to a page that says what was done, so that reloading

@@ -119,6 +119,25 @@ func TestFailedMessages(t *testing.T) {
 	w.has(w.lines(), "A message that had failed too often was put back: The sync of tenant-001.example was not done.", "too often was removed")
 }
 
+func TestPutAllBack(t *testing.T) {
+	w := newWorld(t)
+	w.has(w.refused("/poison", "queue", w.syncs.Name(), "do", "all"), "The messages are gone")
+	w.has(w.refused("/poison", "queue", "another", "do", "all"), "The messages are gone")
+	must(t, w.failed.Send(t.Context(), hostile, 0))
+	w.hasNot(w.get("/"), "Put all back")
+	w.has(w.refused("/poison", "queue", w.syncs.Name(), "do", "all"), "cannot be read")
+	for n := range 3 {
+		must(t, w.failed.Send(t.Context(), tenantsync.Message{TenantID: w.tenantID(n + 1)}, 0))
+	}
+	w.has(w.get("/"), "Put all back: queue "+w.syncs.Name()+", 4 messages")
+	w.has(w.post("/poison", "queue", w.syncs.Name(), "do", "all"), "3 messages were put back. They are tried again within a minute. About 1 message is left.",
+		"1 message failed too often", "<strong>3</strong> running or waiting")
+	if n, err := w.syncs.Length(t.Context()); n != 3 || err != nil {
+		t.Errorf("%d messages are on the queue, %v", n, err)
+	}
+	w.has(w.lines(), "3 messages that had failed too often were put back on the queue "+w.syncs.Name()+".")
+}
+
 func TestEngine(t *testing.T) {
 	w := newWorld(t)
 	w.has(w.get("/"), "Held off", "Give the syncs back now")

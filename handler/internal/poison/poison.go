@@ -63,6 +63,13 @@ type Message struct {
 type List struct {
 	Messages []Message // of each queue the oldest 32
 	More     int       // about how many more there are
+	Many     []Many    // queues of which several messages can be put back
+}
+
+// Many is a queue with several messages that failed too often.
+type Many struct {
+	Queue    string // name of the queue that they were on first
+	Messages int    // about how many
 }
 
 // Watch looks after poison queues. Its fields are set once and not changed
@@ -83,6 +90,15 @@ func (w *Watch) List(ctx context.Context) (List, error) {
 			return List{}, err
 		}
 		all.Messages, all.More = append(all.Messages, messages...), all.More+more
+		readable := 0
+		for _, m := range messages {
+			if m.Readable {
+				readable++
+			}
+		}
+		if readable > 1 {
+			all.Many = append(all.Many, Many{s.Queue.Name(), len(messages) + more})
+		}
 	}
 	return all, nil
 }
@@ -111,9 +127,8 @@ func (w *Watch) look(ctx context.Context, s Source) ([]Message, int, error) {
 	return messages, more, nil
 }
 
-// describe says what a message means. Its text is shown nowhere, for it may be
-// anything.
-func (w *Watch) describe(ctx context.Context, s Source, p storage.Message) (Message, error) {
+// read reads a message. Its text is shown nowhere, for it may be anything.
+func (s Source) read(p storage.Message) Message {
 	m := Message{Queue: s.Queue.Name(), ID: p.ID, Since: p.Inserted, What: s.All, Then: s.Then, Readable: true}
 	var body struct {
 		TenantID string `json:"tenantId"`
@@ -122,13 +137,18 @@ func (w *Watch) describe(ctx context.Context, s Source, p storage.Message) (Mess
 		m.Readable = false
 		m.What = "A message on the queue " + m.Queue + " cannot be read, so it was put there by hand or by another program."
 		m.Then = "Nothing was done for it, and nothing will be: remove it."
+	} else if id, err := uuid.Parse(body.TenantID); err == nil {
+		m.TenantID = id.String()
+	}
+	return m
+}
+
+// describe says what a message means.
+func (w *Watch) describe(ctx context.Context, s Source, p storage.Message) (Message, error) {
+	m := s.read(p)
+	if m.TenantID == "" {
 		return m, nil
 	}
-	id, err := uuid.Parse(body.TenantID)
-	if err != nil {
-		return m, nil
-	}
-	m.TenantID = id.String()
 	t, err := w.CIPP.Tenant(ctx, m.TenantID)
 	switch {
 	case err == nil:
@@ -227,6 +247,50 @@ func (w *Watch) PutBack(ctx context.Context, queue, id string) (Message, error) 
 	})
 }
 
+// The bounds of one PutBackAll: a page waits for it.
+const (
+	mostBack    = 1000
+	longestBack = time.Minute
+)
+
+var errEnough = errors.New("it took long enough")
+
+// PutBackAll puts the messages of a queue back that can be read, 1,000 of them
+// at most and for a minute at most, and tells how many those were and about how
+// many are left. Called again, it goes on. After an error, what was put back
+// stays so.
+func (w *Watch) PutBackAll(ctx context.Context, queue string) (back, left int, err error) {
+	s, ok := w.source(queue)
+	if !ok {
+		return 0, 0, ErrGone
+	}
+	end := time.Now().Add(longestBack)
+	back, err = s.Poison.Take(ctx, mostBack, func(ctx context.Context, p storage.Message) (bool, error) {
+		m := s.read(p)
+		switch {
+		case !m.Readable:
+			return false, nil
+		case time.Now().After(end):
+			return false, errEnough
+		}
+		return true, s.send(ctx, m, p.Body)
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return back, 0, err
+	}
+	left, err = s.Poison.Length(ctx)
+	return back, left, err
+}
+
+// source finds a queue by its name.
+func (w *Watch) source(queue string) (Source, bool) {
+	i := slices.IndexFunc(w.Sources, func(s Source) bool { return strings.EqualFold(s.Queue.Name(), queue) })
+	if i < 0 {
+		return Source{}, false
+	}
+	return w.Sources[i], true
+}
+
 // send puts a message on the queue that it was on first. What is noted is the
 // time before, since the message may be handled at once.
 func (s Source) send(ctx context.Context, m Message, body []byte) error {
@@ -243,11 +307,10 @@ func (w *Watch) Remove(ctx context.Context, queue, id string) (Message, error) {
 }
 
 func (w *Watch) take(ctx context.Context, queue, id string, before func(Source, Message, []byte) error) (Message, error) {
-	i := slices.IndexFunc(w.Sources, func(s Source) bool { return strings.EqualFold(s.Queue.Name(), queue) })
-	if i < 0 || id == "" {
+	s, ok := w.source(queue)
+	if !ok || id == "" {
 		return Message{}, ErrGone
 	}
-	s := w.Sources[i]
 	var found Message
 	n, err := s.Poison.Take(ctx, 1, func(ctx context.Context, p storage.Message) (bool, error) {
 		if p.ID != id {

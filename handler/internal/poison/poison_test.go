@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/storage"
@@ -190,5 +193,49 @@ func TestPutBackAndRemove(t *testing.T) {
 	}
 	if n, err := w.source.Queue.Length(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d messages are on the queue, %v", n, err)
+	}
+}
+
+// TestPutBackAll puts a thousand messages back and goes on with the rest, tells
+// of each tenant that its message waits, and leaves what cannot be read.
+func TestPutBackAll(t *testing.T) {
+	w := newWorld(t)
+	marked := map[string]int{}
+	w.Sources[0].Queued = func(_ context.Context, tenantID string, _ time.Time) error {
+		marked[tenantID]++
+		return nil
+	}
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(16)
+	const tenants = mostBack + 40
+	for i := range tenants {
+		group.Go(func() error {
+			return w.Sources[0].Poison.Send(ctx, map[string]any{"tenantId": fmt.Sprintf("bbbbbbbb-0000-4000-8000-%012d", i)}, 0)
+		})
+	}
+	must(t, group.Wait())
+	w.fail([]string{"a secret"})
+	if l := w.list(); len(l.Many) != 1 || l.Many[0] != (Many{w.Sources[0].Queue.Name(), tenants + 1}) {
+		t.Errorf("several can be put back of %+v", l.Many)
+	}
+	back, left, err := w.PutBackAll(t.Context(), w.Sources[0].Queue.Name())
+	if must(t, err); back != mostBack || left != 41 || len(marked) != mostBack {
+		t.Errorf("%d were put back, %d are left, and %d tenants are marked", back, left, len(marked))
+	}
+	back, left, err = w.PutBackAll(t.Context(), w.Sources[0].Queue.Name())
+	if must(t, err); back != 40 || left != 1 || len(marked) != tenants {
+		t.Errorf("%d more were put back, %d are left, and %d tenants are marked", back, left, len(marked))
+	}
+	if n, err := w.Sources[0].Queue.Length(t.Context()); n != tenants || err != nil {
+		t.Errorf("%d messages are on the queue, %v", n, err)
+	}
+	if l := w.list(); len(l.Messages) != 1 || l.Messages[0].Readable || len(l.Many) > 0 {
+		t.Errorf("left are %+v", l)
+	}
+	if back, left, err = w.PutBackAll(t.Context(), w.Sources[0].Queue.Name()); back != 0 || left != 1 || err != nil {
+		t.Errorf("a third time: %d, %d, %v", back, left, err)
+	}
+	if _, _, err := w.PutBackAll(t.Context(), "another-queue"); !errors.Is(err, ErrGone) {
+		t.Errorf("another queue: %v", err)
 	}
 }
