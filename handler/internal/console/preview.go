@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -21,8 +22,11 @@ import (
 const (
 	// previewLife is how long a preview is shown before it is composed anew.
 	previewLife = 10 * time.Minute
-	// previewsKept bounds the memory that previews take.
+	// previewsKept and previewBytes bound the memory that previews take: how many
+	// are kept, and how large their values are together. The last one is kept in
+	// any case, for the frames of its page.
 	previewsKept = 3
+	previewBytes = 16 << 20
 )
 
 // previewCache keeps the last previews, so that the fields on one page are read
@@ -56,21 +60,24 @@ func (c *Console) previewOf(ctx context.Context, tenantID string, fresh bool) (*
 			cache.kept = map[string]*tenantsync.Preview{}
 		}
 		cache.kept[tenantID] = p
-		for len(cache.kept) > previewsKept {
-			oldest := tenantID
-			for id, k := range cache.kept {
-				if k.At.Before(cache.kept[oldest].At) {
-					oldest = id
-				}
-			}
-			delete(cache.kept, oldest)
-		}
+		cache.shrink()
 		return p, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return v.(*tenantsync.Preview), nil
+}
+
+// shrink forgets the oldest previews until the others are few and small enough.
+func (c *previewCache) shrink() {
+	ids := slices.SortedFunc(maps.Keys(c.kept), func(a, b string) int { return c.kept[b].At.Compare(c.kept[a].At) })
+	size := 0
+	for i, id := range ids {
+		if size += c.kept[id].Size(); i > 0 && (i >= previewsKept || size > previewBytes) {
+			delete(c.kept, id)
+		}
+	}
 }
 
 type previewPage struct {

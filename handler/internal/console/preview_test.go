@@ -176,3 +176,42 @@ func TestPreviewCache(t *testing.T) {
 		t.Errorf("composed %v, want %v; %d are kept", previewer.calls, want, len(c.previews.kept))
 	}
 }
+
+// sized composes previews whose values have a size.
+type sized struct {
+	sizes    map[string]int
+	composed []string
+	at       time.Time
+}
+
+func (s *sized) Preview(_ context.Context, id string) (*tenantsync.Preview, error) {
+	s.composed = append(s.composed, id)
+	s.at = s.at.Add(time.Second)
+	return &tenantsync.Preview{At: s.at, Targets: []tenantsync.PreviewTarget{{Fields: []tenantsync.PreviewField{{Value: strings.Repeat("x", s.sizes[id])}}}}}, nil
+}
+
+// TestPreviewsAreForgotten: the oldest first, when there are many or they are
+// large; the last one is kept however large it is.
+func TestPreviewsAreForgotten(t *testing.T) {
+	for name, tt := range map[string]struct {
+		asked, composed string
+		sizes           map[string]int
+	}{
+		"small":     {"abcabc", "abc", nil},
+		"large":     {"aabbcacb", "abcab", map[string]int{"a": previewBytes / 2, "b": previewBytes/2 + 1, "c": 1}},
+		"too large": {"aabbaa", "aba", map[string]int{"a": 2 * previewBytes, "b": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &sized{sizes: tt.sizes, at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+			c := New(Deps{Preview: s, Now: func() time.Time { return s.at }})
+			for _, id := range tt.asked {
+				if _, err := c.previewOf(t.Context(), string(id), false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := strings.Join(s.composed, ""); got != tt.composed {
+				t.Errorf("composed %q, want %q", got, tt.composed)
+			}
+		})
+	}
+}

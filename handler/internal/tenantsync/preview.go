@@ -35,6 +35,16 @@ type Preview struct {
 	Documents *documents.Preview
 }
 
+// Size is how many bytes the composed values take, those of documents left out.
+func (p *Preview) Size() (bytes int) {
+	for _, t := range p.Targets {
+		for _, f := range t.Fields {
+			bytes += len(f.Value) + len(f.Last)
+		}
+	}
+	return bytes
+}
+
 // PreviewTarget is an organization or a device with its fields.
 type PreviewTarget struct {
 	DeviceID int    // NinjaOne's id; 0 for the organization
