@@ -268,7 +268,13 @@ func TestTakeOverAndGiveBack(t *testing.T) {
 		if n := len(w.M365.Subscriptions(tenant.ID)); n != 0 {
 			t.Errorf("%d subscriptions of ours are left in %s", n, tenant.DefaultDomain)
 		}
+		w.merge(stateTable, "run", tenant.ID, map[string]any{"Queued": time.Now().UTC().Format(time.RFC3339), "Queued@odata.type": "Edm.DateTime"})
 		w.send(syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenant.ID))
+		for _, run := range w.rows(stateTable, "PartitionKey eq 'run' and RowKey eq '"+tenant.ID+"'") {
+			if run["Queued"] != nil {
+				t.Errorf("%s waits for a message that nothing came of: %v", tenant.DefaultDomain, run)
+			}
+		}
 		w.send(complianceQueue, fmt.Sprintf(`{"tenantId":%q}`, tenant.ID))
 	}
 	if n := len(w.NinjaOne.Writes()) - writes + len(w.NinjaOne.DocumentWrites()) - documents; n > 0 {
