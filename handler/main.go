@@ -79,7 +79,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	failed := a.poisoned()
 	alarms := a.alarms(failed)
 	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
-		before := errors.Join(alarms.Look(ctx), failed.Tell(ctx), a.hold.Tick(ctx))
+		before := errors.Join(alarms.Look(ctx), a.untold.Tick(ctx), failed.Tell(ctx), a.hold.Tick(ctx))
 		given, err := a.hold.GivenBack(ctx)
 		if err != nil || given {
 			return errors.Join(before, err)
@@ -88,7 +88,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	})
 	keeper := a.watch(server)
 	long := customhandler.WithTimeout(invocationTime(a.config))
-	queue(a, server, "SyncTenant", tenantsync.ParseMessage, a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run))), long)
+	queue(a, server, "SyncTenant", tenantsync.ParseMessage, a.untold.Watch(a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run)))), long)
 	queue(a, server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
 
 	who := access.FromEnvironment(getenv)

@@ -16,25 +16,25 @@ func (a *app) poisoned() *poison.Watch {
 		s.Queue, s.Poison, s.API = a.own.Queue(queue), a.own.Queue(queue+poison.Suffix), logbookName[function]
 		return s
 	}
-	const reason = " The app was stopped, or failed, before it could record why: look into the app's own log (Application Insights) at that time."
 	return &poison.Watch{
 		Sources: []poison.Source{
 			source(tenantsync.QueueName, "SyncTenant", poison.Source{
 				One:  "The sync of %s was not done.",
 				All:  "A sync was not done.",
-				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back." + reason,
+				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back.",
+				Why:  a.untold.Why,
 
 				Queued: a.state.MarkQueued,
 			}),
 			source(automap.QueueName, "Automap", poison.Source{
 				One:  "The search for the NinjaOne organization of %s was not done.",
 				All:  "The search for NinjaOne organizations was not finished.",
-				Then: "It is not done again by itself: put the message back, or start the search again on the console under Organizations." + reason,
+				Then: "It is not done again by itself: put the message back, or start the search again on the console under Organizations.",
 			}),
 			source(compliance.QueueName, "UpdateCompliance", poison.Source{
 				One:  "An update of device compliance of %s was not done.",
 				All:  "An update of device compliance was not done.",
-				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change; to have it sooner, put the message back." + reason,
+				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change; to have it sooner, put the message back.",
 			}),
 		},
 		CIPP: a.cipp, Table: a.own.Table(tenantsync.TableName),

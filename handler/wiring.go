@@ -52,6 +52,7 @@ type app struct {
 	hold      *engine.Hold
 	scheduler *schedule.Scheduler
 	syncer    *tenantsync.Syncer
+	untold    *tenantsync.Unrecorded
 	mapper    *automap.Mapper
 }
 
@@ -135,6 +136,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Log:   a.log,
 	}
 	a.scheduler = &schedule.Scheduler{CIPP: a.cipp, State: a.state, Queue: a.syncQueue, Now: time.Now, Log: a.log}
+	a.untold = &tenantsync.Unrecorded{CIPP: a.cipp, State: a.state, Now: time.Now, Log: a.log}
 	a.syncer = &tenantsync.Syncer{
 		CIPP:     a.cipp,
 		Reader:   a.reader,

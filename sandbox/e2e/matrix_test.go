@@ -553,8 +553,29 @@ func (c *cell) judge(k kind) string {
 		if c.message.Err == nil {
 			return "its message should have gone back to the host"
 		}
+		// A run that was killed is told of by the next one; any other failure by
+		// itself, if it must as soon as the logbook can be written again.
+		book := c.w.logbook(c.tenant.DefaultDomain)
+		if !k.kill && !slices.ContainsFunc(book, func(l string) bool { return unrecorded.MatchString(l) }) {
+			return "the logbook should say why its message went back to the host; it says " + strings.Join(book, "\n")
+		}
+	}
+	for _, l := range c.lines {
+		switch {
+		case bare.MatchString(l):
+			return "the logbook should say in words what became of the connection"
+		case strings.Contains(l, "FORBIDDEN") && !strings.Contains(l, "lacks the scope"):
+			return "the logbook should say which right is missing"
+		}
 	}
 	return ""
 }
+
+// unrecorded is told of a run that failed without a record of its own, and bare
+// is what Go says of a connection that broke.
+var (
+	unrecorded = named(`^Warn: (The sync could not begin|How the sync ended could not be recorded): .+ It is tried again by itself`)
+	bare       = named(`EOF|reset by peer|broken pipe`)
+)
 
 func named(expression string) *regexp.Regexp { return regexp.MustCompile(expression) }

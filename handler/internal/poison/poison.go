@@ -42,10 +42,16 @@ type Source struct {
 	One, All string
 	// Then says what happens without a person, and what a person can do.
 	Then string
+	// Why tells what is known of why a tenant's messages failed, in sentences; ""
+	// when nothing is. It may be nil.
+	Why func(ctx context.Context, tenantID string) (string, error)
 	// Queued notes that a message for a tenant was put on the queue; nil where
 	// nothing is noted.
 	Queued func(ctx context.Context, tenantID string, at time.Time) error
 }
+
+// unknown is said where nothing tells why a message failed.
+const unknown = "The app was stopped, or failed, before it could record why: look into the app's own log (Application Insights) at that time."
 
 // Message is a message that failed too often.
 type Message struct {
@@ -129,7 +135,7 @@ func (w *Watch) look(ctx context.Context, s Source) ([]Message, int, error) {
 
 // read reads a message. Its text is shown nowhere, for it may be anything.
 func (s Source) read(p storage.Message) Message {
-	m := Message{Queue: s.Queue.Name(), ID: p.ID, Since: p.Inserted, What: s.All, Then: s.Then, Readable: true}
+	m := Message{Queue: s.Queue.Name(), ID: p.ID, Since: p.Inserted, What: s.All, Then: s.Then + " " + unknown, Readable: true}
 	var body struct {
 		TenantID string `json:"tenantId"`
 	}
@@ -161,6 +167,16 @@ func (w *Watch) describe(ctx context.Context, s Source, p storage.Message) (Mess
 		name = m.TenantID
 	}
 	m.What = fmt.Sprintf(s.One, name)
+	if s.Why == nil {
+		return m, nil
+	}
+	why, err := s.Why(ctx, m.TenantID)
+	if err != nil {
+		return m, err
+	}
+	if why != "" {
+		m.Then = s.Then + " " + why
+	}
 	return m, nil
 }
 

@@ -84,6 +84,29 @@ func (w *world) lines() []string {
 	return all
 }
 
+// Where it is known why the messages of a tenant failed, the line says it.
+func TestSaysWhyAMessageFailed(t *testing.T) {
+	w := newWorld(t)
+	w.Sources[0].Why = func(_ context.Context, tenantID string) (string, error) {
+		return map[string]string{contoso: "The sync could not begin: the lease was refused."}[tenantID], nil
+	}
+	w.fail(map[string]any{"tenantId": contoso})
+	w.fail(map[string]any{"tenantId": "aaaaaaaa-0000-4000-8000-000000000002"})
+	must(t, w.Tell(t.Context()))
+	lines := w.lines()
+	count := func(end string) (n int) {
+		for _, l := range lines {
+			if strings.HasSuffix(l, "It is done again tomorrow. "+end) {
+				n++
+			}
+		}
+		return n
+	}
+	if len(lines) != 2 || count("The sync could not begin: the lease was refused.") != 1 || count(unknown) != 1 {
+		t.Errorf("the logbook says %q", lines)
+	}
+}
+
 func TestTellsOfEachMessageOnce(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.Tell(t.Context()))
@@ -96,7 +119,7 @@ func TestTellsOfEachMessageOnce(t *testing.T) {
 	}
 	lines := w.lines()
 	if len(lines) != 1 || !strings.HasPrefix(lines[0], "NinjaOneSync|contoso.example|Error|The sync of contoso.example was not done. It failed too often, the last time at ") ||
-		!strings.HasSuffix(lines[0], " UTC, and is now on the queue "+w.source.Poison.Name()+". It is done again tomorrow.") {
+		!strings.HasSuffix(lines[0], " UTC, and is now on the queue "+w.source.Poison.Name()+". It is done again tomorrow. "+unknown) {
 		t.Errorf("the logbook says %q", lines)
 	}
 	w.fail(map[string]any{"tenantId": contoso})

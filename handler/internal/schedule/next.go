@@ -20,7 +20,7 @@ func Next(tenantID string, run tenantsync.Run, now time.Time) time.Time {
 	}
 	next := last.Add(period)
 	if run.Status == tenantsync.Failed {
-		if retry := run.End.Add(wait(run.Failures)); retry.Before(next) {
+		if retry := run.End.Add(tenantsync.RetryAfter(run.Failures)); retry.Before(next) {
 			next = retry
 		}
 	}

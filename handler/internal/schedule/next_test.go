@@ -22,8 +22,8 @@ func TestNext(t *testing.T) {
 		{"went silent", tenantsync.Run{Start: now.Add(-silent), Status: tenantsync.Running}, now},
 		{"completed since its turn", tenantsync.Run{Start: last.Add(time.Second), End: now, Status: tenantsync.Completed}, last.Add(period)},
 		{"no run since its turn", tenantsync.Run{Start: last.Add(-time.Hour), End: last.Add(-time.Minute), Status: tenantsync.Completed}, now},
-		{"failed a moment ago", tenantsync.Run{Start: now.Add(-time.Minute), End: now, Status: tenantsync.Failed, Failures: 1}, now.Add(firstRetry)},
-		{"failed long ago", tenantsync.Run{Start: now.Add(-lastRetry), End: now.Add(-lastRetry), Status: tenantsync.Failed, Failures: 9}, now},
+		{"failed a moment ago", tenantsync.Run{Start: now.Add(-time.Minute), End: now, Status: tenantsync.Failed, Failures: 1}, now.Add(tenantsync.RetryAfter(1))},
+		{"failed long ago", tenantsync.Run{Start: now.Add(-tenantsync.RetryAfter(99)), End: now.Add(-tenantsync.RetryAfter(99)), Status: tenantsync.Failed, Failures: 9}, now},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

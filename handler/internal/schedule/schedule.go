@@ -26,10 +26,6 @@ const (
 	// more than the timer's interval and a wait in the queue, so that no two
 	// starts lie more than a day apart.
 	period = 23 * time.Hour
-	// firstRetry and lastRetry bound the wait after a failure, which doubles
-	// from one failure to the next.
-	firstRetry = 15 * time.Minute
-	lastRetry  = 6 * time.Hour
 	// silent is how long a run may go without ending before it is taken for
 	// dead: longer than any host lets one last.
 	silent = 2 * time.Hour
@@ -192,7 +188,7 @@ func due(run tenantsync.Run, turn, now time.Time, queueEmpty bool) bool {
 		return true
 	case run.Status == tenantsync.Running:
 		return now.Sub(run.Start) >= silent
-	case run.Status == tenantsync.Failed && now.Sub(run.End) >= wait(run.Failures):
+	case run.Status == tenantsync.Failed && now.Sub(run.End) >= tenantsync.RetryAfter(run.Failures):
 		return true
 	}
 	return run.Start.Before(turn)
@@ -210,19 +206,10 @@ func overdue(run tenantsync.Run, now time.Time) bool {
 	case run.Status == tenantsync.Failed:
 		since = run.End
 		for n := 1; n < run.Failures && now.Sub(since) <= alarm.Overdue; n++ {
-			since = since.Add(-wait(n))
+			since = since.Add(-tenantsync.RetryAfter(n))
 		}
 	default:
 		since = run.Start
 	}
 	return !since.IsZero() && now.Sub(since) > alarm.Overdue
-}
-
-// wait is how long after the n-th failure in a row a tenant is tried again.
-func wait(n int) time.Duration {
-	w := firstRetry
-	for ; n > 1 && w < lastRetry; n-- {
-		w *= 2
-	}
-	return min(w, lastRetry)
 }

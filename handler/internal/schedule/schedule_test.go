@@ -49,17 +49,6 @@ func TestDue(t *testing.T) {
 	}
 }
 
-func TestWaitGrows(t *testing.T) {
-	for n, want := range []time.Duration{15 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 6 * time.Hour, 6 * time.Hour} {
-		if got := wait(n); got != want {
-			t.Errorf("after %d failures the wait is %s, want %s", n, got, want)
-		}
-	}
-	if got := wait(1_000_000); got != lastRetry {
-		t.Errorf("after very many failures the wait is %s, want %s", got, lastRetry)
-	}
-}
-
 // The turns of many tenants fall evenly over the period.
 func TestTurnsAreSpread(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)

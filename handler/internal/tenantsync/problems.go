@@ -12,6 +12,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // repeatAfter is how long a lasting problem stays silent in the logbook.
@@ -142,19 +143,22 @@ const problemsPartition = "problems"
 // Announce compares the present problems of owner with those it had before,
 // writes the logbook lines that are owed, and keeps the list.
 func (s *State) Announce(ctx context.Context, book Logbook, owner string, now []Problem, at time.Time) error {
+	return s.announce(ctx, book, tenant.Ref{}, owner, now, at)
+}
+
+// announce is Announce for problems of one tenant.
+func (s *State) announce(ctx context.Context, book Logbook, of tenant.Ref, owner string, now []Problem, at time.Time) error {
 	row, err := s.table.Get(ctx, problemsPartition, owner)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("read the problems of %s: %w", owner, err)
 	}
-	var before []Problem
-	// An unreadable list only means that its problems are announced again.
-	_ = json.Unmarshal([]byte(row.String("Problems")), &before)
+	before := problemsOf(row)
 	keep, lines := reconcile(before, now, at)
 	if len(lines) == 0 {
 		return nil
 	}
 	for _, l := range lines {
-		if err := book.Log(ctx, cipp.LogEntry{API: apiName, Severity: l.severity, Message: l.message}); err != nil {
+		if err := book.Log(ctx, cipp.LogEntry{Tenant: of.DefaultDomain, TenantID: of.ID, API: apiName, Severity: l.severity, Message: l.message}); err != nil {
 			return err
 		}
 	}

@@ -208,9 +208,14 @@ func (j *job) do(ctx context.Context) error {
 		return fmt.Errorf("sync of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
 	}
 	if delay, ok := j.goesOn(bounded, err); ok {
-		return j.goOn(context.WithoutCancel(ctx), delay)
+		err = j.goOn(context.WithoutCancel(ctx), delay)
+	} else {
+		err = j.finish(context.WithoutCancel(ctx), err)
 	}
-	return j.finish(context.WithoutCancel(ctx), err)
+	if err != nil {
+		return unended{err}
+	}
+	return nil
 }
 
 // goesOn reports whether a run that was cut short goes on, and after what
@@ -283,6 +288,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 		for _, l := range again {
 			if strings.HasPrefix(l.message, "The sync to NinjaOne failed") {
 				l.severity = cipp.SeverityError
+				l.message += fmt.Sprintf(" The schedule tries again in about %s, unless the tenant is paused.", inWords(RetryAfter(r.Failures)))
 			}
 			lines = append(lines, l)
 		}

@@ -1,0 +1,33 @@
+package tenantsync
+
+import (
+	"fmt"
+	"time"
+)
+
+// The wait after a failure doubles from the first to the last.
+const (
+	firstRetry = 15 * time.Minute
+	lastRetry  = 6 * time.Hour
+)
+
+// RetryAfter is how long after the n-th failed run in a row the schedule syncs
+// a tenant again, if its turn does not come before.
+func RetryAfter(n int) time.Duration {
+	w := firstRetry
+	for ; n > 1 && w < lastRetry; n-- {
+		w *= 2
+	}
+	return min(w, lastRetry)
+}
+
+// inWords is a whole number of minutes or hours.
+func inWords(d time.Duration) string {
+	switch {
+	case d < time.Hour:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	case d < 2*time.Hour:
+		return "an hour"
+	}
+	return fmt.Sprintf("%d hours", int(d.Hours()))
+}

@@ -1,0 +1,193 @@
+package tenantsync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// unended marks the failure to record how a run ended.
+type unended struct{ error }
+
+func (u unended) Unwrap() error { return u.error }
+
+// Kinds of what goes wrong around a run, and how the logbook begins to tell it.
+var unrecordedKinds = map[string]string{
+	"begin": "The sync could not begin: %s Nothing was sent to NinjaOne.",
+	"end":   "How the sync ended could not be recorded: %s What NinjaOne accepted stays, and the next run checks the rest.",
+}
+
+// thenAgain is what is done about it.
+const thenAgain = " It is tried again by itself within a minute, some times; after that its message is put aside, the logbook tells of that, and the schedule syncs the tenant at its next turn."
+
+// unrecordedOwner begins the keys under which it is kept what the logbook was
+// told.
+const unrecordedOwner = "unrecorded|"
+
+// unrecorded is what stopped a run of a tenant before it had a record, or left
+// its record without an end.
+type unrecorded struct {
+	tenantID, kind string
+	problem        Problem
+	at             time.Time
+}
+
+func (u unrecorded) owner() string { return unrecordedOwner + u.kind + "|" + u.tenantID }
+
+// Unrecorded tells the logbook of runs that fail without a record of their own:
+// storage refuses what a run needs before it begins, or when it ends. The
+// message of such a run goes back to the host, which says nothing of the reason.
+//
+// It is told at once if the logbook can be written, else kept in memory until it
+// can: before the next message, and at each tick of the schedule. A problem of
+// a kind is told once a day for each tenant while it lasts, and once when it is
+// over. It is safe for concurrent use; its fields are set once.
+type Unrecorded struct {
+	CIPP  *cipp.Store
+	State *State
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	mu      sync.Mutex
+	untold  map[string]unrecorded // by owner
+	telling sync.Mutex            // one at a time, so that nothing is told twice
+}
+
+// Watch returns run with its unrecorded failures told.
+func (u *Unrecorded) Watch(run func(context.Context, Message) error) func(context.Context, Message) error {
+	return func(ctx context.Context, m Message) error {
+		u.flush(ctx)
+		err := run(ctx, m)
+		if err == nil || ctx.Err() != nil || errors.Is(err, storage.ErrLeaseLost) || errors.Is(err, storage.ErrNewer) {
+			return err // recorded, about to stop, or told elsewhere
+		}
+		failure := unrecorded{tenantID: m.TenantID, kind: "begin", at: u.Now().UTC()}
+		if _, ok := errors.AsType[unended](err); ok {
+			failure.kind = "end"
+		}
+		failure.problem = Problem{Key: failure.kind, Message: fmt.Sprintf(unrecordedKinds[failure.kind], sentence(err.Error())) + thenAgain}
+		u.mu.Lock()
+		if u.untold == nil {
+			u.untold = map[string]unrecorded{}
+		}
+		u.untold[failure.owner()] = failure
+		u.mu.Unlock()
+		u.flush(ctx)
+		return err
+	}
+}
+
+// flush tells what is untold, until storage fails.
+func (u *Unrecorded) flush(ctx context.Context) {
+	u.mu.Lock()
+	empty := len(u.untold) == 0
+	u.mu.Unlock()
+	if empty {
+		return
+	}
+	u.telling.Lock()
+	defer u.telling.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	u.mu.Lock()
+	all := slices.SortedFunc(maps.Values(u.untold), func(a, b unrecorded) int { return a.at.Compare(b.at) })
+	u.mu.Unlock()
+	for _, failure := range all {
+		if err := u.tell(ctx, failure); err != nil {
+			u.Log.WarnContext(ctx, "the logbook cannot be told yet why a sync failed", "tenant", failure.tenantID, "reason", failure.problem.Message, "error", err)
+			return
+		}
+		u.mu.Lock()
+		if u.untold[failure.owner()].at.Equal(failure.at) {
+			delete(u.untold, failure.owner())
+		}
+		u.mu.Unlock()
+	}
+}
+
+func (u *Unrecorded) tell(ctx context.Context, failure unrecorded) error {
+	ref, err := u.ref(ctx, failure.tenantID)
+	if err != nil {
+		return err
+	}
+	return u.State.announce(ctx, u.CIPP, ref, failure.owner(), []Problem{failure.problem}, failure.at)
+}
+
+func (u *Unrecorded) ref(ctx context.Context, tenantID string) (tenant.Ref, error) {
+	t, err := u.CIPP.Tenant(ctx, tenantID)
+	if errors.Is(err, cipp.ErrNoTenant) {
+		return tenant.Ref{ID: tenantID}, nil
+	}
+	return t.Ref, err
+}
+
+// Tick tells what is untold, and of the tenants that have had a complete sync
+// since that their problem is over.
+func (u *Unrecorded) Tick(ctx context.Context) error {
+	u.flush(ctx)
+	u.telling.Lock()
+	defer u.telling.Unlock()
+	var errs []error
+	for row, err := range u.State.table.List(ctx, storage.And(storage.Eq("PartitionKey", problemsPartition),
+		storage.Ge("RowKey", unrecordedOwner), storage.Lt("RowKey", unrecordedOwner+"~"))) {
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("read which syncs failed without a record: %w", err))...)
+		}
+		told := problemsOf(row)
+		_, tenantID, _ := strings.Cut(strings.TrimPrefix(row.RowKey(), unrecordedOwner), "|")
+		if len(told) == 0 {
+			continue
+		}
+		if err := u.over(ctx, row.RowKey(), tenantID, told[0]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// over says that a problem is over, if it is.
+func (u *Unrecorded) over(ctx context.Context, owner, tenantID string, told Problem) error {
+	run, err := u.State.LastRun(ctx, tenantID)
+	if err != nil || !run.LastSuccess.After(told.Told) {
+		return err
+	}
+	ref, err := u.ref(ctx, tenantID)
+	if err != nil {
+		return err
+	}
+	return u.State.announce(ctx, u.CIPP, ref, owner, nil, u.Now().UTC())
+}
+
+// Why returns what the logbook was told last of a tenant's runs without a
+// record; "" when there is nothing.
+func (u *Unrecorded) Why(ctx context.Context, tenantID string) (string, error) {
+	var why []string
+	for _, kind := range slices.Sorted(maps.Keys(unrecordedKinds)) {
+		row, err := u.State.table.Get(ctx, problemsPartition, unrecorded{tenantID: tenantID, kind: kind}.owner())
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return "", err
+		}
+		for _, p := range problemsOf(row) {
+			why = append(why, strings.TrimSuffix(p.Message, thenAgain))
+		}
+	}
+	return strings.Join(why, " "), nil
+}
+
+// problemsOf reads the problems that a row keeps. An unreadable list only means
+// that its problems are announced again.
+func problemsOf(row storage.Entity) (list []Problem) {
+	_ = json.Unmarshal([]byte(row.String("Problems")), &list)
+	return list
+}
