@@ -88,8 +88,8 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	})
 	keeper := a.watch(server)
 	long := customhandler.WithTimeout(invocationTime(a.config))
-	queue(a, server, "SyncTenant", tenantsync.ParseMessage, a.untold.Watch(a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run)))), long)
-	queue(a, server, "Automap", automap.ParseMessage, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
+	queue(a, server, "SyncTenant", syncMessage, a.untold.Watch(a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run)))), long)
+	queue(a, server, "Automap", func(q customhandler.QueueMessage) (automap.Message, error) { return automap.ParseMessage(q.Text) }, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
 
 	who := access.FromEnvironment(getenv)
 	who.Logger, who.Ready = a.log, a.layout.Check
@@ -146,14 +146,24 @@ func serve(ctx context.Context, getenv func(string) string) error {
 // queue registers a queue function. A message that cannot be parsed can never
 // be handled, so it is dropped and told in the logbook. One that meets what a
 // newer handler wrote is put back.
-func queue[M any](a *app, server *customhandler.Server, name string, parse func([]byte) (M, error), run func(context.Context, M) error, options ...customhandler.Option) {
+func queue[M any](a *app, server *customhandler.Server, name string, parse func(customhandler.QueueMessage) (M, error), run func(context.Context, M) error, options ...customhandler.Option) {
 	server.Queue(name, func(ctx context.Context, q customhandler.QueueMessage) error {
-		m, err := parse(q.Text)
+		m, err := parse(q)
 		if err != nil {
 			return customhandler.BadMessage(err.Error())
 		}
 		return a.layout.PutBack(ctx, a.own.Queue(queueOf[name]), q.Text, run(ctx, m))
 	}, options...)
+}
+
+// syncMessage parses a message of SyncTenant. One that was delivered before may
+// have left its run without an end, so it is never taken for needless.
+func syncMessage(q customhandler.QueueMessage) (tenantsync.Message, error) {
+	m, err := tenantsync.ParseMessage(q.Text)
+	if q.DequeueCount == 1 {
+		m.Sent = q.Inserted
+	}
+	return m, err
 }
 
 // unlessUnasked leaves out the syncs that were queued before CIPP's own engine

@@ -179,6 +179,9 @@ type QueueMessage struct {
 	// included; 0 when unknown. The host moves it to <queue>-poison when it
 	// fails at maxDequeueCount.
 	DequeueCount int
+	// Inserted is when it was put on the queue, in whole seconds of the storage
+	// service's clock; zero when unknown.
+	Inserted     time.Time
 	InvocationID string
 }
 
@@ -225,6 +228,7 @@ func decodeQueue(e envelope, invocationID string) (QueueMessage, error) {
 		Text:         []byte(text(value)),
 		ID:           scalar(member(e.metadata, "Id")),
 		DequeueCount: number(member(e.metadata, "DequeueCount")),
+		Inserted:     instant(member(e.metadata, "InsertionTime")),
 		InvocationID: invocationID,
 	}, nil
 }

@@ -51,9 +51,9 @@ func TestDecodeQueue(t *testing.T) {
 		{
 			name: "as the host's source encodes it",
 			body: `{"Data":{"message":"\"{\\\"tenantId\\\":\\\"11111111-2222-4333-8444-555555555555\\\"}\""},
-				"Metadata":{"DequeueCount":"1","Id":"\"6a1c\"","PopReceipt":"\"r\"","ExpirationTime":"2026-11-30T08:00:00+00:00",
+				"Metadata":{"DequeueCount":"1","Id":"\"6a1c\"","InsertionTime":"2026-11-23T07:59:58+00:00","PopReceipt":"\"r\"","ExpirationTime":"2026-11-30T08:00:00+00:00",
 				"sys":{"MethodName":"SyncTenant","UtcNow":"2026-11-23T08:00:00Z","RandGuid":"x"},"tenantId":"\"1111\""}}`,
-			want: QueueMessage{Text: []byte(plain), ID: "6a1c", DequeueCount: 1},
+			want: QueueMessage{Text: []byte(plain), ID: "6a1c", DequeueCount: 1, Inserted: time.Date(2026, 11, 23, 7, 59, 58, 0, time.UTC)},
 		},
 		{
 			name: "as the documentation shows it",

@@ -3,6 +3,7 @@ package tenantsync
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -14,6 +15,11 @@ const QueueName = "ninjaone-sync"
 type Message struct {
 	TenantID string `json:"tenantId"` // Microsoft 365 tenant id, a GUID
 	Force    bool   `json:"force"`    // rewrite every field, also those that did not change
+
+	// Sent is when the message was put on the queue, by the storage service's
+	// clock, which counts whole seconds; zero when unknown or when it was
+	// delivered before.
+	Sent time.Time `json:"-"`
 }
 
 // ParseMessage decodes and checks a queue message. An error means that the

@@ -38,8 +38,9 @@ func (s *State) Pauses(ctx context.Context) (Pauses, error) {
 	return pauses, nil
 }
 
-// Pause pauses or resumes a tenant, or Everyone. A forced sync of a paused
-// tenant still runs.
+// Pause pauses or resumes a tenant, or Everyone. What the schedule put on the
+// queue before is dropped; a forced sync of a paused tenant still runs, and so
+// does the rest of one that is under way.
 func (s *State) Pause(ctx context.Context, tenantID string, paused bool) error {
 	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Version": int32(stateVersion), "Paused": paused}
 	if err := s.table.Replace(ctx, row); err != nil {

@@ -176,6 +176,9 @@ func (j *job) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if needless, err := j.needless(ctx, last); err != nil || needless {
+		return err
+	}
 	j.run = Run{
 		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
 		Status: Running, Start: j.Now().UTC(),
@@ -216,6 +219,26 @@ func (j *job) do(ctx context.Context) error {
 		return unended{err}
 	}
 	return nil
+}
+
+// needless reports whether a message that nobody forced asks for nothing any
+// more: the tenant was synced after it was sent, since the schedule or the queue
+// may send a message twice, or was paused. A run that goes on is never left
+// where it is.
+func (j *job) needless(ctx context.Context, last Run) (bool, error) {
+	if j.message.Force || last.Status == Running {
+		return false, nil
+	}
+	if sent := j.message.Sent; !sent.IsZero() && last.Status == Completed && !last.End.Before(sent.Add(time.Second)) {
+		j.log.InfoContext(ctx, "the tenant was synced after this message was sent; it is dropped", "sent", sent, "synced", last.End)
+		return true, nil
+	}
+	pauses, err := j.State.Pauses(ctx)
+	if err == nil && pauses.Paused(j.ref.ID) {
+		j.log.InfoContext(ctx, "the tenant was paused after this message was sent; it is dropped")
+		return true, nil
+	}
+	return false, err
 }
 
 // goesOn reports whether a run that was cut short goes on, and after what

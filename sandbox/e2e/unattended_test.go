@@ -1,0 +1,374 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/stack"
+	"cipp-ninjaone/sandbox/storageproxy"
+)
+
+// syncsOff and syncsOn are the platform's switch of one function: while it is
+// off, what the schedule puts on the queue stays there.
+var (
+	syncsOff = setting("AzureWebJobs.SyncTenant.Disabled", "true")
+	syncsOn  = setting("AzureWebJobs.SyncTenant.Disabled", "false")
+)
+
+// ageRuns lets every tenant's last run and message have been so much earlier, as
+// if so much time had passed since.
+func (w *world) ageRuns(by time.Duration) {
+	w.t.Helper()
+	earlier := func(row map[string]any, names ...string) map[string]any {
+		columns := map[string]any{}
+		for _, name := range names {
+			text, ok := row[name].(string)
+			if !ok {
+				continue
+			}
+			at, err := time.Parse(time.RFC3339Nano, text)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			columns[name] = at.Add(-by).Format("2006-01-02T15:04:05.0000000Z")
+			if kind := row[name+"@odata.type"]; kind != nil {
+				columns[name+"@odata.type"] = kind
+			} else {
+				columns[name] = at.Add(-by).Format("2006-01-02T15:04:05.000Z") // a text of CIPP's
+			}
+		}
+		return columns
+	}
+	for _, row := range w.rows("NinjaOneSyncState", "PartitionKey eq 'run'") {
+		w.merge("NinjaOneSyncState", "run", row["RowKey"].(string), earlier(row, "Queued", "Start", "End", "LastSuccess"))
+	}
+	for _, row := range w.rows("CippMapping", "PartitionKey eq 'NinjaOneMapping'") {
+		w.merge("CippMapping", "NinjaOneMapping", row["RowKey"].(string), earlier(row, "lastStartTime", "lastEndTime"))
+	}
+}
+
+// pause pauses or resumes a tenant, or "everyone", on the console.
+func (w *world) pause(tenant string, paused bool) {
+	w.t.Helper()
+	form := url.Values{"tenant": {tenant}, "paused": {fmt.Sprint(paused)}}
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.Host.URL()+"/api/ninjaone/console/pause", strings.NewReader(form.Encode()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		w.t.Fatalf("the console answered %d: %.300s", resp.StatusCode, body)
+	}
+}
+
+// begun counts the syncs that began since so many log lines, by tenant.
+func (w *world) begun(since int) map[string]int {
+	n := map[string]int{}
+	for _, line := range w.logged()[since:] {
+		if l, ok := parseLog(line); ok && l.Msg == "sync started" {
+			n[l.Tenant]++
+		}
+	}
+	return n
+}
+
+// settled waits until the queue of syncs is empty, hidden messages included.
+func (w *world) settled() {
+	w.t.Helper()
+	w.poll("the queue of syncs to be empty", func() bool { return w.waiting(syncQueue) == 0 })
+}
+
+// once fails the test unless every one of the tenants was synced exactly once
+// since so many log lines, and nobody else was.
+func (w *world) once(since int, tenants ...*m365sim.Tenant) {
+	w.t.Helper()
+	n := w.begun(since)
+	for _, t := range tenants {
+		if n[t.ID] != 1 {
+			w.t.Errorf("%s was synced %d times, want once", t.DefaultDomain, n[t.ID])
+		}
+		if status := w.status(t.ID); status != "Completed" {
+			w.t.Errorf("%s is %q:\n%s", t.DefaultDomain, status, strings.Join(w.logbook(t.DefaultDomain), "\n"))
+		}
+		delete(n, t.ID)
+	}
+	for id := range n {
+		w.t.Errorf("tenant %s was synced too", id)
+	}
+}
+
+// TestMissedTicks lets the host be away for a day: the one late tick that makes
+// up for all that were missed syncs every tenant once, and a restart between
+// ticks changes nothing.
+func TestMissedTicks(t *testing.T) {
+	t.Parallel()
+	data := generated(8)
+	w := start(t, data)
+	if n := w.tick(); n != len(data.Tenants) {
+		t.Fatalf("the first tick queued %d tenants, want all", n)
+	}
+	w.settled()
+	w.once(0, data.Tenants...)
+
+	w.restart()
+	since := len(w.logged())
+	if n := w.tick(); n != 0 {
+		t.Errorf("a tick after a restart queued %d tenants", n)
+	}
+
+	w.Host.Stop()
+	w.ageRuns(25 * time.Hour)
+	// The timer fired last in the summer of a year ago, and should have fired on
+	// New Year's Day, by the schedule of this test's bundle.
+	year := time.Now().UTC().Year()
+	status, err := json.Marshal(map[string]string{"Last": fmt.Sprintf("%d-06-01T00:00:00Z", year-1), "Next": fmt.Sprintf("%d-01-01T00:00:00Z", year), "LastUpdated": fmt.Sprintf("%d-06-01T00:00:00Z", year-1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.blobs.UploadBuffer(t.Context(), "azure-webjobs-hosts", "timers/local/Host.Functions.ScheduleTenants/status", status, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.boot()
+	w.await("the timer to fire by itself, past due", func() bool {
+		return slices.ContainsFunc(w.lines[since:], func(line string) bool {
+			l, ok := parseLog(line)
+			return ok && l.Msg == "scheduled" && l.Queued == len(data.Tenants)
+		})
+	})
+	w.settled()
+	if n := w.tick(); n != 0 {
+		t.Errorf("the tick after the late one queued %d tenants", n)
+	}
+	w.once(since, data.Tenants...)
+	for _, tn := range data.Tenants {
+		w.correct(tn.DefaultDomain)
+	}
+}
+
+// TestTickIsInterrupted loses the machine in the middle of a tick, and lets two
+// machines' timers fire at once. However often a tenant then waits on the queue,
+// it is synced once, and none is left out.
+func TestTickIsInterrupted(t *testing.T) {
+	t.Parallel()
+	// schedule runs one tick until the fault has been met by all that it does at
+	// once, and loses the machine.
+	crash := func(fault storageproxy.Fault) func(w *world) {
+		return func(w *world) {
+			var mu sync.Mutex
+			hits := 0
+			fault.OnHit = func() {
+				mu.Lock()
+				defer mu.Unlock()
+				hits++
+			}
+			w.Proxy.Inject(fault)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = w.Host.Invoke(context.Background(), "ScheduleTenants", "")
+			}()
+			w.poll("the tick to be in the middle", func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return hits >= 4
+			})
+			w.Host.Crash()
+			<-ended
+			w.Proxy.ClearFaults()
+			w.boot()
+		}
+	}
+	for name, tt := range map[string]struct {
+		first func(w *world)
+		twice bool // some tenants wait on the queue twice then
+	}{
+		"before a message is sent":                   {crash(storageproxy.Fault{Service: storageproxy.Queue, Method: http.MethodPost, Path: named(`/ninjaone-sync/messages$`), Skip: 10, Hang: true}), false},
+		"before it is noted that a message was sent": {crash(storageproxy.Fault{Service: storageproxy.Table, Path: named(`/NinjaOneSyncState\(PartitionKey='run'`), Skip: 10, Hang: true}), true},
+		"the answer to a message is lost, so that it is sent again": {func(w *world) {
+			w.Proxy.Inject(storageproxy.Fault{Service: storageproxy.Queue, Method: http.MethodPost, Path: named(`/ninjaone-sync/messages$`), Skip: 2, Count: 3, AfterHandling: true, Reset: true})
+			w.tick()
+			w.Proxy.ClearFaults()
+		}, true},
+		"two timers fire at once": {func(w *world) {
+			one := w.Host
+			w.options = append(w.options, func(c *funchost.Config) { c.HostID = "another" })
+			w.boot()
+			w.t.Cleanup(one.Stop)
+			var group sync.WaitGroup
+			for _, host := range []interface {
+				Invoke(context.Context, string, string) error
+			}{one, w.Host} {
+				// One of them may complain that the other holds CIPP's engine off at the
+				// same moment; it schedules all the same.
+				group.Go(func() { _ = host.Invoke(context.Background(), "ScheduleTenants", "") })
+			}
+			group.Wait()
+			one.Stop()
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data := generated(24)
+			w := startOn(t, stack.Options{Seed: data, Proxy: true}, syncsOff, oneAtATime)
+			tt.first(w)
+			w.tick()
+			w.tick()
+			n := int(w.waiting(syncQueue))
+			if n < len(data.Tenants) || tt.twice && n == len(data.Tenants) {
+				t.Errorf("%d messages of %d tenants wait, want more: %t", n, len(data.Tenants), tt.twice)
+			}
+			since := len(w.logged())
+			w.options = append(w.options, syncsOn)
+			w.restart()
+			w.settled()
+			if n := w.tick(); n != 0 {
+				t.Errorf("the next tick queued %d tenants", n)
+			}
+			w.once(since, data.Tenants...)
+		})
+	}
+}
+
+// TestPilotAndPause lets one tenant be synced before the rest, and leaves one
+// out, also when it waits on the queue already.
+func TestPilotAndPause(t *testing.T) {
+	t.Parallel()
+	data := generated(5)
+	w := start(t, data)
+	pilot, paused := data.Tenants[1], data.Tenants[3]
+	w.pause("everyone", true)
+	w.pause(pilot.ID, false)
+	if n := w.tick(); n != 1 {
+		t.Errorf("the first tick queued %d tenants, want the pilot alone", n)
+	}
+	w.settled()
+	w.once(0, pilot)
+
+	since := len(w.logged())
+	w.pause("everyone", false)
+	w.pause(paused.ID, true)
+	if n := w.tick(); n != 3 {
+		t.Errorf("%d tenants were queued, want all but the pilot and the one that is paused", n)
+	}
+	w.settled()
+	w.once(since, data.Tenants[0], data.Tenants[2], data.Tenants[4])
+	if status := w.status(paused.ID); status != "" {
+		t.Errorf("the paused tenant is %q", status)
+	}
+
+	since = len(w.logged())
+	w.pause(paused.ID, false)
+	if n := w.tick(); n != 1 {
+		t.Errorf("%d tenants were queued, want the one that was resumed", n)
+	}
+	w.settled()
+	w.once(since, paused)
+
+	// What waits on the queue when everyone is paused is not begun any more.
+	w.options = append(w.options, syncsOff)
+	w.restart()
+	since = len(w.logged())
+	w.ageRuns(25 * time.Hour)
+	if n := w.tick(); n != len(data.Tenants) {
+		t.Errorf("after a day %d tenants were queued, want all", n)
+	}
+	w.pause("everyone", true)
+	w.pause(pilot.ID, true)
+	w.pause(paused.ID, false)
+	w.options = append(w.options, syncsOn)
+	w.restart()
+	w.settled()
+	w.once(since, paused)
+
+	// One that somebody asks for runs all the same, and a pause costs no tenant its
+	// turn.
+	w.force(data.Tenants[0].DefaultDomain).completed()
+	w.pause("everyone", false)
+	w.pause(pilot.ID, false)
+	since = len(w.logged())
+	w.ageRuns(time.Hour)
+	w.tick()
+	w.settled()
+	n := w.begun(since)
+	for _, tn := range []*m365sim.Tenant{pilot, data.Tenants[2], data.Tenants[4]} {
+		if n[tn.ID] != 1 {
+			t.Errorf("%s, whose turn came while it was paused, was synced %d times", tn.DefaultDomain, n[tn.ID])
+		}
+	}
+}
+
+// TestFailedTenantIsTriedAgainLessAndLessOften ages a tenant that cannot be read
+// to either side of each wait.
+func TestFailedTenantIsTriedAgainLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	data := generated(6)
+	w := start(t, data)
+	w.tick()
+	w.settled()
+	// A tenant whose turn is neither near nor just gone, so that the waits alone
+	// decide: it has no turn within three hours, but has one within a day.
+	w.ageRuns(3 * time.Hour)
+	w.tick()
+	w.settled()
+	since := len(w.logged())
+	early := w.begun(0)
+	w.ageRuns(19*time.Hour + 30*time.Minute)
+	w.tick()
+	w.settled()
+	var tn *m365sim.Tenant
+	for id, n := range w.begun(since) {
+		if i := slices.IndexFunc(data.Tenants, func(t *m365sim.Tenant) bool { return t.ID == id }); n == 1 && early[id] == 1 {
+			tn = data.Tenants[i]
+		}
+	}
+	if tn == nil {
+		t.Fatal("no tenant has its turn in these hours")
+	}
+	w.pause("everyone", true)
+	w.pause(tn.ID, false)
+	w.NinjaOne.InjectFault(ninjasim.Fault{Organization: data.Organization(tn.ID), Path: "^/v2/devices-detailed$", Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
+	w.sync(tn.DefaultDomain).failed("lacks the scope Monitoring", "The schedule tries again in about 15 minutes")
+	for _, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour} {
+		w.ageRuns(wait - 5*time.Minute)
+		if n := w.tick(); n != 0 {
+			t.Errorf("it is tried again sooner than %s after its failure", wait)
+		}
+		w.ageRuns(5 * time.Minute)
+		if n := w.tick(); n != 1 {
+			t.Errorf("it is not tried again %s after its failure", wait)
+		}
+		w.settled()
+		if status := w.status(tn.ID); status != "Failed" {
+			t.Fatalf("the run ended as %q", status)
+		}
+	}
+	w.NinjaOne.ClearFaults()
+	w.ageRuns(2 * time.Hour)
+	w.tick()
+	w.settled()
+	if status := w.status(tn.ID); status != "Completed" {
+		t.Errorf("once it can be read again it is %q", status)
+	}
+	w.ageRuns(2 * time.Hour)
+	if n := w.tick(); n != 0 {
+		t.Errorf("it is tried again although it succeeded")
+	}
+}
