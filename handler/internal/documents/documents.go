@@ -144,7 +144,7 @@ func (r *run) sync(ctx context.Context) error {
 		}
 	}
 	for _, step := range []func(context.Context) error{
-		r.learnRelations, r.owe, r.archiveLeavers,
+		r.learnRelations, r.archiveExtras, r.owe, r.archiveLeavers,
 		r.writeUsers, r.writeLicenses,
 		r.relate, r.saveUserMap,
 	} {

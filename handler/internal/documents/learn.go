@@ -98,9 +98,10 @@ func (r *run) unlearned() (none, all bool, doubtful map[ninjaone.Entity]bool) {
 			}
 		}
 	}
-	none = known == 0 && len(r.users.extras) == 0 && (r.licenses == nil || len(r.licenses.extras) == 0)
+	surplus := len(r.users.extras) > 0 || r.licenses != nil && len(r.licenses.extras) > 0
+	none = known == 0 && !surplus
 	read := r.progress.related
-	all = r.users.listed || read.IsZero() || r.Now().Sub(read) >= relistAfter || len(doubtful) > lookups
+	all = r.users.listed || surplus || read.IsZero() || r.Now().Sub(read) >= relistAfter || len(doubtful) > lookups
 	return none, all, doubtful
 }
 

@@ -46,7 +46,8 @@ func (r *run) orBlock(ctx context.Context, sec *section, err error) error {
 }
 
 // list reads the documents of a section and brings the records in line with
-// them. Surplus documents of one user or licence are archived.
+// them. Where there are surplus documents of one user or licence, it does not
+// count as read before they are archived, which archiveExtras does.
 func (r *run) list(ctx context.Context, sec *section) error {
 	found, err := r.look(ctx, sec)
 	if err != nil {
@@ -58,11 +59,12 @@ func (r *run) list(ctx context.Context, sec *section) error {
 	}
 	clear(sec.touched)
 	sec.listed = true
+	sec.surplus(found)
 	r.progress.listed[sec.kind], r.progress.template[sec.kind] = r.Now().UTC(), sec.template.ID
-	if err := r.saveProgress(ctx); err != nil {
-		return err
+	if len(sec.extras) > 0 {
+		delete(r.progress.listed, sec.kind)
 	}
-	return r.archiveExtras(ctx, sec, found)
+	return r.saveProgress(ctx)
 }
 
 // look reads the documents of a section and brings the records in line with
@@ -232,26 +234,42 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 	return c, nil
 }
 
-// archiveExtras archives the surplus documents of a list. CIPP created a
-// licence's document anew with each of its runs, so there may be many: the
-// brake is for users and licences that seem to have ended, not for these.
-func (r *run) archiveExtras(ctx context.Context, sec *section, found map[string]claimed) error {
-	ids := sec.surplus(found)
-	if len(ids) == 0 {
-		return nil
+// archiveExtras archives the surplus documents that were listed, after their
+// relations, so that a run that ends in between is made up for by the next. CIPP
+// created a licence's document anew with each of its runs, so there may be many:
+// the brake is for users and licences that seem to have ended, not for these.
+func (r *run) archiveExtras(ctx context.Context) error {
+	if r.users != nil && (r.users.blocked || r.users.unrelated) {
+		return nil // their relations are not known; the next run reads them
 	}
-	slices.Sort(ids)
-	refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
-	if err != nil && !accepted.Tolerable(ctx, err) {
+	if err := r.removeSurplus(ctx); err != nil {
 		return err
 	}
-	if err != nil || len(refused) > 0 {
-		// Archived already, or tried again when the documents are read next.
-		r.log.WarnContext(ctx, "surplus documents were not archived", "template", sec.template.ID, "refused", len(refused), "of", len(ids), "error", err)
-	}
-	if n := len(ids) - len(refused); n > 0 && err == nil {
-		r.result.Duplicates += n
-		r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
+	for _, sec := range r.sections() {
+		if len(sec.extras) == 0 {
+			continue
+		}
+		ids := slices.Sorted(maps.Keys(sec.extras))
+		refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
+		if err != nil && !accepted.Tolerable(ctx, err) {
+			return err
+		}
+		if err != nil || len(refused) > 0 {
+			r.log.WarnContext(ctx, "surplus documents were not archived", "template", sec.template.ID, "refused", len(refused), "of", len(ids), "error", err)
+		}
+		if err != nil {
+			continue // the next run reads which are left
+		}
+		if n := len(ids) - len(refused); n > 0 {
+			r.result.Duplicates += n
+			r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
+		}
+		// Those that were refused are archived already, or are tried again when
+		// the documents are read next.
+		r.progress.listed[sec.kind] = r.Now().UTC()
+		if err := r.saveProgress(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }

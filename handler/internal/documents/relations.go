@@ -150,6 +150,7 @@ func (r *run) removeSurplus(ctx context.Context) error {
 	for _, n := range r.surplus {
 		group.Go(func() error { return r.remove(gctx, n.ID) })
 	}
+	r.surplus = nil
 	return group.Wait()
 }
 
