@@ -88,7 +88,7 @@ func (c claims) owner(d ninjaone.Document) string {
 		mapped = ""
 	}
 	switch {
-	case tenant == c.tenantID && id != "":
+	case tenant == c.tenantID && id != "" && (c.remembered[d.ID] == "" || c.ours(id)):
 		return id
 	case tenant != "" && tenant != c.tenantID:
 		return ""

@@ -97,8 +97,23 @@ func (r *run) query(sec *section) ninjaone.DocumentQuery {
 // take notes which documents there are.
 func (r *run) take(sec *section, found map[string]claimed) {
 	touch := func(rec *record) { sec.touched[rec] = true }
+	holders := map[int]*record{}
+	for k, rec := range r.records {
+		if k.kind == sec.kind && rec.document != 0 {
+			holders[rec.document] = rec
+		}
+	}
 	for id, c := range found {
 		rec := r.record(sec.kind, id)
+		if before := holders[c.document.ID]; before != nil && before != rec && before.document == c.document.ID {
+			// The document says by now that it is about somebody else.
+			rec.reset()
+			rec.relations = before.relations
+			rec.document = before.document
+			before.reset()
+			touch(before)
+			touch(rec)
+		}
 		switch {
 		case rec.document == c.document.ID:
 			if c.document.Archived && !rec.archived {

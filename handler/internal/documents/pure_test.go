@@ -57,6 +57,7 @@ func TestAdopt(t *testing.T) {
 		"no ids at all, both maps name it":              {documents: []ninjaone.Document{doc(1, "", "")}, mapped: map[int]string{1: "u1"}, taken: []int{1}},
 		"own id against the map":                        {documents: []ninjaone.Document{doc(1, "", "u2")}, ours: []string{"u1", "u2"}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u2": {ID: 1}}},
 		"no tenant, both may have the user, remembered": {documents: []ninjaone.Document{doc(1, "", "u1"), doc(2, "", "u1")}, theirs: []string{"u1"}, known: map[string]int{"u1": 2}, want: map[string]found{"u1": {ID: 2}}},
+		"nobody's user, remembered":                     {documents: []ninjaone.Document{doc(1, me, "x")}, known: map[string]int{"u1": 1}, want: map[string]found{"u1": {ID: 1}}},
 		"no ids at all, remembered":                     {documents: []ninjaone.Document{doc(1, "", "")}, known: map[string]int{"u1": 1}, want: map[string]found{"u1": {ID: 1}}},
 		"another tenant's, though remembered":           {documents: []ninjaone.Document{doc(1, other, "u1")}, known: map[string]int{"u1": 1}},
 		"tenant without user, map decides":              {documents: []ninjaone.Document{doc(1, me, "")}, mapped: map[int]string{1: "u1"}, want: map[string]found{"u1": {ID: 1}}},
