@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,11 +38,6 @@ const (
 	// client notices only when it sends its next request on one.
 	keepAliveSeconds = "3600"
 )
-
-// endWithParent makes the Node process end itself, in good order, when its
-// standard input closes. That happens on Stop and whenever the parent process
-// ends, however it ends.
-const endWithParent = `data:text/javascript,process.stdin.on("end",()=>process.kill(process.pid,"SIGTERM")).resume()`
 
 var listening = regexp.MustCompile(`Azurite (Blob|Queue|Table) service is successfully listening at (http://\S+)`)
 
@@ -82,7 +78,12 @@ func Start(ctx context.Context, opts Options) (*Azurite, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--import", endWithParent, script,
+	// Node.js wants the URL of a module there, and an absolute one.
+	preload, err := filepath.Abs(filepath.Join(sandbox, "azurite", "preload.mjs"))
+	if err != nil {
+		return nil, fmt.Errorf("finding what is loaded into the emulator: %w", err)
+	}
+	args := []string{"--import", (&url.URL{Scheme: "file", Path: filepath.ToSlash(preload)}).String(), script,
 		"--silent", "--disableTelemetry", "--skipApiVersionCheck",
 		"--blobPort", "0", "--queuePort", "0", "--tablePort", "0",
 		"--blobKeepAliveTimeout", keepAliveSeconds,

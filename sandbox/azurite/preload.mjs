@@ -1,0 +1,20 @@
+// Loaded into the emulator's process before the emulator itself.
+import { createRequire } from "node:module";
+
+// When the parent's end of standard input closes, on Stop or because the parent
+// ended in whatever way, the emulator ends too, in good order.
+process.stdin.on("end", () => process.kill(process.pid, "SIGTERM")).resume();
+
+// The emulator looks for a row by partition key first and then reads through
+// the whole partition, so that filling one takes time by the square of its
+// rows. Its database has an index of row keys as well: asked by row key first,
+// it gives the same row at once.
+const { Collection } = createRequire(import.meta.url)("lokijs");
+const findOne = Collection.prototype.findOne;
+Collection.prototype.findOne = function (query) {
+  if (query && "PartitionKey" in query && "RowKey" in query) {
+    const { PartitionKey, ...rest } = query;
+    query = { ...rest, PartitionKey };
+  }
+  return findOne.call(this, query);
+};
