@@ -21,7 +21,7 @@ func (a *app) poisoned() *poison.Watch {
 			source(tenantsync.QueueName, "SyncTenant", poison.Source{
 				One:  "The sync of %s was not done.",
 				All:  "A sync was not done.",
-				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back.",
+				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back or, where it is paused, press Sync now.",
 				Why:  a.untold.Why,
 
 				Queued: a.state.MarkQueued,

@@ -25,7 +25,7 @@ func (w *world) fail(queue, tenantID string) {
 	must(w.t, err)
 	client := service.NewQueueClient(queue + "-poison")
 	_, _ = client.Create(w.t.Context(), nil) // it may be there already
-	body, err := json.Marshal(map[string]string{"tenantId": tenantID})
+	body, err := json.Marshal(map[string]any{"tenantId": tenantID, "force": true})
 	must(w.t, err)
 	if tenantID == "" {
 		body = []byte("{}")
@@ -46,8 +46,7 @@ func TestFailedMessages(t *testing.T) {
 	id := w.Seed.Tenant("tenant-002.example").ID
 	w.fail("ninjaone-sync", id)
 	w.fail("ninjaone-automap", "")
-	// A message that is put back while another run of its tenant is under way
-	// is dropped, so the schedule starts none.
+	// The tick is to tell of the messages, and to sync nothing itself.
 	w.visit("/")
 	w.press("Pause the schedule for all")
 	w.says("The schedule is paused")

@@ -148,7 +148,7 @@ func TestMicrosoftUnreadable(t *testing.T) {
 			"Warn: Not read: users, because the app has User.Read.All, but CIPP's service account has no role in the tenant that goes with it (GDAP).",
 			"Not available: the app has User.Read.All, but CIPP's service account has no role in the tenant that goes with it (GDAP)", "UsersSummary", []string{"Microsoft 365 E3"}},
 		{"Exchange is down", m365sim.Fault{Service: "exchange", Status: 503, RetryAfter: "0"},
-			"Warn: Not read: mailboxes, mailbox protocols, the unified audit log's state, blocked senders, because Exchange Online was not able to answer.",
+			"Warn: Not read: mailboxes, mailbox protocols, the unified audit log's state, blocked senders, because Exchange Online was not able to answer; it is read again with the next sync.",
 			"Exchange Online was not able to answer", "TenantSummary", []string{"Microsoft 365 E3", "Secure score"}},
 		{"Exchange answers with a page", m365sim.Fault{Service: "exchange", HTML: true},
 			"Warn: Not read: mailboxes, mailbox protocols, the unified audit log's state, blocked senders, because Exchange Online gave an answer that cannot be used.",

@@ -263,6 +263,7 @@ func TestStopped(t *testing.T) {
 func TestNothingComesOfAMessage(t *testing.T) {
 	for name, happens := range map[string]func(b *bench){
 		"not mapped any more": func(b *bench) { b.unmap() },
+		"paused":              func(b *bench) { must(b.t, b.State.Pause(b.t.Context(), labTenant, true)) },
 		"another run is under way": func(b *bench) {
 			lease, err := b.lease(b.t.Context(), labInstance, labOrganization)
 			must(b.t, err)

@@ -176,8 +176,10 @@ func (j *job) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if needless, err := j.needless(ctx, last); err != nil || needless {
+	if needless, err := j.needless(ctx, last); err != nil {
 		return err
+	} else if needless {
+		return j.State.Unqueue(ctx, j.ref.ID)
 	}
 	j.run = Run{
 		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
