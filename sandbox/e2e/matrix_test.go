@@ -117,6 +117,13 @@ func (c *cell) hit() {
 	c.w.changed.Broadcast()
 }
 
+// rewind forgets that the step met its trouble.
+func (c *cell) rewind() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hits = 0
+}
+
 func (c *cell) hitCount() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -420,10 +427,22 @@ func (w *world) budget(d time.Duration) {
 
 // trouble runs cells at once while they are in trouble. How far a run comes
 // within its budget depends on the machine: those that did not come to their
-// step run again with twice as much.
+// step run again with twice as much. So do those that gave up a call without an
+// answer, and ended, before the others were far enough for the kill.
 func (k *kind) trouble(budget time.Duration, cells ...*cell) {
-	for len(cells) > 0 {
+	const rounds = 6 // what needs more has failed
+	for round := 0; len(cells) > 0 && round < rounds; round++ {
 		k.meet(cells)
+		if k.kill {
+			cells = slices.DeleteFunc(slices.Clone(cells), func(c *cell) bool { return c.message.Err != nil })
+			if len(cells) > 0 && round < rounds-1 {
+				for _, c := range cells {
+					c.rewind()
+				}
+				cells[0].w.restart() // a host starts a handler only so often
+			}
+			continue
+		}
 		if budget == 0 {
 			return
 		}
