@@ -420,6 +420,19 @@ func (w *world) verify(m *model) {
 	}
 }
 
+// verifyRelisted checks that a run a week later, which reads everything again,
+// finds nothing to write.
+func (w *world) verifyRelisted(m *model) {
+	w.t.Helper()
+	w.now = w.now.Add(relistAfter)
+	w.ResetCounters()
+	w.sync(m)
+	w.verify(m)
+	if len(w.DocumentWrites()) > 0 {
+		w.t.Errorf("a week later, when everything was read, the run wrote %v", w.actions())
+	}
+}
+
 // verifyMap checks CIPP's map of the tenant's users.
 func (w *world) verifyMap(m *model) {
 	w.t.Helper()

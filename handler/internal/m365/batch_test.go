@@ -25,13 +25,7 @@ func TestBatchesAtOnce(t *testing.T) {
 		release  = sync.OnceFunc(func() { close(all) })
 	)
 	c.on(routeBatch, func(w http.ResponseWriter, r *http.Request) {
-		var in struct {
-			Requests []batchRequest `json:"requests"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-			c.problem("batch: %v", err)
-			return
-		}
+		requests := c.requests(r)
 		mu.Lock()
 		begun++
 		number := begun
@@ -56,7 +50,7 @@ func TestBatchesAtOnce(t *testing.T) {
 			}
 		}
 		var out []map[string]any
-		for i, part := range in.Requests {
+		for i, part := range requests {
 			if number == 1 && i == 0 {
 				out = append(out, map[string]any{"id": part.ID, "status": 429, "headers": map[string]any{"Retry-After": "120"}})
 				continue
@@ -106,13 +100,7 @@ func TestABatchWaitsAsLongAsAnother(t *testing.T) {
 	begun := 0
 	both, told := make(chan struct{}), make(chan struct{}) // both batches are under way; the first one waits
 	c.on(routeBatch, func(w http.ResponseWriter, r *http.Request) {
-		var in struct {
-			Requests []batchRequest `json:"requests"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-			c.problem("batch: %v", err)
-			return
-		}
+		requests := c.requests(r)
 		mu.Lock()
 		begun++
 		number := begun
@@ -130,7 +118,7 @@ func TestABatchWaitsAsLongAsAnother(t *testing.T) {
 		}
 		wait := map[int]string{1: "120", 2: "1"}[number]
 		var out []map[string]any
-		for i, part := range in.Requests {
+		for i, part := range requests {
 			if i == 0 && wait != "" {
 				out = append(out, map[string]any{"id": part.ID, "status": 429, "headers": map[string]any{"Retry-After": wait}})
 				continue
@@ -168,16 +156,10 @@ func TestTokenRefusedWithinABatch(t *testing.T) {
 			c := newCloud(t)
 			var sizes []int
 			c.on(routeBatch, func(w http.ResponseWriter, r *http.Request) {
-				var in struct {
-					Requests []batchRequest `json:"requests"`
-				}
-				if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-					c.problem("batch: %v", err)
-					return
-				}
-				sizes = append(sizes, len(in.Requests))
+				requests := c.requests(r)
+				sizes = append(sizes, len(requests))
 				var out []map[string]any
-				for _, part := range in.Requests {
+				for _, part := range requests {
 					if part.ID == "2" && (lasts || len(sizes) == 1) {
 						out = append(out, map[string]any{"id": part.ID, "status": 401})
 						continue

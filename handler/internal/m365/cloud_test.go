@@ -170,19 +170,25 @@ func (c *cloud) token(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_in":3600,"token_type":"Bearer"}`, value)
 }
 
-func (c *cloud) batch(w http.ResponseWriter, r *http.Request) {
+// requests returns the parts of a batch.
+func (c *cloud) requests(r *http.Request) []batchRequest {
 	var in struct {
 		Requests []batchRequest `json:"requests"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		c.problem("batch: %v", err)
 	}
-	if len(in.Requests) > 20 {
-		c.problem("a batch of %d parts", len(in.Requests))
+	return in.Requests
+}
+
+func (c *cloud) batch(w http.ResponseWriter, r *http.Request) {
+	requests := c.requests(r)
+	if len(requests) > 20 {
+		c.problem("a batch of %d parts", len(requests))
 	}
 	var out []map[string]any
-	for i := len(in.Requests) - 1; i >= 0; i-- { // in another order, as Graph may
-		part := in.Requests[i]
+	for i := len(requests) - 1; i >= 0; i-- { // in another order, as Graph may
+		part := requests[i]
 		sub := httptest.NewRequest(part.Method, c.server.URL+"/v1.0"+part.URL, nil)
 		sub.Header = r.Header.Clone()
 		rec := httptest.NewRecorder()

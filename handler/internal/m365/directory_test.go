@@ -217,15 +217,10 @@ func TestBatchRetriesThrottledPartsAlone(t *testing.T) {
 	var sizes []int
 	c.on(routeBatch, func(w http.ResponseWriter, r *http.Request) {
 		round++
-		var in struct {
-			Requests []batchRequest `json:"requests"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-			c.problem("batch: %v", err)
-		}
-		sizes = append(sizes, len(in.Requests))
+		requests := c.requests(r)
+		sizes = append(sizes, len(requests))
 		var out []map[string]any
-		for _, part := range in.Requests {
+		for _, part := range requests {
 			answer := map[string]any{"id": part.ID, "status": 200, "body": map[string]any{"value": []any{map[string]any{"id": part.URL}}}}
 			switch {
 			case round == 1 && part.URL == "/users/1":
