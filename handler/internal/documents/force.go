@@ -1,6 +1,10 @@
 package documents
 
-import "context"
+import (
+	"context"
+	"maps"
+	"slices"
+)
 
 // owe notes, in a run that is to write everything again, that nobody knows what
 // the documents hold. From then on it is a run like any other, and so are those
@@ -28,10 +32,8 @@ func (r *run) owe(ctx context.Context) error {
 }
 
 // doubtAll marks every value in every document as unknown, and forgets what
-// NinjaOne refused. It returns the records that changed. The documents' names
-// were just read.
+// NinjaOne refused. It returns all records. The documents' names were just read.
 func (r *run) doubtAll() []*record {
-	var changed []*record
 	for _, rec := range r.records {
 		name := rec.fields.get(nameField)
 		rec.doubt()
@@ -39,7 +41,6 @@ func (r *run) doubtAll() []*record {
 			rec.fields.set(nameField, name)
 		}
 		rec.refused, rec.reason = "", ""
-		changed = append(changed, rec)
 	}
-	return changed
+	return slices.Collect(maps.Values(r.records))
 }

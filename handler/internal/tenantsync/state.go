@@ -327,7 +327,7 @@ func runOf(row storage.Entity) Run {
 		sectionDigest:      row.String("SectionDigest"),
 	}
 	// An unreadable list only means that its problems are announced again.
-	_ = json.Unmarshal([]byte(row.String("Problems")), &r.Problems)
+	r.Problems = problemsOf(row)
 	return r
 }
 
