@@ -21,8 +21,11 @@ var instances = map[string]bool{
 }
 
 // brandedPortal matches the portals that carry an MSP's own name: exactly one
-// label below one of NinjaOne's two portal domains.
-var brandedPortal = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.rmmservice\.(com|eu)$`)
+// label below one of NinjaOne's portal domains.
+var brandedPortal = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.rmmservice\.(com|eu|ca|com\.au)$`)
+
+// KnownInstances names, for a technician, the hosts that NormalizeInstance takes.
+const KnownInstances = "app, us2, eu, oc, ca, fed or jp.ninjarmm.com, or a portal below rmmservice.com, rmmservice.eu, rmmservice.ca or rmmservice.com.au"
 
 var plainHost = regexp.MustCompile(`^[a-z0-9.-]{1,253}$`)
 
@@ -62,7 +65,7 @@ func NormalizeInstance(s string) (string, error) {
 	case !plainHost.MatchString(host):
 		return "", errors.New("the NinjaOne instance is not a host name; expected one such as eu.ninjarmm.com")
 	}
-	return "", fmt.Errorf("%q is not a NinjaOne instance; expected app, us2, eu, oc, ca, fed or jp.ninjarmm.com, or a portal below rmmservice.com or rmmservice.eu", host)
+	return "", fmt.Errorf("%q is not a NinjaOne instance; expected "+KnownInstances, host)
 }
 
 // baseURL returns the root that every request of the client starts with,

@@ -21,6 +21,8 @@ func TestNormalizeInstance(t *testing.T) {
 		{"port", "https://eu.ninjarmm.com:443/api/v2?x=1#y", "eu.ninjarmm.com"},
 		{"branded com", "fabrikam-it.rmmservice.com", "fabrikam-it.rmmservice.com"},
 		{"branded eu", "https://Fabrikam.rmmservice.eu/", "fabrikam.rmmservice.eu"},
+		{"branded ca", "fabrikam.rmmservice.ca", "fabrikam.rmmservice.ca"},
+		{"branded com.au", "HTTPS://fabrikam.RMMservice.com.au/ws", "fabrikam.rmmservice.com.au"},
 
 		{"empty", "", ""},
 		{"scheme only", "https://", ""},
@@ -46,6 +48,9 @@ func TestNormalizeInstance(t *testing.T) {
 		{"branded empty label", ".rmmservice.com", ""},
 		{"branded look-alike", "fabrikam.rmmservice.com.example.com", ""},
 		{"branded other domain", "fabrikam.rmmservice.net", ""},
+		{"branded au without label", "rmmservice.com.au", ""},
+		{"branded other au", "fabrikam.rmmservice.net.au", ""},
+		{"branded com as a label", "rmmservice.com.ca", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := NormalizeInstance(tt.in)

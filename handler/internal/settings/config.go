@@ -224,7 +224,7 @@ func quote(text string) json.RawMessage {
 }
 
 // errInstance leaves the value out: somebody may have pasted a secret there.
-var errInstance = errors.New("the NinjaOne instance is not allowed: enter the host of your NinjaOne console, which is app, us2, eu, oc, ca, fed or jp.ninjarmm.com, or a portal of your own below rmmservice.com or rmmservice.eu")
+var errInstance = errors.New("the NinjaOne instance is not allowed: enter the host of your NinjaOne console, which is " + ninjaone.KnownInstances)
 
 // checkConfig refuses settings that no sync could use.
 func checkConfig(c cipp.ExtensionConfig) error {
