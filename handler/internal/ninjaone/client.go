@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/netfault"
 )
 
@@ -23,6 +24,7 @@ const (
 
 	requestTimeout = 30 * time.Second // one attempt, answer included
 	pageTimeout    = 2 * time.Minute  // one attempt at a page of a list
+	maxAnswer      = 256 << 20        // bytes of one answer
 )
 
 // Config says how to reach one NinjaOne instance, and as whom.
@@ -71,6 +73,9 @@ type Client struct {
 	observe func(Call)
 	pacer   *pacer
 	tokens  *tokenCache
+
+	limits    bounds.Limits // of one list; bounds.Default when zero
+	maxAnswer int64         // bytes of one answer
 }
 
 // New returns a client. It makes no call; Test does.
@@ -97,6 +102,8 @@ func New(cfg Config) (*Client, error) {
 		log:     cmp.Or(cfg.Logger, slog.Default()),
 		observe: cfg.Observe,
 		pacer:   newPacer(cfg.Rate),
+
+		maxAnswer: maxAnswer,
 	}
 	c.tokens = newTokenCache(c, cfg.ClientID, cfg.Secret)
 	return c, nil
@@ -225,6 +232,7 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	if err != nil {
 		return withoutURL(err)
 	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, c.maxAnswer)
 	defer drain(resp.Body)
 	content, err := checkResponse(r.operation, resp, call)
 	if err != nil {

@@ -45,7 +45,7 @@ func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
 // the endpoints that create definitions, and which older instances lack
 // (ErrNotFound).
 func (c *Client) CustomFieldDefinitions(ctx context.Context) iter.Seq2[CustomField, error] {
-	return listCursorName[CustomField](ctx, c, "/v2/custom-fields", definitionsPageSize)
+	return listCursorName(ctx, c, "/v2/custom-fields", definitionsPageSize, func(f CustomField) string { return f.Name })
 }
 
 // DeviceFieldValues are the values that a device's custom fields have in

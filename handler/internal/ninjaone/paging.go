@@ -7,10 +7,43 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
+
+	"cipp-ninjaone/handler/internal/bounds"
 )
 
-// errNoProgress ends a list that would otherwise never end.
+// errNoProgress ends a list whose next page is the one before.
 var errNoProgress = errors.New("the next page of the list repeats the one before")
+
+// pager reads the pages of one list, and ends a list that would never end.
+type pager struct {
+	client   *Client
+	template string
+	list     bounds.List
+	request  *request // of the page that was read last
+	size     int64    // of that page, in bytes
+}
+
+// read reads one page, which may take longer than other calls.
+func (p *pager) read(ctx context.Context, query []param, decode func(*json.Decoder) error) error {
+	var err error
+	if p.request, err = newRequest(http.MethodGet, p.template, nil, query, nil); err != nil {
+		return err
+	}
+	p.request.timeout = pageTimeout
+	return p.client.do(ctx, p.request, func(dec *json.Decoder) error {
+		err := decode(dec)
+		p.size = dec.InputOffset()
+		return err
+	})
+}
+
+// goOn reports why the list may not go on after the page that was read last.
+func (p *pager) goOn(records, fresh int) error {
+	if err := p.list.Page(records, fresh, p.size); err != nil {
+		return p.request.wrap(err)
+	}
+	return nil
+}
 
 // listAfter reads a list that is paged by the largest id seen so far
 // (pageSize, after): organizations and devices. NinjaOne does not promise an
@@ -18,27 +51,24 @@ var errNoProgress = errors.New("the next page of the list repeats the one before
 func listAfter[T any](ctx context.Context, c *Client, template string, query []param, pageSize int, id func(T) int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
+		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
 		for after := 0; ; {
 			q := append(query[:len(query):len(query)], param{"pageSize", strconv.Itoa(pageSize)})
 			if after > 0 {
 				q = append(q, param{"after", strconv.Itoa(after)})
 			}
-			r, err := newPageRequest(template, q)
-			if err != nil {
-				yield(none, err)
-				return
-			}
 			var page []T
-			if err := c.do(ctx, r, decodeList(&page)); err != nil {
+			if err := p.read(ctx, q, decodeList(&page)); err != nil {
 				yield(none, err)
 				return
 			}
-			last := after
+			last, fresh := after, 0
 			for _, v := range page {
 				if id(v) <= after {
 					continue // seen on an earlier page
 				}
 				last = max(last, id(v))
+				fresh++
 				if !yield(v, nil) {
 					return
 				}
@@ -47,7 +77,11 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 				return
 			}
 			if last == after {
-				yield(none, r.wrap(errNoProgress))
+				yield(none, p.request.wrap(errNoProgress))
+				return
+			}
+			if err := p.goOn(len(page), fresh); err != nil {
+				yield(none, err)
 				return
 			}
 			after = last
@@ -66,16 +100,13 @@ type cursor struct {
 func listCursor[T any](ctx context.Context, c *Client, template string, query []param, key func(T) int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
+		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
+		isFresh := bounds.Fresh[int]()
 		q, previous := query, 0
 		for first := true; ; first = false {
-			r, err := newPageRequest(template, q)
-			if err != nil {
-				yield(none, err)
-				return
-			}
 			var page []T
 			var next cursor
-			if err := c.do(ctx, r, decodeMembers(map[string]func(*json.Decoder) error{
+			if err := p.read(ctx, q, decodeMembers(map[string]func(*json.Decoder) error{
 				"results": decodeList(&page),
 				"cursor":  decodeValue(&next),
 			}, "results")); err != nil {
@@ -86,16 +117,24 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 				return
 			}
 			if !first && key(page[0]) == previous {
-				yield(none, r.wrap(errNoProgress))
+				yield(none, p.request.wrap(errNoProgress))
 				return
 			}
 			previous = key(page[0])
+			fresh := 0
 			for _, v := range page {
+				if isFresh(key(v)) {
+					fresh++
+				}
 				if !yield(v, nil) {
 					return
 				}
 			}
 			if next.Name == "" {
+				return
+			}
+			if err := p.goOn(len(page), fresh); err != nil {
+				yield(none, err)
 				return
 			}
 			q = append(query[:len(query):len(query)], param{"cursor", next.Name})
@@ -108,23 +147,20 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 // not say where the answer names that cursor; both a member cursorName and the
 // reports' cursor.name are understood. The list ends with a page that is short
 // or names no cursor.
-func listCursorName[T any](ctx context.Context, c *Client, template string, pageSize int) iter.Seq2[T, error] {
+func listCursorName[T any](ctx context.Context, c *Client, template string, pageSize int, key func(T) string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
+		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
+		isFresh := bounds.Fresh[string]()
 		for at := ""; ; {
 			q := []param{{"pageSize", strconv.Itoa(pageSize)}}
 			if at != "" {
 				q = append(q, param{"cursorName", at})
 			}
-			r, err := newPageRequest(template, q)
-			if err != nil {
-				yield(none, err)
-				return
-			}
 			var page []T
 			var name string
 			var next cursor
-			if err := c.do(ctx, r, decodeMembers(map[string]func(*json.Decoder) error{
+			if err := p.read(ctx, q, decodeMembers(map[string]func(*json.Decoder) error{
 				"results":    decodeList(&page),
 				"cursorName": decodeValue(&name),
 				"cursor":     decodeValue(&next),
@@ -132,7 +168,11 @@ func listCursorName[T any](ctx context.Context, c *Client, template string, page
 				yield(none, err)
 				return
 			}
+			fresh := 0
 			for _, v := range page {
+				if isFresh(key(v)) {
+					fresh++
+				}
 				if !yield(v, nil) {
 					return
 				}
@@ -144,22 +184,16 @@ func listCursorName[T any](ctx context.Context, c *Client, template string, page
 				return
 			}
 			if name == at {
-				yield(none, r.wrap(errNoProgress))
+				yield(none, p.request.wrap(errNoProgress))
+				return
+			}
+			if err := p.goOn(len(page), fresh); err != nil {
+				yield(none, err)
 				return
 			}
 			at = name
 		}
 	}
-}
-
-// newPageRequest builds the read of one page, which may take longer than other
-// calls.
-func newPageRequest(template string, query []param) (*request, error) {
-	r, err := newRequest(http.MethodGet, template, nil, query, nil)
-	if err == nil {
-		r.timeout = pageTimeout
-	}
-	return r, err
 }
 
 // collect gathers a list, or fails as a whole: part of a list is worth nothing.

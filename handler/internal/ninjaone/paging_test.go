@@ -1,6 +1,7 @@
 package ninjaone
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cipp-ninjaone/handler/internal/bounds"
 )
 
 type item struct {
@@ -85,6 +88,92 @@ func TestListAfterStopsWhenNothingNewComes(t *testing.T) {
 	if !errors.Is(err, errNoProgress) || len(fake.made()) != 2 {
 		t.Errorf("got %v after %v", err, fake.made())
 	}
+}
+
+// endlessPage is a page of a report or of definitions that always names a next
+// one; # in its members is n.
+func endlessPage(members string, n int, next string) string {
+	return fmt.Sprintf(`{"results":[%s],"cursor":{"name":%q},"cursorName":%[2]q}`, strings.ReplaceAll(members, "#", strconv.Itoa(n)), next)
+}
+
+func TestListsThatNeverEnd(t *testing.T) {
+	definitions := strings.TrimSuffix(strings.Repeat(`{"name":"same"},`, definitionsPageSize), ",")
+	for _, tt := range []struct {
+		name   string
+		limits bounds.Limits
+		page   func(n int) string // the nth answer
+		read   func(context.Context, *Client) error
+		calls  int
+	}{
+		{"new devices for ever", bounds.Limits{Pages: 9, Items: 1e6, Bytes: 1 << 30, Idle: 20}, func(n int) string {
+			return fmt.Sprintf(`[{"id":%d},{"id":%d}]`, 2*n+1, 2*n+2)
+		}, func(ctx context.Context, c *Client) error {
+			_, err := collect(listAfter(ctx, c, "/v2/organizations", nil, 2, func(i item) int { return i.ID }))
+			return err
+		}, 9},
+		{"full pages of devices", bounds.Limits{Pages: 100, Items: 50, Bytes: 1 << 30, Idle: 20}, func(n int) string {
+			return fmt.Sprintf(`[{"id":%d},{"id":%d}]`, 2*n+1, 2*n+2)
+		}, func(ctx context.Context, c *Client) error {
+			_, err := collect(listAfter(ctx, c, "/v2/organizations", nil, 2, func(i item) int { return i.ID }))
+			return err
+		}, 25},
+		{"a report that alternates", bounds.Limits{}, func(n int) string {
+			return endlessPage(`{"deviceId":#}`, 1+n%2, fmt.Sprint("c", n))
+		}, readReport, 22},
+		{"new rows of a report for ever", bounds.Limits{Pages: 30, Items: 1e6, Bytes: 1 << 30, Idle: 20}, func(n int) string {
+			return endlessPage(`{"deviceId":#}`, n+1, fmt.Sprint("c", n))
+		}, readReport, 30},
+		{"heavy rows of a report", bounds.Limits{Pages: 100, Items: 1e6, Bytes: 10_000, Idle: 20}, func(n int) string {
+			return endlessPage(`{"deviceId":#,"more":"`+strings.Repeat("x", 2000)+`"}`, n+1, fmt.Sprint("c", n))
+		}, readReport, 5},
+		{"the same definitions behind new cursors", bounds.Limits{}, func(n int) string {
+			return endlessPage(definitions, n, fmt.Sprint("c", n))
+		}, readDefinitions, 21},
+		{"new definitions for ever", bounds.Limits{Pages: 30, Items: 1e6, Bytes: 1 << 30, Idle: 20}, func(n int) string {
+			return endlessPage(strings.ReplaceAll(definitions, "same", "f#"), n, fmt.Sprint("c", n))
+		}, readDefinitions, 30},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := -1
+			fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+				n++
+				answer(w, 200, tt.page(n))
+			})
+			c := serve(t, fake)
+			c.limits = tt.limits
+			err := tt.read(t.Context(), c)
+			if !errors.Is(err, bounds.ErrEndless) || !strings.Contains(err.Error(), "NinjaOne GET /v2/") {
+				t.Errorf("got %v", err)
+			}
+			if calls := len(fake.made()); calls != tt.calls {
+				t.Errorf("%d calls, want %d", calls, tt.calls)
+			}
+		})
+	}
+}
+
+func readReport(ctx context.Context, c *Client) error {
+	_, err := collect(c.DeviceFieldValues(ctx, 42, nil, time.Time{}))
+	return err
+}
+
+func readDefinitions(ctx context.Context, c *Client) error {
+	_, err := collect(c.CustomFieldDefinitions(ctx))
+	return err
+}
+
+func TestAnswerThatIsTooLarge(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+			answer(w, 200, "["+strings.Repeat(`{"id":1},`, 200)+`{"id":1}]`)
+		})
+		c := inProcess(t, fake)
+		c.maxAnswer = 1000
+		_, err := collect(c.AllDevices(t.Context()))
+		if !errors.Is(err, ErrNotJSON) || !strings.Contains(err.Error(), "the answer is larger than 1000 bytes") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestListAfterFailsAsAWhole(t *testing.T) {
