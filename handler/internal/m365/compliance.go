@@ -81,7 +81,7 @@ func (r *Reader) openGraph(ctx context.Context, ref tenant.Ref) (*graph, error) 
 }
 
 func intuneError(ref tenant.Ref, err error) error {
-	if notApplicable(err) {
+	if noIntune(err) {
 		return &NoIntuneError{Tenant: ref.ID}
 	}
 	if hasStatus(err, http.StatusForbidden) {
@@ -166,8 +166,11 @@ func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs
 	return out, nil
 }
 
-// notApplicable reports whether Intune does not serve the tenant at all.
-func notApplicable(err error) bool {
-	var status *statusError
-	return errors.As(err, &status) && status.status < 500 && strings.Contains(status.message, "not applicable to target tenant")
+// noIntune is the one judge of whether an answer proves that a tenant has no
+// Intune, for readings, sweeps and automaps alike. Only Intune's own words do:
+// a refusal may have any cause, whatever the tenant is licensed for.
+func noIntune(err error) bool {
+	status, ok := errors.AsType[*statusError](err)
+	return ok && status.status < http.StatusInternalServerError &&
+		strings.Contains(strings.ToLower(status.message), "not applicable to target tenant")
 }

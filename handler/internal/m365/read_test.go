@@ -113,14 +113,32 @@ func TestPartsFailAlone(t *testing.T) {
 			},
 			func(s *tenant.Snapshot) string { return s.ConditionalAccess.Reason },
 			"Conditional Access needs Entra ID P1, which this tenant does not have"},
-		{"no Intune licence",
+		{"no Intune licence, which proves nothing",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
 				c.on(routeUsers, c.selected("999", ""))
 				c.on(routeManaged, denied(c))
 			},
 			func(s *tenant.Snapshot) string { return s.ManagedDevices.Reason },
-			"Intune is not licensed in this tenant"},
+			"Not available: the app lacks DeviceManagementManagedDevices.Read.All; no licence in this tenant includes Intune, which may be why"},
+		{"no Intune licence, and the request is refused",
+			func(c *cloud) {
+				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
+				c.on(routeUsers, c.selected("999", ""))
+				h := c.says(400, `{"error":{"code":"BadRequest","message":"The request is not applicable."}}`)
+				c.on(routeManaged, h)
+				c.on("GET /v1.0/deviceManagement/managedDevices", h)
+			},
+			func(s *tenant.Snapshot) string { return s.ManagedDevices.Reason },
+			"Not available: Microsoft Graph refused the request; no licence in this tenant includes Intune, which may be why"},
+		{"no Intune licence, and the token is refused",
+			func(c *cloud) {
+				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
+				c.on(routeUsers, c.selected("999", ""))
+				c.on(routeManaged, answer401)
+			},
+			func(s *tenant.Snapshot) string { return s.PolicyStates.Reason },
+			"Not available: Microsoft Graph does not accept the app's token; no licence in this tenant includes Intune, which may be why"},
 		{"Intune says not applicable",
 			func(c *cloud) {
 				h := c.says(400, `{"error":{"code":"BadRequest","message":"{\"Message\":\"Request not applicable to target tenant.\"}"}}`)

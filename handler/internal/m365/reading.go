@@ -351,24 +351,28 @@ func (run *reading) reason(f failure) string {
 		}
 		return unavailable + service + nextSync
 	}
-	intune := f.part == partManagedDevices || f.part == partPolicyStates
-	switch {
-	case intune && forbidden && (strings.Contains(status.message, "not applicable to target tenant") || skus.OK() && !hasIntune(skus.Value)):
+	unlicensed := "" // a hint: what a tenant is licensed for proves nothing
+	switch intune := f.part == partManagedDevices || f.part == partPolicyStates; {
+	case intune && noIntune(f.err):
 		return "Intune is not licensed in this tenant"
+	case intune && forbidden && skus.OK() && !hasIntune(skus.Value):
+		unlicensed = "; no licence in this tenant includes Intune, which may be why"
+	}
+	switch {
 	case f.part == partConditionalAccess && forbidden && skus.OK() && !hasPremium(skus.Value):
 		return "Conditional Access needs Entra ID P1, which this tenant does not have"
 	case status.status == http.StatusForbidden && run.reader.holds(run.snapshot.Tenant, f.part):
-		return unavailable + run.reader.roleMissing(f.part)
+		return unavailable + run.reader.roleMissing(f.part) + unlicensed
 	case status.status == http.StatusForbidden:
-		return unavailable + "the app lacks " + run.permission(f.part)
+		return unavailable + "the app lacks " + run.permission(f.part) + unlicensed
 	case status.status == http.StatusUnauthorized:
-		return unavailable + service + " does not accept the app's token"
+		return unavailable + service + " does not accept the app's token" + unlicensed
 	case status.status == http.StatusTooManyRequests:
 		return unavailable + service + " throttled the request" + nextSync
 	case status.status >= 500:
 		return unavailable + service + " was not able to answer" + nextSync
 	default:
-		return unavailable + service + " refused the request"
+		return unavailable + service + " refused the request" + unlicensed
 	}
 }
 

@@ -33,9 +33,8 @@ func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) 
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	var status *statusError
-	if errors.As(err, &status) && strings.Contains(status.message, "not applicable to target tenant") {
-		return nil, nil // Intune is not licensed
+	if noIntune(err) {
+		return nil, nil
 	}
 	if signIn := (*AuthError)(nil); errors.As(err, &signIn) {
 		return nil, signIn

@@ -65,6 +65,11 @@ type Snapshot struct {
 	BlockedSenders Part[[]string]
 }
 
+// DevicesKnown reports whether it is known which devices Intune manages: its
+// list was read, or the tenant has no Intune and so no devices. Otherwise
+// nothing may be written or cleared on a device for want of a managed device.
+func (s *Snapshot) DevicesKnown() bool { return s.ManagedDevices.OK() || s.ManagedDevices.Expected }
+
 // AbsentPart is a part of a snapshot that was not read.
 type AbsentPart struct {
 	Name     string // in words, for a technician

@@ -93,8 +93,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
 	}
 	result := match.Result{}
-	// A tenant without Intune has no devices, and that is known.
-	matchable := in.snapshot.ManagedDevices.OK() || in.snapshot.ManagedDevices.Expected
+	matchable := in.snapshot.DevicesKnown()
 	if matchable {
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
 	}

@@ -419,8 +419,7 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 	}
 	result := match.Result{}
 	j.readAt, j.compliance = in.snapshot.ReadAt, in.fields[deviceCompliance]
-	// A tenant without Intune has no devices, and that is known.
-	matchable := in.snapshot.ManagedDevices.OK() || in.snapshot.ManagedDevices.Expected
+	matchable := in.snapshot.DevicesKnown()
 	if matchable {
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
 		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), len(result.IntuneOnly), len(result.NinjaOnly)
