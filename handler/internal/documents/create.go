@@ -29,8 +29,13 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 		return err
 	}
 	made := map[string]int{} // user or SKU id to document id
+	unknown := map[string]bool{}
 	refused, err := split(ctx, sec, batch, func(d ninjaone.NewDocument) bool { return made[about(d)] != 0 }, func(ctx context.Context, part []ninjaone.NewDocument) error {
-		return r.create(ctx, sec, part, made)
+		err := r.create(ctx, sec, part, made)
+		for _, d := range part {
+			unknown[about(d)] = errors.Is(err, ninjaone.ErrOutcomeUnknown)
+		}
+		return err
 	})
 	for i, d := range batch {
 		rec := records[i]
@@ -50,7 +55,7 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 			if err := r.refuse(sec, rec.id, refused[i]); err != nil {
 				return err
 			}
-		case err == nil || errors.Is(err, ninjaone.ErrOutcomeUnknown) || ctx.Err() != nil:
+		case unknown[rec.id]:
 			sec.stuck[rec.id] = true // the marks stay, so the next run reads
 		default:
 			rec.fields = nil // certainly nothing was written

@@ -72,7 +72,13 @@ type Result struct {
 	Duplicates                  int // surplus documents of one user or licence, archived
 	Refused                     int // documents that NinjaOne does not take
 	Related, Unrelated          int // relations
+	Templates                   int // created or completed
 	Notes                       []string
+}
+
+// Changes is how many things the run changed in NinjaOne, of whatever kind.
+func (r Result) Changes() int {
+	return r.Created + r.Updated + r.Archived + r.Restored + r.Duplicates + r.Related + r.Unrelated + r.Templates
 }
 
 // run is one run under way.
@@ -146,7 +152,7 @@ func (r *run) sync(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		r.learnRelations, r.archiveExtras, r.owe, r.archiveLeavers,
 		r.writeUsers, r.writeLicenses,
-		r.relate, r.saveUserMap,
+		r.relate, r.saveUserMap, r.unrelateArchived,
 	} {
 		if err := step(ctx); err != nil {
 			return err

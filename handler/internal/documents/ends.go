@@ -20,8 +20,8 @@ func braked(archive, of int) bool { return archive > 10 && archive*5 > of }
 // refused to archive them.
 const probes = 5
 
-// archiveLeavers archives the documents of users and licences that ended, with
-// their relations, unless they are too many.
+// archiveLeavers archives the documents of users and licences that ended,
+// unless they are too many.
 func (r *run) archiveLeavers(ctx context.Context) error {
 	leavers, forget, leaving, total := r.leavers()
 	noting, done := storage.Noting(ctx)
@@ -119,18 +119,9 @@ func (b Brake) holds(archive, of int) bool {
 	return braked(archive, of) && !(b.Confirmed && archive <= b.Archive+10)
 }
 
-// archive archives the documents of records, after their relations.
+// archive archives the documents of records. Their relations go last.
 func (r *run) archive(ctx context.Context, sec *section, records []*record) error {
 	for chunk := range slices.Chunk(records, ninjaone.MaxBatchDocuments) {
-		var ends []ending
-		for _, rec := range chunk {
-			for _, l := range rec.relations {
-				ends = append(ends, ending{rec, l.entity()})
-			}
-		}
-		if err := r.unrelate(ctx, ends); err != nil {
-			return err
-		}
 		ids := make([]int, len(chunk))
 		for i, rec := range chunk {
 			ids[i] = rec.document

@@ -280,7 +280,7 @@ func (r *run) previewRelations(p *Preview) {
 		shown[r.records[key{kind(it.Kind), it.ID}]] = true
 	}
 	relate, unrelate := map[*record]int{}, map[*record]int{}
-	for _, e := range r.endedRelations() {
+	for _, e := range append(r.endedRelations(), r.relationsOfArchived()...) {
 		id, _ := e.rec.relations.get(e.host)
 		switch {
 		case id <= 0:

@@ -54,7 +54,7 @@ func (w *world) preview(m *model, options ...option) *Preview {
 
 // foretold is what a preview says that a sync would do.
 func foretold(p *Preview) Result {
-	r := Result{Duplicates: p.Surplus, Unrelated: p.SurplusRelations}
+	r := Result{Duplicates: p.Surplus, Unrelated: p.SurplusRelations, Templates: len(p.Notes)}
 	for _, it := range p.Items {
 		r.Related += it.Relate
 		r.Unrelated += it.Unrelate

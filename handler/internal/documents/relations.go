@@ -8,8 +8,6 @@ import (
 	"maps"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
@@ -109,10 +107,8 @@ func (r *run) missingRelations() map[ninjaone.Entity][]*record {
 	return adds
 }
 
-// endedRelations are the relations that nobody wants any more, those of archived
-// documents among them: somebody else archived it, or a relation could not be
-// removed when we did.
-func (r *run) endedRelations() (ends []ending) {
+// relationsOfArchived are the relations of documents that nobody wants any more.
+func (r *run) relationsOfArchived() (ends []ending) {
 	for k, rec := range r.records {
 		if k.kind == kindUser && rec.archived && !r.users.wanted[k.id] {
 			for _, l := range rec.relations {
@@ -120,6 +116,26 @@ func (r *run) endedRelations() (ends []ending) {
 			}
 		}
 	}
+	return ends
+}
+
+// unrelateArchived removes the relations of archived documents. People see
+// neither, so what there is no time for waits for later runs, and is no reason
+// to go on.
+func (r *run) unrelateArchived(ctx context.Context) error {
+	if r.users == nil || r.users.blocked || r.users.unrelated {
+		return nil
+	}
+	err := r.unrelate(ctx, r.relationsOfArchived())
+	if err == nil || !accepted.OutOfTime(ctx, err) && !errors.Is(err, ninjaone.ErrThrottled) {
+		return err
+	}
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf("%d relations of archived documents are still there, because NinjaOne or the time for one run allowed no more calls. The next syncs remove them.", len(r.relationsOfArchived())))
+	return nil
+}
+
+// endedRelations are the relations of documents that nobody wants any more.
+func (r *run) endedRelations() (ends []ending) {
 	for rec := range r.documented() {
 		want := r.hosts(rec)
 		for _, l := range rec.relations {
@@ -145,13 +161,9 @@ func (r *run) documented() iter.Seq[*record] {
 // removeSurplus removes relations of surplus documents, and relations that are
 // there twice.
 func (r *run) removeSurplus(ctx context.Context) error {
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for _, n := range r.surplus {
-		group.Go(func() error { return r.remove(gctx, n.ID) })
-	}
+	_, err := accepted.Each(ctx, r.surplus, writers, func(n ninjaone.Relation) error { return r.remove(ctx, n.ID) })
 	r.surplus = nil
-	return group.Wait()
+	return err
 }
 
 // remove removes one relation. A failure that concerns it alone is a problem.
@@ -170,36 +182,32 @@ func (r *run) remove(ctx context.Context, id int) error {
 // have made, stays in NinjaOne.
 func (r *run) unrelate(ctx context.Context, ends []ending) error {
 	for chunk := range slices.Chunk(ends, relationChunk) {
-		group, gctx := errgroup.WithContext(ctx)
-		group.SetLimit(writers)
 		touched := map[*record]bool{}
+		var ours []ending
 		for _, e := range chunk {
+			switch id, _ := e.rec.relations.get(e.host); {
+			case id == relationForeign:
+				e.rec.relations.remove(e.host)
+				touched[e.rec] = true
+			case id > 0:
+				ours = append(ours, e)
+				touched[e.rec] = true
+			} // else it is unknown; a later run knows
+		}
+		_, err := accepted.Each(ctx, ours, writers, func(e ending) error {
 			r.mu.Lock()
 			id, _ := e.rec.relations.get(e.host)
-			if id == relationForeign {
-				e.rec.relations.remove(e.host)
-			}
 			r.mu.Unlock()
-			if id == relationSending || id < relationForeign {
-				continue // unknown; a later run knows
+			err := r.in.Client.DeleteRelation(ctx, id)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if err != nil {
+				return r.relationFails(ctx, err)
 			}
-			touched[e.rec] = true
-			if id == relationForeign {
-				continue
-			}
-			group.Go(func() error {
-				err := r.in.Client.DeleteRelation(gctx, id)
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				if err != nil {
-					return r.relationFails(gctx, err)
-				}
-				r.result.Unrelated++
-				e.rec.relations.remove(e.host)
-				return nil
-			})
-		}
-		err := group.Wait()
+			r.result.Unrelated++
+			e.rec.relations.remove(e.host)
+			return nil
+		})
 		if saveErr := r.save(ctx, slices.Collect(maps.Keys(touched))...); saveErr != nil {
 			return saveErr
 		}
@@ -226,33 +234,43 @@ func (r *run) relationFails(ctx context.Context, err error) error {
 // is sent.
 func (r *run) addAll(ctx context.Context, hosts []ninjaone.Entity, adds map[ninjaone.Entity][]*record) error {
 	touched := map[*record]bool{}
+	var parts []addition
 	for _, host := range hosts {
 		for _, rec := range adds[host] {
 			rec.relations.set(host, relationSending)
 			touched[rec] = true
+		}
+		for part := range slices.Chunk(adds[host], maxRelations) {
+			parts = append(parts, addition{host, part})
 		}
 	}
 	records := slices.Collect(maps.Keys(touched))
 	if err := r.State.save(ctx, r.part, records...); err != nil {
 		return err
 	}
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for _, host := range hosts {
-		group.Go(func() error {
-			for part := range slices.Chunk(adds[host], maxRelations) {
-				if err := r.add(gctx, host, part); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	left, err := accepted.Each(ctx, parts, writers, func(a addition) error { return r.add(ctx, a.host, a.records) })
+	for _, a := range left {
+		r.takeBack(a.host, a.records)
 	}
-	err := group.Wait()
 	if saveErr := r.save(ctx, records...); saveErr != nil {
 		return saveErr
 	}
 	return err
+}
+
+// addition is what one call adds.
+type addition struct {
+	host    ninjaone.Entity
+	records []*record // one for each relation
+}
+
+// takeBack removes the marks of relations that were not sent.
+func (r *run) takeBack(host ninjaone.Entity, records []*record) {
+	for _, rec := range r.missing(host, records) {
+		r.mu.Lock()
+		rec.relations.remove(host)
+		r.mu.Unlock()
+	}
 }
 
 // missing returns the records whose relation to the host is still unknown.
@@ -275,6 +293,9 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 				return nil, nil
 			}
 			err := r.post(ctx, host, todo)
+			if attempt == 1 && errors.Is(err, ninjaone.ErrNotSent) {
+				r.takeBack(host, todo)
+			}
 			if err == nil || ctx.Err() != nil ||
 				!errors.Is(err, ninjaone.ErrBatchRefused) && !errors.Is(err, ninjaone.ErrOutcomeUnknown) {
 				return nil, err

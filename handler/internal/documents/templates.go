@@ -244,6 +244,7 @@ func (r *run) setUp(ctx context.Context, plans []blueprint) ([]ninjaone.Template
 			list = slices.DeleteFunc(list, func(t ninjaone.Template) bool { return t.Name == b.name })
 			continue
 		}
+		r.result.Templates++
 		list = slices.DeleteFunc(list, func(old ninjaone.Template) bool { return old.ID == t.ID })
 		list = append(list, t)
 	}

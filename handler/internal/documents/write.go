@@ -51,7 +51,7 @@ func (r *run) write(ctx context.Context, sec *section) error {
 	}
 	for range 2 {
 		if err := r.pass(ctx, sec); err != nil {
-			return err
+			return errors.Join(err, r.keepRefusals(ctx, sec))
 		}
 		taken := len(sec.refused) > 0 && len(sec.freed) > 0
 		for name := range sec.waiting {
@@ -194,15 +194,14 @@ func (r *run) keepRefusals(ctx context.Context, sec *section) error {
 // sendUpdates sends one batch of changes.
 func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.DocumentUpdate) error {
 	records := make(map[int]*record, len(batch))
-	names := map[int]string{}
+	before := make(map[int]values, len(batch))
 	for _, u := range batch {
 		rec := r.byDocument(sec, u.ID)
-		records[u.ID] = rec
+		records[u.ID], before[u.ID] = rec, slices.Clone(rec.fields)
 		for field := range u.Fields {
 			rec.fields.set(field, accepted.Sending)
 		}
 		if u.Name != "" {
-			names[u.ID] = rec.fields.get(nameField)
 			rec.fields.set(nameField, accepted.Sending)
 		}
 	}
@@ -210,9 +209,12 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 	if err := r.State.save(ctx, r.part, all...); err != nil {
 		return err
 	}
-	taken, answered := map[int]bool{}, map[int]bool{}
+	sent, taken, answered := map[int]bool{}, map[int]bool{}, map[int]bool{}
 	refused, err := split(ctx, sec, batch, func(u ninjaone.DocumentUpdate) bool { return taken[u.ID] }, func(ctx context.Context, part []ninjaone.DocumentUpdate) error {
 		documents, err := r.in.Client.UpdateDocuments(ctx, part)
+		for _, u := range part {
+			sent[u.ID] = sent[u.ID] || !errors.Is(err, ninjaone.ErrNotSent)
+		}
 		if err != nil {
 			return err
 		}
@@ -225,17 +227,20 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 		return nil
 	})
 	for _, u := range batch {
+		rec := records[u.ID]
+		if !sent[u.ID] {
+			rec.fields = before[u.ID]
+		}
 		if !taken[u.ID] || !answered[u.ID] {
 			continue
 		}
-		rec := records[u.ID]
 		for field, v := range u.Fields {
 			rec.fields.set(field, accepted.Digest(v))
 		}
 		if u.Name != "" {
 			rec.fields.set(nameField, accepted.Digest(ninjaone.Text(u.Name)))
-			if before := names[u.ID]; before != rec.fields.get(nameField) {
-				sec.freed[before] = true
+			if name := before[u.ID].get(nameField); name != rec.fields.get(nameField) {
+				sec.freed[name] = true
 			}
 		}
 		rec.refused, rec.reason = "", ""

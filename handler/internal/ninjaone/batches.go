@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net"
 	"net/http"
 )
 
@@ -38,11 +37,12 @@ var (
 // write, where they apply. Any other failure says that nothing was written and
 // that splitting will not help: no permission, no token, throttled.
 func classifyWrite(op operation, err error) error {
+	if errors.Is(err, ErrNotSent) {
+		return err
+	}
 	var answer *APIError
 	if errors.As(err, &answer) {
 		switch {
-		case answer.Path == tokenPath, answer.Status == 0:
-			return err // the call was never made
 		case answer.Status == http.StatusBadRequest && !answer.Is(ErrMalformedAuth),
 			answer.Is(ErrNotFound),
 			answer.Status == http.StatusConflict,
@@ -54,10 +54,6 @@ func classifyWrite(op operation, err error) error {
 			return err
 		}
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
-	}
-	var failed *net.OpError
-	if errors.As(err, &failed) && failed.Op == "dial" {
-		return err
 	}
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }

@@ -196,7 +196,7 @@ func (c *Client) do(ctx context.Context, r *request, decode func(*json.Decoder) 
 	for renewed := false; ; renewed = true {
 		token, err := c.tokens.get(ctx)
 		if err != nil {
-			return r.wrap(err)
+			return notSent{r.wrap(err)} // a token that was refused before did nothing, either
 		}
 		err = c.retry(ctx, r.operation, r.timeout, func(ctx context.Context, call *Call) error {
 			return c.send(ctx, r, token, call, decode)

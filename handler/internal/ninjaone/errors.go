@@ -1,6 +1,7 @@
 package ninjaone
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,6 +23,13 @@ var (
 	// ErrThrottled: NinjaOne asks for fewer calls, for longer than the client
 	// is willing to wait; try again later (APIError.RetryAfter).
 	ErrThrottled = errors.New("throttled by NinjaOne")
+	// ErrNotSent: the call was not made, or NinjaOne said that it did not carry
+	// it out for now. Nothing was written.
+	ErrNotSent = errors.New("the call was not sent")
+	// ErrOutOfTime: the call was not made, because its context ends before its
+	// turn comes. Whoever works under that context is out of time, although it
+	// may not have ended yet. It is also context.DeadlineExceeded.
+	ErrOutOfTime error = outOfTime{}
 	// ErrNotJSON: the answer is not the JSON document that was asked for.
 	ErrNotJSON = errors.New("the answer is not JSON")
 	// ErrWrongInstance: the token URL answered 404. NinjaOne answers so for a
@@ -36,6 +44,23 @@ var (
 	// this application needs, monitoring and management.
 	ErrInvalidScope = errors.New("the API application lacks the scope monitoring or management")
 )
+
+type outOfTime struct{}
+
+// Error says what is missing.
+func (outOfTime) Error() string { return "there is not enough time left for it" }
+
+// Is matches context.DeadlineExceeded.
+func (outOfTime) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// notSent is an error that matches ErrNotSent.
+type notSent struct{ error }
+
+// Unwrap returns why the call was not sent.
+func (e notSent) Unwrap() error { return e.error }
+
+// Is matches ErrNotSent.
+func (e notSent) Is(target error) bool { return target == ErrNotSent }
 
 // APIError is an answer of NinjaOne that is not a success.
 type APIError struct {

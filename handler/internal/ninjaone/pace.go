@@ -101,8 +101,9 @@ func (p *pacer) reconsider() {
 	p.changed = make(chan struct{})
 }
 
-// wait blocks until the next call may start. It fails with ErrThrottled, and
-// at once, when NinjaOne's pause outlasts maxPause or the context.
+// wait blocks until the next call may start. It fails at once with ErrThrottled
+// when NinjaOne's pause outlasts maxPause or the context, and with ErrOutOfTime
+// when the context ends before the call's turn.
 func (p *pacer) wait(ctx context.Context, op operation) error {
 	if err := p.tooLong(ctx, op); err != nil {
 		return err
@@ -122,12 +123,12 @@ func (p *pacer) wait(ctx context.Context, op operation) error {
 			return err
 		}
 		call, delay, changed := p.next()
+		if deadline, limited := ctx.Deadline(); call != nil && limited && time.Until(deadline) <= delay {
+			call.Cancel()
+			return waiting(ErrOutOfTime)
+		}
 		if call != nil && delay == 0 {
 			return nil
-		}
-		if deadline, limited := ctx.Deadline(); call != nil && limited && time.Until(deadline) < delay {
-			call.Cancel()
-			return waiting(context.DeadlineExceeded)
 		}
 		timer := time.NewTimer(delay)
 		select {

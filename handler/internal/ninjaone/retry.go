@@ -29,29 +29,38 @@ const (
 // other 5xx answers, after answers that are not JSON, and after failures of
 // the connection. A POST is repeated only when NinjaOne certainly did nothing:
 // the connection was never made, or the answer is an explicit refusal (429, or
-// 503 with Retry-After).
+// 503 with Retry-After). Where that is so of all attempts, the error is
+// ErrNotSent.
 func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration, attempt func(context.Context, *Call) error) error {
 	start := time.Now()
 	throttled, failed := 0, 0
+	sent := false     // an attempt may have changed something
 	var refusal error // the answer that says why the next attempt has to wait
+	fail := func(err error) error {
+		if !sent {
+			return notSent{err}
+		}
+		return err
+	}
 	for n := 1; ; n++ {
 		if err := c.pacer.wait(ctx, op); err != nil {
 			if refusal != nil && errors.Is(err, ErrThrottled) {
-				return refusal
+				return fail(refusal)
 			}
-			return err
+			return fail(err)
 		}
 		err := c.once(ctx, op, timeout, n, attempt)
 		if err == nil {
 			c.pacer.succeeded()
 			return nil
 		}
-		if ctx.Err() != nil {
-			return op.wrap(ctx.Err())
-		}
 		var answer *APIError
 		if !errors.As(err, &answer) {
 			err = op.wrap(err)
+		}
+		sent = sent || !nothingDone(answer, err)
+		if ctx.Err() != nil {
+			return fail(op.wrap(ctx.Err()))
 		}
 
 		if answer != nil && answer.Is(ErrThrottled) {
@@ -64,7 +73,7 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 			again := throttled < maxThrottled && repeatable(op, answer, err) && time.Since(start)+pause <= maxWaiting
 			answer.RetryAfter = pause
 			if !again {
-				return err
+				return fail(err)
 			}
 			refusal = err
 			continue // the pacer waits, or sees that it would be too long
@@ -72,10 +81,10 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 
 		failed++
 		if failed == maxFailed || !passing(answer, err) || !repeatable(op, answer, err) {
-			return err
+			return fail(err)
 		}
 		if sleep(ctx, backoff(failureBackoff, failed)) != nil {
-			return op.wrap(ctx.Err())
+			return fail(op.wrap(ctx.Err()))
 		}
 	}
 }
@@ -133,9 +142,12 @@ func (e *APIError) permanent() bool {
 
 // repeatable reports whether the call may be made again after this failure.
 func repeatable(op operation, answer *APIError, err error) bool {
-	if op.safe {
-		return true
-	}
+	return op.safe || nothingDone(answer, err)
+}
+
+// nothingDone reports whether NinjaOne certainly did nothing of a call that
+// failed so, and may do it when it is made again.
+func nothingDone(answer *APIError, err error) bool {
 	if answer != nil {
 		return answer.Status == http.StatusTooManyRequests ||
 			answer.Status == http.StatusServiceUnavailable && answer.RetryAfter > 0

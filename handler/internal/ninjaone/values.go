@@ -16,8 +16,9 @@ import (
 // When NinjaOne refuses the call, the fields are sent one by one; the error is
 // then a *RefusedError, and every field not in it was accepted. Values that
 // are over NinjaOne's limits are refused without asking it. Any other error
-// says nothing about which fields were written: ErrNotFound when there is no
-// such organization, ErrForbidden when every field is forbidden.
+// says nothing about which fields were written, but for ErrNotSent: none. It is
+// ErrNotFound when there is no such organization, ErrForbidden when every field
+// is forbidden.
 func (c *Client) UpdateOrganizationFields(ctx context.Context, organizationID int, f Fields) error {
 	return c.updateFields(ctx, "/v2/organization/{id}/custom-fields", organizationID, f)
 }
@@ -66,13 +67,17 @@ func (c *Client) isolate(ctx context.Context, template string, id int, f Fields,
 			refused[name] = failure
 		}
 	} else {
+		tried := 0
 		for _, name := range slices.Sorted(maps.Keys(f)) {
 			switch err := c.patchFields(ctx, template, id, Fields{name: f[name]}); {
 			case isRefusal(err):
 				refused[name] = err
+			case err != nil && len(refused) < tried:
+				return nil, sentPartly(err)
 			case err != nil:
 				return nil, err
 			}
+			tried++
 		}
 	}
 	if len(refused) == len(f) {
@@ -86,6 +91,14 @@ func (c *Client) isolate(ctx context.Context, template string, id int, f Fields,
 		}
 	}
 	return refused, nil
+}
+
+// sentPartly takes back that nothing was sent: of several calls the last was not.
+func sentPartly(err error) error {
+	if unsent, ok := errors.AsType[notSent](err); ok {
+		return unsent.error
+	}
+	return err
 }
 
 func (c *Client) patchFields(ctx context.Context, template string, id int, f Fields) error {

@@ -5,6 +5,7 @@
 package tenantsync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/documents"
@@ -58,6 +60,9 @@ type Syncer struct {
 	Budget    time.Duration      // how long one run may take
 	Now       func() time.Time
 	Log       *slog.Logger
+
+	// within ends a run's context in tests; nil ends it after Budget.
+	within func(context.Context) (context.Context, context.CancelFunc)
 }
 
 // job is one run under way.
@@ -72,9 +77,10 @@ type job struct {
 	client   *ninjaone.Client
 	log      *slog.Logger
 
-	run      Run
-	problems problems
-	notes    []string // lines for the logbook that are no problems
+	run        Run
+	documented int // changes made to documents, their relations and templates
+	problems   problems
+	notes      []string // lines for the logbook that are no problems
 
 	mapped     map[string]string // CIPP's field mapping, unusable fields included
 	readAt     time.Time         // when the reading of Microsoft 365 began
@@ -204,7 +210,7 @@ func (j *job) do(ctx context.Context) error {
 		return err
 	}
 	j.log.InfoContext(ctx, "sync started", "force", j.message.Force)
-	bounded, cancel := context.WithTimeout(ctx, j.Budget)
+	bounded, cancel := j.bound(ctx)
 	defer cancel()
 	err = j.sync(bounded)
 	if ctx.Err() != nil {
@@ -215,12 +221,23 @@ func (j *job) do(ctx context.Context) error {
 	if delay, ok := j.goesOn(bounded, err); ok {
 		err = j.goOn(context.WithoutCancel(ctx), delay)
 	} else {
+		if err != nil && accepted.OutOfTime(bounded, err) {
+			err = overtime{err}
+		}
 		err = j.finish(context.WithoutCancel(ctx), err)
 	}
 	if err != nil {
 		return unended{err}
 	}
 	return nil
+}
+
+// bound returns the context of a run's work, which ends with its time.
+func (s *Syncer) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.within != nil {
+		return s.within(ctx)
+	}
+	return context.WithTimeout(ctx, s.Budget)
 }
 
 // needless reports whether a message that nobody forced asks for nothing any
@@ -247,16 +264,14 @@ func (j *job) needless(ctx context.Context, last Run) (bool, error) {
 // delay: its time is used up or NinjaOne asks for a pause, and it got
 // somewhere. A run that got nowhere has failed, and is left to the schedule.
 func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
-	if err == nil || j.run.Devices+j.run.OrganizationFields+j.run.Documents == 0 {
+	if err == nil || j.run.Devices+j.run.OrganizationFields+j.documented == 0 {
 		return 0, false
-	}
-	if bounded.Err() != nil {
-		return retryTaken, true // by then this run has let go of the organization
 	}
 	if throttled, ok := errors.AsType[*ninjaone.APIError](err); ok && errors.Is(err, ninjaone.ErrThrottled) {
 		return max(throttled.RetryAfter, time.Minute), true
 	}
-	return 0, false
+	// After the delay this run has let go of the organization.
+	return retryTaken, accepted.OutOfTime(bounded, err)
 }
 
 // goOn puts the tenant back on the queue. What NinjaOne accepted is noted, so
@@ -270,13 +285,19 @@ func (j *job) goOn(ctx context.Context, delay time.Duration) error {
 	r := &j.run
 	r.Queued = j.Now().UTC()
 	minutes := int(r.Queued.Sub(r.Start).Minutes())
+	documents := ""
+	if j.documented > 0 {
+		documents = fmt.Sprintf(", and made %d changes to documents and their relations", j.documented)
+	}
 	telemetry.Synced(ctx, j.measured("Continues", r.Queued))
 	j.log.InfoContext(ctx, "sync goes on later", "devices", r.Devices, "organizationFields", r.OrganizationFields, "delay", delay.String())
-	return errors.Join(j.State.SaveRun(ctx, *r), j.CIPP.Log(ctx, cipp.LogEntry{
-		Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: cipp.SeverityInfo,
-		Message: fmt.Sprintf("Not finished after %d minutes: wrote %d organization fields and %d devices so far. The rest follows by itself.",
-			minutes, r.OrganizationFields, r.Devices),
-	}))
+	lines := append(j.notes, fmt.Sprintf("Not finished after %d minutes: wrote %d organization fields and %d devices so far%s. The rest follows by itself.",
+		minutes, r.OrganizationFields, r.Devices, documents))
+	errs := []error{j.State.SaveRun(ctx, *r)}
+	for _, l := range lines {
+		errs = append(errs, j.CIPP.Log(ctx, cipp.LogEntry{Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: cipp.SeverityInfo, Message: l}))
+	}
+	return errors.Join(errs...)
 }
 
 // finish records the end of a run: our state, CIPP's mapping row, and the
@@ -298,7 +319,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	before := r.Problems
 	lines := []line{}
 	if cause != nil {
-		r.Status, r.Reason = Failed, reason(cause)
+		r.Status, r.Reason = Failed, j.reason(cause)
 		r.Failures++
 		// What was wrong before is still unknown now: those problems stay.
 		stale := Problem{Key: "failed", Message: fmt.Sprintf("The sync to NinjaOne failed after %d seconds: %s", seconds, sentence(r.Reason))}
@@ -358,13 +379,19 @@ func (j *job) summary(seconds int) string {
 		r.OrganizationID, seconds, r.OrganizationFields, r.Devices, r.Unchanged, documents, r.Matched, r.IntuneOnly, r.NinjaOnly, len(r.Problems))
 }
 
+// overtime is an error that ended a run because its time was used up.
+type overtime struct{ error }
+
+// Unwrap returns what the run was about when its time was used up.
+func (o overtime) Unwrap() error { return o.error }
+
 // reason words an error for the logbook.
-func reason(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		waiting := strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error())
-		return fmt.Sprintf("the time for one run was used up, at last by %q; what was written stays, and the next run goes on from there", waiting)
+func (j *job) reason(err error) string {
+	if _, over := errors.AsType[overtime](err); !over {
+		return err.Error()
 	}
-	return err.Error()
+	return fmt.Sprintf("the time for one run was used up before anything was written, at last by %q. A run has %s: give it more with the setting SYNC_TIME_BUDGET, and functionTimeout in host.json where that is the limit",
+		strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()), j.Budget)
 }
 
 func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }
@@ -449,6 +476,7 @@ func (j *job) document(ctx context.Context, input compose.Input) error {
 	}
 	done, err := j.Documents.Sync(ctx, j.documentsInput(input))
 	j.run.Documents = done.Created + done.Updated + done.Archived + done.Restored
+	j.documented = done.Changes()
 	j.notes = append(j.notes, done.Notes...)
 	if err != nil {
 		return fmt.Errorf("documents: %w", err)
@@ -534,7 +562,7 @@ func (j *job) read(ctx context.Context) (*reading, error) {
 		}
 		return nil
 	})
-	return in, group.Wait()
+	return in, cmp.Or(group.Wait(), ctx.Err())
 }
 
 // absentParts names the parts of a snapshot that should have been readable, by

@@ -5,11 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -41,23 +40,19 @@ func (j *job) write(ctx context.Context, records map[target]*record, desired wan
 	targets := slices.SortedFunc(maps.Keys(desired), func(a, b target) int {
 		return cmp.Or(-cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
 	})
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
 	w := writing{job: j, refusals: refusals{}}
-	var planning error
 	for part := range slices.Chunk(targets, together) {
-		var plan []sending
-		if plan, planning = j.plan(gctx, records, desired, part); planning != nil {
-			break
+		plan, err := j.plan(ctx, records, desired, part)
+		if err != nil {
+			return err
 		}
-		for _, p := range plan {
-			if gctx.Err() != nil {
-				break
-			}
-			group.Go(func() error { return w.one(gctx, p) })
+		left, err := accepted.Each(ctx, plan, writers, func(p sending) error { return w.one(ctx, p) })
+		if err = errors.Join(err, w.takeBack(ctx, append(w.unsent, left...))); err != nil {
+			return err
 		}
+		w.unsent = nil
 	}
-	return cmp.Or(group.Wait(), planning, ctx.Err())
+	return ctx.Err()
 }
 
 // writing is what the writers of one run share.
@@ -66,21 +61,53 @@ type writing struct {
 	mu       sync.Mutex
 	failures int
 	refusals refusals
+	unsent   []sending // to which nothing was sent although it was planned
+}
+
+// takeBack removes the marks of targets to which nothing was sent, also when the
+// run has just been told to stop: what they hold is as well known as before.
+func (w *writing) takeBack(ctx context.Context, unsent []sending) error {
+	if len(unsent) == 0 {
+		return nil
+	}
+	ctx, done := storage.Noting(ctx)
+	defer done()
+	records := make([]*record, 0, len(unsent))
+	for _, p := range unsent {
+		p.unmark(maps.Keys(p.values))
+		records = append(records, p.record)
+	}
+	return w.State.saveAll(ctx, w.instance, w.mapping.OrganizationID, records)
 }
 
 // one writes one target. The error ends the run.
-func (w *writing) one(ctx context.Context, p sending) error {
+func (w *writing) one(ctx context.Context, planned sending) error {
+	p := planned
 	w.mu.Lock()
-	send := w.refusals.without(p)
+	p.values = w.refusals.without(p)
+	if len(p.values) == 0 {
+		w.unsent = append(w.unsent, planned)
+	}
 	w.mu.Unlock()
-	if len(send) == 0 {
+	if len(p.values) == 0 {
 		return nil
 	}
-	p.last = p.last && len(send) == len(p.values)
-	p.values = send
+	if len(p.values) < len(planned.values) {
+		p.last = false
+		p.unmark(func(yield func(string) bool) {
+			for name := range planned.values {
+				if _, sent := p.values[name]; !sent && !yield(name) {
+					return
+				}
+			}
+		})
+	}
 	outcome, err := w.send(ctx, p)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if outcome.unsent {
+		w.unsent = append(w.unsent, planned)
+	}
 	w.refusals.note(p, outcome, err)
 	w.count(p, outcome)
 	if err == nil || !outcome.tolerable {
@@ -140,8 +167,20 @@ func (r refusals) without(p sending) ninjaone.Fields {
 type sending struct {
 	record *record
 	values ninjaone.Fields
-	force  bool // send the compliance text also where NinjaOne is noted to hold it
-	last   bool // the record is of no use once this is accepted
+	before map[string]string // what the record noted before the values were marked
+	force  bool              // send the compliance text also where NinjaOne is noted to hold it
+	last   bool              // the record is of no use once this is accepted
+}
+
+// unmark takes the marks of fields back that were not sent.
+func (p sending) unmark(names iter.Seq[string]) {
+	for name := range names {
+		if noted, had := p.before[name]; had {
+			p.record.fields[name] = noted
+		} else {
+			delete(p.record.fields, name)
+		}
+	}
 }
 
 // owe marks as unknown all that the targets of a forced run hold of ours, so
@@ -202,6 +241,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 		// What the field holds may be unknown although the note of it is not.
 		force := r.fields[j.compliance] == markSending
 		last := true
+		before := maps.Clone(r.fields)
 		for name := range send {
 			r.fields[name] = markSending
 		}
@@ -210,7 +250,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			last = last && (sent && v.IsClear() || !sent && !accepted.Holds(noted))
 		}
 		marked = append(marked, r)
-		plan = append(plan, sending{r, send, force, last})
+		plan = append(plan, sending{r, send, before, force, last})
 	}
 	return plan, j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked)
 }
@@ -218,6 +258,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 // outcome is how the sending of one target ended.
 type outcome struct {
 	accepted  int
+	unsent    bool // NinjaOne was sent nothing
 	gone      bool // NinjaOne does not know the target any more
 	tolerable bool // the error concerns this target alone
 }
@@ -228,7 +269,7 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	if organization, left := j.left[t]; left {
 		owned, err := j.State.owned(ctx, j.instance, organization, t.id)
 		if err != nil {
-			return outcome{}, err
+			return outcome{unsent: true}, err
 		}
 		if owned { // its new tenant wrote it since this run looked
 			return j.gone(ctx, t)
@@ -236,7 +277,7 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	}
 	claim, err := j.claim(ctx, &p)
 	if err != nil {
-		return outcome{}, err
+		return outcome{unsent: true}, err
 	}
 	if len(p.values) == 0 { // a newer compliance state is known, and being written
 		return outcome{}, j.State.save(ctx, j.instance, j.mapping.OrganizationID, p.record)
@@ -251,12 +292,18 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	case err != nil && errors.Is(err, ninjaone.ErrNotFound) && !partly:
 		return j.gone(ctx, t)
 	case err != nil && !partly:
+		end := outcome{unsent: errors.Is(err, ninjaone.ErrNotSent), tolerable: accepted.Tolerable(ctx, err)}
 		if claim != nil {
-			if _, noted := claim.Settle(ctx, Unknown); noted != nil {
-				return outcome{}, errors.Join(err, noted)
+			settled := Unknown
+			if end.unsent {
+				settled = Refused
+			}
+			if _, noted := claim.Settle(ctx, settled); noted != nil {
+				end.tolerable = false
+				return end, errors.Join(err, noted)
 			}
 		}
-		return outcome{tolerable: accepted.Tolerable(ctx, err)}, err
+		return end, err
 	}
 	taken := ninjaone.Fields{}
 	for name, v := range p.values {

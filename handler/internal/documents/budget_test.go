@@ -1,0 +1,112 @@
+package documents
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// cut ends a context with the nth request that matches.
+func (w *wire) cut(n int, method, path string, end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hold = func(r *http.Request) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if r.Method == method && strings.Contains(r.URL.Path, path) {
+			if n--; n == 0 {
+				end()
+			}
+		}
+	}
+}
+
+// TestRelationsOfArchivedDocumentsWait leaves relations of documents of users who
+// left for later runs, when there is no time for them: everything else is done,
+// so the run has done its work and says what is left.
+func TestRelationsOfArchivedDocumentsWait(t *testing.T) {
+	for name, stop := range map[string]func(w *world, n int) context.Context{
+		"the time is over": func(w *world, n int) context.Context {
+			ctx, cancel := context.WithCancel(w.t.Context())
+			w.t.Cleanup(cancel)
+			w.wire.cut(n, http.MethodDelete, "related-items", cancel)
+			return ctx
+		},
+		"NinjaOne wants fewer calls": func(w *world, n int) context.Context {
+			w.InjectFault(ninjasim.Fault{Method: http.MethodDelete, Path: "related-items", Skip: n - 1, Count: 1, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}}})
+			return w.t.Context()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n := 1; n <= 4; n++ {
+				w, m, users := small(t)
+				w.sync(m)
+				delete(m.users, users[0]) // who has two devices and two licences
+				m.users[users[2]].title = "Head of all"
+				r, err := w.run(stop(w, n), m)
+				w.wire.mu.Lock()
+				w.wire.hold = nil
+				w.wire.mu.Unlock()
+				if err != nil || r.Archived != 1 || r.Updated == 0 || len(w.problems) > 0 {
+					t.Fatalf("%d: %+v, %v, %v", n, r, err, w.problems)
+				}
+				left := len(r.Notes) == 1 && strings.Contains(r.Notes[0], "relations of archived documents are still there")
+				if !left && r.Unrelated != 4 {
+					t.Errorf("%d: %d of 4 relations were removed, and the run says %q", n, r.Unrelated, r.Notes)
+				}
+				if name != "the time is over" {
+					continue // the client keeps the pause that NinjaOne asked for
+				}
+				w.sync(m)
+				w.verify(m)
+				w.verifyRelisted(m)
+			}
+		})
+	}
+}
+
+// TestNothingUnknownOfWhatWasNotSent throttles a run in the middle of its writes:
+// what was not sent is sent by the next run, which has nothing to read before.
+func TestNothingUnknownOfWhatWasNotSent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method, path string
+		prepare      func(w *world, m *model, users []string)
+	}{
+		"relations": {http.MethodPost, "related-items", func(*world, *model, []string) {}},
+		"documents": {http.MethodPost, "/organization/documents$", func(*world, *model, []string) {}},
+		"changes": {http.MethodPatch, "/organization/documents$", func(w *world, m *model, users []string) {
+			w.sync(m)
+			for _, id := range users {
+				m.users[id].title = "Head of all"
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, m, users := small(t)
+			tt.prepare(w, m, users)
+			w.InjectFault(ninjasim.Fault{Method: tt.method, Path: tt.path, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}}})
+			if r, err := w.run(t.Context(), m); !errors.Is(err, ninjaone.ErrThrottled) || r.Updated > 0 || r.Related > 0 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			records, _, err := w.syncer.State.load(t.Context(), partition(instance, organization, m.id))
+			must(t, err)
+			for k, rec := range records {
+				for _, v := range rec.fields {
+					if v.text() == "?" {
+						t.Errorf("%v: the field %s is noted as unknown", k, fieldNames[v.field])
+					}
+				}
+				for _, l := range rec.relations {
+					if l.id == relationSending {
+						t.Errorf("%v: the relation to %v is noted as unknown", k, l.entity())
+					}
+				}
+			}
+		})
+	}
+}
