@@ -14,6 +14,8 @@ import (
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"golang.org/x/sync/errgroup"
+
+	"cipp-ninjaone/handler/internal/m365/wire"
 )
 
 const (
@@ -73,13 +75,6 @@ type batchRequest struct {
 	ID     string `json:"id"`
 	Method string `json:"method"`
 	URL    string `json:"url"`
-}
-
-type batchResponse struct {
-	ID      string          `json:"id"`
-	Status  int             `json:"status"`
-	Headers map[string]text `json:"headers"`
-	Body    json.RawMessage `json:"body"`
 }
 
 var errPartMissing = errors.New("a part of the batch is missing")
@@ -171,7 +166,7 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 	}
 }
 
-func (g *graph) postBatch(ctx context.Context, parts []batchRequest, which []int) (map[string]batchResponse, error) {
+func (g *graph) postBatch(ctx context.Context, parts []batchRequest, which []int) (map[string]wire.BatchResponse, error) {
 	var content struct {
 		Requests []batchRequest `json:"requests"`
 	}
@@ -191,27 +186,27 @@ func (g *graph) postBatch(ctx context.Context, parts []batchRequest, which []int
 		req.Header.Set("Accept", "application/json")
 		return prioritize(req), nil
 	}
-	got, err := fetch(ctx, &g.session, build, func(r io.Reader) (page[batchResponse], error) {
-		return decodePage[batchResponse](r, "responses")
+	got, err := fetch(ctx, &g.session, build, func(r io.Reader) (wire.Page[wire.BatchResponse], error) {
+		return wire.DecodePage[wire.BatchResponse](r, "responses")
 	})
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[string]batchResponse, len(got.items))
-	for _, response := range got.items {
+	byID := make(map[string]wire.BatchResponse, len(got.Items))
+	for _, response := range got.Items {
 		byID[response.ID] = response
 	}
 	return byID, nil
 }
 
 // pageOf reads the answer of a part that is the first page of a collection.
-func pageOf[T any](g *graph, a answer) (page[T], error) {
+func pageOf[T any](g *graph, a answer) (wire.Page[T], error) {
 	if a.err != nil {
-		return page[T]{}, a.err
+		return wire.Page[T]{}, a.err
 	}
-	p, err := decodePage[T](bytes.NewReader(a.body), "value")
+	p, err := wire.DecodePage[T](bytes.NewReader(a.body), "value")
 	if err != nil {
-		return page[T]{}, &bodyError{g.service, err}
+		return wire.Page[T]{}, &bodyError{g.service, err}
 	}
 	return p, nil
 }

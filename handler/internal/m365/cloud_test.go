@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -273,7 +274,7 @@ func (c *cloud) seed() {
 		c.says(200, `{"@odata.deltaLink":"{host}/v1.0/groups/delta?$deltatoken=x","value":[{"id":"`+groupOne+`","displayName":"All staff","mail":null,"groupTypes":["Unified"],"securityEnabled":true,"mailEnabled":false,"members@delta":[{"@odata.type":"#microsoft.graph.user","id":"`+userAda+`"},{"@odata.type":"#microsoft.graph.group","id":"`+groupOne+`"}]}]}`)(w, r)
 	})
 	c.on(routeDevices, c.selected("999", `{"id":"o1","deviceId":"DEV1","displayName":"TT-01","trustType":"AzureAd","accountEnabled":true,"registrationDateTime":"2023-01-02T00:00:00Z","physicalIds":["[HWID]:h:1","[ZTDID]:z"]}`))
-	c.on(routeManaged, c.selected("999", `{"id":"m1","azureADDeviceId":"dev1","deviceName":"TT-01","serialNumber":"SN1","complianceState":"noncompliant","complianceGracePeriodExpirationDateTime":"9999-12-31T23:59:59Z","isEncrypted":true,"totalStorageSpaceInBytes":512,"joinType":"azureADJoined","chassisType":"laptop","autopilotEnrolled":true,"usersLoggedOn":[{"userId":"`+userAda+`","lastLogOnDateTime":"2026-11-20T00:00:00Z"}],"hardwareInformation":{"serialNumber":"SN1","deviceGuardVirtualizationBasedSecurityState":"running"}},{"id":"m2","azureADDeviceId":"`+zeroGUID+`","deviceName":"TT-02","complianceState":"compliant","hardwareInformation":{"serialNumber":null,"deviceGuardVirtualizationBasedSecurityState":"running"}}`))
+	c.on(routeManaged, c.selected("999", `{"id":"m1","azureADDeviceId":"dev1","deviceName":"TT-01","serialNumber":"SN1","complianceState":"noncompliant","complianceGracePeriodExpirationDateTime":"9999-12-31T23:59:59Z","isEncrypted":true,"totalStorageSpaceInBytes":512,"joinType":"azureADJoined","chassisType":"laptop","autopilotEnrolled":true,"usersLoggedOn":[{"userId":"`+userAda+`","lastLogOnDateTime":"2026-11-20T00:00:00Z"}],"hardwareInformation":{"serialNumber":"SN1","deviceGuardVirtualizationBasedSecurityState":"running"}},{"id":"m2","azureADDeviceId":"`+wire.ZeroGUID+`","deviceName":"TT-02","complianceState":"compliant","hardwareInformation":{"serialNumber":null,"deviceGuardVirtualizationBasedSecurityState":"running"}}`))
 	c.on("GET /v1.0/deviceManagement/managedDevices/m1/deviceCompliancePolicyStates", c.value(`{"id":"p1","displayName":"Baseline","platformType":"windows10AndLater","state":"nonCompliant","settingCount":2,"settingStates":[{"setting":"Policy.Bitlocker","settingName":"BitLocker","state":"nonCompliant","currentValue":"off","userName":"Ada"},{"setting":"Policy.Tpm","state":"compliant"}]}`))
 	c.on(routeMailUse, c.redirect("{host}/download/mail.csv?secret=1"))
 	c.on("GET /download/mail.csv", c.says(200, "\ufeffReport Refresh Date,User Principal Name,Is Deleted,Last Activity Date,Item Count,Storage Used (Byte),Issue Warning Quota (Byte),Prohibit Send Quota (Byte),Prohibit Send/Receive Quota (Byte),Report Period\r\n2026-11-21,ada@TAILSPIN.example,False,2026-11-20,12,3400,100,200,300,7\r\n2026-11-21,gone@tailspin.example,True,2026-11-20,12,3400,100,200,300,7\r\n"))
@@ -304,7 +305,7 @@ func (c *cloud) exchange(w http.ResponseWriter, r *http.Request) {
 		if in.CmdletInput.Parameters["ResultSize"] != "Unlimited" || r.URL.Query().Get("$select") == "" {
 			c.problem("Get-Mailbox with %v and %s", in.CmdletInput.Parameters, r.URL.RawQuery)
 		}
-		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","UserPrincipalName":"ada@tailspin.example","RecipientTypeDetails":"UserMailbox","ForwardingAddress":null,"ForwardingSmtpAddress":"smtp:x@fourthcoffee.example","DeliverToMailboxAndForward":true,"LitigationHoldEnabled":"True","PrimarySmtpAddress":"ada@tailspin.example","ArchiveGuid":"`+zeroGUID+`","ArchiveStatus":"None","RetainDeletedItemsFor":"14.00:00:00"}`)(w, r)
+		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","UserPrincipalName":"ada@tailspin.example","RecipientTypeDetails":"UserMailbox","ForwardingAddress":null,"ForwardingSmtpAddress":"smtp:x@fourthcoffee.example","DeliverToMailboxAndForward":true,"LitigationHoldEnabled":"True","PrimarySmtpAddress":"ada@tailspin.example","ArchiveGuid":"`+wire.ZeroGUID+`","ArchiveStatus":"None","RetainDeletedItemsFor":"14.00:00:00"}`)(w, r)
 	case "Get-CASMailbox":
 		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","OWAEnabled":true,"MAPIEnabled":true,"ImapEnabled":false,"PopEnabled":"False","ActiveSyncEnabled":true,"EwsEnabled":null}`)(w, r)
 	case "Get-AdminAuditLogConfig":

@@ -11,6 +11,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
 	"github.com/microsoftgraph/msgraph-sdk-go/devices"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -57,9 +58,9 @@ func (r *Reader) listForCompliance(ctx context.Context, ref tenant.Ref, fields [
 		return nil, err
 	}
 	out := []tenant.ManagedDevice{}
-	_, err = list(ctx, g, query(ri, sweepPage, fields...), func(p []wireManagedDevice) {
+	_, err = list(ctx, g, query(ri, sweepPage, fields...), func(p []wire.ManagedDevice) {
 		for i := range p {
-			out = append(out, p[i].device(false))
+			out = append(out, p[i].Record(false))
 		}
 	})
 	if err != nil {
@@ -70,7 +71,7 @@ func (r *Reader) listForCompliance(ctx context.Context, ref tenant.Ref, fields [
 
 // openGraph returns Graph as seen from the tenant, with a token.
 func (r *Reader) openGraph(ctx context.Context, ref tenant.Ref) (*graph, error) {
-	if !guidPattern.MatchString(ref.ID) {
+	if !wire.IsGUID(ref.ID) {
 		return nil, fmt.Errorf("tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
 	}
 	g, err := r.newGraph(ref)
@@ -115,7 +116,7 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 	out := make([]EntraDeviceID, len(objectIDs))
 	for i, a := range g.batch(ctx, requests) {
 		out[i].ObjectID = objectIDs[i]
-		d, err := objectOf[wireDevice](g, a)
+		d, err := objectOf[wire.Device](g, a)
 		if hasStatus(err, http.StatusNotFound) {
 			continue
 		}
@@ -126,7 +127,7 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 		if err != nil {
 			return nil, fmt.Errorf("reading devices of tenant %s: %w", ref.ID, err)
 		}
-		out[i].DeviceID = guid(d.DeviceID)
+		out[i].DeviceID = wire.GUID(d.DeviceID)
 	}
 	return out, nil
 }
@@ -152,9 +153,9 @@ func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs
 	}
 	out := make([][]tenant.ManagedDevice, len(deviceIDs))
 	for i, a := range g.batch(ctx, requests) {
-		_, err := listOf(ctx, g, a, func(p []wireManagedDevice) {
+		_, err := listOf(ctx, g, a, func(p []wire.ManagedDevice) {
 			for j := range p {
-				if d := p[j].device(false); d.AzureADDeviceID == deviceIDs[i] {
+				if d := p[j].Record(false); d.AzureADDeviceID == deviceIDs[i] {
 					out[i] = append(out[i], d)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -19,7 +20,7 @@ func TestComplianceStates(t *testing.T) {
 		if q := r.URL.Query(); q.Get("$select") != "id,azureADDeviceId,complianceState" || q.Get("$top") != "1000" || len(q) != 2 {
 			c.problem("asked with %s", r.URL.RawQuery)
 		}
-		c.value(`{"id":"M1","azureADDeviceId":"DEV1","complianceState":"compliant"},{"id":"m2","azureADDeviceId":"`+zeroGUID+`","complianceState":"error"}`)(w, r)
+		c.value(`{"id":"M1","azureADDeviceId":"DEV1","complianceState":"compliant"},{"id":"m2","azureADDeviceId":"`+wire.ZeroGUID+`","complianceState":"error"}`)(w, r)
 	})
 	got, err := c.reader().ComplianceStates(t.Context(), testRef)
 	if err != nil {

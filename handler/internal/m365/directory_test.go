@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -239,11 +240,11 @@ func TestBatchRetriesThrottledPartsAlone(t *testing.T) {
 	g := c.graph()
 	answers := g.batch(t.Context(), requestsFor(t, g, 5))
 	for i, a := range answers {
-		p, err := pageOf[wireUser](g, a)
+		p, err := pageOf[wire.User](g, a)
 		switch {
 		case i == 4 && !hasStatus(err, 404):
 			t.Errorf("part 4: %v", err)
-		case i != 4 && (err != nil || p.items[0].ID != fmt.Sprintf("/users/%d", i)):
+		case i != 4 && (err != nil || p.Items[0].ID != fmt.Sprintf("/users/%d", i)):
 			t.Errorf("part %d: %+v, %v", i, p, err)
 		}
 	}

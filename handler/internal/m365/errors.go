@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/netfault"
 )
 
@@ -81,26 +82,9 @@ func withoutURL(err error) error {
 
 var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// serviceError is the error body of Graph and of the Exchange admin API.
-type serviceError struct {
-	Error struct {
-		Code    text `json:"code"`
-		Message text `json:"message"`
-		Details []struct {
-			Message text `json:"message"`
-		} `json:"details"`
-		Inner struct {
-			RequestID         text `json:"request-id"`
-			InternalException struct {
-				Message text `json:"message"`
-			} `json:"internalexception"`
-		} `json:"innererror"`
-	} `json:"error"`
-}
-
 func newStatusError(service string, status int, header http.Header, body []byte) *statusError {
 	e := &statusError{service: service, status: status, requestID: header.Get("request-id")}
-	var answer serviceError
+	var answer wire.ServiceError
 	if json.Unmarshal(body, &answer) == nil {
 		parts := []string{string(answer.Error.Message), string(answer.Error.Inner.InternalException.Message)}
 		for _, d := range answer.Error.Details {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -45,7 +46,7 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 	if err != nil {
 		return fmt.Errorf("building a request for %s: %w", cmdlet, err)
 	}
-	send := func(ctx context.Context, address string) (page[T], error) {
+	send := func(ctx context.Context, address string) (wire.Page[T], error) {
 		return fetch(ctx, &x.session, func(ctx context.Context) (*http.Request, error) {
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 			if err != nil {
@@ -56,7 +57,7 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 			req.Header.Set("Prefer", "odata.maxpagesize=1000")
 			req.Header.Set("X-AnchorMailbox", anchorMailbox+x.ref.ID)
 			return req, nil
-		}, func(r io.Reader) (page[T], error) { return decodePage[T](r, "value") })
+		}, func(r io.Reader) (wire.Page[T], error) { return wire.DecodePage[T](r, "value") })
 	}
 	address := x.origin.JoinPath("adminapi/beta", x.ref.ID, "InvokeCommand")
 	if len(fields) > 0 {
@@ -74,21 +75,6 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 	return err
 }
 
-type wireMailbox struct {
-	UserID                  text `json:"ExternalDirectoryObjectId"`
-	UserPrincipalName       text `json:"UserPrincipalName"`
-	Type                    text `json:"RecipientTypeDetails"`
-	ForwardingAddress       text `json:"ForwardingAddress"`
-	ForwardingSMTPAddress   text `json:"ForwardingSmtpAddress"`
-	DeliverAndForward       text `json:"DeliverToMailboxAndForward"`
-	LitigationHold          text `json:"LitigationHoldEnabled"`
-	Hidden                  text `json:"HiddenFromAddressListsEnabled"`
-	PrimarySMTPAddress      text `json:"PrimarySmtpAddress"`
-	ArchiveStatus           text `json:"ArchiveStatus"`
-	ArchiveGUID             text `json:"ArchiveGuid"`
-	RetainDeletedItemsForIn text `json:"RetainDeletedItemsFor"`
-}
-
 var unlimited = map[string]any{"ResultSize": "Unlimited"}
 
 // mailboxes runs Get-Mailbox.
@@ -97,20 +83,20 @@ func (x *exchange) mailboxes(ctx context.Context) ([]tenant.Mailbox, error) {
 	err := invoke(ctx, x, "Get-Mailbox", unlimited, []string{"ExternalDirectoryObjectId", "UserPrincipalName",
 		"RecipientTypeDetails", "ForwardingAddress", "ForwardingSmtpAddress", "DeliverToMailboxAndForward",
 		"LitigationHoldEnabled", "HiddenFromAddressListsEnabled", "PrimarySmtpAddress", "ArchiveStatus", "ArchiveGuid",
-		"RetainDeletedItemsFor"}, func(p []wireMailbox) {
+		"RetainDeletedItemsFor"}, func(p []wire.Mailbox) {
 		for _, m := range p {
-			archive := guid(string(m.ArchiveGUID))
+			archive := wire.GUID(string(m.ArchiveGUID))
 			out = append(out, tenant.Mailbox{
-				UserID:                  guid(string(m.UserID)),
+				UserID:                  wire.GUID(string(m.UserID)),
 				UserPrincipalName:       string(m.UserPrincipalName),
 				Type:                    string(m.Type),
 				ForwardingAddress:       string(m.ForwardingAddress),
 				ForwardingSMTPAddress:   string(m.ForwardingSMTPAddress),
-				DeliverAndForward:       m.DeliverAndForward.isTrue(),
-				LitigationHold:          m.LitigationHold.isTrue(),
-				HiddenFromAddressLists:  m.Hidden.isTrue(),
+				DeliverAndForward:       m.DeliverAndForward.IsTrue(),
+				LitigationHold:          m.LitigationHold.IsTrue(),
+				HiddenFromAddressLists:  m.Hidden.IsTrue(),
 				PrimarySMTPAddress:      string(m.PrimarySMTPAddress),
-				ArchiveEnabled:          strings.EqualFold(string(m.ArchiveStatus), "Active") || archive != "" && archive != zeroGUID,
+				ArchiveEnabled:          strings.EqualFold(string(m.ArchiveStatus), "Active") || archive != "" && archive != wire.ZeroGUID,
 				RetainDeletedItemsForIn: string(m.RetainDeletedItemsForIn),
 			})
 		}
@@ -118,32 +104,21 @@ func (x *exchange) mailboxes(ctx context.Context) ([]tenant.Mailbox, error) {
 	return out, err
 }
 
-type wireCASMailbox struct {
-	UserID            text `json:"ExternalDirectoryObjectId"`
-	UserPrincipalName text `json:"UserPrincipalName"`
-	OWA               text `json:"OWAEnabled"`
-	MAPI              text `json:"MAPIEnabled"`
-	IMAP              text `json:"ImapEnabled"`
-	POP               text `json:"PopEnabled"`
-	ActiveSync        text `json:"ActiveSyncEnabled"`
-	EWS               text `json:"EwsEnabled"`
-}
-
 // casMailboxes runs Get-CASMailbox, which has no principal name among its
 // properties; rows are joined by the object id.
 func (x *exchange) casMailboxes(ctx context.Context) ([]tenant.CASMailbox, error) {
 	out := []tenant.CASMailbox{}
 	err := invoke(ctx, x, "Get-CASMailbox", unlimited, []string{"ExternalDirectoryObjectId", "OWAEnabled", "MAPIEnabled",
-		"ImapEnabled", "PopEnabled", "ActiveSyncEnabled", "EwsEnabled"}, func(p []wireCASMailbox) {
+		"ImapEnabled", "PopEnabled", "ActiveSyncEnabled", "EwsEnabled"}, func(p []wire.CASMailbox) {
 		for _, m := range p {
 			out = append(out, tenant.CASMailbox{
-				UserID:            guid(string(m.UserID)),
+				UserID:            wire.GUID(string(m.UserID)),
 				UserPrincipalName: string(m.UserPrincipalName),
-				OWA:               m.OWA.isTrue(),
-				MAPI:              m.MAPI.isTrue(),
-				IMAP:              m.IMAP.isTrue(),
-				POP:               m.POP.isTrue(),
-				ActiveSync:        m.ActiveSync.isTrue(),
+				OWA:               m.OWA.IsTrue(),
+				MAPI:              m.MAPI.IsTrue(),
+				IMAP:              m.IMAP.IsTrue(),
+				POP:               m.POP.IsTrue(),
+				ActiveSync:        m.ActiveSync.IsTrue(),
 				EWS:               !strings.EqualFold(string(m.EWS), "false"), // unset means on
 			})
 		}
@@ -154,7 +129,7 @@ func (x *exchange) casMailboxes(ctx context.Context) ([]tenant.CASMailbox, error
 // unifiedAudit runs Get-AdminAuditLogConfig.
 func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
 	type wireConfig struct {
-		Enabled text `json:"UnifiedAuditLogIngestionEnabled"`
+		Enabled wire.Text `json:"UnifiedAuditLogIngestionEnabled"`
 	}
 	var rows []wireConfig
 	if err := invoke(ctx, x, "Get-AdminAuditLogConfig", nil, nil, func(p []wireConfig) { rows = append(rows, p...) }); err != nil {
@@ -163,13 +138,13 @@ func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
 	if len(rows) == 0 || rows[0].Enabled == "" {
 		return false, &bodyError{x.service, errors.New("it does not say whether auditing is on")}
 	}
-	return rows[0].Enabled.isTrue(), nil
+	return rows[0].Enabled.IsTrue(), nil
 }
 
 // blockedSenders runs Get-BlockedSenderAddress.
 func (x *exchange) blockedSenders(ctx context.Context) ([]string, error) {
 	type wireSender struct {
-		Address text `json:"SenderAddress"`
+		Address wire.Text `json:"SenderAddress"`
 	}
 	out := []string{}
 	err := invoke(ctx, x, "Get-BlockedSenderAddress", nil, nil, func(p []wireSender) {

@@ -13,6 +13,7 @@ import (
 	khttp "github.com/microsoft/kiota-http-go"
 	graphcore "github.com/microsoftgraph/msgraph-sdk-go-core"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -111,9 +112,9 @@ func (g *graph) linked(ctx context.Context, link string) (*http.Request, error) 
 	return prioritize(req), nil
 }
 
-func getPage[T any](ctx context.Context, g *graph, build func(context.Context) (*http.Request, error)) (page[T], error) {
-	return fetch(ctx, &g.session, build, func(r io.Reader) (page[T], error) {
-		return decodePage[T](r, "value")
+func getPage[T any](ctx context.Context, g *graph, build func(context.Context) (*http.Request, error)) (wire.Page[T], error) {
+	return fetch(ctx, &g.session, build, func(r io.Reader) (wire.Page[T], error) {
+		return wire.DecodePage[T](r, "value")
 	})
 }
 
@@ -127,8 +128,8 @@ func list[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformat
 }
 
 // listOn reads on from a page that was read already.
-func listOn[T any](ctx context.Context, g *graph, p page[T], each func([]T)) (deltaLink string, err error) {
-	return follow(ctx, &g.session, p, each, func(ctx context.Context, link string) (page[T], error) {
+func listOn[T any](ctx context.Context, g *graph, p wire.Page[T], each func([]T)) (deltaLink string, err error) {
+	return follow(ctx, &g.session, p, each, func(ctx context.Context, link string) (wire.Page[T], error) {
 		return getPage[T](ctx, g, func(ctx context.Context) (*http.Request, error) { return g.linked(ctx, link) })
 	})
 }

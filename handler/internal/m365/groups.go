@@ -7,6 +7,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/directoryroles"
 	"github.com/microsoftgraph/msgraph-sdk-go/groups"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -15,7 +16,7 @@ var groupFields = []string{"id", "displayName", "mail", "groupTypes", "securityE
 // groups reads GET /groups/delta with members.
 func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
 	all, err := g.readMemberships(ctx,
-		func(each func([]deltaObject)) (string, error) {
+		func(each func([]wire.DeltaObject)) (string, error) {
 			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).Delta().ToGetRequestInformation(ctx, nil)
 			if err != nil {
 				return "", err
@@ -40,7 +41,7 @@ func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
 		return nil, err
 	}
 	out := []tenant.Group{}
-	all.each(func(o *membership) {
+	all.Each(func(o *wire.Membership) {
 		out = append(out, tenant.Group{
 			ID:              o.ID,
 			DisplayName:     value(o.DisplayName),
@@ -48,7 +49,7 @@ func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
 			GroupTypes:      o.GroupTypes,
 			SecurityEnabled: value(o.SecurityEnabled),
 			MailEnabled:     value(o.MailEnabled),
-			Members:         o.members(),
+			Members:         o.List(),
 		})
 	})
 	return out, nil
@@ -67,7 +68,7 @@ func (g *graph) rolesDelta(ctx context.Context) (*abstractions.RequestInformatio
 // roles reads the directory roles from the answer to rolesDelta.
 func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, error) {
 	all, err := g.readMemberships(ctx,
-		func(each func([]deltaObject)) (string, error) { return listOf(ctx, g, a, each) },
+		func(each func([]wire.DeltaObject)) (string, error) { return listOf(ctx, g, a, each) },
 		func() (*abstractions.RequestInformation, error) {
 			ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
 			if err != nil {
@@ -87,13 +88,21 @@ func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, er
 		return nil, err
 	}
 	out := []tenant.DirectoryRole{}
-	all.each(func(o *membership) {
+	all.Each(func(o *wire.Membership) {
 		out = append(out, tenant.DirectoryRole{
 			ID:          o.ID,
-			TemplateID:  guid(value(o.TemplateID)),
+			TemplateID:  wire.GUID(value(o.TemplateID)),
 			DisplayName: value(o.DisplayName),
-			Members:     o.members(),
+			Members:     o.List(),
 		})
 	})
 	return out, nil
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var none T
+		return none
+	}
+	return *p
 }

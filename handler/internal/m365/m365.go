@@ -16,9 +16,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"time"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -142,14 +142,12 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 	return fallback + "/.default"
 }
 
-var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
 // Read reads the tenant. Parts that cannot be read are absent with the reason;
 // the error is not nil only when nothing can be read: an *AuthError when the
 // tenant gives no token, the context's error when it ended, or the transport's
 // when Graph cannot be reached at all.
 func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
-	if !guidPattern.MatchString(ref.ID) {
+	if !wire.IsGUID(ref.ID) {
 		return nil, fmt.Errorf("reading tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
 	}
 	g, err := r.newGraph(ref)

@@ -2,15 +2,13 @@ package m365
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -98,87 +96,6 @@ func (s *session) renew(ctx context.Context) error {
 	return err
 }
 
-// page is one page of a collection.
-type page[T any] struct {
-	items []T
-	next  string // @odata.nextLink
-	delta string // @odata.deltaLink
-}
-
-var errNoCollection = errors.New("it holds no collection")
-
-// decodePage decodes one page, element by element. The named member is the
-// collection. An answer that ends early, goes on after its end, or lacks the
-// collection is an error: a short list must never look like a whole one.
-func decodePage[T any](r io.Reader, member string) (page[T], error) {
-	var p page[T]
-	dec := json.NewDecoder(r)
-	if err := expect(dec, json.Delim('{')); err != nil {
-		return p, err
-	}
-	found := false
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return p, err
-		}
-		switch key {
-		case member:
-			if found {
-				return p, fmt.Errorf("it holds %q twice", member)
-			}
-			found = true
-			if err := expect(dec, json.Delim('[')); err != nil {
-				return p, err
-			}
-			for dec.More() {
-				var item T
-				if err := dec.Decode(&item); err != nil {
-					return p, err
-				}
-				p.items = append(p.items, item)
-			}
-			if err := expect(dec, json.Delim(']')); err != nil {
-				return p, err
-			}
-		case "@odata.nextLink":
-			err = dec.Decode(&p.next)
-		case "@odata.deltaLink":
-			err = dec.Decode(&p.delta)
-		default:
-			var skipped json.RawMessage
-			err = dec.Decode(&skipped)
-		}
-		if err != nil {
-			return p, err
-		}
-	}
-	if err := expect(dec, json.Delim('}')); err != nil {
-		return p, err
-	}
-	if !found {
-		return p, errNoCollection
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return p, errors.New("it goes on after its end")
-	}
-	return p, nil
-}
-
-func expect(dec *json.Decoder, want json.Delim) error {
-	got, err := dec.Token()
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return err
-	}
-	if got != want {
-		return errNoCollection
-	}
-	return nil
-}
-
 // fetch sends a request and decodes its answer, once more if the answer was cut
 // or malformed.
 func fetch[T any](ctx context.Context, s *session, build func(context.Context) (*http.Request, error),
@@ -210,43 +127,24 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 // follow gives the items of page p and of all pages after it to each, page by
 // page, and returns the delta link of the last one. Next links are followed
 // untouched, and only to the session's own origin.
-func follow[T any](ctx context.Context, s *session, p page[T], each func([]T),
-	next func(ctx context.Context, link string) (page[T], error)) (string, error) {
+func follow[T any](ctx context.Context, s *session, p wire.Page[T], each func([]T),
+	next func(ctx context.Context, link string) (wire.Page[T], error)) (string, error) {
 	seen := map[string]bool{}
 	for {
-		each(p.items)
-		if p.next == "" {
-			return p.delta, nil
+		each(p.Items)
+		if p.Next == "" {
+			return p.Delta, nil
 		}
-		link, err := url.Parse(p.next)
+		link, err := url.Parse(p.Next)
 		if err != nil || !sameOrigin(link, s.origin) {
 			return "", &linkError{s.service}
 		}
-		if seen[p.next] {
+		if seen[p.Next] {
 			return "", &bodyError{s.service, errors.New("its pages go round in a circle")}
 		}
-		seen[p.next] = true
-		if p, err = next(ctx, p.next); err != nil {
+		seen[p.Next] = true
+		if p, err = next(ctx, p.Next); err != nil {
 			return "", err
 		}
 	}
 }
-
-// text takes any JSON scalar as text; null, objects and arrays become "". The
-// Exchange admin API is not strict about the types of its values.
-type text string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (t *text) UnmarshalJSON(b []byte) error {
-	switch b[0] {
-	case '"':
-		return json.Unmarshal(b, (*string)(t))
-	case 'n', '{', '[':
-		*t = ""
-	default:
-		*t = text(b)
-	}
-	return nil
-}
-
-func (t text) isTrue() bool { return strings.EqualFold(string(t), "true") }

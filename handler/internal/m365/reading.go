@@ -18,6 +18,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/security"
 	"github.com/microsoftgraph/msgraph-sdk-go/subscribedskus"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -89,7 +90,7 @@ const (
 func (run *reading) readBasics(ctx context.Context) {
 	g, s := run.graph, run.snapshot
 	var all sync.WaitGroup
-	var profiles map[string]wireProfile
+	var profiles map[string]wire.ScoreProfile
 	var profilesErr error
 	profilesRead := make(chan struct{})
 	all.Go(func() {
@@ -170,7 +171,7 @@ func (run *reading) readBasics(ctx context.Context) {
 }
 
 func reportPart[T any](ctx context.Context, hidden bool, users func() map[string]bool,
-	read func(context.Context) ([]usage[T], error)) ([]T, error) {
+	read func(context.Context) ([]wire.Usage[T], error)) ([]T, error) {
 	if hidden {
 		return nil, concealed
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"cipp-ninjaone/handler/internal/m365/wire"
 )
 
 const mailHeader = "User Principal Name,Storage Used (Byte),Is Deleted\n"
@@ -36,29 +38,17 @@ func TestReportsConcealed(t *testing.T) {
 	})
 }
 
-// TestReportsWithoutNumbers has the reports leave cells empty, or columns out.
-func TestReportsWithoutNumbers(t *testing.T) {
-	mail, err := decodeMailboxUsage(strings.NewReader(mailHeader + "ada@tailspin.example,,False\n"))
-	if err != nil || len(mail) != 1 || mail[0].row.Used != -1 || mail[0].row.Items != -1 || mail[0].row.SendQuota != -1 {
-		t.Errorf("mailboxes: %+v, %v", mail, err)
-	}
-	drives, err := decodeOneDriveUsage(strings.NewReader("Owner Principal Name,Storage Used (Byte),File Count\nada@tailspin.example,0,\n"))
-	if err != nil || len(drives) != 1 || drives[0].row.Used != 0 || drives[0].row.Files != -1 || drives[0].row.Allocated != -1 {
-		t.Errorf("drives: %+v, %v", drives, err)
-	}
-}
-
 func TestNamed(t *testing.T) {
-	rows := func(keys ...string) (out []usage[string]) {
+	rows := func(keys ...string) (out []wire.Usage[string]) {
 		for _, k := range keys {
-			out = append(out, usage[string]{k, k})
+			out = append(out, wire.Usage[string]{Key: k, Row: k})
 		}
 		return out
 	}
 	users := map[string]bool{"ada@tailspin.example": true}
 	tests := []struct {
 		name  string
-		rows  []usage[string]
+		rows  []wire.Usage[string]
 		users map[string]bool
 		n     int // -1 = concealed
 	}{
@@ -133,28 +123,4 @@ func TestReportDownloads(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzReports(f *testing.F) {
-	for _, seed := range []string{mailHeader + "a@b,1,False\n", "\ufeffOwner Principal Name,Storage Used (Byte)\n\"a\nb\",-1\n",
-		"GUID,Product_Display_Name\n" + skuMain + ",\"Suite, big\"\n", "\"", "\xef\xbb", ""} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, in string) {
-		if rows, err := decodeMailboxUsage(strings.NewReader(in)); err == nil {
-			for _, r := range rows {
-				if r.row.Used < -1 || r.row.Items < -1 {
-					t.Errorf("less than not known: %+v", r)
-				}
-			}
-		}
-		_, _ = decodeOneDriveUsage(strings.NewReader(in))
-		if names, err := decodeSKUNames(strings.NewReader(in)); err == nil {
-			for id, name := range names {
-				if !guidPattern.MatchString(id) || name == "" {
-					t.Errorf("%q is named %q", id, name)
-				}
-			}
-		}
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -17,7 +18,7 @@ import (
 // The error says what it means: an *AuthError when the tenant gives no token,
 // the context's error when it ended, else what Graph refused.
 func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) {
-	if !guidPattern.MatchString(ref.ID) {
+	if !wire.IsGUID(ref.ID) {
 		return nil, fmt.Errorf("reading tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
 	}
 	g, err := r.newGraph(ref)

@@ -6,11 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"cipp-ninjaone/handler/internal/m365/wire"
 )
 
 // DefaultSKUNamesURL is Microsoft's public file "Product names and service plan
@@ -107,31 +108,9 @@ func (s *SKUNames) fetch(ctx context.Context) (map[string]string, error) {
 		return nil, fmt.Errorf("fetching the file: HTTP %d", res.StatusCode)
 	}
 	body := &io.LimitedReader{R: res.Body, N: skuNamesBytes + 1}
-	names, err := decodeSKUNames(body)
+	names, err := wire.DecodeSKUNames(body)
 	if err == nil && body.N <= 0 {
 		err = fmt.Errorf("the file is larger than %d MiB", skuNamesBytes>>20)
 	}
 	return names, err
-}
-
-func decodeSKUNames(r io.Reader) (map[string]string, error) {
-	names := map[string]string{}
-	err := readCSV(r, []string{"GUID"}, func(column func(string) string) {
-		id := guid(column("GUID"))
-		name := column("Product_Display_Name")
-		if name == "" {
-			name = column("???Product_Display_Name") // as once published, with a broken byte-order mark
-		}
-		name = strings.ToValidUTF8(name, "")
-		if _, have := names[id]; !have && name != "" && guidPattern.MatchString(id) {
-			names[id] = name // some ids carry two names: the first stays
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("the file names no product")
-	}
-	return names, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -77,22 +78,12 @@ func ExplainSubscription(reason string) string {
 // Unwrap returns Graph's answer.
 func (e *SubscriptionError) Unwrap() error { return e.cause }
 
-type wireChangeSubscription struct {
-	ID                       string `json:"id,omitempty"`
-	ChangeType               string `json:"changeType,omitempty"`
-	NotificationURL          string `json:"notificationUrl,omitempty"`
-	LifecycleNotificationURL string `json:"lifecycleNotificationUrl,omitempty"`
-	Resource                 string `json:"resource,omitempty"`
-	ClientState              string `json:"clientState,omitempty"`
-	Expires                  string `json:"expirationDateTime,omitempty"`
-}
-
 // Subscribe creates a subscription to the tenant's devices. Graph calls the
 // notification URL before it answers. The call is never repeated by itself,
 // because a second one would make a second subscription. It calls POST
 // /v1.0/subscriptions.
 func (r *Reader) Subscribe(ctx context.Context, ref tenant.Ref, s SubscriptionRequest) (Subscription, error) {
-	return r.subscription(ctx, ref, http.MethodPost, "", wireChangeSubscription{
+	return r.subscription(ctx, ref, http.MethodPost, "", wire.ChangeSubscription{
 		ChangeType:               "updated",
 		NotificationURL:          s.NotificationURL,
 		LifecycleNotificationURL: s.NotificationURL,
@@ -105,7 +96,7 @@ func (r *Reader) Subscribe(ctx context.Context, ref tenant.Ref, s SubscriptionRe
 // RenewSubscription moves a subscription's end, which also authorizes it
 // again. It calls PATCH /v1.0/subscriptions/{id}.
 func (r *Reader) RenewSubscription(ctx context.Context, ref tenant.Ref, id string, expires time.Time) (Subscription, error) {
-	return r.subscription(ctx, ref, http.MethodPatch, "/"+url.PathEscape(id), wireChangeSubscription{Expires: wireTime(expires)})
+	return r.subscription(ctx, ref, http.MethodPatch, "/"+url.PathEscape(id), wire.ChangeSubscription{Expires: wireTime(expires)})
 }
 
 // Subscription reads one subscription. It calls GET /v1.0/subscriptions/{id}.
@@ -121,14 +112,14 @@ func (r *Reader) Subscriptions(ctx context.Context, ref tenant.Ref) ([]Subscript
 	if err != nil {
 		return nil, err
 	}
-	first, err := getPage[wireChangeSubscription](ctx, g, func(ctx context.Context) (*http.Request, error) {
+	first, err := getPage[wire.ChangeSubscription](ctx, g, func(ctx context.Context) (*http.Request, error) {
 		return g.linked(ctx, g.base("v1.0")+"/subscriptions")
 	})
 	var all []Subscription
 	if err == nil {
-		_, err = listOn(ctx, g, first, func(p []wireChangeSubscription) {
+		_, err = listOn(ctx, g, first, func(p []wire.ChangeSubscription) {
 			for _, s := range p {
-				all = append(all, s.subscription())
+				all = append(all, subscriptionOn(s))
 			}
 		})
 	}
@@ -185,17 +176,17 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 	if method == http.MethodDelete {
 		return Subscription{}, nil
 	}
-	var answer wireChangeSubscription
+	var answer wire.ChangeSubscription
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer); err != nil {
 		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, err})
 	}
 	if path == "" && answer.ID == "" {
 		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, errors.New("it has no id")})
 	}
-	return answer.subscription(), nil
+	return subscriptionOn(answer), nil
 }
 
-func (w wireChangeSubscription) subscription() Subscription {
+func subscriptionOn(w wire.ChangeSubscription) Subscription {
 	expires, _ := time.Parse(time.RFC3339, w.Expires)
 	return Subscription{ID: w.ID, NotificationURL: w.NotificationURL, Expires: expires.UTC()}
 }

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/m365/wire"
 )
 
 // Bounds of one request. Every request is safe to repeat, but for the creation
@@ -92,20 +92,12 @@ func transient(status int) bool {
 	return false
 }
 
-// retryDelay reads a Retry-After value, which is a number of seconds, in the
-// wild also a decimal, or a date (RFC 9110 section 10.2.3). Without one it is
+// retryDelay is how long a Retry-After value says to wait. Without one it is
 // the back-off of the attempt, counted from 1: Conditional Access throttles
 // without saying for how long.
 func retryDelay(value string, attempt int, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(seconds) {
-		if seconds > 24*3600 {
-			return 24 * time.Hour
-		}
-		return time.Duration(math.Ceil(max(seconds, 0)*1000)) * time.Millisecond
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
+	if wait, ok := wire.RetryAfter(value, now); ok {
+		return wait
 	}
 	return backoff(attempt)
 }

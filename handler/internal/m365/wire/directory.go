@@ -1,0 +1,129 @@
+package wire
+
+import (
+	"strings"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Organization is a row of GET /organization.
+type Organization struct {
+	DisplayName           string `json:"displayName"`
+	Created               Time   `json:"createdDateTime"`
+	OnPremisesSyncEnabled bool   `json:"onPremisesSyncEnabled"`
+	OnPremisesLastSync    Time   `json:"onPremisesLastSyncDateTime"`
+}
+
+// Domain is a row of GET /domains.
+type Domain struct {
+	ID           string `json:"id"`
+	IsDefault    bool   `json:"isDefault"`
+	IsInitial    bool   `json:"isInitial"`
+	IsVerified   bool   `json:"isVerified"`
+	ValidityDays *int32 `json:"passwordValidityPeriodInDays"`
+}
+
+// SKU is a row of GET /subscribedSkus.
+type SKU struct {
+	SKUID            string `json:"skuId"`
+	PartNumber       string `json:"skuPartNumber"`
+	AppliesTo        string `json:"appliesTo"`
+	CapabilityStatus string `json:"capabilityStatus"`
+	Consumed         int    `json:"consumedUnits"`
+	Prepaid          struct {
+		Enabled   int `json:"enabled"`
+		Warning   int `json:"warning"`
+		Suspended int `json:"suspended"`
+	} `json:"prepaidUnits"`
+	Plans []struct {
+		ID     string `json:"servicePlanId"`
+		Name   string `json:"servicePlanName"`
+		Status string `json:"provisioningStatus"`
+	} `json:"servicePlans"`
+}
+
+// Subscription is a row of GET /directory/subscriptions.
+type Subscription struct {
+	ID            string `json:"id"`
+	SKUID         string `json:"skuId"`
+	Status        string `json:"status"`
+	Total         int    `json:"totalLicenses"`
+	Trial         bool   `json:"isTrial"`
+	Created       Time   `json:"createdDateTime"`
+	NextLifecycle Time   `json:"nextLifecycleDateTime"`
+}
+
+// User is a row of GET /users.
+type User struct {
+	ID                    string   `json:"id"`
+	DisplayName           string   `json:"displayName"`
+	UserPrincipalName     string   `json:"userPrincipalName"`
+	Mail                  string   `json:"mail"`
+	UserType              string   `json:"userType"`
+	Enabled               bool     `json:"accountEnabled"`
+	JobTitle              string   `json:"jobTitle"`
+	Department            string   `json:"department"`
+	OfficeLocation        string   `json:"officeLocation"`
+	MobilePhone           string   `json:"mobilePhone"`
+	BusinessPhones        []string `json:"businessPhones"`
+	ProxyAddresses        []string `json:"proxyAddresses"`
+	Created               Time     `json:"createdDateTime"`
+	OnPremisesSyncEnabled bool     `json:"onPremisesSyncEnabled"`
+	AssignedLicenses      []struct {
+		SKUID string `json:"skuId"`
+	} `json:"assignedLicenses"`
+	AssignmentStates []struct {
+		SKUID   string `json:"skuId"`
+		State   string `json:"state"`
+		Updated Time   `json:"lastUpdatedDateTime"`
+	} `json:"licenseAssignmentStates"`
+	SignIn *struct {
+		Interactive    Time `json:"lastSignInDateTime"`
+		NonInteractive Time `json:"lastNonInteractiveSignInDateTime"`
+	} `json:"signInActivity"`
+}
+
+// Record is the user as the rest of the handler sees it.
+func (u *User) Record() tenant.User {
+	out := tenant.User{
+		ID:                    GUID(u.ID),
+		DisplayName:           u.DisplayName,
+		UserPrincipalName:     u.UserPrincipalName,
+		Mail:                  u.Mail,
+		UserType:              u.UserType,
+		Enabled:               u.Enabled,
+		JobTitle:              u.JobTitle,
+		Department:            u.Department,
+		OfficeLocation:        u.OfficeLocation,
+		MobilePhone:           u.MobilePhone,
+		BusinessPhones:        u.BusinessPhones,
+		ProxyAddresses:        u.ProxyAddresses,
+		Created:               u.Created.Time,
+		OnPremisesSyncEnabled: u.OnPremisesSyncEnabled,
+	}
+	for _, l := range u.AssignedLicenses {
+		license := tenant.License{SKUID: GUID(l.SKUID)}
+		// A SKU may be assigned directly and through groups: the last change counts.
+		for _, s := range u.AssignmentStates {
+			if GUID(s.SKUID) == license.SKUID && strings.HasPrefix(s.State, "Active") && s.Updated.After(license.Assigned) {
+				license.Assigned = s.Updated.Time
+			}
+		}
+		out.Licenses = append(out.Licenses, license)
+	}
+	if u.SignIn != nil {
+		out.LastSignIn = later(u.SignIn.Interactive.Time, u.SignIn.NonInteractive.Time)
+	}
+	return out
+}
+
+// Device is a row of GET /devices.
+type Device struct {
+	ID           string   `json:"id"`
+	DeviceID     string   `json:"deviceId"`
+	DisplayName  string   `json:"displayName"`
+	TrustType    string   `json:"trustType"`
+	Enabled      bool     `json:"accountEnabled"`
+	Registered   Time     `json:"registrationDateTime"`
+	PhysicalTags []string `json:"physicalIds"`
+}

@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// Usage is one row of a usage report, with the key that names its user.
+type Usage[T any] struct {
+	Key string
+	Row T
+}
+
+// DecodeMailboxUsage decodes the file of
+// GET /reports/getMailboxUsageDetail.
+func DecodeMailboxUsage(r io.Reader) ([]Usage[tenant.MailboxUsage], error) {
+	var out []Usage[tenant.MailboxUsage]
+	err := readCSV(r, []string{"User Principal Name", "Storage Used (Byte)"}, func(column func(string) string) {
+		if deleted(column) {
+			return
+		}
+		upn := strings.Clone(column("User Principal Name")) // else it keeps its whole row in memory
+		out = append(out, Usage[tenant.MailboxUsage]{upn, tenant.MailboxUsage{
+			UserPrincipalName: upn,
+			LastActivity:      day(column("Last Activity Date")),
+			Items:             count(column("Item Count")),
+			Used:              count(column("Storage Used (Byte)")),
+			WarningQuota:      count(column("Issue Warning Quota (Byte)")),
+			SendQuota:         count(column("Prohibit Send Quota (Byte)")),
+			SendReceiveQuota:  count(column("Prohibit Send/Receive Quota (Byte)")),
+			RefreshDate:       day(column("Report Refresh Date")),
+		}})
+	})
+	return out, err
+}
+
+// DecodeOneDriveUsage decodes the file of
+// GET /reports/getOneDriveUsageAccountDetail.
+func DecodeOneDriveUsage(r io.Reader) ([]Usage[tenant.OneDriveUsage], error) {
+	var out []Usage[tenant.OneDriveUsage]
+	err := readCSV(r, []string{"Owner Principal Name", "Storage Used (Byte)"}, func(column func(string) string) {
+		if deleted(column) {
+			return
+		}
+		upn := strings.Clone(column("Owner Principal Name"))
+		out = append(out, Usage[tenant.OneDriveUsage]{upn, tenant.OneDriveUsage{
+			OwnerPrincipalName: upn,
+			SiteURL:            strings.Clone(column("Site URL")),
+			LastActivity:       day(column("Last Activity Date")),
+			Files:              count(column("File Count")),
+			Used:               count(column("Storage Used (Byte)")),
+			Allocated:          count(column("Storage Allocated (Byte)")),
+			RefreshDate:        day(column("Report Refresh Date")),
+		}})
+	})
+	return out, err
+}
+
+func deleted(column func(string) string) bool { return strings.EqualFold(column("Is Deleted"), "true") }
+
+// readCSV gives each row of a CSV file to row, which reads it by column name; a
+// column that is not there reads as "". The required columns must be there, and
+// every row must have as many fields as the header, else the file was cut.
+func readCSV(r io.Reader, required []string, row func(column func(string) string)) error {
+	in := bufio.NewReader(r)
+	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
+		_, _ = in.Discard(3)
+	}
+	file := csv.NewReader(in)
+	file.ReuseRecord = true
+	header, err := file.Read()
+	if err != nil {
+		return fmt.Errorf("it is not a CSV file: %w", position(err))
+	}
+	index := map[string]int{}
+	for i, name := range header {
+		index[strings.TrimSpace(name)] = i
+	}
+	for _, name := range required {
+		if _, ok := index[name]; !ok {
+			return fmt.Errorf("the CSV file lacks the column %q", name)
+		}
+	}
+	for {
+		record, err := file.Read()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading the CSV file: %w", position(err))
+		}
+		row(func(name string) string {
+			if i, ok := index[name]; ok {
+				return strings.TrimSpace(record[i])
+			}
+			return ""
+		})
+	}
+}
+
+func position(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func day(s string) time.Time {
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// count reads a number; -1 when there is none.
+func count(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}

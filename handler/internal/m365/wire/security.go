@@ -1,0 +1,114 @@
+package wire
+
+import (
+	"strings"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// ConditionalAccessPolicy is a Conditional Access policy with what says for whom it applies.
+type ConditionalAccessPolicy struct {
+	ID          string `json:"id"`
+	DisplayName string `json:"displayName"`
+	State       string `json:"state"`
+	Conditions  struct {
+		Users struct {
+			IncludeUsers  []string `json:"includeUsers"`
+			ExcludeUsers  []string `json:"excludeUsers"`
+			IncludeGroups []string `json:"includeGroups"`
+			ExcludeGroups []string `json:"excludeGroups"`
+			IncludeRoles  []string `json:"includeRoles"`
+			ExcludeRoles  []string `json:"excludeRoles"`
+			IncludeGuests *Guests  `json:"includeGuestsOrExternalUsers"`
+			ExcludeGuests *Guests  `json:"excludeGuestsOrExternalUsers"`
+		} `json:"users"`
+	} `json:"conditions"`
+}
+
+// Guests says which guests a policy means.
+type Guests struct {
+	Types   string `json:"guestOrExternalUserTypes"` // a comma-separated set
+	Tenants *struct {
+		Kind string `json:"membershipKind"` // all, or enumerated
+	} `json:"externalTenants"`
+}
+
+// ofSome reports whether only guests of certain organizations are meant.
+func (g *Guests) ofSome() bool {
+	return g != nil && g.Tenants != nil && g.Tenants.Kind == "enumerated"
+}
+
+func (g *Guests) types() []string {
+	if g == nil {
+		return nil
+	}
+	var out []string
+	for _, t := range strings.Split(g.Types, ",") {
+		if t = strings.TrimSpace(t); t != "" && t != "none" {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Record is the policy as the rest of the handler sees it.
+func (p ConditionalAccessPolicy) Record() tenant.ConditionalAccessPolicy {
+	u := p.Conditions.Users
+	out := tenant.ConditionalAccessPolicy{
+		ID:                GUID(p.ID),
+		Name:              p.DisplayName,
+		State:             p.State,
+		IncludeGroups:     GUIDs(u.IncludeGroups),
+		ExcludeGroups:     GUIDs(u.ExcludeGroups),
+		IncludeRoles:      GUIDs(u.IncludeRoles),
+		ExcludeRoles:      GUIDs(u.ExcludeRoles),
+		IncludeGuestTypes: u.IncludeGuests.types(),
+		ExcludeGuestTypes: u.ExcludeGuests.types(),
+
+		IncludeGuestsOfSome: u.IncludeGuests.ofSome(),
+		ExcludeGuestsOfSome: u.ExcludeGuests.ofSome(),
+	}
+	for _, id := range u.IncludeUsers {
+		switch id {
+		case "All":
+			out.IncludeAll = true
+		case "None":
+			out.IncludeNone = true
+		case "GuestsOrExternalUsers":
+			out.IncludeGuests = true
+		default:
+			out.IncludeUsers = append(out.IncludeUsers, GUID(id))
+		}
+	}
+	for _, id := range u.ExcludeUsers {
+		if id == "GuestsOrExternalUsers" {
+			out.ExcludeGuests = true
+			continue
+		}
+		out.ExcludeUsers = append(out.ExcludeUsers, GUID(id))
+	}
+	return out
+}
+
+// SecureScore is a row of GET /security/secureScores.
+type SecureScore struct {
+	Created  Time    `json:"createdDateTime"`
+	Current  float64 `json:"currentScore"`
+	Max      float64 `json:"maxScore"`
+	Controls []struct {
+		Category string  `json:"controlCategory"`
+		Name     string  `json:"controlName"`
+		Score    float64 `json:"score"`
+	} `json:"controlScores"`
+}
+
+// ScoreProfile is a row of GET /security/secureScoreControlProfiles.
+type ScoreProfile struct {
+	ID         string  `json:"id"`
+	Title      string  `json:"title"`
+	Max        float64 `json:"maxScore"`
+	Category   string  `json:"controlCategory"`
+	Service    string  `json:"service"`
+	URL        string  `json:"actionUrl"`
+	Deprecated bool    `json:"deprecated"`
+}

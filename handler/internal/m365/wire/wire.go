@@ -1,0 +1,74 @@
+// Package wire decodes what Microsoft Graph, its reports and the Exchange Online
+// admin API answer into small structs. It is free of the Graph SDK, so that it
+// is built and fuzzed in seconds, and it sends nothing: package m365 does.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Time is a time on the wire. Anything that is not a time, and the ends of the
+// calendar by which Microsoft says "never" and "not known", is the zero time.
+type Time struct{ time.Time }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (w *Time) UnmarshalJSON(b []byte) error {
+	t, err := time.Parse(time.RFC3339, string(bytes.Trim(b, `"`)))
+	if err != nil || t.Year() <= 1 || t.Year() >= 9999 {
+		w.Time = time.Time{}
+		return nil
+	}
+	w.Time = t.UTC()
+	return nil
+}
+
+// GUID brings an id into the form in which ids are compared.
+func GUID(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+
+// GUIDs is GUID of each.
+func GUIDs(in []string) []string {
+	var out []string
+	for _, s := range in {
+		out = append(out, GUID(s))
+	}
+	return out
+}
+
+// ZeroGUID is how services write an id that is not set.
+const ZeroGUID = "00000000-0000-0000-0000-000000000000"
+
+// Text takes any JSON scalar as text; null, objects and arrays become "". The
+// Exchange admin API is not strict about the types of its values.
+type Text string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	switch b[0] {
+	case '"':
+		return json.Unmarshal(b, (*string)(t))
+	case 'n', '{', '[':
+		*t = ""
+	default:
+		*t = Text(b)
+	}
+	return nil
+}
+
+// IsTrue reports whether the text is a boolean that is set.
+func (t Text) IsTrue() bool { return strings.EqualFold(string(t), "true") }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// IsGUID reports whether s is a GUID, in whatever case.
+func IsGUID(s string) bool { return guidPattern.MatchString(s) }
+
+var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
