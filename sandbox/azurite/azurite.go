@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"cipp-ninjaone/sandbox/loopback"
 )
 
 // AccountName and AccountKey are the emulator's built-in account. Both are
@@ -52,7 +54,7 @@ type Options struct {
 }
 
 // Azurite is one running emulator with its blob, queue and table services, each
-// on a free port of 127.0.0.1.
+// on a free port of a loopback address of its own.
 type Azurite struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -83,8 +85,10 @@ func Start(ctx context.Context, opts Options) (*Azurite, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding what is loaded into the emulator: %w", err)
 	}
+	host := loopback.Host()
 	args := []string{"--import", (&url.URL{Scheme: "file", Path: filepath.ToSlash(preload)}).String(), script,
 		"--silent", "--disableTelemetry", "--skipApiVersionCheck",
+		"--blobHost", host, "--queueHost", host, "--tableHost", host,
 		"--blobPort", "0", "--queuePort", "0", "--tablePort", "0",
 		"--blobKeepAliveTimeout", keepAliveSeconds,
 		"--queueKeepAliveTimeout", keepAliveSeconds,

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"cipp-ninjaone/sandbox/loopback"
 )
 
 // starts is how often a start is measured; the median counts.
@@ -38,12 +39,11 @@ func BenchmarkStart(b *testing.B) {
 // ready starts the program, waits for its first answer and ends it.
 func ready(b *testing.B, program string) time.Duration {
 	b.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	port, release, err := loopback.Reserve(0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
+	defer release()
 	cmd := exec.Command(program)
 	cmd.Env = []string{"AzureWebJobsStorage=UseDevelopmentStorage=true", fmt.Sprintf("FUNCTIONS_CUSTOMHANDLER_PORT=%d", port)}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

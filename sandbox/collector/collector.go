@@ -20,6 +20,8 @@ import (
 	traces "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"cipp-ninjaone/sandbox/loopback"
 )
 
 const maxBody = 64 << 20
@@ -36,7 +38,7 @@ type Collector struct {
 	refused []string
 }
 
-// Start starts a collector on a free port of 127.0.0.1. It calls onReceived,
+// Start starts a collector on a loopback address of its own. It calls onReceived,
 // unless that is nil, each time it has kept something.
 func Start(onReceived func()) *Collector {
 	c := &Collector{onReceived: onReceived, metrics: map[string]*metrics.Metric{}}
@@ -55,7 +57,7 @@ func Start(onReceived func()) *Collector {
 			c.answer(w, &metricsservice.ExportMetricsServiceResponse{})
 		}
 	})
-	c.server = httptest.NewServer(mux)
+	c.server = loopback.NewServer(mux)
 	return c
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/loopback"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
@@ -28,7 +28,7 @@ func reachable(t testing.TB) option {
 	address := ""
 	return func(c *funchost.Config) {
 		if address == "" {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := loopback.Listen()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"cipp-ninjaone/sandbox/loopback"
 )
 
 const (
@@ -61,6 +62,7 @@ type worker struct {
 	current *process
 	isReady chan struct{} // Closed while current takes invocations.
 	failure error
+	trouble error // The last failure of a process, which need not stop the host.
 	closing bool
 	strikes int
 	last    time.Time // Of the last strike.
@@ -120,6 +122,9 @@ func (w *worker) run() {
 			err = fmt.Errorf("the handler process ended (%s); its last lines on standard error: %s", p.cmd.ProcessState, p.lastErrors())
 		}
 		w.log.Error("the handler process failed", "error", err)
+		w.mu.Lock()
+		w.trouble = err
+		w.mu.Unlock()
 		if n := w.strike(); n >= maxStrikes {
 			w.fail(fmt.Errorf("the handler process failed %d times, so the host stops: %w", n, err))
 			return
@@ -129,7 +134,7 @@ func (w *worker) run() {
 
 // start starts one process; when the result is nil, there is an error.
 func (w *worker) start() (*process, error) {
-	port, err := w.choosePort()
+	port, release, err := loopback.Reserve(w.options.port)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +158,7 @@ func (w *worker) start() (*process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closing {
+		release()
 		return nil, errors.New("the host is stopping")
 	}
 	started := make(chan error)
@@ -163,6 +169,7 @@ func (w *worker) start() (*process, error) {
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
 		started <- err
+		defer release() // while it runs, nobody takes the port before it listens
 		if err != nil {
 			return
 		}
@@ -180,15 +187,6 @@ func (w *worker) start() (*process, error) {
 	}
 	w.current = p
 	return p, nil
-}
-
-func (w *worker) choosePort() (int, error) {
-	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(w.options.port)))
-	if err != nil {
-		return 0, fmt.Errorf("finding a port for the handler: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // executable looks for the handler below the worker directory or the app root
@@ -379,7 +377,9 @@ func (w *worker) ready(ctx context.Context) (*process, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timeout.C:
-		err := fmt.Errorf("no handler process was ready within %s, so the host stops", limit)
+		w.mu.Lock()
+		err := fmt.Errorf("no handler process was ready within %s, so the host stops; the last failure: %v", limit, w.trouble)
+		w.mu.Unlock()
 		w.fail(err)
 		return nil, err
 	}

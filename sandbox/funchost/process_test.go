@@ -174,7 +174,7 @@ func TestHandlerThatDoesNotStart(t *testing.T) {
 		"exits with zero":         {"0", "FUNCTIONS_CUSTOMHANDLER_PORT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newApp(t, `"customHandler": {"initializationTimeout": "00:00:00.3"}`, manual, succeed)
+			a := newApp(t, `"customHandler": {"initializationTimeout": "00:00:00.5"}`, manual, succeed)
 			a.settings["FUNCHOST_TEST_START"] = test.start
 			h, err := Start(t.Context(), a.config())
 			if err == nil {

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"cipp-ninjaone/sandbox/loopback"
 )
 
 // Credentials are those of the partner's application registration and of the
@@ -188,7 +189,7 @@ type Endpoints struct {
 	Download               string // only met in the redirects of reports
 }
 
-// Start listens on loopback ports of its own, one per service, until Close.
+// Start listens on loopback addresses of its own, one per service, until Close.
 func (s *Server) Start() (Endpoints, error) {
 	var e Endpoints
 	for _, door := range []struct {
@@ -198,7 +199,7 @@ func (s *Server) Start() (Endpoints, error) {
 		{&e.Login, s.LoginHandler()}, {&e.Graph, s.GraphHandler()},
 		{&e.Exchange, s.ExchangeHandler()}, {&e.Download, s.DownloadHandler()},
 	} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := loopback.Listen()
 		if err != nil {
 			s.Close()
 			return Endpoints{}, fmt.Errorf("listening for the simulated Microsoft 365: %w", err)

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,6 +21,8 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
+
+	"cipp-ninjaone/sandbox/loopback"
 )
 
 // Config is how an instance is set up. The zero value of every field but the credentials is usable.
@@ -102,9 +103,9 @@ func New(config Config) *Server {
 	}
 }
 
-// Start serves the instance on a free loopback port until Close.
+// Start serves the instance on a loopback address of its own until Close.
 func (s *Server) Start() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := loopback.Listen()
 	if err != nil {
 		return fmt.Errorf("start the simulated NinjaOne: %w", err)
 	}

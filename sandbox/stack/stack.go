@@ -22,6 +22,7 @@ import (
 
 	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/loopback"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
@@ -94,7 +95,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err = s.NinjaOne.Start(); err != nil {
 		return nil, fmt.Errorf("start the simulated NinjaOne: %w", err)
 	}
-	s.products = httptest.NewServer(http.HandlerFunc(serveProducts))
+	s.products = loopback.NewServer(http.HandlerFunc(serveProducts))
 	if err = seed.WriteCIPPTables(ctx, s.Storage.ConnectionString(), o.Seed); err != nil {
 		return nil, err
 	}
@@ -167,6 +168,13 @@ func (s *Stack) StartHost(ctx context.Context, config funchost.Config) error {
 	config.Settings = settings
 	if config.Log == nil {
 		config.Log = s.log
+	}
+	if config.Listener == nil && config.Listen == "" {
+		listener, err := loopback.Listen()
+		if err != nil {
+			return fmt.Errorf("start the stand-in for the Functions host: %w", err)
+		}
+		config.Listener = listener
 	}
 	host, err := funchost.Start(ctx, config)
 	if err != nil {

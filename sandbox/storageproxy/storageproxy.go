@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/loopback"
 )
 
 // The services of a storage account, as Fault.Service names them.
@@ -74,8 +74,8 @@ type activeFault struct {
 	ended chan struct{} // closed when the fault is taken away
 }
 
-// Start starts a proxy in front of a storage account's three endpoints, on free
-// ports of 127.0.0.1.
+// Start starts a proxy in front of a storage account's three endpoints, each
+// on a loopback address of its own.
 func Start(storage *azurite.Azurite) (*Proxy, error) {
 	p := &Proxy{endpoints: map[string]string{}}
 	for service, endpoint := range map[string]string{Blob: storage.BlobEndpoint(), Queue: storage.QueueEndpoint(), Table: storage.TableEndpoint()} {
@@ -83,7 +83,7 @@ func Start(storage *azurite.Azurite) (*Proxy, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("the address of the %s service: %w", service, err), p.Close())
 		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := loopback.Listen()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start the proxy of the %s service: %w", service, err), p.Close())
 		}

@@ -32,13 +32,11 @@ func TestExplainsBrokenConnections(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer half.Close()
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
 	for name, tt := range map[string]struct{ address, want string }{
 		"closed":  {cut.URL, "the connection was closed without an answer"},
 		"reset":   {reset.URL, "the connection was closed without an answer"},
 		"half":    {half.URL, "the connection was closed in the middle of the answer"},
-		"refused": {gone.URL, "the connection was refused"},
+		"refused": {"http://127.0.0.1:1", "the connection was refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			response, err := http.Post(tt.address, "application/json", strings.NewReader("{}"))

@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"time"
 
+	"cipp-ninjaone/sandbox/loopback"
 	"cipp-ninjaone/sandbox/stack"
 )
 
@@ -26,10 +26,11 @@ func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigge
 	if err != nil {
 		return nil, fmt.Errorf("the Azure Functions Core Tools are not on the PATH: install them, or run the demo without HOST=func")
 	}
-	port, err := freePort()
+	port, release, err := loopback.Reserve(0)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	cmd := exec.CommandContext(ctx, path, "start", "--port", strconv.Itoa(port), "--custom")
 	cmd.Dir = appRoot
 	cmd.Env = append(os.Environ(), "FUNCTIONS_WORKER_RUNTIME=custom", "NINJAONE_RATE="+rate)
@@ -101,13 +102,4 @@ func awaitHost(ctx context.Context, base string, exited <-chan error) error {
 			return nil
 		}
 	}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
