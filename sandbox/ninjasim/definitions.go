@@ -10,8 +10,8 @@ import (
 )
 
 // definition is a custom field as the API describes it.
-func (f CustomField) definition() map[string]any {
-	created := epoch(time.Date(2025, 3, 4, 8, 0, 0, 250_000_000, time.UTC))
+func (s *Server) definition(f CustomField) map[string]any {
+	created := s.epoch(time.Date(2025, 3, 4, 8, 0, 0, 250_000_000, time.UTC))
 	return map[string]any{
 		"name": f.Name, "label": f.Label, "type": f.Type, "entityType": "NODE", "definitionScope": f.DefinitionScope,
 		"apiPermission": f.APIPermission, "technicianPermission": f.TechnicianPermission, "scriptPermission": f.ScriptPermission,
@@ -23,7 +23,7 @@ func (f CustomField) definition() map[string]any {
 func (s *Server) listFieldDefinitions(c *call) reply {
 	body := []map[string]any{}
 	for _, field := range inOrder(s.definitions, inScopes(c.query.Get("scopes"), "node")) {
-		body = append(body, field.definition())
+		body = append(body, s.definition(field))
 	}
 	return answer(body)
 }
@@ -56,7 +56,7 @@ func (s *Server) pageFieldDefinitions(c *call) reply {
 	end := min(start+size, len(all))
 	results := []map[string]any{}
 	for _, field := range all[start:end] {
-		results = append(results, field.definition())
+		results = append(results, s.definition(field))
 	}
 	body := map[string]any{"page": start / size, "pageSize": size, "count": len(results), "results": results}
 	if end < len(all) {
@@ -86,5 +86,5 @@ func (s *Server) createFieldDefinition(c *call) reply {
 		Name: request.FieldName, Label: request.Label, Type: request.Type, APIPermission: request.APIPermission,
 		TechnicianPermission: request.TechnicianPermission, ScriptPermission: request.ScriptPermission, DefinitionScope: request.DefinitionScope,
 	})
-	return answer(s.definitions[request.FieldName].definition())
+	return answer(s.definition(s.definitions[request.FieldName]))
 }

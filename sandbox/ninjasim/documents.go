@@ -81,10 +81,10 @@ func (s *Server) describeDocument(d storedDocument, t Template, member string, o
 		if !has || !item.custom().readable() || only != nil && !only[item.Name] {
 			continue
 		}
-		fields = append(fields, map[string]any{"name": item.Name, "value": s.answered(value), "valueUpdateTime": epoch(value.updatedAt)})
+		fields = append(fields, map[string]any{"name": item.Name, "value": s.answered(value), "valueUpdateTime": s.epoch(value.updatedAt)})
 	}
 	body := map[string]any{
-		"documentId": d.ID, "documentName": d.Name, "documentUpdateTime": epoch(d.UpdatedAt), "documentTemplateId": d.TemplateID,
+		"documentId": d.ID, "documentName": d.Name, "documentUpdateTime": s.epoch(d.UpdatedAt), "documentTemplateId": d.TemplateID,
 		"documentTemplateName": t.Name, "organizationId": d.OrganizationID, member: fields,
 	}
 	putTexts(body, "documentDescription", d.Description)

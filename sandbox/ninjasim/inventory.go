@@ -11,8 +11,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// epoch is a point in time as NinjaOne writes it: seconds since 1970, always with a fraction.
-func epoch(t time.Time) json.Number {
+// epoch is a point in time as NinjaOne writes it: seconds since 1970, always with a fraction, or milliseconds.
+func (s *Server) epoch(t time.Time) json.Number {
+	if s.config.Milliseconds {
+		return json.Number(fmt.Sprintf("%d", t.UnixMilli()))
+	}
 	return json.Number(fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()))
 }
 
@@ -85,12 +88,12 @@ func (s *Server) listOrganizationDevices(c *call) reply {
 	if _, ok := s.organizations[c.id]; !ok {
 		return s.notFound(c, "organization")
 	}
-	return answerPage(s, c, s.wantedOf(c.id, func(Device) bool { return true }), Device.id, Device.brief)
+	return answerPage(s, c, s.wantedOf(c.id, func(Device) bool { return true }), Device.id, s.brief)
 }
 
-func (s *Server) listDevices(c *call) reply { return s.listFiltered(c, Device.brief) }
+func (s *Server) listDevices(c *call) reply { return s.listFiltered(c, s.brief) }
 
-func (s *Server) listDevicesDetailed(c *call) reply { return s.listFiltered(c, Device.detailed) }
+func (s *Server) listDevicesDetailed(c *call) reply { return s.listFiltered(c, s.detailed) }
 
 func (s *Server) listFiltered(c *call, render func(Device) map[string]any) reply {
 	list, refused := s.filteredDevices(c)
@@ -118,31 +121,31 @@ func (s *Server) getDevice(c *call) reply {
 	if !ok {
 		return s.notFound(c, "device")
 	}
-	return answer(device.detailed())
+	return answer(s.detailed(device))
 }
 
 // deviceNamespace makes the uid of a device out of its id.
 var deviceNamespace = uuid.MustParse("4b7c3a52-6f0e-4c39-9a55-0d9b1c6e8f10")
 
 // brief is a device in the lists without hardware.
-func (d Device) brief() map[string]any {
+func (s *Server) brief(d Device) map[string]any {
 	body := map[string]any{
 		"id": d.ID, "uid": uuid.NewSHA1(deviceNamespace, []byte(strconv.Itoa(d.ID))).String(),
 		"organizationId": d.OrganizationID, "locationId": d.OrganizationID, "nodeClass": d.NodeClass, "approvalStatus": d.ApprovalStatus,
-		"offline": d.Offline, "created": epoch(time.Date(2024, 1, 15, 9, 30, 0, 125_000_000, time.UTC)),
+		"offline": d.Offline, "created": s.epoch(time.Date(2024, 1, 15, 9, 30, 0, 125_000_000, time.UTC)),
 	}
 	netbios := strings.ToUpper(d.SystemName)
 	putTexts(body, "systemName", d.SystemName, "dnsName", d.DNSName, "displayName", d.DisplayName,
 		"netbiosName", netbios[:min(len(netbios), 15)])
 	if !d.LastContact.IsZero() {
-		body["lastContact"], body["lastUpdate"] = epoch(d.LastContact), epoch(d.LastContact)
+		body["lastContact"], body["lastUpdate"] = s.epoch(d.LastContact), s.epoch(d.LastContact)
 	}
 	return body
 }
 
 // detailed adds the blocks that the published document leaves out.
-func (d Device) detailed() map[string]any {
-	body := d.brief()
+func (s *Server) detailed(d Device) map[string]any {
+	body := s.brief(d)
 	system := map[string]any{"virtualMachine": d.VirtualMachine}
 	putTexts(system, "name", d.SystemName, "manufacturer", d.Manufacturer, "model", d.Model,
 		"serialNumber", d.SerialNumber, "biosSerialNumber", d.BIOSSerialNumber, "chassisType", d.ChassisType)

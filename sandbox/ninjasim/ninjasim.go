@@ -43,6 +43,8 @@ type Config struct {
 	// HTMLAsSent answers WYSIWYG values as they were sent, and without their text: applying the allow-list takes so long
 	// that it would drown what a benchmark measures.
 	HTMLAsSent bool
+	// Milliseconds is the unit of all times in answers and of updatedAfter, which is disputed; seconds when false.
+	Milliseconds bool
 	// Now is the clock of tokens, cursors and stored values; time.Now when nil.
 	Now func() time.Time
 }

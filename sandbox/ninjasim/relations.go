@@ -94,7 +94,7 @@ func (s *Server) entityName(entityType string, id int) string {
 }
 
 func (s *Server) describeRelation(r Relation) map[string]any {
-	created := epoch(r.CreatedAt)
+	created := s.epoch(r.CreatedAt)
 	body := map[string]any{
 		"id": r.ID, "type": "ENTITY", "entityType": r.EntityType, "entityId": r.EntityID, "relEntityType": r.RelatedType,
 		"entity": map[string]any{"id": r.EntityID, "name": s.entityName(r.EntityType, r.EntityID)}, "createTime": created, "updateTime": created,

@@ -48,7 +48,7 @@ func (s *Server) report(c *call, rows func() ([]map[string]any, *reply)) reply {
 	}
 	position.offset += len(results)
 	return answer(map[string]any{
-		"cursor":  map[string]any{"name": name, "offset": position.offset, "count": len(results), "expires": epoch(position.expires)},
+		"cursor":  map[string]any{"name": name, "offset": position.offset, "count": len(results), "expires": s.epoch(position.expires)},
 		"results": results,
 	})
 }
@@ -67,7 +67,8 @@ func (s *Server) wantedValues(c *call, target Target, since time.Time) map[strin
 	return wanted
 }
 
-// updatedAfter reads the parameter of that name: seconds since 1970, a date, or an RFC 3339 time.
+// updatedAfter reads the parameter of that name: seconds since 1970 (or milliseconds, see [Config]), a date, or an RFC 3339
+// time.
 func (s *Server) updatedAfter(c *call) (time.Time, *reply) {
 	text := c.query.Get("updatedAfter")
 	if text == "" {
@@ -78,8 +79,11 @@ func (s *Server) updatedAfter(c *call) (time.Time, *reply) {
 			return at, nil
 		}
 	}
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return time.Unix(seconds, 0), nil
+	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
+		if s.config.Milliseconds {
+			return time.UnixMilli(number), nil
+		}
+		return time.Unix(number, 0), nil
 	}
 	rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_date", map[string]any{"updatedAfter": text}))
 	return time.Time{}, &rep
@@ -126,7 +130,7 @@ func (s *Server) reportFieldsDetailed(c *call) reply {
 		for _, name := range slices.Sorted(maps.Keys(values)) {
 			value := values[name]
 			fields = append(fields, map[string]any{
-				"name": name, "value": s.answered(value), "updateTime": epoch(value.updatedAt), "updatedBy": map[string]any{"source": value.updatedBy},
+				"name": name, "value": s.answered(value), "updateTime": s.epoch(value.updatedAt), "updatedBy": map[string]any{"source": value.updatedBy},
 			})
 		}
 		return map[string]any{"deviceId": d.ID, "entityId": d.ID, "entityType": string(DeviceKind), "fields": fields}

@@ -93,7 +93,7 @@ func (s *Server) listTemplates(c *call) reply {
 
 // describeTemplate is a template as the API answers it: without roles unless they are asked for.
 func (s *Server) describeTemplate(t Template, roles bool) map[string]any {
-	created := epoch(s.documentation.createdFor)
+	created := s.epoch(s.documentation.createdFor)
 	items := make([]map[string]any, len(t.Items))
 	for i, item := range t.Items {
 		if item.ElementType != "" {

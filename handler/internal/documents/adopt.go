@@ -1,8 +1,11 @@
 package documents
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -82,7 +85,7 @@ func adopt(documents []ninjaone.Document, c claims) map[string]claimed {
 // owner returns whose document of the tenant it is; "" when it is not, or not
 // for certain, the tenant's.
 func (c claims) owner(d ninjaone.Document) string {
-	tenant, id := fold(d.Text(compose.FieldTenantID)), fold(d.Text(c.idField))
+	tenant, id := c.named(d)
 	mapped := c.mapped[d.ID]
 	if c.taken[d.ID] {
 		mapped = ""
@@ -102,6 +105,17 @@ func (c claims) owner(d ninjaone.Document) string {
 		return id
 	}
 	return ""
+}
+
+// named returns the tenant and the user or licence that a document names itself.
+// Until March 2026 CIPP wrote a licence's id as the tenant's id and the SKU's.
+func (c claims) named(d ninjaone.Document) (tenant, id string) {
+	tenant, id = fold(d.Text(compose.FieldTenantID)), fold(d.Text(c.idField))
+	owner, sku, both := strings.Cut(id, "_")
+	if !both || uuid.Validate(owner) != nil || uuid.Validate(sku) != nil {
+		return tenant, id
+	}
+	return cmp.Or(tenant, owner), sku
 }
 
 func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

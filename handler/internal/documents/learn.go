@@ -192,6 +192,7 @@ func (r *run) learn(ctx context.Context) ([]*record, error) {
 		relations = append(relations, list...)
 	}
 	slices.SortFunc(relations, func(a, b ninjaone.Relation) int { return a.ID - b.ID })
+	relations = slices.CompactFunc(relations, func(a, b ninjaone.Relation) bool { return a.ID == b.ID })
 	byCIPP, err := r.madeByCIPP(ctx, first)
 	if err != nil {
 		return nil, err

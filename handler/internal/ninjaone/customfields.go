@@ -69,6 +69,10 @@ type FieldValue struct {
 // all fields; a zero time means whenever they were updated. An error ends it.
 // It calls GET /v2/queries/custom-fields-detailed. Secure values are never
 // asked for.
+//
+// updatedAfter is sent in seconds. A server that reads milliseconds takes it for a
+// day in 1970, and so answers too much, never too little; the rest is left out
+// here.
 func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, names []string, updatedAfter time.Time) iter.Seq2[DeviceFieldValues, error] {
 	query := append(organizationFilter(organizationID), param{"pageSize", strconv.Itoa(reportPageSize)})
 	if len(names) > 0 {
@@ -77,7 +81,18 @@ func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, name
 	if !updatedAfter.IsZero() {
 		query = append(query, param{"updatedAfter", strconv.FormatInt(updatedAfter.Unix(), 10)})
 	}
-	return listCursor(ctx, c, "/v2/queries/custom-fields-detailed", query, func(v DeviceFieldValues) int { return v.DeviceID })
+	old := func(f FieldValue) bool {
+		return !f.Updated.IsZero() && f.Updated.Before(updatedAfter.Truncate(time.Second))
+	}
+	list := listCursor(ctx, c, "/v2/queries/custom-fields-detailed", query, func(v DeviceFieldValues) int { return v.DeviceID })
+	return func(yield func(DeviceFieldValues, error) bool) {
+		for v, err := range list {
+			v.Fields = slices.DeleteFunc(v.Fields, old)
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
 }
 
 // UnmarshalJSON decodes one result of the report. The device's id is deviceId

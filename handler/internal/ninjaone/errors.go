@@ -41,7 +41,9 @@ var (
 	// is a defect of the client or of something between it and NinjaOne.
 	ErrMalformedAuth = errors.New("the Authorization header did not reach NinjaOne intact, which is a defect and not a matter of configuration")
 	// ErrInvalidScope: the API application was not granted the scopes that
-	// this application needs, monitoring and management.
+	// this application needs, monitoring and management. It is found when the
+	// token is asked for (400), or with a call (401 or 403), which is then
+	// ErrForbidden, too.
 	ErrInvalidScope = errors.New("the API application lacks the scope monitoring or management")
 )
 
@@ -102,7 +104,10 @@ func (e *APIError) Error() string {
 	if e.cause != nil {
 		b.WriteString(": " + e.cause.Error())
 	}
-	if e.Is(ErrForbidden) {
+	switch {
+	case e.Is(ErrForbidden) && e.Is(ErrInvalidScope):
+		b.WriteString(" (tick the scope " + scopeOf(e.Method) + " in Administration, Apps, API, Client App IDs)")
+	case e.Is(ErrForbidden):
 		b.WriteString(" (" + missingRight(e.Method, e.Path) + ")")
 	}
 	if e.RetryAfter > 0 {
@@ -125,10 +130,6 @@ func (e *APIError) Error() string {
 // of its own besides, and documents are a product of their own, which has to be
 // turned on.
 func missingRight(method, path string) string {
-	scope := "Management"
-	if method == http.MethodGet {
-		scope = "Monitoring"
-	}
 	first := ""
 	switch {
 	case strings.HasSuffix(path, "/custom-fields"), strings.HasPrefix(path, "/v2/queries/custom-fields"):
@@ -136,8 +137,16 @@ func missingRight(method, path string) string {
 	case strings.Contains(path, "document"), strings.HasPrefix(path, "/v2/related-items"):
 		first = "NinjaOne Documentation is not turned on for this instance, or "
 	}
-	return "probably " + first + "the API application lacks the scope " + scope +
+	return "probably " + first + "the API application lacks the scope " + scopeOf(method) +
 		" (Administration, Apps, API, Client App IDs), or it was made for a user whose role does not allow this: make one of the platform API Services"
+}
+
+// scopeOf is the scope that a call needs.
+func scopeOf(method string) string {
+	if method == http.MethodGet {
+		return "Monitoring"
+	}
+	return "Management"
 }
 
 // explained reports whether the condition says more than the status does.

@@ -1,6 +1,7 @@
 package ninjaone
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,6 +28,35 @@ func TestForbiddenSaysWhichRightIsMissing(t *testing.T) {
 	err := newAPIError(operation{method: http.MethodGet, path: "/v2/x"}, http.StatusBadRequest, http.Header{}, nil)
 	if strings.Contains(err.Error(), "scope") {
 		t.Errorf("an answer that is no 403 speaks of rights: %q", err)
+	}
+}
+
+// A scope that is missing is told as one, whatever the status, and no new token
+// is asked for: it would have the same scopes.
+func TestMissingScope(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"401, by the authentication layer": status(401, `{"error":"insufficient_privileges","error_description":"not for this client","error_code":11}`),
+		"401, by the application":          status(401, `{"resultCode":"FAILURE","errorMessage":"INSUFFICIENT_PRIVILEGES","incidentId":"WEB-1"}`),
+		"401, by the validation":           status(401, `{"errorMessage":{"code":"insufficient_scope","params":{}}}`),
+		"403":                              status(403, `{"error":"insufficient_privileges"}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newFake(t, answer)
+			c := serve(t, fake)
+			err := c.UpdateDeviceFields(t.Context(), 7, Fields{"a": Text("x"), "b": Text("y")})
+			if !errors.Is(err, ErrInvalidScope) || !errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), "tick the scope Management") {
+				t.Errorf("got %v", err)
+			}
+			if _, err = c.Templates(t.Context()); errors.Is(err, ErrNoDocumentation) || !errors.Is(err, ErrInvalidScope) || !strings.Contains(err.Error(), "tick the scope Monitoring") {
+				t.Errorf("templates: %v", err)
+			}
+			if calls := fake.made(); len(calls) != 2 {
+				t.Errorf("calls %q", calls)
+			}
+			if n := fake.tokens(); n != 1 {
+				t.Errorf("%d tokens were asked for", n)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -46,7 +47,9 @@ type Relation struct {
 // Attachments and secrets are not relations and are left out. Like every list,
 // it fails as a whole.
 func (c *Client) RelationsOfType(ctx context.Context, entityType string, keep func(Relation) bool) ([]Relation, error) {
-	return c.relations(ctx, "/v2/related-items/with-entity-type/{entityType}", []any{entityType}, nil, keep)
+	return c.relations(ctx, "/v2/related-items/with-entity-type/{entityType}", []any{entityType}, nil, func(r Relation) bool {
+		return r.Host.Type == entityType && keep(r) // whatever else NinjaOne answers
+	})
 }
 
 // RelationsOf returns the relations of one entity, those that it hosts and those
@@ -54,7 +57,7 @@ func (c *Client) RelationsOfType(ctx context.Context, entityType string, keep fu
 // GET /v2/related-items/with-entity/{entityType}/{entityId}.
 func (c *Client) RelationsOf(ctx context.Context, e Entity) ([]Relation, error) {
 	return c.relations(ctx, "/v2/related-items/with-entity/{entityType}/{entityId}", []any{e.Type, e.ID},
-		[]param{{"scope", "ALL"}}, func(Relation) bool { return true })
+		[]param{{"scope", "ALL"}}, func(r Relation) bool { return r.Host == e || r.Related == e })
 }
 
 func (c *Client) relations(ctx context.Context, template string, args []any, query []param, keep func(Relation) bool) ([]Relation, error) {
@@ -105,7 +108,7 @@ func (c *Client) AddRelations(ctx context.Context, host Entity, related []Entity
 	var relations []Relation
 	if err := c.do(ctx, r, decodeSelected(&relations, func(w wireRelation) (Relation, bool, error) {
 		relation, is := w.relation()
-		return relation, is && relation.ID > 0, nil
+		return relation, is && relation.ID > 0 && relation.Host == host && slices.Contains(related, relation.Related), nil
 	})); err != nil {
 		return nil, classifyWrite(r.operation, err)
 	}

@@ -17,6 +17,8 @@ func TestReadingRelations(t *testing.T) {
 	 {"id":3,"entityType":"NODE","entityId":8,"relEntityType":"DOCUMENT","relEntityId":9},
 	 {"id":4,"type":"ENTITY","entityType":"NODE","entityId":8,"relEntityType":"SECURE"}]`
 	first := Relation{ID: 1, Host: Entity{EntityDevice, 7}, Related: Entity{EntityDocument, 9}, Creator: 12, Created: time.UnixMilli(1790000000500).UTC()}
+	everything := list[:len(list)-1] + `,{"id":5,"type":"ENTITY","entityType":"DOCUMENT","entityId":7,"relEntityType":"DOCUMENT","relEntityId":11},
+	 {"id":6,"type":"ENTITY","entityType":"ORGANIZATION","entityId":9,"relEntityType":"NODE","relEntityId":9}]`
 	third := Relation{ID: 3, Host: Entity{EntityDevice, 8}, Related: Entity{EntityDocument, 9}}
 	ofDevice7 := func(r Relation) bool { return r.Host.ID == 7 }
 	for _, tt := range []struct {
@@ -33,7 +35,7 @@ func TestReadingRelations(t *testing.T) {
 		}, "/v2/related-items/with-entity/DOCUMENT/9?scope=ALL", []Relation{first, third}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			fake := newFake(t, status(200, list))
+			fake := newFake(t, status(200, everything)) // no filter applied
 			got, err := tt.read(t.Context(), serve(t, fake))
 			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 				t.Errorf("%v\n%s", err, diff)
@@ -66,7 +68,9 @@ func TestAddRelations(t *testing.T) {
 		if body := readBody(t, r); body != `[{"relEntityType":"DOCUMENT","relEntityId":9},{"relEntityType":"DOCUMENT","relEntityId":10}]` {
 			t.Errorf("body %s", body)
 		}
-		answer(w, 200, `[{"id":1,"type":"ENTITY","entityType":"NODE","entityId":7,"relEntityType":"DOCUMENT","relEntityId":9}]`)
+		answer(w, 200, `[{"id":1,"type":"ENTITY","entityType":"NODE","entityId":7,"relEntityType":"DOCUMENT","relEntityId":9},
+			{"id":2,"type":"ENTITY","entityType":"NODE","entityId":8,"relEntityType":"DOCUMENT","relEntityId":10},
+			{"id":3,"type":"ENTITY","entityType":"NODE","entityId":7,"relEntityType":"DOCUMENT","relEntityId":11}]`)
 	})
 	got, err := serve(t, fake).AddRelations(t.Context(), Entity{EntityDevice, 7}, []Entity{{EntityDocument, 9}, {EntityDocument, 10}})
 	if want := []Relation{{ID: 1, Host: Entity{EntityDevice, 7}, Related: Entity{EntityDocument, 9}}}; err != nil || !cmp.Equal(got, want) {

@@ -168,6 +168,8 @@ func kindsOf(op operation, status int, code string, html bool, body []byte) []er
 		return []error{ErrThrottled}
 	case status >= 200 && status < 300:
 		return []error{ErrNotJSON}
+	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && saysScope.Match(body):
+		return []error{ErrInvalidScope, ErrForbidden}
 	case status == http.StatusUnauthorized,
 		token && (code == "invalid_client" || code == "unauthorized_client"):
 		return []error{ErrUnauthorized}
@@ -190,6 +192,10 @@ func kindsOf(op operation, status int, code string, html bool, body []byte) []er
 }
 
 var saysThrottled = regexp.MustCompile(`(?i)rate[\s_-]*limit|too[\s_-]+many[\s_-]+requests|throttl|request[\s_-]+limit`)
+
+// saysScope is found in refusals of a token that is good, but whose scopes do not
+// reach. A new token would have the same.
+var saysScope = regexp.MustCompile(`(?i)insufficient[\s_-]*(privilege|scope|permission)`)
 
 func isHTML(contentType string, body []byte) bool {
 	t, _, _ := mime.ParseMediaType(contentType)

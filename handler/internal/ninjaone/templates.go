@@ -101,7 +101,7 @@ func (c *Client) Templates(ctx context.Context) ([]Template, error) {
 	}))
 	if err != nil {
 		var answer *APIError
-		if errors.As(err, &answer) && (answer.Status == http.StatusPaymentRequired ||
+		if errors.As(err, &answer) && !answer.Is(ErrInvalidScope) && (answer.Status == http.StatusPaymentRequired ||
 			answer.Is(ErrForbidden) || answer.Is(ErrNotFound)) {
 			return nil, fmt.Errorf("%w: %w", ErrNoDocumentation, err)
 		}

@@ -111,13 +111,22 @@ func (d *Device) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// epoch converts NinjaOne's time, epoch seconds with a fraction, to UTC.
-// Values that cannot be a time give the zero time.
-func epoch(seconds float64) time.Time {
-	if !(seconds > 0 && seconds < 1e11) {
+// fromMilliseconds is the first number that stands for milliseconds: as seconds
+// it would be in the year 5138, as milliseconds it is in 1973.
+const fromMilliseconds = 1e11
+
+// epoch converts NinjaOne's time to UTC: seconds since 1970 with a fraction by
+// the OpenAPI document, milliseconds by what some have seen. The size of the
+// number tells which. Values that cannot be a time give the zero time.
+func epoch(number float64) time.Time {
+	milliseconds := number
+	if number < fromMilliseconds {
+		milliseconds *= 1000
+	}
+	if !(number > 0 && milliseconds < 1000*fromMilliseconds) {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC()
+	return time.UnixMilli(int64(math.Round(milliseconds))).UTC()
 }
 
 // CustomField is the definition of a custom field. Source: schema

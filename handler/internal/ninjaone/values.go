@@ -114,7 +114,8 @@ func (c *Client) patchFields(ctx context.Context, template string, id int, f Fie
 // such a refusal too: that is how NinjaOne answers what it did not foresee.
 func isRefusal(err error) bool {
 	var answer *APIError
-	if !errors.As(err, &answer) || answer.Path == tokenPath || answer.Is(ErrThrottled) || answer.Is(ErrMalformedAuth) {
+	if !errors.As(err, &answer) || answer.Path == tokenPath || answer.Is(ErrThrottled) ||
+		answer.Is(ErrMalformedAuth) || answer.Is(ErrInvalidScope) {
 		return false
 	}
 	switch answer.Status {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 func TestHeal(t *testing.T) {
@@ -89,9 +90,18 @@ func TestWeeklyRewriteLeavesOut(t *testing.T) {
 }
 
 // What a technician overwrote since the last run is found in one report, and
-// comes right with the next write.
+// comes right with the next write, whether NinjaOne counts time in seconds or in
+// milliseconds.
 func TestOverwrittenFieldsAreSentAgain(t *testing.T) {
-	l := newLab(t, 3)
+	for name, milliseconds := range map[string]bool{"seconds": false, "milliseconds": true} {
+		t.Run(name, func(t *testing.T) {
+			overwrittenFieldsAreSentAgain(t, newLab(t, 3, func(c *ninjasim.Config) { c.Milliseconds = milliseconds }))
+		})
+	}
+}
+
+func overwrittenFieldsAreSentAgain(t *testing.T, l *lab) {
+	t.Helper()
 	desired := func() wanted {
 		w := wanted{}
 		for i := range 3 {

@@ -59,7 +59,7 @@ func (c *clock) set(at time.Time) {
 	c.at = at
 }
 
-func newLab(t testing.TB, devices int) *lab {
+func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	t.Helper()
 	connection, traffic := watched(t)
 	account, err := storage.Open(func(name string) string {
@@ -68,8 +68,11 @@ func newLab(t testing.TB, devices int) *lab {
 	must(t, err)
 	l := &lab{t: t, account: account, traffic: traffic, clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
 		state: NewState(account.Table(azuritetest.UniqueName(t)))}
-	l.ninja = ninjasim.New(ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret",
-		Now: l.now, TokenLifetime: 1000 * time.Hour})
+	config := ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret", Now: l.now, TokenLifetime: 1000 * time.Hour}
+	for _, option := range options {
+		option(&config)
+	}
+	l.ninja = ninjasim.New(config)
 	must(t, l.ninja.Start())
 	t.Cleanup(func() {
 		for _, v := range l.ninja.Violations() {
