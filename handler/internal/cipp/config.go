@@ -47,7 +47,7 @@ func parseExtensionConfig(text string) (ExtensionConfig, error) {
 	var all struct{ NinjaOne json.RawMessage }
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
 		// The parser's error would quote other extensions' settings.
-		return ExtensionConfig{}, errors.New("CIPP's extension settings (table Extensionsconfig, column config) are no JSON object: save the NinjaOne settings in CIPP again")
+		return ExtensionConfig{}, errors.New("CIPP's extension settings (table Extensionsconfig, column config) are not a JSON object: save the NinjaOne settings in CIPP again")
 	}
 	if len(all.NinjaOne) == 0 || bytes.Equal(all.NinjaOne, []byte("null")) {
 		return ExtensionConfig{}, nil
@@ -63,7 +63,7 @@ func parseExtensionConfig(text string) (ExtensionConfig, error) {
 		CveSyncPrefix           lenientText
 	}
 	if err := json.Unmarshal(all.NinjaOne, &n); err != nil {
-		return ExtensionConfig{}, errors.New("CIPP's NinjaOne settings (table Extensionsconfig, column config) are no JSON object: save them in CIPP again")
+		return ExtensionConfig{}, errors.New("CIPP's NinjaOne settings (table Extensionsconfig, column config) are not a JSON object: save them in CIPP again")
 	}
 	c := ExtensionConfig{
 		Configured:       n.Enabled != nil,

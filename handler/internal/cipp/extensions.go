@@ -30,7 +30,7 @@ const SecretSent = "SentToKeyVault"
 // read and written again.
 const maxUpdateTries = 20
 
-var errNotObject = errors.New("CIPP's extension settings (table Extensionsconfig, column config) are no JSON object: save the NinjaOne settings in CIPP again")
+var errNotObject = errors.New("CIPP's extension settings (table Extensionsconfig, column config) are not a JSON object: save the NinjaOne settings in CIPP again")
 
 // extensionRow returns the row of all extensions' settings and its JSON text;
 // nil and "" when there is none. CIPP reads whichever row comes first, so
@@ -51,9 +51,18 @@ func (s *Store) extensionRow(ctx context.Context) (row storage.Entity, text stri
 	return row, text, nil
 }
 
-// ExtensionSettings returns the settings of all extensions, by extension and
-// property name as CIPP stores them. Secrets, which CIPP keeps elsewhere, are
-// not among them; should one have been left here, SecretSent is in its place.
+// NinjaOneSwitches and NinjaOneTexts are the names of the NinjaOne settings as
+// CIPP's page writes them, but for the client secret, which is stored elsewhere.
+var (
+	NinjaOneSwitches = []string{"Enabled", "LicenseDocumentsEnabled", "UserDocumentsEnabled", "LicensedOnly", "CveSyncEnabled"}
+	NinjaOneTexts    = []string{"Instance", "ClientID", "CveSyncPrefix"}
+)
+
+// ExtensionSettings returns what CIPP's pages show of the settings of all
+// extensions, by extension and property name as CIPP stores them: NinjaOne's
+// own settings, and the switches of all others. Whatever is stored under a
+// secret's name reads SecretSent. Any other value is left out: nobody can tell
+// what it gives away.
 func (s *Store) ExtensionSettings(ctx context.Context) (map[string]any, error) {
 	_, text, err := s.extensionRow(ctx)
 	if err != nil {
@@ -68,26 +77,91 @@ func (s *Store) ExtensionSettings(ctx context.Context) (map[string]any, error) {
 	if err := d.Decode(&settings); err != nil || settings == nil {
 		return nil, errNotObject
 	}
-	hideSecrets(settings)
-	return settings, nil
+	out := shown(settings, nil)
+	for name, part := range settings {
+		properties, ok := part.(map[string]any)
+		switch {
+		case !ok:
+		case strings.EqualFold(name, extensionID):
+			out[name] = shown(properties, slices.Concat(NinjaOneSwitches, NinjaOneTexts))
+		default:
+			out[name] = shown(properties, nil)
+		}
+	}
+	return out, nil
 }
 
 // secretName matches the names of properties that could hold a secret.
 var secretName = regexp.MustCompile(`(?i)(key|secret|password|token)$`)
 
-func hideSecrets(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		for name, value := range v {
-			if text, ok := value.(string); ok && text != "" && secretName.MatchString(name) {
-				v[name] = SecretSent
-			} else {
-				hideSecrets(value)
+// shown returns the properties that may be shown: all switches, and texts and
+// numbers under the names that are known to be harmless.
+func shown(properties map[string]any, harmless []string) map[string]any {
+	out := map[string]any{}
+	for name, value := range properties {
+		_, isSwitch := value.(bool)
+		_, isList := value.([]any)
+		_, isObject := value.(map[string]any)
+		switch {
+		case isSwitch || value == nil || value == "":
+			out[name] = value
+		case secretName.MatchString(name):
+			out[name] = SecretSent
+		case !isList && !isObject && slices.ContainsFunc(harmless, func(h string) bool { return strings.EqualFold(h, name) }):
+			out[name] = value
+		}
+	}
+	return out
+}
+
+// maxNesting is how deep objects and lists of settings may be within each
+// other. CIPP writes ten levels, and turns what is deeper into text.
+const maxNesting = 8
+
+// CheckReadable reports what keeps PowerShell's ConvertFrom-Json, or CIPP's next
+// save, from reading or keeping a JSON value: an empty property name, names of one
+// object that differ in case alone, or too many levels.
+func CheckReadable(data []byte) error {
+	type level struct {
+		names map[string]string // by lower case; nil in a list
+		key   bool              // a property name comes next
+	}
+	var levels []level
+	d := json.NewDecoder(bytes.NewReader(data))
+	for {
+		t, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return errors.New("it is not complete JSON")
+		}
+		if t == json.Delim('}') || t == json.Delim(']') {
+			levels = levels[:len(levels)-1]
+			continue
+		}
+		if len(levels) > 0 && levels[len(levels)-1].names != nil {
+			at := &levels[len(levels)-1]
+			if at.key = !at.key; at.key {
+				name := t.(string) // the decoder takes no other key
+				folded := strings.ToLower(strings.ToUpper(name))
+				if other, ok := at.names[folded]; name == "" {
+					return errors.New("one of its properties has an empty name")
+				} else if ok && other != name {
+					return fmt.Errorf("the property names %.40q and %.40q differ in upper and lower case alone", other, name)
+				}
+				at.names[folded] = name
+				continue
 			}
 		}
-	case []any:
-		for _, value := range v {
-			hideSecrets(value)
+		switch t {
+		case json.Delim('{'):
+			levels = append(levels, level{names: map[string]string{}})
+		case json.Delim('['):
+			levels = append(levels, level{})
+		}
+		if len(levels) > maxNesting {
+			return fmt.Errorf("objects and lists are more than %d levels deep in it", maxNesting)
 		}
 	}
 }
@@ -104,22 +178,22 @@ func ParseObject(data []byte) ([]Property, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	t, err := d.Token()
 	if err != nil || t != json.Delim('{') {
-		return nil, errors.New("this is no JSON object")
+		return nil, errors.New("this is not a JSON object")
 	}
 	properties := []Property{}
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return nil, errors.New("this is no complete JSON object")
+			return nil, errors.New("this is not a complete JSON object")
 		}
 		p := Property{Name: name.(string)} // the decoder takes no other key
 		if err := d.Decode(&p.Value); err != nil {
-			return nil, errors.New("this is no complete JSON object")
+			return nil, errors.New("this is not a complete JSON object")
 		}
 		properties = append(properties, p)
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, errors.New("this is no complete JSON object")
+		return nil, errors.New("this is not a complete JSON object")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON object")
@@ -202,6 +276,9 @@ func (s *Store) mergedRow(ctx context.Context, changes []Property, check func(Ex
 	if err != nil {
 		return nil, "", err
 	}
+	if err := CheckReadable([]byte(text)); err != nil {
+		return nil, "", fmt.Errorf("CIPP's extension settings (table Extensionsconfig, column config) cannot be read by CIPP: %w; nothing was saved: mend that row first", err)
+	}
 	updated, err := mergeSettings(text, changes)
 	if err != nil {
 		return nil, "", err
@@ -238,7 +315,6 @@ func mergeSettings(text string, changes []Property) (string, error) {
 		if properties, err := ParseObject(p.Value); err == nil {
 			part = properties
 		}
-		break
 	}
 	for _, c := range changes {
 		part = set(part, c.Name, c.Value)

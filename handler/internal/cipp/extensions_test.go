@@ -38,14 +38,16 @@ func TestSaveNinjaOneSettings(t *testing.T) {
 			want: `{"NinjaOne":{"Enabled":true,"ClientID":"new"}}`, stored: 1},
 		{name: "others stay to the byte", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"Hudu": {"b":1.50, "a":"<é>"},"NinjaOne":{"Enabled":false,"Instance":"eu.ninjarmm.com","Unknown":[1]},"HaloPSA":null}`, "Other", int32(7))}, check: accept,
 			want: `{"Hudu":{"b":1.50, "a":"<é>"},"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","Unknown":[1],"ClientID":"new"},"HaloPSA":null}`, stored: 1},
-		{name: "names in other cases are one", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"ninjaone":{"ClientId":"old","enabled":false,"CLIENTID":"older"},"NINJAONE":{}}`)}, check: accept,
+		{name: "names in other cases are the same", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"ninjaone":{"ClientId":"old","enabled":false}}`)}, check: accept,
 			want: `{"NinjaOne":{"ClientID":"new","Enabled":true}}`, stored: 1},
+		{name: "of several parts the last counts", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"NinjaOne":{"Instance":"a"},"NinjaOne":{"Instance":"b"}}`)}, check: accept,
+			want: `{"NinjaOne":{"Instance":"b","Enabled":true,"ClientID":"new"}}`, stored: 1},
 		{name: "a part that is no object", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"NinjaOne":"x"}`)}, check: accept,
 			want: `{"NinjaOne":{"Enabled":true,"ClientID":"new"}}`, stored: 1},
 		{name: "a row of another name is read, and the usual one written", rows: []storage.Entity{row("Other", "Row", "config", `{"Hudu":{"a":1}}`)}, check: accept,
 			want: `{"Hudu":{"a":1},"NinjaOne":{"Enabled":true,"ClientID":"new"}}`, stored: 2},
 		{name: "settings that cannot be read are not written over", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"Hudu":`)}, check: accept,
-			want: `{"Hudu":`, err: "no JSON object", stored: 1},
+			want: `{"Hudu":`, err: "not a JSON object", stored: 1},
 		{name: "refused", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"Hudu":1}`)},
 			check: func(c ExtensionConfig) error {
 				if !c.Enabled || c.ClientID != "new" {
@@ -81,6 +83,37 @@ func TestSaveNinjaOneSettings(t *testing.T) {
 				t.Error("another column of the row is lost")
 			}
 		})
+	}
+}
+
+// TestStoredSettingsThatPowerShellCannotRead saves into a row that CIPP would not
+// be able to read afterwards either: nothing may be written over.
+func TestStoredSettingsThatPowerShellCannotRead(t *testing.T) {
+	for _, tt := range []struct{ name, config, err string }{
+		{"an empty name", `{"NinjaOne":{"":1}}`, "empty name"},
+		{"an empty name elsewhere", `{"Hudu":[{"a":{"":null}}]}`, "empty name"},
+		{"names that differ in case", `{"NinjaOne":{"Enabled":true,"enabled":false}}`, "differ in upper and lower case"},
+		{"extensions that differ in case", `{"ninjaone":{},"NinjaOne":{}}`, "differ in upper and lower case"},
+		{"names that differ in case elsewhere", `{"Hudu":{"a":[{"É":1,"é":2}]}}`, "differ in upper and lower case"},
+		{"nine levels", `{"Hudu":` + strings.Repeat(`[`, 8) + strings.Repeat(`]`, 8) + `}`, "more than 8 levels"},
+		{"nine levels of objects", strings.Repeat(`{"a":`, 9) + `1` + strings.Repeat(`}`, 9), "more than 8 levels"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := newStore(t, Options{})
+			s.seed(t, tableExtensionsConfig, row(extensionPartition, extensionRowKey, "config", tt.config))
+			err := s.SaveNinjaOneSettings(t.Context(), []Property{property("Enabled", "true")}, accept)
+			if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), "nothing was saved") {
+				t.Errorf("error is %v", err)
+			}
+			if got := s.config(t); got != tt.config {
+				t.Errorf("stored is %s", got)
+			}
+		})
+	}
+	for _, fine := range []string{`{"a":1,"a":2}`, `{"a":{"b":1},"b":{"A":1}}`, `{"Hudu":` + strings.Repeat(`[`, 7) + strings.Repeat(`]`, 7) + `}`, `{"ß":1,"ss":2}`} {
+		if err := CheckReadable([]byte(fine)); err != nil {
+			t.Errorf("%s: %v", fine, err)
+		}
 	}
 }
 
@@ -141,11 +174,17 @@ func TestExtensionSettings(t *testing.T) {
 	if toJSON(t, got) != "{}" {
 		t.Errorf("without a row the settings are %v", got)
 	}
-	s.seed(t, tableExtensionsConfig, row(extensionPartition, extensionRowKey, "config",
-		`{"NinjaOne":{"APIKey":"hunter2","ClientID":"id","Enabled":true,"ResetPassword":false},"Hudu":{"APIKey":"SentToKeyVault","Number":12345678901234567890},"X":{"List":[{"clientSecret":"hunter2"}],"accessToken":"hunter2","Password":"","TokenURL":"https://x.example"},"APIKey":"hunter2"}`))
+	s.seed(t, tableExtensionsConfig, row(extensionPartition, extensionRowKey, "config", `{
+		"NinjaOne":{"APIKey":{"value":"hunter2"},"clientid":"id","Instance":{"password":"hunter2"},"Enabled":true,"LicensedOnly":"true","CveSyncPrefix":7,"ResetPassword":false,
+			"Pin":"hunter2","Alert":{"Url":"https://hooks.example/hunter2"},"Sas":"https://x.example/?sig=hunter2"},
+		"Hudu":{"APIKey":"SentToKeyVault","BaseUrl":"https://user:hunter2@x.example","Enabled":true,"ImportDomains":false,"Number":1234},
+		"X":{"List":[{"clientSecret":"hunter2"}],"accessToken":["hunter2"],"apikey":123,"Password":"","Connection":"AccountKey=hunter2","Nothing":null},
+		"APIKey":"hunter2","Webhook":"https://hooks.example/hunter2","Enabled":true}`))
 	got, err = s.ExtensionSettings(t.Context())
 	must(t, err)
-	want := `{"APIKey":"SentToKeyVault","Hudu":{"APIKey":"SentToKeyVault","Number":12345678901234567890},"NinjaOne":{"APIKey":"SentToKeyVault","ClientID":"id","Enabled":true,"ResetPassword":false},"X":{"List":[{"clientSecret":"SentToKeyVault"}],"Password":"","TokenURL":"https://x.example","accessToken":"SentToKeyVault"}}`
+	want := `{"APIKey":"SentToKeyVault","Enabled":true,"Hudu":{"APIKey":"SentToKeyVault","Enabled":true,"ImportDomains":false},` +
+		`"NinjaOne":{"APIKey":"SentToKeyVault","CveSyncPrefix":7,"Enabled":true,"LicensedOnly":"true","ResetPassword":false,"clientid":"id"},` +
+		`"X":{"Nothing":null,"Password":"","accessToken":"SentToKeyVault","apikey":"SentToKeyVault"}}`
 	if toJSON(t, got) != want {
 		t.Errorf("got %s", toJSON(t, got))
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
@@ -73,10 +74,15 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	// As in a JSON object, the last of several counts.
 	var part json.RawMessage
+	name := ""
 	for _, e := range extensions {
-		if isNinjaOne(e.Name) {
-			part = e.Value
+		if !isNinjaOne(e.Name) {
+			continue
 		}
+		if name != "" && name != e.Name {
+			return "", fmt.Errorf("the request holds the NinjaOne settings twice, as %q and %q; nothing was saved", name, e.Name)
+		}
+		name, part = e.Name, e.Value
 	}
 	if part == nil {
 		return "", errors.New("the request holds no NinjaOne settings, and this app saves no others")
@@ -85,7 +91,10 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return "", errors.New("the NinjaOne settings must be a JSON object")
 	}
-	changes, secret, err := readChanges(properties)
+	if err := cipp.CheckReadable(part); err != nil {
+		return "", fmt.Errorf("CIPP would not be able to read the NinjaOne settings: %w; nothing was saved", err)
+	}
+	changes, unknown, secret, err := readChanges(properties)
 	if err != nil {
 		return "", err
 	}
@@ -112,63 +121,63 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: line})
 	text := "Successfully saved the NinjaOne settings."
-	if h.othersChanged(ctx, extensions) {
+	shown, err := h.CIPP.ExtensionSettings(ctx)
+	if err != nil {
+		return text, nil // it is saved all the same
+	}
+	if names := notSaved(unknown, shown["NinjaOne"]); len(names) > 0 {
+		text += " These are not NinjaOne settings that this app knows, and were not saved: " + strings.Join(names, ", ") + "."
+	}
+	others := slices.DeleteFunc(extensions, func(e cipp.Property) bool { return isNinjaOne(e.Name) })
+	if len(notSaved(others, shown)) > 0 {
 		text += " The changes to other extensions' settings were not saved: make those in CIPP itself."
 	}
 	return text, nil
 }
 
-// othersChanged reports whether a request holds settings of other extensions
-// that differ from those that are stored.
-func (h *Handlers) othersChanged(ctx context.Context, extensions []cipp.Property) bool {
-	stored, err := h.CIPP.ExtensionSettings(ctx)
-	if err != nil {
-		return false // it is saved all the same
-	}
-	for _, e := range extensions {
-		if isNinjaOne(e.Name) {
-			continue
-		}
-		var sent any
-		d := json.NewDecoder(bytes.NewReader(e.Value))
+// namesTold bounds how many names an answer repeats.
+const namesTold = 10
+
+// notSaved returns the quoted names of properties that are not as listConfig
+// shows them, and so were changed in vain.
+func notSaved(sent []cipp.Property, shown any) (names []string) {
+	stored, _ := shown.(map[string]any)
+	for _, p := range sent {
+		var value any
+		d := json.NewDecoder(bytes.NewReader(p.Value))
 		d.UseNumber()
-		if err := d.Decode(&sent); err == nil && !reflect.DeepEqual(sent, stored[e.Name]) {
-			return true
+		if err := d.Decode(&value); err == nil && !reflect.DeepEqual(value, stored[p.Name]) && len(names) < namesTold {
+			names = append(names, fmt.Sprintf("%.40q", p.Name))
 		}
 	}
-	return false
+	return names
 }
 
 // The properties of the NinjaOne settings that have rules. Their names are
 // CIPP's own, in the spelling of its page.
 const (
 	propertyInstance = "Instance"
-	propertyClientID = "ClientID"
 	propertyAPIKey   = "APIKey"
 	// propertyReset is a control of the page, never stored.
 	propertyReset = "ResetPassword"
 )
 
-var (
-	switches = []string{"Enabled", "LicenseDocumentsEnabled", "UserDocumentsEnabled", "LicensedOnly", "CveSyncEnabled"}
-	texts    = []string{propertyInstance, propertyClientID, "CveSyncPrefix"}
-)
-
-// readChanges checks the NinjaOne settings of a request one by one and returns
-// them as they are stored, and the new client secret, "" when it stays.
-func readChanges(properties []cipp.Property) (changes []cipp.Property, secret string, err error) {
+// readChanges checks the NinjaOne settings of a request one by one. It returns
+// those that are known, as they are stored, those that are not, and the new
+// client secret, "" when it stays.
+func readChanges(properties []cipp.Property) (changes []cipp.Property, unknown []cipp.Property, secret string, err error) {
 	for _, p := range properties {
 		if string(p.Value) == "null" {
 			continue // CIPP's page has no value for it
 		}
 		named := func(name string) bool { return strings.EqualFold(name, p.Name) }
-		switch i, j := slices.IndexFunc(switches, named), slices.IndexFunc(texts, named); {
+		switch i, j := slices.IndexFunc(cipp.NinjaOneSwitches, named), slices.IndexFunc(cipp.NinjaOneTexts, named); {
 		case named(propertyReset):
 			continue
 		case named(propertyAPIKey):
 			value, err := textOf(p)
 			if err != nil {
-				return nil, "", err
+				return nil, nil, "", err
 			}
 			if value == "" || value == cipp.SecretSent {
 				continue
@@ -178,24 +187,27 @@ func readChanges(properties []cipp.Property) (changes []cipp.Property, secret st
 		case i >= 0:
 			var on bool
 			if err := json.Unmarshal(p.Value, &on); err != nil {
-				return nil, "", errors.New("the setting " + switches[i] + " must be true or false")
+				return nil, nil, "", errors.New("the setting " + cipp.NinjaOneSwitches[i] + " must be true or false")
 			}
-			p.Name = switches[i]
+			p.Name = cipp.NinjaOneSwitches[i]
 		case j >= 0:
 			value, err := textOf(p)
 			if err != nil {
-				return nil, "", err
+				return nil, nil, "", err
 			}
 			if named(propertyInstance) && value != "" {
 				if value, err = ninjaone.NormalizeInstance(value); err != nil {
-					return nil, "", errInstance
+					return nil, nil, "", errInstance
 				}
 			}
-			p = cipp.Property{Name: texts[j], Value: quote(value)}
+			p = cipp.Property{Name: cipp.NinjaOneTexts[j], Value: quote(value)}
+		default:
+			unknown = append(unknown, p)
+			continue
 		}
 		changes = append(changes, p)
 	}
-	return changes, secret, nil
+	return changes, unknown, secret, nil
 }
 
 // maxSetting is the longest text of a setting, in bytes. A client secret has
@@ -208,7 +220,7 @@ func textOf(p cipp.Property) (string, error) {
 	if err := json.Unmarshal(p.Value, &text); err != nil {
 		var choice struct{ Value *string }
 		if err := json.Unmarshal(p.Value, &choice); err != nil || choice.Value == nil {
-			return "", errors.New("one of the settings Instance, ClientID, APIKey and CveSyncPrefix is no text")
+			return "", errors.New("one of the settings Instance, ClientID, APIKey and CveSyncPrefix is not a text")
 		}
 		text = *choice.Value
 	}

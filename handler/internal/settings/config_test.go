@@ -35,9 +35,22 @@ func TestSaveConfig(t *testing.T) {
 		{"others' changes are told and not saved", `{"Hudu":{"Enabled":false},"HaloPSA":{},"Enabled":true,"NinjaOne":{"LicensedOnly":false}}`,
 			"Successfully saved the NinjaOne settings. The changes to other extensions' settings were not saved",
 			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x","LicensedOnly":false}`), ""},
-		{"others that are the same are not worth a word", same(`{"LicensedOnly":false}`), "Successfully saved the NinjaOne settings.",
+		{"others that are the same are not worth a word", `{"Hudu":{"Enabled":true},"NinjaOne":{"LicensedOnly":false}}`, "Successfully saved the NinjaOne settings.",
 			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x","LicensedOnly":false}`), ""},
+		{"properties that are not known are named and left out", `{"NinjaOne":{"LicensedOnly":false,"Mode":"x","__proto__":{"a":[1]},"Own":"y"}}`,
+			"Successfully saved the NinjaOne settings. These are not NinjaOne settings that this app knows, and were not saved: \"Mode\", \"__proto__\", \"Own\".",
+			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x","LicensedOnly":false}`), ""},
+		{"all that CIPP's page sends", `{"cippapi":{"Enabled":false,"ResetPassword":null},"Hudu":{"Enabled":true},"HaloPSA":{"":1,"a":1,"A":2},"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"old","APIKey":"SentToKeyVault","LicenseDocumentsEnabled":false,"UserDocumentsEnabled":true,"LicensedOnly":false,"CveSyncEnabled":true,"CveSyncPrefix":"CIPP-"}}`,
+			"Successfully saved the NinjaOne settings. The changes to other extensions' settings were not saved",
+			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"old","APIKey":"SentToKeyVault","Own":"x","LicenseDocumentsEnabled":false,"UserDocumentsEnabled":true,"LicensedOnly":false,"CveSyncEnabled":true,"CveSyncPrefix":"CIPP-"}`), ""},
 
+		{"an empty name", `{"NinjaOne":{"LicensedOnly":true,"":"x"}}`, "Failed to save the extensions configuration: CIPP would not be able to read the NinjaOne settings: one of its properties has an empty name", "", ""},
+		{"an empty name within", `{"NinjaOne":{"LicensedOnly":true,"Mode":[{"":"x"}]}}`, "Failed to save the extensions configuration: CIPP would not", "", ""},
+		{"names that differ in case", `{"NinjaOne":{"Enabled":true,"ENABLED":true}}`, "Failed to save the extensions configuration: CIPP would not be able to read the NinjaOne settings: the property names \"Enabled\" and \"ENABLED\" differ", "", ""},
+		{"names that differ in case within", `{"NinjaOne":{"Instance":{"value":"eu.ninjarmm.com","Value":"eu.ninjarmm.com"}}}`, "Failed to save the extensions configuration: CIPP would not", "", ""},
+		{"two spellings of the extension", `{"ninjaone":{"Enabled":false},"NinjaOne":{"Enabled":true}}`, "Failed to save the extensions configuration: the request holds the NinjaOne settings twice", "", ""},
+		{"too deep", `{"NinjaOne":{"Mode":` + strings.Repeat(`[`, 8) + strings.Repeat(`]`, 8) + `}}`, "Failed to save the extensions configuration: CIPP would not be able to read the NinjaOne settings: objects and lists are more than 8 levels", "", ""},
+		{"far too deep", `{"NinjaOne":{"Mode":` + strings.Repeat(`{"a":`, 5000) + `1` + strings.Repeat(`}`, 5000) + `}}`, "Failed to save the extensions configuration: CIPP would not", "", ""},
 		{"a bad host", `{"NinjaOne":{"Instance":"ninja.evil.example","APIKey":"` + clientSecret + `"}}`, "Failed to save the extensions configuration: the NinjaOne instance is not allowed", "", ""},
 		{"a bad host while turned off", `{"NinjaOne":{"Enabled":false,"Instance":"ninja.evil.example"}}`, "Failed to save", "", ""},
 		{"a host that only ends right", `{"NinjaOne":{"Instance":"evil-eu.ninjarmm.com.evil.example"}}`, "Failed to save", "", ""},
@@ -61,7 +74,7 @@ func TestSaveConfig(t *testing.T) {
 			if got.status != http.StatusOK || !strings.HasPrefix(got.results(t), tt.says) {
 				t.Errorf("it says %+v", got)
 			}
-			if strings.HasSuffix(tt.says, "settings.") && got.results(t) != tt.says {
+			if strings.HasSuffix(tt.says, ".") && got.results(t) != tt.says {
 				t.Errorf("it says %q", got.results(t))
 			}
 			config, secret := tt.config, tt.secret
@@ -128,7 +141,7 @@ func TestSavesAtOnce(t *testing.T) {
 // TestSecretsAreNotListed lists settings in which secrets were left.
 func TestSecretsAreNotListed(t *testing.T) {
 	i := install(t)
-	i.configure(`{"NinjaOne":{"Enabled":true,"APIKey":"`+clientSecret+`"},"Hudu":{"APIKey":"`+wrongSecret+`","clientSecret":"`+wrongSecret+`"}}`, clientSecret)
+	i.configure(`{"NinjaOne":{"Enabled":true,"APIKey":["`+clientSecret+`"]},"Hudu":{"APIKey":{"value":"`+wrongSecret+`"},"clientSecret":"`+wrongSecret+`","BaseUrl":"https://x.example"}}`, clientSecret)
 	want := `{"Hudu":{"APIKey":"SentToKeyVault","clientSecret":"SentToKeyVault"},"NinjaOne":{"APIKey":"SentToKeyVault","Enabled":true}}`
 	if got := i.get("ListExtensionsConfig").text; got != want {
 		t.Errorf("listed is %s", got)

@@ -167,9 +167,10 @@ func readChoices(w http.ResponseWriter, r *http.Request) ([]cipp.FieldChoice, er
 	choices := []cipp.FieldChoice{}
 	for _, f := range cippFields {
 		raw, ok := sent[f.FieldName]
-		if !ok || string(raw) == "null" {
-			continue // the page has no choice for it
+		if !ok {
+			continue // its row stays
 		}
+		// The page sends null for "Do not synchronize".
 		var choice struct{ Label, Value *string }
 		if err := json.Unmarshal(raw, &choice); err != nil {
 			return nil, errors.New("the field " + f.FieldName + " must have a label and a value, both text; nothing was saved")
