@@ -138,9 +138,10 @@ func (w *world) open() {
 		defer w.mu.Unlock()
 		switch e := event.(type) {
 		case *cdplog.EventEntryAdded:
-			// The browser logs a form that is refused, which answers 422, and
-			// what the tests themselves look for in a sandboxed value.
-			if e.Entry.Level == "error" && !strings.Contains(e.Entry.Text, "422") && !strings.HasPrefix(e.Entry.Text, "Blocked script execution") {
+			// The browser logs a form that is refused, which answers 422, a page
+			// that asks to continue, which answers 403, and what the tests
+			// themselves look for in a sandboxed value.
+			if e.Entry.Level == "error" && !strings.Contains(e.Entry.Text, "422") && !strings.Contains(e.Entry.Text, "403") && !strings.HasPrefix(e.Entry.Text, "Blocked script execution") {
 				w.errors = append(w.errors, e.Entry.Text+" "+e.Entry.URL)
 			}
 		case *runtime.EventExceptionThrown:
@@ -203,10 +204,13 @@ func eval[T any](w *world, expression string) T {
 	return ask(w, chromedp.Evaluate[T](expression))
 }
 
-// visit loads a page of the console.
+// visit loads a page of the console, and goes on where the page asks to.
 func (w *world) visit(path string) {
 	w.t.Helper()
 	w.run(chromedp.Navigate(w.Host.URL() + "/api/ninjaone/console" + path))
+	if eval[bool](w, `document.getElementById("continue") !== null`) {
+		w.follow("#continue")
+	}
 }
 
 // says waits until the page, or one that follows it, shows a text.

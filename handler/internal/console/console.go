@@ -103,7 +103,7 @@ type Deps struct {
 // Console is the handler of the function. It is safe for concurrent use.
 type Console struct {
 	Deps
-	previews  previewCache
+	previews  *previews
 	checking  sync.Mutex // held while a check is under way
 	templates *template.Template
 }
@@ -116,7 +116,7 @@ func New(d Deps) *Console {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Console{Deps: d, templates: template.Must(templates.Clone()).Funcs(template.FuncMap{
+	return &Console{Deps: d, previews: newPreviews(), templates: template.Must(templates.Clone()).Funcs(template.FuncMap{
 		"ago": func(t time.Time) string { return ago(t, d.Now()) },
 	})}
 }
@@ -245,6 +245,12 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(x, http.StatusBadRequest, "The form could not be read", "Go back, load the page again, and repeat what you did.")
 		return
 	}
+	if c.elsewhere(x) {
+		if err := c.render(x, http.StatusForbidden, "continue", view{Title: "Continue", Base: x.base, Page: x.base + "/" + x.page + "?" + r.URL.Query().Encode()}); err != nil {
+			c.Log.ErrorContext(ctx, "console request failed", "page", x.page, "error", err)
+		}
+		return
+	}
 	if err := act(c, x); err != nil {
 		c.Log.ErrorContext(ctx, "console request failed", "page", x.page, "method", r.Method, "error", err)
 		text := sentence(err)
@@ -253,6 +259,28 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		c.fail(x, http.StatusInternalServerError, "Something went wrong", text)
 	}
+}
+
+// elsewhere reports whether a GET asks for work that costs calls to Microsoft 365
+// or NinjaOne, and none of this app's own pages asks: another site may have made
+// somebody's browser send it. The two lists of NinjaOne's are cheap, so an
+// address that a person typed does for them.
+func (c *Console) elsewhere(x *exchange) bool {
+	costs := false
+	switch x.page {
+	case "preview", "preview/value":
+		id := strings.ToLower(x.value("tenant"))
+		costs = id != "" && (x.value("fresh") != "" || !c.previews.keeps(id, c.Now()))
+	case "settings":
+		costs = x.value("test") != ""
+	case "organizations", "fields":
+		costs = x.r.Header.Get("Sec-Fetch-Site") != "none"
+	}
+	if !costs || x.r.Method == http.MethodPost {
+		return false
+	}
+	_, refusal := c.Guard.Check(x.r, access.OwnPage)
+	return refusal != nil
 }
 
 // view is what every page shows besides its own content.

@@ -1,84 +1,18 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"html/template"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
-
-const (
-	// previewLife is how long a preview is shown before it is composed anew.
-	previewLife = 10 * time.Minute
-	// previewsKept and previewBytes bound the memory that previews take: how many
-	// are kept, and how large their values are together. The last one is kept in
-	// any case, for the frames of its page.
-	previewsKept = 3
-	previewBytes = 16 << 20
-)
-
-// previewCache keeps the last previews, so that the fields on one page are read
-// from Microsoft 365 once.
-type previewCache struct {
-	group singleflight.Group
-	mu    sync.Mutex
-	kept  map[string]*tenantsync.Preview
-}
-
-// previewOf returns a tenant's preview; fresh composes it anew.
-func (c *Console) previewOf(ctx context.Context, tenantID string, fresh bool) (*tenantsync.Preview, error) {
-	cache := &c.previews
-	cache.mu.Lock()
-	kept := cache.kept[tenantID]
-	cache.mu.Unlock()
-	if kept != nil && !fresh && c.Now().Sub(kept.At) < previewLife {
-		return kept, nil
-	}
-	v, err, _ := cache.group.Do(tenantID, func() (any, error) {
-		// Several requests wait for it, so that none of them may end it alone.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-		defer cancel()
-		p, err := c.Preview.Preview(ctx, tenantID)
-		if err != nil {
-			return nil, err
-		}
-		cache.mu.Lock()
-		defer cache.mu.Unlock()
-		if cache.kept == nil {
-			cache.kept = map[string]*tenantsync.Preview{}
-		}
-		cache.kept[tenantID] = p
-		cache.shrink()
-		return p, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return v.(*tenantsync.Preview), nil
-}
-
-// shrink forgets the oldest previews until the others are few and small enough.
-func (c *previewCache) shrink() {
-	ids := slices.SortedFunc(maps.Keys(c.kept), func(a, b string) int { return c.kept[b].At.Compare(c.kept[a].At) })
-	size := 0
-	for i, id := range ids {
-		if size += c.kept[id].Size(); i > 0 && (i >= previewsKept || size > previewBytes) {
-			delete(c.kept, id)
-		}
-	}
-}
 
 type previewPage struct {
 	Tenants  []option
@@ -90,6 +24,7 @@ type previewPage struct {
 	Problems []string
 	Theme    string
 	Themes   []option
+	Waiting  string // why nothing is shown yet; "" when there is no wait
 	Write    int    // fields that a sync would send
 	View     string // "" for the organization, devices or documents
 	Parts    []previewPart
@@ -147,6 +82,15 @@ func (p *previewPage) address(x *exchange, page string, pairs ...string) string 
 	return x.base + "/" + page + "?" + q.Encode()
 }
 
+// askAgain makes the browser load the page again in some seconds. The preview
+// that is under way by then is the new one.
+func (x *exchange) askAgain() {
+	q := x.r.URL.Query()
+	q.Del("fresh")
+	again := url.URL{Path: x.base + "/" + x.page, RawQuery: q.Encode()}
+	x.w.Header().Set("Refresh", "5; url="+again.String())
+}
+
 // preview shows what a sync of a tenant would write now.
 func (c *Console) preview(x *exchange) error {
 	p := previewPage{Tenant: strings.ToLower(x.value("tenant")), Theme: themeOf(x), Search: x.value("q"), View: x.value("view"), Only: x.value("only")}
@@ -160,6 +104,11 @@ func (c *Console) preview(x *exchange) error {
 		return c.show(x, "preview", "Preview", "", p)
 	}
 	preview, err := c.previewOf(x.ctx(), p.Tenant, x.value("fresh") != "")
+	if waiting, ok := errors.AsType[waitingError](err); ok {
+		p.Waiting = waiting.Error()
+		x.askAgain()
+		return c.show(x, "preview", "Preview", "", p)
+	}
 	if err != nil {
 		return c.show(x, "preview", "Preview", "Nothing can be shown. "+sentence(err), p)
 	}

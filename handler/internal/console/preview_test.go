@@ -2,13 +2,18 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/m365sim"
 )
@@ -214,4 +219,152 @@ func TestPreviewsAreForgotten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// until waits for a condition.
+func until(t *testing.T, holds func() bool) {
+	t.Helper()
+	for ticks := time.Tick(5 * time.Millisecond); !holds(); {
+		select {
+		case <-ticks:
+		case <-t.Context().Done():
+			t.Fatal("it did not come true before the test's end")
+		}
+	}
+}
+
+// heldPreviews is a Previewer whose previews end when the test lets them.
+type heldPreviews struct {
+	mu    sync.Mutex
+	begun []string      // tenants, in the order of their turns
+	end   chan struct{} // takes a value for each that may end
+}
+
+func (h *heldPreviews) Preview(ctx context.Context, tenantID string) (*tenantsync.Preview, error) {
+	h.mu.Lock()
+	h.begun = append(h.begun, tenantID)
+	h.mu.Unlock()
+	select {
+	case <-h.end:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return &tenantsync.Preview{At: time.Now(), Tenant: tenant.Ref{ID: tenantID, DisplayName: "Tenant"}}, nil
+}
+
+func (h *heldPreviews) under() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.begun)
+}
+
+// TestPreviewsTakeTurns asks for three previews at once: two are composed, the
+// third is told that it waits, keeps its place, and is shown in the end.
+func TestPreviewsTakeTurns(t *testing.T) {
+	w := newWorld(t)
+	held := &heldPreviews{end: make(chan struct{})}
+	w.console.Preview = held
+	var pages sync.WaitGroup
+	for i := 1; i <= 2; i++ {
+		pages.Go(func() { w.has(w.get("/preview?tenant="+w.tenantID(i)), "Read <time") })
+	}
+	until(t, func() bool { return held.under() == 2 })
+	for _, path := range []string{"/preview?fresh=1&theme=dark&tenant=", "/preview?theme=dark&tenant="} {
+		third := w.do(http.MethodGet, path+w.tenantID(3), nil)
+		w.has(third.body, "Waiting: 2 previews were asked for before this one.")
+		if again := third.header.Get("Refresh"); third.status != http.StatusOK || again != "5; url=/api/ninjaone/console/preview?tenant="+w.tenantID(3)+"&theme=dark" {
+			t.Errorf("status %d, and it looks again at %q", third.status, again)
+		}
+	}
+	if held.under() != 2 {
+		t.Error("a third preview was composed beside two others")
+	}
+	held.end <- struct{}{}
+	until(t, func() bool { return held.under() == 3 })
+	close(held.end)
+	pages.Wait()
+	w.has(w.get("/preview?tenant="+w.tenantID(3)), "Read <time")
+	if n := held.under(); n != 3 {
+		t.Errorf("%d previews were composed", n)
+	}
+}
+
+// TestPreviewsThatNobodyWaitsFor lets a page be closed before its turn.
+func TestPreviewsThatNobodyWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	held := &heldPreviews{end: make(chan struct{})}
+	w.console.Preview = held
+	var late atomic.Int64
+	w.console.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	var pages sync.WaitGroup
+	for i := 1; i <= 2; i++ {
+		pages.Go(func() { w.get("/preview?tenant=" + w.tenantID(i)) })
+	}
+	until(t, func() bool { return held.under() == 2 })
+	w.has(w.get("/preview?tenant="+w.tenantID(3)), "Waiting: ")
+	late.Store(int64(previewWanted + time.Second))
+	close(held.end)
+	pages.Wait()
+	until(t, func() bool {
+		w.console.previews.mu.Lock()
+		defer w.console.previews.mu.Unlock()
+		return len(w.console.previews.asked) == 0
+	})
+	if held.under() != 2 {
+		t.Error("a preview was composed that nobody waited for")
+	}
+}
+
+// TestOtherSitesStartNothing has another site's page send a browser to every
+// address that costs calls.
+func TestOtherSitesStartNothing(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenantID(1)
+	costly := []string{"/preview?tenant=" + id, "/preview?fresh=1&tenant=" + id, "/preview/value?field=TenantSummary&tenant=" + id, "/settings?test=now", "/organizations", "/fields", "/Preview/?tenant=" + id}
+	browsers := map[string]http.Header{
+		"a link on another site":     {"Sec-Fetch-Site": {"cross-site"}},
+		"a neighbour's page":         {"Sec-Fetch-Site": {"same-site"}},
+		"a script of another origin": {"Origin": {"https://evil.example"}},
+		"a sandboxed frame":          {"Origin": {"null"}, "Sec-Fetch-Site": {"cross-site"}},
+		"an old browser":             {"User-Agent": {"Mozilla/5.0"}, "Referer": {"https://evil.example/"}},
+		"an old browser that hides":  {"User-Agent": {"Mozilla/5.0"}},
+	}
+	calls := func() string { return fmt.Sprint(w.M365.Calls(), w.NinjaOne.Calls()) }
+	before := calls()
+	for name, header := range browsers {
+		w.header = header
+		for _, path := range costly {
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				a := w.do(method, path, nil)
+				if a.status != http.StatusForbidden || method == http.MethodGet && !strings.Contains(a.body, `id="continue"`) {
+					t.Errorf("%s: %s %s: status %d", name, method, path, a.status)
+				}
+			}
+		}
+		if header["User-Agent"] != nil {
+			continue // every browser tells with a POST where it comes from
+		}
+		if got := w.do(http.MethodPost, "/checks", url.Values{}); got.status != http.StatusForbidden {
+			t.Errorf("%s: POST /checks: status %d", name, got.status)
+		}
+	}
+	w.header = http.Header{"Sec-Fetch-Site": {"none"}} // typed
+	for _, path := range costly[:4] {
+		if got := w.do(http.MethodGet, path, nil); got.status != http.StatusForbidden {
+			t.Errorf("typed: %s: status %d", path, got.status)
+		}
+	}
+	if after := calls(); after != before {
+		t.Errorf("calls were made: %s, before: %s", after, before)
+	}
+
+	// What asks to continue leads to the same page, and is followed from ours.
+	a := w.do(http.MethodGet, "/preview?theme=dark&tenant="+id, nil)
+	w.has(a.body, `href="/api/ninjaone/console/preview?tenant=`+id+`&amp;theme=dark"`)
+	w.header = http.Header{"Sec-Fetch-Site": {"same-origin"}}
+	w.has(w.get("/preview?tenant="+id), "A sync would send")
+	w.header = http.Header{"Sec-Fetch-Site": {"cross-site"}} // it is kept now, and costs nothing
+	w.has(w.get("/preview?tenant="+id), "A sync would send")
+	w.header = http.Header{} // no browser
+	w.has(w.get("/organizations"), "Tenants and their NinjaOne organizations")
 }

@@ -18,12 +18,13 @@ import (
 
 // mapping is CIPP's ExecExtensionMapping: what it does depends on which of the
 // parameters List, AddMapping and AutoMapping there is. Reading the lists
-// changes nothing, so readers may; CIPP would move old rows at that moment.
-func (h *Handlers) mapping(read, change func(http.HandlerFunc) http.Handler) http.Handler {
+// changes nothing and calls NinjaOne, so readers may from our own pages; CIPP
+// would move old rows at that moment.
+func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handler) http.Handler {
 	refuse := read(func(w http.ResponseWriter, _ *http.Request) {
 		mappingFailed(w, errors.New("this address takes one of the parameters List, AddMapping and AutoMapping, each with NinjaOne, and the first two also with NinjaOneFields"))
 	})
-	list := map[string]http.Handler{"ninjaone": read(h.listOrganizations), "ninjaonefields": read(h.listFields)}
+	list := map[string]http.Handler{"ninjaone": work(h.listOrganizations), "ninjaonefields": work(h.listFields)}
 	add := map[string]http.Handler{"ninjaone": change(post(h.saveOrganizations)), "ninjaonefields": change(post(h.saveFields))}
 	auto := map[string]http.Handler{"ninjaone": change(h.automap)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -79,6 +79,7 @@ type Function struct {
 // Functions returns all functions, to be registered with the custom handler.
 func (h *Handlers) Functions() []Function {
 	read := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Reader, serve) }
+	work := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.OwnPage, serve) }
 	change := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Editor, serve) }
 	var all []Function
 	for _, f := range []struct {
@@ -88,8 +89,8 @@ func (h *Handlers) Functions() []Function {
 	}{
 		{"ListExtensionsConfig", read(h.listConfig), []string{http.MethodGet}},
 		{"ExecExtensionsConfig", change(h.saveConfig), []string{http.MethodPost}},
-		{"ExecExtensionTest", read(h.test), []string{http.MethodGet}},
-		{"ExecExtensionMapping", h.mapping(read, change), []string{http.MethodGet, http.MethodPost}},
+		{"ExecExtensionTest", work(h.test), []string{http.MethodGet}},
+		{"ExecExtensionMapping", h.mapping(read, work, change), []string{http.MethodGet, http.MethodPost}},
 		{"ExecExtensionSync", change(h.sync), []string{http.MethodGet, http.MethodPost}},
 		{"ListExtensionSync", read(h.listSync), []string{http.MethodGet}},
 		{"ListLogs", read(h.listLogs), []string{http.MethodGet}},
