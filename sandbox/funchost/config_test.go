@@ -92,10 +92,12 @@ func TestFunctionsAreLoaded(t *testing.T) {
 		"SwitchedOff":   good,
 		"SwitchedOff2":  strings.Replace(good, "{", `{"disabled": true, `, 1),
 		"SwitchedOff-3": good,
+		"Stays":         good,
 	}, succeed)
 	a.write("notes/readme.txt", "no function")
 	a.settings["AzureWebJobs.SwitchedOff.Disabled"] = "true"
-	a.settings["AzureWebJobs__SwitchedOff-3__Disabled"] = "1"
+	a.settings["AzureWebJobs_SwitchedOff-3_Disabled"] = "1"
+	a.settings["AzureWebJobs__Stays__Disabled"] = "true" // no name that the host knows
 	config := a.config()
 	config.Log = log.logger()
 	h, err := prepare(config)
@@ -103,7 +105,7 @@ func TestFunctionsAreLoaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.listener.Close() })
-	if got, want := h.Functions(), []string{"Good", "good-2_x"}; !slices.Equal(got, want) {
+	if got, want := h.Functions(), []string{"Good", "Stays", "good-2_x"}; !slices.Equal(got, want) {
 		t.Errorf("functions = %q, want %q\n%s", got, want, log)
 	}
 	text := log.String()

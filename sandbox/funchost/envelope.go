@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"mime"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -110,7 +112,8 @@ func newMetadata(function string) metadata {
 }
 
 // merge adds the top-level properties of a text that is a JSON object, but not
-// its arrays and nulls. Objects stay objects; all else becomes text.
+// its arrays and nulls. Objects stay objects; all else becomes text, as .NET
+// writes it.
 func (m metadata) merge(text string) {
 	if trimmed := strings.TrimSpace(text); !strings.HasPrefix(trimmed, "{") || !strings.HasSuffix(trimmed, "}") {
 		return
@@ -126,9 +129,9 @@ func (m metadata) merge(text string) {
 		case map[string]any:
 			m.set(name, jsonObject(v))
 		case string:
-			m.set(name, v)
+			m.set(name, plainText(v))
 		case json.Number:
-			m.set(name, v.String())
+			m.set(name, numberText(v.String()))
 		case bool:
 			text := strconv.FormatBool(v)
 			m.set(name, strings.ToUpper(text[:1])+text[1:])
@@ -136,11 +139,66 @@ func (m metadata) merge(text string) {
 	}
 }
 
+// isoTime tells the texts that Json.NET takes for a time: a date alone is none.
+var isoTime = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?$`)
+
+// plainText is a text of a message in the metadata. A time becomes one in the
+// invariant culture, without its fraction.
+func plainText(s string) string {
+	if !isoTime.MatchString(s) {
+		return s
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		if t, err = time.Parse("2006-01-02T15:04:05", s); err != nil {
+			return s
+		}
+	}
+	return t.UTC().Format("01/02/2006 15:04:05")
+}
+
+// numberText is a number of a message in the metadata. Whole ones stay as they
+// are; others are written as .NET writes a double.
+func numberText(s string) string {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || !strings.ContainsAny(s, ".eE") {
+		return s
+	}
+	if size := math.Abs(f); f == 0 || size >= 1e-5 && size < 1e15 {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(f, 'E', -1, 64)
+}
+
 // answer is what the handler returned for one envelope.
 type answer struct {
 	Outputs     map[string]json.RawMessage
-	Logs        []string
+	Logs        logLines
 	ReturnValue json.RawMessage
+}
+
+// logLines are the lines of an answer's Logs.
+type logLines []string
+
+// UnmarshalJSON takes a list of anything but objects and lists.
+func (l *logLines) UnmarshalJSON(text []byte) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(text, &list); err != nil {
+		return errors.New("Logs is not a list")
+	}
+	for _, raw := range list {
+		if raw[0] == '{' || raw[0] == '[' {
+			return errors.New("Logs holds something else than texts")
+		}
+		line := string(raw)
+		if raw[0] == '"' {
+			if err := json.Unmarshal(raw, &line); err != nil {
+				return err
+			}
+		}
+		*l = append(*l, line)
+	}
+	return nil
 }
 
 // errNoAnswer marks an empty or null body. The host never completes such an
@@ -152,7 +210,7 @@ func parseAnswer(res *http.Response, body []byte) (answer, error) {
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return answer{}, fmt.Errorf("the handler answered with status %d", res.StatusCode)
 	}
-	if len(body) == 0 && res.ContentLength == 0 {
+	if len(body) == 0 {
 		return answer{}, errNoAnswer
 	}
 	media, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))

@@ -48,6 +48,17 @@ type Config struct {
 	// SingleEncoded sends envelope values in the form that Microsoft's
 	// documentation shows: texts and numbers not wrapped in JSON text once more.
 	SingleEncoded bool
+	// NoProxying plays a host that does not know enableProxyingHttpRequest, such as
+	// 4.1037.0 itself: with enableForwardingHttpRequest HTTP is forwarded, else it
+	// comes in envelopes.
+	NoProxying bool
+	// LeaveOrphan makes Stop leave the handler alive when work outlasts
+	// ShutdownWait, as the host does; else it is killed. An orphan dies at its next
+	// line on standard output or error, and with this process.
+	LeaveOrphan bool
+	// BodyStall is how long a client's body may stand still before the host
+	// answers 500. The default is the host's 6 seconds.
+	BodyStall time.Duration
 	// FunctionKey is the key that functions of the level "function" ask for, and
 	// AdminKey the one of the level "admin" and of the admin endpoints, which
 	// opens the others too. AdminKey is FunctionKey by default. While both are
@@ -77,7 +88,6 @@ type Host struct {
 	settings map[string]string
 	log      *slog.Logger
 	encoder  encoder
-	client   *http.Client
 
 	functions []*function
 	timers    map[string]*timer
@@ -145,7 +155,7 @@ func prepare(config Config) (*Host, error) {
 	for _, d := range []struct {
 		value    *time.Duration
 		fallback time.Duration
-	}{{&config.MessageInvisibility, 10 * time.Minute}, {&config.LockRetry, time.Minute}, {&config.ShutdownWait, 10 * time.Second}} {
+	}{{&config.MessageInvisibility, 10 * time.Minute}, {&config.LockRetry, time.Minute}, {&config.ShutdownWait, 10 * time.Second}, {&config.BodyStall, 6 * time.Second}} {
 		if *d.value == 0 {
 			*d.value = d.fallback
 		}
@@ -165,9 +175,6 @@ func prepare(config Config) (*Host, error) {
 	if h.functions, err = loadFunctions(appRoot, h.options, h.settings, h.log); err != nil {
 		return nil, err
 	}
-	// One connection per call: a handler that was started again never gets a
-	// request on a connection of its predecessor, and none is sent twice.
-	h.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 	h.work, h.cancelWork = context.WithCancel(context.Background())
 	h.listening, h.stopListening = context.WithCancel(h.work)
 	if err := h.prepareTimers(); err != nil {
@@ -187,7 +194,10 @@ func prepare(config Config) (*Host, error) {
 			h.settings[name] = value
 		}
 	}
-	h.worker = newWorker(h.options, appRoot, h.settings, h.log, h.emit)
+	if h.worker, err = newWorker(h.options, appRoot, h.settings, h.log, h.emit); err != nil {
+		_ = h.listener.Close()
+		return nil, err
+	}
 	return h, nil
 }
 
@@ -330,7 +340,10 @@ func (h *Host) end(graceful bool) {
 			h.stopListening()
 			ctx, cancel := context.WithTimeout(context.Background(), h.config.ShutdownWait)
 			defer cancel()
-			h.drain(ctx)
+			if !h.drain(ctx) && h.config.LeaveOrphan {
+				h.hasCrashed.Store(true) // It puts no message back, either.
+				h.worker.abandon()
+			}
 		}
 		h.worker.close()
 		h.cancelWork()
@@ -341,8 +354,9 @@ func (h *Host) end(graceful bool) {
 	<-h.done
 }
 
-// drain waits for HTTP requests and triggered work under way.
-func (h *Host) drain(ctx context.Context) {
+// drain waits for HTTP requests and triggered work under way, and tells whether
+// all of it ended.
+func (h *Host) drain(ctx context.Context) bool {
 	if h.server != nil {
 		if err := h.server.Shutdown(ctx); err != nil {
 			_ = h.server.Close()
@@ -355,8 +369,11 @@ func (h *Host) drain(ctx context.Context) {
 	}()
 	select {
 	case <-idle:
+		return true
 	case <-ctx.Done():
+		return false
 	case <-h.worker.failed:
+		return true // No handler is left.
 	}
 }
 
@@ -388,15 +405,15 @@ func (h *Host) emit(line LogLine) {
 
 // serveAdmin answers the host's own endpoints: the status, the functions, and
 // running one of them now.
-func (h *Host) serveAdmin(w http.ResponseWriter, r *http.Request) {
+func (h *Host) serveAdmin(w http.ResponseWriter, r *http.Request, path string) {
 	if !h.hasKey(r, true) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	switch name, isFunction := strings.CutPrefix(r.URL.Path, "/admin/functions/"); {
-	case r.Method == http.MethodGet && r.URL.Path == "/admin/host/status":
+	switch name, isFunction := strings.CutPrefix(path, "/admin/functions/"); {
+	case r.Method == http.MethodGet && path == "/admin/host/status":
 		writeJSON(w, map[string]any{"id": h.config.HostID, "state": "Running", "version": hostVersion})
-	case r.Method == http.MethodGet && r.URL.Path == "/admin/functions":
+	case r.Method == http.MethodGet && path == "/admin/functions":
 		writeJSON(w, h.Functions())
 	case r.Method == http.MethodPost && isFunction:
 		h.serveRunNow(w, r, name)

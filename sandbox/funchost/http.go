@@ -1,18 +1,14 @@
 package funchost
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,15 +22,19 @@ const defaultBodyLimit = 104857600
 func (h *Host) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	h.running.Add(1)
 	defer h.running.Done()
+	if r.ContentLength != 0 {
+		r.Body = newSteadyBody(w, r, h.config.BodyStall)
+	}
+	path := hostPath(r.URL.EscapedPath())
 	switch {
-	case r.URL.Path == "/":
+	case path == "/":
 		return // The host shows a page of its own here.
-	case r.URL.Path == "/admin" || strings.HasPrefix(r.URL.Path, "/admin/"):
-		h.serveAdmin(w, r)
+	case path == "/admin" || strings.HasPrefix(path, "/admin/"):
+		h.serveAdmin(w, r, path)
 		return
 	}
-	f, params := h.findRoute(r)
-	if f == nil {
+	f, params := h.findRoute(r.Method, path)
+	if f == nil || strings.Contains(path, "//") {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
@@ -47,12 +47,12 @@ func (h *Host) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		limit = n
 	}
 	if r.ContentLength > limit {
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	switch {
-	case f.raw && h.options.proxyHTTP:
+	case f.raw && h.options.proxyHTTP && !h.config.NoProxying:
 		h.serveRaw(w, r, f, h.proxy)
 	case f.raw && h.options.forwardHTTP:
 		h.serveRaw(w, r, f, h.forward)
@@ -63,7 +63,7 @@ func (h *Host) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 // findRoute returns the function whose route matches best, and the values of its
 // route parameters. A route with another method does not match.
-func (h *Host) findRoute(r *http.Request) (*function, map[string]string) {
+func (h *Host) findRoute(method, path string) (*function, map[string]string) {
 	var best *function
 	var bestParams map[string]string
 	for _, f := range h.functions {
@@ -71,17 +71,12 @@ func (h *Host) findRoute(r *http.Request) (*function, map[string]string) {
 			continue
 		}
 		methods := f.trigger.Methods
-		if len(methods) > 0 && !slices.ContainsFunc(methods, func(m string) bool { return strings.EqualFold(m, r.Method) }) {
+		if len(methods) > 0 && !slices.ContainsFunc(methods, func(m string) bool { return strings.EqualFold(m, method) }) {
 			continue
 		}
-		params, ok := f.route.match(r.URL.EscapedPath())
+		params, ok := f.route.match(path)
 		if ok && (best == nil || f.route.compare(best.route) < 0) {
 			best, bestParams = f, params
-		}
-	}
-	for name, v := range bestParams {
-		if decoded, err := url.PathUnescape(v); err == nil {
-			bestParams[name] = decoded
 		}
 	}
 	return best, bestParams
@@ -132,15 +127,19 @@ func (h *Host) serveEnvelope(w http.ResponseWriter, r *http.Request, f *function
 // describeRequest returns a request as the envelope shows it.
 func describeRequest(r *http.Request, params map[string]string, meta metadata) (jsonObject, metadata, error) {
 	query := map[string]string{}
-	for name, values := range r.URL.Query() {
-		query[name] = strings.Join(values, ",")
+	for _, p := range readQuery(r.URL.RawQuery) {
+		query[p.key] = p.value
 	}
 	headers := map[string][]string{"Host": {r.Host}}
 	for name, values := range r.Header {
 		headers[name] = values
 	}
+	address := "http://" + r.Host + escapePath(hostPath(r.URL.EscapedPath()), true)
+	if r.URL.RawQuery != "" {
+		address += "?" + r.URL.RawQuery
+	}
 	request := jsonObject{
-		"Url": "http://" + r.Host + r.URL.RequestURI(), "Method": r.Method, "Query": query, "Headers": headers, "Params": params,
+		"Url": address, "Method": r.Method, "Query": query, "Headers": headers, "Params": params,
 		"Identities": []any{map[string]any{"AuthenticationType": nil, "IsAuthenticated": false, "Actor": nil, "BootstrapContext": nil,
 			"Claims": []any{}, "Label": nil, "Name": nil,
 			"NameClaimType": "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name",
@@ -228,98 +227,4 @@ func (f *function) httpAnswer(a answer) (func(http.ResponseWriter), error) {
 		w.WriteHeader(status)
 		_, _ = w.Write(body) // A caller that hung up needs no answer.
 	}, nil
-}
-
-// serveRaw calls an HTTP function with the plain request. Any status that comes
-// back counts as success.
-func (h *Host) serveRaw(w http.ResponseWriter, r *http.Request, f *function, call func(http.ResponseWriter, *http.Request, *process, string) error) {
-	i := h.begin(f, TriggerHTTP)
-	ctx, cancel := h.callContext(r)
-	defer cancel()
-	var aborted any
-	err := h.guard(ctx, func(ctx context.Context, p *process) (err error) {
-		defer func() {
-			if aborted = recover(); aborted != nil {
-				err = errors.New("the handler's answer broke off")
-			}
-		}()
-		return call(w, r.WithContext(ctx), p, i.ID)
-	})
-	if err != nil && aborted == nil {
-		w.WriteHeader(http.StatusInternalServerError)
-	}
-	h.finish(i, err)
-	if aborted != nil {
-		panic(aborted) // Ends the caller's connection, as the server expects.
-	}
-}
-
-// proxy passes the request and the answer through as they come.
-func (h *Host) proxy(w http.ResponseWriter, r *http.Request, p *process, id string) error {
-	target, err := url.Parse(p.address())
-	if err != nil {
-		return err
-	}
-	var failure error
-	(&httputil.ReverseProxy{
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.Out.URL.Scheme, pr.Out.URL.Host = target.Scheme, target.Host
-			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-				if values, ok := pr.In.Header[name]; ok {
-					pr.Out.Header[name] = values
-				}
-			}
-			pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-			setInvocationHeaders(pr.Out.Header, id)
-		},
-		Transport:     h.client.Transport,
-		FlushInterval: -1,
-		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failure = err },
-	}).ServeHTTP(w, r)
-	return failure
-}
-
-// forward sends a copy of the request and then passes the whole answer on.
-func (h *Host) forward(w http.ResponseWriter, r *http.Request, p *process, id string) error {
-	query := url.Values{}
-	for name, values := range r.URL.Query() {
-		query.Set(name, strings.Join(values, ","))
-	}
-	address := p.address() + r.URL.EscapedPath()
-	if len(query) > 0 {
-		address += "?" + query.Encode()
-	}
-	var body io.Reader
-	if r.ContentLength > 0 {
-		content, err := io.ReadAll(r.Body)
-		if err != nil {
-			return fmt.Errorf("reading the request: %w", err)
-		}
-		body = bytes.NewReader(content)
-	}
-	req, err := http.NewRequestWithContext(r.Context(), r.Method, address, body)
-	if err != nil {
-		return err
-	}
-	req.Header = r.Header.Clone()
-	req.Host = r.Host
-	req.Header.Set("User-Agent", strings.TrimSpace(r.UserAgent()+" Azure-Functions-Host/"+hostVersion))
-	setInvocationHeaders(req.Header, id)
-	res, err := h.client.Transport.RoundTrip(req) // Redirects are passed on.
-	if err != nil {
-		return fmt.Errorf("calling the handler: %w", err)
-	}
-	defer res.Body.Close()
-	content, err := io.ReadAll(res.Body)
-	if err != nil {
-		return fmt.Errorf("reading the handler's answer: %w", err)
-	}
-	for name, values := range res.Header {
-		if name != "Connection" && name != "Transfer-Encoding" {
-			w.Header()[name] = values
-		}
-	}
-	w.WriteHeader(res.StatusCode)
-	_, _ = w.Write(content) // A caller that hung up needs no answer.
-	return nil
 }

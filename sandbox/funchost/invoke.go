@@ -3,9 +3,7 @@ package funchost
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +21,13 @@ import (
 
 // hostVersion is the version of the Functions host whose behaviour this is.
 const hostVersion = "4.1037.0.0"
+
+// What the host tells of itself in each call.
+const (
+	productToken       = "Azure-Functions-Host/" + hostVersion
+	headerHostVersion  = "X-Azure-Functions-HostVersion"
+	headerInvocationID = "X-Azure-Functions-InvocationId"
+)
 
 // Trigger says what caused an invocation.
 type Trigger string
@@ -132,10 +137,14 @@ func (h *Host) post(ctx context.Context, p *process, f *function, id string, bod
 	}
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	req.Header.Set("User-Agent", "Azure-Functions-Host/"+hostVersion)
-	req.Header.Set("Traceparent", traceParent())
-	setInvocationHeaders(req.Header, id)
-	res, err := h.client.Do(req)
+	req.Header.Set("User-Agent", productToken)
+	req.Header.Set(headerHostVersion, hostVersion)
+	req.Header.Set(headerInvocationID, id)
+	client := http.Client{Transport: p.transport}
+	if h.options.forwardHTTP {
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, fmt.Errorf("calling the handler: %w", err)
 	}
@@ -145,18 +154,6 @@ func (h *Host) post(ctx context.Context, p *process, f *function, id string, bod
 		return answer{}, fmt.Errorf("reading the handler's answer: %w", err)
 	}
 	return parseAnswer(res, reply)
-}
-
-func setInvocationHeaders(header http.Header, id string) {
-	header.Set("X-Azure-Functions-HostVersion", hostVersion)
-	header.Set("X-Azure-Functions-InvocationId", id)
-}
-
-// traceParent returns a new W3C trace context, not sampled.
-func traceParent() string {
-	var b [24]byte
-	_, _ = rand.Read(b[:]) // It never fails, by its contract.
-	return "00-" + hex.EncodeToString(b[:16]) + "-" + hex.EncodeToString(b[16:]) + "-00"
 }
 
 // writeOutputs puts the answer's queue outputs into their queues.
@@ -203,7 +200,11 @@ func (h *Host) messageText(v any) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		content = raw
+		var lines bytes.Buffer
+		if err := json.Indent(&lines, raw, "", "  "); err != nil {
+			return "", err
+		}
+		content = lines.Bytes()
 	}
 	if h.options.base64Messages {
 		return base64.StdEncoding.EncodeToString(content), nil
@@ -253,6 +254,7 @@ func (h *Host) invokeNow(ctx context.Context, f *function, input string) error {
 			return err
 		}
 		data[f.trigger.Name] = info
+		meta.set(f.trigger.Name, input)
 	}
 	_, err := h.execute(ctx, f, i.ID, data, meta)
 	h.finish(i, err)

@@ -34,7 +34,16 @@ const (
 	stderrHeader = "X-Test-Stderr"
 	exitHeader   = "X-Test-Exit"
 	infoHeader   = "X-Test-Info"
+	seenHeader   = "X-Test-Seen" // what the handler got, as JSON
 )
+
+// seen is a request as the handler got it.
+type seen struct {
+	Method, URI, Host string
+	Header            http.Header
+	Length            int64
+	Chunked           bool
+}
 
 func TestMain(m *testing.M) {
 	if director := os.Getenv(directorVariable); director != "" {
@@ -66,9 +75,12 @@ func handlerMain(director string) int {
 		req, _ := http.NewRequest(r.Method, director+r.URL.RequestURI(), r.Body)
 		req.ContentLength = r.ContentLength
 		req.Header = r.Header.Clone()
+		got, _ := json.Marshal(seen{r.Method, r.RequestURI, r.Host, r.Header, r.ContentLength, len(r.TransferEncoding) > 0})
+		req.Header.Set(seenHeader, string(got))
 		req.Header.Set(infoHeader, string(info))
-		req.Header.Set("X-Test-Length", strconv.FormatInt(r.ContentLength, 10))
-		req.Header.Set("X-Test-Host", r.Host)
+		for _, name := range []string{"Connection", "Keep-Alive", "Te", "Upgrade"} {
+			req.Header.Del(name)
+		}
 		res, err := http.DefaultTransport.RoundTrip(req)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -118,7 +130,11 @@ func newApp(t *testing.T, host string, functions map[string]string, answer http.
 	a := &app{t: t, root: t.TempDir(), done: make(chan Invocation, 1000), lines: make(chan LogLine, 1000)}
 	a.director = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Only a request that was read to its end notices a lost connection.
-		r.Body = io.NopCloser(strings.NewReader(readAll(t, r.Body)))
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler) // The client's body broke off on the way.
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer(w, r)
 	}))
 	t.Cleanup(a.director.Close)

@@ -54,6 +54,9 @@ type worker struct {
 	log      *slog.Logger
 	emit     func(LogLine)
 
+	port    int    // The handler's, for as long as the host lives.
+	release func() // Gives the port up.
+
 	stopped chan struct{} // Closed by close.
 	failed  chan struct{} // Closed when the host must stop itself.
 	ended   chan struct{} // Closed when the supervision is over and no process runs.
@@ -64,8 +67,10 @@ type worker struct {
 	failure error
 	trouble error // The last failure of a process, which need not stop the host.
 	closing bool
-	strikes int
-	last    time.Time // Of the last strike.
+	// abandoned: the host has left and the process goes on.
+	abandoned bool
+	strikes   int
+	last      time.Time // Of the last strike.
 }
 
 // process is one run of the handler.
@@ -74,17 +79,25 @@ type process struct {
 	id     string
 	port   int
 	exited chan struct{}
+	// transport keeps connections to this process, as the host does.
+	transport *http.Transport
+	// hangUp closes the host's ends of standard output and error.
+	hangUp func()
 
 	mu         sync.Mutex
 	deliberate bool // The host itself ended it.
 	stderr     []string
 }
 
-func newWorker(options hostOptions, appRoot string, settings map[string]string, log *slog.Logger, emit func(LogLine)) *worker {
-	return &worker{
-		options: options, appRoot: appRoot, settings: settings, log: log, emit: emit,
-		stopped: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}), isReady: make(chan struct{}),
+func newWorker(options hostOptions, appRoot string, settings map[string]string, log *slog.Logger, emit func(LogLine)) (*worker, error) {
+	port, release, err := loopback.Reserve(options.port)
+	if err != nil {
+		return nil, err
 	}
+	return &worker{
+		options: options, appRoot: appRoot, settings: settings, log: log, emit: emit, port: port, release: release,
+		stopped: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}), isReady: make(chan struct{}),
+	}, nil
 }
 
 // run starts the handler and restarts it until close is called or it has failed
@@ -92,10 +105,16 @@ func newWorker(options hostOptions, appRoot string, settings map[string]string, 
 // as an error.
 func (w *worker) run() {
 	defer close(w.ended)
+	defer w.release()
 	for {
 		p, err := w.start()
 		if err == nil {
 			err = w.awaitReady(p)
+		} else if p == nil && !w.isClosing() {
+			// The host does not try again, says that it runs, and lets requests
+			// hang. Nobody wants to wait for that here.
+			w.fail(err)
+			return
 		}
 		if p != nil {
 			if err != nil {
@@ -134,11 +153,8 @@ func (w *worker) run() {
 
 // start starts one process; when the result is nil, there is an error.
 func (w *worker) start() (*process, error) {
-	port, release, err := loopback.Reserve(w.options.port)
-	if err != nil {
-		return nil, err
-	}
-	p := &process{id: uuid.NewString(), port: port, exited: make(chan struct{})}
+	p := &process{id: uuid.NewString(), port: w.port, exited: make(chan struct{}),
+		transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute}}
 	directory := w.appRoot
 	if d := w.options.workingDirectory; d != "" {
 		directory = resolvePath(w.appRoot, expandVariables(d, w.settings))
@@ -149,16 +165,25 @@ func (w *worker) start() (*process, error) {
 	p.cmd.Env = w.environment(p)
 	p.cmd.SysProcAttr = endWithHost()
 
-	stdout, stdoutWriter := io.Pipe()
-	stderr, stderrWriter := io.Pipe()
+	stdout, stdoutWriter, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer stdoutWriter.Close()
+	stderr, stderrWriter, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, stdout.Close())
+	}
+	defer stderrWriter.Close()
 	p.cmd.Stdout, p.cmd.Stderr = stdoutWriter, stderrWriter
-	// A child of the handler may hold the pipes open; do not wait for it.
-	p.cmd.WaitDelay = time.Second
+	p.hangUp = func() {
+		_ = stdout.Close()
+		_ = stderr.Close()
+	}
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closing {
-		release()
 		return nil, errors.New("the host is stopping")
 	}
 	started := make(chan error)
@@ -169,7 +194,6 @@ func (w *worker) start() (*process, error) {
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
 		started <- err
-		defer release() // while it runs, nobody takes the port before it listens
 		if err != nil {
 			return
 		}
@@ -177,12 +201,16 @@ func (w *worker) start() (*process, error) {
 		readers.Go(func() { w.readLines(stdout, func(string) slog.Level { return slog.LevelInfo }, nil) })
 		readers.Go(func() { w.readLines(stderr, stderrLevel, p) })
 		_ = p.cmd.Wait() // The exit code is read from ProcessState.
-		_ = stdoutWriter.Close()
-		_ = stderrWriter.Close()
+		// A child of the handler may hold the pipes open; do not wait for it.
+		_ = stdout.SetReadDeadline(time.Now().Add(time.Second))
+		_ = stderr.SetReadDeadline(time.Now().Add(time.Second))
 		readers.Wait()
+		p.hangUp()
+		p.transport.CloseIdleConnections()
 		close(p.exited)
 	}()
 	if err := <-started; err != nil {
+		p.hangUp()
 		return nil, fmt.Errorf("starting the handler %s: %w", w.options.executable, err)
 	}
 	w.current = p
@@ -280,7 +308,7 @@ func (w *worker) readLines(r io.Reader, level func(string) slog.Level, errorsOf 
 
 // awaitReady polls the process until it answers anything at all.
 func (w *worker) awaitReady(p *process) error {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Transport: p.transport}
 	ctx, cancel := context.WithTimeout(context.Background(), w.options.initializationTimeout)
 	defer cancel()
 	exited := p.exited
@@ -292,6 +320,7 @@ func (w *worker) awaitReady(p *process) error {
 			return err
 		}
 		if res, err := client.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, res.Body)
 			_ = res.Body.Close()
 			return nil
 		}
@@ -326,6 +355,12 @@ func (w *worker) unsetReady() bool {
 		w.isReady = make(chan struct{})
 	default:
 	}
+	return w.closing
+}
+
+func (w *worker) isClosing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.closing
 }
 
@@ -412,12 +447,30 @@ func (w *worker) close() {
 		w.closing = true
 		close(w.stopped)
 	}
-	p := w.current
+	p, abandoned := w.current, w.abandoned
 	w.mu.Unlock()
+	if abandoned {
+		return
+	}
 	if p != nil {
 		p.kill()
 	}
 	<-w.ended
+}
+
+// abandon leaves the running process to itself, its output unread. It is not
+// started again; close returns without waiting for its end.
+func (w *worker) abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.abandoned = true
+	if !w.closing {
+		w.closing = true
+		close(w.stopped)
+	}
+	if w.current != nil {
+		w.current.hangUp()
+	}
 }
 
 func (p *process) address() string { return "http://127.0.0.1:" + strconv.Itoa(p.port) }

@@ -13,7 +13,11 @@ import (
 // for any free port may get it, or the host would talk to a stranger.
 func TestPortIsKeptForTheHandler(t *testing.T) {
 	settings := map[string]string{directorVariable: "http://127.0.0.1:1", "FUNCHOST_TEST_START": "deaf"}
-	w := newWorker(hostOptions{executable: os.Args[0]}, t.TempDir(), settings, slog.New(slog.DiscardHandler), func(LogLine) {})
+	w, err := newWorker(hostOptions{executable: os.Args[0]}, t.TempDir(), settings, slog.New(slog.DiscardHandler), func(LogLine) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.release()
 	p, err := w.start()
 	if err != nil {
 		t.Fatal(err)

@@ -136,6 +136,50 @@ func invokeUntilReady(t *testing.T, h *Host) {
 	}
 }
 
+// TestRestartKeepsThePort: each process has an id of its own, on one port.
+func TestRestartKeepsThePort(t *testing.T) {
+	surroundings := make(chan map[string]string, 10)
+	a := newApp(t, "", manual, func(w http.ResponseWriter, r *http.Request) {
+		var info struct{ Env []string }
+		if err := json.Unmarshal([]byte(r.Header.Get(infoHeader)), &info); err != nil {
+			t.Error(err)
+		}
+		surroundings <- mergeSettings(info.Env, nil)
+		succeed(w, r)
+	})
+	h := a.start(a.config())
+	invokeUntilReady(t, h)
+	h.Kill()
+	invokeUntilReady(t, h)
+	first, second := <-surroundings, <-surroundings
+	if first["FUNCTIONS_CUSTOMHANDLER_PORT"] != second["FUNCTIONS_CUSTOMHANDLER_PORT"] || first["FUNCTIONS_HTTPWORKER_ID"] == second["FUNCTIONS_HTTPWORKER_ID"] {
+		t.Errorf("port %s, then %s; id %s, then %s", first["FUNCTIONS_CUSTOMHANDLER_PORT"], second["FUNCTIONS_CUSTOMHANDLER_PORT"],
+			first["FUNCTIONS_HTTPWORKER_ID"], second["FUNCTIONS_HTTPWORKER_ID"])
+	}
+}
+
+// TestRedirectsWhileForwarding: the host follows none then.
+func TestRedirectsWhileForwarding(t *testing.T) {
+	for name, test := range map[string]struct {
+		host string
+		ok   bool
+	}{"forwarding": {forwarding, false}, "envelopes": {"", true}} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, test.host, manual, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/Manual" {
+					w.Header().Set("Location", "/elsewhere")
+					w.WriteHeader(http.StatusFound)
+					return
+				}
+				succeed(w, r)
+			})
+			if err := a.start(a.config()).Invoke(t.Context(), "Manual", ""); (err == nil) != test.ok {
+				t.Errorf("the invocation ended with %v", err)
+			}
+		})
+	}
+}
+
 func TestExit200IsARestart(t *testing.T) {
 	codes := make(chan int, 1)
 	a := newApp(t, "", manual, exiting(codes))
@@ -187,6 +231,14 @@ func TestHandlerThatDoesNotStart(t *testing.T) {
 		})
 	}
 	a := newApp(t, "", manual, succeed)
+	a.write("plain", "#!/bin/sh\n")
+	a.settings["AzureFunctionsJobHost__customHandler__description__defaultExecutablePath"] = "plain"
+	if h, err := Start(t.Context(), a.config()); err == nil || !strings.Contains(err.Error(), "permission") || strings.Contains(err.Error(), "times") {
+		if h != nil {
+			h.Stop()
+		}
+		t.Errorf("error = %v, want one try that tells of the permission", err)
+	}
 	a.settings["AzureFunctionsJobHost__customHandler__description__defaultExecutablePath"] = "no-such-program"
 	if h, err := Start(t.Context(), a.config()); err == nil || !strings.Contains(err.Error(), "no-such-program") {
 		if h != nil {
@@ -251,6 +303,48 @@ func TestStopKillsWithoutASignalToCatch(t *testing.T) {
 	}
 	if state := p.cmd.ProcessState.String(); state != "signal: killed" {
 		t.Errorf("the handler ended by %q, want a kill", state)
+	}
+}
+
+// TestOrphan: work that outlasts the host's patience is left behind, and comes
+// again with the next host, beside the orphan.
+func TestOrphan(t *testing.T) {
+	q := newTestQueue(t)
+	arrived, release := make(chan string, 10), make(chan struct{})
+	a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
+		count := string(receive(t, r).meta["DequeueCount"])
+		arrived <- count
+		if count == `"1"` {
+			<-release
+			w.Header().Set(stdoutHeader, "the orphan says something")
+		}
+		succeed(w, r)
+	})
+	config := a.config()
+	config.ShutdownWait, config.MessageInvisibility, config.LeaveOrphan = time.Millisecond, 2*time.Second, true
+	first := a.start(config)
+	q.send("once")
+	<-arrived
+	first.worker.mu.Lock()
+	orphan := first.worker.current
+	first.worker.mu.Unlock()
+	first.Stop()
+	select {
+	case <-orphan.exited:
+		t.Fatal("the handler ended with its host")
+	default:
+	}
+	a.start(config)
+	if got := <-arrived; got != `"2"` {
+		t.Errorf("the message came again with DequeueCount %s", got)
+	}
+	close(release)
+	<-orphan.exited
+	if state := orphan.cmd.ProcessState.String(); state != "signal: broken pipe" {
+		t.Errorf("the orphan ended by %q, want the pipe that nobody reads", state)
+	}
+	if i := a.invocation(); i.DequeueCount == 2 && i.Err != nil {
+		t.Errorf("invocation = %+v", i)
 	}
 }
 

@@ -2,10 +2,12 @@ package funchost
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/queueerror"
@@ -15,6 +17,10 @@ const (
 	poisonSuffix  = "-poison"
 	settleTimeout = 30 * time.Second
 )
+
+// errNotText is the failure of a message that the host cannot put into an
+// envelope. The handler is not called for it.
+var errNotText = errors.New("the queue message is not UTF-8, so the host fails without a call")
 
 // pump receives the messages of one queue trigger.
 type pump struct {
@@ -130,7 +136,10 @@ func (p *pump) process(m *azqueue.DequeuedMessage) {
 		id: *m.MessageID, popReceipt: *m.PopReceipt, dequeueCount: *m.DequeueCount,
 		inserted: *m.InsertionTime, expires: *m.ExpirationTime, visible: *m.TimeNextVisible,
 	}, text)
-	_, err := h.execute(h.work, p.f, i.ID, map[string]value{p.f.trigger.Name: text}, meta)
+	err := errNotText
+	if utf8.ValidString(text) {
+		_, err = h.execute(h.work, p.f, i.ID, map[string]value{p.f.trigger.Name: text}, meta)
+	}
 	receipt := stopRenewal()
 	if h.crashed() {
 		return

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -45,8 +46,9 @@ func TestQueueMessageSucceeds(t *testing.T) {
 		got <- receive(t, r)
 		reply(w, `{"Outputs": {"other": 1}, "Logs": ["half way", "done"], "ReturnValue": null}`)
 	})
-	a.start(a.config())
-	q.send(`{"tenant": "Adatum <East>", "id": "hides the real one", "count": 3, "flag": true, "nested": {"a": 1}, "list": [1], "none": null, "myTrigger": "dropped"}`)
+	h := a.start(a.config())
+	q.send(`{"tenant": "Adatum <East>", "id": "hides the real one", "count": 3, "flag": true, "nested": {"a": 1}, "list": [1], "none": null, "myTrigger": "dropped",
+		"dequeuecount": 9, "large": 1e30, "half": 0.50, "time": "2026-11-29T21:40:13.5Z", "day": "2026-11-29"}`)
 	i := a.invocation()
 	if i.Err != nil || i.Function != "Work" || i.Trigger != TriggerQueue || i.DequeueCount != 1 {
 		t.Errorf("invocation = %+v", i)
@@ -60,18 +62,22 @@ func TestQueueMessageSucceeds(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"Content-Type": "application/json; charset=utf-8", "X-Azure-Functions-HostVersion": hostVersion,
-		"X-Azure-Functions-InvocationId": i.ID, "User-Agent": "Azure-Functions-Host/" + hostVersion, "X-Test-Length": "-1",
+		"X-Azure-Functions-InvocationId": i.ID, "User-Agent": "Azure-Functions-Host/" + hostVersion,
 	} {
 		if got := e.header.Get(name); got != want {
 			t.Errorf("header %s = %q, want %q", name, got, want)
 		}
+	}
+	var whole seen
+	if err := json.Unmarshal([]byte(e.header.Get(seenHeader)), &whole); err != nil || len(whole.Header) != 4 || !whole.Chunked || whole.Host != fmt.Sprintf("127.0.0.1:%d", h.worker.port) {
+		t.Errorf("the envelope came as %+v, want four headers and chunks", whole)
 	}
 	inner := quoteJSON(i.Message) // The text as JSON, and that in a JSON string.
 	if want := quoteJSON(inner); string(e.data["message"]) != want {
 		t.Errorf("Data.message = %s, want %s", e.data["message"], want)
 	}
 	for name, want := range map[string]string{
-		"DequeueCount": `"1"`, "Id": `"\"hides the real one\""`, "tenant": `"\"Adatum <East>\""`,
+		"DequeueCount": `"\"9\""`, "large": `"\"1E+30\""`, "half": `"\"0.5\""`, "time": `"\"11/29/2026 21:40:13\""`, "day": `"\"2026-11-29\""`, "Id": `"\"hides the real one\""`, "tenant": `"\"Adatum <East>\""`,
 		"count": `"\"3\""`, "flag": `"\"True\""`, "nested": `{"a":1}`,
 	} {
 		if string(e.meta[name]) != want {
@@ -168,6 +174,27 @@ func TestUndecodableMessageIsPoisonAtOnce(t *testing.T) {
 	q.send("good")
 	if i := a.invocation(); i.Message != "good" {
 		t.Errorf("invocation = %+v", i)
+	}
+}
+
+// TestMessageThatIsNoText: the host itself fails, without a call, as often as it
+// receives the message.
+func TestMessageThatIsNoText(t *testing.T) {
+	q := newTestQueue(t)
+	a := newApp(t, `"extensions": {"queues": {"maxDequeueCount": 2}}`, map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
+		t.Error("the handler was called")
+		succeed(w, r)
+	})
+	a.start(a.config())
+	raw := base64.StdEncoding.EncodeToString([]byte("\xff\xfe"))
+	q.sendRaw(raw)
+	for range 2 {
+		if i := a.invocation(); !errors.Is(i.Err, errNotText) {
+			t.Errorf("invocation = %+v", i)
+		}
+	}
+	if got := openQueue(t, q.name+"-poison").await(); got != raw {
+		t.Errorf("poison message = %q, want it as it was sent", got)
 	}
 }
 
@@ -377,10 +404,10 @@ func TestTwoHostsShareAQueue(t *testing.T) {
 
 func TestQueueOutput(t *testing.T) {
 	for name, test := range map[string]struct{ output, want string }{
-		"object":                {`{"a": "<b>"}`, `{"a":"<b>"}`},
+		"object":                {`{"a": "<b>"}`, "{\n  \"a\": \"<b>\"\n}"},
 		"text":                  {`"plain text"`, "plain text"},
 		"text that is base64":   {`"aGVsbG8gdGhlcmU="`, "hello there"},
-		"each element of array": {`["one", {"two": 2}]`, "one|{\"two\":2}"},
+		"each element of array": {`["one", {"two": 2}]`, "one|{\n  \"two\": 2\n}"},
 		"number":                {`12`, "12"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -420,6 +447,9 @@ func TestAnswerRules(t *testing.T) {
 		"plain text":             {"text/plain", `{}`, 200, false},
 		"not an object":          {"application/json", `[1]`, 200, false},
 		"logs are one text":      {"application/json", `{"Logs": "text"}`, 200, false},
+		"logs hold numbers":      {"text/json", `{"logs": [1, "two"]}`, 201, true},
+		"a kind of JSON":         {"application/problem+json", `{}`, 200, false},
+		"moved":                  {"application/json", `{}`, 302, false},
 		"logs hold objects":      {"application/json", `{"Logs": [{}]}`, 200, false},
 		"not JSON":               {"application/json", `{`, 200, false},
 		"client error":           {"application/json", `{}`, 404, false},
@@ -434,7 +464,7 @@ func TestAnswerRules(t *testing.T) {
 	}
 	for name, body := range map[string]string{"empty": "", "null": "null", "blank": " \n"} {
 		t.Run(name, func(t *testing.T) {
-			res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: int64(len(body))}
+			res := &http.Response{StatusCode: 202, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: -1}
 			if _, err := parseAnswer(res, []byte(body)); !errors.Is(err, errNoAnswer) {
 				t.Errorf("error = %v, want the one of a hang", err)
 			}

@@ -104,9 +104,10 @@ func connection(name string, settings map[string]string) (string, error) {
 	return value, nil
 }
 
-// disabled tells whether the app settings switch a function off.
+// disabled tells whether the app settings switch a function off. With doubled
+// underscores, as in other settings, the host does not know the name.
 func disabled(function string, settings map[string]string) bool {
-	for _, name := range []string{"AzureWebJobs." + function + ".Disabled", "AzureWebJobs__" + function + "__Disabled"} {
+	for _, name := range []string{"AzureWebJobs." + function + ".Disabled", "AzureWebJobs_" + function + "_Disabled"} {
 		switch strings.ToLower(settings[name]) {
 		case "true", "1":
 			return true

@@ -19,13 +19,8 @@ func (s timerStatus) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"Last": statusTime(s.Last), "Next": statusTime(s.Next), "LastUpdated": statusTime(s.LastUpdated)})
 }
 
-// statusTime is a date of the status; the unset date has no zone in .NET.
-func statusTime(t time.Time) string {
-	if t.IsZero() {
-		return "0001-01-01T00:00:00"
-	}
-	return t.UTC().Format(jsonTime)
-}
+// statusTime is a date of the status; the unset date is .NET's year 1.
+func statusTime(t time.Time) string { return t.UTC().Format(jsonTime) }
 
 // UnmarshalJSON reads dates with and without a zone.
 func (s *timerStatus) UnmarshalJSON(text []byte) error {

@@ -62,7 +62,7 @@ func TestTimerRuns(t *testing.T) {
 		want         []timerRun
 	}{
 		{name: "first start", schedule: quarter, wait: 31 * time.Minute, want: []timerRun{
-			{15 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"},
+			{15 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
 			{30 * time.Minute, false, "2000-01-01T00:15:00+00:00", "2000-01-01T00:30:00+00:00"}}},
 		{name: "many missed occurrences are one past-due run", schedule: quarter, wait: 16 * time.Minute,
 			stored: &timerStatus{Last: at("1999-12-31T20:00:00Z"), Next: at("1999-12-31T20:15:00Z"), LastUpdated: at("1999-12-31T20:00:00Z")},
@@ -74,23 +74,23 @@ func TestTimerRuns(t *testing.T) {
 			want:   []timerRun{{15 * time.Minute, false, "2000-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"}}},
 		{name: "a host that never ran the timer is past due too", schedule: quarter, wait: time.Minute,
 			stored: &timerStatus{Next: at("1999-12-31T23:45:00Z"), LastUpdated: at("1999-12-31T23:40:00Z")},
-			want:   []timerRun{{0, true, "0001-01-01T00:00:00", "1999-12-31T23:45:00+00:00"}}},
+			want:   []timerRun{{0, true, "0001-01-01T00:00:00+00:00", "1999-12-31T23:45:00+00:00"}}},
 		{name: "a changed schedule is not past due", schedule: quarter, wait: 16 * time.Minute,
 			stored: &timerStatus{Last: at("1999-12-31T20:00:00Z"), Next: at("1999-12-31T21:00:00Z"), LastUpdated: at("1999-12-31T20:00:00Z")},
-			want:   []timerRun{{15 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"}}},
+			want:   []timerRun{{15 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"}}},
 		{name: "one catch-up run follows an overrun", schedule: quarter, wait: 61 * time.Minute,
 			work: []time.Duration{40 * time.Minute, 0, 0},
 			want: []timerRun{
-				{15 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"},
+				{15 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
 				{55 * time.Minute, false, "2000-01-01T00:15:00+00:00", "2000-01-01T00:30:00+00:00"},
 				{60 * time.Minute, false, "2000-01-01T00:55:00+00:00", "2000-01-01T01:00:00+00:00"}}},
 		{name: "run on startup", schedule: quarter, runOnStartup: true, wait: 16 * time.Minute, want: []timerRun{
-			{0, false, "0001-01-01T00:00:00", "2000-01-01T00:15:00+00:00"},
+			{0, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
 			{15 * time.Minute, false, "2000-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"}}},
 		{name: "not monitored", schedule: "*/20 * * * * *", unmonitored: true, wait: 41 * time.Second, want: []timerRun{
 			{20 * time.Second, false, "", ""}, {40 * time.Second, false, "", ""}}},
 		{name: "time span", schedule: "00:10:00", wait: 21 * time.Minute, work: []time.Duration{time.Minute, 0}, want: []timerRun{
-			{10 * time.Minute, false, "0001-01-01T00:00:00", "2000-01-01T00:10:00+00:00"},
+			{10 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:10:00+00:00"},
 			{20 * time.Minute, false, "2000-01-01T00:10:00+00:00", "2000-01-01T00:20:00+00:00"}}},
 		{name: "never", schedule: "0 0 0 31 2 *", wait: 1000 * time.Hour},
 	}

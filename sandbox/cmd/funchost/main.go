@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string) error {
 	functionKey := flags.String("function-key", "", "`key` that functions of the level \"function\" ask for (default: none is asked for)")
 	adminKey := flags.String("admin-key", "", "`key` of the level \"admin\" (default: the function key)")
 	single := flags.Bool("single-encoded", false, "send envelope values as the documentation shows them, not as the host's source does")
+	noProxying := flags.Bool("no-proxying", false, "play an older host, which does not know enableProxyingHttpRequest")
 	storage := flags.String("azurite", "", "start the storage emulator with its data in this `folder` and use it as AzureWebJobsStorage")
 	verbose := flags.Bool("verbose", false, "log debug messages")
 	if err := flags.Parse(args); err != nil {
@@ -63,7 +64,7 @@ func run(ctx context.Context, args []string) error {
 		settings["AzureWebJobsStorage"] = emulator.ConnectionString()
 	}
 	host, err := funchost.Start(ctx, funchost.Config{
-		AppRoot: *root, Settings: settings, Listen: *listen, SingleEncoded: *single,
+		AppRoot: *root, Settings: settings, Listen: *listen, SingleEncoded: *single, NoProxying: *noProxying,
 		FunctionKey: *functionKey, AdminKey: *adminKey,
 		Log: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: level})),
 	})
