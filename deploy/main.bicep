@@ -8,7 +8,7 @@ targetScope = 'resourceGroup'
 
 @description('Name of the function app, which is also its address: https://<name>.azurewebsites.net.')
 @minLength(2)
-@maxLength(60)
+@maxLength(52) // '-cipp-access' makes it the name of a deployment, which may have 64
 param appName string
 
 @description('Region of all resources. Flex Consumption is not offered in every region: az functionapp list-flexconsumption-locations.')
@@ -21,14 +21,14 @@ param plan string = 'flex'
 @description('Size of the App Service plan. Only for the plan dedicated.')
 param dedicatedSku string = 'B1'
 
-@description('Memory of an instance in MB. Only for the plan flex.')
+@description('Memory of an instance in MB. Not every region offers 512. Only for the plan flex.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('The most instances that may run at once. More than the work at hand can use would only wait: syncs are limited by SYNC_SLOTS over all instances. Only for the plan flex.')
-@minValue(1)
-@maxValue(100)
-param maximumInstanceCount int = 10
+@description('The most instances that may run at once, for HTTP and for each other function. Most regions refuse fewer than 40. SYNC_SLOTS bounds the work, over all instances. Only for the plan flex.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstanceCount int = 100
 
 @description('Version of the runtime custom. Only for the plan flex.')
 param customRuntimeVersion string = '1.0'
@@ -44,8 +44,8 @@ param cippStorageAccountName string
 @description('Name of the Key Vault of CIPP.')
 param cippKeyVaultName string
 
-@description('Resource group of the storage account and the Key Vault of CIPP.')
-param cippResourceGroupName string = resourceGroup().name
+@description('Resource group of the storage account and the Key Vault of CIPP. It must be another one than that of this app: when CIPP moves to its container, its script deletes all other apps there.')
+param cippResourceGroupName string
 
 @description('Subscription of that resource group.')
 param cippSubscriptionId string = subscription().subscriptionId
@@ -265,6 +265,56 @@ resource hostingPlan 'Microsoft.Web/serverfarms@2024-11-01' = {
   }
 }
 
+// What a plan does not have is absent: some regions refuse it even when it is empty.
+var flexProperties = {
+  functionAppConfig: {
+    runtime: {
+      name: 'custom'
+      version: customRuntimeVersion
+    }
+    deployment: {
+      storage: {
+        type: 'blobContainer'
+        value: '${storage.properties.primaryEndpoints.blob}${packageContainerName}'
+        authentication: {
+          type: 'UserAssignedIdentity'
+          userAssignedIdentityResourceId: identity.id
+        }
+      }
+    }
+    scaleAndConcurrency: {
+      instanceMemoryMB: instanceMemoryMB
+      maximumInstanceCount: maximumInstanceCount
+      // Microsoft Graph waits 3 seconds for the answer to a notification,
+      // holds back notifications of an app that is often late, and drops
+      // them when it stays so. The start of a sleeping instance counts
+      // against the 3 seconds, so one that answers HTTP never sleeps.
+      alwaysReady: [
+        {
+          name: 'http'
+          instanceCount: 1
+        }
+      ]
+    }
+  }
+  siteConfig: {
+    minTlsVersion: '1.2'
+    scmMinTlsVersion: '1.2'
+  }
+}
+
+var dedicatedProperties = {
+  siteConfig: {
+    minTlsVersion: '1.2'
+    scmMinTlsVersion: '1.2'
+    ftpsState: 'Disabled'
+    // For the same 3 seconds, and for timers.
+    alwaysOn: true
+    // Custom handlers run on the bare image of the Functions host.
+    linuxFxVersion: ''
+  }
+}
+
 resource app 'Microsoft.Web/sites@2024-11-01' = {
   name: appName
   location: location
@@ -275,52 +325,14 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
       '${identity.id}': {}
     }
   }
-  properties: {
-    serverFarmId: hostingPlan.id
-    httpsOnly: true
-    keyVaultReferenceIdentity: identity.id
-    functionAppConfig: flex
-      ? {
-          runtime: {
-            name: 'custom'
-            version: customRuntimeVersion
-          }
-          deployment: {
-            storage: {
-              type: 'blobContainer'
-              value: '${storage.properties.primaryEndpoints.blob}${packageContainerName}'
-              authentication: {
-                type: 'UserAssignedIdentity'
-                userAssignedIdentityResourceId: identity.id
-              }
-            }
-          }
-          scaleAndConcurrency: {
-            instanceMemoryMB: instanceMemoryMB
-            maximumInstanceCount: maximumInstanceCount
-            // Microsoft Graph waits 3 seconds for the answer to a notification,
-            // holds back notifications of an app that is often late, and drops
-            // them when it stays so. The start of a sleeping instance counts
-            // against the 3 seconds, so one that answers HTTP never sleeps.
-            alwaysReady: [
-              {
-                name: 'http'
-                instanceCount: 1
-              }
-            ]
-          }
-        }
-      : null
-    siteConfig: {
-      minTlsVersion: '1.2'
-      scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
-      // For the same 3 seconds, and for timers.
-      alwaysOn: flex ? null : true
-      // Custom handlers run on the bare image of the Functions host.
-      linuxFxVersion: flex ? null : ''
-    }
-  }
+  properties: union(
+    {
+      serverFarmId: hostingPlan.id
+      httpsOnly: true
+      keyVaultReferenceIdentity: identity.id
+    },
+    flex ? flexProperties : dedicatedProperties
+  )
   // The package and the host's locks are read as soon as the app exists.
   dependsOn: [ownStorageRoles, packageContainer]
 }

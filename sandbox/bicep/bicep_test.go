@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -356,13 +357,111 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-// TestScale: one instance for HTTP never sleeps, and there is a bound.
-func TestScale(t *testing.T) {
-	app := resource(t, parse(t, filepath.Join(deploy, "main.bicep")), "app")
-	text := strings.Join(strings.Fields(app.property(t, "properties.functionAppConfig").Text), " ")
+// variable returns the value of a variable, as its text in one line.
+func variable(t *testing.T, root node, name string) string {
+	t.Helper()
+	for _, v := range root.all("variable_declaration") {
+		if v.name() == name {
+			return strings.Join(strings.Fields(v.Text), " ")
+		}
+	}
+	t.Fatalf("there is no variable %s", name)
+	return ""
+}
+
+// TestPlans: each plan is sent exactly what it has. Regions refuse properties of
+// the other plan, even where they are null. One instance for HTTP never sleeps.
+func TestPlans(t *testing.T) {
+	root := parse(t, filepath.Join(deploy, "main.bicep"))
+	flex, dedicated := variable(t, root, "flexProperties"), variable(t, root, "dedicatedProperties")
 	for _, want := range []string{"name: 'custom'", "alwaysReady: [ { name: 'http' instanceCount: 1 } ]", "maximumInstanceCount: maximumInstanceCount", "type: 'UserAssignedIdentity'"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("functionAppConfig lacks %s: %s", want, text)
+		if !strings.Contains(flex, want) {
+			t.Errorf("the plan flex lacks %s: %s", want, flex)
+		}
+	}
+	for _, word := range []string{"ftpsState", "alwaysOn", "linuxFxVersion", "null"} {
+		if strings.Contains(flex, word) {
+			t.Errorf("the plan flex is sent %s", word)
+		}
+	}
+	for _, word := range []string{"functionAppConfig", "null"} {
+		if strings.Contains(dedicated, word) {
+			t.Errorf("the plan dedicated is sent %s", word)
+		}
+	}
+	for _, want := range []string{"alwaysOn: true", "ftpsState: 'Disabled'"} {
+		if !strings.Contains(dedicated, want) {
+			t.Errorf("the plan dedicated lacks %s: %s", want, dedicated)
+		}
+	}
+	properties := resource(t, root, "app").property(t, "properties").Text
+	if !regexp.MustCompile(`^union\((?s:.*),\s+flex \? flexProperties : dedicatedProperties\s+\)$`).MatchString(properties) || strings.Contains(properties, "null") {
+		t.Errorf("the app's properties are %s", properties)
+	}
+	if text := read(t, "main.bicep"); strings.Contains(text, "null") {
+		t.Error("main.bicep sends a null: leave the property out")
+	}
+}
+
+// limits are the longest names that Azure takes, by resource type.
+// https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
+var limits = map[string]int{
+	"Microsoft.Insights/actionGroups":                  260,
+	"Microsoft.Insights/components":                    260,
+	"Microsoft.Insights/scheduledQueryRules":           260,
+	"Microsoft.ManagedIdentity/userAssignedIdentities": 128,
+	"Microsoft.OperationalInsights/workspaces":         63,
+	"Microsoft.Web/serverfarms":                        60,
+	"Microsoft.Web/sites":                              60,
+	"Microsoft.Resources/deployments":                  64,
+}
+
+// TestNamesFit: no name that is built from the longest app name is too long.
+func TestNamesFit(t *testing.T) {
+	m := regexp.MustCompile(`@maxLength\((\d+)\)[^\n]*\nparam appName`).FindStringSubmatch(read(t, "main.bicep"))
+	if m == nil {
+		t.Fatal("the app's name has no limit")
+	}
+	longest, err := strconv.Atoi(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits := 0
+	for file, root := range parseAll(t) {
+		for _, d := range append(root.all("resource_declaration"), root.all("module_declaration")...) {
+			kind := "Microsoft.Resources/deployments"
+			if d.Type == "resource_declaration" {
+				kind, _, _ = strings.Cut(strings.Trim(d.all("string")[0].Text, "'"), "@")
+			}
+			name := regexp.MustCompile(`\n\s+name: ('[^\n]*'|appName)\n`).FindStringSubmatch(d.Text)
+			if name == nil || !strings.Contains(name[1], "appName") || strings.HasPrefix(name[1], "'st$") {
+				continue
+			}
+			literal := strings.Trim(strings.ReplaceAll(name[1], "${appName}", ""), "'")
+			if literal == "appName" {
+				literal = ""
+			}
+			literal = regexp.MustCompile(`\$\{[^}]*\}`).ReplaceAllString(literal, strings.Repeat("x", 40))
+			if limit := limits[kind]; longest+len(literal) > limit {
+				t.Errorf("%s:%d: %s makes a name of up to %d characters, and %s takes %d", file, d.Line, name[1], longest+len(literal), kind, limit)
+			}
+			fits++
+		}
+	}
+	if fits < 6 {
+		t.Errorf("only %d names were looked at", fits)
+	}
+}
+
+// TestOwnResourceGroup: nothing puts the app beside CIPP by default.
+func TestOwnResourceGroup(t *testing.T) {
+	root := parse(t, filepath.Join(deploy, "main.bicep"))
+	if required := parameters(root)["cippResourceGroupName"]; !required {
+		t.Error("the resource group of CIPP has a default")
+	}
+	for _, want := range []string{"@minValue(40)", "param maximumInstanceCount int = 100"} {
+		if !strings.Contains(read(t, "main.bicep"), want) {
+			t.Errorf("main.bicep lacks %s", want)
 		}
 	}
 }
