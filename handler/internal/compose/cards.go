@@ -172,10 +172,7 @@ func (x *index) licencesCard() card {
 	}
 	for _, sku := range x.skus {
 		p := x.product(sku.ID)
-		left := one(count(unused(sku)))
-		if over := sku.Consumed - sku.Enabled; over > 0 {
-			left = lines(line{Icon: iconWarning, Tone: warning, Text: "0, " + count(over) + " too many assigned"})
-		}
+		left := lines(unused(sku))
 		if x.excluded(sku) {
 			left.Lines[0].Tail = "(not counted)"
 		}
@@ -183,7 +180,7 @@ func (x *index) licencesCard() card {
 		if sku.Status != "" && !strings.EqualFold(sku.Status, "Enabled") {
 			label.Lines = append(label.Lines, line{Icon: iconWarning, Tone: warning, Text: "State: " + words(sku.Status)})
 		}
-		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{label, one(count(sku.Enabled)), one(count(sku.Consumed)), left}})
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{label, total(sku), one(count(sku.Consumed)), left}})
 	}
 	return c
 }

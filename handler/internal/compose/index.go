@@ -151,8 +151,30 @@ func newProduct(name, part, id string) product {
 // excluded tells that a SKU does not count towards the unused licences.
 func (x *index) excluded(sku *tenant.SKU) bool { return x.in.ExcludedSKUs[fold(sku.ID)] }
 
-// unused returns how many licences of a SKU nobody holds.
-func unused(sku *tenant.SKU) int { return max(0, sku.Enabled-sku.Consumed) }
+// unused says how many licences of a SKU nobody holds, or how many more than
+// there are were assigned.
+func unused(sku *tenant.SKU) line {
+	if over := sku.OverAssigned(); over > 0 {
+		return line{Icon: iconWarning, Tone: warning, Text: "0, " + count(over) + " too many assigned"}
+	}
+	return line{Text: count(sku.Unused())}
+}
+
+// total says how many licences of a SKU may be assigned, and what became of the
+// others.
+func total(sku *tenant.SKU) cell {
+	c := one(count(sku.Usable()))
+	if sku.Warning > 0 {
+		c.Lines = append(c.Lines, line{Icon: iconWarning, Tone: warning, Text: count(sku.Warning) + " of them in the grace period"})
+	}
+	if sku.Suspended > 0 {
+		c.Lines = append(c.Lines, line{Icon: iconWarning, Tone: warning, Text: count(sku.Suspended) + " more suspended"})
+	}
+	if sku.LockedOut > 0 {
+		c.Lines = append(c.Lines, line{Icon: iconWarning, Tone: warning, Text: count(sku.LockedOut) + " more locked out"})
+	}
+	return c
+}
 
 // userLine names a user, linked to the user's page.
 func (x *index) userLine(u *tenant.User) line {

@@ -150,18 +150,14 @@ func (d *LicenseDocuments) Document(id string) (Document, error) {
 
 func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
 	p := d.product(k.ID)
-	left := line{Text: count(unused(k))}
-	if over := k.Consumed - k.Enabled; over > 0 {
-		left = line{Icon: iconWarning, Tone: warning, Text: "0, " + count(over) + " too many assigned"}
-	}
 	c := card{Width: half, Icon: iconLicence, Title: "Licence", Href: d.links.licences(), Facts: []fact{
 		{"Name", one(p.name)},
 		factText("Part number", k.PartNumber),
 		factText("SKU id", k.ID),
 		factText("State", words(k.Status)),
 		{"Used", one(count(k.Consumed))},
-		{"Total", one(count(k.Enabled))},
-		{"Unused", lines(left)},
+		{"Total", total(k)},
+		{"Unused", lines(unused(k))},
 	}}
 	if d.in.Shared {
 		c.Facts = append([]fact{{"Tenant", one(orElse(d.tenantName(), "Not known"))}}, c.Facts...)

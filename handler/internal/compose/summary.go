@@ -59,7 +59,7 @@ func (x *index) unusedLicences() widget {
 	n := 0
 	for _, sku := range x.skus {
 		if !x.excluded(sku) {
-			n += unused(sku)
+			n += sku.Unused()
 		}
 	}
 	w := widget{Value: line{Icon: iconGood, Tone: good, Text: "None", Href: x.links.licences()}, Caption: caption}
@@ -174,7 +174,7 @@ type plan struct{ id, name string }
 func (x *index) licensed(plans []plan) string {
 	has := map[string]bool{}
 	for _, sku := range x.skus {
-		if sku.Enabled+sku.Warning <= 0 {
+		if sku.Usable() <= 0 {
 			continue
 		}
 		for _, p := range sku.ServicePlans {

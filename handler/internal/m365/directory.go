@@ -52,7 +52,7 @@ func skusOf(ctx context.Context, g *graph, a answer) ([]tenant.SKU, error) {
 		for _, s := range p {
 			sku := tenant.SKU{ID: wire.GUID(s.SKUID), PartNumber: s.PartNumber, AppliesTo: s.AppliesTo,
 				Status: s.CapabilityStatus, Consumed: s.Consumed, Enabled: s.Prepaid.Enabled,
-				Warning: s.Prepaid.Warning, Suspended: s.Prepaid.Suspended}
+				Warning: s.Prepaid.Warning, Suspended: s.Prepaid.Suspended, LockedOut: s.Prepaid.LockedOut}
 			for _, plan := range s.Plans {
 				sku.ServicePlans = append(sku.ServicePlans,
 					tenant.ServicePlan{ID: wire.GUID(plan.ID), Name: plan.Name, Status: plan.Status})

@@ -89,10 +89,11 @@ func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, er
 	}
 	out := []tenant.DirectoryRole{}
 	all.Each(func(o *wire.Membership) {
+		template := wire.GUID(value(o.TemplateID))
 		out = append(out, tenant.DirectoryRole{
 			ID:          o.ID,
-			TemplateID:  wire.GUID(value(o.TemplateID)),
-			DisplayName: value(o.DisplayName),
+			TemplateID:  template,
+			DisplayName: roleName(template, value(o.DisplayName)),
 			Members:     o.List(),
 		})
 	})

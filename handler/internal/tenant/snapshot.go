@@ -210,9 +210,23 @@ type SKU struct {
 	Status       string // capabilityStatus: Enabled, Warning, Suspended, Deleted, LockedOut
 	Consumed     int
 	Enabled      int // prepaidUnits.enabled
-	Warning      int
-	Suspended    int
+	Warning      int // prepaidUnits.warning: in the grace period after the end, still assignable
+	Suspended    int // prepaidUnits.suspended: cancelled, not assignable until it is renewed
+	LockedOut    int // prepaidUnits.lockedOut: cancelled by the customer, not assignable
 	ServicePlans []ServicePlan
+}
+
+// Usable returns how many units may be assigned.
+func (s *SKU) Usable() int { return s.Enabled + s.Warning }
+
+// Unused returns how many usable units nobody holds.
+func (s *SKU) Unused() int { return max(0, s.Usable()-s.Consumed) }
+
+// OverAssigned returns how many units are assigned beyond all that the tenant
+// has, in whatever state: units that are suspended or locked out may still be
+// held by those who held them before.
+func (s *SKU) OverAssigned() int {
+	return max(0, s.Consumed-s.Usable()-s.Suspended-s.LockedOut)
 }
 
 // ServicePlan is one service contained in a SKU.

@@ -34,6 +34,7 @@ type SKU struct {
 		Enabled   int `json:"enabled"`
 		Warning   int `json:"warning"`
 		Suspended int `json:"suspended"`
+		LockedOut int `json:"lockedOut"`
 	} `json:"prepaidUnits"`
 	Plans []struct {
 		ID     string `json:"servicePlanId"`

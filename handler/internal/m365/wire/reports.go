@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/isotime"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -112,12 +113,13 @@ func position(err error) error {
 	return err
 }
 
+// day reads a date; the zero time when there is none.
 func day(s string) time.Time {
-	t, err := time.Parse(time.DateOnly, s)
-	if err != nil {
+	t, ok := isotime.Parse(s)
+	if !ok {
 		return time.Time{}
 	}
-	return t
+	return t.Truncate(24 * time.Hour)
 }
 
 // count reads a number; -1 when there is none.

@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 const mailHeader = "User Principal Name,Storage Used (Byte),Is Deleted\n"
@@ -16,6 +17,38 @@ func TestReportsWithoutNumbers(t *testing.T) {
 	drives, err := DecodeOneDriveUsage(strings.NewReader("Owner Principal Name,Storage Used (Byte),File Count\nada@tailspin.example,0,\n"))
 	if err != nil || len(drives) != 1 || drives[0].Row.Used != 0 || drives[0].Row.Files != -1 || drives[0].Row.Allocated != -1 {
 		t.Errorf("drives: %+v, %v", drives, err)
+	}
+}
+
+// TestDatesOfReports has the reports write their dates in other forms of ISO 8601.
+func TestDatesOfReports(t *testing.T) {
+	const header = "User Principal Name,Storage Used (Byte),Report Refresh Date,Last Activity Date\n"
+	want := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+	for _, form := range []string{"2026-11-20", "2026-11-20T00:00:00Z", "2026-11-20T13:14:15.1234567Z", "2026-11-20T13:14:15",
+		"2026-11-20 13:14:15", "20261120", "20261120T131415Z", "2026-324", "2026-W47-5", "2026-11-21T01:00:00+02:00"} {
+		rows, err := DecodeMailboxUsage(strings.NewReader(header + "ada@tailspin.example,1," + form + "," + form + "\n"))
+		if err != nil || len(rows) != 1 || !rows[0].Row.LastActivity.Equal(want) || !rows[0].Row.RefreshDate.Equal(want) {
+			t.Errorf("%s: %+v, %v", form, rows, err)
+		}
+	}
+	for _, form := range []string{"", "never", "20/11/2026"} {
+		rows, err := DecodeMailboxUsage(strings.NewReader(header + "ada@tailspin.example,1,2026-11-20," + form + "\n"))
+		if err != nil || len(rows) != 1 || !rows[0].Row.LastActivity.IsZero() {
+			t.Errorf("%q: %+v, %v", form, rows, err)
+		}
+	}
+}
+
+func TestTime(t *testing.T) {
+	for in, want := range map[string]string{
+		`"2026-11-20T13:14:15Z"`: "2026-11-20T13:14:15Z", `"2026-11-20T13:14:15"`: "2026-11-20T13:14:15Z",
+		`"2026-11-20T13:14:15.5+01:00"`: "2026-11-20T12:14:15.5Z", `"2026-11-20"`: "2026-11-20T00:00:00Z",
+		`"0001-01-01T00:00:00Z"`: "", `"9999-12-31T23:59:59Z"`: "", `""`: "", `null`: "", `2026`: "", `{}`: "", `"soon"`: "",
+	} {
+		w := Time{time.Now()}
+		if err := w.UnmarshalJSON([]byte(in)); err != nil || w.IsZero() != (want == "") || want != "" && w.Format(time.RFC3339Nano) != want {
+			t.Errorf("%s: %v, %v; want %q", in, w, err, want)
+		}
 	}
 }
 

@@ -9,20 +9,22 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/isotime"
 )
 
-// Time is a time on the wire. Anything that is not a time, and the ends of the
+// Time is a time on the wire, in any form of ISO 8601. Anything that is not a time, and the ends of the
 // calendar by which Microsoft says "never" and "not known", is the zero time.
 type Time struct{ time.Time }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (w *Time) UnmarshalJSON(b []byte) error {
-	t, err := time.Parse(time.RFC3339, string(bytes.Trim(b, `"`)))
-	if err != nil || t.Year() <= 1 || t.Year() >= 9999 {
-		w.Time = time.Time{}
-		return nil
+	w.Time = time.Time{}
+	if text, quoted := bytes.CutPrefix(b, []byte{'"'}); quoted {
+		if t, ok := isotime.Parse(string(bytes.TrimSuffix(text, []byte{'"'}))); ok && t.Year() > 1 && t.Year() < 9999 {
+			w.Time = t
+		}
 	}
-	w.Time = t.UTC()
 	return nil
 }
 
