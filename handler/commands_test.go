@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/seed"
@@ -84,5 +86,24 @@ func TestCommandRefused(t *testing.T) {
 				t.Errorf("the error is %v, want it to hold %q and not to ask for a port", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestEnd: what stops the app at its start is one line on stderr; being told to
+// stop is none.
+func TestEnd(t *testing.T) {
+	err := serve(t.Context(), func(name string) string {
+		return map[string]string{"AzureWebJobsStorage": "UseDevelopmentStorage=true", "NINJAONE_RATE": "fast", "COMPLIANCE_SWEEP_MINUTES": "never"}[name]
+	})
+	var out, errOut bytes.Buffer
+	tellEnd(&out, &errOut, err)
+	if text := errOut.String(); !strings.HasPrefix(text, "the handler cannot run: ") || strings.Count(text, "\n") != 1 ||
+		!strings.Contains(text, "NINJAONE_RATE") || !strings.Contains(text, "COMPLIANCE_SWEEP_MINUTES") || !strings.Contains(out.String(), `"level":"ERROR"`) {
+		t.Errorf("stderr says %q, and stdout %q", text, out.String())
+	}
+	errOut.Reset()
+	tellEnd(&out, &errOut, fmt.Errorf("%w; invocations were cut off", customhandler.ErrStopped))
+	if errOut.Len() > 0 {
+		t.Errorf("after a stop stderr says %q", errOut.String())
 	}
 }

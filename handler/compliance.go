@@ -20,7 +20,7 @@ const (
 
 // watch puts package compliance together and registers its functions. The
 // keeper is what a sync tells of its end.
-func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
+func (a *app) watch(server *customhandler.Server, getenv func(string) string) *compliance.Keeper {
 	table, queue := a.own.Table(compliance.TableName), a.own.Queue(compliance.QueueName)
 	clients := ninjaone.NewPool(a.ninjaOne)
 	syncs, updates := lanes(a.config)
@@ -75,9 +75,8 @@ func (a *app) watch(server *customhandler.Server) *compliance.Keeper {
 		}
 		return a.layout.PutBack(ctx, queue, q.Text, worker.Update(ctx, m, q.DequeueCount))
 	}, customhandler.WithTimeout(invocationTime(a.config)))
-	server.Timer("SweepCompliance", func(ctx context.Context, _ customhandler.TimerInfo) error { return sweeper.Tick(ctx) })
-	server.Timer("RenewSubscriptions", func(ctx context.Context, _ customhandler.TimerInfo) error { return keeper.Reconcile(ctx) },
-		customhandler.WithTimeout(invocationTime(a.config)))
+	a.timer(server, getenv, "SweepCompliance", sweeper.Tick)
+	a.timer(server, getenv, "RenewSubscriptions", keeper.Reconcile, customhandler.WithTimeout(invocationTime(a.config)))
 	return keeper
 }
 

@@ -6,6 +6,7 @@ import (
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -14,6 +15,7 @@ var queueOf = map[string]string{
 	"SyncTenant":       tenantsync.QueueName,
 	"Automap":          automap.QueueName,
 	"UpdateCompliance": compliance.QueueName,
+	"Heartbeat":        heartbeat.QueueName,
 }
 
 // admit lets timers and queue functions run while the state is not a newer

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 	"cipp-ninjaone/handler/internal/console"
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -29,6 +32,7 @@ import (
 var logbookName = map[string]string{
 	"SyncTenant": "NinjaOneSync",
 	"Automap":    "NinjaOneAutoMap_Queue",
+	"Heartbeat":  "NinjaOneSync",
 
 	"UpdateCompliance": "NinjaDeviceCompliance",
 }
@@ -47,13 +51,21 @@ func main() {
 		os.Exit(statusOf(os.Args[1:], err))
 	}
 	err := serve(ctx, os.Getenv)
-	log := customhandler.NewLogger(os.Stdout, slog.LevelInfo)
+	tellEnd(os.Stdout, os.Stderr, err)
+	os.Exit(1)
+}
+
+// tellEnd writes why the process ends. The host shows stdout as information
+// alone, and its own error names just the exit code, so what stops the app is
+// written to stderr too, as one line.
+func tellEnd(out, errOut io.Writer, err error) {
+	log := customhandler.NewLogger(out, slog.LevelInfo)
 	if errors.Is(err, customhandler.ErrStopped) {
 		log.Info("the handler was told to stop")
-	} else {
-		log.Error("the handler cannot run", "error", err)
+		return
 	}
-	os.Exit(1)
+	log.Error("the handler cannot run", "error", err)
+	fmt.Fprintln(errOut, "the handler cannot run:", strings.Join(strings.Fields(err.Error()), " "))
 }
 
 // telemetryRest is how long the end of the process waits for telemetry that has
@@ -78,7 +90,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	server := customhandler.New(customhandler.Config{Logger: a.log, Telemetry: a.telemetry, OnBadMessage: a.badMessage, Admit: a.admit})
 	failed := a.poisoned()
 	alarms := a.alarms(failed)
-	server.Timer("ScheduleTenants", func(ctx context.Context, _ customhandler.TimerInfo) error {
+	a.timer(server, getenv, "ScheduleTenants", func(ctx context.Context) error {
 		before := errors.Join(alarms.Look(ctx), a.untold.Tick(ctx), failed.Tell(ctx), a.hold.Tick(ctx))
 		given, err := a.hold.GivenBack(ctx)
 		if err != nil || given {
@@ -86,10 +98,13 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		}
 		return errors.Join(before, a.scheduler.Tick(ctx), a.syncer.ForgetUnmapped(ctx))
 	})
-	keeper := a.watch(server)
+	keeper := a.watch(server, getenv)
 	long := customhandler.WithTimeout(invocationTime(a.config))
 	queue(a, server, "SyncTenant", syncMessage, a.untold.Watch(a.unlessUnasked(andWatch(keeper, paced(a.syncPace, a.syncQueue, a.syncer.Run)))), long)
 	queue(a, server, "Automap", func(q customhandler.QueueMessage) (automap.Message, error) { return automap.ParseMessage(q.Text) }, paced(a.syncPace, a.own.Queue(automap.QueueName), a.mapper.Run), long)
+
+	queue(a, server, heartbeat.FunctionName, func(customhandler.QueueMessage) (struct{}, error) { return struct{}{}, nil },
+		func(ctx context.Context, _ struct{}) error { return a.heart.Beat(ctx) }, long)
 
 	who := access.FromEnvironment(getenv)
 	who.Logger, who.Ready = a.log, a.layout.Check
@@ -124,6 +139,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Engine:   a.hold,
 		Poison:   failed,
 		Check:    a.checker(getenv),
+		Timers:   a.heart.InPlace,
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},
@@ -134,6 +150,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
+	go a.ensureHeartbeat(ctx)
 	a.log.Info("listening", "version", version, "address", listener.Addr().String(), "functions", server.Functions())
 	err = server.Serve(ctx, listener)
 	// The platform kills the process soon after.

@@ -6,6 +6,7 @@ import (
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -35,6 +36,11 @@ func (a *app) poisoned() *poison.Watch {
 				One:  "An update of device compliance of %s was not done.",
 				All:  "An update of device compliance was not done.",
 				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change; to have it sooner, put the message back.",
+			}),
+			source(heartbeat.QueueName, heartbeat.FunctionName, poison.Source{
+				One:  "A look whether the timers still fire was not taken, for %s.",
+				All:  "A look whether the timers still fire was not taken.",
+				Then: "The next timer, or the next start of the app, queues another: this one can be removed.",
 			}),
 		},
 		CIPP: a.cipp, Table: a.own.Table(tenantsync.TableName),

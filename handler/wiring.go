@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -49,6 +50,7 @@ type app struct {
 	syncQueue *storage.Queue
 
 	layout    *layout.Guard
+	heart     *heartbeat.Heart
 	hold      *engine.Hold
 	scheduler *schedule.Scheduler
 	syncer    *tenantsync.Syncer
@@ -126,6 +128,13 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Log:   a.log,
 	}
 	a.layout = &layout.Guard{Table: a.own.Table(tenantsync.TableName), Tell: a.tellNewer, Now: time.Now}
+	a.heart = &heartbeat.Heart{
+		Table: a.own.Table(tenantsync.TableName),
+		Queue: a.own.Queue(heartbeat.QueueName),
+		CIPP:  a.cipp,
+		Now:   time.Now,
+		Log:   a.log,
+	}
 	a.hold = &engine.Hold{
 		CIPP:  a.cipp,
 		State: a.state,

@@ -94,6 +94,8 @@ type Deps struct {
 	Engine   Engine
 	Poison   Poison
 	Check    Checker
+	// Timers returns the timers that stopped, whose work heartbeats do.
+	Timers func(context.Context) ([]string, error)
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
 	Compliance func(context.Context) (map[string]compliance.Status, error)
 	Now        func() time.Time // time.Now when nil

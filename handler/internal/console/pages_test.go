@@ -53,6 +53,11 @@ func TestStatus(t *testing.T) {
 	w.hasNot(page, "Tenant 003")
 	w.updates = nil
 
+	w.hasNot(w.get("/"), "no longer fire")
+	w.stopped = []string{"ScheduleTenants", "SweepCompliance"}
+	w.has(w.get("/"), "2 timers of the app no longer fire: <code>ScheduleTenants</code>, <code>SweepCompliance</code>. A heartbeat does the work", "Deploy the package again")
+	w.stopped = nil
+
 	// Sync now.
 	w.has(w.post("/sync", "tenant", second), "The sync was asked for", "Waiting", "Under way", "data-live")
 	if got, want := w.message(w.syncs), fmt.Sprintf(`{"tenantId":%q,"force":true}`, second); got != want {

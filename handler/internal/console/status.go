@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/schedule"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -53,8 +54,10 @@ type statusPage struct {
 	Set      bool        // NinjaOne was set up in CIPP
 	Enabled  bool
 	CVESync  bool
-	Given    bool // CIPP's own engine does the syncs
-	AllOff   bool // the schedule is paused for everyone
+	Given    bool     // CIPP's own engine does the syncs
+	Stopped  []string // timers whose work heartbeats do
+	Advice   string   // what to do about them
+	AllOff   bool     // the schedule is paused for everyone
 	Unmapped int
 	Live     bool // something is queued or runs
 }
@@ -114,13 +117,17 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 	if err != nil {
 		return err
 	}
+	stopped, err := c.Timers(ctx)
+	if err != nil {
+		return err
+	}
 	mapped := map[string]cipp.OrganizationMapping{}
 	for _, m := range mappings {
 		mapped[m.TenantID] = m
 	}
 	p := statusPage{
 		Search: x.value("q"), Show: x.value("show"), Failed: failed, Set: config.Configured, Enabled: config.Enabled, CVESync: config.CVESync,
-		AllOff: pauses[tenantsync.Everyone], Given: given,
+		AllOff: pauses[tenantsync.Everyone], Given: given, Stopped: stopped, Advice: heartbeat.Advice,
 	}
 	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")
 	counts := map[string]int{}

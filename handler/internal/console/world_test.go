@@ -43,6 +43,7 @@ type world struct {
 	server          *httptest.Server
 	header          http.Header // sent with every request
 	updates         map[string]compliance.Status
+	stopped         []string // timers
 }
 
 func newWorld(t *testing.T) *world {
@@ -99,6 +100,7 @@ func newWorld(t *testing.T) *world {
 			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: state.MarkQueued}},
 			CIPP:    store, Table: w.table,
 		},
+		Timers:     func(context.Context) ([]string, error) { return w.stopped, nil },
 		Compliance: func(context.Context) (map[string]compliance.Status, error) { return w.updates, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,

@@ -1,0 +1,174 @@
+// Package heartbeat does the work of timers that no longer fire. On Flex
+// Consumption, timers are known to stop for good after a deployment, while HTTP
+// and queues go on. So one queue message always waits, a quarter of an hour
+// ahead. When it comes, it looks which timers are late and does their work.
+//
+// What a timer does is not known here; that a timer fired is all that is kept.
+package heartbeat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// FunctionName and QueueName are the function's folder and its queue.
+const (
+	FunctionName = "Heartbeat"
+	QueueName    = "ninjaone-heartbeat"
+)
+
+// ahead is how long the message that waits is invisible.
+const ahead = 15 * time.Minute
+
+// Advice says what to do about timers that stopped.
+const Advice = "Nothing is lost meanwhile. Deploy the package again, or stop and start the app; where that does not help, delete the function app and deploy it anew."
+
+// Timer is a timer function.
+type Timer struct {
+	Name  string        // of the function
+	Every time.Duration // between two of its times
+	Run   func(context.Context) error
+}
+
+// late is how old the last time of a timer is when it is taken for stopped.
+func (t Timer) late() time.Duration { return 2 * t.Every }
+
+// Heart looks after the timers. Its fields are set once and not changed
+// afterwards. It is safe for concurrent use.
+type Heart struct {
+	Table  *storage.Table // NinjaOneSyncState
+	Queue  *storage.Queue // ninjaone-heartbeat
+	CIPP   *cipp.Store    // for the logbook
+	Timers []Timer        // without those that the app settings turn off
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Ensure sees that one message waits.
+func (h *Heart) Ensure(ctx context.Context) error { return h.ensure(ctx, 0) }
+
+// ensure sends a message unless more than so many wait. The message that is
+// handled at present counts too.
+func (h *Heart) ensure(ctx context.Context, others int) error {
+	n, err := h.Queue.Length(ctx)
+	if err == nil && n <= others {
+		err = h.Queue.Send(ctx, struct{}{}, ahead)
+	}
+	if err != nil {
+		return fmt.Errorf("see that a heartbeat waits: %w", err)
+	}
+	return nil
+}
+
+// Fired notes that a timer fired, and sees that a message waits. What fails is
+// logged: it is no reason to leave the timer's work undone.
+func (h *Heart) Fired(ctx context.Context, name string) {
+	if err := errors.Join(h.fired(ctx, name), h.Ensure(ctx)); err != nil {
+		h.Log.ErrorContext(ctx, "the time of a timer was not noted", "timer", name, "error", err)
+	}
+}
+
+func (h *Heart) fired(ctx context.Context, name string) error {
+	before, err := h.InPlace(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.Table.Replace(ctx, entity(name, h.Now(), false)); err != nil {
+		return err
+	}
+	if len(before) == 1 && before[0] == name {
+		return h.tell(ctx, cipp.SeverityInfo, "The timers of the app fire again. Heartbeats no longer do their work.")
+	}
+	return nil
+}
+
+// Beat handles a message: it does the work of the timers that are late, each
+// once however many messages come at the same time. What fails is logged, as it
+// would be in the timer itself, and done again when the timer is late again.
+func (h *Heart) Beat(ctx context.Context) error {
+	if err := h.ensure(ctx, 1); err != nil {
+		return err
+	}
+	for _, t := range h.Timers {
+		mine, err := h.claim(ctx, t)
+		if err == nil && mine {
+			h.Log.WarnContext(ctx, "a heartbeat does the work of a timer that stopped", "timer", t.Name)
+			err = t.Run(ctx)
+		}
+		if err != nil {
+			h.Log.ErrorContext(ctx, "the work of a timer that stopped was not done", "timer", t.Name, "error", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// claim reports whether a timer is late and its work is this heartbeat's to do.
+// A timer that never fired is given its time from now on.
+func (h *Heart) claim(ctx context.Context, t Timer) (mine bool, err error) {
+	row, err := h.Table.Get(ctx, partition, t.Name)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		err = h.Table.Insert(ctx, entity(t.Name, h.Now(), false))
+		if errors.Is(err, storage.ErrExists) {
+			err = nil // it fired just now
+		}
+		return false, err
+	case err != nil:
+		return false, err
+	case h.Now().Sub(row.Time(columnLast)) <= t.late():
+		return false, nil
+	}
+	before, err := h.InPlace(ctx)
+	if err != nil {
+		return false, err
+	}
+	err = h.Table.ReplaceIfMatch(ctx, entity(t.Name, h.Now(), true), row.ETag())
+	if errors.Is(err, storage.ErrConflict) {
+		return false, nil // the timer fired just now, or another heartbeat was first
+	}
+	if err != nil {
+		return false, err
+	}
+	if len(before) == 0 {
+		err = h.tell(ctx, cipp.SeverityError, fmt.Sprintf("The timer %s of the app has not fired since %s, so heartbeats on the queue %s do the work of late timers. %s",
+			t.Name, row.Time(columnLast).UTC().Format("2006-01-02 at 15:04 UTC"), QueueName, Advice))
+	}
+	return true, err
+}
+
+// InPlace returns the names of the timers that stopped, whose work heartbeats do.
+func (h *Heart) InPlace(ctx context.Context) ([]string, error) {
+	var names []string
+	for row, err := range h.Table.List(ctx, "PartitionKey eq '"+partition+"'") {
+		if err != nil {
+			return nil, fmt.Errorf("read when the timers fired: %w", err)
+		}
+		known := slices.ContainsFunc(h.Timers, func(t Timer) bool { return t.Name == row.RowKey() })
+		if known && row.Bool(columnInPlace) {
+			names = append(names, row.RowKey())
+		}
+	}
+	return names, nil
+}
+
+func (h *Heart) tell(ctx context.Context, severity, message string) error {
+	return h.CIPP.Log(ctx, cipp.LogEntry{API: "NinjaOneSync", Severity: severity, Message: message})
+}
+
+// TurnedOff reports whether an app setting turns a function off, as the host
+// reads it.
+func TurnedOff(getenv func(string) string, function string) bool {
+	value := strings.ToLower(strings.TrimSpace(getenv("AzureWebJobs." + function + ".Disabled")))
+	return value == "true" || value == "1"
+}
