@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"os/exec"
@@ -32,8 +33,8 @@ const (
 )
 
 const (
-	startTimeout   = 60 * time.Second
-	stopTimeout    = 5 * time.Second
+	startTimeout   = 5 * time.Minute
+	stopTimeout    = time.Minute
 	installTimeout = 5 * time.Minute
 
 	// The emulator drops idle connections after 5 seconds by default, which a
@@ -54,11 +55,17 @@ type Options struct {
 }
 
 // Azurite is one running emulator with its blob, queue and table services, each
-// on a free port of a loopback address of its own.
+// on a free port of a loopback address of its own, seen as one storage account.
 type Azurite struct {
+	*process
+	account string
+}
+
+// process is the emulator's process, which several accounts share.
+type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
-	urls   map[string]string // by service: Blob, Queue, Table
+	urls   map[string]string // by service: Blob, Queue, Table; without an account
 	output *tail
 	exited chan struct{}
 	stop   sync.Once
@@ -112,7 +119,7 @@ func Start(ctx context.Context, opts Options) (*Azurite, error) {
 func launch(ctx context.Context, dir string, args []string) (*Azurite, error) {
 	cmd := exec.CommandContext(ctx, "node", args...)
 	cmd.Dir = dir
-	a := &Azurite{cmd: cmd, urls: map[string]string{}, output: &tail{}, exited: make(chan struct{})}
+	a := &Azurite{account: AccountName, process: &process{cmd: cmd, urls: map[string]string{}, output: &tail{}, exited: make(chan struct{})}}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the emulator's standard input: %w", err)
@@ -154,7 +161,7 @@ func launch(ctx context.Context, dir string, args []string) (*Azurite, error) {
 
 // readOutput collects the addresses the services print and closes ready when
 // all three are known. It reads on until the process ends.
-func (a *Azurite) readOutput(r io.Reader, ready chan<- struct{}) {
+func (a *process) readOutput(r io.Reader, ready chan<- struct{}) {
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, 1<<20)
 	found := 0
@@ -162,7 +169,7 @@ func (a *Azurite) readOutput(r io.Reader, ready chan<- struct{}) {
 		line := scanner.Text()
 		a.output.add(line)
 		if m := listening.FindStringSubmatch(line); m != nil && found < 3 {
-			a.urls[m[1]] = m[2] + "/" + AccountName
+			a.urls[m[1]] = m[2]
 			if found = len(a.urls); found == 3 {
 				close(ready)
 			}
@@ -171,28 +178,34 @@ func (a *Azurite) readOutput(r io.Reader, ready chan<- struct{}) {
 	_, _ = io.Copy(io.Discard, r) // After a line that is too long, the rest must still be read.
 }
 
+// Apart returns the same emulator with another account, empty and with nothing
+// in common with any other. Its key is AccountKey too.
+func (a *Azurite) Apart() *Azurite {
+	return &Azurite{process: a.process, account: fmt.Sprintf("sandbox%016d", rand.Uint64N(1e16))}
+}
+
 // ConnectionString returns a storage connection string with every endpoint
 // spelled out, as the Azure SDK for Go needs it.
 func (a *Azurite) ConnectionString() string {
-	return "DefaultEndpointsProtocol=http;AccountName=" + AccountName + ";AccountKey=" + AccountKey +
+	return "DefaultEndpointsProtocol=http;AccountName=" + a.account + ";AccountKey=" + AccountKey +
 		";BlobEndpoint=" + a.BlobEndpoint() + ";QueueEndpoint=" + a.QueueEndpoint() + ";TableEndpoint=" + a.TableEndpoint() + ";"
 }
 
 // BlobEndpoint returns the blob service's URL, account included.
-func (a *Azurite) BlobEndpoint() string { return a.urls["Blob"] }
+func (a *Azurite) BlobEndpoint() string { return a.urls["Blob"] + "/" + a.account }
 
 // QueueEndpoint returns the queue service's URL, account included.
-func (a *Azurite) QueueEndpoint() string { return a.urls["Queue"] }
+func (a *Azurite) QueueEndpoint() string { return a.urls["Queue"] + "/" + a.account }
 
 // TableEndpoint returns the table service's URL, account included.
-func (a *Azurite) TableEndpoint() string { return a.urls["Table"] }
+func (a *Azurite) TableEndpoint() string { return a.urls["Table"] + "/" + a.account }
 
 // Done returns a channel that is closed when the emulator's process has ended.
-func (a *Azurite) Done() <-chan struct{} { return a.exited }
+func (a *process) Done() <-chan struct{} { return a.exited }
 
-// Stop ends the emulator, lets it write its data first, and waits until it is
+// Stop ends the emulator with all its accounts, lets it write its data first, and waits until it is
 // gone. Calling it again does nothing.
-func (a *Azurite) Stop() {
+func (a *process) Stop() {
 	a.stop.Do(func() {
 		_ = a.stdin.Close()
 		timeout := time.NewTimer(stopTimeout)

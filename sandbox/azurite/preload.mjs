@@ -9,7 +9,8 @@ process.stdin.on("end", () => process.kill(process.pid, "SIGTERM")).resume();
 // the whole partition, so that filling one takes time by the square of its
 // rows. Its database has an index of row keys as well: asked by row key first,
 // it gives the same row at once.
-const { Collection } = createRequire(import.meta.url)("lokijs");
+const require = createRequire(import.meta.url);
+const { Collection } = require("lokijs");
 const findOne = Collection.prototype.findOne;
 Collection.prototype.findOne = function (query) {
   if (query && "PartitionKey" in query && "RowKey" in query) {
@@ -17,4 +18,15 @@ Collection.prototype.findOne = function (query) {
     query = { ...rest, PartitionKey };
   }
   return findOne.call(this, query);
+};
+
+// Worlds that share the emulator have an account each, which exists as soon as
+// it is named, with the key of the built-in one.
+const { default: AccountDataStore } = require("azurite/dist/src/common/AccountDataStore.js");
+const getAccount = AccountDataStore.prototype.getAccount;
+AccountDataStore.prototype.getAccount = function (name) {
+  if (!/^sandbox[0-9]+$/.test(name)) {
+    return getAccount.call(this, name);
+  }
+  return { ...getAccount.call(this, "devstoreaccount1"), name };
 };

@@ -38,9 +38,40 @@ func (w *world) checkAlways() {
 	w.checkPrivacy(strings.Join(log, "\n"))
 }
 
-// token matches what the simulators issue: access tokens, refresh tokens and
-// the tokens in the addresses of reports.
-var token = regexp.MustCompile(`sim-[0-9a-f]{8}-|\b[0-9a-f]{60}\b|Bearer |report-download/[0-9a-f]`)
+// tokens match what the simulators issue: access tokens, refresh tokens and the
+// tokens in the addresses of reports. One expression for all would take seconds
+// for a day's log: only one that begins with a text is looked for quickly.
+var tokens = []*regexp.Regexp{
+	regexp.MustCompile(`sim-[0-9a-f]{8}-`),
+	regexp.MustCompile(`Bearer `),
+	regexp.MustCompile(`report-download/[0-9a-f]`),
+}
+
+// hexadecimal returns a run of exactly 60 hexadecimal digits that is a word of
+// its own, as the simulated NinjaOne issues them; "" when there is none.
+func hexadecimal(text string) string {
+	start := 0
+	for i := 0; i <= len(text); i++ {
+		if i < len(text) && (text[i] >= '0' && text[i] <= '9' || text[i] >= 'a' && text[i] <= 'z' || text[i] >= 'A' && text[i] <= 'Z' || text[i] == '_') {
+			continue
+		}
+		if word := text[start:i]; len(word) == 60 && strings.Trim(word, "0123456789abcdef") == "" {
+			return word
+		}
+		start = i + 1
+	}
+	return ""
+}
+
+// issued returns what looks like a token in a text, or "".
+func issued(text string) string {
+	for _, token := range tokens {
+		if found := token.FindString(text); found != "" {
+			return found
+		}
+	}
+	return hexadecimal(text)
+}
 
 // checkPrivacy looks for secrets and personal data in the handler's log, in its
 // telemetry and in the logbook. The names of devices count as personal in all
@@ -70,7 +101,7 @@ func (w *world) checkPrivacy(log string) {
 		})
 	}
 	for where, text := range texts {
-		if found := token.FindString(text); found != "" {
+		if found := issued(text); found != "" {
 			w.t.Errorf("%s holds a token: %s…", where, found)
 		}
 		for kind, list := range map[string][]string{"a secret": secrets, "personal data": people, "the name of a device": devices} {

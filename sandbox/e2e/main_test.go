@@ -12,11 +12,16 @@ import (
 	"os"
 	"testing"
 
+	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/stack"
 )
 
 // appRoot is the bundle that every test runs, built once.
 var appRoot string
+
+// emulator is the storage emulator in which every world has an account of its
+// own.
+var emulator *azurite.Azurite
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -25,10 +30,14 @@ func TestMain(m *testing.M) {
 			defer os.RemoveAll(dir)
 			err = errors.Join(stack.Build(context.Background(), dir), stack.SlowTimers(dir))
 		}
+		if err == nil {
+			emulator, err = azurite.Start(context.Background(), azurite.Options{})
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "the bundle under test:", err)
 			return 1
 		}
+		defer emulator.Stop()
 		appRoot = dir
 		// Most of the time tests wait: for storage, for retries, for messages.
 		if err := flag.Set("test.parallel", "3"); err != nil {

@@ -31,7 +31,7 @@ import (
 
 // patience bounds every wait. It is no measure of speed: a test that waits
 // this long has failed.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // syncQueue carries one tenant per message.
 const syncQueue = "ninjaone-sync"
@@ -77,6 +77,7 @@ func start(t testing.TB, data *seed.Seed, options ...option) *world {
 // startOn does what start does on a stack with options of its own.
 func startOn(t testing.TB, o stack.Options, options ...option) *world {
 	t.Helper()
+	o.Storage = emulator.Apart()
 	s, err := stack.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -125,13 +126,13 @@ func (w *world) boot() {
 		AppRoot: appRoot,
 		Settings: map[string]string{
 			// As fast as the machine can.
-			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
+			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:01",
 			"NINJAONE_RATE": "100000",
 			"LOG_LEVEL":     "debug",
 
 			"OTEL_EXPORTER_OTLP_ENDPOINT": w.telemetry.URL(),
-			"OTEL_BSP_SCHEDULE_DELAY":     "100", // milliseconds
-			"OTEL_METRIC_EXPORT_INTERVAL": "250",
+			"OTEL_BSP_SCHEDULE_DELAY":     "500", // milliseconds
+			"OTEL_METRIC_EXPORT_INTERVAL": "1000",
 		},
 		ShutdownWait: time.Second,
 		Log:          slog.New(slog.DiscardHandler),
@@ -235,6 +236,7 @@ func (w *world) put(queue, text string) (wait func() funchost.Invocation) {
 	if _, err := client.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(text)), nil); err != nil {
 		w.t.Fatal(err)
 	}
+	w.Host.Poll()
 	return func() (handled funchost.Invocation) {
 		w.t.Helper()
 		w.await("the message "+text, func() bool {

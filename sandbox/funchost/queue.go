@@ -28,10 +28,11 @@ type pump struct {
 	f      *function
 	queue  *azqueue.QueueClient
 	poison *azqueue.QueueClient // Nil when the queue can have none.
+	wake   chan struct{}        // Ends the pause between two looks.
 }
 
 func newPump(h *Host, f *function) (*pump, error) {
-	p := &pump{host: h, f: f}
+	p := &pump{host: h, f: f, wake: make(chan struct{}, 1)}
 	var err error
 	name := f.trigger.QueueName
 	if p.queue, err = newQueue(f.storage, name); err != nil {
@@ -76,6 +77,8 @@ func (p *pump) run(ctx context.Context) {
 				waiting = idle != nil || running > p.host.options.newBatchThreshold
 			case <-idle:
 				waiting = false
+			case <-p.wake:
+				waiting, misses = idle == nil, 0
 			case <-ctx.Done():
 				return
 			}

@@ -62,6 +62,7 @@ type Fault struct {
 type Proxy struct {
 	servers   []*http.Server
 	endpoints map[string]string // by service
+	storage   string            // the connection string without a proxy
 
 	mu     sync.Mutex
 	faults []*activeFault
@@ -77,7 +78,7 @@ type activeFault struct {
 // Start starts a proxy in front of a storage account's three endpoints, each
 // on a loopback address of its own.
 func Start(storage *azurite.Azurite) (*Proxy, error) {
-	p := &Proxy{endpoints: map[string]string{}}
+	p := &Proxy{endpoints: map[string]string{}, storage: storage.ConnectionString()}
 	for service, endpoint := range map[string]string{Blob: storage.BlobEndpoint(), Queue: storage.QueueEndpoint(), Table: storage.TableEndpoint()} {
 		target, err := url.Parse(endpoint)
 		if err != nil {
@@ -111,8 +112,8 @@ func Start(storage *azurite.Azurite) (*Proxy, error) {
 
 // ConnectionString reaches the storage account through the proxy.
 func (p *Proxy) ConnectionString() string {
-	return "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
-		";BlobEndpoint=" + p.endpoints[Blob] + ";QueueEndpoint=" + p.endpoints[Queue] + ";TableEndpoint=" + p.endpoints[Table] + ";"
+	account, _, _ := strings.Cut(p.storage, ";BlobEndpoint=")
+	return account + ";BlobEndpoint=" + p.endpoints[Blob] + ";QueueEndpoint=" + p.endpoints[Queue] + ";TableEndpoint=" + p.endpoints[Table] + ";"
 }
 
 // Close ends the proxy, and cuts open connections.

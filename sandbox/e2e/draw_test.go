@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"hash/fnv"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// drawn returns which steps meet which kind of trouble, by the kind's name: all
+// that can, or as a draw has it.
+func drawn(draw string) map[string][]*step {
+	cells := map[string][]*step{}
+	if draw == "whole" {
+		for _, k := range kinds {
+			for i := range steps {
+				if k.meets(&steps[i]) {
+					cells[k.name] = append(cells[k.name], &steps[i])
+				}
+			}
+		}
+		return cells
+	}
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(draw))
+	r := rand.New(rand.NewPCG(hash.Sum64(), 0))
+	for _, i := range r.Perm(len(steps)) {
+		// The kind that has the fewest steps so far.
+		var chosen *kind
+		for _, j := range r.Perm(len(kinds)) {
+			if k := &kinds[j]; k.meets(&steps[i]) && (chosen == nil || len(cells[k.name]) < len(cells[chosen.name])) {
+				chosen = k
+			}
+		}
+		cells[chosen.name] = append(cells[chosen.name], &steps[i])
+	}
+	return cells
+}
+
+// TestDrawOfTheFaultMatrix: a draw is the same each time, leaves no step and no
+// kind of trouble out, and all of the matrix is met by some draw.
+func TestDrawOfTheFaultMatrix(t *testing.T) {
+	met, all := map[string]bool{}, 0
+	for day := range 365 {
+		draw := time.Date(2026, 1, 1+day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+		cells, count := drawn(draw), 0
+		if diff := cmp.Diff(names(cells), names(drawn(draw))); diff != "" {
+			t.Fatalf("the draw of %s differs from one time to the next: %s", draw, diff)
+		}
+		for _, k := range kinds {
+			if len(cells[k.name]) == 0 {
+				t.Errorf("the draw of %s leaves out %q", draw, k.name)
+			}
+			for _, s := range cells[k.name] {
+				count++
+				met[k.name+": "+s.name] = true
+			}
+		}
+		if count != len(steps) {
+			t.Errorf("the draw of %s has %d steps of %d", draw, count, len(steps))
+		}
+	}
+	for kind, list := range names(drawn("whole")) {
+		for _, s := range list {
+			if all++; !met[kind+": "+s] {
+				t.Errorf("no day of a year lets %q meet %q", s, kind)
+			}
+		}
+	}
+	if all < 400 {
+		t.Errorf("the whole matrix has only %d cells", all)
+	}
+}
+
+func names(cells map[string][]*step) map[string][]string {
+	all := map[string][]string{}
+	for kind, list := range cells {
+		for _, s := range list {
+			all[kind] = append(all[kind], s.name)
+		}
+	}
+	return all
+}
