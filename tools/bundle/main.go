@@ -190,14 +190,9 @@ func pack(root, handler string) ([]byte, error) {
 // materials lists the modules that are in the handler, in the form of
 // CycloneDX, without anything that differs from one build to the next.
 func materials(ctx context.Context, work, handler, version string) ([]byte, error) {
-	install := exec.CommandContext(ctx, "go", "install", sbomTool)
-	install.Dir = work
-	install.Env = append(os.Environ(), "GOBIN="+work, "GOOS=", "GOARCH=", "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
-	if text, err := install.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("install %s: %w\n%s", sbomTool, err, bytes.TrimSpace(text))
-	}
-	tool := filepath.Join(work, strings.TrimSuffix(path.Base(sbomTool), sbomTool[strings.LastIndex(sbomTool, "@"):]))
-	run := exec.CommandContext(ctx, tool, "bin", "-json", "-std", "-noserial", "-notimestamp", "-version", version, handler)
+	run := exec.CommandContext(ctx, "go", "run", sbomTool, "bin", "-json", "-std", "-noserial", "-notimestamp", "-version", version, handler)
+	run.Dir = work // no module of ours decides which tool that is
+	run.Env = append(os.Environ(), "GOOS=", "GOARCH=", "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
 	var problems bytes.Buffer
 	run.Stderr = &problems
 	text, err := run.Output()
