@@ -17,54 +17,38 @@ import (
 // manufacturers give out have seven.
 const minSerial = 4
 
-// placeholders are the texts that firmware, hypervisors and management
-// agents give in place of a serial number, as letters and digits in upper
-// case.
-var placeholders = set(
-	// Left by the maker of the board for the maker of the computer.
-	"TOBEFILLEDBYOEM", "TOBEFILLEDBYO", "FILLBYOEM", "OEM", "OEMSERIAL", "OEMDEFINED",
-	"DEFAULT", "DEFAULTSTRING", "DEFAULTSERIAL", "STANDARD",
-	"SERIAL", "SERIALNUMBER", "SYSTEMSERIAL", "SYSTEMSERIALNUMBER", "SYSTEMSERIALNUMB",
-	"CHASSISSERIALNUMBER", "BASEBOARDSERIALNUMBER", "BOARDSERIALNUMBER",
-	"SYSTEMPRODUCTNAME", "SYSTEMMANUFACTURER", "TYPE1PRODUCTCONFIGID",
-	"NOASSETTAG", "NOASSETINFORMATION", "ASSETTAG",
-	// Said when there is none.
-	"NONE", "NOTAPPLICABLE", "NOTAVAILABLE", "NOTSPECIFIED", "NOTDEFINED", "NOTSET",
-	"NOTSETTABLE", "NOTFOUND", "NOTPRESENT", "NOTPROVIDED", "NOTSUPPORTED",
-	"UNKNOWN", "UNKNOWNSERIAL", "UNSPECIFIED", "UNDEFINED", "UNAVAILABLE", "UNASSIGNED",
-	"EMPTY", "BLANK", "NULL", "INVALID", "INVALIDSERIAL", "INVALIDSERIALNUMBER",
-	"NOSERIAL", "NOSERIALNUMBER", "SERIALNOTAVAILABLE", "PERMISSIONDENIED",
-	// Typed by somebody.
-	"TEST", "SAMPLE", "DUMMY", "EXAMPLE", "ABCDEFG", "ABCDEFGH", "ASDF",
-)
-
 // NormalizeSerial returns a serial number in the form in which two spellings
 // of it are equal, and whether it can identify a device. The form has no white
 // space, control or zero-width characters, compatibility forms such as
 // full-width digits are replaced (Unicode NFKC), and letters are upper case.
 // Punctuation stays.
 //
-// Not usable are: texts with fewer than four letters and digits, the known
-// placeholders (such as "To be filled by O.E.M.", "Default string", "System
-// Serial Number", "Not Specified", "INVALID", whatever their spacing and
-// punctuation), one character repeated, and the digits counted up from 0 or 1
-// ("123456789"). The serial numbers of hypervisors ("VMware-…",
-// "Parallels-…") are usable: they tell virtual machines apart.
+// Not usable are: texts with fewer than four letters and digits, sequences
+// ("123456789000", "SYS-1234567890"), repeated patterns ("0101010101"), and
+// words of a template with a trivial number or none ("To be filled by O.E.M.",
+// "Not Specified", "serialnumber0", whatever their spacing and punctuation). The
+// serial numbers of hypervisors ("VMware-…", "Parallels-…") are usable: they
+// tell virtual machines apart.
 func NormalizeSerial(s string) (serial string, usable bool) {
 	s = fold(strings.ToUpper(fold(s, true)), true)
-	core := s
-	if strings.IndexFunc(s, notAlphanumeric) >= 0 {
-		core = strings.Map(func(r rune) rune {
-			if notAlphanumeric(r) {
-				return -1
-			}
-			return r
-		}, s)
-	}
-	if utf8.RuneCountInString(core) < minSerial || placeholders[core] || repeated(core) || counted(core) {
+	core := alphanumerics(s)
+	if utf8.RuneCountInString(core) < minSerial || placeholder(s, core) {
 		return "", false
 	}
 	return s, true
+}
+
+// alphanumerics returns the letters and digits of a text.
+func alphanumerics(s string) string {
+	if strings.IndexFunc(s, notAlphanumeric) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if notAlphanumeric(r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // normalizeName returns a device name in the form in which two spellings of
@@ -146,30 +130,6 @@ func plain(s string) bool {
 func visible(s string) string { return fold(s, false) }
 
 func notAlphanumeric(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
-
-func repeated(s string) bool {
-	first, size := utf8.DecodeRuneInString(s)
-	for _, r := range s[size:] {
-		if r != first {
-			return false
-		}
-	}
-	return true
-}
-
-// counted reports whether s is the digits in order, from 0 or 1, around once
-// or more.
-func counted(s string) bool {
-	if s[0] != '0' && s[0] != '1' {
-		return false
-	}
-	for i := 1; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' || s[i] != '0'+(s[i-1]-'0'+1)%10 {
-			return false
-		}
-	}
-	return true
-}
 
 func set(words ...string) map[string]bool {
 	m := make(map[string]bool, len(words))
