@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,21 +36,24 @@ type rematch struct {
 	Instance       string          `json:"instance"`
 	OrganizationID int             `json:"organizationId"`
 	At             time.Time       `json:"at"`
-	Pairs          map[string]int  `json:"pairs"`  // managed device id to NinjaOne device id
+	Pairs          map[string]int  `json:"pairs"`  // managed device id to NinjaOne device id, which several have that contest it
 	Absent         map[string]bool `json:"absent"` // managed devices without NinjaOne device of their own
 }
 
 // book tells which NinjaOne device a managed device is. The best source is the
 // last matching, the sync's or our own; CIPP's device map follows.
 type book struct {
-	base    string // digest of the sync's matches
-	pairs   map[string]int
-	absent  map[string]bool
-	owner   map[int]string // NinjaOne device id to managed device id
-	byEntra map[string]cipp.DeviceMapEntry
-	matched time.Time // when it was last matched anew; zero for never
-	fresh   bool      // the pairs are of the NinjaOne organization as it is now
-	read    time.Time
+	base   string // digest of the sync's matches
+	pairs  map[string]int
+	absent map[string]bool
+	owner  map[int]string // NinjaOne device id to managed device id
+	// contested are the NinjaOne devices of several managed devices: the worst
+	// of their states counts, so they are judged together only.
+	contested map[int]bool
+	byEntra   map[string]cipp.DeviceMapEntry
+	matched   time.Time // when it was last matched anew; zero for never
+	fresh     bool      // the pairs are of the NinjaOne organization as it is now
+	read      time.Time
 }
 
 // find returns the NinjaOne device of a managed device. known is false when
@@ -65,6 +69,15 @@ func (b *book) find(d *tenant.ManagedDevice) (id int, known bool) {
 		return e.NinjaOneID, true
 	}
 	return 0, false
+}
+
+// contests reports whether a managed device that is present, or an Entra device
+// that is not enrolled any more, is one of several of a NinjaOne device.
+func (b *book) contests(present []tenant.ManagedDevice, gone []string) bool {
+	return slices.ContainsFunc(present, func(d tenant.ManagedDevice) bool {
+		id, _ := b.find(&d)
+		return b.contested[id]
+	}) || slices.ContainsFunc(gone, func(entraID string) bool { return b.contested[b.byEntra[entraID].NinjaOneID] })
 }
 
 // books keeps the books of the tenants at work.
@@ -134,9 +147,12 @@ func (s *books) load(ctx context.Context, to assignment) (*book, error) {
 }
 
 func (b *book) own() {
-	b.owner = make(map[int]string, len(b.pairs))
+	b.owner, b.contested = make(map[int]string, len(b.pairs)), map[int]bool{}
 	for managed, id := range b.pairs {
-		b.owner[id] = managed
+		if b.owner[id] != "" {
+			b.contested[id] = true
+		}
+		b.owner[id] = max(b.owner[id], managed)
 	}
 }
 
@@ -166,7 +182,9 @@ func (s *books) match(ctx context.Context, to assignment, before *book, intune [
 	var entries []cipp.DeviceMapEntry
 	result := match.Devices(intune, ninja)
 	for _, p := range result.Pairs {
-		r.Pairs[p.Intune.ID] = p.Ninja.ID
+		for _, d := range append(p.Contesting, p.Intune) {
+			r.Pairs[d.ID] = p.Ninja.ID
+		}
 		entries = append(entries, cipp.DeviceMapEntry{EntraDeviceID: p.Intune.AzureADDeviceID, NinjaOneID: p.Ninja.ID, ManagedDeviceID: p.Intune.ID})
 		for _, d := range p.Superseded {
 			r.Absent[d.ID] = true

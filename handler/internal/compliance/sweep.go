@@ -97,6 +97,11 @@ func (j *job) sweep(ctx context.Context, m Message) error {
 // tenant costs less than asking for each.
 func (j *job) burst(ctx context.Context) error {
 	j.noteHeard(ctx)
+	return j.judgeAll(ctx)
+}
+
+// judgeAll brings all of a tenant's devices up to date at once.
+func (j *job) judgeAll(ctx context.Context) error {
 	found, err := j.compare(ctx, true)
 	if err == nil && found.left > 0 && found.sent == 0 {
 		err = fmt.Errorf("NinjaOne took none of %d changed devices within %s", found.left, writeBudget)

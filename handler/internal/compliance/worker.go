@@ -265,7 +265,12 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 	if err != nil {
 		return err
 	}
-	present := newest(lists)
+	present, gone := newest(lists), []string{}
+	for i, entraID := range devices {
+		if len(lists[i]) == 0 {
+			gone = append(gone, entraID)
+		}
+	}
 	targets, open, err := j.targets(ctx, book, present)
 	if err == nil && open && j.mayRematch(book) {
 		if book, _, err = j.rematch(ctx, book, nil); err == nil {
@@ -275,10 +280,12 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 	if err != nil {
 		return err
 	}
-	for i, entraID := range devices {
-		if len(lists[i]) > 0 {
-			continue
-		}
+	if book.contests(present, gone) {
+		// What the others of the NinjaOne device say counts as well. They are few:
+		// the whole list is no dearer than asking for them.
+		return j.judgeAll(ctx)
+	}
+	for _, entraID := range gone {
 		// Not enrolled any more: what we wrote on its NinjaOne device goes, unless
 		// that is another managed device's by now.
 		if e, ok := book.byEntra[entraID]; ok && (book.owner[e.NinjaOneID] == "" || book.owner[e.NinjaOneID] == e.ManagedDeviceID) {
@@ -425,7 +432,8 @@ func (j *job) inOrganization(ctx context.Context, id int) (bool, error) {
 	return err == nil && d.OrganizationID == j.to.organizationID, err
 }
 
-// assign gives each NinjaOne device the one managed device that speaks for it.
+// assign gives each NinjaOne device the one managed device that speaks for it,
+// which is the worst of those that contest it.
 // open is true when some managed devices can only be placed by matching anew.
 func (b *book) assign(present []tenant.ManagedDevice) (found map[int]*tenant.ManagedDevice, open bool) {
 	here := make(map[string]bool, len(present))
@@ -441,8 +449,12 @@ func (b *book) assign(present []tenant.ManagedDevice) (found map[int]*tenant.Man
 		case !known:
 			open = true
 		case id == 0:
+		case b.contested[id] && b.pairs[d.ID] != id:
+			doubtful[id], open = true, true // another record of one of those that contest it
 		case b.pairs[d.ID] == id:
-			found[id] = d
+			if other := found[id]; other == nil || b.pairs[other.ID] != id || tenant.Judge(d.ComplianceState) > tenant.Judge(other.ComplianceState) {
+				found[id] = d
+			}
 		case b.owner[id] != "" && (here[b.owner[id]] || b.owner[id] != b.byEntra[d.AzureADDeviceID].ManagedDeviceID):
 			open = true // CIPP's map names a device that another record speaks for
 		case found[id] != nil || doubtful[id]:
@@ -450,6 +462,11 @@ func (b *book) assign(present []tenant.ManagedDevice) (found map[int]*tenant.Man
 			doubtful[id], open = true, true
 		default:
 			found[id] = d
+		}
+	}
+	for id := range doubtful {
+		if b.contested[id] {
+			delete(found, id)
 		}
 	}
 	return found, open

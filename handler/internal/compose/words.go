@@ -14,10 +14,10 @@ import (
 // managedDevice.complianceState: "Compliant", "Non-Compliant", or "" when the
 // field is to be cleared because the state says neither.
 func ComplianceText(state string) string {
-	switch state {
-	case tenant.StateCompliant:
+	switch tenant.Judge(state) {
+	case tenant.Complies:
 		return "Compliant"
-	case tenant.StateNoncompliant, tenant.StateConflict, tenant.StateError, tenant.StateInGracePeriod:
+	case tenant.Violates:
 		return "Non-Compliant"
 	}
 	return ""

@@ -6,10 +6,15 @@
 //
 //  1. A serial number decides when it is usable (see [NormalizeSerial]) and
 //     exactly one NinjaOne device has it, in either of its two serial fields.
+//     One that NinjaOne devices of different names have, or three and more
+//     Intune devices in use, names no machine.
 //  2. A name decides when exactly one device on each side has it, the serial
 //     numbers of the two do not contradict it, and neither do their operating
 //     systems.
 //
 // Several Intune records of one machine, left behind by new enrolments, count
-// as one: the record that checked in last stands for the machine.
+// as one: the record that checked in last stands for the machine. Where two
+// Entra devices in use claim one serial number, their names decide if NinjaOne
+// has both; else both contest the machine, and the one that complies worse
+// stands for it.
 package match

@@ -32,12 +32,20 @@ type Pair struct {
 	// Superseded are the other Intune records of the machine, newest check-in
 	// first. Nothing of theirs is written to NinjaOne.
 	Superseded []*tenant.ManagedDevice
+	// Contesting are records of other Entra devices that claim to be the machine
+	// and are in use as Intune is: the newest of each, which checked in within a
+	// day of the newest of all, newest first. Intune is then the one of them that
+	// complies worst, so that no second device can make the machine look better.
+	Contesting []*tenant.ManagedDevice
 }
 
 // Leftover is a device without counterpart.
 type Leftover[D any] struct {
 	Device D
 	Reason string // for a technician, without the device's own name
+	// Superseded says that it is an older Intune record of a machine whose newer
+	// record is a leftover too.
+	Superseded bool
 }
 
 // Result is the outcome of [Devices]. Every device of the input appears in it
@@ -47,6 +55,18 @@ type Result struct {
 	Pairs      []Pair
 	IntuneOnly []Leftover[*tenant.ManagedDevice]
 	NinjaOnly  []Leftover[*ninjaone.Device]
+}
+
+// IntuneMachines returns how many machines are in Intune only: older records of
+// one that enrolled again do not count.
+func (r Result) IntuneMachines() int {
+	n := 0
+	for _, l := range r.IntuneOnly {
+		if !l.Superseded {
+			n++
+		}
+	}
+	return n
 }
 
 // Devices matches the Intune devices of one tenant with the NinjaOne devices
@@ -60,11 +80,12 @@ func Devices(intune []tenant.ManagedDevice, ninja []ninjaone.Device) Result {
 }
 
 // machine is one physical device as Intune knows it: one record, or several
-// of which only the newest counts.
+// that belong together.
 type machine struct {
 	records []*tenant.ManagedDevice // newest first
-	serial  string                  // normalized; "" when none is usable
+	serial  string                  // what is compared of its serial number; "" when none is usable
 	name    string                  // normalized name of the newest record
+	label   string                  // the host's part of that name; "" when that is all of it
 	ninja   int                     // index of the matched candidate; none when there is none
 	by      Kind
 	reason  string // why the name did not decide either
@@ -74,7 +95,7 @@ type machine struct {
 // candidate is a NinjaOne device with what it can be recognized by.
 type candidate struct {
 	device  *ninjaone.Device
-	serials []string // normalized, usable, without duplicates
+	serials []string // what is compared of its usable serial numbers, without duplicates
 	names   []string // normalized, without duplicates
 	machine int      // index of the matched machine; none when there is none
 	reason  string   // why a machine of the same name was refused
@@ -91,11 +112,15 @@ type holders struct {
 type matcher struct {
 	machines   []machine // newest check-in first
 	candidates []candidate
-	unmanaged  []*ninjaone.Device // of classes that Intune never manages
+	unmanaged  []*ninjaone.Device // that no Intune device can be
 
-	ninjaSerials map[string]holders // normalized serial → candidates
+	ninjaSerials map[string]holders // serial number → candidates
 	ninjaNames   map[string]holders // normalized name → candidates
 	intuneNames  map[string]holders // normalized name → machines
+	// doubtful are the serial numbers that name no machine although they look as
+	// if they did: NinjaOne devices of different names have them, or several
+	// Intune devices in use.
+	doubtful map[string]bool
 }
 
 func newMatcher(intune []tenant.ManagedDevice, ninja []ninjaone.Device) *matcher {
@@ -103,6 +128,7 @@ func newMatcher(intune []tenant.ManagedDevice, ninja []ninjaone.Device) *matcher
 		ninjaSerials: make(map[string]holders, len(ninja)),
 		ninjaNames:   make(map[string]holders, 2*len(ninja)),
 		intuneNames:  make(map[string]holders, len(intune)),
+		doubtful:     map[string]bool{},
 	}
 	m.addNinja(ninja)
 	m.addIntune(intune)
@@ -122,59 +148,27 @@ func (m *matcher) addNinja(devices []ninjaone.Device) {
 	sorted = slices.CompactFunc(sorted, func(a, b *ninjaone.Device) bool { return a.ID == b.ID && a.ID != 0 })
 
 	for _, d := range sorted {
-		if !manageable(d.NodeClass) {
+		if unmatchable(d) != "" {
 			m.unmanaged = append(m.unmanaged, d)
 			continue
 		}
 		c := candidate{device: d, names: names(d), machine: none}
 		for _, raw := range []string{d.SerialNumber, d.BIOSSerialNumber} {
-			if s, ok := NormalizeSerial(raw); ok && !slices.Contains(c.serials, s) {
+			if s := serialKey(raw); s != "" && !slices.Contains(c.serials, s) {
 				c.serials = append(c.serials, s)
 			}
 		}
 		index := len(m.candidates)
 		for _, s := range c.serials {
+			if h := m.ninjaSerials[s]; h.count > 0 && !share(m.candidates[h.first].names, c.names) {
+				m.doubtful[s] = true
+			}
 			count(m.ninjaSerials, s, index)
 		}
 		for _, n := range c.names {
 			count(m.ninjaNames, n, index)
 		}
 		m.candidates = append(m.candidates, c)
-	}
-}
-
-func (m *matcher) addIntune(devices []tenant.ManagedDevice) {
-	sorted := pointers(devices)
-	slices.SortFunc(sorted, newestFirst)
-
-	type key struct{ serial, name string }
-	machineOf := make(map[key]int, len(sorted))
-	seen := make(map[string]bool, len(sorted))
-	for _, d := range sorted {
-		if seen[d.ID] {
-			continue
-		}
-		seen[d.ID] = d.ID != ""
-		name := normalizeName(d.DeviceName)
-		serial, ok := NormalizeSerial(d.SerialNumber)
-		if ok {
-			k := key{serial: serial}
-			if m.ninjaSerials[serial].count > 1 {
-				// NinjaOne knows several machines by this serial number (cloned
-				// virtual machines, say), so it takes the name as well to tell
-				// that two records are of one machine.
-				k.name = name
-			}
-			if i, known := machineOf[k]; known {
-				m.machines[i].records = append(m.machines[i].records, d)
-				continue
-			}
-			machineOf[k] = len(m.machines)
-		}
-		count(m.intuneNames, name, len(m.machines))
-		m.machines = append(m.machines, machine{
-			records: []*tenant.ManagedDevice{d}, serial: serial, name: name, ninja: none,
-		})
 	}
 }
 
@@ -193,7 +187,8 @@ func newestFirst(a, b *tenant.ManagedDevice) int {
 // bySerial joins machines and candidates by serial number.
 func (m *matcher) bySerial() {
 	for i := range m.machines {
-		if h := m.ninjaSerials[m.machines[i].serial]; m.machines[i].serial != "" && h.count == 1 {
+		serial := m.machines[i].serial
+		if h := m.ninjaSerials[serial]; serial != "" && h.count == 1 && !m.doubtful[serial] {
 			m.join(i, h.first, KindSerial)
 		}
 	}
@@ -234,19 +229,23 @@ func (m *matcher) nameClaim(mc *machine) (int, string) {
 	if mc.name == "" {
 		return none, "it has no name that could identify it"
 	}
-	h := m.ninjaNames[mc.name]
+	name := mc.name
+	if m.ninjaNames[name].count == 0 && mc.label != "" {
+		name = mc.label
+	}
+	h := m.ninjaNames[name]
 	if h.count == 0 {
 		return none, "no NinjaOne device in the organization has its name"
 	}
 	if h.count > 1 {
 		return none, several(h.count, "NinjaOne devices have its name, so the name identifies none of them")
 	}
-	if n := m.intuneNames[mc.name].count; n > 1 {
+	if n := m.intuneNames[name].count; n > 1 {
 		return none, several(n, "Intune devices have its name, so the name does not tell which of them the NinjaOne device is")
 	}
 	c := &m.candidates[h.first]
 	switch {
-	case mc.serial != "" && len(c.serials) > 0 && !slices.Contains(c.serials, mc.serial):
+	case m.contradict(mc, c):
 		c.reason = "the Intune device with its name has another serial number"
 		return none, "the NinjaOne device with its name has another serial number"
 	case c.machine != none:
@@ -258,13 +257,22 @@ func (m *matcher) nameClaim(mc *machine) (int, string) {
 	return h.first, ""
 }
 
+// contradict reports whether a machine and a candidate have different serial
+// numbers that name machines.
+func (m *matcher) contradict(mc *machine, c *candidate) bool {
+	if mc.serial == "" || m.doubtful[mc.serial] || slices.Contains(c.serials, mc.serial) {
+		return false
+	}
+	return slices.ContainsFunc(c.serials, func(s string) bool { return !m.doubtful[s] })
+}
+
 // differentSerials reports whether the machines have at least two different
-// usable serial numbers.
+// serial numbers that name machines.
 func (m *matcher) differentSerials(machines []int) bool {
 	first := ""
 	for _, i := range machines {
 		switch s := m.machines[i].serial; {
-		case s == "" || s == first:
+		case s == "" || s == first || m.doubtful[s]:
 		case first == "":
 			first = s
 		default:
@@ -293,14 +301,13 @@ func (m *matcher) result() Result {
 	for i := range m.candidates {
 		c := &m.candidates[i]
 		if c.machine == none {
-			r.NinjaOnly = append(r.NinjaOnly, Leftover[*ninjaone.Device]{c.device, m.ninjaReason(c)})
+			r.NinjaOnly = append(r.NinjaOnly, Leftover[*ninjaone.Device]{Device: c.device, Reason: m.ninjaReason(c)})
 			continue
 		}
 		r.Pairs = append(r.Pairs, m.pair(c, &m.machines[c.machine]))
 	}
 	for _, d := range m.unmanaged {
-		r.NinjaOnly = append(r.NinjaOnly, Leftover[*ninjaone.Device]{d,
-			"NinjaOne monitors it as " + d.NodeClass + ", a kind of device that Intune does not manage"})
+		r.NinjaOnly = append(r.NinjaOnly, Leftover[*ninjaone.Device]{Device: d, Reason: unmatchable(d)})
 	}
 	slices.SortFunc(r.NinjaOnly, func(a, b Leftover[*ninjaone.Device]) int {
 		return cmp.Compare(a.Device.ID, b.Device.ID)
@@ -311,10 +318,17 @@ func (m *matcher) result() Result {
 		if mc.ninja != none || mc.merged {
 			continue
 		}
-		r.IntuneOnly = append(r.IntuneOnly, Leftover[*tenant.ManagedDevice]{mc.records[0], m.intuneReason(mc)})
-		for _, d := range mc.records[1:] {
-			r.IntuneOnly = append(r.IntuneOnly, Leftover[*tenant.ManagedDevice]{d,
-				"an older Intune record of a machine that enrolled again (same serial number); the newer record has no NinjaOne device either"})
+		live, older := claimants(mc.records)
+		for _, d := range live {
+			r.IntuneOnly = append(r.IntuneOnly, Leftover[*tenant.ManagedDevice]{Device: d, Reason: m.intuneReason(mc)})
+		}
+		same := "same serial number"
+		if mc.serial == "" {
+			same = "same Entra device"
+		}
+		for _, d := range older {
+			r.IntuneOnly = append(r.IntuneOnly, Leftover[*tenant.ManagedDevice]{Device: d, Superseded: true,
+				Reason: "an older Intune record of a machine that enrolled again (" + same + "); the newer record has no NinjaOne device either"})
 		}
 	}
 	slices.SortFunc(r.IntuneOnly, func(a, b Leftover[*tenant.ManagedDevice]) int {
@@ -324,12 +338,21 @@ func (m *matcher) result() Result {
 }
 
 func (m *matcher) pair(c *candidate, mc *machine) Pair {
-	older := mc.records[1:]
-	slices.SortFunc(older, newestFirst)
-	p := Pair{Intune: mc.records[0], Ninja: c.device, Evidence: m.evidence(c, mc)}
-	if len(older) > 0 {
-		p.Superseded = older
+	slices.SortFunc(mc.records, newestFirst)
+	live, older := claimants(mc.records)
+	speaker := live[0]
+	for _, d := range live[1:] {
+		if speaksBefore(d, speaker, c.names) {
+			speaker = d
+		}
 	}
+	p := Pair{Intune: speaker, Ninja: c.device, Superseded: older}
+	for _, d := range live {
+		if d != speaker {
+			p.Contesting = append(p.Contesting, d)
+		}
+	}
+	p.Evidence = m.evidence(c, mc, p)
 	return p
 }
 
@@ -339,6 +362,11 @@ func pointers[T any](s []T) []*T {
 		p[i] = &s[i]
 	}
 	return p
+}
+
+// share reports whether two lists have something in common, or one is empty.
+func share(a, b []string) bool {
+	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
 func count(m map[string]holders, key string, index int) {

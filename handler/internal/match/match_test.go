@@ -37,6 +37,16 @@ func runs(os string) func(*tenant.ManagedDevice) {
 	return func(d *tenant.ManagedDevice) { d.OperatingSystem = os }
 }
 
+// in is the Entra device of a record.
+func in(entra string) func(*tenant.ManagedDevice) {
+	return func(d *tenant.ManagedDevice) { d.AzureADDeviceID = entra }
+}
+
+// is is the compliance state of a record.
+func is(state string) func(*tenant.ManagedDevice) {
+	return func(d *tenant.ManagedDevice) { d.ComplianceState = state }
+}
+
 func node(id int, name, serial string, more ...func(*ninjaone.Device)) ninjaone.Device {
 	d := ninjaone.Device{ID: id, SystemName: name, SerialNumber: serial}
 	for _, f := range more {
@@ -62,7 +72,7 @@ func class(s string) func(*ninjaone.Device) {
 }
 
 // describe writes a result as lines such as "a=1 serial", "b>a" (b is
-// superseded by a), "c -" and "- 2".
+// superseded by a), "b?a" (b contests a), "c -", "c - old" and "- 2".
 func describe(r Result) []string {
 	lines := []string{}
 	for _, p := range r.Pairs {
@@ -70,9 +80,16 @@ func describe(r Result) []string {
 		for _, s := range p.Superseded {
 			lines = append(lines, s.ID+">"+p.Intune.ID)
 		}
+		for _, c := range p.Contesting {
+			lines = append(lines, c.ID+"?"+p.Intune.ID)
+		}
 	}
 	for _, l := range r.IntuneOnly {
-		lines = append(lines, l.Device.ID+" -")
+		line := l.Device.ID + " -"
+		if l.Superseded {
+			line += " old"
+		}
+		lines = append(lines, line)
 	}
 	for _, l := range r.NinjaOnly {
 		lines = append(lines, fmt.Sprintf("- %d", l.Device.ID))
@@ -263,7 +280,7 @@ func TestDevices(t *testing.T) {
 		{
 			name:   "records of one machine without NinjaOne device",
 			intune: records{record("a", "PC-A", "PF2XYZ01", synced(3)), record("b", "PC-A", "PF2XYZ01", synced(9))},
-			want:   []string{"a -", "b -"},
+			want:   []string{"a - old", "b -"},
 			texts:  []string{"an older Intune record of a machine that enrolled again (same serial number)"},
 		},
 		{

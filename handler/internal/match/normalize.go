@@ -2,6 +2,7 @@ package match
 
 import (
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -51,20 +52,48 @@ func alphanumerics(s string) string {
 	}, s)
 }
 
+// serialKey returns what is compared of a serial number: its letters and digits,
+// since agents put white space and dashes where they like. It is "" when the
+// number is not usable.
+func serialKey(raw string) string {
+	s, usable := NormalizeSerial(raw)
+	if !usable {
+		return ""
+	}
+	return alphanumerics(s)
+}
+
 // normalizeName returns a device name in the form in which two spellings of
 // it are equal, or "" for a name that identifies nothing.
 func normalizeName(s string) string {
 	s = strings.ToLower(fold(s, false))
 	switch s {
-	case "localhost", "localhost.localdomain", "unknown", "null", "none":
+	case "localhost", "localhost.localdomain", "localhost.local", "unknown", "undefined", "null", "(null)", "none", "(none)", "n/a":
+		return ""
+	}
+	if alphanumerics(s) == "" {
 		return ""
 	}
 	return s
 }
 
-// names returns the names that NinjaOne knows a device by: system name, DNS
-// name in full and its host label, and NetBIOS name. The display name is left
-// out, since technicians type it.
+// hostName is a name with a domain.
+var hostName = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[0-9_-]*[a-z][a-z0-9_-]*$`)
+
+// hostLabel returns the host's part of a normalized name that has a domain; ""
+// for any other name, such as an address.
+func hostLabel(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if !hostName.MatchString(name) {
+		return ""
+	}
+	label, _, _ := strings.Cut(name, ".")
+	return normalizeName(label)
+}
+
+// names returns the names that NinjaOne knows a device by: system name and DNS
+// name in full and without their domains, and NetBIOS name. The display name is
+// left out, since technicians type it.
 func names(d *ninjaone.Device) []string {
 	list := make([]string, 0, 4)
 	add := func(name string) {
@@ -72,7 +101,9 @@ func names(d *ninjaone.Device) []string {
 			list = append(list, name)
 		}
 	}
-	add(normalizeName(d.SystemName))
+	system := normalizeName(d.SystemName)
+	add(system)
+	add(hostLabel(system))
 	dns := strings.TrimSuffix(normalizeName(d.DNSName), ".")
 	if _, err := netip.ParseAddr(dns); err != nil {
 		add(dns)

@@ -20,10 +20,10 @@ type place struct {
 }
 
 // Add puts a NinjaOne device into the index, by both of its serial numbers
-// where they are usable (see [NormalizeSerial]). Devices of a kind that Intune
-// never manages are left out. A device that is added again counts once.
+// where they are usable (see [NormalizeSerial]). Devices that can be
+// no Intune device are left out. A device that is added again counts once.
 func (x *SerialIndex) Add(d *ninjaone.Device) {
-	if !manageable(d.NodeClass) {
+	if unmatchable(d) != "" {
 		return
 	}
 	if x.at == nil {

@@ -1,6 +1,24 @@
 package match
 
-import "strings"
+import (
+	"strings"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// unmatchable says why a NinjaOne device can be no Intune device; "" when it
+// can.
+func unmatchable(d *ninjaone.Device) string {
+	switch {
+	case !manageable(d.NodeClass):
+		return "NinjaOne monitors it as " + d.NodeClass + ", a kind of device that Intune does not manage"
+	case d.ApprovalStatus == "DECOMMISSIONED":
+		return "it is decommissioned in NinjaOne"
+	case d.ApprovalStatus == "PENDING":
+		return "nobody has approved it in NinjaOne yet"
+	}
+	return ""
+}
 
 // manageable reports whether a device of the NinjaOne node class can be one
 // that Intune manages too. Network equipment, virtual machines seen from

@@ -20,13 +20,15 @@ func estate(r *rand.Rand) (records, nodes) {
 	serials := []string{"", "0", "Default string", "PF2XYZ01", "pf2xyz01 ", "PF2XYZ02", "PF2XYZ03", "PF2XYZ04", "PF2XYZ05"}
 	names := []string{"", "localhost", "PC-A", "pc-a", "PC-B", "PC-C", "PC-D", "PC-E", "PC-F", "PC-G"}
 	systems := []string{"", "Windows", "iOS", "macOS"}
+	states := []string{"", tenant.StateCompliant, tenant.StateNoncompliant, tenant.StateInGracePeriod, tenant.StateUnknown}
+	entra := []string{"", "", "e1", "e2", "e3", "e4"}
 	classes := []string{"", "WINDOWS_WORKSTATION", "MAC", "APPLE_IOS", "NMS_SWITCH"}
 	pick := func(s []string) string { return s[r.IntN(len(s))] }
 
 	var intune records
 	for i := range r.IntN(12) {
 		intune = append(intune, record(fmt.Sprintf("i%02d", i), pick(names), pick(serials),
-			runs(pick(systems)), synced(1+r.IntN(4)), enrolled(1+r.IntN(3))))
+			runs(pick(systems)), synced(1+r.IntN(4)), enrolled(1+r.IntN(3)), in(pick(entra)), is(pick(states))))
 	}
 	var ninja nodes
 	for i := range r.IntN(12) {
@@ -70,9 +72,29 @@ func checkResult(t *testing.T, intune records, ninja nodes, r Result) {
 	for _, p := range r.Pairs {
 		intuneIDs = append(intuneIDs, p.Intune.ID)
 		ninjaIDs = append(ninjaIDs, p.Ninja.ID)
+		newest := p.Intune.LastSync
+		for i, c := range p.Contesting {
+			intuneIDs = append(intuneIDs, c.ID)
+			if c.LastSync.After(newest) {
+				newest = c.LastSync
+			}
+			if tenant.Judge(c.ComplianceState) > tenant.Judge(p.Intune.ComplianceState) {
+				t.Errorf("%s contests %s and complies worse", c.ID, p.Intune.ID)
+			}
+			for _, other := range append(p.Contesting[:i:i], p.Intune) {
+				if !apart(c, other) {
+					t.Errorf("%s contests %s, the same device", c.ID, other.ID)
+				}
+			}
+		}
+		for _, c := range append(p.Contesting[:len(p.Contesting):len(p.Contesting)], p.Intune) {
+			if len(p.Contesting) > 0 && newest.Sub(c.LastSync) > liveWithin {
+				t.Errorf("%s contests although it is silent", c.ID)
+			}
+		}
 		for _, s := range p.Superseded {
 			intuneIDs = append(intuneIDs, s.ID)
-			if s.LastSync.After(p.Intune.LastSync) {
+			if s.LastSync.After(newest) {
 				t.Errorf("%s is superseded by %s, which checked in earlier", s.ID, p.Intune.ID)
 			}
 		}
@@ -86,16 +108,29 @@ func checkResult(t *testing.T, intune records, ninja nodes, r Result) {
 				ninjaSerials = append(ninjaSerials, s)
 			}
 		}
-		if usable && len(ninjaSerials) > 0 && !slices.Contains(ninjaSerials, serial) {
+		times := 0 // a number that several have may name none of them
+		for i := range intune {
+			if s, _ := NormalizeSerial(intune[i].SerialNumber); s == serial {
+				times++
+			}
+		}
+		for i := range ninja {
+			for _, raw := range []string{ninja[i].SerialNumber, ninja[i].BIOSSerialNumber} {
+				if s, ok := NormalizeSerial(raw); ok && (s == serial || slices.Contains(ninjaSerials, s)) && ninja[i].ID != p.Ninja.ID {
+					times++
+				}
+			}
+		}
+		if usable && times == 1 && len(ninjaSerials) > 0 && !slices.Contains(ninjaSerials, serial) {
 			t.Errorf("%s and %d are a pair although their serials differ", p.Intune.ID, p.Ninja.ID)
 		}
 		switch p.Evidence.Kind {
 		case KindSerial:
-			if !usable {
+			if !usable && entraID(p.Intune) == "" {
 				t.Errorf("%s was matched by a serial that is not usable", p.Intune.ID)
 			}
 		case KindName:
-			if !slices.Contains(names(p.Ninja), normalizeName(p.Intune.DeviceName)) {
+			if !slices.Contains(names(p.Ninja), normalizeName(p.Intune.DeviceName)) && len(p.Contesting) == 0 {
 				t.Errorf("%s and %d were matched by name but have none in common", p.Intune.ID, p.Ninja.ID)
 			}
 		default:

@@ -3,28 +3,38 @@ package match
 import (
 	"slices"
 	"strconv"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // evidence words what joined a machine and a candidate.
-func (m *matcher) evidence(c *candidate, mc *machine) Evidence {
-	d := mc.records[0]
-	if mc.by == KindSerial {
-		e := Evidence{Kind: KindSerial, Value: visible(d.SerialNumber)}
-		if mc.name != "" && len(c.names) > 0 && !slices.Contains(c.names, mc.name) {
+func (m *matcher) evidence(c *candidate, mc *machine, p Pair) Evidence {
+	e := Evidence{Kind: mc.by, Value: visible(p.Intune.DeviceName)}
+	switch {
+	case mc.by == KindSerial:
+		for _, d := range append([]*tenant.ManagedDevice{p.Intune}, mc.records...) {
+			if serialKey(d.SerialNumber) == mc.serial {
+				e.Value = visible(d.SerialNumber)
+				break
+			}
+		}
+		if name := normalizeName(p.Intune.DeviceName); name != "" && len(c.names) > 0 && !slices.Contains(c.names, name) && !slices.Contains(c.names, hostLabel(name)) {
 			e.Note = "The names in Intune and NinjaOne differ."
 		}
-		return e
-	}
-	e := Evidence{Kind: KindName, Value: visible(d.DeviceName)}
-	switch {
 	case mc.serial == "" && len(c.serials) == 0:
 		e.Note = "Neither Intune nor NinjaOne has a usable serial number of it."
 	case mc.serial == "":
 		e.Note = "Intune has no usable serial number of it."
-	case len(c.serials) == 0:
+	case m.doubtful[mc.serial] && m.ninjaSerials[mc.serial].count < 2:
+		e.Note = "Several Intune devices in use have its serial number, so its name decided."
+	case m.ninjaSerials[mc.serial].count < 2:
 		e.Note = "NinjaOne has no usable serial number of it."
 	default:
 		e.Note = several(m.ninjaSerials[mc.serial].count, "NinjaOne devices have its serial number, so its name decided.")
+	}
+	if n := len(p.Contesting); n > 0 {
+		e.Note = strings.TrimSpace(e.Note + " " + several(n+1, "Intune devices in use claim to be this machine, so the worse compliance of them is shown."))
 	}
 	return e
 }
@@ -38,6 +48,8 @@ func (m *matcher) intuneReason(mc *machine) string {
 		serial = "Intune has no usable serial number of it"
 	case n > 1:
 		serial = several(n, "NinjaOne devices have its serial number, so the number identifies none of them")
+	case m.doubtful[mc.serial]:
+		serial = "several Intune devices in use have its serial number, so the number identifies none of them"
 	}
 	return serial + "; " + mc.reason
 }
@@ -51,6 +63,10 @@ func (m *matcher) ninjaReason(c *candidate) string {
 	for _, s := range c.serials {
 		if n := m.ninjaSerials[s].count; n > 1 {
 			serial = several(n, "NinjaOne devices have its serial number, so the number identifies none of them")
+			break
+		}
+		if m.doubtful[s] {
+			serial = "several Intune devices in use have its serial number, so the number identifies none of them"
 			break
 		}
 	}

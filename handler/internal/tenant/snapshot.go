@@ -258,6 +258,27 @@ const (
 	StateConfigManager = "configManager"
 )
 
+// Verdict is what a compliance state comes to; a greater one is worse.
+type Verdict int
+
+// The verdicts.
+const (
+	Complies Verdict = iota
+	NoVerdict
+	Violates
+)
+
+// Judge returns the verdict of a compliance state of Intune's.
+func Judge(state string) Verdict {
+	switch state {
+	case StateCompliant:
+		return Complies
+	case StateNoncompliant, StateConflict, StateError, StateInGracePeriod:
+		return Violates
+	}
+	return NoVerdict
+}
+
 // ManagedDevice is a device enrolled in Intune.
 type ManagedDevice struct {
 	ID                   string // Intune's id

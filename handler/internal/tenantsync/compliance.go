@@ -388,7 +388,7 @@ func (s *State) ForgetDevice(ctx context.Context, instance string, organizationI
 
 // Matches is the outcome of a tenant's matching, by Intune's device ids.
 type Matches struct {
-	Pairs      map[string]int  // managed device id to NinjaOne device id
+	Pairs      map[string]int  // managed device id to NinjaOne device id, which several have that contest it
 	Superseded map[string]bool // older records of machines among the pairs
 	IntuneOnly map[string]bool // without NinjaOne device
 	Digest     string          // changes with the matches; "" when there are none yet
@@ -412,6 +412,9 @@ func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 	out.Digest = accepted.Sum(body)
 	for _, p := range kept.Pairs {
 		out.Pairs[p.ManagedDeviceID] = p.NinjaOneID
+		for _, c := range p.Contesting {
+			out.Pairs[c.ManagedDeviceID] = p.NinjaOneID
+		}
 		for _, id := range p.Superseded {
 			out.Superseded[id] = true
 		}

@@ -410,6 +410,13 @@ type keptPair struct {
 	NinjaOneName    string         `json:"ninjaOneName"`
 	Evidence        match.Evidence `json:"evidence"`
 	Superseded      []string       `json:"superseded,omitempty"` // managed device ids
+	Contesting      []keptClaim    `json:"contesting,omitempty"`
+}
+
+// keptClaim is a managed device that contests the one of a pair.
+type keptClaim struct {
+	ManagedDeviceID string `json:"managedDeviceId"`
+	Name            string `json:"name"`
 }
 
 type keptLeftover struct {
@@ -417,6 +424,8 @@ type keptLeftover struct {
 	Name   string `json:"name"`
 	Serial string `json:"serial,omitempty"`
 	Reason string `json:"reason"`
+	// Superseded says that it is an older record of another leftover.
+	Superseded bool `json:"superseded,omitempty"`
 }
 
 // nameOf is the name that technicians see a NinjaOne device under.
@@ -430,13 +439,16 @@ func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 		for _, s := range p.Superseded {
 			k.Superseded = append(k.Superseded, s.ID)
 		}
+		for _, c := range p.Contesting {
+			k.Contesting = append(k.Contesting, keptClaim{c.ID, c.DeviceName})
+		}
 		m.Pairs = append(m.Pairs, k)
 	}
 	for _, l := range result.IntuneOnly {
-		m.IntuneOnly = append(m.IntuneOnly, keptLeftover{l.Device.ID, l.Device.DeviceName, l.Device.SerialNumber, l.Reason})
+		m.IntuneOnly = append(m.IntuneOnly, keptLeftover{l.Device.ID, l.Device.DeviceName, l.Device.SerialNumber, l.Reason, l.Superseded})
 	}
 	for _, l := range result.NinjaOnly {
-		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), nameOf(l.Device), l.Device.SerialNumber, l.Reason})
+		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), nameOf(l.Device), l.Device.SerialNumber, l.Reason, false})
 	}
 	if err := j.keep(ctx, matchesName(j.ref.ID), m, &j.run.matchesDigest); err != nil {
 		return fmt.Errorf("keep which devices matched: %w", err)

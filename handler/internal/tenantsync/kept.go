@@ -25,7 +25,8 @@ type KeptPair struct {
 	NinjaOneID      int
 	NinjaOneName    string
 	Evidence        match.Evidence
-	Superseded      int // older Intune records of the machine
+	Superseded      int      // older Intune records of the machine
+	Contesting      []string // Intune's names of the other devices in use that claim to be the machine
 }
 
 // KeptDevice is a device without counterpart.
@@ -34,6 +35,8 @@ type KeptDevice struct {
 	Name   string
 	Serial string
 	Reason string // why it has none
+	// Superseded says that it is an older Intune record of another such device.
+	Superseded bool
 }
 
 // ReadMatches returns how the devices of a tenant matched in its last sync,
@@ -52,7 +55,11 @@ func ReadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 	}
 	var out KeptMatches
 	for _, p := range kept.Pairs {
-		out.Pairs = append(out.Pairs, KeptPair{p.ManagedDeviceID, p.Name, p.NinjaOneID, p.NinjaOneName, p.Evidence, len(p.Superseded)})
+		pair := KeptPair{p.ManagedDeviceID, p.Name, p.NinjaOneID, p.NinjaOneName, p.Evidence, len(p.Superseded), nil}
+		for _, c := range p.Contesting {
+			pair.Contesting = append(pair.Contesting, c.Name)
+		}
+		out.Pairs = append(out.Pairs, pair)
 	}
 	for _, l := range kept.IntuneOnly {
 		out.IntuneOnly = append(out.IntuneOnly, KeptDevice(l))

@@ -96,6 +96,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	matchable := in.snapshot.DevicesKnown()
 	if matchable {
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
+		j.tellContested(result)
 	}
 	input := j.input(in, result)
 	p := &Preview{Tenant: j.ref, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Shared: len(j.sharing) > 1, At: j.Now().UTC()}

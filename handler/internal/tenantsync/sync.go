@@ -449,7 +449,8 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 	matchable := in.snapshot.DevicesKnown()
 	if matchable {
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
-		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), len(result.IntuneOnly), len(result.NinjaOnly)
+		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), result.IntuneMachines(), len(result.NinjaOnly)
+		j.tellContested(result)
 		if err = j.keepMatches(ctx, result); err != nil {
 			return input, desired, err
 		}

@@ -1,0 +1,139 @@
+package compliance
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/sandbox/m365sim"
+)
+
+// rival is a device of a virtual machine that gives itself the serial number of
+// another.
+var rival = pair{managed: "0a0a0a0a-0000-4000-8000-00000000000a", object: "0c0c0c0c-0000-4000-8000-00000000000c"}
+
+const rivalEntra = "0b0b0b0b-0000-4000-8000-00000000000b"
+
+// contest enrols the rival of a machine, which checks in so much later.
+func (w *world) contest(p pair, state string, later time.Duration) pair {
+	w.t.Helper()
+	r := rival
+	r.tenantID, r.ninja = p.tenantID, p.ninja
+	w.M365.Tenant(p.tenantID).Change(func(tn *m365sim.Tenant) {
+		i := slices.IndexFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == p.managed })
+		seen, err := time.Parse(time.RFC3339, tn.ManagedDevices[i].String("lastSyncDateTime"))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		tn.ManagedDevices = append(tn.ManagedDevices, m365sim.Entity{"id": r.managed, "azureADDeviceId": rivalEntra, "deviceName": "RIVAL-VM",
+			"serialNumber": tn.ManagedDevices[i].String("serialNumber"), "operatingSystem": "Windows", "complianceState": state,
+			"lastSyncDateTime": seen.Add(later).Format(time.RFC3339)})
+		tn.Devices = append(tn.Devices, m365sim.Entity{"id": r.object, "deviceId": rivalEntra, "displayName": "RIVAL-VM", "isCompliant": true})
+	})
+	return r
+}
+
+// notify tells of a change of a device.
+func (w *world) notify(p pair) {
+	w.t.Helper()
+	w.clock.advance(2 * bookLife)
+	sub := w.subscription(p.tenantID)
+	w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.object))
+	w.work()
+}
+
+func TestAContestedDeviceShowsTheWorse(t *testing.T) {
+	w, all := running(t, 1, 5)
+	p := all[0][0]
+	w.set(p, "noncompliant")
+	r := w.contest(p, "compliant", time.Hour)
+	w.sync(p.tenantID)
+	w.wantField(p, "Non-Compliant")
+	if got := w.problems(p.tenantID); !strings.Contains(got, "RIVAL-VM") || !strings.Contains(got, r.managed) || !strings.Contains(got, p.managed) {
+		t.Errorf("the problems do not name both records: %s", got)
+	}
+	writes := w.writes(p.ninja)
+	w.notify(r)
+	w.sweep(p.tenantID)
+	w.restart()
+	w.notify(r)
+	if n := w.writes(p.ninja) - writes; n != 0 {
+		t.Errorf("the field was written %d times although nothing changed", n)
+	}
+	steps := []struct {
+		of    pair
+		state string
+		want  string
+	}{
+		{p, "compliant", "Compliant"}, {r, "noncompliant", "Non-Compliant"}, {p, "noncompliant", "Non-Compliant"},
+		{r, "compliant", "Non-Compliant"}, {p, "unknown", ""}, {p, "compliant", "Compliant"}, {r, "inGracePeriod", "Non-Compliant"},
+	}
+	for i, s := range steps {
+		w.set(s.of, s.state)
+		if i%2 == 0 {
+			w.notify(s.of)
+		} else {
+			w.sweep(p.tenantID)
+		}
+		w.wantField(p, s.want)
+		w.sync(p.tenantID)
+		w.wantField(p, s.want)
+	}
+	w.M365.Tenant(p.tenantID).Change(func(tn *m365sim.Tenant) {
+		tn.ManagedDevices = slices.DeleteFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == r.managed })
+	})
+	w.notify(r)
+	w.wantField(p, "Compliant")
+	w.noViolations()
+}
+
+func TestAContestBetweenSyncs(t *testing.T) {
+	w, all := running(t, 1, 5)
+	p := all[0][0]
+	w.set(p, "noncompliant")
+	w.notify(p)
+	w.wantField(p, "Non-Compliant")
+	r := w.contest(p, "compliant", time.Hour)
+	w.clock.advance(2 * rematchAfter)
+	w.notify(r)
+	w.wantField(p, "Non-Compliant")
+	w.set(p, "compliant")
+	w.notify(p)
+	w.wantField(p, "Compliant")
+	w.noViolations()
+}
+
+func TestTheNewerOfTwoRecordsWinsOverASilentOne(t *testing.T) {
+	w, all := running(t, 1, 5)
+	p := all[0][0]
+	w.set(p, "noncompliant")
+	r := w.contest(p, "compliant", 25*time.Hour)
+	w.sync(p.tenantID)
+	w.wantField(p, "Compliant")
+	w.notify(p)
+	w.wantField(p, "Compliant")
+	w.set(r, "noncompliant")
+	w.notify(r)
+	w.wantField(p, "Non-Compliant")
+	if got := w.problems(p.tenantID); strings.Contains(got, "RIVAL-VM") {
+		t.Errorf("a machine that was set up anew is told as a problem: %s", got)
+	}
+	w.noViolations()
+}
+
+// problems returns what a tenant's logbook says of its syncs.
+func (w *world) problems(tenantID string) string {
+	w.t.Helper()
+	var lines []string
+	for row, err := range w.app.Table("CippLogs").List(w.t.Context(), storage.Eq("API", "NinjaOneSync")) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if row.String("TenantID") == tenantID {
+			lines = append(lines, row.String("Message"))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
