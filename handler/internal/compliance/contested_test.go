@@ -51,7 +51,7 @@ func TestAContestedDeviceShowsTheWorse(t *testing.T) {
 	r := w.contest(p, "compliant", time.Hour)
 	w.sync(p.tenantID)
 	w.wantField(p, "Non-Compliant")
-	if got := w.problems(p.tenantID); !strings.Contains(got, "RIVAL-VM") || !strings.Contains(got, r.managed) || !strings.Contains(got, p.managed) {
+	if got := w.syncLog(p.tenantID); !strings.Contains(got, "RIVAL-VM") || !strings.Contains(got, r.managed) || !strings.Contains(got, p.managed) {
 		t.Errorf("the problems do not name both records: %s", got)
 	}
 	writes := w.writes(p.ninja)
@@ -117,14 +117,14 @@ func TestTheNewerOfTwoRecordsWinsOverASilentOne(t *testing.T) {
 	w.set(r, "noncompliant")
 	w.notify(r)
 	w.wantField(p, "Non-Compliant")
-	if got := w.problems(p.tenantID); strings.Contains(got, "RIVAL-VM") {
+	if got := w.syncLog(p.tenantID); strings.Contains(got, "RIVAL-VM") {
 		t.Errorf("a machine that was set up anew is told as a problem: %s", got)
 	}
 	w.noViolations()
 }
 
-// problems returns what a tenant's logbook says of its syncs.
-func (w *world) problems(tenantID string) string {
+// syncLog returns what a tenant's logbook says of its syncs.
+func (w *world) syncLog(tenantID string) string {
 	w.t.Helper()
 	var lines []string
 	for row, err := range w.app.Table("CippLogs").List(w.t.Context(), storage.Eq("API", "NinjaOneSync")) {

@@ -216,7 +216,7 @@ func (x *index) devicesCard() card {
 		shares("Operating systems", largest(systems)...),
 		shares("Last check-in", share{good, "Within 30 days", recent}, share{warning, "Longer ago or never", len(x.devices) - recent}),
 	}
-	c.Lines = one("In NinjaOne too: " + count(len(x.ninja)) + " of " + count(len(x.devices)-len(x.outdated)))
+	c.Lines = one("In NinjaOne too: " + count(x.matched) + " of " + count(len(x.devices)))
 	return c
 }
 

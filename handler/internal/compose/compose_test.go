@@ -164,11 +164,11 @@ func TestContent(t *testing.T) {
 	for field, want := range map[string][]string{
 		"TenantSummary": {
 			"23 Unused licences", "On Unified audit log", "Yes Password never expires", "Limited User consent to apps restricted",
-			"None Restricted senders", "6 Users", "4 Devices", "4 Groups", "3 Roles in use", "P1 Entra ID licence", "Business Defender for Endpoint",
+			"None Restricted senders", "6 Users", "3 Devices", "4 Groups", "3 Roles in use", "P1 Entra ID licence", "Business Defender for Endpoint",
 			"On Directory sync. Last run within 7 days",
 			"Larkfield Surveyors", "2019-04-02", "Tobias Okafor (Global Administrator, Exchange Administrator) Mira Sandström (Exchange Administrator)", "1 application or other account",
 			"Microsoft 365 Business Premium (SPB) 1 2 0, 1 too many assigned", "FLOW_FREE 10,000 0 10,000 (not counted)",
-			"Compliant: 2 Non-Compliant: 1 Not evaluated: 1", "Windows: 3 iOS: 1", "Within 30 days: 3", "In NinjaOne too: 2 of 3",
+			"Compliant: 2 Non-Compliant: 1 Not evaluated: 0", "Windows: 2 iOS: 1", "Within 30 days: 3", "In NinjaOne too: 2 of 3",
 			"59%: 612.4 of 1043 points", "Require multifactor authentication for administrators +10 points, +1% Identity", "no_profile +3 points",
 			"Enabled: 5 Blocked: 1", "Licensed: 3 Unlicensed: 2 Guest: 1",
 			"Disable legacy authentication Alert Baseline Enable the unified audit log Remediate, Report Baseline",

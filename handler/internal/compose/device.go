@@ -121,6 +121,9 @@ func (x *deviceIndex) deviceCard(p match.Pair) card {
 	if note := text(p.Evidence.Note); note != "" {
 		c.Facts = append(c.Facts, fact{"Note", one(note)})
 	}
+	if len(p.Contesting) > 0 {
+		c.Facts = append(c.Facts, fact{"Claimed by", x.claims(p)})
+	}
 	if len(p.Superseded) > 0 {
 		c.Facts = append(c.Facts, fact{"Older records", x.superseded(p.Superseded)})
 	}
@@ -137,6 +140,23 @@ func management(d *tenant.ManagedDevice) string {
 	default:
 		return agent + ", " + strings.ToLower(state)
 	}
+}
+
+// claims lists the Intune devices that claim to be one machine, with the
+// compliance of each.
+func (x *deviceIndex) claims(p match.Pair) cell {
+	all := append([]*tenant.ManagedDevice{p.Intune}, p.Contesting...)
+	slices.SortFunc(all, func(a, b *tenant.ManagedDevice) int {
+		return byName(a.DeviceName, b.DeviceName, a.ID, b.ID)
+	})
+	c := cell{More: line{Href: x.links.devices()}}
+	for _, d := range all {
+		l := compliance(d.ComplianceState, d.ComplianceGraceUntil)
+		l.Tail = "(" + l.Text + ", last check-in " + bracket(d.LastSync, x.in.Today) + ")"
+		l.Text, l.Href = orElse(d.DeviceName, "No name"), x.links.device(d.ID)
+		c.Lines = append(c.Lines, l)
+	}
+	return c
 }
 
 // superseded lists the other Intune records of the machine.

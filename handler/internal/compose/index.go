@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -52,9 +53,9 @@ type index struct {
 	skus      []*tenant.SKU      // in order of name
 	products  map[string]product // by SKU id
 	groups    []*tenant.Group
-	devices   []*tenant.ManagedDevice // in order of name
-	ninja     map[string]int          // Intune id to NinjaOne id, of matched devices
-	outdated  map[string]bool         // Intune ids of superseded records
+	devices   []*tenant.ManagedDevice // in order of name; of a machine that enrolled again the newest record
+	ninja     map[string]int          // Intune id to NinjaOne id, of matched devices and of those that contest them
+	matched   int                     // devices of NinjaOne
 	mailboxes map[string]*tenant.MailboxUsage
 	oneDrives map[string]*tenant.OneDriveUsage
 }
@@ -66,7 +67,6 @@ func newIndex(in Input) *index {
 		userByID:  map[string]*tenant.User{},
 		products:  map[string]product{},
 		ninja:     map[string]int{},
-		outdated:  map[string]bool{},
 		mailboxes: map[string]*tenant.MailboxUsage{},
 		oneDrives: map[string]*tenant.OneDriveUsage{},
 	}
@@ -85,15 +85,19 @@ func newIndex(in Input) *index {
 	x.groups = distinct(s.Groups.Value, func(g *tenant.Group) string { return g.ID }, func(a, b *tenant.Group) int {
 		return byName(a.DisplayName, b.DisplayName, a.ID, b.ID)
 	})
+	old := superseded(in.Matches)
 	x.devices = distinct(s.ManagedDevices.Value, func(d *tenant.ManagedDevice) string { return d.ID }, func(a, b *tenant.ManagedDevice) int {
 		return byName(a.DeviceName, b.DeviceName, a.ID, b.ID)
 	})
+	x.devices = slices.DeleteFunc(x.devices, func(d *tenant.ManagedDevice) bool { return old[fold(d.ID)] })
 	for _, p := range in.Matches.Pairs {
-		if p.Intune != nil && p.Ninja != nil {
-			x.ninja[fold(p.Intune.ID)] = p.Ninja.ID
+		if p.Intune == nil || p.Ninja == nil {
+			continue
 		}
-		for _, d := range p.Superseded {
-			x.outdated[fold(d.ID)] = true
+		x.matched++
+		x.ninja[fold(p.Intune.ID)] = p.Ninja.ID
+		for _, d := range p.Contesting {
+			x.ninja[fold(d.ID)] = p.Ninja.ID
 		}
 	}
 	for i := range s.MailboxUsage.Value {
@@ -109,6 +113,23 @@ func newIndex(in Input) *index {
 		})
 	}
 	return x
+}
+
+// superseded returns the Intune ids of the older records of machines that
+// enrolled again, whether or not NinjaOne has the machine.
+func superseded(m match.Result) map[string]bool {
+	old := map[string]bool{}
+	for _, p := range m.Pairs {
+		for _, d := range p.Superseded {
+			old[fold(d.ID)] = true
+		}
+	}
+	for _, l := range m.IntuneOnly {
+		if l.Superseded {
+			old[fold(l.Device.ID)] = true
+		}
+	}
+	return old
 }
 
 // keep puts v under key unless what is there already is greater.

@@ -19,14 +19,10 @@ type owned struct {
 }
 
 // devicesOf returns the devices of each user: those whose primary user it is
-// and those it logged on to, in order of name. A superseded record is left
-// out, because the machine's newer record stands for it.
+// and those it logged on to, in order of name.
 func (x *index) devicesOf() map[string][]owned {
 	all := make(map[string][]owned, len(x.users))
 	for _, d := range x.devices {
-		if x.outdated[fold(d.ID)] {
-			continue
-		}
 		last := map[string]time.Time{}
 		if id := fold(d.UserID); id != "" {
 			last[id] = time.Time{}

@@ -22,7 +22,7 @@ type devicesPage struct {
 	NinjaOnly  []tenantsync.KeptDevice
 	NinjaHost  string
 	Search     string
-	// Counts of all, whatever is searched for.
+	// Counts of all machines, whatever is searched for.
 	Matched, Intune, Ninja int
 }
 
@@ -51,8 +51,13 @@ func (c *Console) devices(x *exchange) error {
 	}
 	p.Kept = ok
 	p.Matched, p.Intune, p.Ninja = len(kept.Pairs), len(kept.IntuneOnly), len(kept.NinjaOnly)
+	for _, d := range kept.IntuneOnly {
+		if d.Superseded {
+			p.Intune--
+		}
+	}
 	for _, k := range kept.Pairs {
-		if contains(p.Search, k.Name, k.NinjaOneName, k.Evidence.Value) {
+		if contains(p.Search, append(k.Contesting, k.Name, k.NinjaOneName, k.Evidence.Value)...) {
 			p.Pairs = append(p.Pairs, pairRow{k, pairEvidence(k.Evidence)})
 		}
 	}
