@@ -558,7 +558,7 @@ func outcome(err error) tenantsync.Outcome {
 		return tenantsync.Accepted
 	}
 	_, refused := errors.AsType[*ninjaone.RefusedError](err)
-	for _, untouched := range []error{ninjaone.ErrForbidden, ninjaone.ErrUnauthorized, ninjaone.ErrThrottled, ninjaone.ErrWrongInstance, ninjaone.ErrNotFound} {
+	for _, untouched := range []error{ninjaone.ErrNotSent, ninjaone.ErrForbidden, ninjaone.ErrUnauthorized, ninjaone.ErrThrottled, ninjaone.ErrWrongInstance, ninjaone.ErrNotFound} {
 		refused = refused || errors.Is(err, untouched)
 	}
 	if refused {

@@ -13,7 +13,6 @@ package compose
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/match"
@@ -62,32 +61,35 @@ var (
 	errNoLicence  = errors.New("the tenant has no such licence")
 )
 
-// Organization composes the organization's fields. It fails only when a value
-// cannot be made to fit into MaxChars even without any rows.
+// Organization composes the organization's fields. What does not fit into
+// MaxChars gives way; a value of which nothing fits is "".
 func Organization(in Input) (OrganizationFields, error) {
-	if in.Snapshot == nil {
-		return OrganizationFields{}, errNoSnapshot
+	whole, _, err := Sections(in)
+	return whole, err
+}
+
+// organizationPage is the page of one of the organization's fields.
+type organizationPage struct {
+	name string
+	page page
+	of   func(*OrganizationFields) *string
+}
+
+func (x *index) organization() []organizationPage {
+	all := []organizationPage{
+		{"TenantLinks", tenantLinks(x.links), func(f *OrganizationFields) *string { return &f.TenantLinks }},
+		{"TenantSummary", x.tenantSummary(), func(f *OrganizationFields) *string { return &f.TenantSummary }},
+		{"UsersSummary", x.usersSummary(), func(f *OrganizationFields) *string { return &f.UsersSummary }},
 	}
-	x := newIndex(in)
-	var f OrganizationFields
-	for _, field := range []struct {
-		name  string
-		value *string
-		page  page
-	}{
-		{"TenantLinks", &f.TenantLinks, tenantLinks(x.links)},
-		{"TenantSummary", &f.TenantSummary, x.tenantSummary()},
-		{"UsersSummary", &f.UsersSummary, x.usersSummary()},
-	} {
-		if in.Shared {
-			field.page.Heading = x.tenantName()
+	for i := range all {
+		p := &all[i].page
+		if x.in.Shared {
+			p.Heading = x.name()
 		}
-		var err error
-		if *field.value, err = field.page.render(field.name, in.MaxChars); err != nil {
-			return OrganizationFields{}, fmt.Errorf("tenant %s: %w", ref(in.Snapshot.Tenant), err)
-		}
+		p.Name = line{Text: x.name(), Href: x.links.admin365()}
+		p.Brief = x.brief(all[i].name)
 	}
-	return f, nil
+	return all
 }
 
 // Devices composes the fields of one tenant's devices. It is safe for
@@ -118,7 +120,3 @@ func (d *Devices) Fields(p match.Pair) (DeviceFields, error) {
 	}
 	return f, nil
 }
-
-// Join puts the sections of several tenants that share an organization into
-// one value, in the order given.
-func Join(sections ...string) string { return strings.Join(sections, "") }

@@ -393,12 +393,38 @@ func cmpOr(a, b int) int {
 	return b
 }
 
-func TestNoRoomAtAll(t *testing.T) {
+// TestNoRoom lets the room for a tenant's pages become less and less: they give
+// way step by step, never fail, and keep their markup whole.
+func TestNoRoom(t *testing.T) {
+	for name, in := range map[string]Input{"believable": believable(), "pathological": pathological(), "unreadable": unreadable()} {
+		for _, p := range newIndex(in).organization() {
+			last, seen := Whole, map[Cut]bool{}
+			for limit := ninjaone.MaxHTML; ; limit = limit * 9 / 10 {
+				s, cut, err := p.page.fit(max(limit, 1))
+				if err != nil {
+					t.Fatalf("%s, %s, %d characters: %v", name, p.name, limit, err)
+				}
+				checkMarkup(t, s)
+				if n := ninjaone.JSONLength(s); n > limit && s != "" {
+					t.Errorf("%s, %s has %d characters, limit %d", name, p.name, n, limit)
+				}
+				if cut < last {
+					t.Errorf("%s, %s is %s with less room, and was %s", name, p.name, cut, last)
+				}
+				if last = cut; cut == OneLine && !strings.Contains(plain(t, s), p.page.Name.Text) {
+					t.Errorf("%s, %s does not name the tenant: %s", name, p.name, s)
+				}
+				if seen[cut] = true; limit == 0 {
+					break
+				}
+			}
+			if !seen[NameOnly] || !seen[NotShown] || p.name == "TenantSummary" && !(seen[FewerCards] && seen[OneLine]) {
+				t.Errorf("%s, %s: only the steps %v", name, p.name, seen)
+			}
+		}
+	}
 	in := believable()
 	in.MaxChars = 200
-	if _, err := Organization(in); err == nil || !strings.Contains(err.Error(), "larkfield.example") {
-		t.Errorf("Organization: %v", err)
-	}
 	d, err := NewDevices(in)
 	if err != nil {
 		t.Fatal(err)
@@ -421,27 +447,6 @@ func TestCallersMistakes(t *testing.T) {
 	}
 	if f, err := d.Fields(match.Pair{}); err != nil || f != (DeviceFields{}) {
 		t.Errorf("a pair without Intune device: %v, %v", f, err)
-	}
-}
-
-func TestSharedOrganization(t *testing.T) {
-	in := believable()
-	in.Shared = true
-	a, err := Organization(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := Organization(unreadable())
-	if err != nil {
-		t.Fatal(err)
-	}
-	joined := Join(a.TenantSummary, b.TenantSummary)
-	checkMarkup(t, joined)
-	if !strings.HasPrefix(joined, "<h3>Larkfield Surveyors</h3>") || !strings.HasSuffix(joined, b.TenantSummary) {
-		t.Error("the sections do not follow each other")
-	}
-	if strings.Contains(b.TenantSummary, "<h3>") {
-		t.Error("a tenant alone in its organization has a heading")
 	}
 }
 

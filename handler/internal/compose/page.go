@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"path"
+	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -22,6 +23,10 @@ type page struct {
 	Widgets []widget
 	Cards   []card
 	Table   *table
+
+	// Name and Brief stand for the whole page where there is room for a line only.
+	Name  line
+	Brief []line
 }
 
 // notice is an info card.
@@ -241,34 +246,97 @@ func (p page) longest() int {
 	return n
 }
 
-// render returns the page as HTML of at most limit characters, cut at row
-// boundaries when it has to be. It fails when even a page without rows is too
-// long.
+// Cut is what of a page gave way to the limit of its length.
+type Cut int
+
+// The steps in which a page gives way.
+const (
+	Whole Cut = iota
+	FewerRows
+	FewerCards
+	OneLine  // the name, the most important numbers and links
+	NameOnly // linked
+	NotShown
+)
+
+// String says how a page shows its subject, in the words of a logbook line.
+func (c Cut) String() string {
+	return [...]string{"whole", "with fewer rows", "with fewer cards", "in one line", "by name alone", "not at all"}[c]
+}
+
+// render returns the page as HTML of at most limit characters, cut down when it
+// has to be. It fails when nothing of it fits.
 func (p page) render(name string, limit int) (string, error) {
+	s, cut, err := p.fit(limit)
+	if err == nil && cut == NotShown {
+		err = fmt.Errorf("composing %s: even without any rows it is longer than the %d characters NinjaOne leaves it", name, limit)
+	}
+	return s, err
+}
+
+// fit returns the page as HTML of at most limit characters (0 means NinjaOne's
+// own limit), and what had to give way for it.
+func (p page) fit(limit int) (string, Cut, error) {
 	if limit <= 0 {
 		limit = ninjaone.MaxHTML
 	}
-	best, err := execute(p, limit)
-	if !errors.Is(err, errTooLong) {
-		return best, err
-	}
-	found := false
-	for low, high := 0, p.longest()-1; low <= high; {
-		n := (low + high) / 2
-		s, err := execute(p.limited(n), limit)
-		switch {
-		case errors.Is(err, errTooLong):
-			high = n - 1
-		case err != nil:
-			return "", err
-		default:
-			best, found, low = s, true, n+1
+	for cut, render := range p.steps() {
+		if s, err := render(limit); !errors.Is(err, errTooLong) {
+			return s, Cut(cut), err
 		}
 	}
-	if !found {
-		return "", fmt.Errorf("composing %s: even without any rows it is longer than the %d characters NinjaOne leaves it", name, limit)
+	return "", NotShown, nil
+}
+
+// steps render the page, each with less than the one before.
+func (p page) steps() []func(limit int) (string, error) {
+	return []func(limit int) (string, error){
+		Whole:      func(limit int) (string, error) { return execute(p, limit) },
+		FewerRows:  p.fewerRows,
+		FewerCards: p.fewerCards,
+		OneLine:    func(limit int) (string, error) { return inOneLine(append([]line{p.Name}, p.Brief...), limit) },
+		NameOnly:   func(limit int) (string, error) { return inOneLine([]line{p.Name}, limit) },
 	}
-	return best, nil
+}
+
+// fewerRows renders as many rows as fit.
+func (p page) fewerRows(limit int) (best string, err error) {
+	err = errTooLong
+	for low, high := 0, p.longest()-1; low <= high; {
+		n := (low + high) / 2
+		switch s, failure := execute(p.limited(n), limit); {
+		case errors.Is(failure, errTooLong):
+			high = n - 1
+		case failure != nil:
+			return "", failure
+		default:
+			best, err, low = s, nil, n+1
+		}
+	}
+	return best, err
+}
+
+// fewerCards renders as many cards as fit, without rows.
+func (p page) fewerCards(limit int) (string, error) {
+	all := p.limited(0)
+	for n := len(all.Cards) - 1; n >= 0; n-- {
+		few := all
+		few.Cards = all.Cards[:n]
+		few.Notices = append(slices.Clone(all.Notices), notice{Icon: iconInfo,
+			Title: plural(len(all.Cards)-n, "card", "cards") + " not shown", Text: "There is no room for more in this field.", Link: p.Name})
+		if s, err := execute(few, limit); !errors.Is(err, errTooLong) {
+			return s, err
+		}
+	}
+	return "", errTooLong
+}
+
+// inOneLine renders lines side by side.
+func inOneLine(l []line, limit int) (string, error) {
+	if l[0].Text == "" {
+		return "", errTooLong // the page has none
+	}
+	return executeTemplate("brief", l, limit)
 }
 
 // errTooLong ends the rendering of a page that does not fit.
@@ -322,9 +390,11 @@ func parse() (*template.Template, error) {
 // execute renders the page, or returns errTooLong when it has more than limit
 // characters. A character takes at most three bytes of UTF-8 for each of its
 // UTF-16 units, so that a hopeless page is given up early.
-func execute(p page, limit int) (string, error) {
+func execute(p page, limit int) (string, error) { return executeTemplate("page", p, limit) }
+
+func executeTemplate(name string, data any, limit int) (string, error) {
 	b := bounded{left: 3 * limit}
-	if err := pages.ExecuteTemplate(&b, "page", p); err != nil {
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
 		return "", fmt.Errorf("composing a field: %w", err)
 	}
 	s := b.String()

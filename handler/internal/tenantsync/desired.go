@@ -134,10 +134,23 @@ func (f mappedFields) values(of ninjaone.Fields) ninjaone.Fields {
 }
 
 // section is one tenant's part of its organization's fields, kept as a blob
-// so that tenants that share an organization can be shown together.
+// so that tenants that share an organization can be shown together: whole, and
+// in the shorter forms that it takes where there is not room for all.
 type section struct {
 	TenantID string                     `json:"tenantId"`
 	Fields   compose.OrganizationFields `json:"fields"`
+	Shorter  compose.Forms              `json:"shorter"`
+}
+
+// organizationFields are the organization's fields, by CIPP's names.
+var organizationFields = []struct {
+	name  string
+	whole func(compose.OrganizationFields) string
+	forms func(compose.Forms) []compose.Form
+}{
+	{tenantLinks, func(f compose.OrganizationFields) string { return f.TenantLinks }, func(f compose.Forms) []compose.Form { return f.TenantLinks }},
+	{tenantSummary, func(f compose.OrganizationFields) string { return f.TenantSummary }, func(f compose.Forms) []compose.Form { return f.TenantSummary }},
+	{usersSummary, func(f compose.OrganizationFields) string { return f.UsersSummary }, func(f compose.Forms) []compose.Form { return f.UsersSummary }},
 }
 
 // sectionsPrefix begins the names of the sections of the run's organization.
@@ -147,48 +160,96 @@ func (j *job) sectionName(tenantID string) string {
 	return kept{j.instance, j.mapping.OrganizationID, tenantID}.sectionName()
 }
 
+// ownSection composes this tenant's section.
+func (j *job) ownSection(input compose.Input) (section, error) {
+	own := section{TenantID: j.ref.ID}
+	var err error
+	own.Fields, own.Shorter, err = compose.Sections(input)
+	return own, err
+}
+
 // organizationValues composes the organization's fields: this tenant's
-// section, joined with the kept sections of the tenants that share it.
+// section, joined with the kept sections of the tenants that share it. What
+// cannot be composed is a problem, and leaves the fields as they are.
 func (j *job) organizationValues(ctx context.Context, input compose.Input, fields mappedFields) (wants, error) {
-	own, err := compose.Organization(input)
+	own, err := j.ownSection(input)
 	if err != nil {
-		return nil, failed("the organization's fields could not be composed: %w", err)
+		j.problems.add("organization:compose", "The organization's fields could not be composed, and stay as they are: %s", sentence(err.Error()))
+		return wants{}, nil
 	}
-	if err := j.keep(ctx, j.sectionName(j.ref.ID), section{j.ref.ID, own}, &j.run.sectionDigest); err != nil {
+	if err := j.keep(ctx, j.sectionName(j.ref.ID), own, &j.run.sectionDigest); err != nil {
 		return nil, fmt.Errorf("keep the tenant's section: %w", err)
 	}
-	whole, err := j.joined(ctx, own, fields)
-	return wants{{kindOrganization, j.mapping.OrganizationID}: known(whole)}, err
+	whole, cuts, err := j.joined(ctx, own, fields)
+	if err != nil {
+		return nil, err
+	}
+	j.tellCuts(cuts)
+	return wants{{kindOrganization, j.mapping.OrganizationID}: known(whole)}, nil
 }
 
 // joined returns the organization's fields with this tenant's section among
-// those of the tenants that share it.
-func (j *job) joined(ctx context.Context, own compose.OrganizationFields, fields mappedFields) (ninjaone.Fields, error) {
-	sharing := slices.Sorted(slices.Values(j.sharing))
-	var links, summary, users []string
-	for _, id := range sharing {
-		s := section{Fields: own}
-		if id != j.ref.ID {
-			body, err := j.Blobs.Get(ctx, j.sectionName(id))
-			if errors.Is(err, storage.ErrNotFound) {
-				continue // that tenant has not been synced yet
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read the section of the tenant %s: %w", id, err)
-			}
-			if err := json.Unmarshal(body, &s); err != nil {
-				continue // rewritten by that tenant's next run
-			}
+// those of the tenants that share it, and how this section is cut down for their
+// sake, by CIPP's names of the fields.
+func (j *job) joined(ctx context.Context, own section, fields mappedFields) (ninjaone.Fields, map[string]compose.Cut, error) {
+	var sections []section
+	at := 0
+	for _, id := range slices.Sorted(slices.Values(j.sharing)) {
+		if id == j.ref.ID {
+			at = len(sections)
+			sections = append(sections, own)
+			continue
 		}
-		links = append(links, s.Fields.TenantLinks)
-		summary = append(summary, s.Fields.TenantSummary)
-		users = append(users, s.Fields.UsersSummary)
+		body, err := j.Blobs.Get(ctx, j.sectionName(id))
+		if errors.Is(err, storage.ErrNotFound) {
+			continue // that tenant has not been synced yet
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the section of the tenant %s: %w", id, err)
+		}
+		var s section
+		if json.Unmarshal(body, &s) == nil { // else it is rewritten by that tenant's next run
+			sections = append(sections, s)
+		}
 	}
-	return fields.values(ninjaone.Fields{
-		tenantLinks:   ninjaone.HTML(compose.Join(links...)),
-		tenantSummary: ninjaone.HTML(compose.Join(summary...)),
-		usersSummary:  ninjaone.HTML(compose.Join(users...)),
-	}), nil
+	values, cuts := ninjaone.Fields{}, map[string]compose.Cut{}
+	for _, f := range organizationFields {
+		if len(sections) == 1 {
+			values[f.name] = ninjaone.HTML(f.whole(own.Fields))
+			continue
+		}
+		var forms [][]compose.Form
+		for _, s := range sections {
+			whole := compose.Form{HTML: s.Shorter.Heading + f.whole(s.Fields)}
+			forms = append(forms, append([]compose.Form{whole}, f.forms(s.Shorter)...))
+		}
+		value, all := compose.Join(0, forms...)
+		values[f.name] = ninjaone.HTML(value)
+		if fields[f.name] != "" && all[at] != compose.Whole {
+			cuts[f.name] = all[at]
+		}
+	}
+	return fields.values(values), cuts, nil
+}
+
+// tellCuts notes how the tenant's section is cut down in the organization's
+// fields, when that is not as it was in the last run.
+func (j *job) tellCuts(cuts map[string]compose.Cut) {
+	var parts []string
+	for _, f := range organizationFields {
+		if cut := cuts[f.name]; cut != compose.Whole {
+			parts = append(parts, f.name+" "+cut.String())
+		}
+	}
+	j.cuts = strings.Join(parts, ", ")
+	switch {
+	case j.cuts == j.run.Cuts:
+	case j.cuts == "":
+		j.notes = append(j.notes, fmt.Sprintf("The fields of NinjaOne organization %d show this tenant whole again.", j.mapping.OrganizationID))
+	default:
+		j.notes = append(j.notes, fmt.Sprintf("%d tenants share the fields of NinjaOne organization %d, which have no room for all of this one. They show it so: %s.",
+			len(j.sharing), j.mapping.OrganizationID, j.cuts))
+	}
 }
 
 // deviceValues adds the matched devices' fields, and the clearing of devices

@@ -176,20 +176,21 @@ func (j *job) input(in *reading, result match.Result) compose.Input {
 		NinjaHost: j.instance, CIPPHost: in.portal,
 		LicensedOnly: j.config.LicensedOnly,
 		ExcludedSKUs: in.excluded, SKUNames: in.skuNames, Standards: in.standards,
-		Shared: len(j.sharing) > 1, MaxChars: ninjaone.MaxHTML / len(j.sharing) * 95 / 100,
-		Today: j.Now().UTC(),
+		Shared: len(j.sharing) > 1,
+		Today:  j.Now().UTC(),
 	}
 }
 
 // previewOrganization shows this tenant's section, and compares the whole
 // field, with the sections of other tenants, with what NinjaOne holds.
 func (j *job) previewOrganization(ctx context.Context, in *reading, input compose.Input) (PreviewTarget, error) {
-	own, err := compose.Organization(input)
+	composed, err := j.ownSection(input)
+	own := composed.Fields
 	if err != nil {
 		return PreviewTarget{}, fmt.Errorf("the organization's fields could not be composed: %w", err)
 	}
 	t := target{kindOrganization, j.mapping.OrganizationID}
-	whole, err := j.joined(ctx, own, in.fields)
+	whole, _, err := j.joined(ctx, composed, in.fields)
 	if err != nil {
 		return PreviewTarget{}, err
 	}

@@ -274,6 +274,10 @@ type Run struct {
 	// its runs: owedAll, owedDocuments or "".
 	Owed string
 
+	// Cuts says how the tenant's section is cut down in the fields of an
+	// organization that it shares; "" when it is whole.
+	Cuts string
+
 	// Of the stored matches and section, to write them only when they change; ""
 	// while a run lasts, since one that is killed may have stored others.
 	matchesDigest, sectionDigest string
@@ -323,6 +327,7 @@ func runOf(row storage.Entity) Run {
 		IntuneOnly:         int(row.Int("IntuneOnly")),
 		NinjaOnly:          int(row.Int("NinjaOnly")),
 		Owed:               row.String("Owed"),
+		Cuts:               row.String("Cuts"),
 		matchesDigest:      row.String("MatchesDigest"),
 		sectionDigest:      row.String("SectionDigest"),
 	}
@@ -385,6 +390,7 @@ func (s *State) SaveRun(ctx context.Context, r Run) error {
 		"NinjaOnly":          int32(r.NinjaOnly),
 		"Problems":           string(problems),
 		"Owed":               r.Owed,
+		"Cuts":               r.Cuts,
 		"MatchesDigest":      r.matchesDigest,
 		"SectionDigest":      r.sectionDigest,
 	}

@@ -81,6 +81,7 @@ type job struct {
 	documented int // changes made to documents, their relations and templates
 	problems   problems
 	notes      []string // lines for the logbook that are no problems
+	cuts       string   // how the tenant's section is cut down; see Run.Cuts
 
 	mapped     map[string]string // CIPP's field mapping, unusable fields included
 	readAt     time.Time         // when the reading of Microsoft 365 began
@@ -192,8 +193,9 @@ func (j *job) do(ctx context.Context) error {
 		Status: Running, Start: j.Now().UTC(),
 		LastSuccess: last.LastSuccess, Failures: last.Failures,
 		Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest,
-		Owed: last.Owed,
+		Owed: last.Owed, Cuts: last.Cuts,
 	}
+	j.cuts = last.Cuts
 	if last.Status == Running && !last.Queued.After(last.Start) {
 		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
 			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
@@ -283,7 +285,7 @@ func (j *job) goOn(ctx context.Context, delay time.Duration) error {
 		return err
 	}
 	r := &j.run
-	r.Queued = j.Now().UTC()
+	r.Queued, r.Cuts = j.Now().UTC(), j.cuts
 	minutes := int(r.Queued.Sub(r.Start).Minutes())
 	documents := ""
 	if j.documented > 0 {
@@ -312,7 +314,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 			return err
 		}
 		*r = Run{TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID, Start: j.Now().UTC(),
-			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest, Owed: last.Owed}
+			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest, Owed: last.Owed, Cuts: last.Cuts}
 	}
 	r.End = j.Now().UTC()
 	seconds := int(r.End.Sub(r.Start).Round(time.Second).Seconds())
@@ -339,7 +341,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 			lines = append(lines, l)
 		}
 	} else {
-		r.Status, r.Reason, r.Failures, r.LastSuccess = Completed, "", 0, r.End
+		r.Status, r.Reason, r.Failures, r.LastSuccess, r.Cuts = Completed, "", 0, r.End, j.cuts
 		r.Problems, lines = reconcile(before, j.problems.list(), r.End)
 		for _, note := range j.notes {
 			lines = append(lines, line{cipp.SeverityInfo, note})

@@ -1,0 +1,198 @@
+package compose
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// This file shares the room of an organization's fields among its tenants.
+
+// Form is one tenant's section of a field, whole or cut down.
+type Form struct {
+	HTML string `json:"html"`
+	Cut  Cut    `json:"cut"`
+}
+
+// Forms are the shorter forms of a tenant's sections, by field from the longest
+// to the shortest. They do not depend on how many tenants share the organization,
+// so that whoever joins the sections of the same tenants gets the same value.
+type Forms struct {
+	Heading       string // names the tenant above a section that was composed for it alone
+	TenantLinks   []Form
+	TenantSummary []Form
+	UsersSummary  []Form
+}
+
+// splits are the parts of NinjaOne's limit to which a section is cut down.
+var splits = [...]int{2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
+
+// Sections composes a tenant's sections of the organization's fields: whole, as
+// Organization does, and in the shorter forms. Of a tenant that is alone in its
+// organization these are the shortest alone: they serve from when another one is
+// mapped to it until its own next sync.
+func Sections(in Input) (OrganizationFields, Forms, error) {
+	if in.Snapshot == nil {
+		return OrganizationFields{}, Forms{}, errNoSnapshot
+	}
+	x := newIndex(in)
+	var whole OrganizationFields
+	var f Forms
+	var err error
+	if !in.Shared {
+		if f.Heading, err = executeTemplate("heading", x.name(), ninjaone.MaxHTML); err != nil {
+			return OrganizationFields{}, Forms{}, err
+		}
+	}
+	pages := x.organization()
+	for i, forms := range []*[]Form{&f.TenantLinks, &f.TenantSummary, &f.UsersSummary} {
+		value := pages[i].of(&whole)
+		if *value, _, err = pages[i].page.fit(in.MaxChars); err == nil {
+			*forms, err = pages[i].page.shorter(*value, in.Shared)
+		}
+		if err != nil {
+			return OrganizationFields{}, Forms{}, fmt.Errorf("tenant %s, %s: %w", ref(in.Snapshot.Tenant), pages[i].name, err)
+		}
+	}
+	return whole, f, nil
+}
+
+// shorter returns the forms of a page that are shorter than its whole.
+func (p page) shorter(whole string, shared bool) ([]Form, error) {
+	length := ninjaone.JSONLength(whole)
+	var forms []Form
+	add := func(s string, cut Cut) {
+		if n := ninjaone.JSONLength(s); n < length && s != "" {
+			forms, length = append(forms, Form{s, cut}), n
+		}
+	}
+	for _, part := range splits {
+		limit := ninjaone.MaxHTML / part
+		if !shared || limit >= length {
+			continue
+		}
+		s, cut, err := p.fit(limit)
+		if err != nil {
+			return nil, err
+		}
+		add(s, cut)
+	}
+	for _, last := range []Cut{OneLine, NameOnly} {
+		s, err := p.steps()[last](ninjaone.MaxHTML)
+		if err != nil {
+			return nil, err
+		}
+		add(s, last)
+	}
+	return forms, nil
+}
+
+// name is what a tenant is called in every case.
+func (x *index) name() string {
+	return orElse(x.tenantName(), orElse(x.snap.Tenant.ID, "Tenant without a name"))
+}
+
+// brief is what is left of a field beside the tenant's name, where there is room
+// for a line only.
+func (x *index) brief(field string) []line {
+	users := counted(x.snap.Users, len(x.users), "user", "users")
+	cippUsers := line{Text: "Users in CIPP", Href: x.links.inCIPP("identity/administration/users")}
+	switch field {
+	case "TenantLinks":
+		return usable(line{Text: "Entra", Href: x.links.entra()}, line{Text: "Intune", Href: x.links.intune()},
+			line{Text: "Exchange", Href: x.links.exchange()}, line{Text: "CIPP", Href: x.links.inCIPP("")})
+	case "UsersSummary":
+		return append([]line{{Text: users}}, usable(line{Text: "Users in Entra", Href: x.links.users()}, cippUsers)...)
+	}
+	numbers := []string{users, counted(x.snap.ManagedDevices, len(x.devices), "device", "devices"),
+		counted(x.snap.Groups, len(x.groups), "group", "groups"), counted(x.snap.SKUs, len(x.skus), "licence", "licences")}
+	return append([]line{{Text: strings.Join(numbers, ", ")}}, usable(line{Text: "Entra", Href: x.links.entra()}, line{Text: "CIPP", Href: x.links.inCIPP("")})...)
+}
+
+// counted says how many there are of a part, or that it is not known.
+func counted[T any](p tenant.Part[T], n int, one, many string) string {
+	if !p.OK() {
+		return many + " not known"
+	}
+	return plural(n, one, many)
+}
+
+// Join puts the sections of several tenants that share a field into one value of
+// at most limit characters (0 means NinjaOne's own limit), in the order given:
+// each in its longest form that leaves the others room, and the longest sections
+// give way first. It returns how each section was cut down by it. Sections of
+// which not even the name fits are counted at the end.
+func Join(limit int, sections ...[]Form) (value string, cuts []Cut) {
+	if limit <= 0 {
+		limit = ninjaone.MaxHTML
+	}
+	form := make([]int, len(sections)) // the form that each is in
+	length := make([]int, len(sections))
+	total := 0
+	for i, forms := range sections {
+		length[i] = ninjaone.JSONLength(forms[0].HTML)
+		total += length[i]
+	}
+	for total > limit {
+		longest := -1
+		for i, forms := range sections {
+			if form[i]+1 < len(forms) && (longest < 0 || length[i] > length[longest]) {
+				longest = i
+			}
+		}
+		if longest < 0 {
+			break
+		}
+		form[longest]++
+		total -= length[longest]
+		length[longest] = ninjaone.JSONLength(sections[longest][form[longest]].HTML)
+		total += length[longest]
+	}
+	cuts = make([]Cut, len(sections))
+	parts := make([]string, len(sections))
+	for i, forms := range sections {
+		parts[i], cuts[i] = forms[form[i]].HTML, forms[form[i]].Cut
+	}
+	hidden := 0
+	for total > limit && hidden < len(sections) {
+		// The longest first: it may be of an earlier version, which kept no shorter form.
+		longest := 0
+		for i := range length {
+			if length[i] >= length[longest] {
+				longest = i
+			}
+		}
+		hidden++
+		parts[longest], cuts[longest] = "", NotShown
+		total -= length[longest]
+		length[longest] = 0
+		total = sum(length) + ninjaone.JSONLength(missingTenants(hidden))
+	}
+	if hidden > 0 {
+		parts = append(parts, missingTenants(hidden))
+	}
+	value = strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "")
+	if ninjaone.JSONLength(value) > limit {
+		return "", cuts
+	}
+	return value, cuts
+}
+
+func sum(numbers []int) (total int) {
+	for _, n := range numbers {
+		total += n
+	}
+	return total
+}
+
+// missingTenants says how many tenants have no room in a field.
+func missingTenants(n int) string {
+	s, err := inOneLine([]line{{Icon: iconInfo, Text: plural(n, "tenant", "tenants") + " of this organization not shown: there is no room for more in this field."}}, ninjaone.MaxHTML)
+	if err != nil {
+		return ""
+	}
+	return s
+}
