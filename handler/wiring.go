@@ -166,8 +166,11 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Log:    a.log,
 	}
 	a.mapper = &automap.Mapper{
-		CIPP:     a.cipp,
-		Intune:   a.reader,
+		CIPP:   a.cipp,
+		Intune: a.reader,
+		Unmatched: func(ctx context.Context, tenantID string) ([]string, bool, error) {
+			return tenantsync.UnmatchedSerials(ctx, a.blobs, tenantID)
+		},
 		NinjaOne: clientOf(a.clients),
 		Blobs:    a.blobs,
 		Queue:    a.own.Queue(automap.QueueName),

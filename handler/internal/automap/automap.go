@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -54,6 +55,10 @@ type Intune interface {
 type Mapper struct {
 	CIPP   *cipp.Store
 	Intune Intune
+	// Unmatched returns the serial numbers of a mapped tenant's Intune devices that
+	// its last sync did not find in its organization; false when there was no sync.
+	// nil makes Intune be asked.
+	Unmatched func(ctx context.Context, tenantID string) ([]string, bool, error)
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Blobs    *storage.Container // lease, progress and report
@@ -148,11 +153,11 @@ func (j *job) do(ctx context.Context) error {
 	if err := j.resume(ctx); err != nil {
 		return err
 	}
-	open, mapped, err := j.open(ctx)
+	tenants, err := j.open(ctx)
 	if err != nil {
 		return err
 	}
-	wanted, refusal, err := j.wanted(ctx, open)
+	wanted, refusal, err := j.wanted(ctx, tenants.open)
 	if err != nil {
 		return err
 	}
@@ -171,56 +176,100 @@ func (j *job) do(ctx context.Context) error {
 		return failed("NinjaOne's organizations could not be read: %w", err)
 	}
 
-	// Names first: a tenant that its name decides need not be read.
-	named := match.Organizations(j.evidence(open), j.organizations, mapped, nil)
-	if err := j.write(ctx, named.Matches, wanted); err != nil {
+	// Names first: a tenant that its name decides need not be read, unless the
+	// organization has devices, which may be another tenant's.
+	named := match.Organizations(j.evidence(tenants), j.organizations, tenants.organizations, nil)
+	alone := len(tenants.open)+len(tenants.mapped) == 1
+	if !alone || len(without(wanted, named.Matches)) > 0 {
+		if err := j.loadIndex(ctx); err != nil {
+			return err
+		}
+	}
+	certain := named.Matches
+	if !alone {
+		certain = j.certain(named.Matches)
+	}
+	if err := j.write(ctx, certain, wanted); err != nil {
 		return err
 	}
-	left := without(wanted, named.Matches)
-	if len(left) > 0 {
-		if err := j.compareDevices(ctx, left); err != nil {
+	if left := without(wanted, certain); len(left) > 0 && j.index != nil {
+		if len(certain) < len(named.Matches) {
+			left = tenants.all()
+		}
+		if err := j.compareDevices(ctx, left, tenants.mapped); err != nil {
 			return err
 		}
 	}
 
 	// Technicians may have mapped tenants meanwhile.
-	if open, mapped, err = j.open(ctx); err != nil {
+	if tenants, err = j.open(ctx); err != nil {
 		return err
 	}
-	final := match.Organizations(j.evidence(open), j.organizations, mapped, j.index)
+	final := match.Organizations(j.evidence(tenants), j.organizations, tenants.organizations, j.index)
 	if err := j.write(ctx, final.Matches, wanted); err != nil {
 		return err
 	}
 	return j.finish(ctx, only(final, wanted))
 }
 
-// open returns the tenants without an organization, and the ids of the
-// organizations that the others have. Tenants that are excluded in CIPP are
-// not among them, and neither is the partner's own: its name in CIPP is no
-// name, so a technician maps it.
-func (j *job) open(ctx context.Context) ([]cipp.Tenant, map[int]bool, error) {
+// customers are CIPP's tenants as automap sees them.
+type customers struct {
+	open          []cipp.Tenant         // without an organization
+	mapped        map[string]tenant.Ref // with one, by id
+	organizations map[int]bool          // that tenants have, by id
+}
+
+// all returns all tenants by id.
+func (c customers) all() map[string]tenant.Ref {
+	all := maps.Clone(c.mapped)
+	for _, t := range c.open {
+		all[t.ID] = t.Ref
+	}
+	return all
+}
+
+// open returns CIPP's tenants. Those that are excluded in CIPP are left out, and
+// so is the partner's own: its name in CIPP is no name, so a technician maps it.
+func (j *job) open(ctx context.Context) (customers, error) {
+	c := customers{mapped: map[string]tenant.Ref{}, organizations: map[int]bool{}}
 	tenants, err := j.CIPP.Tenants(ctx)
 	if err != nil {
-		return nil, nil, err
+		return c, err
 	}
 	mappings, err := j.CIPP.OrganizationMappings(ctx)
 	if err != nil {
-		return nil, nil, err
+		return c, err
 	}
-	organizations, have := map[int]bool{}, map[string]bool{}
+	have := map[string]bool{}
 	for _, m := range mappings {
 		if m.OrganizationID > 0 {
-			organizations[m.OrganizationID] = true
+			c.organizations[m.OrganizationID] = true
 		}
 		have[m.TenantID] = true // also where the row cannot be used: a technician has to mend it
 	}
-	var open []cipp.Tenant
 	for _, t := range tenants {
-		if !have[t.ID] && !t.Excluded && !isPartner(t) {
-			open = append(open, t)
+		switch {
+		case t.Excluded || isPartner(t):
+		case have[t.ID]:
+			c.mapped[t.ID] = t.Ref
+		default:
+			c.open = append(c.open, t)
 		}
 	}
-	return open, organizations, nil
+	return c, nil
+}
+
+// certain returns the matches by name that no devices can contradict: too few
+// are in their organizations, or NinjaOne's could not be read.
+func (j *job) certain(named []match.OrganizationMatch) []match.OrganizationMatch {
+	in := j.index.In()
+	var certain []match.OrganizationMatch
+	for _, m := range named {
+		if in[m.Organization.ID] < match.MinSharedDevices {
+			certain = append(certain, m)
+		}
+	}
+	return certain
 }
 
 func isPartner(t cipp.Tenant) bool { return t.DisplayName == "*Partner Tenant" }
@@ -257,14 +306,19 @@ func (j *job) wanted(ctx context.Context, open []cipp.Tenant) (map[string]tenant
 }
 
 // evidence gathers what is known of the tenants.
-func (j *job) evidence(tenants []cipp.Tenant) []match.TenantEvidence {
-	list := make([]match.TenantEvidence, 0, len(tenants))
-	for _, t := range tenants {
+func (j *job) evidence(tenants customers) []match.TenantEvidence {
+	var list []match.TenantEvidence
+	for _, t := range tenants.open {
 		read := j.progress.Read[t.ID]
 		list = append(list, match.TenantEvidence{
 			Tenant: t.Ref, Serials: read.Serials, Devices: read.Devices,
 			Unread: cmp.Or(j.indexProblem, j.unread[t.ID]),
 		})
+	}
+	for id, ref := range tenants.mapped {
+		if read, ok := j.progress.Read[id]; ok {
+			list = append(list, match.TenantEvidence{Tenant: ref, Serials: read.Serials, Devices: read.Devices, Organized: true})
+		}
 	}
 	return list
 }

@@ -12,17 +12,10 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// compareDevices reads what is needed to compare the devices of tenants with
-// NinjaOne's: the index of all NinjaOne devices, then each tenant's serial
-// numbers, several tenants at once. A tenant that cannot be read does not
-// stop the others.
-func (j *job) compareDevices(ctx context.Context, tenants map[string]tenant.Ref) error {
-	if err := j.loadIndex(ctx); err != nil {
-		return err
-	}
-	if j.index == nil {
-		return nil
-	}
+// compareDevices reads the serial numbers of tenants, several at once, to compare
+// them with the index of NinjaOne's. A tenant that cannot be read does not stop
+// the others. Those of mapped tenants tell whose devices are in an organization.
+func (j *job) compareDevices(ctx context.Context, tenants, mapped map[string]tenant.Ref) error {
 	j.progress.Tenants = len(tenants)
 	if err := j.save(ctx); err != nil {
 		return err
@@ -36,7 +29,8 @@ func (j *job) compareDevices(ctx context.Context, tenants map[string]tenant.Ref)
 	var group errgroup.Group
 	group.SetLimit(readers)
 	for _, ref := range left {
-		group.Go(func() error { return j.readTenant(ctx, ref) })
+		_, other := mapped[ref.ID]
+		group.Go(func() error { return j.readTenant(ctx, ref, other) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -44,15 +38,26 @@ func (j *job) compareDevices(ctx context.Context, tenants map[string]tenant.Ref)
 	return ctx.Err()
 }
 
+// serials returns the serial numbers of a tenant's Intune devices; of a mapped
+// one that was synced those are enough that its organization does not have.
+func (j *job) serials(ctx context.Context, ref tenant.Ref, mapped bool) ([]string, error) {
+	if mapped && j.Unmatched != nil {
+		if serials, synced, err := j.Unmatched(ctx, ref.ID); synced || err != nil {
+			return serials, err
+		}
+	}
+	return j.Intune.Serials(ctx, ref)
+}
+
 // readTenant reads one tenant's serial numbers, and keeps those that NinjaOne
 // knows. The error is not about the tenant.
-func (j *job) readTenant(ctx context.Context, ref tenant.Ref) error {
+func (j *job) readTenant(ctx context.Context, ref tenant.Ref, mapped bool) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	bounded, cancel := context.WithTimeout(ctx, tenantTimeout)
 	defer cancel()
-	serials, err := j.Intune.Serials(bounded, ref)
+	serials, err := j.serials(bounded, ref, mapped)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -60,6 +65,9 @@ func (j *job) readTenant(ctx context.Context, ref tenant.Ref) error {
 	defer j.mu.Unlock()
 	if err != nil {
 		j.log.WarnContext(ctx, "the tenant's Intune devices could not be read", "tenant", ref.ID, "error", err)
+		if mapped {
+			return nil // nothing is decided about it
+		}
 		reason := err.Error()
 		if errors.Is(err, context.DeadlineExceeded) {
 			reason = fmt.Sprintf("Microsoft 365 did not give them within %s; try again later", tenantTimeout)

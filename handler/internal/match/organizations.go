@@ -31,6 +31,9 @@ type TenantEvidence struct {
 	// Unread says, for a technician, why the devices could not be compared; ""
 	// when they could.
 	Unread string
+	// Organized says that the tenant has an organization already: it is not
+	// matched, but its devices count.
+	Organized bool
 }
 
 // NameEvidence says how a tenant's name equals an organization's.
@@ -100,7 +103,8 @@ type OrganizationResult struct {
 }
 
 // Organizations decides which NinjaOne organization each tenant belongs to.
-// The tenants are those without an organization; mapped holds the ids of the
+// The tenants are those without an organization, and others with one whose
+// devices are known (see TenantEvidence.Organized); mapped holds the ids of the
 // organizations that other tenants have; serials may be nil when no device was
 // read.
 //
@@ -116,14 +120,19 @@ type OrganizationResult struct {
 //     counted devices in the organization, and they are at least
 //     [MinSharedDevices].
 //
+// A name does not decide when the devices contradict it: at least
+// [MinSharedDevices] counted devices in the organization are other tenants', and
+// more than the tenant's own. Nor do the devices decide then: the organization
+// has another tenant's name.
+//
 // An organization that is mapped, or was matched by a stronger rule, is never
 // matched; it can only be a candidate of a suggestion. Names are counted over
 // all organizations, mapped ones too, so that a first and a second call on the
 // same customers agree.
 func Organizations(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool, serials *SerialIndex) OrganizationResult {
 	m := newOrganizationMatcher(tenants, organizations, mapped)
-	m.byNames()
 	m.countDevices(serials)
+	m.byNames()
 	m.byDevices()
 	return m.result()
 }
@@ -141,6 +150,7 @@ type contender struct {
 	by         OrganizationRule
 	why        string
 	deviceNote string // why the devices did not decide
+	nameNote   string // why the devices contradict its name; "" when they do not
 }
 
 type organizationMatcher struct {
@@ -150,12 +160,13 @@ type organizationMatcher struct {
 	mapped        map[int]bool            // as given
 	taken         map[int]bool            // matched here, by index
 	devicesIn     map[int]int             // organization id → shared devices of all contenders
+	contradicted  map[int]bool            // by index: a tenant has its name, others have its devices
 }
 
 func newOrganizationMatcher(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool) *organizationMatcher {
 	m := &organizationMatcher{
 		byID: make(map[int]int, len(organizations)), mapped: mapped,
-		taken: map[int]bool{}, devicesIn: map[int]int{},
+		taken: map[int]bool{}, devicesIn: map[int]int{}, contradicted: map[int]bool{},
 	}
 	m.organizations = slices.SortedFunc(slices.Values(organizations), func(a, b ninjaone.Organization) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name))
@@ -184,6 +195,11 @@ func newOrganizationMatcher(tenants []TenantEvidence, organizations []ninjaone.O
 			continue
 		}
 		seen[e.Tenant.ID] = true
+		if e.Organized {
+			keys = append(keys, "")
+			m.contenders = append(m.contenders, contender{evidence: e, matched: none})
+			continue
+		}
 		key := organizationKey(e.Tenant.DisplayName)
 		namesakes[key]++
 		keys = append(keys, key)
@@ -208,15 +224,28 @@ func (m *organizationMatcher) byNames() {
 		}
 	}
 	for i := range m.contenders {
-		if c := &m.contenders[i]; len(c.exact) == 1 && claims[c.exact[0]] == 1 && m.free(c.exact[0]) {
+		if c := &m.contenders[i]; len(c.exact) == 1 && claims[c.exact[0]] == 1 && m.free(c.exact[0]) && !m.contradict(c, c.exact[0]) {
 			m.match(c, c.exact[0], RuleExactName, "the organization has the tenant's name")
 		}
 	}
 	for i := range m.contenders {
-		if c := &m.contenders[i]; c.matched == none && len(c.similar) == 1 && c.namesakes == 1 && m.free(c.similar[0]) {
+		if c := &m.contenders[i]; c.matched == none && c.nameNote == "" && len(c.similar) == 1 && c.namesakes == 1 && m.free(c.similar[0]) && !m.contradict(c, c.similar[0]) {
 			m.match(c, c.similar[0], RuleSimilarName, "the names are equal apart from case, punctuation, accents and legal form, and no other tenant or organization has such a name")
 		}
 	}
+}
+
+// contradict reports whether the devices in an organization, by index, are
+// other tenants', and notes it.
+func (m *organizationMatcher) contradict(c *contender, index int) bool {
+	id := m.organizations[index].ID
+	own, others := c.devices[id], m.devicesIn[id]-c.devices[id]
+	if others < MinSharedDevices || others <= own {
+		return false
+	}
+	m.contradicted[index] = true
+	c.nameNote = contradictedWhy(own, others)
+	return true
 }
 
 // countDevices finds the devices that tenants and organizations share.
@@ -258,13 +287,13 @@ func (m *organizationMatcher) countDevices(serials *SerialIndex) {
 func (m *organizationMatcher) byDevices() {
 	for i := range m.contenders {
 		c := &m.contenders[i]
-		if c.matched != none {
+		if c.matched != none || c.evidence.Organized {
 			continue
 		}
 		id, n := c.most()
 		index, listed := m.byID[id]
 		switch {
-		case n < MinSharedDevices || 2*n <= c.shared || !listed || 2*n <= m.devicesIn[id] || !m.free(index):
+		case n < MinSharedDevices || 2*n <= c.shared || !listed || 2*n <= m.devicesIn[id] || !m.free(index) || m.contradicted[index]:
 			c.deviceNote = m.deviceReason(c)
 		default:
 			m.match(c, index, RuleDevices, devicesWhy(n, c.shared))
@@ -298,6 +327,9 @@ func (m *organizationMatcher) result() OrganizationResult {
 	var r OrganizationResult
 	for i := range m.contenders {
 		c := &m.contenders[i]
+		if c.evidence.Organized {
+			continue
+		}
 		if c.matched != none {
 			r.Matches = append(r.Matches, OrganizationMatch{
 				Tenant: c.evidence.Tenant, Organization: m.organizations[c.matched],
@@ -305,7 +337,7 @@ func (m *organizationMatcher) result() OrganizationResult {
 			})
 			continue
 		}
-		reason := m.nameReason(c) + "; " + cmp.Or(c.deviceNote, m.deviceReason(c))
+		reason := cmp.Or(c.nameNote, m.nameReason(c)) + "; " + cmp.Or(c.deviceNote, m.deviceReason(c))
 		candidates := m.candidates(c)
 		if len(candidates) == 0 {
 			r.Unmatched = append(r.Unmatched, UnmatchedTenant{c.evidence.Tenant, reason})

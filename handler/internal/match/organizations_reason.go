@@ -10,6 +10,12 @@ func devicesWhy(n, shared int) string {
 	return fmt.Sprintf("%d of the %d devices that the tenant shares with NinjaOne are in the organization", n, shared)
 }
 
+// contradictedWhy words why the devices in an organization speak against its
+// name.
+func contradictedWhy(own, others int) string {
+	return fmt.Sprintf("the organization with its name has %d devices of other tenants and %d of its own", others, own)
+}
+
 // nameReason words why a tenant's name did not decide.
 func (m *organizationMatcher) nameReason(c *contender) string {
 	switch {
@@ -46,6 +52,8 @@ func (m *organizationMatcher) deviceReason(c *contender) string {
 		return "most of the devices that it shares with NinjaOne are in an organization that NinjaOne does not list"
 	case !m.free(index):
 		return "the organization with most of its devices is mapped to another tenant"
+	case m.contradicted[index]:
+		return "the organization with most of its devices has another tenant's name"
 	default:
 		return fmt.Sprintf("the organization with most of its devices has as many or more of other tenants' devices (%d of %d are its own)", n, m.devicesIn[id])
 	}

@@ -46,6 +46,23 @@ func (x *SerialIndex) Add(d *ninjaone.Device) {
 // Len returns the number of different serial numbers in the index.
 func (x *SerialIndex) Len() int { return len(x.at) }
 
+// In returns how many devices of each organization have serial numbers that
+// count. The zero pointer has none.
+func (x *SerialIndex) In() map[int]int {
+	in := map[int]int{}
+	if x == nil {
+		return in
+	}
+	seen := make(map[place]bool, len(x.at))
+	for _, p := range x.at {
+		if !p.several && !seen[p] {
+			seen[p] = true
+			in[p.organization]++
+		}
+	}
+	return in
+}
+
 // Known returns those of the serial numbers that the index knows, normalized,
 // in their order and as often as they occur: the ones that matter to
 // [Organizations].

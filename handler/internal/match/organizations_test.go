@@ -18,6 +18,12 @@ func customer(id, name string, serials ...string) TenantEvidence {
 	return TenantEvidence{Tenant: tenant.Ref{ID: id, DisplayName: name, DefaultDomain: id + ".example"}, Serials: serials}
 }
 
+// organized makes it one that has an organization.
+func organized(e TenantEvidence) TenantEvidence {
+	e.Organized = true
+	return e
+}
+
 // org is a NinjaOne organization with one device per serial number.
 type org struct {
 	id      int
@@ -363,10 +369,54 @@ func TestOrganizations(t *testing.T) {
 			want:          []string{"a?1!,2"},
 		},
 		{
-			name:          "most devices in an organization matched by name just now",
+			name:          "the devices of an organization belong to another tenant than its name",
 			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001", "SN-A002"), customer("b", "Shop")},
 			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-A002"}}},
+			want:          []string{"a?1", "b?1"},
+			text:          "the organization with its name has 2 devices of other tenants and 0 of its own",
+		},
+		{
+			name:          "they contradict a similar name as well",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001", "SN-A002"), customer("b", "SHOP Ltd", "SN-B001")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-A002", "SN-B001"}}},
+			want:          []string{"a?1", "b?1"},
+			text:          "the organization with most of its devices has another tenant's name",
+		},
+		{
+			name:          "they belong to a tenant that has another organization",
+			tenants:       customers{organized(customer("a", "Fourth Coffee", "SN-A001", "SN-A002")), customer("b", "Shop")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-A002"}}, {id: 2, name: "Fourth Coffee", taken: true}},
+			want:          []string{"b?1"},
+		},
+		{
+			name:          "names and devices are crosswise",
+			tenants:       customers{customer("a", "Alpine", "SN-A001", "SN-A002"), customer("b", "Bellows", "SN-B001", "SN-B002")},
+			organizations: []org{{id: 1, name: "Alpine", serials: []string{"SN-B001", "SN-B002"}}, {id: 2, name: "Bellows", serials: []string{"SN-A001", "SN-A002"}}},
+			want:          []string{"a?1,2", "b?2,1"},
+		},
+		{
+			name:          "one device of another tenant proves nothing",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001"), customer("b", "Shop")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-Z002"}}},
 			want:          []string{"b=1 exact", "a?1!"},
+		},
+		{
+			name:          "most devices are the tenant's own",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001", "SN-A002"), customer("b", "Shop", "SN-B001", "SN-B002")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-A002", "SN-B001", "SN-B002"}}},
+			want:          []string{"b=1 exact", "a?1!"},
+		},
+		{
+			name:          "a tenant that has an organization is no namesake",
+			tenants:       customers{organized(customer("a", "Shop")), customer("b", "Shop Ltd")},
+			organizations: []org{{id: 1, name: "SHOP"}},
+			want:          []string{"b=1 similar"},
+		},
+		{
+			name:          "serial numbers that name no machine have no weight, whatever their number",
+			tenants:       customers{customer("a", "Fourth Coffee", "0123456789ABCDEF", "SYS-1234567890", "0101010101", "serialnumber0", "None Specified"), customer("b", "Shop")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"0123456789ABCDEF", "SYS-1234567890", "0101010101", "serialnumber0", "None Specified"}}},
+			want:          []string{"b=1 exact", "a-"},
 		},
 		{
 			name:          "devices decide between equal names",

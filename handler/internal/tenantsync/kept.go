@@ -69,3 +69,16 @@ func ReadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 	}
 	return out, true, nil
 }
+
+// UnmatchedSerials returns the serial numbers of the Intune devices that a
+// tenant's last sync did not find in NinjaOne; false when it has had none.
+func UnmatchedSerials(ctx context.Context, blobs *storage.Container, tenantID string) ([]string, bool, error) {
+	kept, ok, err := ReadMatches(ctx, blobs, tenantID)
+	var serials []string
+	for _, d := range kept.IntuneOnly {
+		if !d.Superseded {
+			serials = append(serials, d.Serial)
+		}
+	}
+	return serials, ok, err
+}
