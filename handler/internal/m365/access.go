@@ -3,10 +3,11 @@ package m365
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -77,11 +78,8 @@ func grantsOf(token string) grants {
 	if err != nil {
 		return nil
 	}
-	var claims struct {
-		Scopes string   `json:"scp"`
-		Roles  []string `json:"roles"`
-	}
-	if json.Unmarshal(payload, &claims) != nil {
+	var claims wire.Claims
+	if reply.Unmarshal(payload, &claims) != nil {
 		return nil
 	}
 	g := grants{}

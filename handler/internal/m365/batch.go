@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 const (
@@ -194,7 +195,7 @@ func (g *graph) postBatch(ctx context.Context, parts []batchRequest, which []int
 	}
 	byID := make(map[string]wire.BatchResponse, len(got.Items))
 	for _, response := range got.Items {
-		byID[response.ID] = response
+		byID[string(response.ID)] = response
 	}
 	return byID, nil
 }
@@ -229,7 +230,7 @@ func objectOf[T any](g *graph, a answer) (T, error) {
 	if len(a.body) == 0 || a.body[0] != '{' {
 		return v, &bodyError{g.service, errors.New("it holds no object")}
 	}
-	if err := json.Unmarshal(a.body, &v); err != nil {
+	if err := reply.Unmarshal(a.body, &v); err != nil {
 		return v, &bodyError{g.service, err}
 	}
 	return v, nil

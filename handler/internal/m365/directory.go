@@ -40,7 +40,7 @@ func domainsOf(ctx context.Context, g *graph, a answer) ([]tenant.Domain, error)
 	_, err := listOf(ctx, g, a, func(p []wire.Domain) {
 		for _, d := range p {
 			out = append(out, tenant.Domain{Name: d.ID, IsDefault: d.IsDefault, IsInitial: d.IsInitial,
-				IsVerified: d.IsVerified, PasswordValidityDays: d.ValidityDays})
+				IsVerified: d.IsVerified, PasswordValidityDays: d.ValidityDays.Pointer()})
 		}
 	})
 	return out, err

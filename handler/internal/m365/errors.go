@@ -1,7 +1,6 @@
 package m365
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/netfault"
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // transportError: a service could not be reached, or did not answer in time.
@@ -84,18 +84,18 @@ var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 func newStatusError(service string, status int, header http.Header, body []byte) *statusError {
 	e := &statusError{service: service, status: status, requestID: header.Get("request-id")}
-	var answer wire.ServiceError
-	if json.Unmarshal(body, &answer) == nil {
-		parts := []string{string(answer.Error.Message), string(answer.Error.Inner.InternalException.Message)}
-		for _, d := range answer.Error.Details {
+	var said wire.ServiceError
+	if reply.Unmarshal(body, &said) == nil {
+		parts := []string{string(said.Error.Message), string(said.Error.Inner.InternalException.Message)}
+		for _, d := range said.Error.Details {
 			parts = append(parts, string(d.Message))
 		}
 		e.message = strings.Join(parts, "\n")
-		if codePattern.MatchString(string(answer.Error.Code)) {
-			e.code = string(answer.Error.Code)
+		if codePattern.MatchString(string(said.Error.Code)) {
+			e.code = string(said.Error.Code)
 		}
 		if e.requestID == "" {
-			e.requestID = string(answer.Error.Inner.RequestID)
+			e.requestID = string(said.Error.Inner.RequestID)
 		}
 	}
 	if !codePattern.MatchString(e.requestID) {

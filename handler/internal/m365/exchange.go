@@ -128,11 +128,8 @@ func (x *exchange) casMailboxes(ctx context.Context) ([]tenant.CASMailbox, error
 
 // unifiedAudit runs Get-AdminAuditLogConfig.
 func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
-	type wireConfig struct {
-		Enabled wire.Text `json:"UnifiedAuditLogIngestionEnabled"`
-	}
-	var rows []wireConfig
-	if err := invoke(ctx, x, "Get-AdminAuditLogConfig", nil, nil, func(p []wireConfig) { rows = append(rows, p...) }); err != nil {
+	var rows []wire.AuditConfig
+	if err := invoke(ctx, x, "Get-AdminAuditLogConfig", nil, nil, func(p []wire.AuditConfig) { rows = append(rows, p...) }); err != nil {
 		return false, err
 	}
 	if len(rows) == 0 || rows[0].Enabled == "" {
@@ -143,11 +140,8 @@ func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
 
 // blockedSenders runs Get-BlockedSenderAddress.
 func (x *exchange) blockedSenders(ctx context.Context) ([]string, error) {
-	type wireSender struct {
-		Address wire.Text `json:"SenderAddress"`
-	}
 	out := []string{}
-	err := invoke(ctx, x, "Get-BlockedSenderAddress", nil, nil, func(p []wireSender) {
+	err := invoke(ctx, x, "Get-BlockedSenderAddress", nil, nil, func(p []wire.BlockedSender) {
 		for _, s := range p {
 			if s.Address != "" {
 				out = append(out, string(s.Address))

@@ -44,11 +44,11 @@ func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
 	all.Each(func(o *wire.Membership) {
 		out = append(out, tenant.Group{
 			ID:              o.ID,
-			DisplayName:     value(o.DisplayName),
-			Mail:            value(o.Mail),
+			DisplayName:     o.DisplayName.Value,
+			Mail:            o.Mail.Value,
 			GroupTypes:      o.GroupTypes,
-			SecurityEnabled: value(o.SecurityEnabled),
-			MailEnabled:     value(o.MailEnabled),
+			SecurityEnabled: o.SecurityEnabled.Value,
+			MailEnabled:     o.MailEnabled.Value,
 			Members:         o.List(),
 		})
 	})
@@ -89,21 +89,13 @@ func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, er
 	}
 	out := []tenant.DirectoryRole{}
 	all.Each(func(o *wire.Membership) {
-		template := wire.GUID(value(o.TemplateID))
+		template := wire.GUID(o.TemplateID.Value)
 		out = append(out, tenant.DirectoryRole{
 			ID:          o.ID,
 			TemplateID:  template,
-			DisplayName: roleName(template, value(o.DisplayName)),
+			DisplayName: roleName(template, o.DisplayName.Value),
 			Members:     o.List(),
 		})
 	})
 	return out, nil
-}
-
-func value[T any](p *T) T {
-	if p == nil {
-		var none T
-		return none
-	}
-	return *p
 }

@@ -2,6 +2,7 @@ package m365
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"sync"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -111,17 +113,27 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 			discard(res)
 			return none, failure
 		}
-		v, err := decode(res.Body)
+		in := reply.NewReader(ctx, res.Body, reply.Page)
+		v, err := decode(in)
+		in.Close()
 		discard(res)
 		switch {
 		case err == nil:
 			return v, nil
 		case ctx.Err() != nil:
 			return none, ctx.Err()
-		case attempt > 1:
+		case attempt > 1 || errors.Is(err, reply.ErrTooLarge):
 			return none, &bodyError{s.service, err}
 		}
 	}
+}
+
+// decodeObject decodes an answer that is one small object.
+func decodeObject(ctx context.Context, body io.Reader, v any) error {
+	in := reply.NewReader(ctx, body, reply.Object)
+	defer in.Close()
+	_, err := reply.Decode(json.NewDecoder(in), v)
+	return err
 }
 
 // follow gives the items of page p and of all pages after it to each, page by

@@ -109,9 +109,7 @@ func (run *reading) readBasics(ctx context.Context) {
 	}
 	skus, skuErr := skusOf(ctx, g, answers[inSKUs])
 	put(run, partSKUs, &s.SKUs, skus, skuErr)
-	settings, settingsErr := objectOf[struct {
-		Concealed bool `json:"displayConcealedNames"`
-	}](g, answers[inReportSettings])
+	settings, settingsErr := objectOf[wire.ReportSettings](g, answers[inReportSettings])
 	hidden := settingsErr == nil && settings.Concealed
 
 	var users []tenant.User

@@ -11,6 +11,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/reports"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -62,7 +63,7 @@ func readReport[T any](ctx context.Context, g *graph, ri *abstractions.RequestIn
 			return v, nil
 		case ctx.Err() != nil:
 			return none, ctx.Err()
-		case attempt > 1:
+		case attempt > 1 || errors.Is(err, reply.ErrTooLarge):
 			return none, &bodyError{serviceReports, err}
 		}
 	}

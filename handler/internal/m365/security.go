@@ -20,18 +20,14 @@ func conditionalAccessOf(ctx context.Context, g *graph, a answer) ([]tenant.Cond
 }
 
 func authorizationPolicyOf(g *graph, a answer) (tenant.AuthorizationPolicy, error) {
-	w, err := objectOf[struct {
-		Defaults struct {
-			Assigned *[]string `json:"permissionGrantPoliciesAssigned"`
-		} `json:"defaultUserRolePermissions"`
-	}](g, a)
+	w, err := objectOf[wire.AuthorizationPolicy](g, a)
 	if err != nil {
 		return tenant.AuthorizationPolicy{}, err
 	}
 	if w.Defaults.Assigned == nil {
 		return tenant.AuthorizationPolicy{}, absence("Microsoft Graph did not say what users may consent to")
 	}
-	return tenant.AuthorizationPolicy{UserConsentPolicies: *w.Defaults.Assigned}, nil
+	return tenant.AuthorizationPolicy{UserConsentPolicies: w.Defaults.Assigned}, nil
 }
 
 // scoreProfiles reads GET /security/secureScoreControlProfiles.

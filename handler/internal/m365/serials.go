@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
+
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -26,9 +28,9 @@ func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) 
 		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)
 	}
 	if err = g.open(ctx); err == nil {
-		var devices []tenant.ManagedDevice
-		if devices, err = g.listManagedDevices(ctx, g.v1(), []string{"id", "serialNumber"}, false); err == nil {
-			return serialsOf(devices), nil
+		var serials []string
+		if serials, err = g.serials(ctx); err == nil {
+			return serials, nil
 		}
 	}
 	if ctx.Err() != nil {
@@ -45,15 +47,22 @@ func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) 
 	return nil, fmt.Errorf("reading the Intune devices of tenant %s: %s: %w", ref.ID, reason, err)
 }
 
-// serialsOf counts a device that a paged list delivered twice once.
-func serialsOf(devices []tenant.ManagedDevice) []string {
-	serials := make([]string, 0, len(devices))
-	seen := make(map[string]bool, len(devices))
-	for _, d := range devices {
-		if !seen[d.ID] {
-			serials = append(serials, d.SerialNumber)
-		}
-		seen[d.ID] = d.ID != ""
+// serials counts a device that a paged list delivered twice once.
+func (g *graph) serials(ctx context.Context) ([]string, error) {
+	ri, err := devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
+	if err != nil {
+		return nil, err
 	}
-	return serials
+	serials := []string{}
+	seen := map[string]bool{}
+	_, err = list(ctx, g, query(ri, pageSize, "id", "serialNumber"), func(p []wire.DeviceSerial) {
+		for _, d := range p {
+			id := wire.GUID(d.ID)
+			if !seen[id] {
+				serials = append(serials, d.SerialNumber)
+			}
+			seen[id] = id != ""
+		}
+	})
+	return serials, err
 }

@@ -176,14 +176,14 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 	if method == http.MethodDelete {
 		return Subscription{}, nil
 	}
-	var answer wire.ChangeSubscription
-	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer); err != nil {
+	var said wire.ChangeSubscription
+	if err := decodeObject(ctx, res.Body, &said); err != nil {
 		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, err})
 	}
-	if path == "" && answer.ID == "" {
+	if path == "" && said.ID == "" {
 		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, errors.New("it has no id")})
 	}
-	return subscriptionOn(answer), nil
+	return subscriptionOn(said), nil
 }
 
 func subscriptionOn(w wire.ChangeSubscription) Subscription {

@@ -2,10 +2,8 @@ package m365
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -16,6 +14,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -177,21 +176,15 @@ func (t *tokens) post(ctx context.Context, key tokenKey, form url.Values) (token
 		return token{}, &transportError{"Microsoft's sign-in service", withoutURL(err)}
 	}
 	defer discard(res)
-	var answer struct {
-		AccessToken string      `json:"access_token"`
-		ExpiresIn   json.Number `json:"expires_in"`
-		Error       string      `json:"error"`
-		Description string      `json:"error_description"`
-		Codes       []int       `json:"error_codes"`
-	}
-	decodeErr := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer)
+	var said wire.Token
+	decodeErr := decodeObject(ctx, res.Body, &said)
 	switch {
-	case decodeErr == nil && res.StatusCode == http.StatusOK && answer.AccessToken != "":
-		seconds, _ := answer.ExpiresIn.Float64()
+	case decodeErr == nil && res.StatusCode == http.StatusOK && said.AccessToken != "":
+		seconds, _ := strconv.ParseFloat(string(said.ExpiresIn), 64)
 		life := time.Duration(min(max(seconds, 0), 24*3600)) * time.Second
-		return token{answer.AccessToken, t.now().Add(max(life-tokenMargin, life/2))}, nil
-	case decodeErr == nil && answer.Error != "" && res.StatusCode >= 400 && res.StatusCode < 500 && !transient(res.StatusCode):
-		return token{}, newAuthError(key.tenant, answer.Error, answer.Description, answer.Codes)
+		return token{said.AccessToken, t.now().Add(max(life-tokenMargin, life/2))}, nil
+	case decodeErr == nil && said.Error != "" && res.StatusCode >= 400 && res.StatusCode < 500 && !transient(res.StatusCode):
+		return token{}, newAuthError(key.tenant, said.Error, said.Description, said.Codes)
 	case transient(res.StatusCode) || res.StatusCode >= 500:
 		return token{}, &transportError{"Microsoft's sign-in service", fmt.Errorf("answered HTTP %d", res.StatusCode)}
 	default:

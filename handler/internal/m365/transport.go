@@ -23,13 +23,13 @@ const (
 	maxTransportErrors = 3
 	maxWait            = 3 * time.Minute   // of all waits between attempts
 	headerTimeout      = 100 * time.Second // until an attempt's answer begins
-	stallTimeout       = 60 * time.Second  // between two reads of a body
-	maxBody            = 256 << 20         // bytes of one answer
+	stallTimeout       = 60 * time.Second  // of one read of a body
+	bodyTimeout        = 5 * time.Minute   // of all reads of a body together
 )
 
 var (
-	errStalled  = errors.New("the service stopped answering")
-	errTooLarge = errors.New("the answer is larger than 256 MiB")
+	errStalled = errors.New("the service stopped answering")
+	errSlow    = fmt.Errorf("the service needed more than %s for one answer", bodyTimeout)
 )
 
 // retrier repeats requests that were throttled, met an unavailable service or
@@ -124,7 +124,7 @@ func discard(res *http.Response) {
 }
 
 // attemptOnce sends a request once. It fails when the answer does not begin, or
-// its body stalls; the time of a long body that keeps coming is not limited.
+// its body stalls or takes too long. Only the time that is spent reading counts.
 func attemptOnce(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	timer := time.AfterFunc(headerTimeout, func() { cancel(errStalled) })
@@ -137,8 +137,8 @@ func attemptOnce(next http.RoundTripper, req *http.Request) (*http.Response, err
 		cancel(nil)
 		return nil, err
 	}
-	timer.Reset(stallTimeout)
-	res.Body = &watchedBody{body: res.Body, ctx: ctx, cancel: cancel, timer: timer, left: maxBody}
+	timer.Stop()
+	res.Body = &watchedBody{body: res.Body, ctx: ctx, cancel: cancel, left: bodyTimeout}
 	return res, nil
 }
 
@@ -146,28 +146,25 @@ type watchedBody struct {
 	body   io.ReadCloser
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	left   int64
+	left   time.Duration // for all further reads
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
+	began := time.Now()
+	timer := time.AfterFunc(min(stallTimeout, b.left), func() { b.cancel(errStalled) })
 	n, err := b.body.Read(p)
-	if b.left -= int64(n); b.left < 0 {
-		return n, errTooLarge
+	timer.Stop()
+	if b.left -= time.Since(began); b.left <= 0 && err != io.EOF {
+		b.cancel(errSlow)
+		return n, errSlow
 	}
-	if err != nil {
-		b.timer.Stop()
-		if err != io.EOF && context.Cause(b.ctx) == errStalled {
-			err = errStalled
-		}
-		return n, err
+	if err != nil && err != io.EOF && context.Cause(b.ctx) == errStalled {
+		err = errStalled
 	}
-	b.timer.Reset(stallTimeout)
-	return n, nil
+	return n, err
 }
 
 func (b *watchedBody) Close() error {
-	b.timer.Stop()
 	err := b.body.Close()
 	b.cancel(nil)
 	return err

@@ -162,10 +162,41 @@ func TestServicesThatStopAnswering(t *testing.T) {
 	})
 }
 
-func TestOversizeAnswer(t *testing.T) {
-	b := &watchedBody{body: io.NopCloser(strings.NewReader("123456")), ctx: t.Context(), cancel: func(error) {},
-		timer: time.NewTimer(time.Hour), left: 4}
-	if _, err := io.ReadAll(b); err != errTooLarge {
-		t.Errorf("got %v", err)
+// TestTrickle has a service send one byte a second for ever, or nothing more.
+func TestTrickle(t *testing.T) {
+	for name, test := range map[string]struct {
+		every time.Duration
+		want  error
+	}{"one byte a second": {time.Second, errSlow}, "nothing": {24 * time.Hour, errStalled}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				rt := transportFunc(func(req *http.Request) (*http.Response, error) {
+					r, w := io.Pipe()
+					context.AfterFunc(req.Context(), func() { _ = w.CloseWithError(context.Canceled) })
+					go func() {
+						for {
+							if err := sleep(req.Context(), test.every); err != nil {
+								return
+							}
+							if _, err := w.Write([]byte(" ")); err != nil {
+								return
+							}
+						}
+					}()
+					return &http.Response{StatusCode: 200, Body: r, Header: http.Header{}}, nil
+				})
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://service.example", nil)
+				res, err := attemptOnce(rt, req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if took := time.Since(began); !errors.Is(err, test.want) || took > bodyTimeout+stallTimeout {
+					t.Errorf("got %v after %s", err, took)
+				}
+			})
+		})
 	}
 }

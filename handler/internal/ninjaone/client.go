@@ -16,6 +16,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/netfault"
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 const (
@@ -24,7 +25,6 @@ const (
 
 	requestTimeout = 30 * time.Second // one attempt, answer included
 	pageTimeout    = 2 * time.Minute  // one attempt at a page of a list
-	maxAnswer      = 256 << 20        // bytes of one answer
 )
 
 // Config says how to reach one NinjaOne instance, and as whom.
@@ -74,8 +74,7 @@ type Client struct {
 	pacer   *pacer
 	tokens  *tokenCache
 
-	limits    bounds.Limits // of one list; bounds.Default when zero
-	maxAnswer int64         // bytes of one answer
+	limits bounds.Limits // of one list; bounds.Default when zero
 }
 
 // New returns a client. It makes no call; Test does.
@@ -102,8 +101,6 @@ func New(cfg Config) (*Client, error) {
 		log:     cmp.Or(cfg.Logger, slog.Default()),
 		observe: cfg.Observe,
 		pacer:   newPacer(cfg.Rate),
-
-		maxAnswer: maxAnswer,
 	}
 	c.tokens = newTokenCache(c, cfg.ClientID, cfg.Secret)
 	return c, nil
@@ -140,6 +137,7 @@ type request struct {
 	query   string // encoded
 	body    []byte // JSON; nil for none
 	timeout time.Duration
+	limits  reply.Limits // of the answer
 }
 
 // param is one query parameter.
@@ -153,6 +151,7 @@ func newRequest(method, template string, args []any, query []param, body any) (*
 		operation: operation{method: method, template: template, path: expand(template, args), safe: method != http.MethodPost},
 		query:     encodeQuery(query),
 		timeout:   requestTimeout,
+		limits:    reply.Page,
 	}
 	if body != nil {
 		var err error
@@ -232,8 +231,13 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	if err != nil {
 		return withoutURL(err)
 	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, c.maxAnswer)
 	defer drain(resp.Body)
+	in := reply.NewReader(ctx, resp.Body, r.limits)
+	defer in.Close()
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{in, resp.Body}
 	content, err := checkResponse(r.operation, resp, call)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package ninjaone
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 )
 
@@ -60,6 +59,6 @@ func (c *Client) CreateCustomField(ctx context.Context, f NewCustomField) (Custo
 		return CustomField{}, err
 	}
 	var created CustomField
-	err = c.do(ctx, r, func(d *json.Decoder) error { return d.Decode(&created) })
+	err = c.do(ctx, r, decodeValue(&created))
 	return created, err
 }

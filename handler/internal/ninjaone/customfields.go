@@ -1,6 +1,7 @@
 package ninjaone
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"iter"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 const (
@@ -35,7 +38,7 @@ func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(fields, func(f CustomField) bool {
-		return len(f.DefinitionScope) > 0 &&
+		return f.Name == "" || len(f.DefinitionScope) > 0 &&
 			!slices.Contains(f.DefinitionScope, scopeNode) && !slices.Contains(f.DefinitionScope, scopeOrganization)
 	}), nil
 }
@@ -95,19 +98,21 @@ func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, name
 	}
 }
 
+type wireFieldValue struct {
+	Name       string          `json:"name"`
+	Value      json.RawMessage `json:"value"`
+	UpdateTime float64         `json:"updateTime"`
+}
+
 // UnmarshalJSON decodes one result of the report. The device's id is deviceId
 // in practice, and entityId by the OpenAPI document.
 func (v *DeviceFieldValues) UnmarshalJSON(data []byte) error {
 	var w struct {
-		DeviceID int `json:"deviceId"`
-		EntityID int `json:"entityId"`
-		Fields   []struct {
-			Name       string          `json:"name"`
-			Value      json.RawMessage `json:"value"`
-			UpdateTime float64         `json:"updateTime"`
-		} `json:"fields"`
+		DeviceID int                        `json:"deviceId"`
+		EntityID int                        `json:"entityId"`
+		Fields   reply.List[wireFieldValue] `json:"fields"`
 	}
-	if err := json.Unmarshal(data, &w); err != nil {
+	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
 	}
 	*v = DeviceFieldValues{DeviceID: w.DeviceID}
@@ -122,7 +127,7 @@ func (v *DeviceFieldValues) UnmarshalJSON(data []byte) error {
 		}
 		switch {
 		case json.Unmarshal(f.Value, &value.Text) == nil:
-		case json.Unmarshal(f.Value, &rich) == nil:
+		case bytes.HasPrefix(f.Value, []byte("{")) && reply.Unmarshal(f.Value, &rich) == nil:
 			value.Text, value.HTML = rich.Text, rich.HTML
 		default:
 			value.Text = string(f.Value)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 const (
@@ -93,7 +95,7 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 	if err != nil {
 		return nil, err
 	}
-	r.timeout = documentsTimeout
+	r.timeout, r.limits = documentsTimeout, reply.Stream
 	keep := keepFields(q.Fields)
 	var documents []Document
 	err = c.do(ctx, r, decodeSelected(&documents, func(w wireDocument) (Document, bool, error) {
@@ -251,14 +253,14 @@ func isMissing(err error) bool {
 // wireDocument is a document as NinjaOne sends it: with fields in lists and
 // after creations, with updatedFields after updates.
 type wireDocument struct {
-	ID             int             `json:"documentId"`
-	Name           string          `json:"documentName"`
-	OrganizationID int             `json:"organizationId"`
-	TemplateID     int             `json:"documentTemplateId"`
-	UpdateTime     float64         `json:"documentUpdateTime"`
-	Archived       json.RawMessage `json:"archived"` // not in the schema
-	Fields         []wireField     `json:"fields"`
-	UpdatedFields  []wireField     `json:"updatedFields"`
+	ID             int                   `json:"documentId"`
+	Name           string                `json:"documentName"`
+	OrganizationID int                   `json:"organizationId"`
+	TemplateID     int                   `json:"documentTemplateId"`
+	UpdateTime     float64               `json:"documentUpdateTime"`
+	Archived       json.RawMessage       `json:"archived"` // not in the schema
+	Fields         reply.List[wireField] `json:"fields"`
+	UpdatedFields  reply.List[wireField] `json:"updatedFields"`
 }
 
 type wireField struct {
@@ -305,7 +307,7 @@ func (w wireDocument) document(keep kept) Document {
 		UpdateTime: epoch(w.UpdateTime), Archived: string(w.Archived) == "true",
 		Fields: make([]FieldText, 0, len(keep)),
 	}
-	for _, fields := range [][]wireField{w.Fields, w.UpdatedFields} {
+	for _, fields := range []reply.List[wireField]{w.Fields, w.UpdatedFields} {
 		for _, f := range fields {
 			last, wanted := keep[f.Name]
 			if !wanted || f.Value.text == "" {

@@ -64,7 +64,6 @@ func TestDocumentsFailAsAWhole(t *testing.T) {
 		{"without ids", `[{"documentName":"Ada Example"}]`},
 		{"without the organization", `[{"documentId":9,"documentTemplateId":4}]`},
 		{"without the template", `[{"documentId":9,"organizationId":3}]`},
-		{"a field that is no object", `[{"documentId":9,"documentTemplateId":4,"organizationId":3,"fields":["userID"]}]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			simulate(t, func(t *testing.T) {

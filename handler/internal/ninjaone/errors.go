@@ -2,6 +2,7 @@ package ninjaone
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -92,7 +93,7 @@ func (e *APIError) Error() string {
 	}
 	for _, k := range e.kinds {
 		if explained(k) {
-			b.WriteString(": " + k.Error())
+			b.WriteString(": " + e.explain(k))
 		}
 	}
 	if e.Code != "" {
@@ -147,6 +148,16 @@ func scopeOf(method string) string {
 		return "Monitoring"
 	}
 	return "Management"
+}
+
+// explain says what a condition is. An answer that is JSON, but not what was
+// asked for, is only not readable.
+func (e *APIError) explain(kind error) string {
+	var syntax *json.SyntaxError
+	if kind == ErrNotJSON && e.cause != nil && !errors.As(e.cause, &syntax) {
+		return "the answer cannot be read"
+	}
+	return kind.Error()
 }
 
 // explained reports whether the condition says more than the status does.

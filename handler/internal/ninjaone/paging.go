@@ -6,9 +6,11 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // errNoProgress ends a list whose next page is the one before.
@@ -58,7 +60,7 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 				q = append(q, param{"after", strconv.Itoa(after)})
 			}
 			var page []T
-			if err := p.read(ctx, q, decodeList(&page)); err != nil {
+			if err := p.read(ctx, q, decodeIdentified(&page, id)); err != nil {
 				yield(none, err)
 				return
 			}
@@ -107,8 +109,8 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 			var page []T
 			var next cursor
 			if err := p.read(ctx, q, decodeMembers(map[string]func(*json.Decoder) error{
-				"results": decodeList(&page),
-				"cursor":  decodeValue(&next),
+				"results": decodeIdentified(&page, key),
+				"cursor":  decodeCursor(&next),
 			}, "results")); err != nil {
 				yield(none, err)
 				return
@@ -162,8 +164,8 @@ func listCursorName[T any](ctx context.Context, c *Client, template string, page
 			var next cursor
 			if err := p.read(ctx, q, decodeMembers(map[string]func(*json.Decoder) error{
 				"results":    decodeList(&page),
-				"cursorName": decodeValue(&name),
-				"cursor":     decodeValue(&next),
+				"cursorName": decodeCursor(&name),
+				"cursor":     decodeCursor(&next),
 			}, "results")); err != nil {
 				yield(none, err)
 				return
@@ -212,7 +214,22 @@ func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 func decodeValue[T any](out *T) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
 		var v T
+		_, err := reply.Decode(dec, &v)
+		*out = v
+		return err
+	}
+}
+
+// decodeCursor decodes what leads to the next page. When it cannot be read the
+// list is an error: it would look whole although it is not.
+func decodeCursor[T any](out *T) func(*json.Decoder) error {
+	return func(dec *json.Decoder) error {
+		var v T
+		var odd *json.UnmarshalTypeError
 		err := dec.Decode(&v)
+		if errors.As(err, &odd) {
+			return errors.New("its cursor is a " + odd.Value)
+		}
 		*out = v
 		return err
 	}
@@ -223,9 +240,25 @@ func decodeList[T any](out *[]T) func(*json.Decoder) error {
 	return decodeSelected(out, func(v T) (T, bool, error) { return v, true, nil })
 }
 
+// errNoIDs says that a list is not one of records: what came without ids cannot
+// pass for an empty list.
+var errNoIDs = errors.New("none of its records has an id")
+
+// decodeIdentified is decodeList for a list of records that have ids.
+func decodeIdentified[T any](out *[]T, id func(T) int) func(*json.Decoder) error {
+	return func(dec *json.Decoder) error {
+		err := decodeList(out)(dec)
+		if err == nil && len(*out) > 0 && !slices.ContainsFunc(*out, func(v T) bool { return id(v) > 0 }) {
+			err = errNoIDs
+		}
+		return err
+	}
+}
+
 // decodeSelected decodes a JSON array element by element, and keeps what
 // choose makes of the elements that it wants: the rest of an element is
-// garbage as soon as the next one is read. null is not an empty list: taking
+// garbage as soon as the next one is read. An element of another type is a zero
+// one: a page counts it, and its readers pass over what has no id. null is not an empty list: taking
 // it for one would make everything in NinjaOne look deleted.
 func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
@@ -235,7 +268,7 @@ func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*j
 		}
 		for dec.More() {
 			var w W
-			if err := dec.Decode(&w); err != nil {
+			if _, err := reply.Decode(dec, &w); err != nil {
 				return err
 			}
 			v, wanted, err := choose(w)
@@ -266,7 +299,7 @@ func decodeMembers(members map[string]func(*json.Decoder) error, required string
 			}
 			decode, known := members[name.(string)] // a member's name is a string
 			if !known {
-				decode = decodeValue(new(json.RawMessage))
+				decode = reply.Skip
 			}
 			if err := decode(dec); err != nil {
 				return err

@@ -162,20 +162,6 @@ func readDefinitions(ctx context.Context, c *Client) error {
 	return err
 }
 
-func TestAnswerThatIsTooLarge(t *testing.T) {
-	simulate(t, func(t *testing.T) {
-		fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
-			answer(w, 200, "["+strings.Repeat(`{"id":1},`, 200)+`{"id":1}]`)
-		})
-		c := inProcess(t, fake)
-		c.maxAnswer = 1000
-		_, err := collect(c.AllDevices(t.Context()))
-		if !errors.Is(err, ErrNotJSON) || !strings.Contains(err.Error(), "the answer is larger than 1000 bytes") {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
 func TestListAfterFailsAsAWhole(t *testing.T) {
 	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("after") {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // Types of entities that this application relates. Source: schema
@@ -65,7 +67,7 @@ func (c *Client) relations(ctx context.Context, template string, args []any, que
 	if err != nil {
 		return nil, err
 	}
-	r.timeout = documentsTimeout
+	r.timeout, r.limits = documentsTimeout, reply.Stream
 	var relations []Relation
 	if err := c.do(ctx, r, decodeSelected(&relations, func(w wireRelation) (Relation, bool, error) {
 		relation, is := w.relation()

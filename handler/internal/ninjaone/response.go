@@ -84,9 +84,6 @@ func (op operation) decodeAnswer(resp *http.Response, content io.Reader, decode 
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the answer ends too early")
 	}
-	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = fmt.Errorf("the answer is larger than %d bytes", large.Limit)
-	}
 	return &APIError{
 		Method: op.method, Path: op.path, Status: resp.StatusCode,
 		RequestID: clean(resp.Header.Get("X-Nj-Request-Id"), maxErrorCode),

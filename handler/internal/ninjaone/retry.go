@@ -2,7 +2,6 @@ package ninjaone
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 const (
@@ -122,9 +123,8 @@ func passing(answer *APIError, err error) bool {
 	if answer == nil {
 		return true // the connection failed, or ran out of time
 	}
-	var mismatch *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &mismatch):
+	case errors.Is(err, reply.ErrTooLarge), errors.Is(err, errNoIDs):
 		return false
 	case answer.Status < 300:
 		return answer.Is(ErrNotJSON)

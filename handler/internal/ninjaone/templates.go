@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // ErrNoDocumentation: NinjaOne refuses to show its document templates.
@@ -160,7 +162,7 @@ func (c *Client) UpdateTemplate(ctx context.Context, t Template) (Template, erro
 func decodeTemplate(out *Template) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
 		*out = Template{}
-		if err := dec.Decode(out); err != nil {
+		if _, err := reply.Decode(dec, out); err != nil {
 			return err
 		}
 		return out.check()
@@ -177,14 +179,14 @@ func (t Template) check() error {
 // UnmarshalJSON decodes a template and keeps its members for an update.
 func (t *Template) UnmarshalJSON(data []byte) error {
 	var w struct {
-		ID            int             `json:"id"`
-		Name          string          `json:"name"`
-		Description   string          `json:"description"`
-		AllowMultiple bool            `json:"allowMultiple"`
-		Archived      bool            `json:"archived"`
-		Fields        []TemplateField `json:"fields"`
+		ID            int                       `json:"id"`
+		Name          string                    `json:"name"`
+		Description   string                    `json:"description"`
+		AllowMultiple bool                      `json:"allowMultiple"`
+		Archived      bool                      `json:"archived"`
+		Fields        reply.List[TemplateField] `json:"fields"`
 	}
-	if err := json.Unmarshal(data, &w); err != nil {
+	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
 	}
 	raw := map[string]json.RawMessage{}
@@ -215,7 +217,7 @@ func (f *TemplateField) UnmarshalJSON(data []byte) error {
 			} `json:"advancedSettings"`
 		} `json:"fieldContent"`
 	}
-	if err := json.Unmarshal(data, &w); err != nil {
+	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
 	}
 	raw := map[string]json.RawMessage{}

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // Size limits of custom-field values, in characters. They are not part of the
@@ -91,7 +93,7 @@ func (d *Device) UnmarshalJSON(data []byte) error {
 		} `json:"os"`
 		LastLoggedInUser string `json:"lastLoggedInUser"`
 	}
-	if err := json.Unmarshal(data, &w); err != nil {
+	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
 	}
 	if w.SystemName == "" {
@@ -132,13 +134,13 @@ func epoch(number float64) time.Time {
 // CustomField is the definition of a custom field. Source: schema
 // AttributePublicApiDTO of GET /v2/device-custom-fields.
 type CustomField struct {
-	Name            string   `json:"name"` // the key in reads and writes of values
-	Label           string   `json:"label"`
-	Type            string   `json:"type"`            // WYSIWYG, TEXT, …
-	APIPermission   string   `json:"apiPermission"`   // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
-	EntityType      string   `json:"entityType"`      // NODE, USER, TICKET or DOCUMENT
-	DefinitionScope []string `json:"definitionScope"` // any of NODE, ORGANIZATION, LOCATION, END_USER
-	Active          bool     `json:"active"`          // true when NinjaOne does not say
+	Name            string             `json:"name"` // the key in reads and writes of values
+	Label           string             `json:"label"`
+	Type            string             `json:"type"`            // WYSIWYG, TEXT, …
+	APIPermission   string             `json:"apiPermission"`   // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
+	EntityType      string             `json:"entityType"`      // NODE, USER, TICKET or DOCUMENT
+	DefinitionScope reply.List[string] `json:"definitionScope"` // any of NODE, ORGANIZATION, LOCATION, END_USER
+	Active          bool               `json:"active"`          // true when NinjaOne does not say
 }
 
 // UnmarshalJSON decodes a definition. A missing "active" means true: NinjaOne
@@ -146,7 +148,7 @@ type CustomField struct {
 func (f *CustomField) UnmarshalJSON(data []byte) error {
 	type plain CustomField
 	w := plain{Active: true}
-	if err := json.Unmarshal(data, &w); err != nil {
+	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
 	}
 	*f = CustomField(w)

@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -16,11 +17,11 @@ type Organization struct {
 
 // Domain is a row of GET /domains.
 type Domain struct {
-	ID           string `json:"id"`
-	IsDefault    bool   `json:"isDefault"`
-	IsInitial    bool   `json:"isInitial"`
-	IsVerified   bool   `json:"isVerified"`
-	ValidityDays *int32 `json:"passwordValidityPeriodInDays"`
+	ID           string                `json:"id"`
+	IsDefault    bool                  `json:"isDefault"`
+	IsInitial    bool                  `json:"isInitial"`
+	IsVerified   bool                  `json:"isVerified"`
+	ValidityDays reply.Optional[int32] `json:"passwordValidityPeriodInDays"`
 }
 
 // SKU is a row of GET /subscribedSkus.
@@ -36,11 +37,14 @@ type SKU struct {
 		Suspended int `json:"suspended"`
 		LockedOut int `json:"lockedOut"`
 	} `json:"prepaidUnits"`
-	Plans []struct {
-		ID     string `json:"servicePlanId"`
-		Name   string `json:"servicePlanName"`
-		Status string `json:"provisioningStatus"`
-	} `json:"servicePlans"`
+	Plans reply.List[ServicePlan] `json:"servicePlans"`
+}
+
+// ServicePlan is a part of a SKU.
+type ServicePlan struct {
+	ID     string `json:"servicePlanId"`
+	Name   string `json:"servicePlanName"`
+	Status string `json:"provisioningStatus"`
 }
 
 // Subscription is a row of GET /directory/subscriptions.
@@ -56,32 +60,41 @@ type Subscription struct {
 
 // User is a row of GET /users.
 type User struct {
-	ID                    string   `json:"id"`
-	DisplayName           string   `json:"displayName"`
-	UserPrincipalName     string   `json:"userPrincipalName"`
-	Mail                  string   `json:"mail"`
-	UserType              string   `json:"userType"`
-	Enabled               bool     `json:"accountEnabled"`
-	JobTitle              string   `json:"jobTitle"`
-	Department            string   `json:"department"`
-	OfficeLocation        string   `json:"officeLocation"`
-	MobilePhone           string   `json:"mobilePhone"`
-	BusinessPhones        []string `json:"businessPhones"`
-	ProxyAddresses        []string `json:"proxyAddresses"`
-	Created               Time     `json:"createdDateTime"`
-	OnPremisesSyncEnabled bool     `json:"onPremisesSyncEnabled"`
-	AssignedLicenses      []struct {
-		SKUID string `json:"skuId"`
-	} `json:"assignedLicenses"`
-	AssignmentStates []struct {
-		SKUID   string `json:"skuId"`
-		State   string `json:"state"`
-		Updated Time   `json:"lastUpdatedDateTime"`
-	} `json:"licenseAssignmentStates"`
-	SignIn *struct {
-		Interactive    Time `json:"lastSignInDateTime"`
-		NonInteractive Time `json:"lastNonInteractiveSignInDateTime"`
-	} `json:"signInActivity"`
+	ID                    string                      `json:"id"`
+	DisplayName           string                      `json:"displayName"`
+	UserPrincipalName     string                      `json:"userPrincipalName"`
+	Mail                  string                      `json:"mail"`
+	UserType              string                      `json:"userType"`
+	Enabled               bool                        `json:"accountEnabled"`
+	JobTitle              string                      `json:"jobTitle"`
+	Department            string                      `json:"department"`
+	OfficeLocation        string                      `json:"officeLocation"`
+	MobilePhone           string                      `json:"mobilePhone"`
+	BusinessPhones        reply.List[string]          `json:"businessPhones"`
+	ProxyAddresses        reply.List[string]          `json:"proxyAddresses"`
+	Created               Time                        `json:"createdDateTime"`
+	OnPremisesSyncEnabled bool                        `json:"onPremisesSyncEnabled"`
+	AssignedLicenses      reply.List[AssignedLicense] `json:"assignedLicenses"`
+	AssignmentStates      reply.List[AssignmentState] `json:"licenseAssignmentStates"`
+	SignIn                SignInActivity              `json:"signInActivity"`
+}
+
+// AssignedLicense is a licence of a User.
+type AssignedLicense struct {
+	SKUID string `json:"skuId"`
+}
+
+// AssignmentState says since when a User has a licence.
+type AssignmentState struct {
+	SKUID   string `json:"skuId"`
+	State   string `json:"state"`
+	Updated Time   `json:"lastUpdatedDateTime"`
+}
+
+// SignInActivity says when a User signed in last.
+type SignInActivity struct {
+	Interactive    Time `json:"lastSignInDateTime"`
+	NonInteractive Time `json:"lastNonInteractiveSignInDateTime"`
 }
 
 // Record is the user as the rest of the handler sees it.
@@ -104,6 +117,9 @@ func (u *User) Record() tenant.User {
 	}
 	for _, l := range u.AssignedLicenses {
 		license := tenant.License{SKUID: GUID(l.SKUID)}
+		if license.SKUID == "" {
+			continue
+		}
 		// A SKU may be assigned directly and through groups: the last change counts.
 		for _, s := range u.AssignmentStates {
 			if GUID(s.SKUID) == license.SKUID && strings.HasPrefix(s.State, "Active") && s.Updated.After(license.Assigned) {
@@ -112,19 +128,27 @@ func (u *User) Record() tenant.User {
 		}
 		out.Licenses = append(out.Licenses, license)
 	}
-	if u.SignIn != nil {
-		out.LastSignIn = later(u.SignIn.Interactive.Time, u.SignIn.NonInteractive.Time)
-	}
+	out.LastSignIn = later(u.SignIn.Interactive.Time, u.SignIn.NonInteractive.Time)
 	return out
 }
 
 // Device is a row of GET /devices.
 type Device struct {
-	ID           string   `json:"id"`
-	DeviceID     string   `json:"deviceId"`
-	DisplayName  string   `json:"displayName"`
-	TrustType    string   `json:"trustType"`
-	Enabled      bool     `json:"accountEnabled"`
-	Registered   Time     `json:"registrationDateTime"`
-	PhysicalTags []string `json:"physicalIds"`
+	ID           string             `json:"id"`
+	DeviceID     string             `json:"deviceId"`
+	DisplayName  string             `json:"displayName"`
+	TrustType    string             `json:"trustType"`
+	Enabled      bool               `json:"accountEnabled"`
+	Registered   Time               `json:"registrationDateTime"`
+	PhysicalTags reply.List[string] `json:"physicalIds"`
 }
+
+func (r *User) identity() string { return r.ID }
+
+func (r *Device) identity() string { return r.ID }
+
+func (r *Domain) identity() string { return r.ID }
+
+func (r *Subscription) identity() string { return r.ID }
+
+func (r *SKU) identity() string { return r.SKUID }

@@ -27,3 +27,13 @@ type CASMailbox struct {
 	ActiveSync        Text `json:"ActiveSyncEnabled"`
 	EWS               Text `json:"EwsEnabled"`
 }
+
+// AuditConfig is the row of Get-AdminAuditLogConfig.
+type AuditConfig struct {
+	Enabled Text `json:"UnifiedAuditLogIngestionEnabled"`
+}
+
+// BlockedSender is a row of Get-BlockedSenderAddress.
+type BlockedSender struct {
+	Address Text `json:"SenderAddress"`
+}

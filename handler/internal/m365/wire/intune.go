@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -37,19 +38,31 @@ type ManagedDevice struct {
 	UserDisplayName   string `json:"userDisplayName"`
 	EmailAddress      string `json:"emailAddress"`
 
-	JoinType    string `json:"joinType"`
-	ChassisType string `json:"chassisType"`
-	Autopilot   *bool  `json:"autopilotEnrolled"`
-	UsersLogged []struct {
-		UserID string `json:"userId"`
-		Last   Time   `json:"lastLogOnDateTime"`
-	} `json:"usersLoggedOn"`
-	Hardware *struct {
-		SerialNumber    string `json:"serialNumber"`
-		DeviceGuard     string `json:"deviceGuardVirtualizationBasedSecurityHardwareRequirementState"`
-		Virtualization  string `json:"deviceGuardVirtualizationBasedSecurityState"`
-		CredentialGuard string `json:"deviceGuardLocalSystemAuthorityCredentialGuardState"`
-	} `json:"hardwareInformation"`
+	JoinType    string               `json:"joinType"`
+	ChassisType string               `json:"chassisType"`
+	Autopilot   reply.Optional[bool] `json:"autopilotEnrolled"`
+	UsersLogged reply.List[LoggedOn] `json:"usersLoggedOn"`
+	Hardware    Hardware             `json:"hardwareInformation"`
+}
+
+// DeviceSerial is a row of the same list when only serial numbers are asked for.
+type DeviceSerial struct {
+	ID           string `json:"id"`
+	SerialNumber string `json:"serialNumber"`
+}
+
+// LoggedOn is a user who logged on to a ManagedDevice.
+type LoggedOn struct {
+	UserID string `json:"userId"`
+	Last   Time   `json:"lastLogOnDateTime"`
+}
+
+// Hardware is what Intune inventories of a ManagedDevice.
+type Hardware struct {
+	SerialNumber    string `json:"serialNumber"`
+	DeviceGuard     string `json:"deviceGuardVirtualizationBasedSecurityHardwareRequirementState"`
+	Virtualization  string `json:"deviceGuardVirtualizationBasedSecurityState"`
+	CredentialGuard string `json:"deviceGuardLocalSystemAuthorityCredentialGuardState"`
 }
 
 // Record is the device as the rest of the handler sees it. beta says that the
@@ -92,13 +105,13 @@ func (d *ManagedDevice) Record(beta bool) tenant.ManagedDevice {
 	if !beta {
 		return out
 	}
-	out.JoinType, out.ChassisType, out.Autopilot = d.JoinType, d.ChassisType, d.Autopilot
+	out.JoinType, out.ChassisType, out.Autopilot = d.JoinType, d.ChassisType, d.Autopilot.Pointer()
 	for _, u := range d.UsersLogged {
 		out.UsersLogged = append(out.UsersLogged, tenant.LoggedOn{UserID: GUID(u.UserID), Last: u.Last.Time})
 	}
 	// Lists often carry the block unfilled, and its defaults read like "running".
 	// Intune's inventory of the hardware always has the serial number.
-	if h := d.Hardware; h != nil && h.SerialNumber != "" {
+	if h := d.Hardware; h.SerialNumber != "" {
 		out.Hardware = &tenant.HardwareSecurity{DeviceGuard: h.DeviceGuard,
 			VirtualizationBasedSecurity: h.Virtualization, CredentialGuard: h.CredentialGuard}
 	}
@@ -107,12 +120,12 @@ func (d *ManagedDevice) Record(beta bool) tenant.ManagedDevice {
 
 // PolicyState is a row of deviceCompliancePolicyStates of a managed device.
 type PolicyState struct {
-	ID           string         `json:"id"`
-	DisplayName  string         `json:"displayName"`
-	Platform     string         `json:"platformType"`
-	State        string         `json:"state"`
-	SettingCount int            `json:"settingCount"`
-	Settings     []SettingState `json:"settingStates"`
+	ID           string                   `json:"id"`
+	DisplayName  string                   `json:"displayName"`
+	Platform     string                   `json:"platformType"`
+	State        string                   `json:"state"`
+	SettingCount int                      `json:"settingCount"`
+	Settings     reply.List[SettingState] `json:"settingStates"`
 }
 
 // SettingState is a row of the settingStates of a PolicyState.
@@ -159,3 +172,5 @@ func ComplianceState(s string) string {
 	}
 	return s
 }
+
+func (r *ManagedDevice) identity() string { return r.ID }

@@ -3,28 +3,29 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // DeltaObject is a group or directory role in a delta answer. Members that are
 // missing on a page are unchanged, not gone, so absent and empty differ.
 type DeltaObject struct {
-	ID              string   `json:"id"`
-	DisplayName     *string  `json:"displayName"`
-	TemplateID      *string  `json:"roleTemplateId"`
-	Mail            *string  `json:"mail"`
-	GroupTypes      []string `json:"groupTypes"`
-	SecurityEnabled *bool    `json:"securityEnabled"`
-	MailEnabled     *bool    `json:"mailEnabled"`
-	Members         []Member `json:"members@delta"`
-	Removed         *Removed `json:"@removed"`
+	ID              string                  `json:"id"`
+	DisplayName     reply.Optional[string]  `json:"displayName"`
+	TemplateID      reply.Optional[string]  `json:"roleTemplateId"`
+	Mail            reply.Optional[string]  `json:"mail"`
+	GroupTypes      reply.List[string]      `json:"groupTypes"`
+	SecurityEnabled reply.Optional[bool]    `json:"securityEnabled"`
+	MailEnabled     reply.Optional[bool]    `json:"mailEnabled"`
+	Members         reply.List[Member]      `json:"members@delta"`
+	Removed         reply.Optional[Removed] `json:"@removed"`
 }
 
 // Member is a member of a DeltaObject, or a row of a list of members.
 type Member struct {
-	ID      string   `json:"id"`
-	Type    string   `json:"@odata.type"`
-	Removed *Removed `json:"@removed"`
+	ID      string                  `json:"id"`
+	Type    string                  `json:"@odata.type"`
+	Removed reply.Optional[Removed] `json:"@removed"`
 }
 
 // Removed marks what left since the delta list began.
@@ -63,7 +64,9 @@ func (m *Memberships) Of(id string) *Membership { return m.byID[id] }
 // Add adds a page.
 func (m *Memberships) Add(p []DeltaObject) {
 	for _, o := range p {
-		m.object(o).Change(o.Members)
+		if o.ID != "" {
+			m.object(o).Change(o.Members)
+		}
 	}
 }
 
@@ -88,8 +91,8 @@ func (m *Memberships) object(o DeltaObject) *Membership {
 	return have
 }
 
-func keep[T any](dst **T, v *T) {
-	if v != nil {
+func keep[T any](dst *reply.Optional[T], v reply.Optional[T]) {
+	if v.OK {
 		*dst = v
 	}
 }
@@ -98,7 +101,10 @@ func keep[T any](dst **T, v *T) {
 func (m *Membership) Change(members []Member) {
 	for _, member := range members {
 		id := GUID(member.ID)
-		if member.Removed != nil {
+		if id == "" {
+			continue
+		}
+		if member.Removed.OK {
 			delete(m.kinds, id)
 			continue
 		}
@@ -125,8 +131,12 @@ func (m *Membership) List() []tenant.Member {
 // Each gives the groups or roles that were not removed, in order.
 func (m *Memberships) Each(give func(*Membership)) {
 	for _, id := range m.order {
-		if o := m.byID[id]; o.Removed == nil {
+		if o := m.byID[id]; !o.Removed.OK {
 			give(o)
 		}
 	}
 }
+
+func (r *DeltaObject) identity() string { return r.ID }
+
+func (r *Member) identity() string { return r.ID }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cipp-ninjaone/handler/internal/reply"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,9 +13,14 @@ type Page[T any] struct {
 	Items []T
 	Next  string // @odata.nextLink
 	Delta string // @odata.deltaLink
+	Odd   int    // elements that are not records, or have no id, and were left out
 }
 
-var errNoCollection = errors.New("it holds no collection")
+var (
+	errNoCollection = errors.New("it holds no collection")
+	// errNoIDs: what came without ids cannot pass for an empty list.
+	errNoIDs = errors.New("none of its records has an id")
+)
 
 // DecodePage decodes one page, element by element. The named member is the
 // collection. An answer that ends early, goes on after its end, or lacks the
@@ -42,21 +48,25 @@ func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 			}
 			for dec.More() {
 				var item T
-				if err := dec.Decode(&item); err != nil {
+				fits, err := reply.Decode(dec, &item)
+				if err != nil {
 					return p, err
 				}
-				p.Items = append(p.Items, item)
+				if fits && identified(&item) {
+					p.Items = append(p.Items, item)
+				} else {
+					p.Odd++
+				}
 			}
 			if err := expect(dec, json.Delim(']')); err != nil {
 				return p, err
 			}
 		case "@odata.nextLink":
-			err = dec.Decode(&p.Next)
+			err = decodeLink(dec, &p.Next)
 		case "@odata.deltaLink":
-			err = dec.Decode(&p.Delta)
+			err = decodeLink(dec, &p.Delta)
 		default:
-			var skipped json.RawMessage
-			err = dec.Decode(&skipped)
+			err = reply.Skip(dec)
 		}
 		if err != nil {
 			return p, err
@@ -68,10 +78,29 @@ func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 	if !found {
 		return p, errNoCollection
 	}
+	if p.Odd > 0 && len(p.Items) == 0 {
+		return p, errNoIDs
+	}
 	if _, err := dec.Token(); err != io.EOF {
 		return p, errors.New("it goes on after its end")
 	}
 	return p, nil
+}
+
+// identified reports whether a record has its id, if records of its type have
+// one.
+func identified(record any) bool {
+	r, ok := record.(interface{ identity() string })
+	return !ok || r.identity() != ""
+}
+
+// decodeLink decodes a link. One that is no text is an error: without it the
+// list would look whole.
+func decodeLink(dec *json.Decoder, link *string) error {
+	if fits, err := reply.Decode(dec, link); err != nil || fits {
+		return err
+	}
+	return errors.New("a link of it is not a text")
 }
 
 func expect(dec *json.Decoder, want json.Delim) error {
@@ -90,8 +119,10 @@ func expect(dec *json.Decoder, want json.Delim) error {
 
 // BatchResponse is the answer to one part of POST /$batch.
 type BatchResponse struct {
-	ID      string          `json:"id"`
+	ID      Text            `json:"id"`
 	Status  int             `json:"status"`
 	Headers map[string]Text `json:"headers"`
 	Body    json.RawMessage `json:"body"`
 }
+
+func (r *BatchResponse) identity() string { return string(r.ID) }

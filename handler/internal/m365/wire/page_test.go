@@ -28,7 +28,8 @@ func TestDecodePage(t *testing.T) {
 		{"goes on", `{"value":[]}{"value":[]}`, -1},
 		{"HTML", `<!doctype html>`, -1},
 		{"nothing", ``, -1},
-		{"another type", `{"value":[{"id":7}]}`, -1},
+		{"another type", `{"value":[{"id":7},{"id":"1","displayName":7},8,null]}`, 1},
+		{"a link of another type", `{"value":[],"@odata.nextLink":7}`, -1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

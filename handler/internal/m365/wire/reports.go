@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/isotime"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -70,7 +71,8 @@ func deleted(column func(string) string) bool { return strings.EqualFold(column(
 // column that is not there reads as "". The required columns must be there, and
 // every row must have as many fields as the header, else the file was cut.
 func readCSV(r io.Reader, required []string, row func(column func(string) string)) error {
-	in := bufio.NewReader(r)
+	bounded := &boundedRows{in: r}
+	in := bufio.NewReader(bounded)
 	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
 		_, _ = in.Discard(3)
 	}
@@ -94,6 +96,9 @@ func readCSV(r io.Reader, required []string, row func(column func(string) string
 		if err == io.EOF {
 			return nil
 		}
+		if err == nil {
+			err = bounded.next()
+		}
 		if err != nil {
 			return fmt.Errorf("reading the CSV file: %w", position(err))
 		}
@@ -104,6 +109,35 @@ func readCSV(r io.Reader, required []string, row func(column func(string) string
 			return ""
 		})
 	}
+}
+
+// boundedRows ends a file whose rows or number of rows are beyond reason. What
+// is kept of a row is little.
+type boundedRows struct {
+	in        io.Reader
+	row       int64 // bytes that were read since the last row ended, and a buffer ahead
+	rows, all int64
+}
+
+func (b *boundedRows) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	b.row += int64(n)
+	b.all += int64(n)
+	switch {
+	case b.row > reply.Stream.Record:
+		return 0, fmt.Errorf("%w: a row of it is larger than %d MiB", reply.ErrTooLarge, reply.Stream.Record>>20)
+	case b.all > reply.Stream.Bytes:
+		return 0, fmt.Errorf("%w: it is larger than %d MiB", reply.ErrTooLarge, reply.Stream.Bytes>>20)
+	}
+	return n, err
+}
+
+func (b *boundedRows) next() error {
+	b.row = 0
+	if b.rows++; b.rows > int64(reply.Stream.Records) {
+		return fmt.Errorf("%w: it has more than %d rows", reply.ErrTooLarge, reply.Stream.Records)
+	}
+	return nil
 }
 
 func position(err error) error {
@@ -129,4 +163,9 @@ func count(s string) int64 {
 		return -1
 	}
 	return n
+}
+
+// ReportSettings is the answer of GET /admin/reportSettings.
+type ReportSettings struct {
+	Concealed bool `json:"displayConcealedNames"`
 }

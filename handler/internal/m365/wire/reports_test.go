@@ -1,9 +1,13 @@
 package wire
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 const mailHeader = "User Principal Name,Storage Used (Byte),Is Deleted\n"
@@ -53,8 +57,7 @@ func TestTime(t *testing.T) {
 }
 
 func FuzzReports(f *testing.F) {
-	for _, seed := range []string{mailHeader + "a@b,1,False\n", "\ufeffOwner Principal Name,Storage Used (Byte)\n\"a\nb\",-1\n",
-		"GUID,Product_Display_Name\n" + skuMain + ",\"Suite, big\"\n", "\"", "\xef\xbb", ""} {
+	for _, seed := range []string{mailHeader + "a@b,1,False\n", "\ufeffOwner Principal Name,Storage Used (Byte)\n\"a\nb\",-1\n", "\"", "\xef\xbb", ""} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -66,11 +69,53 @@ func FuzzReports(f *testing.F) {
 			}
 		}
 		_, _ = DecodeOneDriveUsage(strings.NewReader(in))
-		if names, err := DecodeSKUNames(strings.NewReader(in)); err == nil {
-			for id, name := range names {
-				if !IsGUID(id) || name == "" {
-					t.Errorf("%q is named %q", id, name)
-				}
+	})
+}
+
+// TestReportBombs has files that grow for ever end at their bound.
+func TestReportBombs(t *testing.T) {
+	for begin, again := range map[string]string{
+		mailHeader + `"`:  "name\n",
+		mailHeader:        "a@tailspin.example,1,False\n",
+		"":                "column,",
+		mailHeader + "\n": "\n",
+	} {
+		in := &growing{rest: begin, again: strings.Repeat(again, 4096/len(again))}
+		if _, err := DecodeMailboxUsage(in); !errors.Is(err, reply.ErrTooLarge) || in.n > 64<<20 {
+			t.Errorf("%.60q: %v after %d bytes", begin+again, err, in.n)
+		}
+	}
+}
+
+// growing is a text that goes on with another for ever.
+type growing struct {
+	rest, again string
+	n           int
+}
+
+func (a *growing) Read(p []byte) (int, error) {
+	if a.rest == "" {
+		a.rest = a.again
+	}
+	n := copy(p, a.rest)
+	a.rest = a.rest[n:]
+	a.n += n
+	return n, nil
+}
+
+func FuzzSKUNames(f *testing.F) {
+	for _, seed := range []string{"GUID,Product_Display_Name\n" + skuMain + ",\"Suite, big\"\n", "\ufeff???Product_Display_Name,GUID\nA," + skuMain + "\n",
+		"GUID\n", "GUID,GUID\n,\n", "\"", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		names, err := DecodeSKUNames(strings.NewReader(in))
+		if (err == nil) != (len(names) > 0) {
+			t.Errorf("%d names, %v", len(names), err)
+		}
+		for id, name := range names {
+			if !IsGUID(id) || name == "" || !utf8.ValidString(name) {
+				t.Errorf("%q is named %q", id, name)
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -13,14 +14,14 @@ type ConditionalAccessPolicy struct {
 	State       string `json:"state"`
 	Conditions  struct {
 		Users struct {
-			IncludeUsers  []string `json:"includeUsers"`
-			ExcludeUsers  []string `json:"excludeUsers"`
-			IncludeGroups []string `json:"includeGroups"`
-			ExcludeGroups []string `json:"excludeGroups"`
-			IncludeRoles  []string `json:"includeRoles"`
-			ExcludeRoles  []string `json:"excludeRoles"`
-			IncludeGuests *Guests  `json:"includeGuestsOrExternalUsers"`
-			ExcludeGuests *Guests  `json:"excludeGuestsOrExternalUsers"`
+			IncludeUsers  reply.List[string] `json:"includeUsers"`
+			ExcludeUsers  reply.List[string] `json:"excludeUsers"`
+			IncludeGroups reply.List[string] `json:"includeGroups"`
+			ExcludeGroups reply.List[string] `json:"excludeGroups"`
+			IncludeRoles  reply.List[string] `json:"includeRoles"`
+			ExcludeRoles  reply.List[string] `json:"excludeRoles"`
+			IncludeGuests Guests             `json:"includeGuestsOrExternalUsers"`
+			ExcludeGuests Guests             `json:"excludeGuestsOrExternalUsers"`
 		} `json:"users"`
 	} `json:"conditions"`
 }
@@ -28,20 +29,17 @@ type ConditionalAccessPolicy struct {
 // Guests says which guests a policy means.
 type Guests struct {
 	Types   string `json:"guestOrExternalUserTypes"` // a comma-separated set
-	Tenants *struct {
+	Tenants struct {
 		Kind string `json:"membershipKind"` // all, or enumerated
 	} `json:"externalTenants"`
 }
 
 // ofSome reports whether only guests of certain organizations are meant.
-func (g *Guests) ofSome() bool {
-	return g != nil && g.Tenants != nil && g.Tenants.Kind == "enumerated"
+func (g Guests) ofSome() bool {
+	return g.Tenants.Kind == "enumerated"
 }
 
-func (g *Guests) types() []string {
-	if g == nil {
-		return nil
-	}
+func (g Guests) types() reply.List[string] {
 	var out []string
 	for _, t := range strings.Split(g.Types, ",") {
 		if t = strings.TrimSpace(t); t != "" && t != "none" {
@@ -92,14 +90,24 @@ func (p ConditionalAccessPolicy) Record() tenant.ConditionalAccessPolicy {
 
 // SecureScore is a row of GET /security/secureScores.
 type SecureScore struct {
-	Created  Time    `json:"createdDateTime"`
-	Current  float64 `json:"currentScore"`
-	Max      float64 `json:"maxScore"`
-	Controls []struct {
-		Category string  `json:"controlCategory"`
-		Name     string  `json:"controlName"`
-		Score    float64 `json:"score"`
-	} `json:"controlScores"`
+	Created  Time                     `json:"createdDateTime"`
+	Current  float64                  `json:"currentScore"`
+	Max      float64                  `json:"maxScore"`
+	Controls reply.List[ControlScore] `json:"controlScores"`
+}
+
+// ControlScore is one control of a SecureScore.
+type ControlScore struct {
+	Category string  `json:"controlCategory"`
+	Name     string  `json:"controlName"`
+	Score    float64 `json:"score"`
+}
+
+// AuthorizationPolicy is the answer of GET /policies/authorizationPolicy.
+type AuthorizationPolicy struct {
+	Defaults struct {
+		Assigned reply.List[string] `json:"permissionGrantPoliciesAssigned"`
+	} `json:"defaultUserRolePermissions"`
 }
 
 // ScoreProfile is a row of GET /security/secureScoreControlProfiles.
@@ -112,3 +120,7 @@ type ScoreProfile struct {
 	URL        string  `json:"actionUrl"`
 	Deprecated bool    `json:"deprecated"`
 }
+
+func (r *ConditionalAccessPolicy) identity() string { return r.ID }
+
+func (r *ScoreProfile) identity() string { return r.ID }

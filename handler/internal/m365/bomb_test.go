@@ -1,0 +1,95 @@
+package m365
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// TestBombsInEveryPart has up to four tenants be read at once from services that
+// answer every call with a small compressed answer that unpacks to 4 GiB. Each
+// part is absent, and the process stays small.
+func TestBombsInEveryPart(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as the handler does
+	for name, bomb := range map[string]struct {
+		begin, again string
+		tenants      int
+	}{
+		"records":      {`{"value":[`, `{"id":"1","displayName":"` + strings.Repeat("x", 150) + `"},`, 4},
+		"one string":   {`{"value":[{"id":"`, "a", 1},
+		"tiny members": {`{"value":[{"id":"1","members@delta":[`, `{"id":"1"},`, 1},
+		"nested":       {`{"value":[{"id":"1","a":`, `[`, 4},
+		"rows":         {mailHeader, "a@tailspin.example,1,False\n", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := bombs(t, bomb.begin, bomb.again)
+			reader, err := NewReader(Config{GraphEndpoint: server.URL, LoginEndpoint: server.URL, ExchangeEndpoint: server.URL,
+				Credentials: anySecret{}, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			for _, last := range []string{"1", "2", "3", "4"}[:bomb.tenants] {
+				all.Go(func() {
+					s, err := reader.Read(t.Context(), tenant.Ref{ID: "c0000000-0000-4000-8000-00000000000" + last})
+					if err == nil && (s.Users.OK() || s.ManagedDevices.OK() || s.Groups.OK()) {
+						t.Error("a bomb was taken for a list")
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	t.Logf("the process took %d MiB at most", m.Sys>>20)
+	if m.Sys > 600<<20 {
+		t.Errorf("the process took %d MiB", m.Sys>>20)
+	}
+}
+
+type anySecret struct{}
+
+func (anySecret) Secret(context.Context, string, bool) (string, error) { return "secret", nil }
+
+// bombs serves tokens, and to everything else begin followed by again for 4 GiB.
+func bombs(t *testing.T, begin, again string) *httptest.Server {
+	pack := func(s string) []byte {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = io.WriteString(w, s)
+		_ = w.Close()
+		return b.Bytes()
+	}
+	const part = 1 << 20
+	first, more := pack(begin), pack(strings.Repeat(again, part/len(again)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/token") {
+			_, _ = io.WriteString(w, `{"access_token":"t","expires_in":3600}`)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(first)
+		for range (4 << 30) / part {
+			if _, err := w.Write(more); err != nil {
+				return
+			}
+		}
+	}))
+	server.Config.WriteTimeout = time.Minute
+	t.Cleanup(server.Close)
+	return server
+}

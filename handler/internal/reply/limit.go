@@ -1,0 +1,155 @@
+// Package reply holds what every JSON answer of a remote service is held to:
+// bounds on what it may cost (Reader), and leniency with odd values (Unmarshal,
+// Decode, List, Optional). It knows no service and sends nothing.
+package reply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// The bounds that hold for every answer, whatever its kind.
+const (
+	maxDepth  = 64      // of nesting
+	maxString = 2 << 20 // bytes of one string
+)
+
+// Limits bound one kind of answer. Sizes are in bytes after decompression.
+type Limits struct {
+	Bytes   int64 // of the whole answer
+	Record  int64 // of one record: of an array that is the answer or a member of it
+	Records int   // in all
+	// Weight bounds the memory that the decoded answer takes; 0 is for answers
+	// that are decoded record by record, of which little is kept. An answer whose
+	// weight passes small waits until it is the only such one of the process.
+	Weight int64
+}
+
+var (
+	// Page is for an answer that a service gives in pages.
+	Page = Limits{Bytes: 32 << 20, Record: 4 << 20, Records: 20_000, Weight: 96 << 20}
+	// Stream is for an answer without pages, which is decoded as it arrives.
+	Stream = Limits{Bytes: 1 << 30, Record: 2 << 20, Records: 200_000}
+	// Object is for an answer that is one small object, such as a token.
+	Object = Limits{Bytes: 1 << 20, Record: 1 << 20, Records: 20_000}
+)
+
+// What decoding makes of a value besides its text, in bytes; about the most.
+const (
+	weightOfOpening = 128 // an object or list: a struct, a map entry, a slice
+	weightOfComma   = 16  // another value: the header of a string
+	small           = 6 << 20
+)
+
+// ErrTooLarge is wrapped by every error that says that an answer passed a bound.
+var ErrTooLarge = errors.New("the answer is too large")
+
+// large is held by the one answer of the process that may be large.
+var large = make(chan struct{}, 1)
+
+// Reader reads an answer within its limits. An answer that passes one is an
+// error that wraps ErrTooLarge, before more than that was kept of it.
+type Reader struct {
+	in     io.Reader
+	ctx    context.Context
+	limits Limits
+
+	total, weight, record, text int64
+	depth, base, records        int
+	inText, escaped, alone      bool
+	err                         error
+}
+
+// NewReader returns a reader of the answer in. The context ends its waiting.
+// Close must be called when the answer was decoded.
+func NewReader(ctx context.Context, in io.Reader, limits Limits) *Reader {
+	return &Reader{in: in, ctx: ctx, limits: limits}
+}
+
+// Close lets another large answer of the process begin.
+func (r *Reader) Close() {
+	if r.alone {
+		r.alone = false
+		<-large
+	}
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.in.Read(p)
+	for i, c := range p[:n] {
+		if tooLarge := r.count(c); tooLarge != nil {
+			r.err = tooLarge
+			return i, r.err
+		}
+	}
+	if r.limits.Weight > 0 && !r.alone && r.total+r.weight > small {
+		select {
+		case large <- struct{}{}:
+			r.alone = true
+		case <-r.ctx.Done():
+			r.err = r.ctx.Err()
+			return n, r.err
+		}
+	}
+	return n, err
+}
+
+// count counts one byte. Records are what lies deeper than base, the depth of
+// the list that the answer is, or of the lists that are its members.
+func (r *Reader) count(c byte) error {
+	r.total++
+	r.record++
+	switch {
+	case r.escaped:
+		r.escaped, r.text = false, r.text+1
+	case r.inText && c == '"':
+		r.inText = false
+	case r.inText:
+		r.escaped, r.text = c == '\\', r.text+1
+	case c == '"':
+		r.inText, r.text = true, 0
+	case c == '{' || c == '[':
+		if r.base == 0 {
+			r.base = map[byte]int{'[': 1, '{': 2}[c]
+		}
+		r.depth++
+		r.weight += weightOfOpening
+		r.boundary()
+	case c == '}' || c == ']':
+		r.depth--
+		r.boundary()
+	case c == ',':
+		r.weight += weightOfComma
+		if r.depth == r.base {
+			r.records++
+		}
+		r.boundary()
+	}
+	switch {
+	case r.total > r.limits.Bytes:
+		return fmt.Errorf("%w: it is larger than %d MiB", ErrTooLarge, r.limits.Bytes>>20)
+	case r.record > r.limits.Record:
+		return fmt.Errorf("%w: a record of it is larger than %d MiB", ErrTooLarge, r.limits.Record>>20)
+	case r.records >= r.limits.Records && r.limits.Records > 0:
+		return fmt.Errorf("%w: it has more than %d records", ErrTooLarge, r.limits.Records)
+	case r.text > maxString:
+		return fmt.Errorf("%w: a string of it is longer than %d MiB", ErrTooLarge, maxString>>20)
+	case r.depth > maxDepth:
+		return fmt.Errorf("%w: it is nested more than %d deep", ErrTooLarge, maxDepth)
+	case r.limits.Weight > 0 && r.total+r.weight > r.limits.Weight:
+		return fmt.Errorf("%w: its values would take more than %d MiB of memory", ErrTooLarge, r.limits.Weight>>20)
+	}
+	return nil
+}
+
+func (r *Reader) boundary() {
+	if r.depth <= r.base {
+		r.record = 0
+	}
+}
