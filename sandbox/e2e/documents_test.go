@@ -186,8 +186,7 @@ func TestDocuments(t *testing.T) {
 		}
 		steady(t)
 	})
-	t.Run("a document that NinjaOne does not take", func(t *testing.T) {
-		w.NinjaOne.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{UniqueNames: true})
+	t.Run("a name that another document has", func(t *testing.T) {
 		const bad = "0a1b2c3d-0000-4000-8000-0000000000bd"
 		foreign := w.NinjaOne.AddDocument(ninjasim.Document{OrganizationID: data.Organization(tn.ID), TemplateID: first[users[0].ID()].TemplateID,
 			Name: "Taken Name (taken.name@" + domain + ")"})
@@ -195,12 +194,12 @@ func TestDocuments(t *testing.T) {
 		join(tn, users[0].ID(), bad, "Taken Name")
 		join(tn, users[0].ID(), "0a1b2c3d-0000-4000-8000-0000000000a2", "Good Two")
 		if n := w.documentWrites(func() {
-			w.sync(domain).completed().line("Warn: NinjaOne refuses the document of a user", bad, "document_exists")
-		})["created"]; n != 2 {
-			t.Errorf("%d documents were created, want those of the two others", n)
+			w.sync(domain).completed().line("Warn: NinjaOne refuses the name of the document of a user", bad, "document_exists")
+		})["created"]; n != 3 {
+			t.Errorf("%d documents were created, want one by another name and those of the two others", n)
 		}
 		w.wrote(map[string]int{}, func() {
-			if o := w.sync(domain).completed(); len(o.lines) != 1 || o.calls["POST /v2/organization/documents"] != 0 {
+			if o := w.sync(domain).completed(); len(o.lines) != 1 || o.calls["POST /v2/organization/documents"]+o.calls["PATCH /v2/organization/documents"] != 0 {
 				t.Errorf("the next run sent it again, or said so again: %v, %q", o.calls, o.lines)
 			}
 		})

@@ -59,7 +59,8 @@ const (
 )
 
 // DocumentationBehaviour is what NinjaOne leaves open, and what an administrator would have to work at to meet. The zero
-// value has no limits, refuses a relation that exists, does not list archived documents, and names no relation's maker.
+// value has no limits, refuses a relation that exists and a name that another document has, does not list archived documents,
+// and names no relation's maker.
 type DocumentationBehaviour struct {
 	// MaxBatch is the largest number of documents in a call, answered with 400 beyond; no limit when zero.
 	MaxBatch int
@@ -71,8 +72,12 @@ type DocumentationBehaviour struct {
 	ListArchived bool
 	// Makers is whom createdByAppUserId is answered of.
 	Makers Makers
-	// UniqueNames refuses a second document of the same name, template and organization.
-	UniqueNames bool
+	// DuplicateNames takes a second document of the same name, template and organization, which is refused otherwise.
+	DuplicateNames bool
+	// ArchivedNames has archived documents hold their names; otherwise archiving frees them.
+	ArchivedNames bool
+	// LooseNames takes names for the same that differ only in case or in the space around them.
+	LooseNames bool
 	// RestoreLive answers the restoring of a document that is not archived as done, and changes nothing.
 	RestoreLive bool
 }

@@ -126,7 +126,7 @@ func (s *Server) createDocuments(c *call) reply {
 	if refused != nil {
 		return *refused
 	}
-	now := s.config.Now()
+	now, held := s.config.Now(), s.heldNames()
 	var created []storedDocument
 	for i, w := range batch {
 		t, known := s.documentation.templates[w.DocumentTemplateID]
@@ -154,7 +154,7 @@ func (s *Server) createDocuments(c *call) reply {
 				return *s.invalid(c, i, "required_field_missing", "field "+item.Name+" needs a value")
 			}
 		}
-		if refused := s.checkAmong(c, i, d, t, created); refused != nil {
+		if refused := s.rename(c, i, held, storedDocument{}, d); refused != nil {
 			return *refused
 		}
 		created = append(created, d)
@@ -168,23 +168,55 @@ func (s *Server) createDocuments(c *call) reply {
 	return s.answerDocuments(created, "fields", nil)
 }
 
-// checkAmong holds a document to the rules about the others of its organization and template.
-func (s *Server) checkAmong(c *call, index int, d storedDocument, t Template, created []storedDocument) *reply {
-	if t.AllowMultiple && !s.documentation.behaviour.UniqueNames {
+// heldNames are the ids of the documents that hold a name; of a template that allows one document in an organization, those
+// of all its documents, under no name.
+type heldNames map[heldName][]int
+
+type heldName struct {
+	organization, template int
+	name                   string
+}
+
+func (s *Server) heldNames() heldNames {
+	held := heldNames{}
+	for id, d := range s.documentation.documents {
+		if key, holds := s.nameOf(d); holds {
+			held[key] = append(held[key], id)
+		}
+	}
+	return held
+}
+
+// nameOf is the name that a document holds, if it holds any.
+func (s *Server) nameOf(d storedDocument) (heldName, bool) {
+	b := s.documentation.behaviour
+	key := heldName{d.OrganizationID, d.TemplateID, d.Name}
+	switch {
+	case !s.documentation.templates[d.TemplateID].AllowMultiple:
+		key.name = ""
+		return key, !d.Archived
+	case b.LooseNames:
+		key.name = strings.ToLower(strings.TrimSpace(d.Name))
+	}
+	return key, !b.DuplicateNames && (!d.Archived || b.ArchivedNames)
+}
+
+// rename gives a document its name, and takes the one away that it had as before.
+func (s *Server) rename(c *call, index int, held heldNames, before, d storedDocument) *reply {
+	if key, holds := s.nameOf(before); holds {
+		held[key] = slices.DeleteFunc(slices.Clone(held[key]), func(id int) bool { return id == before.ID })
+	}
+	key, holds := s.nameOf(d)
+	switch {
+	case !holds:
 		return nil
+	case len(held[key]) == 0:
+	case key.name == "":
+		return s.invalid(c, index, "document_exists", "the template allows one document in an organization")
+	default:
+		return s.invalid(c, index, "document_exists", "there is a document of that name")
 	}
-	others := slices.Concat(slices.Collect(maps.Values(s.documentation.documents)), created)
-	for _, other := range others {
-		if other.ID != 0 && other.ID == d.ID || other.OrganizationID != d.OrganizationID || other.TemplateID != d.TemplateID || other.Archived {
-			continue
-		}
-		if !t.AllowMultiple {
-			return s.invalid(c, index, "document_exists", "the template allows one document in an organization")
-		}
-		if other.Name == d.Name {
-			return s.invalid(c, index, "document_exists", "there is a document of that name")
-		}
-	}
+	held[key] = append(held[key], d.ID)
 	return nil
 }
 
@@ -222,7 +254,7 @@ func (s *Server) updateDocuments(c *call) reply {
 	}
 	var updated []storedDocument
 	var sent []map[string]bool
-	seen := map[int]bool{}
+	seen, held := map[int]bool{}, s.heldNames()
 	for i, w := range batch {
 		d, known := s.documentation.documents[w.DocumentID]
 		switch {
@@ -247,8 +279,8 @@ func (s *Server) updateDocuments(c *call) reply {
 		if refused := s.setValues(c, i, &d, t, w.Fields); refused != nil {
 			return *refused
 		}
-		if w.DocumentName != nil {
-			if refused := s.checkAmong(c, i, d, t, nil); refused != nil {
+		if before := s.documentation.documents[d.ID]; before.Name != d.Name {
+			if refused := s.rename(c, i, held, before, d); refused != nil {
 				return *refused
 			}
 		}
@@ -308,6 +340,7 @@ func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument
 	if off := s.withoutDocumentation(c); off != nil {
 		return nil, off
 	}
+	held := s.heldNames()
 	var list []storedDocument
 	for i, id := range ids {
 		d, known := s.documentation.documents[id]
@@ -322,9 +355,10 @@ func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument
 		if d.Archived == archive {
 			return nil, s.invalid(c, i, "invalid_state", fmt.Sprintf("document %d: archived is %v already", id, archive))
 		}
+		before := d
 		d.Archived, d.UpdatedAt = archive, s.config.Now()
 		if !archive {
-			if refused := s.checkAmong(c, i, d, s.documentation.templates[d.TemplateID], nil); refused != nil {
+			if refused := s.rename(c, i, held, before, d); refused != nil {
 				return nil, refused
 			}
 		}

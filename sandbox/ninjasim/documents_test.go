@@ -73,8 +73,13 @@ func TestBatchesOfDocuments(t *testing.T) {
 		violation          bool
 	}{
 		{name: "created", method: "POST", body: "[" + good + "]", status: 200},
-		{name: "same name twice", method: "POST", body: "[" + good + "," + good + "]", status: 200},
-		{name: "same name twice, refused", method: "POST", body: "[" + good + "," + good + "]", behaviour: DocumentationBehaviour{UniqueNames: true}, status: 400, code: "document_exists"},
+		{name: "same name twice", method: "POST", body: "[" + good + "," + good + "]", status: 400, code: "document_exists"},
+		{name: "same name twice, taken", method: "POST", body: "[" + good + "," + good + "]", behaviour: DocumentationBehaviour{DuplicateNames: true}, status: 200},
+		{name: "name in another case", method: "POST", body: "[" + good + "," + strings.Replace(good, "Dee Example", "DEE example ", 1) + "]", status: 200},
+		{name: "name in another case, refused", method: "POST", body: "[" + good + "," + strings.Replace(good, "Dee Example", "DEE example ", 1) + "]", behaviour: DocumentationBehaviour{LooseNames: true}, status: 400, code: "document_exists"},
+		{name: "name of an archived one", method: "PATCH", body: `[{"documentId":501,"documentName":"Cy Example"}]`, status: 200},
+		{name: "name of an archived one, refused", method: "PATCH", body: `[{"documentId":501,"documentName":"Cy Example"}]`, behaviour: DocumentationBehaviour{ArchivedNames: true}, status: 400, code: "document_exists"},
+		{name: "its own name", method: "PATCH", body: `[{"documentId":501,"documentName":"Ada Example","fields":{"userID":"u-9"}}]`, status: 200},
 		{name: "organization as text", method: "POST", body: `[{"organizationId":"1","documentTemplateId":7,"documentName":"Dee"}]`, status: 400, violation: true},
 		{name: "unknown member", method: "POST", body: `[{"organizationId":1,"documentTemplateId":7,"documentName":"Dee","templateId":7}]`, status: 400, violation: true},
 		{name: "fields as a list", method: "POST", body: `[{"organizationId":1,"documentTemplateId":7,"documentName":"Dee","fields":[]}]`, status: 400, violation: true},
@@ -116,6 +121,21 @@ func TestBatchesOfDocuments(t *testing.T) {
 				t.Errorf("violations %v, refusals %v", i.Violations(), i.Refusals())
 			}
 		})
+	}
+}
+
+// TestNamesChangeHands: within a batch a name can be had once the one before gave it up.
+func TestNamesChangeHands(t *testing.T) {
+	for body, status := range map[string]int{
+		`[{"documentId":501,"documentName":"Ada Sample"},{"documentId":505,"documentName":"Ada Example"}]`:  200,
+		`[{"documentId":501,"documentName":"Fay Example"},{"documentId":505,"documentName":"Ada Example"}]`: 400,
+		`[{"documentId":501,"documentName":"Gil Example"},{"documentId":505,"documentName":"Gil Example"}]`: 400,
+	} {
+		i := withDocuments(t)
+		i.AddDocument(Document{ID: 505, OrganizationID: 1, TemplateID: 7, Name: "Fay Example"})
+		if a := i.send("PATCH", "/v2/organization/documents", body); a.status != status {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 	}
 	made := map[string]int{} // user or SKU id to document id
 	unknown := map[string]bool{}
-	refused, err := split(ctx, sec, batch, func(d ninjaone.NewDocument) bool { return made[about(d)] != 0 }, func(ctx context.Context, part []ninjaone.NewDocument) error {
+	refused, err := split(ctx, sec, batch, func(ctx context.Context, part []ninjaone.NewDocument) error {
 		err := r.create(ctx, sec, part, made)
 		for _, d := range part {
 			unknown[about(d)] = errors.Is(err, ninjaone.ErrOutcomeUnknown)
@@ -52,7 +52,7 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 			r.result.Created++
 		case refused[i] != nil:
 			rec.fields = nil
-			if err := r.refuse(sec, rec.id, refused[i]); err != nil {
+			if err := r.refusedCreation(ctx, sec, rec, refused[i]); err != nil {
 				return err
 			}
 		case unknown[rec.id]:
@@ -108,6 +108,8 @@ func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocu
 		switch {
 		case len(missing()) == 0:
 			return nil
+		case errors.Is(err, ninjaone.ErrTimedOut) && len(todo) > 1:
+			return errors.Join(err, r.readAgain(ctx, sec)) // and then it is sent in parts
 		case ninjaone.Permanent(err):
 			return fmt.Errorf("%w: %w", ninjaone.ErrBatchRefused, err)
 		case attempt == 2:

@@ -29,6 +29,9 @@ const (
 	// relistAfter is how long the documents and relations are taken to be what
 	// we left; then they are read again, in case technicians changed them.
 	relistAfter = 7 * 24 * time.Hour
+	// refusedFor is how long what NinjaOne refused is not sent again unless it
+	// changes: shorter than the day between two syncs.
+	refusedFor = 20 * time.Hour
 	// hopeless is after how many failed batches, with nothing accepted, a run
 	// gives up: NinjaOne is not answering, not a single document.
 	hopeless = 3
@@ -236,28 +239,24 @@ type section struct {
 	byDocument map[int]*record  // made when it is needed
 	touched    map[*record]bool // to be saved with the next list
 
-	done    map[string]bool // settled in this run
-	stuck   map[string]bool // of unknown outcome; the next run reads
-	revived map[string]bool // restored in this run because NinjaOne refused a change
-	refused map[string]refusal
-	freed   map[string]bool // digests of names that were given up in this run
-	waiting map[string]bool // digests of names that were refused earlier and not tried
-	again   bool            // something can be tried once more
+	done     map[string]bool     // settled in this run
+	stuck    map[string]bool     // of unknown outcome; the next run reads
+	tries    map[string]*attempt // what was tried with those that NinjaOne refused something of
+	unlisted map[string]bool     // neither restored nor listed: whether they take a change tells whether they are there
+	freed    map[string]bool     // digests of names that were given up and may be had now
+	again    bool                // something can be tried once more
+	tired    bool                // so many were refused again that the others wait for the next run
 
 	largest  int // largest batch that NinjaOne is known to take; 0: no limit found
 	accepted int
 	failures int
 }
 
-// refusal is why NinjaOne does not take a document.
-type refusal struct{ content, reason string }
-
 func newSection(b blueprint, t ninjaone.Template, ids []string, has func(string) bool, document func(string) (compose.Document, error)) *section {
 	sec := &section{
 		blueprint: b, template: t, ids: ids, has: has, compose: document,
 		wanted: map[string]bool{}, present: map[int]bool{}, extras: map[int]bool{}, touched: map[*record]bool{},
-		done: map[string]bool{}, stuck: map[string]bool{}, revived: map[string]bool{}, refused: map[string]refusal{},
-		freed: map[string]bool{}, waiting: map[string]bool{},
+		done: map[string]bool{}, stuck: map[string]bool{}, tries: map[string]*attempt{}, unlisted: map[string]bool{}, freed: map[string]bool{},
 	}
 	for _, id := range ids {
 		sec.wanted[id] = true

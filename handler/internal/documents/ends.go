@@ -3,7 +3,6 @@ package documents
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -226,8 +225,6 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 		rec := r.records[key{sec.kind, id}]
 		switch {
 		case rec == nil || rec.document == 0 || !rec.archived:
-		case rec.refused == restoreRefused && !sec.listed:
-			r.refuses(sec, id, rec.reason)
 		default:
 			back = append(back, rec)
 		}
@@ -242,8 +239,8 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 			return err
 		}
 		var doubtful []*record
-		reasons := map[*record]error{}
 		for _, rec := range chunk {
+			sec.try(rec.id).restored = true
 			reason, was := refused[rec.document]
 			switch {
 			case !was && err == nil:
@@ -252,16 +249,13 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 				rec.reset() // deleted, so it is created anew
 			default:
 				doubtful = append(doubtful, rec)
-				if reasons[rec] = reason; reason == nil {
-					reasons[rec] = err
-				}
 			}
 		}
 		if err := r.save(ctx, chunk...); err != nil {
 			return err
 		}
 		if len(doubtful) > 0 {
-			if err := r.restoreDoubtful(ctx, sec, doubtful, reasons); err != nil {
+			if err := r.restoreDoubtful(ctx, sec, doubtful); err != nil {
 				return err
 			}
 		}
@@ -272,41 +266,47 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 // restored notes that people see a document again. All its values are sent
 // again, because nobody knows what became of them meanwhile.
 func (r *run) restored(rec *record) {
-	rec.archived, rec.refused, rec.reason = false, "", ""
+	rec.archived = false
+	rec.settle()
 	rec.doubt()
 	r.result.Restored++
 }
 
 // restoreDoubtful finds out whether documents are there already, after
 // NinjaOne refused to restore them or its answer was lost: those that are
-// listed are, and sending their values proves it.
-func (r *run) restoreDoubtful(ctx context.Context, sec *section, records []*record, reasons map[*record]error) error {
+// listed are. Of the others, sending their values tells.
+func (r *run) restoreDoubtful(ctx context.Context, sec *section, records []*record) error {
 	if err := r.list(ctx, sec); err != nil {
-		if !accepted.Tolerable(ctx, err) {
-			return err
-		}
-		sec.blocked = true
-		r.problem("documents:list:"+string(sec.kind), "The documents of the template %q could not be read, so none were written: %s", sec.name, sentence(err.Error()))
-		return nil
+		return r.orBlock(ctx, sec, err)
 	}
 	for _, rec := range records {
 		if sec.present[rec.document] {
 			r.restored(rec)
 			continue
 		}
-		rec.refused, rec.reason = restoreRefused, shorten(reasons[rec].Error())
-		r.refuses(sec, rec.id, rec.reason)
+		rec.archived = false
+		rec.doubt()
+		sec.unlisted[rec.id] = true
 	}
 	return r.save(ctx, records...)
 }
 
-// refuses tells that NinjaOne does not take a document.
-func (r *run) refuses(sec *section, id, reason string) {
-	sec.done[id] = true
-	r.result.Refused++
-	r.counted("documents:content:"+string(sec.kind), fmt.Sprintf("%s %s: %s", sec.noun, id, reason),
-		"NinjaOne refuses the document of a "+sec.noun+", which is not tried again until its content changes: %s",
-		"NinjaOne refuses the documents of %d "+sec.noun+"s, which are not tried again until their content changes; the first is of the %s")
+// abandon gives up a document that NinjaOne neither lists nor restores nor
+// changes, so that its user or licence gets another one.
+func (r *run) abandon(ctx context.Context, sec *section, rec *record) error {
+	var ends []ending
+	for _, l := range rec.relations {
+		ends = append(ends, ending{rec, l.entity()})
+	}
+	if err := r.unrelate(ctx, ends); err != nil {
+		return err
+	}
+	r.log.WarnContext(ctx, "a document is given up, because NinjaOne neither lists nor restores nor changes it", "document", rec.document)
+	delete(sec.unlisted, rec.id)
+	delete(sec.tries, rec.id)
+	rec.reset()
+	sec.again = true
+	return r.save(ctx, rec)
 }
 
 func shorten(s string) string {

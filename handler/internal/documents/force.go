@@ -40,7 +40,7 @@ func (r *run) doubtAll() []*record {
 		if name != "" {
 			rec.fields.set(nameField, name)
 		}
-		rec.refused, rec.reason = "", ""
+		rec.settle()
 	}
 	return slices.Collect(maps.Values(r.records))
 }

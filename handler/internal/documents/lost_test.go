@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -105,10 +106,82 @@ func (l *late) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// slow gives no answer in time to batches of more documents than it can do, which
+// it carries out or not.
+type slow struct {
+	http.RoundTripper
+	most    int
+	written bool
+	calls   int
+}
+
+func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || !strings.HasSuffix(r.URL.Path, "/organization/documents") {
+		return s.RoundTripper.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	s.calls++
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	late := bytes.Count(body, []byte(`"fields":`)) > s.most
+	if late && !s.written {
+		return nil, ninjaone.ErrTimedOut
+	}
+	resp, err := s.RoundTripper.RoundTrip(r)
+	if err == nil && late {
+		_ = resp.Body.Close()
+		return nil, ninjaone.ErrTimedOut
+	}
+	return resp, err
+}
+
+// TestSlowBatches has NinjaOne take too long for large batches: what was written is
+// looked for, and the rest is sent in parts.
+func TestSlowBatches(t *testing.T) {
+	for name, written := range map[string]bool{"written": true, "not written": false} {
+		for may, behaviour := range map[string]ninjasim.DocumentationBehaviour{"names unique": {}, "names given twice": {DuplicateNames: true}} {
+			t.Run(name+"/"+may, func(t *testing.T) {
+				w := newWorld(t, 1)
+				m := w.tenants[0]
+				w.SetDocumentationBehaviour(behaviour)
+				m.buy("SPE_E3")
+				for range 40 {
+					m.join("User")
+				}
+				wire := &slow{RoundTripper: w.wire.base, most: 10, written: written}
+				w.wire.base = wire
+				w.sync(m)
+				w.verify(m)
+				for _, p := range m.users {
+					p.title = "New"
+				}
+				w.sync(m)
+				w.verify(m)
+				if wire.calls > 30 {
+					t.Errorf("%d calls wrote 40 documents twice, ten at a time", wire.calls)
+				}
+				if n := len(w.Documents(organization)); n != 41 {
+					t.Errorf("%d documents for 40 users and a licence", n)
+				}
+				w.sync(m)
+				w.ResetCounters()
+				w.sync(m)
+				if len(w.DocumentWrites()) > 0 || w.Calls()["GET /v2/organization/documents"] > 0 {
+					t.Errorf("an unchanged run: %v, %v", w.actions(), w.Calls())
+				}
+			})
+		}
+	}
+}
+
 // TestCreationThatComesLate has NinjaOne create documents although they were not
 // there when they were looked for: the next run finds them, not one a week later.
 func TestCreationThatComesLate(t *testing.T) {
 	w, m, _ := small(t)
+	w.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{DuplicateNames: true}) // else it would be refused
 	w.sync(m)
 	m.join("Dora")
 	m.join("Emil")
@@ -189,7 +262,8 @@ func TestBehaviours(t *testing.T) {
 		"small batches":        {MaxBatch: 3},
 		"small bodies":         {MaxBytes: 12_000},
 		"archived ones listed": {ListArchived: true},
-		"names are unique":     {UniqueNames: true},
+		"names given twice":    {DuplicateNames: true},
+		"archived names held":  {ArchivedNames: true},
 		"relations duplicated": {ExistingRelation: ninjasim.RelationDuplicated},
 		"relations ignored":    {ExistingRelation: ninjasim.RelationIgnored},
 	} {
@@ -221,7 +295,6 @@ func TestBehaviours(t *testing.T) {
 // TestNameBecomesFree has NinjaOne want names to be unique.
 func TestNameBecomesFree(t *testing.T) {
 	w, m, users := small(t)
-	w.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{UniqueNames: true})
 	for _, id := range users {
 		m.users[id].account = "account-" + m.users[id].name
 	}
@@ -251,14 +324,14 @@ func TestNameBecomesFree(t *testing.T) {
 	other := ninjasim.Document{OrganizationID: organization, TemplateID: w.template(userBlueprint), Name: "Dora (" + m.upn(dora) + ")"}
 	other.ID = w.AddDocument(other)
 	for range 2 {
-		if r, err := w.run(t.Context(), m); err != nil || r.Refused != 1 || w.problems["documents:content:user"] == "" {
+		if r, err := w.run(t.Context(), m); err != nil || r.Refused != 0 || w.problems["documents:name:user"] == "" {
 			t.Errorf("a name that is taken: %+v, %v, %v", r, err, w.problems)
 		}
 	}
 	// It is one of ours, of a user who leaves now.
 	must(t, w.syncer.CIPP.SaveUserMap(t.Context(), m.id, []cipp.UserMapEntry{{UserID: "33333333-aaaa-4000-8000-000000000000", DocumentID: other.ID}}))
 	w.now = w.now.Add(relistAfter)
-	if r := w.sync(m); r.Archived != 1 || r.Created != 1 {
+	if r := w.sync(m); r.Archived != 1 || r.Updated != 1 {
 		t.Errorf("a name that became free: %+v", r)
 	}
 	delete(m.users, cleo)

@@ -238,16 +238,14 @@ func (r *run) previewSection(ctx context.Context, sec *section, p *Preview) erro
 		}
 		rec := r.record(sec.kind, id)
 		it := PreviewItem{Kind: string(sec.kind), ID: id, Name: doc.Name, Document: rec.document}
-		changes := r.update(rec, doc)
+		changes := r.update(sec, rec, doc)
 		switch {
-		case rec.archived && rec.refused == restoreRefused && !sec.listed:
-			it.Outcome, it.Reason = OutcomeRefused, rec.reason
 		case rec.archived:
 			r.restored(rec)
-			it.Outcome, changes = OutcomeRestored, r.update(rec, doc)
+			it.Outcome, changes = OutcomeRestored, r.update(sec, rec, doc)
 		case rec.document != 0 && len(changes.Fields) == 0 && changes.Name == "":
 			it.Outcome = OutcomeUnchanged
-		case r.knownRefusal(sec, rec, doc):
+		case r.held(rec, content(doc)):
 			it.Outcome, it.Reason = OutcomeRefused, rec.reason
 		case rec.document == 0:
 			it.Outcome, rec.document = OutcomeCreated, -1-len(p.Items)

@@ -31,7 +31,9 @@ func TestAnySequence(t *testing.T) {
 			behaviour := ninjasim.DocumentationBehaviour{
 				MaxBatch:         []int{0, 0, 4}[r.IntN(3)],
 				ListArchived:     r.IntN(3) == 0,
-				UniqueNames:      r.IntN(2) == 0,
+				DuplicateNames:   r.IntN(3) == 0,
+				ArchivedNames:    r.IntN(3) == 0,
+				LooseNames:       r.IntN(2) == 0,
 				ExistingRelation: []ninjasim.ExistingRelation{ninjasim.RelationRefused, ninjasim.RelationDuplicated, ninjasim.RelationIgnored}[r.IntN(3)],
 				Makers:           makers,
 			}

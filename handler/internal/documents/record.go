@@ -35,14 +35,23 @@ type record struct {
 	document  int    // NinjaOne's id; 0 when there is none as far as is known
 	archived  bool   // we archived it, or found it gone from the list
 	fields    values // what NinjaOne holds in its fields, and as its name
-	refused   string // digest of the content that NinjaOne refused, or restoreRefused
+	refused   string // digest of the content that NinjaOne refused, or of a name alone (see refusedName); "" for none
 	reason    string // why
+	tried     int64  // when NinjaOne last refused it, in seconds since 1970
 	relations links  // of a user's document: to its hosts
 }
 
-// restoreRefused stands in record.refused when it was not the content that
-// NinjaOne refused, but to bring the document back.
-const restoreRefused = "restore"
+// refusedName stands in record.refused for a name that NinjaOne refused, of a
+// document that it takes otherwise.
+func refusedName(name string) string { return namePrefix + accepted.Digest(ninjaone.Text(name)) }
+
+const namePrefix = "name:"
+
+// misnamed reports whether the document has all but its name.
+func (r *record) misnamed() bool { return strings.HasPrefix(r.refused, namePrefix) }
+
+// settle forgets what NinjaOne refused, because it takes it now.
+func (r *record) settle() { r.refused, r.reason, r.tried = "", "", 0 }
 
 func newRecord(k key) *record { return &record{key: k} }
 

@@ -97,7 +97,7 @@ func keyOf(row string) (key, bool) {
 func recordOf(k key, row storage.Entity) *record {
 	r := newRecord(k)
 	r.document, r.archived = int(row.Int("DocumentId")), row.Bool("Archived")
-	r.refused, r.reason = row.String("Refused"), row.String("Reason")
+	r.refused, r.reason, r.tried = row.String("Refused"), row.String("Reason"), row.Int("Tried")
 	var fields map[string]string // unknown, everything is sent again
 	_ = json.Unmarshal([]byte(row.String("Fields")), &fields)
 	for field, digest := range fields {
@@ -125,7 +125,7 @@ func (r *record) entity(part string) (storage.Entity, error) {
 	row := storage.Entity{
 		"PartitionKey": part, "RowKey": rowKey(r.key), "Version": int32(accepted.Version),
 		"DocumentId": int64(r.document), "Archived": r.archived, "Fields": string(fields),
-		"Refused": r.refused, "Reason": r.reason,
+		"Refused": r.refused, "Reason": r.reason, "Tried": r.tried,
 	}
 	var column strings.Builder
 	n := 0

@@ -17,8 +17,6 @@ const (
 	// MaxBatchBytes is the largest body of a batch, in bytes of JSON. Only a
 	// batch of one document may be larger.
 	MaxBatchBytes = 4 << 20
-
-	maxRefusedInARow = 5 // single items refused, with none accepted, until SplitRefused gives up
 )
 
 // Outcomes of a batch that callers tell apart with errors.Is. Both wrap what
@@ -31,6 +29,9 @@ var (
 	// ErrOutcomeUnknown: the answer was lost, or does not say whether anything
 	// was written. Before a creation is repeated, read what there is.
 	ErrOutcomeUnknown = errors.New("it is not known whether NinjaOne wrote anything")
+	// ErrTimedOut: no complete answer came in time. A batch may be split like one
+	// that was refused, once it is known what of it was written.
+	ErrTimedOut = errors.New("no complete answer in time")
 )
 
 // classifyWrite adds ErrBatchRefused or ErrOutcomeUnknown to the failure of a
@@ -97,38 +98,35 @@ func Batches[T NewDocument | DocumentUpdate](items iter.Seq[T]) iter.Seq[[]T] {
 }
 
 // SplitRefused sends items as one batch. When the batch is refused
-// (ErrBatchRefused) it is halved, down to single items, so that the good ones
-// are written and each bad one is found with its reason. It returns what send
-// returned for the accepted parts, and the refused items' reasons by their
-// index.
+// (ErrBatchRefused) or takes too long (ErrTimedOut) it is halved, down to single
+// items, so that the good ones are written and each bad one is found with its
+// reason. It returns what send returned for the accepted parts, and the refused
+// items' reasons by their index. After ErrTimedOut send has to know what of the
+// part is written already.
 //
-// It stops at any other error of send. It also stops, with the last refusal as
-// the error, when the first few items are all refused one by one and none was
-// ever accepted: then the cause is hardly the items, and asking for each of
-// them would cost two calls apiece. Either way, the items that are neither
-// accepted nor refused should be looked at again another time.
+// It stops at any other error of send, which is not about the items. Then the
+// items that are neither accepted nor refused should be looked at again another
+// time.
 func SplitRefused[T, R any](ctx context.Context, items []T, send func(context.Context, []T) ([]R, error)) (accepted []R, refused map[int]error, err error) {
 	refused = map[int]error{}
-	anyAccepted := false
 	// part handles items[from:to] and reports whether they were all accepted
 	// at once. With known it is certain that they would not be.
 	var part func(from, to int, known bool) (bool, error)
 	part = func(from, to int, known bool) (bool, error) {
+		late := false
 		if !known || to-from == 1 {
 			results, err := send(ctx, items[from:to])
 			if err == nil {
 				accepted = append(accepted, results...)
-				anyAccepted = true
 				return true, nil
 			}
-			if !errors.Is(err, ErrBatchRefused) {
+			late = errors.Is(err, ErrTimedOut)
+			switch {
+			case late && to-from > 1:
+			case !errors.Is(err, ErrBatchRefused):
 				return false, err
-			}
-			if to-from == 1 {
+			case to-from == 1:
 				refused[from] = err
-				if !anyAccepted && len(refused) == maxRefusedInARow && len(items) > maxRefusedInARow {
-					return false, fmt.Errorf("the first %d of %d were all refused one by one, and the others not tried: %w", len(refused), len(items), err)
-				}
 				return false, nil
 			}
 		}
@@ -138,7 +136,7 @@ func SplitRefused[T, R any](ctx context.Context, items []T, send func(context.Co
 			return false, err
 		}
 		// If nothing is wrong with the first half, it is with the second.
-		_, err = part(middle, to, first)
+		_, err = part(middle, to, first && !late)
 		return false, err
 	}
 	if len(items) > 0 {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestBatches(t *testing.T) {
@@ -78,6 +79,7 @@ func TestSplitRefused(t *testing.T) {
 		items       int
 		bad         []int
 		lostAt      int // call that loses its answer
+		slowAbove   int // how many items take too long; 0: none
 		wantRefused []int
 		wantAll     bool // all good ones accepted
 		wantErr     error
@@ -91,7 +93,11 @@ func TestSplitRefused(t *testing.T) {
 		{name: "two are bad", items: 64, bad: []int{3, 40}, wantRefused: []int{3, 40}, wantAll: true, maxCalls: 24},
 		{name: "single bad one", items: 1, bad: []int{0}, wantRefused: []int{0}, wantAll: true, maxCalls: 1},
 		{name: "few, all bad", items: 5, bad: []int{0, 1, 2, 3, 4}, wantRefused: []int{0, 1, 2, 3, 4}, wantAll: true, maxCalls: 9},
-		{name: "the cause is not the items", items: 100, bad: upTo(100), wantRefused: []int{0, 1, 2, 3, 4}, wantAll: true, wantErr: ErrBatchRefused, maxCalls: 16},
+		{name: "many, all bad", items: 100, bad: upTo(100), wantRefused: upTo(100), wantAll: true, maxCalls: 199},
+		{name: "all but the last bad", items: 100, bad: upTo(99), wantRefused: upTo(99), wantAll: true, maxCalls: 199},
+		{name: "too slow for more than ten", items: 100, slowAbove: 10, wantAll: true, maxCalls: 31},
+		{name: "too slow, and one is bad", items: 100, slowAbove: 60, bad: []int{70}, wantRefused: []int{70}, wantAll: true, maxCalls: 16},
+		{name: "too slow for any", items: 8, slowAbove: -1, wantErr: ErrTimedOut, maxCalls: 4},
 		{name: "answer of the first call lost", items: 8, lostAt: 1, wantErr: ErrOutcomeUnknown, maxCalls: 1},
 		{name: "answer lost while splitting", items: 8, bad: []int{0}, lostAt: 5, wantRefused: []int{0}, wantErr: ErrOutcomeUnknown, maxCalls: 5},
 	} {
@@ -99,8 +105,11 @@ func TestSplitRefused(t *testing.T) {
 			calls := 0
 			accepted, refused, err := SplitRefused(t.Context(), upTo(tt.items), func(_ context.Context, part []int) ([]int, error) {
 				calls++
-				if calls == tt.lostAt {
+				switch {
+				case calls == tt.lostAt:
 					return nil, lost
+				case tt.slowAbove != 0 && len(part) > tt.slowAbove:
+					return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrTimedOut)
 				}
 				for _, i := range part {
 					if slices.Contains(tt.bad, i) {
@@ -250,6 +259,51 @@ func TestOutcomeOfWrites(t *testing.T) {
 					t.Errorf("%d calls, want %d", calls.Load(), tt.calls)
 				}
 			})
+		})
+	}
+}
+
+// TestSlowBatch: NinjaOne may take minutes for a batch. What takes longer is not
+// repeated whole.
+func TestSlowBatch(t *testing.T) {
+	for name, tt := range map[string]struct {
+		write    func(context.Context, *Client) error
+		attempts int32
+	}{
+		"creation": {func(ctx context.Context, c *Client) error {
+			_, err := c.CreateDocuments(ctx, []NewDocument{{OrganizationID: 3, TemplateID: 4, Name: "Ada"}, {OrganizationID: 3, TemplateID: 4, Name: "Ben"}})
+			return err
+		}, 1},
+		"change": {func(ctx context.Context, c *Client) error {
+			_, err := c.UpdateDocuments(ctx, []DocumentUpdate{{ID: 8}, {ID: 9}})
+			return err
+		}, 1},
+		"change of a single one": {func(ctx context.Context, c *Client) error {
+			_, err := c.UpdateDocuments(ctx, []DocumentUpdate{{ID: 9}})
+			return err
+		}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, takes := range []time.Duration{4 * time.Minute, time.Hour} {
+				simulate(t, func(t *testing.T) {
+					var calls atomic.Int32
+					c := inProcess(t, newFake(t, func(w http.ResponseWriter, r *http.Request) {
+						calls.Add(1)
+						if sleep(r.Context(), takes) == nil {
+							answer(w, 400, `{}`)
+						}
+					}))
+					start := time.Now()
+					err := tt.write(t.Context(), c)
+					late := takes > batchTimeout
+					if errors.Is(err, ErrTimedOut) != late || errors.Is(err, ErrOutcomeUnknown) != late || errors.Is(err, ErrBatchRefused) == late {
+						t.Errorf("%v: %v", takes, err)
+					}
+					if want := min(takes, 300*time.Second); time.Since(start) < want || !late && calls.Load() != 1 || late && calls.Load() != tt.attempts {
+						t.Errorf("%v: %d calls, %v", takes, calls.Load(), time.Since(start))
+					}
+				})
+			}
 		})
 	}
 }

@@ -124,6 +124,7 @@ type operation struct {
 	template string // path with its parameters' names
 	path     string // path with its parameters' values, without query
 	safe     bool   // making the call twice does no more than making it once
+	splits   bool   // the caller sends it in parts when it takes too long, so it is not repeated whole
 }
 
 // wrap says which call an error belongs to.

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	documentsTimeout = 10 * time.Minute // one attempt at the list of an organization's documents, HTML and all
-	batchTimeout     = 2 * time.Minute  // one attempt at writing a batch
+	documentsTimeout = 10 * time.Minute  // one attempt at the list of an organization's documents, HTML and all
+	batchTimeout     = 300 * time.Second // one attempt at writing a batch, which CIPP has seen take minutes
 )
 
 // Document is a document of an organization, without its HTML. Source: schemas
@@ -159,7 +159,7 @@ func writeDocuments[T any](ctx context.Context, c *Client, method string, batch 
 	if err != nil {
 		return nil, err
 	}
-	r.timeout = batchTimeout
+	r.timeout, r.splits = batchTimeout, len(batch) > 1
 	keep := keepFields(texts)
 	var documents []Document
 	if err := c.do(ctx, r, decodeSelected(&documents, func(w wireDocument) (Document, bool, error) {
@@ -211,7 +211,7 @@ func (c *Client) changeDocuments(ctx context.Context, verb string, ids []int) (m
 		if err != nil {
 			return nil, err
 		}
-		r.safe, r.timeout = true, batchTimeout
+		r.safe, r.timeout, r.splits = true, batchTimeout, len(ids) > 1
 		if err := c.do(ctx, r, nil); err != nil {
 			err = classifyWrite(r.operation, err)
 			if len(ids) > 1 && isMissing(err) {

@@ -3,7 +3,6 @@ package ninjaone
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -81,7 +80,7 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 		}
 
 		failed++
-		if failed == maxFailed || !passing(answer, err) || !repeatable(op, answer, err) {
+		if failed == maxFailed || op.splits && errors.Is(err, ErrTimedOut) || !passing(answer, err) || !repeatable(op, answer, err) {
 			return fail(err)
 		}
 		if sleep(ctx, backoff(failureBackoff, failed)) != nil {
@@ -101,7 +100,7 @@ func (c *Client) once(ctx context.Context, op operation, timeout time.Duration, 
 	call.Throttled = errors.Is(err, ErrThrottled)
 	if err != nil && inner.Err() != nil && ctx.Err() == nil {
 		// Not the caller's deadline: errors.Is must not say so.
-		err = fmt.Errorf("no complete answer within %s", timeout)
+		err = timeoutError(timeout)
 	}
 	c.log.LogAttrs(ctx, slog.LevelDebug, "NinjaOne call",
 		slog.String("method", call.Method),
@@ -116,6 +115,13 @@ func (c *Client) once(ctx context.Context, op operation, timeout time.Duration, 
 	}
 	return err
 }
+
+// timeoutError is ErrTimedOut with the time.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string { return "no complete answer within " + time.Duration(e).String() }
+
+func (e timeoutError) Is(target error) bool { return target == ErrTimedOut }
 
 // passing reports whether a failure other than throttling may go away by
 // itself.

@@ -1,0 +1,266 @@
+package documents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// NinjaOne does not say of what it refuses whether it is the name, which another
+// document may have, or what the document says. So a refused document is sent
+// without its name, or a new one by another name; what is taken then was refused
+// for its name alone, and waits for nothing but that.
+
+const (
+	// patience is how many documents in a row are sent one by one and refused
+	// again before the others wait for the next run.
+	patience = 20
+	// maxPasses bounds how often a run looks at what turned out to be possible.
+	maxPasses = 30
+)
+
+// attempt is what a run tried with a document of which NinjaOne refused something.
+type attempt struct {
+	restored bool   // it was tried to restore it
+	unnamed  bool   // its name is left out; a new document gets another one
+	name     string // the name that it is to have
+	refused  string // digest of the content that NinjaOne refused; "" while that is not certain
+	reason   string // of the last refusal
+}
+
+func (sec *section) try(id string) *attempt {
+	if sec.tries[id] == nil {
+		sec.tries[id] = &attempt{}
+	}
+	return sec.tries[id]
+}
+
+// unnamed reports whether a document's name is left out in this run.
+func (sec *section) unnamed(id string) bool { return sec.tries[id] != nil && sec.tries[id].unnamed }
+
+// held reports whether NinjaOne refused the very same less than a day ago.
+func (r *run) held(rec *record, refused string) bool {
+	return rec.refused == refused && r.started.Sub(time.Unix(rec.tried, 0)) < refusedFor
+}
+
+// distinct is a name that no other document has.
+func (r *run) distinct(doc compose.Document) string {
+	return doc.Name + " [" + accepted.Sum([]byte(r.tenantID + "/" + doc.ID))[:8] + "]"
+}
+
+// refusedUpdate handles a change that NinjaOne does not take: the document is
+// gone, or archived by somebody, or its name or content is not to NinjaOne's
+// liking.
+func (r *run) refusedUpdate(ctx context.Context, sec *section, rec *record, u ninjaone.DocumentUpdate, reason error) error {
+	try := sec.try(rec.id)
+	if errors.Is(reason, ninjaone.ErrNotFound) {
+		rec.reset()
+		sec.again = true
+		return r.save(ctx, rec)
+	}
+	if u.Name != "" {
+		try.unnamed, try.name, try.reason = true, u.Name, reason.Error()
+		if len(u.Fields) == 0 && rec.refused != refusedName(u.Name) {
+			rec.fields.set(sec.idField, accepted.Sending) // whether the document takes anything
+		}
+		sec.again = true
+		return nil
+	}
+	if !try.restored {
+		try.restored = true
+		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
+		if err != nil && !accepted.Tolerable(ctx, err) {
+			return err
+		}
+		if err == nil && len(refused) == 0 {
+			// NinjaOne may say so of a document that was not archived, too. Then
+			// it is refused like before.
+			r.restored(rec)
+			try.unnamed, sec.again = false, true
+			return r.save(ctx, rec)
+		}
+	}
+	if sec.unlisted[rec.id] {
+		return r.abandon(ctx, sec, rec)
+	}
+	return r.refuse(sec, rec.id, reason)
+}
+
+// refusedCreation handles a document that NinjaOne does not create. If one of
+// ours has its name whose user or licence ended, it becomes that of the new one:
+// an account that was deleted and made anew keeps its document.
+func (r *run) refusedCreation(ctx context.Context, sec *section, rec *record, reason error) error {
+	try := sec.try(rec.id)
+	if try.unnamed {
+		return r.refuse(sec, rec.id, reason)
+	}
+	doc, err := sec.compose(rec.id)
+	if err != nil {
+		return err
+	}
+	name := accepted.Digest(ninjaone.Text(doc.Name))
+	sec.again = true
+	for k, old := range r.records {
+		if k.kind != sec.kind || sec.wanted[k.id] || old.document == 0 || old.fields.get(nameField) != name {
+			continue
+		}
+		*rec = record{key: rec.key, document: old.document, archived: old.archived, relations: old.relations}
+		rec.fields.set(nameField, name)
+		old.reset()
+		sec.byDocument = nil
+		return r.save(ctx, rec, old) // both or neither
+	}
+	try.unnamed, try.name, try.reason = true, doc.Name, reason.Error()
+	return nil
+}
+
+// refuse notes that NinjaOne does not take a document as it is composed now.
+func (r *run) refuse(sec *section, id string, reason error) error {
+	doc, err := sec.compose(id)
+	if err != nil {
+		return err
+	}
+	try := sec.try(id)
+	try.refused, try.reason = content(doc), reason.Error()
+	sec.done[id] = true
+	return nil
+}
+
+// retryFreed lets those be tried again whose name was given up, and reports
+// whether there are any.
+func (r *run) retryFreed(sec *section) (found bool) {
+	for _, id := range sec.ids {
+		rec := r.records[key{sec.kind, id}]
+		if rec == nil {
+			continue
+		}
+		try, name := sec.tries[id], ""
+		if rec.misnamed() {
+			name = strings.TrimPrefix(rec.refused, namePrefix)
+		}
+		if sec.unnamed(id) && try.refused == "" {
+			name = accepted.Digest(ninjaone.Text(try.name))
+		}
+		if name == "" || !sec.freed[name] {
+			continue
+		}
+		if try != nil {
+			try.unnamed = false
+		}
+		rec.settle()
+		delete(sec.done, id)
+		found = true
+	}
+	clear(sec.freed)
+	return found
+}
+
+// untangle finds documents of which each has the name that the next one is to
+// have, round in a circle, and gives one of them a name of its own, so that the
+// others can go on. It reports whether it did.
+func (r *run) untangle(ctx context.Context, sec *section) (bool, error) {
+	holders := map[string]*record{}
+	for id, try := range sec.tries {
+		if rec := r.records[key{sec.kind, id}]; try.unnamed && rec.live() {
+			holders[rec.fields.get(nameField)] = rec
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(sec.tries)) {
+		first := r.records[key{sec.kind, id}]
+		if !sec.unnamed(id) || !first.live() {
+			continue
+		}
+		at := first
+		for range len(holders) {
+			if at = holders[accepted.Digest(ninjaone.Text(sec.tries[at.id].name))]; at == nil || at == first {
+				break
+			}
+		}
+		if at != first || accepted.Digest(ninjaone.Text(sec.tries[id].name)) == first.fields.get(nameField) {
+			continue
+		}
+		return r.park(ctx, sec, first)
+	}
+	return false, nil
+}
+
+// park gives a document a name that no other has.
+func (r *run) park(ctx context.Context, sec *section, rec *record) (bool, error) {
+	doc, err := sec.compose(rec.id)
+	if err != nil {
+		return false, err
+	}
+	before, name := rec.fields.get(nameField), r.distinct(doc)
+	rec.fields.set(nameField, accepted.Sending)
+	if err := r.save(ctx, rec); err != nil {
+		return false, err
+	}
+	if _, err := r.in.Client.UpdateDocuments(ctx, []ninjaone.DocumentUpdate{{ID: rec.document, Name: name}}); err != nil {
+		if !accepted.Tolerable(ctx, err) {
+			return false, err
+		}
+		return false, nil
+	}
+	rec.fields.set(nameField, accepted.Digest(ninjaone.Text(name)))
+	sec.freed[before] = true
+	return true, r.save(ctx, rec)
+}
+
+// keepRefusals notes what NinjaOne does not take, so that it is not sent again
+// today unless it changes, and tells it.
+func (r *run) keepRefusals(ctx context.Context, sec *section) error {
+	var changed []*record
+	fresh := 0
+	for _, id := range slices.Sorted(maps.Keys(sec.tries)) {
+		rec, try := r.record(sec.kind, id), sec.tries[id]
+		if try.unnamed && try.refused == "" && rec.document == 0 && !sec.stuck[id] {
+			// Its turn did not come any more, or its batch failed.
+			if err := r.refuse(sec, id, errors.New(try.reason)); err != nil {
+				return err
+			}
+		}
+		switch {
+		case try.refused != "":
+			rec.refused = try.refused
+			fresh++
+		case try.unnamed && rec.document != 0 && rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(try.name)):
+			rec.refused = refusedName(try.name)
+		default:
+			continue
+		}
+		rec.reason, rec.tried = shorten(try.reason), r.started.Unix()
+		changed = append(changed, rec)
+	}
+	if fresh > probes && sec.accepted == 0 {
+		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, sentence(changed[0].reason))
+	}
+	for _, id := range sec.ids {
+		if rec := r.records[key{sec.kind, id}]; rec != nil && rec.refused != "" {
+			r.tellRefusal(sec, rec)
+		}
+	}
+	return r.save(ctx, changed...)
+}
+
+// tellRefusal tells that NinjaOne does not take a document, or not its name.
+func (r *run) tellRefusal(sec *section, rec *record) {
+	first := fmt.Sprintf("%s %s: %s", sec.noun, rec.id, rec.reason)
+	if rec.misnamed() {
+		r.counted("documents:name:"+string(sec.kind), first,
+			"NinjaOne refuses the name of the document of a "+sec.noun+", probably because another document has it. The document is up to date under another name; rename or delete the other one. The name is tried again every day: %s",
+			"NinjaOne refuses the names of the documents of %d "+sec.noun+"s, probably because other documents have them. The documents are up to date under other names; rename or delete the others. The names are tried again every day; the first is of the %s")
+		return
+	}
+	r.result.Refused++
+	r.counted("documents:content:"+string(sec.kind), first,
+		"NinjaOne refuses the document of a "+sec.noun+". It is tried again every day, and when its content changes: %s",
+		"NinjaOne refuses the documents of %d "+sec.noun+"s. They are tried again every day, and when their content changes; the first is of the %s")
+}
