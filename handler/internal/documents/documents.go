@@ -106,6 +106,8 @@ type run struct {
 	makers   makers
 	maps     *userMaps
 
+	usersSKUs map[string]bool // SKUs that users have; made when it is needed
+
 	mu     sync.Mutex // guards the records' relations, makers and result while relations are written
 	result Result
 }
@@ -173,7 +175,7 @@ func (r *run) sections() []*section {
 // read is not known to have ended, either.
 func (r *run) plans() []blueprint {
 	var plans []blueprint
-	if r.in.Users && r.in.Compose.Snapshot.Users.OK() {
+	if users := r.in.Compose.Snapshot.Users; r.in.Users && users.OK() && len(users.Value) > 0 { // no tenant has no users
 		plans = append(plans, userBlueprint)
 	}
 	if r.in.Licenses && r.in.Compose.Snapshot.SKUs.OK() {
@@ -231,13 +233,14 @@ type section struct {
 	has      func(id string) bool // the tenant has it, with a document or without
 	compose  func(id string) (compose.Document, error)
 
-	listed     bool             // the documents were read in this run
-	present    map[int]bool     // documents in the last list
-	extras     map[int]bool     // surplus documents found in this run
-	blocked    bool             // nothing can be written in this run
-	unrelated  bool             // relations are left alone in this run
-	byDocument map[int]*record  // made when it is needed
-	touched    map[*record]bool // to be saved with the next list
+	listed       bool             // the documents were read in this run
+	contradicted bool             // the list that was read lacks most of what is known to be there
+	present      map[int]bool     // documents in the last list
+	extras       map[int]bool     // surplus documents found in this run
+	blocked      bool             // nothing can be written in this run
+	unrelated    bool             // relations are left alone in this run
+	byDocument   map[int]*record  // made when it is needed
+	touched      map[*record]bool // to be saved with the next list
 
 	done     map[string]bool     // settled in this run
 	stuck    map[string]bool     // of unknown outcome; the next run reads

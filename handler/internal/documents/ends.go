@@ -48,13 +48,14 @@ func (r *run) archiveLeavers(ctx context.Context) error {
 
 // unread reports whether there are documents that could not be read.
 func (r *run) unread() bool {
-	return slices.ContainsFunc(r.sections(), func(sec *section) bool { return sec.blocked })
+	return slices.ContainsFunc(r.sections(), func(sec *section) bool { return sec.blocked || sec.contradicted })
 }
 
 // leavers finds the documents that nobody wants any more, how many they are of
 // how many, and the records that are about no document.
 func (r *run) leavers() (leavers map[*section][]*record, forget []*record, leaving, total int) {
 	leavers = map[*section][]*record{}
+	held := 0
 	for _, sec := range r.sections() {
 		for k, rec := range r.records {
 			if k.kind != sec.kind {
@@ -65,7 +66,10 @@ func (r *run) leavers() (leavers map[*section][]*record, forget []*record, leavi
 			}
 			switch {
 			case sec.wanted[k.id]:
-			case rec.live() && !sec.blocked:
+			case rec.live() && (sec.blocked || sec.contradicted):
+			case rec.live() && r.stillHeld(sec, k.id):
+				held++
+			case rec.live():
 				leavers[sec] = append(leavers[sec], rec)
 				leaving++
 			case rec.document == 0 && !rec.pending():
@@ -73,10 +77,34 @@ func (r *run) leavers() (leavers map[*section][]*record, forget []*record, leavi
 			}
 		}
 	}
+	if held > 0 {
+		r.problem("documents:licences", "Microsoft 365 no longer lists %d licences that users still have. Their documents stay as they are until it agrees with itself.", held)
+	}
 	for _, records := range leavers {
 		slices.SortFunc(records, func(a, b *record) int { return a.document - b.document })
 	}
 	return leavers, forget, leaving, total
+}
+
+// stillHeld reports whether a licence that the tenant no longer has is one that
+// users still have, or may have when it is not known which: then the list of
+// licences contradicts that of users, and proves nothing.
+func (r *run) stillHeld(sec *section, sku string) bool {
+	users := r.in.Compose.Snapshot.Users
+	switch {
+	case sec.kind != kindLicense || sec.has(sku):
+		return false
+	case !users.OK():
+		return len(r.in.Compose.Snapshot.SKUs.Value) == 0
+	case r.usersSKUs == nil:
+		r.usersSKUs = map[string]bool{}
+		for _, u := range users.Value {
+			for _, l := range u.Licenses {
+				r.usersSKUs[fold(l.SKUID)] = true
+			}
+		}
+	}
+	return r.usersSKUs[sku]
 }
 
 // holds puts the brake on, or takes it off, reports whether it is on, and
@@ -176,7 +204,7 @@ func (r *run) archiveDoubtful(ctx context.Context, sec *section, records []*reco
 	}
 	left := 0
 	for i, rec := range records {
-		if rec.archived {
+		if rec.archived || !sec.contradicted && !sec.present[rec.document] {
 			r.archived(sec, rec)
 			continue
 		}

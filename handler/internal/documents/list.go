@@ -2,6 +2,7 @@ package documents
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -50,6 +51,9 @@ func (r *run) orBlock(ctx context.Context, sec *section, err error) error {
 // count as read before they are archived, which archiveExtras does.
 func (r *run) list(ctx context.Context, sec *section) error {
 	found, err := r.look(ctx, sec)
+	if err == nil && sec.contradicted {
+		found, err = r.probe(ctx, sec, found)
+	}
 	if err != nil {
 		return err
 	}
@@ -58,6 +62,10 @@ func (r *run) list(ctx context.Context, sec *section) error {
 		return err
 	}
 	clear(sec.touched)
+	if sec.contradicted {
+		r.problem("documents:contradiction:"+string(sec.kind), "NinjaOne's list of the documents of the template %q lacks most of those that are there. So none was created or archived in this run; the next one reads them again.", sec.name)
+		return r.readAgain(ctx, sec)
+	}
 	sec.listed = true
 	sec.surplus(found)
 	r.progress.listed[sec.kind], r.progress.template[sec.kind] = r.Now().UTC(), sec.template.ID
@@ -70,13 +78,24 @@ func (r *run) list(ctx context.Context, sec *section) error {
 // look reads the documents of a section and brings the records in line with
 // them, in memory alone.
 func (r *run) look(ctx context.Context, sec *section) (map[string]claimed, error) {
+	c, err := r.claims(ctx, sec)
+	if err != nil {
+		return nil, err
+	}
 	documents, err := r.in.Client.Documents(ctx, r.query(sec))
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.claims(ctx, sec)
-	if err != nil {
-		return nil, err
+	sec.contradicted = r.lacking(sec, c, documents)
+	if sec.contradicted {
+		// Once more without the filter by template.
+		q := r.query(sec)
+		q.AllTemplates = true
+		if documents, err = r.in.Client.Documents(ctx, q); err != nil {
+			return nil, err
+		}
+		// That CIPP's map knows more is no contradiction: it may be old.
+		sec.contradicted = r.lacking(sec, c, documents) && len(c.remembered) > 0
 	}
 	sec.present = make(map[int]bool, len(documents))
 	for _, d := range documents {
@@ -87,10 +106,80 @@ func (r *run) look(ctx context.Context, sec *section) (map[string]claimed, error
 	return found, nil
 }
 
+// lacking reports whether a list lacks more than half of the documents that are
+// known to be there: what we remember, or what CIPP's map names when we remember
+// nothing. Technicians hardly archive as many.
+func (r *run) lacking(sec *section, c claims, documents []ninjaone.Document) bool {
+	listed := map[int]bool{}
+	for _, d := range documents {
+		listed[d.ID] = true
+	}
+	known, missing := 0, 0
+	count := func(document int) {
+		known++
+		if !listed[document] {
+			missing++
+		}
+	}
+	for k, rec := range r.records {
+		if k.kind == sec.kind && rec.live() {
+			count(rec.document)
+		}
+	}
+	if len(c.remembered) == 0 {
+		for document, user := range c.mapped {
+			if sec.wanted[user] && !c.taken[document] {
+				count(document)
+			}
+		}
+	}
+	return missing*2 > known
+}
+
+// probe asks for a few of the documents that a list lacks, and that are to be
+// there, whether they can be restored. If they can, or are gone, the list is
+// right; if not, they are there, and the list is wrong.
+func (r *run) probe(ctx context.Context, sec *section, found map[string]claimed) (map[string]claimed, error) {
+	asked := 0
+	for _, id := range sec.ids {
+		rec := r.records[key{sec.kind, id}]
+		if _, has := found[id]; has || !rec.live() {
+			continue
+		}
+		sec.try(id).restored = true
+		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
+		reason := refused[rec.document]
+		switch {
+		case err != nil && !accepted.Tolerable(ctx, err):
+			return nil, err
+		case errors.Is(reason, ninjaone.ErrNotFound):
+			rec.reset()
+		case err != nil || reason != nil:
+			return found, nil
+		default:
+			r.restored(rec)
+		}
+		sec.touched[rec] = true
+		if asked++; asked == probes {
+			break
+		}
+	}
+	if asked == 0 {
+		return found, nil
+	}
+	sec.contradicted = false
+	r.take(sec, found)
+	return found, nil
+}
+
+// query asks for the documents of a section.
 func (r *run) query(sec *section) ninjaone.DocumentQuery {
 	return ninjaone.DocumentQuery{
 		OrganizationID: r.in.OrganizationID, TemplateIDs: []int{sec.template.ID},
 		Fields: []string{sec.idField, compose.FieldTenantID},
+		Odd: func(n int) {
+			r.problem("documents:odd:"+string(sec.kind), "NinjaOne answered %d documents of other organizations or templates than were asked for, when those of the template %q were read. They were left alone.", n, sec.name)
+		},
 	}
 }
 
@@ -141,8 +230,9 @@ func (r *run) take(sec *section, found map[string]claimed) {
 		case rec.pending():
 			rec.fields = nil // never created
 			touch(rec)
-		case rec.live():
+		case rec.live() && sec.wanted[k.id] && !sec.contradicted && !sec.tried(k.id):
 			// Archived or deleted by somebody else; to bring it back tells which.
+			// Of one that nobody wants, to archive it does.
 			rec.archived = true
 			touch(rec)
 		}
@@ -261,7 +351,7 @@ func (r *run) archiveExtras(ctx context.Context) error {
 		return err
 	}
 	for _, sec := range r.sections() {
-		if len(sec.extras) == 0 {
+		if len(sec.extras) == 0 || sec.contradicted {
 			continue
 		}
 		ids := slices.Sorted(maps.Keys(sec.extras))
@@ -279,9 +369,10 @@ func (r *run) archiveExtras(ctx context.Context) error {
 			r.result.Duplicates += n
 			r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
 		}
-		// Those that were refused are archived already, or are tried again when
-		// the documents are read next.
 		r.progress.listed[sec.kind] = r.Now().UTC()
+		if len(refused) > 0 { // they are archived already, or are tried again tomorrow
+			r.progress.listed[sec.kind] = r.Now().UTC().Add(refusedFor - relistAfter)
+		}
 		if err := r.saveProgress(ctx); err != nil {
 			return err
 		}

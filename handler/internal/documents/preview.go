@@ -151,7 +151,7 @@ func (r *run) glance(ctx context.Context, sec *section, p *Preview) error {
 	}
 	found, err := r.look(ctx, sec)
 	if err == nil {
-		sec.listed = true
+		sec.listed = !sec.contradicted
 		p.Surplus += len(sec.surplus(found))
 	}
 	return r.orBlock(ctx, sec, err)

@@ -43,6 +43,9 @@ func (sec *section) try(id string) *attempt {
 	return sec.tries[id]
 }
 
+// tried reports whether it was tried to restore a document in this run.
+func (sec *section) tried(id string) bool { return sec.tries[id] != nil && sec.tries[id].restored }
+
 // unnamed reports whether a document's name is left out in this run.
 func (sec *section) unnamed(id string) bool { return sec.tries[id] != nil && sec.tries[id].unnamed }
 

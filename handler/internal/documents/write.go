@@ -176,6 +176,9 @@ func (r *run) updates(ctx context.Context, sec *section, refused bool) iter.Seq[
 // creations yields the documents that do not exist, as updates does.
 func (r *run) creations(ctx context.Context, sec *section, refused bool) iter.Seq[ninjaone.NewDocument] {
 	return func(yield func(ninjaone.NewDocument) bool) {
+		if sec.contradicted {
+			return // they may be there
+		}
 		for rec, doc := range r.pendingWork(ctx, sec, true) {
 			before := sec.unnamed(rec.id) || rec.refused == content(doc)
 			d := ninjaone.NewDocument{OrganizationID: r.in.OrganizationID, TemplateID: sec.template.ID, Name: doc.Name, Fields: doc.Fields}
@@ -253,6 +256,12 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 		}
 		if u.Name != "" || !rec.misnamed() {
 			rec.settle()
+		}
+		if sec.unlisted[rec.id] {
+			delete(sec.unlisted, rec.id)
+			r.counted("documents:unlisted:"+string(sec.kind), fmt.Sprint("document ", u.ID),
+				"NinjaOne's list of documents lacks one that is there: %s",
+				"NinjaOne's list of documents lacks %d that are there; the first: %s")
 		}
 		r.settled(sec, rec.id)
 		r.result.Updated++

@@ -73,6 +73,11 @@ type DocumentQuery struct {
 	OrganizationID int
 	TemplateIDs    []int
 	Fields         []string // names of the fields whose text is wanted
+	// AllTemplates leaves the filter by template to the client.
+	AllTemplates bool
+	// Odd, if set, is told how many documents of other organizations or templates
+	// NinjaOne answered although it was asked to leave them out.
+	Odd func(n int)
 }
 
 // Documents returns the documents of an organization that were made from the
@@ -88,28 +93,36 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 	for i, id := range q.TemplateIDs {
 		ids[i] = strconv.Itoa(id)
 	}
-	r, err := newRequest(http.MethodGet, "/v2/organization/documents", nil, []param{
-		{"organizationIds", strconv.Itoa(q.OrganizationID)},
-		{"templateIds", strings.Join(ids, ",")},
-	}, nil)
+	filters := []param{{"organizationIds", strconv.Itoa(q.OrganizationID)}}
+	if !q.AllTemplates {
+		filters = append(filters, param{"templateIds", strings.Join(ids, ",")})
+	}
+	r, err := newRequest(http.MethodGet, "/v2/organization/documents", nil, filters, nil)
 	if err != nil {
 		return nil, err
 	}
 	r.timeout, r.limits = documentsTimeout, reply.Stream
 	keep := keepFields(q.Fields)
 	var documents []Document
+	odd := map[int]bool{}
 	err = c.do(ctx, r, decodeSelected(&documents, func(w wireDocument) (Document, bool, error) {
 		if w.ID <= 0 || w.OrganizationID <= 0 || w.TemplateID <= 0 {
 			return Document{}, false, errors.New("the answer has a document without its own, its organization's or its template's id")
 		}
 		wanted := w.OrganizationID == q.OrganizationID && slices.Contains(q.TemplateIDs, w.TemplateID)
 		if !wanted {
+			if w.OrganizationID != q.OrganizationID || !q.AllTemplates {
+				odd[w.ID] = true
+			}
 			return Document{}, false, nil
 		}
 		return w.document(keep), true, nil
 	}))
 	if err != nil {
 		return nil, err
+	}
+	if len(odd) > 0 && q.Odd != nil {
+		q.Odd(len(odd))
 	}
 	return documents, nil
 }
