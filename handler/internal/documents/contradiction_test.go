@@ -235,3 +235,51 @@ func TestListsOfMicrosoftThatCannotBe(t *testing.T) {
 		})
 	}
 }
+
+// TestHostThatIsGone relates many users to a licence's document that technicians
+// archived or deleted: not every user is tried.
+func TestHostThatIsGone(t *testing.T) {
+	for name, end := range map[string]func(w *world, id int){
+		"archived": func(w *world, id int) { w.ChangeDocument(id, func(d *ninjasim.Document) { d.Archived = true }) },
+		"deleted":  func(w *world, id int) { w.RemoveDocument(id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			m := w.tenants[0]
+			sku := m.buy("SPE_E3")
+			for range 40 {
+				m.join("User")
+			}
+			w.sync(m)
+			for _, p := range m.users {
+				p.skus = []string{sku}
+			}
+			licence := w.live(m, licenseBlueprint)[sku].ID
+			broken := w.wire.base
+			w.wire.base = ended{broken, func() { end(w, licence) }}
+			w.ResetCounters()
+			if _, err := w.run(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			if n := w.Calls()["POST /v2/related-items/entity/{entityType}/{entityId}/relations"]; n > 15 || w.problems["documents:relations:write"] == "" {
+				t.Errorf("%d calls, %v", n, w.problems)
+			}
+			w.wire.base = broken
+			w.sync(m)
+			w.verify(m)
+		})
+	}
+}
+
+// ended lets something happen before the first relation is made.
+type ended struct {
+	http.RoundTripper
+	happen func()
+}
+
+func (e ended) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/relations") {
+		e.happen()
+	}
+	return e.RoundTripper.RoundTrip(r)
+}

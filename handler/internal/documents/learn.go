@@ -114,7 +114,7 @@ func (r *run) lookUpAll(ctx context.Context, hosts map[ninjaone.Entity]bool) err
 		return err
 	}
 	for _, host := range sortedEntities(hosts) {
-		if err := r.lookUp(ctx, host, r.relatedTo(host), time.Time{}); err != nil {
+		if err := r.lookUp(ctx, host, r.relatedTo(host), time.Time{}); err != nil && !errors.Is(err, ninjaone.ErrNotFound) {
 			return err
 		}
 	}
@@ -344,11 +344,12 @@ func unique(records []*record) []*record {
 
 // lookUp reads the relations of one host and settles what is unknown of the
 // records' relations to it: they are there, or they are not. What was there
-// before since is not ours.
+// before since is not ours. After ErrNotFound, which says that the host is gone,
+// they are not.
 func (r *run) lookUp(ctx context.Context, host ninjaone.Entity, records []*record, since time.Time) error {
-	list, err := r.in.Client.RelationsOf(ctx, host)
-	if err != nil && !errors.Is(err, ninjaone.ErrNotFound) {
-		return err
+	list, gone := r.in.Client.RelationsOf(ctx, host)
+	if gone != nil && !errors.Is(gone, ninjaone.ErrNotFound) {
+		return gone
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -374,5 +375,5 @@ func (r *run) lookUp(ctx context.Context, host ninjaone.Entity, records []*recor
 			rec.relations.remove(host)
 		}
 	}
-	return nil
+	return gone
 }

@@ -122,7 +122,7 @@ func (r *run) lacking(sec *section, c claims, documents []ninjaone.Document) boo
 		}
 	}
 	for k, rec := range r.records {
-		if k.kind == sec.kind && rec.live() {
+		if k.kind == sec.kind && rec.live() && sec.wanted[k.id] { // the others may be archived already
 			count(rec.document)
 		}
 	}

@@ -286,6 +286,7 @@ func (r *run) missing(host ninjaone.Entity, records []*record) []*record {
 // add relates documents to a host. Whether a refusal or a lost answer left
 // something behind is read before anything is sent again.
 func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) error {
+	made, alone, gone := false, 0, false
 	_, refused, err := ninjaone.SplitRefused(ctx, records, func(ctx context.Context, part []*record) ([]struct{}, error) {
 		for attempt := 1; ; attempt++ {
 			todo := r.missing(host, part)
@@ -296,11 +297,20 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 			if attempt == 1 && errors.Is(err, ninjaone.ErrNotSent) {
 				r.takeBack(host, todo)
 			}
+			made = made || err == nil
 			if err == nil || ctx.Err() != nil ||
 				!errors.Is(err, ninjaone.ErrBatchRefused) && !errors.Is(err, ninjaone.ErrOutcomeUnknown) {
 				return nil, err
 			}
-			if readErr := r.lookUp(ctx, host, todo, r.started); readErr != nil {
+			readErr := r.lookUp(ctx, host, todo, r.started)
+			if errors.Is(err, ninjaone.ErrBatchRefused) && len(part) == 1 {
+				alone++
+			}
+			if errors.Is(readErr, ninjaone.ErrNotFound) || alone == probes && !made && !r.shown(ctx, host) {
+				gone = true // it is not for what would be related to it
+				return nil, fmt.Errorf("%v is not there: %s", host, err)
+			}
+			if readErr != nil {
 				return nil, fmt.Errorf("%w; and then: %w", err, readErr)
 			}
 			absent := r.unmark(host, todo)
@@ -312,9 +322,12 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 			}
 		}
 	})
+	if gone {
+		r.takeBack(host, records)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stale = r.stale || len(refused) > 0
+	r.stale = r.stale || gone || len(refused) > 0
 	for i := range refused {
 		records[i].relations.remove(host)
 		if err := r.relationFails(ctx, refused[i]); err != nil {
@@ -325,6 +338,16 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 		return r.relationFails(ctx, err)
 	}
 	return nil
+}
+
+// shown reports whether people see the host of relations, as far as NinjaOne
+// says: a licence's document may have been archived.
+func (r *run) shown(ctx context.Context, host ninjaone.Entity) bool {
+	if host.Type != ninjaone.EntityDocument || r.licenses == nil {
+		return true
+	}
+	documents, err := r.in.Client.Documents(ctx, r.query(r.licenses))
+	return err != nil || slices.ContainsFunc(documents, func(d ninjaone.Document) bool { return d.ID == host.ID && !d.Archived })
 }
 
 // unmark puts the marks back that a look-up took away because the relation is

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -82,5 +84,34 @@ func TestForcedDocumentsWait(t *testing.T) {
 	b.sync(Message{})
 	if r := b.last(); r.Documents != 0 {
 		t.Errorf("after that: %d documents", r.Documents)
+	}
+}
+
+// TestDocumentsStayWhenSwitchedOff saves the settings as CIPP's page does when the
+// documents are switched off: what is in NinjaOne stays as it is, whoever leaves.
+func TestDocumentsStayWhenSwitchedOff(t *testing.T) {
+	b := newBench(t, 1)
+	b.withDocuments(3)
+	b.sync(Message{})
+	before := b.ninja.Documents(labOrganization)
+	b.withDocuments(2)
+	b.configure(`,"UserDocumentsEnabled":false,"LicenseDocumentsEnabled":false`)
+	b.ninja.ResetCounters()
+	for _, m := range []Message{{}, {Force: true}} {
+		b.sync(m)
+	}
+	if r := b.last(); r.Status != Completed || len(b.ninja.DocumentWrites()) > 0 || !cmp.Equal(before, b.ninja.Documents(labOrganization)) || len(before) != 3 {
+		t.Errorf("switched off: %s, %v", r.Status, b.ninja.DocumentWrites())
+	}
+	b.configure(`,"UserDocumentsEnabled":true`)
+	b.sync(Message{})
+	archived := 0
+	for _, d := range b.ninja.Documents(labOrganization) {
+		if d.Archived {
+			archived++
+		}
+	}
+	if archived != 1 {
+		t.Errorf("switched on again: %d documents were archived for one who left", archived)
 	}
 }
