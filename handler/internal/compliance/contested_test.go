@@ -8,6 +8,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // rival is a device of a virtual machine that gives itself the serial number of
@@ -136,4 +137,47 @@ func (w *world) syncLog(tenantID string) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// TestTwoTillsWithOnePlaceholder gives two devices in use one serial number that
+// names none: the one that NinjaOne has is found by its name, and neither a
+// sync, nor a sweep, nor a notification takes the other for it.
+func TestTwoTillsWithOnePlaceholder(t *testing.T) {
+	for _, serial := range []string{"0123456789ABCDEF", "SYS-1234567890", "To Be Filled By O.E.M. by More String"} {
+		t.Run(serial, func(t *testing.T) {
+			w, all := running(t, 1, 5)
+			p := all[0][0]
+			w.set(p, "noncompliant")
+			r := w.contest(p, "compliant", time.Hour)
+			name := ""
+			w.M365.Tenant(p.tenantID).Change(func(tn *m365sim.Tenant) {
+				for _, d := range tn.ManagedDevices {
+					if d.ID() == p.managed || d.ID() == r.managed {
+						d["serialNumber"] = serial
+					}
+					if d.ID() == p.managed {
+						name = d.String("deviceName")
+					}
+				}
+			})
+			w.NinjaOne.AddDevice(ninjasim.Device{ID: p.ninja, OrganizationID: w.Seed.Mappings[0].OrganizationID, NodeClass: "WINDOWS_WORKSTATION",
+				SystemName: name, SerialNumber: serial})
+			w.sync(p.tenantID)
+			w.wantField(p, "Non-Compliant")
+			w.notify(r)
+			w.wantField(p, "Non-Compliant")
+			w.sweep(p.tenantID)
+			w.wantField(p, "Non-Compliant")
+			if got := w.syncLog(p.tenantID); strings.Contains(got, "RIVAL-VM") {
+				t.Errorf("a device that is not in NinjaOne is told to contest one: %s", got)
+			}
+			w.set(p, "compliant")
+			w.set(r, "noncompliant")
+			w.notify(p)
+			w.notify(r)
+			w.sync(p.tenantID)
+			w.wantField(p, "Compliant")
+			w.noViolations()
+		})
+	}
 }

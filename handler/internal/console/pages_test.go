@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -328,6 +329,23 @@ func TestDevices(t *testing.T) {
 	w.hasNot(page, hostile)
 	w.hasNot(w.get("/devices?tenant="+id+"&q=LONELY"), "Serial number <")
 	w.has(w.get("/devices?tenant=unknown"), "Choose a tenant to see")
+
+	// A machine that enrolled twice counts once, and who contests one is named.
+	w.M365.Tenant(id).Change(func(tn *m365sim.Tenant) {
+		first := tn.ManagedDevices[0]
+		for i, d := range []struct{ name, serial, seen string }{
+			{"RIVAL-" + hostile, first.String("serialNumber"), first.String("lastSyncDateTime")},
+			{"TWICE-1", "5CD9870ZXK", "2026-11-02T08:00:00Z"}, {"TWICE-1", "5CD9870ZXK", "2026-05-02T08:00:00Z"},
+		} {
+			managed := fmt.Sprintf("0a0a0a0a-0000-4000-8000-00000000000%d", i)
+			tn.ManagedDevices = append(tn.ManagedDevices, m365sim.Entity{"id": managed, "azureADDeviceId": "1" + managed[1:], "deviceName": d.name,
+				"serialNumber": d.serial, "operatingSystem": "Windows", "complianceState": "compliant", "lastSyncDateTime": d.seen})
+		}
+	})
+	w.sync(id)
+	page = w.get("/devices?tenant=" + id)
+	w.has(page, "6 matched, 1 only in Intune, 1 only in NinjaOne", "Claimed by RIVAL-&lt;script&gt;", "an older Intune record of a machine that enrolled again")
+	w.has(w.get("/devices?tenant="+id+"&q=RIVAL-"), "Claimed by")
 }
 
 func TestLogbook(t *testing.T) {
