@@ -15,6 +15,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // ending is how the time of a run ends with a call to NinjaOne.
@@ -195,5 +196,32 @@ func TestAnyBudget(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestThrottledInTheMiddle turns a tenant's runs away in the middle of documents
+// and of relations: each goes on by itself, the one that related documents and
+// did nothing else included.
+func TestThrottledInTheMiddle(t *testing.T) {
+	b := newWhole(t)
+	for i, fault := range []ninjasim.Fault{
+		{Method: http.MethodPatch, Path: "custom-fields$", Skip: 2},
+		{Method: http.MethodPost, Path: "^/v2/organization/documents$", Skip: 1},
+		{Method: http.MethodPost, Path: "related-items", Skip: 2},
+		{Method: http.MethodPost, Path: "related-items", Skip: 1},
+	} {
+		b.allow(ahead) // a client that knows of no pause
+		fault.Status, fault.Header = http.StatusTooManyRequests, http.Header{"Retry-After": {"600"}}
+		remove := b.ninja.InjectFault(fault)
+		lines := b.sync(Message{})
+		remove()
+		if r := b.last(); r.Status != Running || !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Info: Not finished after 0 minutes: ") }) {
+			t.Errorf("run %d: %s %s, and the logbook says %q", i+1, r.Status, r.Reason, lines)
+		}
+	}
+	b.allow(ahead)
+	b.sync(Message{})
+	if r := b.last(); r.Status != Completed || r.OrganizationFields+r.Devices+r.Documents != 0 || len(b.ninja.Relations()) == 0 {
+		t.Errorf("the last run: %+v", r)
 	}
 }
