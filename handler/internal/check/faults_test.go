@@ -71,7 +71,7 @@ func TestFaults(t *testing.T) {
 		}, "cipp", Problem, "no table Extensionsconfig", "CIPP_STORAGE is CIPP's account", false, true},
 		"settings of CIPP broken": {func(l *lab) {
 			l.merge("Extensionsconfig", "CippExtensions", "Config", map[string]any{"config": "{not JSON"})
-		}, "cipp", Problem, "no JSON object", "Nothing is synced", false, true},
+		}, "cipp", Problem, "not a JSON object", "Nothing is synced", false, true},
 
 		"secret missing": {func(l *lab) {
 			l.merge("DevSecrets", "NinjaOne", "NinjaOne", map[string]any{"APIKey": ""})
