@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,6 +152,10 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	go a.ensureHeartbeat(ctx)
+	if path := guard.Address("/api/ninjaone/console/"); path != "" && who.DevToken == "" {
+		a.log.Info("nobody logs people in on this machine: open the console with the token of this start",
+			"address", "http://"+cmp.Or(getenv("WEBSITE_HOSTNAME"), "localhost:7071")+path)
+	}
 	a.log.Info("listening", "version", version, "address", listener.Addr().String(), "functions", server.Functions())
 	err = server.Serve(ctx, listener)
 	// The platform kills the process soon after.

@@ -73,6 +73,7 @@ func TestMain(m *testing.M) {
 
 // world is a running bundle with a page of the browser.
 type world struct {
+	entered bool // the browser has the cookie that lets it in
 	*stack.Stack
 	t   *testing.T
 	ctx context.Context
@@ -207,6 +208,10 @@ func eval[T any](w *world, expression string) T {
 // visit loads a page of the console, and goes on where the page asks to.
 func (w *world) visit(path string) {
 	w.t.Helper()
+	if !w.entered {
+		w.run(chromedp.Navigate(w.ConsoleURL()))
+		w.entered = true
+	}
 	w.run(chromedp.Navigate(w.Host.URL() + "/api/ninjaone/console" + path))
 	if eval[bool](w, `document.getElementById("continue") !== null`) {
 		w.follow("#continue")

@@ -219,7 +219,13 @@ func TestDocuments(t *testing.T) {
 			w.sync(domain).completed().line("Warn: 11 of ", "would be archived", "confirm it on the console")
 		})
 		form := url.Values{"tenant": {tn.ID}, "archive": {"11"}}
-		resp, err := http.PostForm(w.Host.URL()+"/api/ninjaone/console/confirmations", form)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.Host.URL()+"/api/ninjaone/console/confirmations", strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("X-Dev-Token", w.DevToken())
+		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,6 +34,7 @@ func (p page) call(method, path string, body any) (status int, contentType, text
 		p.w.t.Fatal(err)
 	}
 	r.Header.Set("Accept", "application/json, text/plain, */*")
+	r.Header.Set("X-Dev-Token", p.w.DevToken())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Sec-Fetch-Mode", "cors")
 	if body != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,7 +54,11 @@ func TestPackage(t *testing.T) {
 	}) {
 		t.Error("the log does not tell the version")
 	}
-	resp, err := http.Get(w.Host.URL() + "/api/ninjaone/console/")
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Jar: jar}).Get(w.ConsoleURL())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,7 @@ func (w *world) pause(tenant string, paused bool) {
 		w.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("X-Dev-Token", w.DevToken())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {

@@ -6,6 +6,7 @@ package stack
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,13 +59,14 @@ type Stack struct {
 	endpoints m365sim.Endpoints
 	products  *httptest.Server
 	own       bool // the emulator was started here
+	token     string
 	log       *slog.Logger
 	close     sync.Once
 }
 
 // Start starts the services and writes CIPP's tables.
 func Start(ctx context.Context, o Options) (_ *Stack, err error) {
-	s := &Stack{Seed: o.Seed, Storage: o.Storage, log: o.Log}
+	s := &Stack{Seed: o.Seed, Storage: o.Storage, log: o.Log, token: rand.Text()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -142,6 +145,18 @@ func serveProducts(w http.ResponseWriter, _ *http.Request) {
 	out.Flush()
 }
 
+// DevToken lets callers of the bundle in, as header X-Dev-Token.
+func (s *Stack) DevToken() string { return s.token }
+
+// ConsoleURL is the address that opens the console in a browser. It holds the
+// token.
+func (s *Stack) ConsoleURL() string { return s.ConsoleAt(s.Host.URL()) }
+
+// ConsoleAt is the same for a bundle that runs on another host.
+func (s *Stack) ConsoleAt(host string) string {
+	return host + "/api/ninjaone/console/?" + url.Values{"token": {s.token}}.Encode()
+}
+
 // Settings are the app settings with which the bundle runs on the stack.
 func (s *Stack) Settings() map[string]string {
 	storage := s.Storage.ConnectionString()
@@ -151,6 +166,7 @@ func (s *Stack) Settings() map[string]string {
 	return map[string]string{
 		"AzureWebJobsStorage": storage,
 		"CIPP_STORAGE":        storage,
+		"DEV_TOKEN":           s.token,
 		"NonLocalHostAzurite": "true", // CIPP's own word for development storage at another address
 		"GRAPH_ENDPOINT":      s.endpoints.Graph,
 		"LOGIN_ENDPOINT":      s.endpoints.Login,

@@ -2,7 +2,7 @@
 //
 // The functions are open to the Functions host (authLevel anonymous), so the
 // decision is made here: by App Service authentication and the roles it hands
-// over, or, on a developer's machine, by the request staying on that machine.
+// over, or, on a developer's machine, by a token that was printed at the start.
 // Requests that change something, or that start work, must also come from this
 // app's own pages, or from no browser at all. What a request does, and every setting of the
 // product, stays out.
@@ -15,7 +15,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -49,8 +48,11 @@ type Config struct {
 	// its headers are the platform's and not a client's.
 	PlatformAuth bool
 	// Development: the app runs on a developer's machine with development
-	// storage, where requests that stay on the machine need no login.
+	// storage, where callers that carry DevToken need no login.
 	Development bool
+	// DevToken is that token; "" for a new one of each Guard. It counts nowhere
+	// but with Development, and never beside PlatformAuth.
+	DevToken string
 	// Origins are the app's own origins, such as https://sync.contoso.example,
 	// besides the one that a request names in its Host header.
 	Origins []string
@@ -64,13 +66,14 @@ type Config struct {
 // FromEnvironment reads the platform's own settings: WEBSITE_AUTH_ENABLED,
 // which App Service sets to True while its authentication is on,
 // WEBSITE_INSTANCE_ID, which it sets always, WEBSITE_HOSTNAME, and the
-// setting PUBLIC_BASE_URL.
+// settings PUBLIC_BASE_URL and DEV_TOKEN.
 func FromEnvironment(getenv func(string) string) Config {
 	c := Config{
 		PlatformAuth: strings.EqualFold(strings.TrimSpace(getenv("WEBSITE_AUTH_ENABLED")), "true"),
 		// An app that the platform runs is no developer's machine, whatever its
 		// storage.
 		Development: storage.IsDevelopment(getenv) && getenv("WEBSITE_INSTANCE_ID") == "",
+		DevToken:    strings.TrimSpace(getenv("DEV_TOKEN")),
 	}
 	if u, err := url.Parse(strings.TrimSpace(getenv("PUBLIC_BASE_URL"))); err == nil && u.Host != "" {
 		c.Origins = append(c.Origins, u.Scheme+"://"+u.Host)
@@ -86,11 +89,12 @@ type Guard struct {
 	config Config
 	log    *slog.Logger
 	cross  *http.CrossOriginProtection
+	dev    devToken
 }
 
 // New returns a Guard. Origins that are none are left out.
 func New(c Config) *Guard {
-	g := &Guard{config: c, log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), cross: http.NewCrossOriginProtection()}
+	g := &Guard{config: c, log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), cross: http.NewCrossOriginProtection(), dev: newDevToken(c.DevToken)}
 	for _, origin := range c.Origins {
 		if err := g.cross.AddTrustedOrigin(origin); err != nil {
 			g.log.Warn("one of the app's own origins cannot be used", "error", err)
@@ -127,7 +131,7 @@ type Refusal struct {
 // The refusals. They say nothing of the app's data or of other callers.
 var (
 	errClosed = &Refusal{http.StatusForbidden, "This app is closed: turn on App Service authentication for it, and give yourself its app role reader or editor."}
-	errLocal  = &Refusal{http.StatusForbidden, "With development storage this app answers only requests from its own machine: open it as http://localhost."}
+	errToken  = &Refusal{http.StatusUnauthorized, "With development storage this app asks for its token: open the address that it printed at its start, or send DEV_TOKEN as header X-Dev-Token."}
 	errLogin  = &Refusal{http.StatusUnauthorized, "Log in with Microsoft Entra ID first."}
 	errReader = &Refusal{http.StatusForbidden, "You need the app role reader or editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
 	errEditor = &Refusal{http.StatusForbidden, "You need the app role editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
@@ -193,42 +197,8 @@ func (g *Guard) identify(r *http.Request) (Caller, *Refusal) {
 		return Caller{ID: p.id, Editor: p.editor}, nil
 	case !g.config.Development:
 		return Caller{}, errClosed
-	case !local(r):
-		return Caller{}, errLocal
+	case !g.dev.carriedBy(r):
+		return Caller{}, errToken
 	}
 	return Caller{Editor: true}, nil
-}
-
-// local reports whether a request was addressed to this machine by name or
-// number, and no proxy or tunnel says that it came from elsewhere.
-func local(r *http.Request) bool {
-	if !loopbackHost(r.Host) {
-		return false
-	}
-	for _, header := range []string{"X-Forwarded-Host", "X-Original-Host", "X-Forwarded-For"} {
-		for _, value := range r.Header.Values(header) {
-			for part := range strings.SplitSeq(value, ",") {
-				if !loopbackHost(strings.TrimSpace(part)) {
-					return false
-				}
-			}
-		}
-	}
-	return len(r.Header.Values("Forwarded")) == 0
-}
-
-// loopbackHost reports whether a host, with a port or without, is this machine.
-func loopbackHost(host string) bool {
-	if strings.ContainsAny(host, "@/?#\\ ") {
-		return false
-	}
-	if ip, err := netip.ParseAddr(host); err == nil { // a bare IPv6 address
-		return ip.Unmap().IsLoopback()
-	}
-	name := (&url.URL{Host: host}).Hostname()
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(name)
-	return err == nil && ip.Unmap().IsLoopback()
 }

@@ -22,7 +22,13 @@ const (
 	browser = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
 	caller  = "bbbbbbbb-0000-4000-8000-000000000001"
 	site    = "sync.contoso.example"
+
+	devSecret = "a-token-of-these-tests"
 )
+
+var devCookie = cookieOf(newDevToken(devSecret))
+
+func cookieOf(d devToken) string { return d.cookie + "=" + d.value }
 
 type claim struct {
 	Type  string `json:"typ"`
@@ -47,7 +53,7 @@ func principalWith(t testing.TB, provider string, claims ...claim) string {
 func TestCheck(t *testing.T) {
 	platform := Config{PlatformAuth: true, Origins: []string{"https://" + site}}
 	closed := Config{}
-	machine := Config{Development: true}
+	machine := Config{Development: true, DevToken: devSecret}
 	reader := principalWith(t, "aad", claim{"roles", "reader"})
 	editor := principalWith(t, "aad", claim{"roles", "editor"})
 	with := func(pairs ...string) http.Header {
@@ -101,19 +107,24 @@ func TestCheck(t *testing.T) {
 		{"closed to all", closed, Reader, "GET", site, with(), errClosed},
 		{"closed to a principal that a client made", closed, Reader, "GET", site, as(editor), errClosed},
 		{"closed on loopback without development storage", closed, Reader, "GET", "localhost:7071", with(), errClosed},
-		{"a developer by name", machine, Editor, "POST", "localhost:7071", with(same, "same-origin"), nil},
-		{"a developer by number", machine, Editor, "POST", "127.0.0.1:7071", with(same, "same-origin"), nil},
-		{"a developer by IPv6", machine, Reader, "GET", "[::1]:7071", with(), nil},
-		{"another name for this machine", machine, Reader, "GET", "rebound.contoso.example:7071", with(), errLocal},
-		{"a name that begins like this machine", machine, Reader, "GET", "localhost.contoso.example", with(), errLocal},
-		{"a network address", machine, Reader, "GET", "192.168.1.20:7071", with(), errLocal},
-		{"any address", machine, Reader, "GET", "0.0.0.0:7071", with(), errLocal},
-		{"no host", machine, Reader, "GET", "", with(), errLocal},
-		{"a tunnel's host", machine, Reader, "GET", "localhost:7071", with("X-Forwarded-Host", "abc.tunnel.example"), errLocal},
-		{"a tunnel's client", machine, Reader, "GET", "localhost:7071", with("X-Forwarded-For", "127.0.0.1, 203.0.113.9"), errLocal},
-		{"a standard tunnel", machine, Reader, "GET", "localhost:7071", with("Forwarded", "for=203.0.113.9"), errLocal},
-		{"a local development server in between", machine, Reader, "GET", "localhost:7071", with("X-Forwarded-Host", "localhost:3000", "X-Forwarded-For", "::1"), nil},
-		{"a principal counts for nothing there", machine, Reader, "GET", "contoso.example", as(editor), errLocal},
+		{"a developer by the header", machine, Editor, "POST", "localhost:7071", with(same, "same-origin", HeaderDevToken, devSecret), nil},
+		{"a developer by the cookie", machine, Editor, "POST", "localhost:7071", with(same, "same-origin", "Cookie", devCookie), nil},
+		{"the cookie among others", machine, Reader, "GET", "127.0.0.1:7071", with("Cookie", "a=b; "+devCookie+"; c=d"), nil},
+		{"a developer through a proxy of theirs", machine, Reader, "GET", "dev.contoso.example", with(HeaderDevToken, devSecret, "X-Forwarded-For", "203.0.113.9"), nil},
+		{"no token, by name", machine, Reader, "GET", "localhost:7071", with(), errToken},
+		{"no token, by number", machine, Editor, "POST", "127.0.0.1:7071", with(same, "same-origin"), errToken},
+		{"no token, as a proxying host tells of this machine", machine, Reader, "GET", "127.0.0.1:40001", with("X-Forwarded-For", "127.0.0.1", "X-Forwarded-Host", "localhost:7071", "X-Forwarded-Proto", "http"), errToken},
+		{"no token, with a principal", machine, Reader, "GET", "localhost:7071", as(editor), errToken},
+		{"an empty token", machine, Reader, "GET", "localhost:7071", with(HeaderDevToken, ""), errToken},
+		{"another token", machine, Reader, "GET", "localhost:7071", with(HeaderDevToken, devSecret+"x"), errToken},
+		{"the beginning of the token", machine, Reader, "GET", "localhost:7071", with(HeaderDevToken, devSecret[:8]), errToken},
+		{"two tokens in one line", machine, Reader, "GET", "localhost:7071", with(HeaderDevToken, "x, "+devSecret), errToken},
+		{"the token as a bearer", machine, Reader, "GET", "localhost:7071", with("Authorization", "Bearer "+devSecret), errToken},
+		{"the token in the cookie", machine, Reader, "GET", "localhost:7071", with("Cookie", strings.Split(devCookie, "=")[0]+"="+devSecret), errToken},
+		{"the cookie of another token", machine, Reader, "GET", "localhost:7071", with("Cookie", cookieOf(newDevToken("other"))), errToken},
+		{"the cookie's value in the header", machine, Reader, "GET", "localhost:7071", with(HeaderDevToken, newDevToken(devSecret).value), errToken},
+		{"the token where nobody develops", Config{DevToken: devSecret}, Reader, "GET", "localhost:7071", with(HeaderDevToken, devSecret), errClosed},
+		{"the token beside a login", Config{PlatformAuth: true, Development: true, DevToken: devSecret}, Reader, "GET", site, with(HeaderDevToken, devSecret), errLogin},
 
 		// From where, for changes.
 		{"another site's form", platform, Editor, "POST", site, as(editor, same, cross, "Origin", "https://evil.example"), errCross},
@@ -126,8 +137,8 @@ func TestCheck(t *testing.T) {
 		{"another site's page behind a proxy", platform, Editor, "POST", "internal.example", as(editor, "Origin", "https://evil.example", "X-Forwarded-Host", "cipp.contoso.example"), errCross},
 		{"another site's page that a proxy cannot excuse", platform, Editor, "POST", site, as(editor, same, cross, "Origin", "https://evil.example", "X-Forwarded-Host", "evil.example"), errCross},
 		{"two hosts of proxies", platform, Editor, "POST", "internal.example", as(editor, "Origin", "https://evil.example", "X-Forwarded-Host", "cipp.contoso.example", "X-Forwarded-Host", "evil.example"), errCross},
-		{"another site on a developer's machine", machine, Editor, "POST", "localhost:7071", with(same, cross, "Origin", "https://evil.example"), errCross},
-		{"another local app", machine, Editor, "POST", "localhost:7071", with("Origin", "http://localhost:9999"), errCross},
+		{"another site on a developer's machine", machine, Editor, "POST", "localhost:7071", with(same, cross, "Origin", "https://evil.example", "Cookie", devCookie), errCross},
+		{"another local app", machine, Editor, "POST", "localhost:7071", with("Origin", "http://localhost:9999", "Cookie", devCookie), errCross},
 
 		// From where, for changes by GET.
 		{"GET by own page", platform, Editor, "GET", site, as(editor, same, "same-origin"), nil},
@@ -138,6 +149,8 @@ func TestCheck(t *testing.T) {
 		{"GET by own page in an old browser", platform, Editor, "GET", site, as(editor, "Origin", "https://"+site), nil},
 		{"GET by an old browser that tells nothing", platform, Editor, "GET", site, as(editor), errCross},
 		{"GET by an old browser from own page", platform, Editor, "GET", site, as(editor, "Referer", "https://"+site+"/cipp"), nil},
+		{"GET by an old browser from own page through a host that proxies", platform, Editor, "GET", "127.0.0.1:40001", as(editor, "Referer", "https://"+site+"/cipp", "X-Forwarded-Host", site), nil},
+		{"GET by an old browser from elsewhere through a host that proxies", platform, Editor, "GET", "127.0.0.1:40001", as(editor, "Referer", "https://evil.example/"+site, "X-Forwarded-Host", site), errCross},
 		{"GET by an old browser from elsewhere", platform, Editor, "GET", site, as(editor, "Referer", "https://evil.example/"+site), errCross},
 		{"GET with a header that a page must ask for", platform, Editor, "GET", site, as(editor, "X-Requested-With", "fetch"), nil},
 		{"GET with a token", platform, Editor, "GET", site, as(editor, "Authorization", "Bearer x"), nil},
@@ -182,7 +195,7 @@ func TestFromEnvironment(t *testing.T) {
 			Config{PlatformAuth: true, Origins: []string{"https://" + site}}},
 		{"turned off", map[string]string{"WEBSITE_AUTH_ENABLED": "False"}, Config{}},
 		{"something else", map[string]string{"WEBSITE_AUTH_ENABLED": "1"}, Config{}},
-		{"a developer's machine", map[string]string{"AzureWebJobsStorage": "UseDevelopmentStorage=true"}, Config{Development: true}},
+		{"a developer's machine", map[string]string{"AzureWebJobsStorage": "UseDevelopmentStorage=true", "DEV_TOKEN": " x "}, Config{Development: true, DevToken: "x"}},
 		{"development storage on the platform", map[string]string{"NonLocalHostAzurite": "true", "WEBSITE_INSTANCE_ID": "1"}, Config{}},
 		{"a public address", map[string]string{"PUBLIC_BASE_URL": "https://" + site + "/base"}, Config{Origins: []string{"https://" + site}}},
 		{"no address", map[string]string{"PUBLIC_BASE_URL": "::"}, Config{}},

@@ -44,7 +44,9 @@ func (g *Guard) ownPage(r *http.Request) bool {
 	}
 	if referer := r.Header.Get("Referer"); referer != "" {
 		u, err := url.Parse(referer)
-		return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+		// The Functions host, while it proxies, tells its own Host from the client's.
+		forwarded := r.Header.Values("X-Forwarded-Host")
+		return err == nil && u.Host != "" && (strings.EqualFold(u.Host, r.Host) || len(forwarded) == 1 && strings.EqualFold(u.Host, forwarded[0]))
 	}
 	return !strings.HasPrefix(r.UserAgent(), "Mozilla/") // as every browser's begins
 }

@@ -194,6 +194,26 @@ var actions = map[string]action{
 // works are what readers may post too: they change nothing.
 var works = map[string]action{"checks": (*Console).runChecks}
 
+// noPage is the name of an address that no page can have.
+const noPage = "//"
+
+// notFound is the error of an address that names something that is not there.
+type notFound string
+
+func (e notFound) Error() string { return string(e) }
+
+// methodsOf lists the methods that an address takes, for the header Allow.
+func methodsOf(page string) string {
+	var methods []string
+	if pages[page] != nil {
+		methods = append(methods, http.MethodGet, http.MethodHead)
+	}
+	if actions[page] != nil || works[page] != nil {
+		methods = append(methods, http.MethodPost)
+	}
+	return strings.Join(methods, ", ")
+}
+
 // ServeHTTP answers a request for any of the console's addresses.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
@@ -205,7 +225,11 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	x.base, x.page = r.URL.Path[:at+len(root)], strings.ToLower(strings.Trim(r.URL.Path[at+len(root):], "/"))
+	below := r.URL.Path[at+len(root):]
+	x.base, x.page = r.URL.Path[:at+len(root)], strings.ToLower(strings.Trim(below, "/"))
+	if below != "" && below[0] != '/' || strings.Contains(below, "//") || strings.Contains(strings.ToUpper(r.URL.EscapedPath()), "%2F") {
+		x.page = noPage
+	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -220,6 +244,9 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if works[x.page] != nil {
 			need, list = access.OwnPage, works
 		}
+	}
+	if c.Guard.Enter(w, r, r.URL.Path[:at]) {
+		return
 	}
 	caller, refusal := c.Guard.Check(r, need)
 	x.caller = caller
@@ -238,7 +265,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(x, http.StatusNotFound, "Page not found", "The console has no such page.")
 		return
 	case !ok || (r.Method != allowed && r.Method != http.MethodHead):
-		h.Set("Allow", map[bool]string{true: "GET, HEAD", false: "POST"}[pages[x.page] != nil])
+		h.Set("Allow", methodsOf(x.page))
 		c.fail(x, http.StatusMethodNotAllowed, "Not possible here", "This address does not take that kind of request.")
 		return
 	}
@@ -253,7 +280,9 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	if err := act(c, x); err != nil {
+	if err := act(c, x); err != nil && errors.As(err, new(notFound)) {
+		c.fail(x, http.StatusNotFound, "Page not found", sentence(err))
+	} else if err != nil {
 		c.Log.ErrorContext(ctx, "console request failed", "page", x.page, "method", r.Method, "error", err)
 		text := sentence(err)
 		if errors.Is(err, context.DeadlineExceeded) {

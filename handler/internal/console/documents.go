@@ -203,7 +203,9 @@ func (p *previewPage) documentFields(x *exchange, preview *tenantsync.Preview, i
 // written.
 func previewedDocument(preview *tenantsync.Preview, document, field string) (title, value string, err error) {
 	kind, id, _ := strings.Cut(document, "-")
-	if preview.Documents == nil {
+	if preview.Documents == nil || !slices.ContainsFunc(preview.Documents.Items, func(it documents.PreviewItem) bool {
+		return string(it.Kind) == kind && it.ID == id && it.Outcome != documents.OutcomeArchived
+	}) {
 		return "", "", errNoValue
 	}
 	doc, err := preview.Documents.Document(kind, id)

@@ -474,11 +474,18 @@ func TestAddresses(t *testing.T) {
 	}{
 		{"GET", "/nothing", 404}, {"GET", "/assets/../console.go", 404}, {"GET", "/sync", 405}, {"POST", "/logbook", 405},
 		{"PUT", "/", 405}, {"HEAD", "/", 200}, {"GET", "/assets/console.css", 200}, {"GET", "/assets/console.js", 200},
-		{"GET", "/FIELDS/", 200}, {"GET", "/preview/value?tenant=x&field=y", 500},
+		{"GET", "/FIELDS/", 200}, {"GET", "/preview/value?tenant=x&field=y", 404}, {"GET", "/preview/value", 404}, {"HEAD", "/preview/value", 404},
+		{"GET", "/preview/value?tenant=&field=TenantSummary", 404}, {"GET", "//", 404}, {"GET", "//preview", 404}, {"GET", "/preview//value", 404},
+		{"GET", "/preview/value//", 404}, {"GET", "/preview%2Fvalue", 404}, {"GET", "/preview%252Fvalue", 404}, {"GET", "/%2F", 404},
+		{"GET", "logbook", 404}, {"GET", "/organizations//progress", 404}, {"POST", "//sync", 404}, {"POST", "/engine%2F", 404},
+		{"PUT", "/organizations", 405}, {"DELETE", "/checks", 405}, {"OPTIONS", "/sync", 405}, {"HEAD", "/sync", 405}, {"PATCH", "/settings", 405},
 	} {
 		a := w.do(tt.method, tt.path, nil)
 		if a.status != tt.want {
 			t.Errorf("%s %s: %d, want %d", tt.method, tt.path, a.status, tt.want)
+		}
+		if allow := a.header.Get("Allow"); (allow != "") != (tt.want == 405) || strings.Contains(allow, tt.method) {
+			t.Errorf("%s %s: Allow is %q", tt.method, tt.path, allow)
 		}
 		csp := a.header.Get("Content-Security-Policy")
 		if a.header.Get("Cache-Control") != "no-store" || a.header.Get("X-Content-Type-Options") != "nosniff" || strings.Contains(csp, "unsafe") || !strings.Contains(csp, "default-src 'none'") {

@@ -251,7 +251,7 @@ func (c *Console) previewValue(x *exchange) error {
 	}
 	domain := ""
 	if tenantOptions(mapped, &id, &domain); id == "" {
-		return errors.New("no such tenant is mapped to NinjaOne")
+		return notFound("no such tenant is mapped to NinjaOne")
 	}
 	preview, err := c.previewOf(x.ctx(), id, false)
 	if err != nil {
@@ -275,7 +275,7 @@ func (c *Console) previewValue(x *exchange) error {
 	}{template.CSS(style), themeOf(x), template.HTML(value)}})
 }
 
-var errNoValue = errors.New("there is no such value in the preview")
+var errNoValue = notFound("there is no such value in the preview")
 
 // previewed finds the value that is asked for, of a field or of a document.
 func previewed(x *exchange, preview *tenantsync.Preview) (title, value string, err error) {

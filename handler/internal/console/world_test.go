@@ -46,6 +46,9 @@ type world struct {
 	stopped         []string // timers
 }
 
+// devToken lets the tests in.
+const devToken = "token-of-the-tests"
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	storageEmulator := azuritetest.ForTest(t)
@@ -91,7 +94,7 @@ func newWorld(t *testing.T) *world {
 		Documents: &documents.Syncer{CIPP: store, State: documents.NewState(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Budget:    10 * time.Minute, Now: time.Now, Log: log,
 	}
-	guard := access.New(access.Config{Development: true})
+	guard := access.New(access.Config{Development: true, DevToken: devToken})
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, State: state, Blobs: blobs,
 		Brakes: documents.NewState(w.table),
@@ -147,6 +150,7 @@ func (w *world) do(method, path string, form url.Values) answer {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, w.server.URL+"/api/ninjaone/console"+path, strings.NewReader(form.Encode()))
 	must(w.t, err)
+	r.Header.Set(access.HeaderDevToken, devToken)
 	for name, values := range w.header {
 		r.Header[name] = values
 	}

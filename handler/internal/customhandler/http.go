@@ -21,17 +21,16 @@ import (
 )
 
 // serveRaw serves a request that the host forwarded as it came.
-func (s *Server) serveRaw(w http.ResponseWriter, r *http.Request, rt *route, params map[string]string) {
+func (s *Server) serveRaw(w *exchange, r *http.Request, rt *route, params map[string]string) {
 	ctx, cancel := context.WithTimeout(s.invocationContext(r, rt.function), rt.function.timeout)
 	defer cancel()
 	started := time.Now()
 	ctx, end := s.config.Telemetry.Invoke(ctx, telemetry.Invocation{Function: rt.function.name, ID: clip(r.Header.Get(headerInvocationID))})
 	r = r.WithContext(ctx)
-	r.Body = http.MaxBytesReader(w, r.Body, s.config.MaxBody)
+	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, s.config.MaxBody)
 	for name, value := range params {
 		r.SetPathValue(name, value)
 	}
-	tracked := &trackingWriter{ResponseWriter: w}
 	defer func() {
 		elapsed := time.Since(started).Round(time.Millisecond).String()
 		v := recover()
@@ -39,7 +38,7 @@ func (s *Server) serveRaw(w http.ResponseWriter, r *http.Request, rt *route, par
 			end(nil)
 			// The query stays out of the log: it can hold tokens.
 			s.logger.DebugContext(ctx, "request served", "method", r.Method, "path", clip(r.URL.Path),
-				"status", tracked.status, "elapsed", elapsed)
+				"status", w.status, "elapsed", elapsed)
 			return
 		}
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -48,36 +47,13 @@ func (s *Server) serveRaw(w http.ResponseWriter, r *http.Request, rt *route, par
 		}
 		end(&panicError{value: v})
 		s.logFailure(ctx, &panicError{v, debug.Stack()}, rt.function.timeout, elapsed)
-		if tracked.status != 0 {
+		if w.status != 0 {
 			panic(http.ErrAbortHandler) // half an answer must not look whole
 		}
 		fail(w, http.StatusInternalServerError, "the request failed; the log says why")
 	}()
-	rt.handler.ServeHTTP(tracked, r)
+	rt.handler.ServeHTTP(w, r)
 }
-
-// trackingWriter remembers the status that was sent, 0 for none yet.
-type trackingWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *trackingWriter) WriteHeader(status int) {
-	if w.status == 0 && status >= 200 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *trackingWriter) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController flush and set deadlines.
-func (w *trackingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // invokeHTTP serves a request that the host wrapped in an envelope.
 func (s *Server) invokeHTTP(ctx context.Context, e envelope, outer *http.Request, rt *route) (map[string]any, error) {
@@ -92,7 +68,7 @@ func (s *Server) invokeHTTP(ctx context.Context, e envelope, outer *http.Request
 	r.RemoteAddr = outer.RemoteAddr
 	parts, ok := pathSegments(r.URL)
 	if !ok {
-		return nil, &malformedError{"the request's path has dot segments or a broken escape"}
+		return nil, &malformedError{"the request's path has dot segments, empty ones or a broken escape"}
 	}
 	for name, values := range lists(member(members(value), "Params")) {
 		r.SetPathValue(name, strings.Join(values, ","))
@@ -133,7 +109,7 @@ func unwrapRequest(ctx context.Context, value json.RawMessage) (*http.Request, e
 			header.Add(name, v)
 		}
 	}
-	body, err := requestBody(member(m, "Body"), header.Get("Content-Type"))
+	body, err := decodeBody(member(m, "Body"), header.Get("Content-Type"))
 	if err != nil {
 		return nil, err
 	}
@@ -154,9 +130,9 @@ func unwrapRequest(ctx context.Context, value json.RawMessage) (*http.Request, e
 	return r, nil
 }
 
-// requestBody decodes a body: text is a JSON string, octet streams and
+// decodeBody decodes a body: text is a JSON string, octet streams and
 // multipart forms are base64, and some hosts send JSON as it is.
-func requestBody(value json.RawMessage, contentType string) ([]byte, error) {
+func decodeBody(value json.RawMessage, contentType string) ([]byte, error) {
 	value = bytes.TrimSpace(value)
 	if len(value) == 0 || string(value) == "null" {
 		return nil, nil

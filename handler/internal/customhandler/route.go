@@ -87,13 +87,16 @@ func (s *Server) route(u *url.URL) (*route, map[string]string) {
 	return nil, nil
 }
 
-// pathSegments splits a path and decodes its segments. A path with dot
-// segments, which the host would have resolved, matches nothing.
+// pathSegments splits a path and decodes its segments; one slash may close it.
+// A path that the host would have resolved or refused matches nothing: dot
+// segments, empty ones, and ones that hold an escaped slash, which the host
+// hands on as it is or escaped once more.
 func pathSegments(u *url.URL) ([]string, bool) {
-	parts := strings.Split(strings.Trim(u.EscapedPath(), "/"), "/")
+	path := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	parts := strings.Split(path, "/")
 	for i, p := range parts {
 		decoded, err := url.PathUnescape(p)
-		if err != nil || decoded == "." || decoded == ".." {
+		if err != nil || decoded == "" || decoded == "." || decoded == ".." || strings.ContainsAny(decoded, "/\x00") || strings.Contains(strings.ToUpper(decoded), "%2F") {
 			return nil, false
 		}
 		parts[i] = decoded

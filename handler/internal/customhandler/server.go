@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"cipp-ninjaone/handler/internal/telemetry"
@@ -71,13 +73,16 @@ type Server struct {
 	config    Config
 	logger    *slog.Logger
 	functions map[string]*function
-	routes    []*route // most specific first
+	routes    []*route  // most specific first
+	crowded   sync.Once // requests were refused because there were too many
 }
 
 // function is one registered function.
 type function struct {
 	name    string
 	timeout time.Duration
+	most    int64 // requests that it takes at once
+	running atomic.Int64
 	// invoke runs the function for an envelope and returns the output bindings
 	// of the answer. A *malformedError means that the envelope is at fault.
 	invoke func(ctx context.Context, e envelope, r *http.Request) (outputs map[string]any, err error)
@@ -131,6 +136,7 @@ func (s *Server) register(f *function, options []Option) *function {
 	if s.functions[f.name] != nil {
 		panic("customhandler: function " + f.name + " is registered twice")
 	}
+	f.most = maxRequests
 	for _, o := range options {
 		o(f)
 	}
@@ -160,10 +166,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ReadHeaderTimeout: 10 * time.Second,
-		// No idle timeout: closing a connection just as the host reuses it
-		// would fail an invocation.
-		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: clientTime,
+		MaxHeaderBytes:    maxHeaders,
+		IdleTimeout:       idleTime,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
@@ -182,42 +188,64 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return ErrStopped
 }
 
-// ServeHTTP answers one request of the host.
+// ServeHTTP answers one request of the host. An address that is no function's is
+// answered at once, whatever body is to come.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := newExchange(w, r)
 	if r.URL.Path == "/" {
 		// The host polls this until it gets any answer, and later as a ping.
-		answer(w, http.StatusOK, map[string]string{"status": "ready"})
+		answer(x, http.StatusOK, map[string]string{"status": "ready"})
 		return
 	}
-	if f := s.functions[strings.TrimPrefix(r.URL.Path, "/")]; f != nil {
-		s.serveEnvelope(w, r, f)
+	f := s.functions[strings.TrimPrefix(r.URL.Path, "/")]
+	var found *route
+	var params map[string]string
+	if f == nil {
+		if found, params = s.route(r.URL); found == nil {
+			s.logger.WarnContext(r.Context(), "request for a function that this handler does not have",
+				"method", r.Method, "path", clip(r.URL.Path))
+			fail(x, http.StatusNotFound, "this handler has no such function or route")
+			return
+		}
+		f = found.function
+	}
+	if !f.enter() {
+		s.busy(x, r, f)
 		return
 	}
-	if route, params := s.route(r.URL); route != nil {
-		s.serveRaw(w, r, route, params)
+	defer f.leave()
+	if found != nil {
+		s.serveRaw(x, r, found, params)
 		return
 	}
-	s.logger.WarnContext(r.Context(), "request for a function that this handler does not have",
-		"method", r.Method, "path", clip(r.URL.Path))
-	fail(w, http.StatusNotFound, "this handler has no such function or route")
+	s.serveEnvelope(x, r, f)
 }
 
-func (s *Server) serveEnvelope(w http.ResponseWriter, r *http.Request, f *function) {
+func (s *Server) serveEnvelope(w *exchange, r *http.Request, f *function) {
 	ctx := s.invocationContext(r, f)
+	if !fromHost(r) {
+		s.logger.WarnContext(ctx, "invocation refused: it does not come from the Functions host", "host", clip(r.Host), "origin", clip(r.Header.Get("Origin")))
+		fail(w, http.StatusForbidden, "only the Functions host on this machine invokes functions")
+		return
+	}
 	if r.Method != http.MethodPost {
 		s.logger.WarnContext(ctx, "an invocation must be a POST", "method", r.Method)
 		w.Header().Set("Allow", http.MethodPost)
 		fail(w, http.StatusMethodNotAllowed, "an invocation must be a POST")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.config.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w.ResponseWriter, r.Body, s.config.MaxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		s.logger.ErrorContext(ctx, "invocation refused: its body is too large", "limit", tooLarge.Limit)
 		fail(w, http.StatusRequestEntityTooLarge, "the body is too large")
 		return
 	} else if err != nil {
 		s.logger.ErrorContext(ctx, "invocation refused: its body could not be read", "error", err)
-		fail(w, http.StatusBadRequest, "the body could not be read")
+		status := http.StatusBadRequest
+		if errors.Is(err, errBodyTime) {
+			status = http.StatusRequestTimeout
+		}
+		fail(w, status, "the body could not be read")
 		return
 	}
 	e, err := decodeEnvelope(body)

@@ -211,6 +211,17 @@ func TestRefusals(t *testing.T) {
 		{"the function ends its goroutine", "POST", "/Exits", valid, 500, "ended its goroutine"},
 		{"panic in a raw request", "GET", "/api/panics", "", 500, "server_test.go"},
 		{"dot segments in a raw request", "GET", "/api/x/%2e%2e/panics", "", 404, "does not have"},
+		{"empty segment", "GET", "/api//panics", "", 404, "does not have"},
+		{"empty segment at the end", "GET", "/api/panics//", "", 404, "does not have"},
+		{"empty segment at the beginning", "GET", "//api/panics", "", 404, "does not have"},
+		{"escaped slash", "GET", "/api%2Fpanics", "", 404, "does not have"},
+		{"slash that was escaped twice", "GET", "/api/all/x%252fy", "", 404, "does not have"},
+		{"escaped slash in a rest", "GET", "/api/all/x%2Fy", "", 404, "does not have"},
+		{"empty segment in a rest", "GET", "/api/all//x", "", 404, "does not have"},
+		{"null byte", "GET", "/api/all/%00", "", 404, "does not have"},
+		{"function name with a closing slash", "POST", "/Q/", valid, 404, "does not have"},
+		{"function name after an empty segment", "POST", "//Q", valid, 404, "does not have"},
+		{"request with an empty segment", "POST", "/H", `{"Data":{"req":{"Method":"GET","Url":"https://app.example/api//h"}}}`, 400, "malformed"},
 	}
 	s, log := newServer(Config{MaxBody: 1000})
 	s.Queue("Q", func(context.Context, QueueMessage) error { return nil })
@@ -223,6 +234,7 @@ func TestRefusals(t *testing.T) {
 		endGoroutine()
 		return nil
 	})
+	s.HTTP("All", "all/{*path}", http.NotFoundHandler())
 	s.HTTP("RawPanics", "panics", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no such index") }))
 	base := start(t, s)
 	for _, tt := range tests {
@@ -273,7 +285,7 @@ func TestBadMessageIsDropped(t *testing.T) {
 // post invokes a function without a network, for tests in a bubble of time.
 func post(s *Server, function string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodPost, "/"+function, strings.NewReader(`{"Data":{"m":"\"x\""}}`))
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1/"+function, strings.NewReader(`{"Data":{"m":"\"x\""}}`))
 	s.ServeHTTP(w, r)
 	return w
 }

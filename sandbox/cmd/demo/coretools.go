@@ -20,15 +20,16 @@ import (
 const startTimeout = 3 * time.Minute
 
 // startCoreTools runs the bundle with `func start` of Azure Functions Core
-// Tools, which must be on the PATH.
-func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigger, error) {
+// Tools, which must be on the PATH. It returns how to run a function, and the
+// host's address.
+func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigger, string, error) {
 	path, err := exec.LookPath("func")
 	if err != nil {
-		return nil, fmt.Errorf("the Azure Functions Core Tools are not on the PATH: install them, or run the demo without HOST=func")
+		return nil, "", fmt.Errorf("the Azure Functions Core Tools are not on the PATH: install them, or run the demo without HOST=func")
 	}
 	port, release, err := loopback.Reserve(0)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer release()
 	cmd := exec.CommandContext(ctx, path, "start", "--port", strconv.Itoa(port), "--custom")
@@ -41,13 +42,13 @@ func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigge
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start Azure Functions Core Tools: %w", err)
+		return nil, "", fmt.Errorf("start Azure Functions Core Tools: %w", err)
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
 	base := fmt.Sprintf("http://127.0.0.1:%d", port)
 	if err := awaitHost(ctx, base, exited); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	return func(ctx context.Context, function, input string) error {
 		body, err := json.Marshal(map[string]string{"input": input})
@@ -68,7 +69,7 @@ func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigge
 			return fmt.Errorf("run %s: the host answered %s", function, res.Status)
 		}
 		return nil
-	}, nil
+	}, base, nil
 }
 
 // awaitHost waits until the host says that it runs.

@@ -13,8 +13,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -63,7 +65,7 @@ func run(ctx context.Context, out *os.File, check bool, host, address string) er
 	default:
 		return fmt.Errorf("-host is %q; it must be sandbox or func", host)
 	}
-	trigger, err := start(ctx, s, filepath.Join(root, "dist"))
+	trigger, base, err := start(ctx, s, filepath.Join(root, "dist"))
 	if err != nil {
 		return err
 	}
@@ -89,11 +91,12 @@ func run(ctx context.Context, out *os.File, check bool, host, address string) er
 			return w.enqueue(ctx, tenantID)
 		})
 	}
-	return serve(ctx, out, s, address)
+	return serve(ctx, out, s, address, s.ConsoleAt(base))
 }
 
-// startSandbox runs the bundle on the stand-in for the Functions host.
-func startSandbox(ctx context.Context, s *stack.Stack, appRoot string) (trigger, error) {
+// startSandbox runs the bundle on the stand-in for the Functions host. It
+// returns how to run a function, and the host's address.
+func startSandbox(ctx context.Context, s *stack.Stack, appRoot string) (trigger, string, error) {
 	err := s.StartHost(ctx, funchost.Config{
 		AppRoot: appRoot,
 		Settings: map[string]string{
@@ -103,16 +106,17 @@ func startSandbox(ctx context.Context, s *stack.Stack, appRoot string) (trigger,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return s.Host.Invoke, nil
+	return s.Host.Invoke, s.Host.URL(), nil
 }
 
 // trigger runs a function now.
 type trigger func(ctx context.Context, function, input string) error
 
-// serve shows the gallery until it is stopped.
-func serve(ctx context.Context, out io.Writer, s *stack.Stack, address string) error {
+// serve shows the gallery until it is stopped, and opens the console in a
+// browser.
+func serve(ctx context.Context, out io.Writer, s *stack.Stack, address, console string) error {
 	listener, err := net.Listen("tcp4", address)
 	if err != nil { // taken by another demo, perhaps
 		if listener, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
@@ -124,9 +128,28 @@ func serve(ctx context.Context, out io.Writer, s *stack.Stack, address string) e
 		<-ctx.Done()
 		_ = server.Close()
 	}()
-	fmt.Fprintf(out, "\nLook at every field and document as NinjaOne would show it:  http://%s/\nCtrl+C ends the demo.\n", listener.Addr())
+	fmt.Fprintf(out, "\nLook at every field and document as NinjaOne would show it:  http://%s/\n"+
+		"The app's console, with the token that lets you in:  %s\nCtrl+C ends the demo.\n", listener.Addr(), console)
+	openInBrowser(ctx, console)
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// openInBrowser shows an address in the desktop's browser. Where there is none,
+// nothing happens: the address is printed anyway.
+func openInBrowser(ctx context.Context, address string) {
+	command := []string{"xdg-open", address}
+	switch runtime.GOOS {
+	case "darwin":
+		command[0] = "open"
+	case "windows":
+		command = []string{"rundll32", "url.dll,FileProtocolHandler", address}
+	default:
+		if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+			return
+		}
+	}
+	_ = exec.CommandContext(ctx, command[0], command[1:]...).Start()
 }
