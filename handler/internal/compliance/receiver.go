@@ -48,11 +48,25 @@ type Receiver struct {
 // NewReceiver returns the receiver that verifies by the rows of the table
 // NinjaOneSubscriptions and enqueues into the queue ninjaone-compliance.
 func NewReceiver(table *storage.Table, queue Queue, now func() time.Time, log *slog.Logger) *Receiver {
-	return &Receiver{
-		verifier: newVerifier(func(ctx context.Context, id string) (subscription, error) { return loadSubscription(ctx, table, id) }, now),
+	r := &Receiver{
+		verifier: newVerifier(func(ctx context.Context) (map[string]subscription, error) { return loadSubscriptions(ctx, table) }, now),
 		outbox:   newOutbox(queue, now),
 		now:      now, log: log,
 		dropped: map[string]int{}, strays: map[string]bool{},
+	}
+	r.verifier.missed = r.lookAt
+	return r
+}
+
+// lookAt asks for a look at a tenant, one of whose notifications was dropped
+// because its subscription was not known yet.
+func (r *Receiver) lookAt(s subscription) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	work := newWork()
+	work.add(Message{TenantID: s.TenantID})
+	if err := r.outbox.put(ctx, work); err != nil {
+		r.log.WarnContext(ctx, "a notification was dropped, and the tenant waits for its next sweep", "tenant", s.TenantID, "error", err)
 	}
 }
 
@@ -73,6 +87,9 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if query.Has("validationToken") {
+		if id, ok := guid(query.Get("subscription")); ok {
+			r.verifier.expect(id)
+		}
 		handshake(w, query.Get("validationToken"))
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,7 +16,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -32,8 +36,9 @@ type gate struct {
 	queue    *memoryQueue
 	clock    *clock
 	log      *bytes.Buffer
+	mu       sync.Mutex
 	rows     map[string]subscription
-	lookups  atomic.Int64
+	lookups  atomic.Int64 // readings of all rows
 	down     atomic.Bool
 }
 
@@ -43,15 +48,14 @@ func newGate(t testing.TB, subscriptions ...subscription) *gate {
 		g.rows[s.ID] = s
 	}
 	g.receiver = NewReceiver(nil, g.queue, g.clock.now, slog.New(slog.NewTextHandler(g.log, nil)))
-	g.receiver.verifier.load = func(_ context.Context, id string) (subscription, error) {
+	g.receiver.verifier.list = func(context.Context) (map[string]subscription, error) {
 		g.lookups.Add(1)
 		if g.down.Load() {
-			return subscription{}, errors.New("the table is out of reach")
+			return nil, errors.New("the table is out of reach")
 		}
-		if s, ok := g.rows[id]; ok {
-			return s, nil
-		}
-		return subscription{}, errUnknown
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return maps.Clone(g.rows), nil
 	}
 	g.Server = httptest.NewServer(g.receiver)
 	t.Cleanup(g.Close)
@@ -207,8 +211,8 @@ func TestForgeriesCostNeitherStorageNorLog(t *testing.T) {
 		g.post(t, "?subscription="+one.ID, forged)
 		g.post(t, "?subscription="+tenantTwo, forged)
 	}
-	if n := g.lookups.Load(); n != 2 {
-		t.Errorf("100 forged POSTs read storage %d times, want 2", n)
+	if n := g.lookups.Load(); n != 1 {
+		t.Errorf("100 forged POSTs read storage %d times, want 1", n)
 	}
 	if n := strings.Count(g.log.String(), "\n"); n > 2 {
 		t.Errorf("100 forged POSTs made %d log lines", n)
@@ -221,22 +225,143 @@ func TestForgeriesCostNeitherStorageNorLog(t *testing.T) {
 	if len(g.queue.take()) != 0 {
 		t.Error("a forgery was queued")
 	}
+}
 
-	// Made-up ids are looked up at a bounded rate; beyond it Graph is asked to
-	// come back, and what is known goes on.
-	refused := 0
-	for i := range lookupBurst + 100 {
-		status, _, _ := g.post(t, fmt.Sprintf("?subscription=%08d-1111-4111-8111-111111111111", i), forged)
-		if status == http.StatusServiceUnavailable {
-			refused++
+// TestMadeUpAddresses floods a cold receiver with made-up addresses, beside
+// genuine first notifications. One reading answers the whole flood, and one a
+// second sees what is new.
+func TestMadeUpAddresses(t *testing.T) {
+	var all []subscription
+	for i := range 20 {
+		all = append(all, testSubscription(fmt.Sprintf("%08d-3333-4333-8333-333333333333", i)))
+	}
+	g := newGate(t, all...)
+	guesses := func(n int) {
+		for range n {
+			status, _, _ := g.post(t, "?subscription="+uuid.NewString(), "x") // its body is not looked at
+			if status != http.StatusAccepted {
+				t.Errorf("a guess was answered %d", status)
+			}
 		}
 	}
-	if refused == 0 || g.lookups.Load() > lookupBurst+100 {
-		t.Errorf("%d made-up ids read storage %d times", lookupBurst+100, g.lookups.Load())
+	var clients sync.WaitGroup
+	started := time.Now()
+	for range 8 {
+		clients.Go(func() { guesses(250) })
 	}
-	if status, _, _ := g.post(t, "?subscription="+one.ID, collection(notification(one, deviceOne))); status != 202 || len(g.queue.take()) != 1 {
-		t.Errorf("a genuine notification was answered %d", status)
+	for i, s := range all {
+		clients.Go(func() {
+			guesses(10)
+			if status, _, _ := g.post(t, "?subscription="+s.ID, collection(notification(s, fmt.Sprintf("d%07d-1111-4111-8111-111111111111", i)))); status != http.StatusAccepted {
+				t.Errorf("a genuine first notification was answered %d", status)
+			}
+		})
 	}
+	clients.Wait()
+	if n, seconds := int(g.lookups.Load()), int(time.Since(started)/readEvery); n > 2+seconds {
+		t.Errorf("2200 guesses read storage %d times within %d seconds", n, 1+seconds)
+	}
+	if got := g.queue.take(); len(got) != len(all) {
+		t.Errorf("%d of %d genuine notifications were queued", len(got), len(all))
+	}
+	if n := len(g.receiver.verifier.unknown); n > maxUnknown {
+		t.Errorf("%d made-up ids are remembered", n)
+	}
+}
+
+// bubbleGate is a gate in a bubble of time, asked without a network.
+func bubbleGate(t *testing.T) (*gate, func(query, body string) int) {
+	g := newGate(t)
+	g.Server.Close()
+	g.receiver.now, g.receiver.verifier.now, g.receiver.outbox.now = time.Now, time.Now, time.Now
+	return g, func(query, body string) int {
+		rec := httptest.NewRecorder()
+		g.receiver.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, Path+query, strings.NewReader(body)))
+		return rec.Code
+	}
+}
+
+// add adds a row, as another process does.
+func (g *gate) add(s subscription) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rows[s.ID] = s
+}
+
+// TestNewSubscriptionInAFlood: a subscription that is made while guesses keep
+// the memory young is known as soon as Graph has shaken hands, and looked after
+// when another process did that.
+func TestNewSubscriptionInAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, post := bubbleGate(t)
+		seconds := 0
+		flood := func(d time.Duration) {
+			for until := time.Now().Add(d); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+				if status := post("?subscription="+uuid.NewString(), ""); status != http.StatusAccepted {
+					t.Fatalf("a guess was answered %d", status)
+				}
+			}
+			seconds += int(d / time.Second)
+		}
+		flood(3 * time.Second)
+		one := testSubscription(tenantOne)
+		g.add(one)
+		if status := post("?subscription="+one.ID+"&validationToken=x", ""); status != http.StatusOK {
+			t.Fatalf("the handshake was answered %d", status)
+		}
+		started := time.Now()
+		if status := post("?subscription="+one.ID, collection(notification(one, deviceOne))); status != http.StatusAccepted || time.Since(started) > 2*time.Second {
+			t.Errorf("answered %d after %s", status, time.Since(started))
+		}
+		if got := g.queue.take(); len(got) != 1 || len(got[0].DeviceIDs) != 1 {
+			t.Errorf("queued %+v", got)
+		}
+
+		flood(2500 * time.Millisecond)
+		two := testSubscription(tenantTwo)
+		g.add(two)
+		if status := post("?subscription="+two.ID, collection(notification(two, deviceTwo))); status != http.StatusAccepted {
+			t.Errorf("answered %d", status)
+		}
+		flood(2 * time.Second)
+		if got := g.queue.take(); len(got) != 1 || got[0].TenantID != tenantTwo || len(got[0].DeviceIDs) != 0 {
+			t.Errorf("queued %+v, want a look at the whole tenant", got)
+		}
+		if status := post("?subscription="+two.ID, collection(notification(two, deviceTwo))); status != http.StatusAccepted {
+			t.Errorf("answered %d", status)
+		}
+		if got := g.queue.take(); len(got) != 1 || len(got[0].DeviceIDs) != 1 {
+			t.Errorf("queued %+v", got)
+		}
+		if n := int(g.lookups.Load()); n > seconds+3 {
+			t.Errorf("%d readings in %d seconds", n, seconds)
+		}
+		time.Sleep(readEvery) // the last reading ends
+	})
+}
+
+// TestFloodWhileStorageIsOutOfReach: nobody waits, storage is asked once a
+// second, and Graph is told to come back.
+func TestFloodWhileStorageIsOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, post := bubbleGate(t)
+		one := testSubscription(tenantOne)
+		g.add(one)
+		g.down.Store(true)
+		for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+			if status := post("?subscription="+uuid.NewString(), ""); status != http.StatusServiceUnavailable {
+				t.Fatalf("a guess was answered %d", status)
+			}
+		}
+		if n := g.lookups.Load(); n > 4 {
+			t.Errorf("%d readings in 3 seconds", n)
+		}
+		g.down.Store(false)
+		time.Sleep(readEvery)
+		if status := post("?subscription="+one.ID, collection(notification(one, deviceOne))); status != http.StatusAccepted || len(g.queue.take()) != 1 {
+			t.Errorf("answered %d when the table is back", status)
+		}
+	})
 }
 
 func TestStorageOutOfReach(t *testing.T) {
@@ -248,6 +373,7 @@ func TestStorageOutOfReach(t *testing.T) {
 		t.Errorf("answered %d while the table is down", status)
 	}
 	g.down.Store(false)
+	g.clock.advance(readEvery)
 	if status, _, _ := g.post(t, "?subscription="+one.ID, body); status != 202 {
 		t.Errorf("answered %d when the table is back", status)
 	}

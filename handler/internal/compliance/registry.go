@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
@@ -99,103 +97,190 @@ func subscriptionOf(row storage.Entity) subscription {
 // errUnknown says that there is no subscription with an id.
 var errUnknown = errors.New("no such subscription")
 
-// loadSubscription reads one row; errUnknown when there is none.
-func loadSubscription(ctx context.Context, table *storage.Table, id string) (subscription, error) {
-	row, err := table.Get(ctx, subscriptionPartition, id)
-	if errors.Is(err, storage.ErrNotFound) {
-		return subscription{}, errUnknown
+// loadSubscriptions reads all rows, by their ids.
+func loadSubscriptions(ctx context.Context, table *storage.Table) (map[string]subscription, error) {
+	rows := map[string]subscription{}
+	for row, err := range table.List(ctx, storage.Eq("PartitionKey", subscriptionPartition)) {
+		if err != nil {
+			return nil, fmt.Errorf("list the subscriptions: %w", err)
+		}
+		s := subscriptionOf(row)
+		rows[s.ID] = s
 	}
-	if err != nil {
-		return subscription{}, fmt.Errorf("find the subscription: %w", err)
-	}
-	return subscriptionOf(row), nil
+	return rows, nil
 }
 
 const (
-	knownLife   = 10 * time.Minute // a row is read again so often
-	freshLife   = 5 * time.Second  // the same while Graph's id is not known
-	unknownLife = time.Minute      // an id is believed to be unknown so long
-	maxUnknown  = 10000            // ids remembered as unknown
-	// lookups per second and at once, beyond which ids that are not in memory
-	// are refused: Graph comes back, and whoever makes ids up costs no more.
-	lookupRate, lookupBurst = 50, 1000
+	knownLife = 10 * time.Minute // a row is read again so often
+	freshLife = 5 * time.Second  // the same while Graph's id is not known
+	// readEvery is the time between two readings. An id that a reading from within
+	// it did not have is nobody's, as far as is known.
+	readEvery = time.Second
+	// unknownLife is how long an id is believed to be nobody's, and maxUnknown how
+	// many such ids are remembered.
+	unknownLife = time.Minute
+	maxUnknown  = 10000
+	// maxExpected is how many ids are remembered for which Graph has asked whether
+	// this address answers.
+	maxExpected = 1000
 )
 
-// errBusy says that too many ids are being asked for at once.
-var errBusy = errors.New("too many unknown subscriptions are being asked for")
-
-// verifier finds subscriptions by id, in memory where it can.
+// verifier finds subscriptions by id, in memory. It reads the rows all together,
+// at most once every readEvery for all that ask, so that it costs nothing to
+// make ids up.
 type verifier struct {
-	load    func(ctx context.Context, id string) (subscription, error)
-	now     func() time.Time
-	limit   *rate.Limiter
-	flights singleflight.Group
+	list func(ctx context.Context) (map[string]subscription, error)
+	now  func() time.Time
+	// missed is told of a subscription that turned up after its id was taken for
+	// nobody's: its row was too new for another process's handshake to be known.
+	missed func(subscription)
 
-	mu      sync.Mutex
-	known   map[string]remembered
-	unknown map[string]time.Time // until when
+	mu       sync.Mutex
+	rows     map[string]subscription
+	began    time.Time // when the reading began that rows are from
+	tried    time.Time // when the last reading began, whatever came of it
+	failed   error     // what came of that
+	under    *reading  // the one under way
+	unknown  map[string]time.Time
+	expected map[string]bool
 }
 
-type remembered struct {
-	subscription
-	until time.Time
+// reading is one reading of all rows, for everybody who waits for it.
+type reading struct {
+	done chan struct{} // closed when rows or err is set
+	rows map[string]subscription
+	err  error
 }
 
-func newVerifier(load func(context.Context, string) (subscription, error), now func() time.Time) *verifier {
-	return &verifier{load: load, now: now, limit: rate.NewLimiter(lookupRate, lookupBurst),
-		known: map[string]remembered{}, unknown: map[string]time.Time{}}
+func newVerifier(list func(context.Context) (map[string]subscription, error), now func() time.Time) *verifier {
+	return &verifier{list: list, now: now, missed: func(subscription) {}, unknown: map[string]time.Time{}, expected: map[string]bool{}}
 }
 
-// find returns the subscription with our id. The error is errUnknown when
-// there is none, and another one when that could not be found out.
-func (v *verifier) find(ctx context.Context, id string) (subscription, error) {
-	now := v.now()
-	v.mu.Lock()
-	have, ok := v.known[id]
-	until := v.unknown[id]
-	v.mu.Unlock()
-	switch {
-	case ok && now.Before(have.until):
-		return have.subscription, nil
-	case now.Before(until):
-		return subscription{}, errUnknown
-	}
-	result := v.flights.DoChan(id, func() (any, error) {
-		// Ids that were found before are not somebody's guesses.
-		if !ok && !v.limit.AllowN(now, 1) {
-			return subscription{}, errBusy
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
-		defer cancel()
-		s, err := v.load(ctx, id)
-		v.remember(id, s, err, now)
-		return s, err
-	})
-	select {
-	case <-ctx.Done():
-		return subscription{}, ctx.Err()
-	case r := <-result:
-		s, _ := r.Val.(subscription)
-		return s, r.Err
-	}
-}
-
-func (v *verifier) remember(id string, s subscription, err error, now time.Time) {
+// expect notes that Graph is about to use an id. When a notification comes with
+// it, no reading from before counts.
+func (v *verifier) expect(id string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch {
-	case err == nil:
-		life := knownLife
-		if s.SubscriptionID == "" {
-			life = freshLife
-		}
-		delete(v.unknown, id)
-		v.known[id] = remembered{s, now.Add(life)}
-	case errors.Is(err, errUnknown):
-		delete(v.known, id)
-		if len(v.unknown) >= maxUnknown {
-			clear(v.unknown)
-		}
-		v.unknown[id] = now.Add(unknownLife)
+	if _, known := v.rows[id]; known {
+		return
 	}
+	if len(v.expected) >= maxExpected {
+		clear(v.expected)
+	}
+	v.expected[id] = true
+	delete(v.unknown, id)
+}
+
+// find returns the subscription with our id. The error is errUnknown when there
+// is none, and another one when that could not be found out.
+func (v *verifier) find(ctx context.Context, id string) (subscription, error) {
+	for {
+		s, r, since, err := v.look(id)
+		if r == nil {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return subscription{}, ctx.Err()
+		case <-r.done:
+		}
+		if r.err != nil {
+			return subscription{}, r.err
+		}
+		if s, ok := r.rows[id]; ok {
+			return s, nil
+		}
+		if since {
+			v.forget(id)
+			return subscription{}, errUnknown
+		}
+	}
+}
+
+// look answers from memory. Otherwise it returns the reading to wait for, and
+// whether what that does not have is not there: an id that is expected asks for
+// a reading from after it was asked for.
+func (v *verifier) look(id string) (s subscription, wait *reading, since bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.now()
+	s, known := v.rows[id]
+	life := knownLife
+	if s.SubscriptionID == "" {
+		life = freshLife
+	}
+	if known && now.Before(v.began.Add(life)) {
+		return s, nil, false, nil
+	}
+	stranger := !known && !v.expected[id]
+	switch {
+	case stranger && now.Before(v.unknown[id]):
+		return subscription{}, nil, false, errUnknown
+	case stranger && now.Before(v.began.Add(readEvery)):
+		// Whether that was right is seen with the next reading.
+		v.remember(id)
+		v.start()
+		return subscription{}, nil, false, errUnknown
+	case stranger && v.under == nil && v.failed != nil && now.Before(v.tried.Add(readEvery)):
+		return subscription{}, nil, false, v.failed
+	case v.under != nil:
+		return subscription{}, v.under, stranger, nil
+	}
+	return subscription{}, v.start(), true, nil
+}
+
+// start starts a reading unless one is under way, and returns it.
+func (v *verifier) start() *reading {
+	if v.under == nil {
+		v.under = &reading{done: make(chan struct{})}
+		go v.read(v.under, readEvery-v.now().Sub(v.tried))
+	}
+	return v.under
+}
+
+// read reads all rows, after the pause that is left since the last time.
+func (v *verifier) read(r *reading, pause time.Duration) {
+	if pause > 0 {
+		<-time.After(pause)
+	}
+	v.mu.Lock()
+	v.tried = v.now()
+	v.mu.Unlock()
+	// Many wait for it; it is nobody's alone.
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	r.rows, r.err = v.list(ctx)
+	v.mu.Lock()
+	v.under, v.failed = nil, r.err
+	var missed []subscription
+	if r.err == nil {
+		v.rows, v.began = r.rows, v.tried
+		for id, s := range v.rows {
+			if _, denied := v.unknown[id]; denied {
+				delete(v.unknown, id)
+				missed = append(missed, s)
+			}
+		}
+	}
+	v.mu.Unlock()
+	close(r.done)
+	for _, s := range missed {
+		v.missed(s)
+	}
+}
+
+// forget notes that an id is nobody's, so that it is not expected any more.
+func (v *verifier) forget(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.expected, id)
+	v.remember(id)
+}
+
+// remember remembers an id as nobody's.
+func (v *verifier) remember(id string) {
+	if len(v.unknown) >= maxUnknown {
+		clear(v.unknown)
+	}
+	v.unknown[id] = v.now().Add(unknownLife)
 }
