@@ -29,12 +29,11 @@ const (
 	idleTime = 5 * time.Minute
 	// restTime is how long the rest of a body that nobody wants is waited for
 	// before the answer, so that a connection can be used again: what is on its
-	// way already, and no more. restSize is how much of it is read then. All of a
-	// body that is too large is read while it flows, because the host answers 500
-	// in place of the refusal when it cannot send it to its end.
+	// way already, and no more. restSize is how much of it is read then. A body
+	// that is too large has the time of any body, because the host answers 500 in
+	// place of the refusal when it cannot send it to its end.
 	restTime    = 50 * time.Millisecond
 	restSize    = 256 << 10
-	refusedTime = 5 * time.Second
 	refusedSize = 100 << 20
 	// maxRequests is how many requests one function takes at once. It bounds the
 	// memory of a flood, and is far above what the host sends.
@@ -115,12 +114,11 @@ func (x *exchange) rest(status int) bool {
 	}
 	limit, size := restTime, int64(restSize)
 	if status == http.StatusRequestEntityTooLarge {
-		limit, size = refusedTime, refusedSize
+		limit, size = clientTime, refusedSize
 	}
-	until := time.Now().Add(limit)
+	x.deadline(limit)
 	buffer := make([]byte, 16<<10)
-	for size > 0 && time.Now().Before(until) {
-		x.deadline(min(restTime, time.Until(until)))
+	for size > 0 {
 		n, err := requestBody{x}.Read(buffer)
 		if size -= int64(n); err != nil {
 			return x.ended.Load()
