@@ -110,10 +110,11 @@ func (s *Server) filteredDevices(c *call) ([]Device, *reply) {
 		rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_device_filter", map[string]any{"reason": err.Error()}))
 		return nil, &rep
 	}
+	wants := func(d Device) bool { return !s.hidden[d.ID] && filter.wants(d) }
 	if filter.organization != 0 {
-		return s.wantedOf(filter.organization, filter.wants), nil
+		return s.wantedOf(filter.organization, wants), nil
 	}
-	return inOrder(s.devices, filter.wants), nil
+	return inOrder(s.devices, wants), nil
 }
 
 func (s *Server) getDevice(c *call) reply {

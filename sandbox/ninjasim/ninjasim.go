@@ -67,6 +67,8 @@ type Server struct {
 	values        map[Target]map[string]*storedValue
 	cursors       map[string]*cursor
 	faults        []*activeFault
+	ignored       []string
+	hidden        map[int]bool
 	limit         RateLimit
 	limiter       *rate.Limiter
 	throttled     int
@@ -255,6 +257,9 @@ func (s *Server) handle(c *call) reply {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, name := range s.ignored {
+		c.query.Del(name)
+	}
 	return operations[route.Method+" "+route.Path](s, c)
 }
 

@@ -27,6 +27,24 @@ const (
 // UsersSummary, DeviceLinks, DeviceSummary, DeviceCompliance. A field that is
 // not mapped is absent.
 func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
+	fields, err := s.fieldRows(ctx)
+	for name, field := range fields {
+		if field == "" || field == "-1" {
+			delete(fields, name)
+		}
+	}
+	return fields, err
+}
+
+// FieldsUnmapped reports whether CIPP's table says of some field that it is not
+// synchronised: one that has no row of fields at all says nothing.
+func (s *Store) FieldsUnmapped(ctx context.Context) (bool, error) {
+	fields, err := s.fieldRows(ctx)
+	return len(fields) > 0, err
+}
+
+// fieldRows are the rows of the mapping of fields, by CIPP's field name.
+func (s *Store) fieldRows(ctx context.Context) (map[string]string, error) {
 	fields := map[string]string{}
 	for _, p := range []struct{ partition, column string }{{legacyFieldPartition, "NinjaOne"}, {fieldPartition, "IntegrationId"}} {
 		for e, err := range s.rows(ctx, tableMapping, storage.Eq("PartitionKey", p.partition)) {
@@ -36,11 +54,6 @@ func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
 			// A row of the present partition counts even if it is empty: that is
 			// how "do not synchronize" is stored.
 			fields[e.RowKey()] = strings.TrimSpace(e.String(p.column))
-		}
-	}
-	for name, field := range fields {
-		if field == "" || field == "-1" {
-			delete(fields, name)
 		}
 	}
 	return fields, nil

@@ -2,12 +2,17 @@ package compliance
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // shown are all values that NinjaOne shows on the machines.
@@ -116,4 +121,86 @@ func (w *world) same(before map[string]string, pairs []pair) {
 			w.t.Errorf("%s shows %.40q, and showed nothing before", field, value)
 		}
 	}
+}
+
+// enrol adds a machine to Intune that NinjaOne does not have, so that the next
+// sweep matches the tenant anew.
+func (w *world) enrol(tenantID string) {
+	w.M365.Tenant(tenantID).Change(func(tn *m365sim.Tenant) {
+		added := maps.Clone(tn.ManagedDevices[0])
+		added["id"], added["serialNumber"], added["deviceName"] = uuid.NewString(), "NEW-"+uuid.NewString(), "NEW-"+uuid.NewString()
+		added["azureADDeviceId"] = uuid.NewString()
+		tn.ManagedDevices = append(tn.ManagedDevices, added)
+	})
+	w.clock.advance(time.Hour)
+}
+
+// TestASweepDoesNotBelieveAListThatNinjaOneContradicts matches a tenant anew in
+// sweeps while NinjaOne's list lacks its devices.
+func TestASweepDoesNotBelieveAListThatNinjaOneContradicts(t *testing.T) {
+	empty := ninjasim.Fault{Method: http.MethodGet, Path: "^/v2/devices-detailed$", Status: http.StatusOK, Body: "[]"}
+	for name, tt := range map[string]struct {
+		machines int
+		problem  string
+	}{
+		"a few":         {4, ""},
+		"more than ten": {16, "the list is not believed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, all := running(t, 1, tt.machines)
+			pairs := all[0]
+			if tt.problem != "" && len(pairs) <= 10 {
+				t.Fatalf("the seed gives %d machines", len(pairs))
+			}
+			tenantID := pairs[0].tenantID
+			w.sweep(tenantID)
+			before := w.shown(pairs)
+			remove := w.NinjaOne.InjectFault(empty)
+			w.enrol(tenantID)
+			w.NinjaOne.ResetCounters()
+			w.sweep(tenantID)
+			if n := w.NinjaOne.Calls()["GET /v2/devices-detailed"]; n != 1 {
+				t.Fatalf("the list was read %d times", n)
+			}
+			w.same(before, pairs)
+			if s := w.status(tenantID); (s.Problem != "") != (tt.problem != "") || !strings.Contains(s.Problem, tt.problem) {
+				t.Errorf("the status tells %q, want %q", s.Problem, tt.problem)
+			}
+			remove()
+			w.NinjaOne.Ignore("df")
+			w.enrol(tenantID)
+			w.sweep(tenantID)
+			w.same(before, pairs)
+			w.NinjaOne.Ignore()
+			w.enrol(tenantID)
+			w.sweep(tenantID)
+			w.same(before, pairs)
+			if s := w.status(tenantID); s.Problem != "" {
+				t.Errorf("the status still tells %q", s.Problem)
+			}
+			w.noViolations()
+		})
+	}
+}
+
+// TestASweepLeavesWhatASyncWasNotSureOf lets a sync not find out what became of a
+// device: the sweeps after it leave the device's compliance as it is.
+func TestASweepLeavesWhatASyncWasNotSureOf(t *testing.T) {
+	w, all := running(t, 1, 4)
+	pairs := all[0]
+	p := pairs[0]
+	before := w.shown(pairs)
+	w.NinjaOne.Hide(p.ninja)
+	w.NinjaOne.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: fmt.Sprintf("^/v2/device/%d$", p.ninja), Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
+	w.sync(p.tenantID)
+	if told := w.problems(p.tenantID); !strings.Contains(told, "could not be looked up") {
+		t.Errorf("told %q", told)
+	}
+	w.sweep(p.tenantID)
+	w.same(before, pairs)
+	w.set(p, "noncompliant") // what Intune says of it is still brought to it
+	w.clock.advance(time.Hour)
+	w.sweep(p.tenantID)
+	w.wantField(p, "Non-Compliant")
+	w.noViolations()
 }

@@ -157,7 +157,7 @@ func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 	var ninja []ninjaone.Device
 	if stray := unnoted(found, notes); stray && !book.fresh {
 		// Pairs without note are trusted only if the organization has the device.
-		if ninja, err = j.ninjaDevices(ctx); err != nil {
+		if ninja, err = j.ninjaDevices(ctx, book); err != nil {
 			return f, err
 		}
 		open = drop(found, notes, ninja) || open

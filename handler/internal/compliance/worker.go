@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -484,7 +486,7 @@ func (j *job) rematch(ctx context.Context, before *book, ninja []ninjaone.Device
 		return nil, nil, err
 	}
 	if ninja == nil {
-		if ninja, err = j.ninjaDevices(ctx); err != nil {
+		if ninja, err = j.ninjaDevices(ctx, before); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -496,17 +498,25 @@ func (j *job) rematch(ctx context.Context, before *book, ninja []ninjaone.Device
 	return b, intune, nil
 }
 
-// ninjaDevices lists the devices of the tenant's organization.
-func (j *job) ninjaDevices(ctx context.Context) ([]ninjaone.Device, error) {
+// ninjaDevices lists the devices of the tenant's organization. Those that were
+// matched before are asked for where the list lacks them.
+func (j *job) ninjaDevices(ctx context.Context, before *book) ([]ninjaone.Device, error) {
 	ctx, err := j.paced(ctx)
 	if err != nil {
 		return nil, err
 	}
-	devices, err := j.client.Devices(ctx, j.to.organizationID)
+	listed, foreign, err := j.client.Devices(ctx, j.to.organizationID)
 	if err != nil {
 		return nil, fmt.Errorf("read the devices of NinjaOne organization %d: %w", j.to.organizationID, err)
 	}
-	return devices, nil
+	roster, err := tenantsync.JudgeDevices(ctx, j.client, j.to.organizationID, listed, foreign, slices.Collect(maps.Values(before.pairs)))
+	if err != nil {
+		return nil, err
+	}
+	if !roster.Known() {
+		return nil, errors.New(roster.Odd[len(roster.Odd)-1].Message)
+	}
+	return roster.Devices, nil
 }
 
 // write sends one device's value if NinjaOne does not hold it, and notes what

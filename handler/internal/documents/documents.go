@@ -56,6 +56,9 @@ type Input struct {
 	OrganizationID int
 	Sharing        []string      // ids of all tenants mapped to the organization, this one included
 	Compose        compose.Input // MaxChars is not used: a document is one tenant's alone
+	// DeviceUnsure reports whether it is not known what became of a NinjaOne
+	// device that did not match, so that its relations stay; nil for never.
+	DeviceUnsure func(id int) bool
 
 	Users    bool // document users
 	Licenses bool // document licences

@@ -39,7 +39,8 @@ func (r *run) hosts(rec *record) map[ninjaone.Entity]bool {
 	licenses := r.licenses != nil && !r.licenses.blocked
 	for _, l := range rec.relations {
 		host := l.entity()
-		if host.Type == ninjaone.EntityDevice && !devices || host.Type == ninjaone.EntityDocument && !licenses {
+		unsure := !devices || r.in.DeviceUnsure != nil && r.in.DeviceUnsure(host.ID)
+		if host.Type == ninjaone.EntityDevice && unsure || host.Type == ninjaone.EntityDocument && !licenses {
 			want[host] = true
 		}
 	}

@@ -77,7 +77,7 @@ func TestCallsAreObservedAndLogged(t *testing.T) {
 				calls = append(calls, call)
 			}
 		})
-		if _, err := c.Devices(t.Context(), 42); err != nil {
+		if _, _, err := c.Devices(t.Context(), 42); err != nil {
 			t.Fatal(err)
 		}
 		want := []Call{
@@ -107,7 +107,7 @@ func TestCallsAreObservedAndLogged(t *testing.T) {
 
 func TestErrorsNameTheCallWithoutItsQuery(t *testing.T) {
 	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) { answer(w, 403, `{}`) })
-	_, err := serve(t, fake).Devices(t.Context(), 42)
+	_, _, err := serve(t, fake).Devices(t.Context(), 42)
 	if err == nil || !strings.Contains(err.Error(), "GET /v2/devices-detailed") || strings.Contains(err.Error(), "df=") {
 		t.Errorf("got %v", err)
 	}

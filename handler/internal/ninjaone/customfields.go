@@ -98,6 +98,26 @@ func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, name
 	}
 }
 
+// OrganizationFields returns the values of an organization's custom fields. It
+// calls GET /v2/organization/{id}/custom-fields.
+func (c *Client) OrganizationFields(ctx context.Context, organizationID int) ([]FieldValue, error) {
+	r, err := newRequest(http.MethodGet, "/v2/organization/{id}/custom-fields", []any{organizationID}, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	var values map[string]json.RawMessage
+	if err := c.do(ctx, r, decodeValue(&values)); err != nil {
+		return nil, err
+	}
+	fields := make([]FieldValue, 0, len(values))
+	for name, value := range values {
+		f := FieldValue{Name: name}
+		f.decode(value)
+		fields = append(fields, f)
+	}
+	return fields, nil
+}
+
 type wireFieldValue struct {
 	Name       string          `json:"name"`
 	Value      json.RawMessage `json:"value"`
@@ -121,18 +141,23 @@ func (v *DeviceFieldValues) UnmarshalJSON(data []byte) error {
 	}
 	for _, f := range w.Fields {
 		value := FieldValue{Name: f.Name, Updated: epoch(f.UpdateTime)}
-		var rich struct {
-			Text string `json:"text"`
-			HTML string `json:"html"`
-		}
-		switch {
-		case json.Unmarshal(f.Value, &value.Text) == nil:
-		case bytes.HasPrefix(f.Value, []byte("{")) && reply.Unmarshal(f.Value, &rich) == nil:
-			value.Text, value.HTML = rich.Text, rich.HTML
-		default:
-			value.Text = string(f.Value)
-		}
+		value.decode(f.Value)
 		v.Fields = append(v.Fields, value)
 	}
 	return nil
+}
+
+// decode reads a value: a text, {text, html} of a WYSIWYG field, or other JSON.
+func (f *FieldValue) decode(value json.RawMessage) {
+	var rich struct {
+		Text string `json:"text"`
+		HTML string `json:"html"`
+	}
+	switch {
+	case json.Unmarshal(value, &f.Text) == nil:
+	case bytes.HasPrefix(value, []byte("{")) && reply.Unmarshal(value, &rich) == nil:
+		f.Text, f.HTML = rich.Text, rich.HTML
+	default:
+		f.Text = string(value)
+	}
 }

@@ -7,11 +7,23 @@ import (
 	"net/http"
 )
 
-// Devices returns the approved devices of an organization. NinjaOne leaves
-// pending ones out unless they are asked for. It calls GET /v2/devices-detailed
-// with the device filter "org = {organizationID}".
-func (c *Client) Devices(ctx context.Context, organizationID int) ([]Device, error) {
-	return collect(c.devices(ctx, organizationFilter(organizationID)))
+// Devices returns the approved devices of an organization. It calls GET
+// /v2/devices-detailed with the device filter "org = {organizationID}".
+//
+// A server may not apply a filter, so what it answers is looked through: devices
+// of other organizations are left out, and foreign is how many these were.
+func (c *Client) Devices(ctx context.Context, organizationID int) (own []Device, foreign int, err error) {
+	for d, err := range c.devices(ctx, organizationFilter(organizationID)) {
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case d.OrganizationID != organizationID:
+			foreign++
+		default:
+			own = append(own, d)
+		}
+	}
+	return own, foreign, nil
 }
 
 // AllDevices yields the approved devices of all organizations, page by page.
@@ -20,9 +32,22 @@ func (c *Client) AllDevices(ctx context.Context) iter.Seq2[Device, error] {
 	return c.devices(ctx, nil)
 }
 
+// devices yields the approved devices that a filter wants. NinjaOne leaves the
+// others out unless they are asked for; where it does not, they are left out
+// here.
 func (c *Client) devices(ctx context.Context, filter []param) iter.Seq2[Device, error] {
-	return listAfter(ctx, c, "/v2/devices-detailed", filter, pageSize, func(d Device) int { return d.ID })
+	return func(yield func(Device, error) bool) {
+		for d, err := range listAfter(ctx, c, "/v2/devices-detailed", filter, pageSize, func(d Device) int { return d.ID }) {
+			if (err != nil || d.Approved()) && !yield(d, err) {
+				return
+			}
+		}
+	}
 }
+
+// Approved reports whether a device takes part, so that NinjaOne lists it
+// without being asked for others. One whose status NinjaOne does not tell does.
+func (d Device) Approved() bool { return d.ApprovalStatus == "" || d.ApprovalStatus == statusApproved }
 
 // Device returns one device, or ErrNotFound. It calls GET /v2/device/{id}.
 func (c *Client) Device(ctx context.Context, id int) (Device, error) {

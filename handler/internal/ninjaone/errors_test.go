@@ -63,7 +63,7 @@ func TestMissingScope(t *testing.T) {
 // A connection that breaks is told in words, with the call that it was.
 func TestBrokenConnectionIsToldInWords(t *testing.T) {
 	fake := newFake(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	_, err := serve(t, fake).Devices(t.Context(), 42)
+	_, _, err := serve(t, fake).Devices(t.Context(), 42)
 	if want := "NinjaOne GET /v2/devices-detailed: the connection was closed without an answer"; err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)
 	}

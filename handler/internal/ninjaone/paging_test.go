@@ -210,11 +210,14 @@ func TestDevices(t *testing.T) {
 			 "created":1700000000.5,"lastContact":1700000000.25,"unknownMember":{"a":[1,2]},
 			 "system":{"name":"DESK-7","manufacturer":"Fabrikam","model":"F1","biosSerialNumber":"B 7","serialNumber":"S7","virtualMachine":true,"chassisType":"LAPTOP","totalPhysicalMemory":17000000000},
 			 "os":{"name":"Windows 11 Pro","buildNumber":"26100"},"lastLoggedInUser":"CONTOSO\\ana"},
-			{"id":8,"system":{"name":"only-here"},"os":null,"lastContact":null}]`)
+			{"id":8,"organizationId":42,"system":{"name":"only-here"},"os":null,"lastContact":null},
+			{"id":9,"organizationId":43,"approvalStatus":"APPROVED","systemName":"another customer's"},
+			{"id":10,"approvalStatus":"APPROVED","systemName":"nobody's"},
+			{"id":11,"organizationId":42,"approvalStatus":"PENDING"},{"id":12,"organizationId":42,"approvalStatus":"DECOMMISSIONED"}]`)
 	})
-	got, err := serve(t, fake).Devices(t.Context(), 42)
-	if err != nil {
-		t.Fatal(err)
+	got, foreign, err := serve(t, fake).Devices(t.Context(), 42)
+	if err != nil || foreign != 2 {
+		t.Fatalf("%d devices of others, error %v", foreign, err)
 	}
 	want := []Device{{
 		ID: 7, OrganizationID: 42, LocationID: 3, UID: "6f1c1b1e-0000-4000-8000-000000000007", NodeClass: "WINDOWS_WORKSTATION", ApprovalStatus: "APPROVED",
@@ -222,7 +225,7 @@ func TestDevices(t *testing.T) {
 		LastContact:  time.Date(2023, 11, 14, 22, 13, 20, 250_000_000, time.UTC),
 		SerialNumber: "S7", BIOSSerialNumber: "B 7", Manufacturer: "Fabrikam", Model: "F1", ChassisType: "LAPTOP", VirtualMachine: true,
 		OSName: "Windows 11 Pro", LastLoggedInUser: `CONTOSO\ana`,
-	}, {ID: 8, SystemName: "only-here"}}
+	}, {ID: 8, OrganizationID: 42, SystemName: "only-here"}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -233,7 +236,7 @@ func TestAllDevices(t *testing.T) {
 		if r.URL.RawQuery != "pageSize=1000" {
 			t.Errorf("query %q", r.URL.RawQuery)
 		}
-		answer(w, 200, `[{"id":7},{"id":8}]`)
+		answer(w, 200, `[{"id":7},{"id":8,"approvalStatus":"APPROVED"},{"id":9,"approvalStatus":"STAGED"}]`)
 	})
 	got, err := collect(serve(t, fake).AllDevices(t.Context()))
 	if err != nil || len(got) != 2 {

@@ -21,6 +21,9 @@ const (
 	MaxText = 200
 )
 
+// statusApproved is the status of a device that takes part (Device.ApprovalStatus).
+const statusApproved = "APPROVED"
+
 // Types of custom fields that this application writes (CustomField.Type).
 const (
 	TypeWYSIWYG = "WYSIWYG"

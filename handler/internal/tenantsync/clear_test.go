@@ -43,6 +43,10 @@ func TestClearUnmatched(t *testing.T) {
 				return false
 			}},
 		"not approved, so not listed": {record: written, clear: everything, kept: true,
+			prepare: func(l *lab) bool { l.approve(100, "PENDING"); return false }},
+		"decommissioned, so not listed": {record: written, clear: everything, kept: true,
+			prepare: func(l *lab) bool { l.approve(100, "DECOMMISSIONED"); return false }},
+		"not listed although it is there": {record: written, clear: everything, kept: true, problem: true,
 			prepare: func(*lab) bool { return false }},
 		"cannot be looked up": {record: written, kept: true, problem: true,
 			prepare: func(l *lab) bool {
@@ -66,7 +70,7 @@ func TestClearUnmatched(t *testing.T) {
 			if tt.fields == nil {
 				tt.fields = usable
 			}
-			in := &reading{fields: tt.fields, records: l.records()}
+			in := &reading{fields: tt.fields, records: l.records(), snapshot: snapshot(nil)}
 			if listed {
 				in.devices = []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}
 			}
@@ -74,6 +78,7 @@ func TestClearUnmatched(t *testing.T) {
 			if tt.tenantID != "" {
 				j.sharing = append(j.sharing, tt.tenantID)
 			}
+			must(t, j.judge(t.Context(), in, 0))
 			must(t, j.clearUnmatched(t.Context(), in, desired))
 			var got []string
 			clear := ninjaone.Fields{}
@@ -106,7 +111,7 @@ func TestMatchedIsNeverCleared(t *testing.T) {
 	l := newLab(t, 1)
 	must(t, l.state.save(t.Context(), labInstance, labOrganization, &record{target: device(100), tenantID: labTenant,
 		fields: map[string]string{"links": "d1"}}))
-	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records()}
+	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil)}
 	desired := wanted{device(100): {}}.wants()
 	j := l.job()
 	must(t, j.clearUnmatched(t.Context(), in, desired))
@@ -125,9 +130,11 @@ func TestReview(t *testing.T) {
 	}
 	j := l.job()
 	j.mapped = map[string]string{deviceLinks: "links", deviceCompliance: "COMPLIANCE"}
-	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records()}
+	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil),
+		devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}, {ID: 101, OrganizationID: labOrganization}}}
+	must(t, j.judge(t.Context(), in, 0))
 	must(t, j.review(t.Context(), in))
-	want := map[string]string{"links": "d1", "compliance": markCleared}
+	want := map[string]string{"links": "d1", "details": "d2", "compliance": markCleared}
 	for _, records := range []map[target]*record{in.records, l.records()} {
 		for tg, r := range records {
 			if !maps.Equal(r.fields, want) {
@@ -135,15 +142,16 @@ func TestReview(t *testing.T) {
 			}
 		}
 	}
-	list := j.problems.list()
-	if len(list) != 1 || !list[0].Notice || list[0].Message != `The NinjaOne custom field "details" is not mapped any more. It keeps what was last written there.` {
-		t.Errorf("problems: %+v", list)
+	for id := 100; id < 102; id++ {
+		if got := j.former[device(id)]; !slices.Equal(got, []string{"details"}) {
+			t.Errorf("device %d: %q is to be cleared", id, got)
+		}
 	}
 	// A field that cannot be written at present may lose its value.
 	in.fields, j = mappedFields{}, l.job()
 	j.mapped = map[string]string{deviceLinks: "Links"}
 	must(t, j.review(t.Context(), in))
-	if got := l.records()[device(101)].fields; !maps.Equal(got, map[string]string{"links": markSending}) {
+	if got := l.records()[device(101)].fields; !maps.Equal(got, map[string]string{"links": markSending, "details": "d2"}) {
 		t.Errorf("notes %v", got)
 	}
 }

@@ -281,7 +281,14 @@ func (c *Claim) columns(r *record, row storage.Entity) (storage.Entity, error) {
 func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool) {
 	note, noted := noteOf(row, c.write.Field)
 	switch {
-	case !noted: // another field is mapped by now
+	case !noted && outcome != Refused:
+		// Another field is mapped by now. The next sync clears this one again.
+		fields := fieldsOf(row)
+		fields[c.write.Field] = markSending
+		if text, err := json.Marshal(fields); err == nil {
+			next["Fields"] = string(text)
+		}
+	case !noted:
 	case note.claim == c.id:
 		next[columnClaim] = ""
 		switch {
@@ -398,18 +405,11 @@ type Matches struct {
 // had none.
 func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (Matches, error) {
 	out := Matches{Pairs: map[string]int{}, Superseded: map[string]bool{}, IntuneOnly: map[string]bool{}}
-	body, err := blobs.Get(ctx, matchesName(tenantID))
-	if errors.Is(err, storage.ErrNotFound) {
-		return out, nil
-	}
+	kept, digest, err := loadMatches(ctx, blobs, tenantID)
 	if err != nil {
-		return out, fmt.Errorf("read which devices matched: %w", err)
+		return out, err
 	}
-	var kept matches
-	if err := json.Unmarshal(body, &kept); err != nil {
-		return out, nil // rewritten by the next sync
-	}
-	out.Digest = accepted.Sum(body)
+	out.Digest = digest
 	for _, p := range kept.Pairs {
 		out.Pairs[p.ManagedDeviceID] = p.NinjaOneID
 		for _, c := range p.Contesting {

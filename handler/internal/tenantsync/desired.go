@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // wants are what targets are to hold, by NinjaOne custom field name. The values
@@ -38,6 +39,9 @@ const (
 	deviceCompliance = "DeviceCompliance"
 )
 
+// scopeDevice is NinjaOne's word for the scope of devices.
+const scopeDevice = "NODE"
+
 // requirement says what a NinjaOne custom field must be to hold one of ours.
 type requirement struct {
 	field, scope, kind string
@@ -47,9 +51,9 @@ var requirements = []requirement{
 	{tenantLinks, "ORGANIZATION", ninjaone.TypeWYSIWYG},
 	{tenantSummary, "ORGANIZATION", ninjaone.TypeWYSIWYG},
 	{usersSummary, "ORGANIZATION", ninjaone.TypeWYSIWYG},
-	{deviceLinks, "NODE", ninjaone.TypeWYSIWYG},
-	{deviceSummary, "NODE", ninjaone.TypeWYSIWYG},
-	{deviceCompliance, "NODE", ninjaone.TypeText},
+	{deviceLinks, scopeDevice, ninjaone.TypeWYSIWYG},
+	{deviceSummary, scopeDevice, ninjaone.TypeWYSIWYG},
+	{deviceCompliance, scopeDevice, ninjaone.TypeText},
 }
 
 // mappedFields holds the NinjaOne custom field for each of our fields that is
@@ -109,7 +113,7 @@ func usableFields(mapping map[string]string, definitions []ninjaone.CustomField)
 			fault("the NinjaOne custom field %q has the type %s, and must have the type %s.", name, d.Type, r.kind)
 		case !slices.Contains(d.DefinitionScope, r.scope):
 			fault("the NinjaOne custom field %q is not defined for the scope %s.", name, r.scope)
-		case d.APIPermission != "READ_WRITE":
+		case d.APIPermission != ninjaone.PermissionReadWrite:
 			fault("the NinjaOne custom field %q has the API permission %s. Set it to Read/Write.", name, d.APIPermission)
 		case taken[r.scope+d.Name] != "":
 			fault("the NinjaOne custom field %q is already mapped to %s.", name, taken[r.scope+d.Name])
@@ -281,48 +285,30 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 // longer matched (design section 6): by this tenant, or by one that is not
 // mapped to the organization any more, so that nobody else would.
 func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) error {
-	left, err := j.unmapped(ctx, in)
-	if err != nil {
-		return err
-	}
-	present := map[int]bool{}
-	for _, d := range in.devices {
-		present[d.ID] = true
-	}
 	for t, r := range in.records {
-		if t.kind != kindDevice || r.tenantID != j.ref.ID && !left[r.tenantID] || desired[t] != nil {
+		if t.kind != kindDevice || !in.clears(r, j.ref.ID) || desired[t] != nil {
 			continue
 		}
-		if !r.holdsAny() {
+		forget := !r.holdsAny()
+		if !forget {
+			var err error
+			if forget, err = j.changedHands(ctx, t); err != nil {
+				return err
+			}
+		}
+		switch {
+		case forget:
 			if err := j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t); err != nil {
 				return err
 			}
-			continue
-		}
-		if !present[t.id] {
-			gone, err := j.changedHands(ctx, t)
-			if err != nil && !accepted.Tolerable(ctx, err) {
-				return failed("NinjaOne device %d, which left the organization, could not be read: %w", t.id, err)
+			delete(in.records, t)
+		case j.roster.clearable(t.id):
+			clear := ninjaone.Fields{}
+			for _, name := range in.fields.names(deviceLinks, deviceSummary, deviceCompliance) {
+				clear[name] = ninjaone.Clear()
 			}
-			if err != nil {
-				j.problems.count("left", fmt.Sprintf("device %d: %v", t.id, err), func(n int, first string) string {
-					return fmt.Sprintf("%d devices left the NinjaOne organization and could not be looked up, so their fields were not cleared yet; the first is %s", n, sentence(first))
-				})
-				continue
-			}
-			if gone {
-				if err := j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t); err != nil {
-					return err
-				}
-				delete(in.records, t)
-				continue
-			}
+			desired[t] = known(clear)
 		}
-		clear := ninjaone.Fields{}
-		for _, name := range in.fields.names(deviceLinks, deviceSummary, deviceCompliance) {
-			clear[name] = ninjaone.Clear()
-		}
-		desired[t] = known(clear)
 	}
 	return nil
 }
@@ -436,25 +422,18 @@ func (f mappedFields) names(ours ...string) []string {
 	return names
 }
 
-// changedHands reports whether a device that is not in the organization any
-// more is no longer ours to clear: it was deleted in NinjaOne, or another
-// tenant's sync already writes it in its new organization.
+// changedHands reports whether a device is no longer ours to clear: it was
+// deleted in NinjaOne, or another tenant's sync already writes it in its new
+// organization.
 func (j *job) changedHands(ctx context.Context, t target) (bool, error) {
-	d, err := j.client.Device(ctx, t.id)
-	if errors.Is(err, ninjaone.ErrNotFound) {
+	if d, gone := j.roster.gone[t.id]; gone && d.ID == 0 {
 		return true, nil
 	}
-	if err != nil {
-		return false, err
+	organization := j.roster.movedTo(t.id)
+	if organization == 0 {
+		return false, nil
 	}
-	if d.OrganizationID == j.mapping.OrganizationID {
-		return false, nil // not in the list: not approved at present
-	}
-	if j.left == nil {
-		j.left = map[target]int{}
-	}
-	j.left[t] = d.OrganizationID
-	return j.State.owned(ctx, j.instance, d.OrganizationID, t.id)
+	return j.State.owned(ctx, j.instance, organization, t.id)
 }
 
 // matches is what is kept of a run's matching, for the devices page.
@@ -511,10 +490,55 @@ func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 	for _, l := range result.NinjaOnly {
 		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), nameOf(l.Device), l.Device.SerialNumber, l.Reason, false})
 	}
+	if err := j.keepUnsure(ctx, &m); err != nil {
+		return err
+	}
 	if err := j.keep(ctx, matchesName(j.ref.ID), m, &j.run.matchesDigest); err != nil {
 		return fmt.Errorf("keep which devices matched: %w", err)
 	}
 	return nil
+}
+
+// keepUnsure leaves the pairs of devices as they were of which it is not known
+// what became: package compliance clears what has no pair.
+func (j *job) keepUnsure(ctx context.Context, m *matches) error {
+	if len(j.roster.unsure) == 0 {
+		return nil
+	}
+	former, _, err := loadMatches(ctx, j.Blobs, j.ref.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range former.Pairs {
+		i := slices.IndexFunc(m.IntuneOnly, func(l keptLeftover) bool { return l.ID == p.ManagedDeviceID })
+		if i >= 0 && slices.Contains(j.roster.unsure, p.NinjaOneID) {
+			m.IntuneOnly = slices.Delete(m.IntuneOnly, i, i+1)
+			m.Pairs = append(m.Pairs, p)
+		}
+	}
+	return nil
+}
+
+// formerMatches are the pairs of the last run whose managed devices are still
+// there, for what is composed while NinjaOne's list cannot be believed.
+func (j *job) formerMatches(ctx context.Context, in *reading) (match.Result, error) {
+	former, _, err := loadMatches(ctx, j.Blobs, j.ref.ID)
+	if err != nil {
+		return match.Result{}, err
+	}
+	managed := map[string]*tenant.ManagedDevice{}
+	for i := range in.snapshot.ManagedDevices.Value {
+		d := &in.snapshot.ManagedDevices.Value[i]
+		managed[d.ID] = d
+	}
+	var result match.Result
+	for _, p := range former.Pairs {
+		if d := managed[p.ManagedDeviceID]; d != nil {
+			ninja := &ninjaone.Device{ID: p.NinjaOneID, OrganizationID: j.mapping.OrganizationID, DisplayName: p.NinjaOneName}
+			result.Pairs = append(result.Pairs, match.Pair{Intune: d, Ninja: ninja, Evidence: p.Evidence})
+		}
+	}
+	return result, nil
 }
 
 // keep stores a value as a blob of JSON, unless it is noted that the blob holds

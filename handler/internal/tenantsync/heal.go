@@ -3,6 +3,8 @@ package tenantsync
 import (
 	"context"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
@@ -40,6 +42,8 @@ type touched struct {
 	// texts are the values of the compliance field by device id, whenever they
 	// were written; nil when they are not known.
 	texts map[int]string
+	// unasked is a field that a report gave without being asked for; "" for none.
+	unasked string
 }
 
 // readTouched asks NinjaOne what it holds of ours: of the fields of HTML only
@@ -55,7 +59,7 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
 	}
 	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 {
 		found.written = map[int]map[string]time.Time{}
-		complete := j.report(ctx, names, j.run.LastSuccess.Add(-skew), func(id int, f ninjaone.FieldValue) {
+		complete := j.report(ctx, names, j.run.LastSuccess.Add(-skew), &found.unasked, func(id int, f ninjaone.FieldValue) {
 			if found.written[id] == nil {
 				found.written[id] = map[string]time.Time{}
 			}
@@ -67,10 +71,8 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
 	}
 	if name := fields[deviceCompliance]; name != "" {
 		found.texts = map[int]string{}
-		complete := j.report(ctx, []string{name}, time.Time{}, func(id int, f ninjaone.FieldValue) {
-			if f.Name == name {
-				found.texts[id] = f.Text
-			}
+		complete := j.report(ctx, []string{name}, time.Time{}, &found.unasked, func(id int, f ninjaone.FieldValue) {
+			found.texts[id] = f.Text
 		})
 		if !complete {
 			found.texts = nil
@@ -79,25 +81,51 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
 	return found
 }
 
-// report gives every value of a report to each; false when it could not be read
-// to its end.
-func (j *job) report(ctx context.Context, names []string, since time.Time, each func(deviceID int, f ninjaone.FieldValue)) bool {
+// report gives every value of a report to each, and names a field that it was
+// not asked for, which it leaves out; false when it could not be read to its end.
+func (j *job) report(ctx context.Context, names []string, since time.Time, unasked *string, each func(deviceID int, f ninjaone.FieldValue)) bool {
 	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, since) {
 		if err != nil {
 			j.log.InfoContext(ctx, "what NinjaOne holds of our fields could not be read", "error", err)
 			return false
 		}
 		for _, f := range v.Fields {
-			each(v.DeviceID, f)
+			if slices.Contains(names, f.Name) {
+				each(v.DeviceID, f)
+			} else {
+				*unasked = f.Name
+			}
 		}
 	}
 	return true
 }
 
+// strays tells what the reports gave beyond what they were asked for, and leaves
+// it out: values of devices that are not of the organization.
+func (j *job) strays(in *reading) {
+	strays := map[int]bool{}
+	leave := func(id int) bool {
+		if j.roster.Unsure(id) && !j.roster.Unusable {
+			strays[id] = true
+		}
+		return strays[id]
+	}
+	maps.DeleteFunc(in.touched.written, func(id int, _ map[string]time.Time) bool { return leave(id) })
+	maps.DeleteFunc(in.touched.texts, func(id int, _ string) bool { return leave(id) })
+	if len(strays) > 0 {
+		j.problems.add("report:devices", "NinjaOne's report of custom fields has %d devices, such as device %d, that NinjaOne does not list in organization %d, which alone was asked for. "+
+			"They are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", len(strays), slices.Min(slices.Collect(maps.Keys(strays))), j.mapping.OrganizationID)
+	}
+	if in.touched.unasked != "" {
+		j.problems.add("report:fields", "NinjaOne's report of custom fields has fields that were not asked for, such as %q. They are left out. "+
+			"If this lasts, ask NinjaOne's support why the filter of fields is not applied.", in.touched.unasked)
+	}
+}
+
 // heal marks the fields that somebody else wrote or cleared after we did, so
 // that they are sent again. A text is compared as it is; NinjaOne may give HTML
 // back in another form, so there the time decides.
-func (in *reading) heal(compliance string) {
+func (in *reading) heal(compliance string, roster *Roster) {
 	for t, r := range in.records {
 		if t.kind != kindDevice {
 			continue
@@ -120,6 +148,7 @@ func (in *reading) heal(compliance string) {
 		}
 		text, there := in.touched.texts[d.ID]
 		switch {
+		case !there && roster.lacked[d.ID]: // as little evidence as the list
 		case !there || text == "":
 			cleared = append(cleared, r)
 		case digest(ninjaone.Text(text)) != r.fields[compliance]:

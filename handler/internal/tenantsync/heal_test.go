@@ -38,7 +38,7 @@ func TestHeal(t *testing.T) {
 			r := &record{target: device(100), fields: map[string]string{tt.field: tt.noted}, written: noon}
 			in := &reading{records: map[target]*record{r.target: r}, touched: tt.found,
 				devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}}
-			in.heal("compliance")
+			in.heal("compliance", &Roster{})
 			if got := r.fields[tt.field]; got != tt.want {
 				t.Errorf("noted is %q, want %q", got, tt.want)
 			}
@@ -121,7 +121,7 @@ func overwrittenFieldsAreSentAgain(t *testing.T, l *lab) {
 	j.run.LastSuccess = wrote
 	in := &reading{records: l.records(), devices: l.devices(3)}
 	in.touched = j.readTouched(t.Context(), mappedFields{deviceLinks: "links", deviceCompliance: "compliance"})
-	in.heal("compliance")
+	in.heal("compliance", &Roster{})
 	must(t, j.write(t.Context(), in.records, desired().wants()))
 	if got := l.sent(device(101), "links"); got != "<p>1</p>" {
 		t.Errorf("the overwritten field holds %q", got)
@@ -177,7 +177,7 @@ func TestClearedTextsAreSentAgain(t *testing.T) {
 			l.ninja.ResetCounters()
 			in := &reading{records: l.records(), devices: l.devices(tt.devices + 1)}
 			in.touched = j.readTouched(t.Context(), mappedFields{deviceCompliance: "compliance"})
-			in.heal("compliance")
+			in.heal("compliance", &Roster{})
 			must(t, j.write(t.Context(), in.records, desired.wants()))
 			if n := len(l.ninja.Writes()); n != tt.sent {
 				t.Errorf("%d devices were written, want %d", n, tt.sent)

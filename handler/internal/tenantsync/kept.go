@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -39,19 +40,29 @@ type KeptDevice struct {
 	Superseded bool
 }
 
+// loadMatches reads how the devices of a tenant matched in its last sync, and a
+// digest of it: "" when it has had none, or left what cannot be read, which the
+// next sync rewrites.
+func loadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (kept matches, digest string, err error) {
+	body, err := blobs.Get(ctx, matchesName(tenantID))
+	if errors.Is(err, storage.ErrNotFound) {
+		return matches{}, "", nil
+	}
+	if err != nil {
+		return matches{}, "", fmt.Errorf("read which devices of tenant %s matched: %w", tenantID, err)
+	}
+	if json.Unmarshal(body, &kept) != nil {
+		return matches{}, "", nil
+	}
+	return kept, accepted.Sum(body), nil
+}
+
 // ReadMatches returns how the devices of a tenant matched in its last sync,
 // from the container ContainerName; false when it has had none.
 func ReadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (KeptMatches, bool, error) {
-	body, err := blobs.Get(ctx, matchesName(tenantID))
-	if errors.Is(err, storage.ErrNotFound) {
-		return KeptMatches{}, false, nil
-	}
-	if err != nil {
-		return KeptMatches{}, false, fmt.Errorf("read which devices of tenant %s matched: %w", tenantID, err)
-	}
-	var kept matches
-	if json.Unmarshal(body, &kept) != nil {
-		return KeptMatches{}, false, nil // rewritten by the next sync
+	kept, digest, err := loadMatches(ctx, blobs, tenantID)
+	if err != nil || digest == "" {
+		return KeptMatches{}, false, err
 	}
 	var out KeptMatches
 	for _, p := range kept.Pairs {

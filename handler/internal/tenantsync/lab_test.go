@@ -173,7 +173,7 @@ func (l *lab) job() *job {
 		ref:    tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, instance: labInstance,
 		mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
 		sharing: []string{labTenant}, client: l.client, log: slog.New(slog.DiscardHandler),
-		compliance: "compliance", readAt: time.Now(),
+		compliance: "compliance", readAt: time.Now(), roster: &Roster{},
 	}
 }
 
@@ -217,3 +217,14 @@ func (l *lab) sent(t target, field string) string {
 func device(id int) target { return target{kindDevice, id} }
 
 var organization = target{kindOrganization, labOrganization}
+
+// approve gives a device of the lab another status of approval.
+func (l *lab) approve(id int, status string) {
+	l.t.Helper()
+	for _, d := range l.ninja.Devices(labOrganization) {
+		if d.ID == id {
+			d.ApprovalStatus = status
+			l.ninja.AddDevice(d)
+		}
+	}
+}

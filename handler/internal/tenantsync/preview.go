@@ -93,10 +93,15 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
 	}
 	result := match.Result{}
-	matchable := in.snapshot.DevicesKnown()
-	if matchable {
+	matchable := in.snapshot.DevicesKnown() && !j.roster.Unusable
+	switch {
+	case matchable:
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
 		j.tellContested(result)
+	case j.roster.Unusable:
+		if result, err = j.formerMatches(ctx, in); err != nil {
+			return nil, err
+		}
 	}
 	input := j.input(in, result)
 	p := &Preview{Tenant: j.ref, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Shared: len(j.sharing) > 1, At: j.Now().UTC()}
@@ -123,7 +128,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 
 // previewDocuments foresees the documents, where CIPP's settings ask for them.
 func (j *job) previewDocuments(ctx context.Context, input compose.Input, p *Preview) error {
-	if j.Documents == nil || !j.config.UserDocuments && !j.config.LicenseDocuments {
+	if !j.withDocuments() {
 		return nil
 	}
 	var err error
@@ -226,10 +231,6 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 	if err != nil {
 		return nil, fmt.Errorf("the devices' fields could not be composed: %w", err)
 	}
-	left, err := j.unmapped(ctx, in)
-	if err != nil {
-		return nil, err
-	}
 	var out []PreviewTarget
 	seen := map[int]bool{}
 	for _, p := range input.Matches.Pairs {
@@ -246,7 +247,7 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 		names[in.devices[i].ID] = nameOf(&in.devices[i])
 	}
 	for t, r := range in.records {
-		if t.kind == kindDevice && (r.tenantID == j.ref.ID || left[r.tenantID]) && !seen[t.id] {
+		if t.kind == kindDevice && in.clears(r, j.ref.ID) && !seen[t.id] && j.roster.clearable(t.id) {
 			d := j.previewDevice(in, t.id, names[t.id], compose.DeviceFields{})
 			d.Unmatched = true
 			out = append(out, d)

@@ -83,10 +83,12 @@ type job struct {
 	notes      []string // lines for the logbook that are no problems
 	cuts       string   // how the tenant's section is cut down; see Run.Cuts
 
-	mapped     map[string]string // CIPP's field mapping, unusable fields included
-	readAt     time.Time         // when the reading of Microsoft 365 began
-	left       map[target]int    // the new organization of each device that left this one, and is to be cleared
-	compliance string            // NinjaOne field of DeviceCompliance; "" when it is not written
+	mapped     map[string]string   // CIPP's field mapping, unusable fields included
+	readAt     time.Time           // when the reading of Microsoft 365 began
+	roster     *Roster             // what is known of the organization's devices
+	former     map[target][]string // fields that are not mapped any more and hold what we wrote, to be cleared
+	cleared    map[string]int      // how many targets each of them was cleared on
+	compliance string              // NinjaOne field of DeviceCompliance; "" when it is not written
 }
 
 // fatal is an error that ends a run as Failed; its text says why and what to do.
@@ -404,6 +406,7 @@ type reading struct {
 	devices   []ninjaone.Device
 	fields    mappedFields
 	records   map[target]*record
+	left      map[string]bool // tenants that wrote devices here and are mapped elsewhere or nowhere
 	touched   touched
 	portal    string
 	excluded  map[string]bool
@@ -430,7 +433,9 @@ func (j *job) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = telemetry.Phase(ctx, "write", func(ctx context.Context) error { return j.write(ctx, in.records, desired) })
+	err = telemetry.Phase(ctx, "write", func(ctx context.Context) error {
+		return errors.Join(j.write(ctx, in.records, desired), j.tellCleared(ctx))
+	})
 	if err != nil {
 		return err
 	}
@@ -439,7 +444,8 @@ func (j *job) sync(ctx context.Context) error {
 
 // decide matches what was read and composes what NinjaOne is to hold.
 func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, desired wants, err error) {
-	in.heal(in.fields[deviceCompliance])
+	j.strays(in)
+	in.heal(in.fields[deviceCompliance], j.roster)
 	if err = j.review(ctx, in); err != nil {
 		return input, desired, err
 	}
@@ -448,12 +454,17 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 	}
 	result := match.Result{}
 	j.readAt, j.compliance = in.snapshot.ReadAt, in.fields[deviceCompliance]
-	matchable := in.snapshot.DevicesKnown()
-	if matchable {
+	matchable := in.snapshot.DevicesKnown() && !j.roster.Unusable
+	switch {
+	case matchable:
 		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
 		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), result.IntuneMachines(), len(result.NinjaOnly)
 		j.tellContested(result)
 		if err = j.keepMatches(ctx, result); err != nil {
+			return input, desired, err
+		}
+	case j.roster.Unusable:
+		if result, err = j.formerMatches(ctx, in); err != nil {
 			return input, desired, err
 		}
 	}
@@ -462,18 +473,24 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 	if err != nil {
 		return input, desired, err
 	}
-	// Without Intune's list nothing is known of the devices, so nothing of
-	// theirs is written or cleared.
+	// Without Intune's list, or NinjaOne's, nothing is known of the devices, so
+	// nothing of theirs is written or cleared.
 	if matchable {
 		err = j.deviceValues(ctx, input, in, desired)
 	}
+	j.clearFormer(desired)
 	return input, desired, err
+}
+
+// withDocuments reports whether CIPP's settings ask for documents.
+func (j *job) withDocuments() bool {
+	return j.Documents != nil && (j.config.UserDocuments || j.config.LicenseDocuments)
 }
 
 // document brings the tenant's documents up to date, where CIPP's settings ask
 // for them.
 func (j *job) document(ctx context.Context, input compose.Input) error {
-	if j.Documents == nil || !j.config.UserDocuments && !j.config.LicenseDocuments {
+	if !j.withDocuments() {
 		j.run.Owed = ""
 		return nil
 	}
@@ -498,7 +515,8 @@ func (j *job) documentsInput(input compose.Input) documents.Input {
 	return documents.Input{
 		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
 		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
-		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.count,
+		DeviceUnsure: j.roster.Unsure,
+		Force:        j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.count,
 	}
 }
 
@@ -518,9 +536,10 @@ func (j *job) read(ctx context.Context) (*reading, error) {
 		}
 		return nil
 	})
+	foreign := 0
 	group.Go(func() error {
 		var err error
-		in.devices, err = client.Devices(gctx, j.mapping.OrganizationID)
+		in.devices, foreign, err = client.Devices(gctx, j.mapping.OrganizationID)
 		refusal, refused := errors.AsType[*ninjaone.APIError](err)
 		if refused && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusNotFound) || err == nil && len(in.devices) == 0 {
 			// Devices prove that the organization exists; without them it is asked for.
@@ -565,7 +584,10 @@ func (j *job) read(ctx context.Context) (*reading, error) {
 		}
 		return nil
 	})
-	return in, cmp.Or(group.Wait(), ctx.Err())
+	if err := cmp.Or(group.Wait(), ctx.Err()); err != nil {
+		return nil, err
+	}
+	return in, j.judge(ctx, in, foreign)
 }
 
 // absentParts names the parts of a snapshot that should have been readable, by

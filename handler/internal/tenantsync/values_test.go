@@ -121,7 +121,10 @@ func TestUnmappedValuesAreDropped(t *testing.T) {
 	l.set(l.now().Add(time.Hour))
 	j := l.job()
 	j.mapped = map[string]string{deviceLinks: "links"}
-	must(t, j.review(t.Context(), &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records()}))
+	l.ninja.RemoveCustomField("details")
+	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil)}
+	must(t, j.judge(t.Context(), in, 0))
+	must(t, j.review(t.Context(), in))
 	row, err := l.state.table.Get(t.Context(), partition(labInstance, labOrganization), rowKey(device(100)))
 	must(t, err)
 	kept := accepted.Kept(row, map[string]string{"details": accepted.Sending, "links": accepted.Sending})

@@ -41,6 +41,7 @@ func (j *job) write(ctx context.Context, records map[target]*record, desired wan
 		return cmp.Or(-cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
 	})
 	w := writing{job: j, refusals: refusals{}}
+	j.cleared = map[string]int{}
 	for part := range slices.Chunk(targets, together) {
 		plan, err := j.plan(ctx, records, desired, part)
 		if err != nil {
@@ -258,15 +259,16 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 // outcome is how the sending of one target ended.
 type outcome struct {
 	accepted  int
-	unsent    bool // NinjaOne was sent nothing
-	gone      bool // NinjaOne does not know the target any more
-	tolerable bool // the error concerns this target alone
+	taken     ninjaone.Fields // what NinjaOne accepted
+	unsent    bool            // NinjaOne was sent nothing
+	gone      bool            // NinjaOne does not know the target any more
+	tolerable bool            // the error concerns this target alone
 }
 
 // send writes one target and notes what NinjaOne accepted.
 func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	t := p.record.target
-	if organization, left := j.left[t]; left {
+	if organization := j.roster.movedTo(t.id); t.kind == kindDevice && organization != 0 {
 		owned, err := j.State.owned(ctx, j.instance, organization, t.id)
 		if err != nil {
 			return outcome{unsent: true}, err
@@ -306,16 +308,21 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 		return end, err
 	}
 	taken := ninjaone.Fields{}
+	gaveUp := partly && j.giveUp(p, refusal.Refused)
 	for name, v := range p.values {
 		if !partly || refusal.Refused[name] == nil {
 			p.record.fields[name] = digest(v)
 			taken[name] = v
 		}
 	}
-	if noted := j.note(ctx, p, claim, taken); noted != nil {
+	noted := j.note(ctx, p, claim, taken)
+	if noted == nil && gaveUp && len(taken) == 0 {
+		noted = j.State.save(ctx, j.instance, j.mapping.OrganizationID, p.record)
+	}
+	if noted != nil {
 		return outcome{accepted: len(taken)}, noted
 	}
-	return outcome{accepted: len(taken), tolerable: partly}, err
+	return outcome{accepted: len(taken), taken: taken, tolerable: partly}, err
 }
 
 // note saves what a target accepted, in one call where it can, also when the
@@ -362,6 +369,11 @@ func (j *job) gone(ctx context.Context, t target) (outcome, error) {
 
 // count adds one target's outcome to the run.
 func (j *job) count(p sending, o outcome) {
+	for _, name := range j.former[p.record.target] {
+		if _, cleared := o.taken[name]; cleared {
+			j.cleared[name]++
+		}
+	}
 	switch {
 	case o.accepted == 0:
 	case p.record.target.kind == kindOrganization:

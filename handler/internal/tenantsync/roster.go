@@ -1,0 +1,174 @@
+package tenantsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// doubts is how many devices NinjaOne's list may lack that NinjaOne shows as
+// there, or cannot show, before no more are asked for: each costs a call.
+const doubts = 10
+
+// Roster is what is known of the NinjaOne devices of an organization. That a
+// list lacks a device is no evidence that it is gone: the list may be cut,
+// empty, or filtered by something else than was asked for. So each device that
+// is known to have been there is asked for by its id. Sync, preview and package
+// compliance judge by it alike.
+type Roster struct {
+	// Devices are the approved devices of the organization: those that are
+	// listed, and those that the list lacks and NinjaOne shows all the same.
+	Devices []ninjaone.Device
+	// Unusable says that NinjaOne shows so many devices that the list lacks that
+	// the list says nothing. Nothing is matched, written or cleared by it.
+	Unusable bool
+	// Odd says what is wrong with the list, for a technician.
+	Odd []Problem
+
+	organizationID int
+
+	has  map[int]bool            // ids of Devices
+	gone map[int]ninjaone.Device // the list lacks them rightly; without an id where NinjaOne deleted them
+	// lacked are those of Devices that NinjaOne shows and does not list: reports
+	// may lack them as well.
+	lacked map[int]bool
+	// unsure are known devices of which it is not known what became.
+	unsure []int
+}
+
+// JudgeDevices compares what NinjaOne listed of an organization, and how many
+// devices of others, with the ids of devices that are known to have been there.
+// It calls GET /v2/device/{id} for each that is not listed. The error is one
+// that concerns more than one device.
+func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID int, listed []ninjaone.Device, foreign int, known []int) (*Roster, error) {
+	r := &Roster{Devices: slices.Clip(listed), organizationID: organizationID, has: map[int]bool{}, gone: map[int]ninjaone.Device{}, lacked: map[int]bool{}}
+	for _, d := range listed {
+		r.has[d.ID] = true
+	}
+	if foreign > 0 {
+		r.odd("devices:foreign", "NinjaOne listed %d devices that are not of organization %d, although it was asked for those of this organization alone. "+
+			"They are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", foreign, organizationID)
+	}
+	shown, failures := 0, 0
+	first := ""
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(known))) {
+		if r.has[id] {
+			continue
+		}
+		if shown > doubts || failures > doubts {
+			r.unsure = append(r.unsure, id)
+			continue
+		}
+		d, err := client.Device(ctx, id)
+		switch {
+		case errors.Is(err, ninjaone.ErrNotFound):
+			r.gone[id] = ninjaone.Device{}
+		case err != nil && !accepted.Tolerable(ctx, err):
+			return nil, fmt.Errorf("NinjaOne device %d, which NinjaOne lists no more, could not be read: %w", id, err)
+		case err != nil, d.OrganizationID == 0:
+			if failures++; first == "" {
+				first = fmt.Sprintf("device %d: %v", id, cause(err))
+			}
+			r.unsure = append(r.unsure, id)
+		case d.OrganizationID == organizationID && d.Approved():
+			shown++
+			r.has[id], r.lacked[id], r.Devices = true, true, append(r.Devices, d)
+		default: // of another organization, or not approved at present
+			r.gone[id] = d
+		}
+	}
+	r.Unusable = shown > doubts
+	switch {
+	case r.Unusable:
+		r.odd("devices:contradiction", "NinjaOne's list of the devices of organization %d lacks devices that NinjaOne shows as approved and in the organization, more than %d of them. "+
+			"So the list is not believed: what the devices show stays as it is. If this lasts, ask NinjaOne's support.", organizationID, doubts)
+	case shown > 0:
+		r.odd("devices:contradiction", "NinjaOne's list of the devices of organization %d lacks %d devices that NinjaOne shows as approved and in the organization. "+
+			"They are taken to be there. If this lasts, ask NinjaOne's support.", organizationID, shown)
+	}
+	if first != "" {
+		r.odd("left", "NinjaOne does not list %d devices any more, and what became of them could not be looked up, so their fields stay. The first is %s", len(r.unsure), sentence(first))
+	}
+	return r, nil
+}
+
+// cause is why what became of a device is not known.
+func cause(err error) error {
+	if err == nil {
+		return errors.New("NinjaOne did not say of which organization it is")
+	}
+	return err
+}
+
+func (r *Roster) odd(key, format string, args ...any) {
+	r.Odd = append(r.Odd, Problem{Key: key, Message: fmt.Sprintf(format, args...)})
+}
+
+// Known reports whether the list was believed, and it is known of every device
+// what became of it.
+func (r *Roster) Known() bool { return !r.Unusable && len(r.unsure) == 0 }
+
+// movedTo is the organization that a device is in by now; 0 when it is in none
+// or in the one that the roster is about.
+func (r *Roster) movedTo(id int) int {
+	if d := r.gone[id]; d.OrganizationID != r.organizationID {
+		return d.OrganizationID
+	}
+	return 0
+}
+
+// Unsure reports whether nothing may be concluded from the device not being
+// among Devices.
+func (r *Roster) Unsure(id int) bool {
+	_, gone := r.gone[id]
+	return r.Unusable || !gone && !r.has[id]
+}
+
+// clearable reports whether it is known of a device that is not matched whether
+// it is there, and NinjaOne can be asked to clear it.
+func (r *Roster) clearable(id int) bool { return !r.Unsure(id) && (r.has[id] || r.gone[id].ID != 0) }
+
+// judge finds out what is known of the organization's devices, from the list
+// and from what was there before: devices that hold what we wrote, and those
+// that matched in the last run. Where it is not known which devices Intune has,
+// nothing is concluded and nothing asked.
+func (j *job) judge(ctx context.Context, in *reading, foreign int) (err error) {
+	if in.left, err = j.unmapped(ctx, in); err != nil {
+		return err
+	}
+	var known []int
+	if in.snapshot.DevicesKnown() {
+		for t, r := range in.records {
+			if t.kind == kindDevice && in.clears(r, j.ref.ID) && r.holdsAny() {
+				known = append(known, t.id)
+			}
+		}
+		if j.withDocuments() {
+			former, _, err := loadMatches(ctx, j.Blobs, j.ref.ID)
+			if err != nil {
+				return err
+			}
+			for _, p := range former.Pairs {
+				known = append(known, p.NinjaOneID)
+			}
+		}
+	}
+	if j.roster, err = JudgeDevices(ctx, j.client, j.mapping.OrganizationID, in.devices, foreign, known); err != nil {
+		return failed("%w", err)
+	}
+	in.devices = j.roster.Devices
+	for _, p := range j.roster.Odd {
+		j.problems.add(p.Key, "%s", p.Message)
+	}
+	return nil
+}
+
+// clears reports whether a run of a tenant clears what was written on a device:
+// its own sync wrote it, or that of a tenant which is not mapped any more.
+func (in *reading) clears(r *record, tenantID string) bool {
+	return r.tenantID == tenantID || in.left[r.tenantID]
+}
