@@ -264,7 +264,14 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 		return failed("the devices' fields could not be composed: %w", err)
 	}
 	var kept []cipp.DeviceMapEntry
+	held, err := j.contest(ctx, in, input.Matches.Pairs)
+	if err != nil {
+		return err
+	}
 	for _, p := range input.Matches.Pairs {
+		if held[p.Ninja.ID] != "" {
+			continue
+		}
 		desired[target{kindDevice, p.Ninja.ID}] = func() (ninjaone.Fields, error) {
 			f, err := devices.Fields(p)
 			return in.fields.values(ninjaone.Fields{

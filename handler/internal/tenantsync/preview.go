@@ -231,9 +231,16 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 	if err != nil {
 		return nil, fmt.Errorf("the devices' fields could not be composed: %w", err)
 	}
+	held, err := j.holders(ctx, in, input.Matches.Pairs)
+	if err != nil {
+		return nil, err
+	}
 	var out []PreviewTarget
 	seen := map[int]bool{}
 	for _, p := range input.Matches.Pairs {
+		if held[p.Ninja.ID] != "" {
+			continue
+		}
 		f, err := devices.Fields(p)
 		if err != nil {
 			j.problems.add(fmt.Sprint("device:", p.Ninja.ID), "NinjaOne device %d could not be composed: %v", p.Ninja.ID, err)

@@ -65,6 +65,8 @@ type record struct {
 	settled  string            // the digest or mark in that note
 	written  time.Time         // when NinjaOne last accepted a value; zero when unknown
 	taken    ninjaone.Fields   // values that NinjaOne accepted and that are not saved yet
+	// claims are the other tenants, by id, whose devices match this one too.
+	claims []string
 }
 
 // changes returns the values of want that the target does not hold yet.
@@ -112,7 +114,7 @@ func rowKey(t target) string {
 }
 
 // recordColumns are what load reads of a row: all but the values.
-var recordColumns = []string{"TenantId", "Fields", "Written", columnField, columnDigest, columnRead, columnClaim, columnSince}
+var recordColumns = []string{"TenantId", "Fields", "Written", columnField, columnDigest, columnRead, columnClaim, columnSince, columnClaims}
 
 // load returns every record of an organization, by target.
 func (s *State) load(ctx context.Context, instance string, organizationID int) (map[target]*record, error) {
@@ -122,7 +124,7 @@ func (s *State) load(ctx context.Context, instance string, organizationID int) (
 		if err != nil {
 			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", organizationID, err)
 		}
-		r := &record{tenantID: row.String("TenantId"), fields: fieldsOf(row), written: row.Time("Written")}
+		r := &record{tenantID: row.String("TenantId"), fields: fieldsOf(row), written: row.Time("Written"), claims: strings.Fields(row.String(columnClaims))}
 		if row.RowKey() == string(kindOrganization) {
 			r.target = target{kindOrganization, organizationID}
 		} else if _, err := fmt.Sscanf(row.RowKey(), string(kindDevice)+"-%d", &r.target.id); err == nil {
