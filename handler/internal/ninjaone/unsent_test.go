@@ -29,7 +29,7 @@ func TestOutOfTime(t *testing.T) {
 			return err
 		},
 		"end of a relation": func(ctx context.Context, c *Client) error { return c.DeleteRelation(ctx, 9) },
-		"list":              func(ctx context.Context, c *Client) error { _, err := c.Devices(ctx, 3); return err },
+		"list":              func(ctx context.Context, c *Client) error { _, _, err := c.Devices(ctx, 3); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, func(t *testing.T) {

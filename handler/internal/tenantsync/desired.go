@@ -264,7 +264,7 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 		return failed("the devices' fields could not be composed: %w", err)
 	}
 	var kept []cipp.DeviceMapEntry
-	held, err := j.contest(ctx, in, input.Matches.Pairs)
+	held, err := j.weighClaims(ctx, in, input.Matches.Pairs)
 	if err != nil {
 		return err
 	}

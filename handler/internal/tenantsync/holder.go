@@ -43,10 +43,10 @@ func (j *job) holders(ctx context.Context, in *reading, pairs []match.Pair) (map
 	return held, nil
 }
 
-// contest finds the devices that match devices of two tenants of the
+// weighClaims finds the devices that match devices of two tenants of the
 // organization, notes this tenant's claims where the holder's runs see them, and
 // tells of both sides. It returns the devices that another tenant holds.
-func (j *job) contest(ctx context.Context, in *reading, pairs []match.Pair) (map[int]string, error) {
+func (j *job) weighClaims(ctx context.Context, in *reading, pairs []match.Pair) (map[int]string, error) {
 	held, err := j.holders(ctx, in, pairs)
 	if err != nil {
 		return nil, err
