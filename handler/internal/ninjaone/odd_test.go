@@ -24,7 +24,10 @@ func TestOneOddValue(t *testing.T) {
 		},
 		"devices": func(t *testing.T) {
 			oddIn(t, `{"id":7,"organizationId":3,"locationId":2,"uid":"u","nodeClass":"MAC","approvalStatus":"APPROVED","displayName":"D","systemName":"S","dnsName":"N","netbiosName":"B","offline":true,"lastContact":1700000000.5,"system":{"name":"S","manufacturer":"M","model":"L","serialNumber":"SN","biosSerialNumber":"BN","chassisType":"C","virtualMachine":true},"os":{"name":"O"},"lastLoggedInUser":"A"}`,
-				false, func(c *Client) ([]Device, error) { return c.Devices(t.Context(), 3) })
+				false, func(c *Client) ([]Device, error) {
+					own, _, err := c.Devices(t.Context(), 3)
+					return own, err
+				})
 		},
 		"fields": func(t *testing.T) {
 			oddIn(t, `{"name":"n7","label":"L","type":"TEXT","apiPermission":"READ_WRITE","entityType":"NODE","definitionScope":["NODE","ORGANIZATION"],"active":false}`,
