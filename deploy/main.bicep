@@ -21,8 +21,8 @@ param plan string = 'flex'
 @description('Size of the App Service plan. Only for the plan dedicated.')
 param dedicatedSku string = 'B1'
 
-@description('Memory of an instance in MB. Not every region offers 512. Only for the plan flex.')
-@allowed([512, 2048, 4096])
+@description('Memory of an instance in MB; 512 would not hold the Functions host and a large tenant. Only for the plan flex.')
+@allowed([2048, 4096])
 param instanceMemoryMB int = 2048
 
 @description('The most instances that may run at once, for HTTP and for each other function. Most regions refuse fewer than 40. SYNC_SLOTS bounds the work, over all instances. Only for the plan flex.')

@@ -68,7 +68,7 @@ func (g *graph) policyStates(ctx context.Context, all []tenant.ManagedDevice) (s
 	states = map[string][]tenant.PolicyState{}
 	var ids []string
 	for _, d := range all {
-		if nonCompliant(d) {
+		if d.ID != "" && nonCompliant(d) {
 			ids = append(ids, d.ID)
 		}
 	}

@@ -118,7 +118,7 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 			if len(page) == 0 {
 				return
 			}
-			if !first && key(page[0]) == previous {
+			if !first && key(page[0]) != 0 && key(page[0]) == previous {
 				yield(none, p.request.wrap(errNoProgress))
 				return
 			}

@@ -7,7 +7,9 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// ManagedDevice is a row of GET /deviceManagement/managedDevices.
+// ManagedDevice is a row of GET /deviceManagement/managedDevices. One without an
+// id is kept: the machine is enrolled, and its serial number and name tell which
+// it is.
 type ManagedDevice struct {
 	ID                string `json:"id"`
 	AzureADDeviceID   string `json:"azureADDeviceId"`
@@ -172,5 +174,3 @@ func ComplianceState(s string) string {
 	}
 	return s
 }
-
-func (r *ManagedDevice) identity() string { return r.ID }
