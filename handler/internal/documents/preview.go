@@ -245,7 +245,7 @@ func (r *run) previewSection(ctx context.Context, sec *section, p *Preview) erro
 			it.Outcome, changes = OutcomeRestored, r.update(sec, rec, doc)
 		case rec.document != 0 && len(changes.Fields) == 0 && changes.Name == "":
 			it.Outcome = OutcomeUnchanged
-		case r.held(rec, content(doc)):
+		case r.held(rec, doc):
 			it.Outcome, it.Reason = OutcomeRefused, rec.reason
 		case rec.document == 0:
 			it.Outcome, rec.document = OutcomeCreated, -1-len(p.Items)

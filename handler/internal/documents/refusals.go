@@ -49,9 +49,20 @@ func (sec *section) tried(id string) bool { return sec.tries[id] != nil && sec.t
 // unnamed reports whether a document's name is left out in this run.
 func (sec *section) unnamed(id string) bool { return sec.tries[id] != nil && sec.tries[id].unnamed }
 
-// held reports whether NinjaOne refused the very same less than a day ago.
-func (r *run) held(rec *record, refused string) bool {
-	return rec.refused == refused && r.started.Sub(time.Unix(rec.tried, 0)) < refusedFor
+// held reports whether NinjaOne refused the very same document less than a day
+// ago.
+func (r *run) held(rec *record, doc compose.Document) bool {
+	return r.today(rec) && rec.refuses(doc)
+}
+
+// today reports whether what NinjaOne refused is not to be tried again yet.
+func (r *run) today(rec *record) bool {
+	return rec.refused != "" && r.started.Sub(time.Unix(rec.tried, 0)) < refusedFor
+}
+
+// refuses reports whether NinjaOne refused the very same document before.
+func (r *record) refuses(doc compose.Document) bool {
+	return r.refused != "" && !r.misnamed() && r.refused == content(doc)
 }
 
 // distinct is a name that no other document has.

@@ -133,7 +133,7 @@ func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.S
 					"A document could not be composed: %s", "%d documents could not be composed; the first: %s")
 				continue
 			}
-			if rec = r.record(sec.kind, id); r.held(rec, content(doc)) {
+			if rec = r.record(sec.kind, id); r.held(rec, doc) {
 				sec.done[id] = true
 				continue
 			}
@@ -148,7 +148,7 @@ func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.S
 // NinjaOne refused is left out for a day.
 func (r *run) update(sec *section, rec *record, doc compose.Document) ninjaone.DocumentUpdate {
 	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields.all(), doc.Fields)}
-	if rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(doc.Name)) && !sec.unnamed(rec.id) && !r.held(rec, refusedName(doc.Name)) {
+	if rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(doc.Name)) && !sec.unnamed(rec.id) && !(r.today(rec) && rec.refused == refusedName(doc.Name)) {
 		u.Name = doc.Name
 	}
 	return u
@@ -165,7 +165,7 @@ func (r *run) updates(ctx context.Context, sec *section, refused bool) iter.Seq[
 				r.result.Unchanged++
 				continue
 			}
-			before := sec.unnamed(rec.id) || rec.refused == content(doc) || u.Name != "" && rec.refused == refusedName(doc.Name)
+			before := sec.unnamed(rec.id) || rec.refuses(doc) || u.Name != "" && rec.refused == refusedName(doc.Name)
 			if before == refused && !yield(u) {
 				return
 			}
@@ -180,7 +180,7 @@ func (r *run) creations(ctx context.Context, sec *section, refused bool) iter.Se
 			return // they may be there
 		}
 		for rec, doc := range r.pendingWork(ctx, sec, true) {
-			before := sec.unnamed(rec.id) || rec.refused == content(doc)
+			before := sec.unnamed(rec.id) || rec.refuses(doc)
 			d := ninjaone.NewDocument{OrganizationID: r.in.OrganizationID, TemplateID: sec.template.ID, Name: doc.Name, Fields: doc.Fields}
 			if sec.unnamed(rec.id) {
 				d.Name = r.distinct(doc)
