@@ -84,6 +84,8 @@ type Watch struct {
 	Sources []Source
 	CIPP    *cipp.Store
 	Table   *storage.Table // NinjaOneSyncState, which keeps what was told
+
+	now func() time.Time // in tests; nil is the time
 }
 
 // List returns the messages that are in the poison queues now. It changes
@@ -280,13 +282,17 @@ func (w *Watch) PutBackAll(ctx context.Context, queue string) (back, left int, e
 	if !ok {
 		return 0, 0, ErrGone
 	}
-	end := time.Now().Add(longestBack)
+	now := w.now
+	if now == nil {
+		now = time.Now
+	}
+	end := now().Add(longestBack)
 	back, err = s.Poison.Take(ctx, mostBack, func(ctx context.Context, p storage.Message) (bool, error) {
 		m := s.read(p)
 		switch {
 		case !m.Readable:
 			return false, nil
-		case time.Now().After(end):
+		case now().After(end):
 			return false, errEnough
 		}
 		return true, s.send(ctx, m, p.Body)

@@ -219,6 +219,26 @@ func TestPutBackAndRemove(t *testing.T) {
 	}
 }
 
+// TestPutBackAllTakesAMinute leaves the rest to the next call when the minute is
+// over.
+func TestPutBackAllTakesAMinute(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		must(t, w.Sources[0].Poison.Send(t.Context(), map[string]any{"tenantId": "bbbbbbbb-0000-4000-8000-000000000001"}, 0))
+	}
+	at := time.Now()
+	w.now = func() time.Time { // each message takes a part of the minute
+		at = at.Add(longestBack / 3)
+		return at
+	}
+	for _, want := range [][2]int{{3, 2}, {2, 0}} {
+		back, left, err := w.PutBackAll(t.Context(), w.Sources[0].Queue.Name())
+		if must(t, err); back != want[0] || left != want[1] {
+			t.Errorf("%d were put back and %d are left, want %v", back, left, want)
+		}
+	}
+}
+
 // TestPutBackAll puts a thousand messages back and goes on with the rest, tells
 // of each tenant that its message waits, and leaves what cannot be read.
 func TestPutBackAll(t *testing.T) {
@@ -241,6 +261,8 @@ func TestPutBackAll(t *testing.T) {
 	if l := w.list(); len(l.Many) != 1 || l.Many[0] != (Many{w.Sources[0].Queue.Name(), tenants + 1}) {
 		t.Errorf("several can be put back of %+v", l.Many)
 	}
+	at := time.Now()
+	w.now = func() time.Time { return at } // however slow the machine is
 	back, left, err := w.PutBackAll(t.Context(), w.Sources[0].Queue.Name())
 	if must(t, err); back != mostBack || left != 41 || len(marked) != mostBack {
 		t.Errorf("%d were put back, %d are left, and %d tenants are marked", back, left, len(marked))
