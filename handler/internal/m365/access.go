@@ -115,14 +115,24 @@ func (t *tokens) fresh(ctx context.Context, ref tenant.Ref, scope string) (strin
 // holds reports whether the token that the part was asked for with names the
 // part's permission, so that a refusal has another cause.
 func (r *Reader) holds(ref tenant.Ref, p part) bool {
+	return r.grants(ref, p).allow(permissions[p], r.auth)
+}
+
+// lacks reports whether the token that the part was asked for with names
+// permissions, and not the part's.
+func (r *Reader) lacks(ref tenant.Ref, p part) bool {
+	g := r.grants(ref, p)
+	return g != nil && !g.allow(permissions[p], r.auth)
+}
+
+func (r *Reader) grants(ref tenant.Ref, p part) grants {
 	scope := r.graphScope
 	if permissions[p].Service == serviceExchange {
 		scope = r.exchangeScope
 	}
 	r.tokens.mu.Lock()
-	value := r.tokens.cached[tokenKey{strings.ToLower(ref.ID), ref.Direct, scope}].value
-	r.tokens.mu.Unlock()
-	return grantsOf(value).allow(permissions[p], r.auth)
+	defer r.tokens.mu.Unlock()
+	return grantsOf(r.tokens.cached[tokenKey{strings.ToLower(ref.ID), ref.Direct, scope}].value)
 }
 
 // roleMissing says that a service refuses although the app has the permission.

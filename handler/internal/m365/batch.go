@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -27,8 +28,9 @@ const (
 
 // answer is what came back for one part of a batch.
 type answer struct {
-	body json.RawMessage
-	err  error
+	request *abstractions.RequestInformation // what was asked
+	body    json.RawMessage
+	err     error
 }
 
 // pause is until when the batches of one call leave Graph alone.
@@ -57,6 +59,11 @@ func (p *pause) left() time.Duration {
 // during which no other batch begins. Parts whose token was refused are sent once
 // more with another. Facts: JSON batching in Graph's documentation.
 func (g *graph) batch(ctx context.Context, requests []*abstractions.RequestInformation) []answer {
+	return g.batchOn(ctx, "v1.0", requests)
+}
+
+// batchOn is batch for a version of Graph, whatever version the requests name.
+func (g *graph) batchOn(ctx context.Context, version string, requests []*abstractions.RequestInformation) []answer {
 	answers := make([]answer, len(requests))
 	var pause pause
 	var group errgroup.Group
@@ -64,7 +71,7 @@ func (g *graph) batch(ctx context.Context, requests []*abstractions.RequestInfor
 	for start := 0; start < len(requests); start += batchSize {
 		end := min(start+batchSize, len(requests))
 		group.Go(func() error {
-			g.batchChunk(ctx, &pause, requests[start:end], answers[start:end])
+			g.batchChunk(ctx, version, &pause, requests[start:end], answers[start:end])
 			return nil
 		})
 	}
@@ -80,13 +87,13 @@ type batchRequest struct {
 
 var errPartMissing = errors.New("a part of the batch is missing")
 
-func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstractions.RequestInformation, answers []answer) {
+func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, requests []*abstractions.RequestInformation, answers []answer) {
 	parts := make([]batchRequest, len(requests))
 	pending := make([]int, 0, len(requests))
 	for i, ri := range requests {
 		address, err := g.relative(ri)
 		if err != nil {
-			answers[i] = answer{err: err}
+			answers[i] = answer{request: ri, err: err}
 			continue
 		}
 		parts[i] = batchRequest{ID: strconv.Itoa(i + 1), Method: http.MethodGet, URL: address}
@@ -94,7 +101,7 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 	}
 	give := func(err error) {
 		for _, i := range pending {
-			answers[i] = answer{err: err}
+			answers[i] = answer{request: requests[i], err: err}
 		}
 	}
 	if left := pause.left(); left > 0 {
@@ -106,7 +113,7 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 	var waited time.Duration
 	renewed := false
 	for round := 1; len(pending) > 0; round++ {
-		responses, err := g.postBatch(ctx, parts, pending)
+		responses, err := g.postBatch(ctx, version, parts, pending)
 		if err != nil {
 			give(err)
 			return
@@ -117,16 +124,16 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 			response, ok := responses[parts[i].ID]
 			switch {
 			case !ok:
-				answers[i] = answer{err: &bodyError{g.service, errPartMissing}}
+				answers[i] = answer{request: requests[i], err: &bodyError{g.service, errPartMissing}}
 				again = append(again, i)
 			case response.Status == http.StatusOK:
-				answers[i] = answer{body: response.Body}
+				answers[i] = answer{request: requests[i], body: response.Body}
 			default:
 				header := http.Header{}
 				for k, v := range response.Headers {
 					header.Set(k, string(v))
 				}
-				answers[i] = answer{err: newStatusError(g.service, response.Status, header, response.Body)}
+				answers[i] = answer{request: requests[i], err: newStatusError(g.service, response.Status, header, response.Body)}
 				if response.Status == http.StatusUnauthorized {
 					refused = append(refused, i)
 				}
@@ -141,7 +148,7 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 			err := g.renew(ctx)
 			for _, i := range refused {
 				if err != nil {
-					answers[i] = answer{err: err}
+					answers[i].err = err
 				} else {
 					again = append(again, i)
 				}
@@ -155,7 +162,7 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 		}
 		wait = max(wait, pause.left()) // another batch may have been told to wait longer
 		deadline, limited := ctx.Deadline()
-		if round == batchRounds || waited+wait > maxWait || limited && time.Until(deadline) < wait {
+		if round == min(batchRounds, attemptsOf(ctx)) || waited+wait > maxWaitOf(ctx) || limited && time.Until(deadline) < wait {
 			return
 		}
 		waited += wait
@@ -167,7 +174,7 @@ func (g *graph) batchChunk(ctx context.Context, pause *pause, requests []*abstra
 	}
 }
 
-func (g *graph) postBatch(ctx context.Context, parts []batchRequest, which []int) (map[string]wire.BatchResponse, error) {
+func (g *graph) postBatch(ctx context.Context, version string, parts []batchRequest, which []int) (map[string]wire.BatchResponse, error) {
 	var content struct {
 		Requests []batchRequest `json:"requests"`
 	}
@@ -179,7 +186,7 @@ func (g *graph) postBatch(ctx context.Context, parts []batchRequest, which []int
 		return nil, fmt.Errorf("building a batch: %w", err)
 	}
 	build := func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.base("v1.0")+"/$batch", bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.base(version)+"/$batch", bytes.NewReader(body))
 		if err != nil {
 			return nil, fmt.Errorf("building a batch: %w", err)
 		}
@@ -194,31 +201,16 @@ func (g *graph) postBatch(ctx context.Context, parts []batchRequest, which []int
 		return nil, err
 	}
 	byID := make(map[string]wire.BatchResponse, len(got.Items))
+	twice := map[string]bool{}
 	for _, response := range got.Items {
-		byID[string(response.ID)] = response
+		id := string(response.ID)
+		_, have := byID[id]
+		twice[id] = twice[id] || have
+		byID[id] = response
 	}
+	// Of two answers with one id, nobody can say which belongs to the request.
+	maps.DeleteFunc(byID, func(id string, _ wire.BatchResponse) bool { return twice[id] })
 	return byID, nil
-}
-
-// pageOf reads the answer of a part that is the first page of a collection.
-func pageOf[T any](g *graph, a answer) (wire.Page[T], error) {
-	if a.err != nil {
-		return wire.Page[T]{}, a.err
-	}
-	p, err := wire.DecodePage[T](bytes.NewReader(a.body), "value")
-	if err != nil {
-		return wire.Page[T]{}, &bodyError{g.service, err}
-	}
-	return p, nil
-}
-
-// listOf reads a collection whose first page is the answer of a part.
-func listOf[T any](ctx context.Context, g *graph, a answer, each func([]T)) (deltaLink string, err error) {
-	p, err := pageOf[T](g, a)
-	if err != nil {
-		return "", err
-	}
-	return listOn(ctx, g, p, each)
 }
 
 // objectOf reads the answer of a part that is one object.

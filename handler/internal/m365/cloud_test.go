@@ -190,7 +190,7 @@ func (c *cloud) batch(w http.ResponseWriter, r *http.Request) {
 	var out []map[string]any
 	for i := len(requests) - 1; i >= 0; i-- { // in another order, as Graph may
 		part := requests[i]
-		sub := httptest.NewRequest(part.Method, c.server.URL+"/v1.0"+part.URL, nil)
+		sub := httptest.NewRequest(part.Method, c.server.URL+strings.TrimSuffix(r.URL.Path, "/$batch")+part.URL, nil)
 		sub.Header = r.Header.Clone()
 		rec := httptest.NewRecorder()
 		c.serve(rec, sub)

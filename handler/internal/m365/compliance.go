@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
@@ -53,16 +54,7 @@ func (r *Reader) listForCompliance(ctx context.Context, ref tenant.Ref, fields [
 	if err != nil {
 		return nil, err
 	}
-	ri, err := devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	out := []tenant.ManagedDevice{}
-	_, err = list(ctx, g, query(ri, sweepPage, fields...), func(p []wire.ManagedDevice) {
-		for i := range p {
-			out = append(out, p[i].Record(false))
-		}
-	})
+	out, err := g.listManagedDevices(ctx, g.v1(), sweepPage, fields, false)
 	if err != nil {
 		return nil, intuneError(ref, err)
 	}
@@ -85,7 +77,7 @@ func intuneError(ref tenant.Ref, err error) error {
 	if noIntune(err) {
 		return &NoIntuneError{Tenant: ref.ID}
 	}
-	if hasStatus(err, http.StatusForbidden) {
+	if meaningOf(err) == refusedRight {
 		return fmt.Errorf("reading the managed devices of tenant %s: %w; the app lacks %s there, or the tenant has no Intune: run CIPP's permission check for this tenant",
 			ref.ID, err, permissions[partManagedDevices].Delegated)
 	}
@@ -117,10 +109,13 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 	for i, a := range g.batch(ctx, requests) {
 		out[i].ObjectID = objectIDs[i]
 		d, err := objectOf[wire.Device](g, a)
+		if err == nil && !strings.EqualFold(d.ID, objectIDs[i]) {
+			err = &bodyError{g.service, errOther}
+		}
 		if hasStatus(err, http.StatusNotFound) {
 			continue
 		}
-		if hasStatus(err, http.StatusForbidden) {
+		if meaningOf(err) == refusedRight {
 			return nil, fmt.Errorf("reading devices of tenant %s: %w; the app lacks %s there: run CIPP's permission check for this tenant",
 				ref.ID, err, permissions[partEntraDevices].Delegated)
 		}
@@ -153,13 +148,12 @@ func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs
 	}
 	out := make([][]tenant.ManagedDevice, len(deviceIDs))
 	for i, a := range g.batch(ctx, requests) {
-		_, err := listOf(ctx, g, a, func(p []wire.ManagedDevice) {
-			for j := range p {
-				if d := p[j].Record(false); d.AzureADDeviceID == deviceIDs[i] {
-					out[i] = append(out[i], d)
-				}
-			}
-		})
+		_, err := listOf(ctx, g, a, rows(&out[i], managedDevice(false)))
+		all := len(out[i])
+		out[i] = slices.DeleteFunc(out[i], func(d tenant.ManagedDevice) bool { return !strings.EqualFold(d.AzureADDeviceID, deviceIDs[i]) })
+		if err == nil && all > 0 && len(out[i]) == 0 {
+			err = &bodyError{g.service, errUnfiltered}
+		}
 		if err != nil {
 			return nil, intuneError(ref, err)
 		}
@@ -175,3 +169,9 @@ func noIntune(err error) bool {
 	return ok && status.status < http.StatusInternalServerError &&
 		strings.Contains(strings.ToLower(status.message), "not applicable to target tenant")
 }
+
+// An answer that is not to what was asked says nothing about it.
+var (
+	errOther      = errors.New("it is another device than the one that was asked for")
+	errUnfiltered = errors.New("it holds other devices than the one that was asked for, so the filter was not applied")
+)

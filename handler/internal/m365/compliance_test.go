@@ -96,7 +96,7 @@ func TestNamedDevices(t *testing.T) {
 		t.Errorf("got %+v", lists)
 	}
 
-	c.on("GET /v1.0/devices/o1", c.says(403, `{"error":{"code":"X","message":"x"}}`))
+	c.on("GET /v1.0/devices/o1", c.says(403, `{"error":{"code":"Authorization_RequestDenied","message":"x"}}`))
 	if _, err := r.EntraDeviceIDs(t.Context(), testRef, []string{"o1"}); err == nil || !strings.Contains(err.Error(), "Device.Read.All") {
 		t.Errorf("error %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
@@ -20,46 +21,42 @@ const (
 )
 
 func organizationOf(ctx context.Context, g *graph, a answer) (tenant.Organization, error) {
-	var rows []wire.Organization
-	if _, err := listOf(ctx, g, a, func(p []wire.Organization) { rows = append(rows, p...) }); err != nil {
+	var out []tenant.Organization
+	_, err := listOf(ctx, g, a, rows(&out, func(o *wire.Organization) (string, tenant.Organization) {
+		return "", tenant.Organization{
+			DisplayName:           o.DisplayName,
+			Created:               o.Created.Time,
+			OnPremisesSyncEnabled: o.OnPremisesSyncEnabled,
+			OnPremisesLastSync:    o.OnPremisesLastSync.Time,
+		}
+	}))
+	if out, err = never(g, "organizations", out, err); err != nil {
 		return tenant.Organization{}, err
 	}
-	if len(rows) == 0 {
-		return tenant.Organization{}, absence("Microsoft Graph gave no record of the organization")
-	}
-	return tenant.Organization{
-		DisplayName:           rows[0].DisplayName,
-		Created:               rows[0].Created.Time,
-		OnPremisesSyncEnabled: rows[0].OnPremisesSyncEnabled,
-		OnPremisesLastSync:    rows[0].OnPremisesLastSync.Time,
-	}, nil
+	return out[0], nil
 }
 
 func domainsOf(ctx context.Context, g *graph, a answer) ([]tenant.Domain, error) {
-	out := []tenant.Domain{}
-	_, err := listOf(ctx, g, a, func(p []wire.Domain) {
-		for _, d := range p {
-			out = append(out, tenant.Domain{Name: d.ID, IsDefault: d.IsDefault, IsInitial: d.IsInitial,
-				IsVerified: d.IsVerified, PasswordValidityDays: d.ValidityDays.Pointer()})
-		}
-	})
-	return out, err
+	var out []tenant.Domain
+	_, err := listOf(ctx, g, a, rows(&out, func(d *wire.Domain) (string, tenant.Domain) {
+		return d.ID, tenant.Domain{Name: d.ID, IsDefault: d.IsDefault, IsInitial: d.IsInitial,
+			IsVerified: d.IsVerified, PasswordValidityDays: d.ValidityDays.Pointer()}
+	}))
+	return never(g, "domains", out, err)
 }
 
 func skusOf(ctx context.Context, g *graph, a answer) ([]tenant.SKU, error) {
-	out := []tenant.SKU{}
-	_, err := listOf(ctx, g, a, func(p []wire.SKU) {
-		for _, s := range p {
-			sku := tenant.SKU{ID: wire.GUID(s.SKUID), PartNumber: s.PartNumber, AppliesTo: s.AppliesTo,
-				Status: s.CapabilityStatus, Consumed: s.Consumed, Enabled: s.Prepaid.Enabled,
-				Warning: s.Prepaid.Warning, Suspended: s.Prepaid.Suspended, LockedOut: s.Prepaid.LockedOut}
-			for _, plan := range s.Plans {
-				sku.ServicePlans = append(sku.ServicePlans,
-					tenant.ServicePlan{ID: wire.GUID(plan.ID), Name: plan.Name, Status: plan.Status})
-			}
-			out = append(out, sku)
+	var out []tenant.SKU
+	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.SKU) (string, tenant.SKU) {
+		sku := tenant.SKU{ID: wire.GUID(s.SKUID), PartNumber: s.PartNumber, AppliesTo: s.AppliesTo,
+			Status: s.CapabilityStatus, Consumed: s.Consumed, Enabled: s.Prepaid.Enabled,
+			Warning: s.Prepaid.Warning, Suspended: s.Prepaid.Suspended, LockedOut: s.Prepaid.LockedOut}
+		for _, plan := range s.Plans {
+			sku.ServicePlans = append(sku.ServicePlans,
+				tenant.ServicePlan{ID: wire.GUID(plan.ID), Name: plan.Name, Status: plan.Status})
 		}
-	})
+		return sku.ID, sku
+	}))
 	return out, err
 }
 
@@ -94,92 +91,134 @@ func hasPremium(skus []tenant.SKU) bool { return hasPlan(skus, "AAD_PREMIUM") }
 func hasIntune(skus []tenant.SKU) bool { return hasPlan(skus, "INTUNE_", "INTUNE_O365") }
 
 func subscriptionsOf(ctx context.Context, g *graph, a answer) ([]tenant.Subscription, error) {
-	out := []tenant.Subscription{}
-	_, err := listOf(ctx, g, a, func(p []wire.Subscription) {
-		for _, s := range p {
-			out = append(out, tenant.Subscription{ID: s.ID, SKUID: wire.GUID(s.SKUID), Status: s.Status, Total: s.Total,
-				Trial: s.Trial, Created: s.Created.Time, NextLifecycle: s.NextLifecycle.Time})
-		}
-	})
+	var out []tenant.Subscription
+	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.Subscription) (string, tenant.Subscription) {
+		return s.ID, tenant.Subscription{ID: s.ID, SKUID: wire.GUID(s.SKUID), Status: s.Status, Total: s.Total,
+			Trial: s.Trial, Created: s.Created.Time, NextLifecycle: s.NextLifecycle.Time}
+	}))
 	return out, err
 }
 
-var userFields = []string{"id", "displayName", "userPrincipalName", "mail", "userType", "accountEnabled", "jobTitle",
-	"department", "officeLocation", "mobilePhone", "businessPhones", "proxyAddresses", "createdDateTime",
-	"onPremisesSyncEnabled", "assignedLicenses", "licenseAssignmentStates"}
-
-// users reads GET /users. Sign-in activity is asked for only where a premium
-// licence allows it, and done without where Graph refuses it all the same.
-func (g *graph) users(ctx context.Context, premium bool) ([]tenant.User, error) {
-	if premium {
-		out, err := g.listUsers(ctx, signInPageSize, append(userFields[:len(userFields):len(userFields)], "signInActivity"))
-		if !refused(err) && !hasStatus(err, http.StatusForbidden) {
-			return out, err
-		}
+// never returns the list, or an error where it is empty: there is no tenant
+// without any of these.
+func never[T any](g *graph, what string, list []T, err error) ([]T, error) {
+	if err == nil && len(list) == 0 {
+		return nil, &emptyError{g.service, what}
 	}
-	return g.listUsers(ctx, pageSize, userFields)
+	return list, err
 }
 
-func (g *graph) listUsers(ctx context.Context, top int, fields []string) ([]tenant.User, error) {
+// The properties of users; the last two are details that a tenant or an outage
+// may withhold.
+var (
+	userFields = []string{"id", "displayName", "userPrincipalName", "mail", "userType", "accountEnabled", "jobTitle",
+		"department", "officeLocation", "mobilePhone", "businessPhones", "proxyAddresses", "createdDateTime",
+		"onPremisesSyncEnabled", "assignedLicenses"}
+	fieldAssigned = "licenseAssignmentStates"
+	fieldSignIns  = "signInActivity"
+)
+
+// users reads GET /users. Sign-in activity is asked for only where a premium
+// licence may allow it.
+func (g *graph) users(ctx context.Context, premium bool) ([]tenant.User, []lost, error) {
+	reading := func(top int, fields ...string) func(context.Context) ([]tenant.User, error) {
+		return func(ctx context.Context) ([]tenant.User, error) { return g.listUsers(ctx, top, fields) }
+	}
+	forms := []form[[]tenant.User]{
+		{[]tenant.Detail{tenant.DetailAssigned}, reading(pageSize, fieldAssigned)},
+		{nil, reading(pageSize)},
+	}
+	if premium {
+		forms = []form[[]tenant.User]{
+			{[]tenant.Detail{tenant.DetailSignIns, tenant.DetailAssigned}, reading(signInPageSize, fieldAssigned, fieldSignIns)},
+			forms[0],
+			{[]tenant.Detail{tenant.DetailSignIns}, reading(signInPageSize, fieldSignIns)},
+			forms[1],
+		}
+	}
+	return firstOf(ctx, forms...)
+}
+
+func (g *graph) listUsers(ctx context.Context, top int, details []string) ([]tenant.User, error) {
 	ri, err := users.NewUsersRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	out := []tenant.User{}
-	_, err = list(ctx, g, query(ri, top, fields...), func(p []wire.User) {
-		for i := range p {
-			out = append(out, p[i].Record())
-		}
-	})
-	return out, err
+	var out []tenant.User
+	_, err = list(ctx, g, query(ri, top, slices.Concat(userFields, details)...), rows(&out, func(u *wire.User) (string, tenant.User) {
+		user := u.Record()
+		return user.ID, user
+	}))
+	return never(g, "users", out, err)
 }
 
+var deviceFields = []string{"id", "deviceId", "displayName", "trustType", "accountEnabled", "registrationDateTime"}
+
 // entraDevices reads GET /devices.
-func (g *graph) entraDevices(ctx context.Context) ([]tenant.EntraDevice, error) {
+func (g *graph) entraDevices(ctx context.Context) ([]tenant.EntraDevice, []lost, error) {
+	reading := func(details ...string) func(context.Context) ([]tenant.EntraDevice, error) {
+		return func(ctx context.Context) ([]tenant.EntraDevice, error) { return g.listEntraDevices(ctx, details) }
+	}
+	return firstOf(ctx,
+		form[[]tenant.EntraDevice]{[]tenant.Detail{tenant.DetailAutopilot}, reading("physicalIds")},
+		form[[]tenant.EntraDevice]{nil, reading()})
+}
+
+func (g *graph) listEntraDevices(ctx context.Context, details []string) ([]tenant.EntraDevice, error) {
 	ri, err := devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	out := []tenant.EntraDevice{}
-	query(ri, pageSize, "id", "deviceId", "displayName", "trustType", "accountEnabled", "registrationDateTime", "physicalIds")
-	_, err = list(ctx, g, ri, func(p []wire.Device) {
-		for _, d := range p {
-			device := tenant.EntraDevice{ID: wire.GUID(d.ID), DeviceID: wire.GUID(d.DeviceID), Name: d.DisplayName,
-				TrustType: d.TrustType, Enabled: d.Enabled, Registered: d.Registered.Time}
-			for _, tag := range d.PhysicalTags {
-				device.Autopilot = device.Autopilot || strings.HasPrefix(tag, "[ZTDID]")
-			}
-			out = append(out, device)
+	var out []tenant.EntraDevice
+	_, err = list(ctx, g, query(ri, pageSize, slices.Concat(deviceFields, details)...), rows(&out, func(d *wire.Device) (string, tenant.EntraDevice) {
+		device := tenant.EntraDevice{ID: wire.GUID(d.ID), DeviceID: wire.GUID(d.DeviceID), Name: d.DisplayName,
+			TrustType: d.TrustType, Enabled: d.Enabled, Registered: d.Registered.Time}
+		for _, tag := range d.PhysicalTags {
+			device.Autopilot = device.Autopilot || strings.HasPrefix(tag, "[ZTDID]")
 		}
-	})
+		return device.ID, device
+	}))
 	return out, err
+}
+
+// intoMemberships gathers groups or roles with their members.
+func intoMemberships(all *wire.Memberships) gather[wire.DeltaObject] {
+	return gather[wire.DeltaObject]{begin: func() { *all = *wire.NewMemberships() }, page: all.Add}
 }
 
 var errNoDeltaLink = errors.New("a delta list ended without its delta link")
 
-// readMemberships reads objects with their members from a delta list that was
-// begun by begin, or where Graph refuses that, from a plain list and one list of
-// members for each object, in batches.
+// readMemberships reads objects with their members from a delta list, or where
+// that cannot be read, from a plain list and one list of members for each object,
+// in batches.
 func (g *graph) readMemberships(ctx context.Context,
-	begin func(each func([]wire.DeltaObject)) (deltaLink string, err error),
+	delta func(context.Context, gather[wire.DeltaObject]) (deltaLink string, err error),
 	plain func() (*abstractions.RequestInformation, error),
 	members func(id string) (*abstractions.RequestInformation, error),
 ) (*wire.Memberships, error) {
-	all := wire.NewMemberships()
-	deltaLink, err := begin(all.Add)
-	if err == nil && deltaLink == "" {
-		err = &bodyError{g.service, errNoDeltaLink}
-	}
-	if !refused(err) {
-		return all, err
-	}
+	all, _, err := firstOf(ctx,
+		form[*wire.Memberships]{nil, func(ctx context.Context) (*wire.Memberships, error) {
+			all := wire.NewMemberships()
+			deltaLink, err := delta(ctx, intoMemberships(all))
+			if err == nil && deltaLink == "" {
+				err = &bodyError{g.service, errNoDeltaLink}
+			}
+			return all, err
+		}},
+		form[*wire.Memberships]{nil, func(ctx context.Context) (*wire.Memberships, error) {
+			return g.plainMemberships(ctx, plain, members)
+		}})
+	return all, err
+}
 
-	all = wire.NewMemberships()
+func (g *graph) plainMemberships(ctx context.Context, plain func() (*abstractions.RequestInformation, error),
+	members func(id string) (*abstractions.RequestInformation, error)) (*wire.Memberships, error) {
+	all := wire.NewMemberships()
 	ri, err := plain()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := list(ctx, g, ri, all.Add); err != nil {
+	if _, err := list(ctx, g, ri, intoMemberships(all)); err != nil {
 		return nil, err
 	}
 	requests := make([]*abstractions.RequestInformation, len(all.IDs()))
@@ -189,7 +228,11 @@ func (g *graph) readMemberships(ctx context.Context,
 		}
 	}
 	for i, a := range g.batch(ctx, requests) {
-		if _, err := listOf(ctx, g, a, all.Of(all.IDs()[i]).Change); err != nil {
+		of := all.Of(all.IDs()[i])
+		_, err := listOf(ctx, g, a, gather[wire.Member]{begin: of.Forget, page: of.Change})
+		if hasStatus(err, http.StatusNotFound) { // gone since the list was read
+			of.Removed.OK = true
+		} else if err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestUsersFollowNextLinksUntouched(t *testing.T) {
 			c.says(200, `{"value":[{"id":"u2"},{"id":"u3"}]}`)(w, r)
 		}
 	})
-	users, err := c.graph().users(t.Context(), true)
+	users, _, err := c.graph().users(t.Context(), true)
 	if err != nil || len(users) != 3 || users[2].ID != "u3" {
 		t.Fatalf("got %v, %v", users, err)
 	}
@@ -165,7 +166,7 @@ func TestManagedDevicesWithoutBeta(t *testing.T) {
 			c := newCloud(t)
 			c.on(routeManaged, c.says(status, ""))
 			c.on("GET /v1.0/deviceManagement/managedDevices", func(w http.ResponseWriter, r *http.Request) {
-				for _, field := range managedDeviceBetaFields {
+				for _, field := range slices.Concat(enrolmentFields, loggedOnFields, hardwareFields) {
 					if strings.Contains(r.URL.Query().Get("$select"), field) {
 						c.problem("v1.0 asked for %s", field)
 					}
@@ -196,12 +197,12 @@ func TestPolicyStates(t *testing.T) {
 	c.on(fmt.Sprintf(path, "bare"), c.value(`{"id":"p1","displayName":"A","state":"nonCompliant","settingCount":3,"settingStates":null},{"id":"p2","displayName":"B","state":"compliant","settingCount":3}`))
 	c.on(fmt.Sprintf(path, "bare")+"/p1/settingStates", c.value(`{"setting":"S1","state":"error","errorDescription":"no answer","currentValue":5},{"setting":"S2","state":"notApplicable"}`))
 	c.on(fmt.Sprintf(path, "shut"), c.says(403, ""))
-	got, partial, err := c.graph().policyStates(t.Context(), devices)
+	got, missed, err := c.graph().policyStates(t.Context(), devices)
 	want := map[string][]tenant.PolicyState{"bare": {
 		{Policy: "A", State: "noncompliant", Settings: []tenant.SettingState{{Setting: "S1", State: "error", ErrorDescription: "no answer", CurrentValue: "5"}}},
 		{Policy: "B", State: "compliant"}}}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil || !hasStatus(partial, 403) {
-		t.Errorf("%v, %v (-want +got):\n%s", partial, err, diff)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || len(missed) != 1 || missed[0].detail != tenant.DetailPolicies || !hasStatus(missed[0].err, 403) {
+		t.Errorf("%v, %v (-want +got):\n%s", missed, err, diff)
 	}
 	if n := c.count(fmt.Sprintf(path, "good")) + c.count(fmt.Sprintf(path, "odd")); n != 0 {
 		t.Errorf("%d reads of devices that are not non-compliant", n)

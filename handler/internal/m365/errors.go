@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
@@ -55,6 +56,29 @@ func (e *bodyError) Error() string {
 	return e.service + " gave an answer that cannot be read: " + e.err.Error()
 }
 func (e *bodyError) Unwrap() error { return e.err }
+
+// endlessError: a service gave a list that does not end.
+type endlessError struct {
+	service string
+	err     error
+}
+
+func (e *endlessError) Error() string {
+	return e.service + " gave a list that never ends: " + e.err.Error()
+}
+func (e *endlessError) Unwrap() error { return e.err }
+
+// brief says in a few words why it was given up.
+func (e *endlessError) brief() string {
+	return strings.TrimPrefix(e.err.Error(), bounds.ErrEndless.Error()+": ")
+}
+
+// emptyError: a service gave an empty list of what every tenant has.
+type emptyError struct{ service, what string }
+
+func (e *emptyError) Error() string {
+	return e.service + " gave an empty list of " + e.what + ", which cannot be"
+}
 
 // linkError: an answer pointed to a host that may not be followed.
 type linkError struct{ service string }
@@ -121,12 +145,4 @@ func hasStatus(err error, statuses ...int) bool {
 		}
 	}
 	return false
-}
-
-// refused reports whether a service does not offer what was asked for, so that
-// asking in another way is worth while.
-func refused(err error) bool {
-	var body *bodyError
-	return errors.As(err, &body) || hasStatus(err, http.StatusBadRequest, http.StatusNotFound,
-		http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented)
 }

@@ -2,12 +2,13 @@ package m365
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
@@ -32,13 +33,13 @@ func (r *Reader) newExchange(ref tenant.Ref) *exchange {
 		tokens:  r.tokens,
 		ref:     ref,
 		scope:   r.exchangeScope,
+		limits:  r.limits,
 	}}
 }
 
 // invoke runs a Get- cmdlet by POST /adminapi/beta/{tenant}/InvokeCommand, and
-// gives its rows to each, page by page. The next page is the same POST to the
-// next link.
-func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters map[string]any, fields []string, each func([]T)) error {
+// gathers its rows. The next page is the same POST to the next link.
+func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters map[string]any, fields []string, into gather[T]) error {
 	if parameters == nil {
 		parameters = map[string]any{}
 	}
@@ -57,21 +58,21 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 			req.Header.Set("Prefer", "odata.maxpagesize=1000")
 			req.Header.Set("X-AnchorMailbox", anchorMailbox+x.ref.ID)
 			return req, nil
-		}, func(r io.Reader) (wire.Page[T], error) { return wire.DecodePage[T](r, "value") })
+		}, decodePage[T])
 	}
-	address := x.origin.JoinPath("adminapi/beta", x.ref.ID, "InvokeCommand")
-	if len(fields) > 0 {
-		address.RawQuery = "$select=" + strings.Join(fields, ",")
+	address := x.origin.JoinPath("adminapi/beta", x.ref.ID, "InvokeCommand").String()
+	reading := func(address string) form[struct{}] {
+		return form[struct{}]{nil, func(ctx context.Context) (struct{}, error) {
+			first := func(ctx context.Context) (wire.Page[T], error) { return send(ctx, address) }
+			_, err := read(ctx, &x.session, source[T]{first, send}, into, nil)
+			return struct{}{}, err
+		}}
 	}
-	first, err := send(ctx, address.String())
-	if hasStatus(err, http.StatusBadRequest) && len(fields) > 0 {
-		address.RawQuery = "" // a field that this version does not know
-		first, err = send(ctx, address.String())
+	forms := []form[struct{}]{reading(address)}
+	if len(fields) > 0 { // one of them may be a field that this version does not know
+		forms = []form[struct{}]{reading(address + "?$select=" + strings.Join(fields, ",")), forms[0]}
 	}
-	if err != nil {
-		return err
-	}
-	_, err = follow(ctx, &x.session, first, each, send)
+	_, _, err = firstOf(ctx, forms...)
 	return err
 }
 
@@ -79,74 +80,68 @@ var unlimited = map[string]any{"ResultSize": "Unlimited"}
 
 // mailboxes runs Get-Mailbox.
 func (x *exchange) mailboxes(ctx context.Context) ([]tenant.Mailbox, error) {
-	out := []tenant.Mailbox{}
+	var out []tenant.Mailbox
 	err := invoke(ctx, x, "Get-Mailbox", unlimited, []string{"ExternalDirectoryObjectId", "UserPrincipalName",
 		"RecipientTypeDetails", "ForwardingAddress", "ForwardingSmtpAddress", "DeliverToMailboxAndForward",
 		"LitigationHoldEnabled", "HiddenFromAddressListsEnabled", "PrimarySmtpAddress", "ArchiveStatus", "ArchiveGuid",
-		"RetainDeletedItemsFor"}, func(p []wire.Mailbox) {
-		for _, m := range p {
-			archive := wire.GUID(string(m.ArchiveGUID))
-			out = append(out, tenant.Mailbox{
-				UserID:                  wire.GUID(string(m.UserID)),
-				UserPrincipalName:       string(m.UserPrincipalName),
-				Type:                    string(m.Type),
-				ForwardingAddress:       string(m.ForwardingAddress),
-				ForwardingSMTPAddress:   string(m.ForwardingSMTPAddress),
-				DeliverAndForward:       m.DeliverAndForward.IsTrue(),
-				LitigationHold:          m.LitigationHold.IsTrue(),
-				HiddenFromAddressLists:  m.Hidden.IsTrue(),
-				PrimarySMTPAddress:      string(m.PrimarySMTPAddress),
-				ArchiveEnabled:          strings.EqualFold(string(m.ArchiveStatus), "Active") || archive != "" && archive != wire.ZeroGUID,
-				RetainDeletedItemsForIn: string(m.RetainDeletedItemsForIn),
-			})
+		"RetainDeletedItemsFor"}, rows(&out, func(m *wire.Mailbox) (string, tenant.Mailbox) {
+		archive := wire.GUID(string(m.ArchiveGUID))
+		box := tenant.Mailbox{
+			UserID:                  wire.GUID(string(m.UserID)),
+			UserPrincipalName:       string(m.UserPrincipalName),
+			Type:                    string(m.Type),
+			ForwardingAddress:       string(m.ForwardingAddress),
+			ForwardingSMTPAddress:   string(m.ForwardingSMTPAddress),
+			DeliverAndForward:       m.DeliverAndForward.IsTrue(),
+			LitigationHold:          m.LitigationHold.IsTrue(),
+			HiddenFromAddressLists:  m.Hidden.IsTrue(),
+			PrimarySMTPAddress:      string(m.PrimarySMTPAddress),
+			ArchiveEnabled:          strings.EqualFold(string(m.ArchiveStatus), "Active") || archive != "" && archive != wire.ZeroGUID,
+			RetainDeletedItemsForIn: string(m.RetainDeletedItemsForIn),
 		}
-	})
+		return cmp.Or(box.UserID, box.PrimarySMTPAddress, box.UserPrincipalName), box
+	}))
 	return out, err
 }
 
 // casMailboxes runs Get-CASMailbox, which has no principal name among its
 // properties; rows are joined by the object id.
 func (x *exchange) casMailboxes(ctx context.Context) ([]tenant.CASMailbox, error) {
-	out := []tenant.CASMailbox{}
+	var out []tenant.CASMailbox
 	err := invoke(ctx, x, "Get-CASMailbox", unlimited, []string{"ExternalDirectoryObjectId", "OWAEnabled", "MAPIEnabled",
-		"ImapEnabled", "PopEnabled", "ActiveSyncEnabled", "EwsEnabled"}, func(p []wire.CASMailbox) {
-		for _, m := range p {
-			out = append(out, tenant.CASMailbox{
-				UserID:            wire.GUID(string(m.UserID)),
-				UserPrincipalName: string(m.UserPrincipalName),
-				OWA:               m.OWA.IsTrue(),
-				MAPI:              m.MAPI.IsTrue(),
-				IMAP:              m.IMAP.IsTrue(),
-				POP:               m.POP.IsTrue(),
-				ActiveSync:        m.ActiveSync.IsTrue(),
-				EWS:               !strings.EqualFold(string(m.EWS), "false"), // unset means on
-			})
+		"ImapEnabled", "PopEnabled", "ActiveSyncEnabled", "EwsEnabled"}, rows(&out, func(m *wire.CASMailbox) (string, tenant.CASMailbox) {
+		box := tenant.CASMailbox{
+			UserID:            wire.GUID(string(m.UserID)),
+			UserPrincipalName: string(m.UserPrincipalName),
+			OWA:               m.OWA.IsTrue(),
+			MAPI:              m.MAPI.IsTrue(),
+			IMAP:              m.IMAP.IsTrue(),
+			POP:               m.POP.IsTrue(),
+			ActiveSync:        m.ActiveSync.IsTrue(),
+			EWS:               !strings.EqualFold(string(m.EWS), "false"), // unset means on
 		}
-	})
+		return cmp.Or(box.UserID, box.UserPrincipalName), box
+	}))
 	return out, err
 }
 
 // unifiedAudit runs Get-AdminAuditLogConfig.
 func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
-	var rows []wire.AuditConfig
-	if err := invoke(ctx, x, "Get-AdminAuditLogConfig", nil, nil, func(p []wire.AuditConfig) { rows = append(rows, p...) }); err != nil {
+	var out []wire.AuditConfig
+	if err := invoke(ctx, x, "Get-AdminAuditLogConfig", nil, nil, rows(&out, func(c *wire.AuditConfig) (string, wire.AuditConfig) { return "", *c })); err != nil {
 		return false, err
 	}
-	if len(rows) == 0 || rows[0].Enabled == "" {
+	if len(out) == 0 || out[0].Enabled == "" {
 		return false, &bodyError{x.service, errors.New("it does not say whether auditing is on")}
 	}
-	return rows[0].Enabled.IsTrue(), nil
+	return out[0].Enabled.IsTrue(), nil
 }
 
 // blockedSenders runs Get-BlockedSenderAddress.
 func (x *exchange) blockedSenders(ctx context.Context) ([]string, error) {
-	out := []string{}
-	err := invoke(ctx, x, "Get-BlockedSenderAddress", nil, nil, func(p []wire.BlockedSender) {
-		for _, s := range p {
-			if s.Address != "" {
-				out = append(out, string(s.Address))
-			}
-		}
-	})
-	return out, err
+	var out []string
+	err := invoke(ctx, x, "Get-BlockedSenderAddress", nil, nil, rows(&out, func(s *wire.BlockedSender) (string, string) {
+		return string(s.Address), string(s.Address)
+	}))
+	return slices.DeleteFunc(out, func(s string) bool { return s == "" }), err
 }

@@ -3,7 +3,6 @@ package m365
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	khttp "github.com/microsoft/kiota-http-go"
 	graphcore "github.com/microsoftgraph/msgraph-sdk-go-core"
 
-	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -51,6 +49,7 @@ func (r *Reader) newGraph(ref tenant.Ref) (*graph, error) {
 			tokens:  r.tokens,
 			ref:     ref,
 			scope:   r.graphScope,
+			limits:  r.limits,
 		},
 		adapter: adapter,
 		retry:   r.retry,
@@ -110,28 +109,6 @@ func (g *graph) linked(ctx context.Context, link string) (*http.Request, error) 
 	}
 	req.Header.Set("Accept", "application/json")
 	return prioritize(req), nil
-}
-
-func getPage[T any](ctx context.Context, g *graph, build func(context.Context) (*http.Request, error)) (wire.Page[T], error) {
-	return fetch(ctx, &g.session, build, func(r io.Reader) (wire.Page[T], error) {
-		return wire.DecodePage[T](r, "value")
-	})
-}
-
-// list reads a collection from its first page to its last.
-func list[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformation, each func([]T)) (deltaLink string, err error) {
-	p, err := getPage[T](ctx, g, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, ri) })
-	if err != nil {
-		return "", err
-	}
-	return listOn(ctx, g, p, each)
-}
-
-// listOn reads on from a page that was read already.
-func listOn[T any](ctx context.Context, g *graph, p wire.Page[T], each func([]T)) (deltaLink string, err error) {
-	return follow(ctx, &g.session, p, each, func(ctx context.Context, link string) (wire.Page[T], error) {
-		return getPage[T](ctx, g, func(ctx context.Context) (*http.Request, error) { return g.linked(ctx, link) })
-	})
 }
 
 // relative returns the address of a request as a part of a batch names it.

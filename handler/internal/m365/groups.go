@@ -16,12 +16,12 @@ var groupFields = []string{"id", "displayName", "mail", "groupTypes", "securityE
 // groups reads GET /groups/delta with members.
 func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
 	all, err := g.readMemberships(ctx,
-		func(each func([]wire.DeltaObject)) (string, error) {
+		func(ctx context.Context, into gather[wire.DeltaObject]) (string, error) {
 			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).Delta().ToGetRequestInformation(ctx, nil)
 			if err != nil {
 				return "", err
 			}
-			return list(ctx, g, query(ri, 0, append(groupFields[:len(groupFields):len(groupFields)], "members")...), each)
+			return list(ctx, g, query(ri, 0, append(groupFields[:len(groupFields):len(groupFields)], "members")...), into)
 		},
 		func() (*abstractions.RequestInformation, error) {
 			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
@@ -68,7 +68,9 @@ func (g *graph) rolesDelta(ctx context.Context) (*abstractions.RequestInformatio
 // roles reads the directory roles from the answer to rolesDelta.
 func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, error) {
 	all, err := g.readMemberships(ctx,
-		func(each func([]wire.DeltaObject)) (string, error) { return listOf(ctx, g, a, each) },
+		func(ctx context.Context, into gather[wire.DeltaObject]) (string, error) {
+			return listOf(ctx, g, a, into)
+		},
 		func() (*abstractions.RequestInformation, error) {
 			ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
 			if err != nil {

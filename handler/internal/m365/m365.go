@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"time"
 
+	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -65,6 +66,7 @@ type Reader struct {
 	tokens           *tokens
 	client           *http.Client // follows no redirect
 	retry            *retrier
+	limits           bounds.Limits // of one list; bounds.Default when zero
 	log              *slog.Logger
 }
 
@@ -144,8 +146,9 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 
 // Read reads the tenant. Parts that cannot be read are absent with the reason;
 // the error is not nil only when nothing can be read: an *AuthError when the
-// tenant gives no token, the context's error when it ended, or the transport's
-// when Graph cannot be reached at all.
+// tenant gives no token, the context's error when it was cancelled, or the
+// transport's when Graph cannot be reached at all. The deadline of the context
+// ends the reading: what was not read by then is absent like any other part.
 func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
 	if !wire.IsGUID(ref.ID) {
 		return nil, fmt.Errorf("reading tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
@@ -172,8 +175,8 @@ func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, er
 		log:      r.log.With("tenant", ref.ID),
 	}
 	run.readAll(ctx)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
 	}
 	if err := run.close(); err != nil {
 		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)

@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"sync"
 
-	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -24,6 +24,7 @@ type session struct {
 	tokens  *tokens
 	ref     tenant.Ref
 	scope   string
+	limits  bounds.Limits // of one list; bounds.Default when zero
 
 	mu    sync.Mutex
 	first string // token at the beginning of the reading
@@ -134,29 +135,4 @@ func decodeObject(ctx context.Context, body io.Reader, v any) error {
 	defer in.Close()
 	_, err := reply.Decode(json.NewDecoder(in), v)
 	return err
-}
-
-// follow gives the items of page p and of all pages after it to each, page by
-// page, and returns the delta link of the last one. Next links are followed
-// untouched, and only to the session's own origin.
-func follow[T any](ctx context.Context, s *session, p wire.Page[T], each func([]T),
-	next func(ctx context.Context, link string) (wire.Page[T], error)) (string, error) {
-	seen := map[string]bool{}
-	for {
-		each(p.Items)
-		if p.Next == "" {
-			return p.Delta, nil
-		}
-		link, err := url.Parse(p.Next)
-		if err != nil || !sameOrigin(link, s.origin) {
-			return "", &linkError{s.service}
-		}
-		if seen[p.Next] {
-			return "", &bodyError{s.service, errors.New("its pages go round in a circle")}
-		}
-		seen[p.Next] = true
-		if p, err = next(ctx, p.Next); err != nil {
-			return "", err
-		}
-	}
 }

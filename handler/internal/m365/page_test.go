@@ -48,7 +48,7 @@ func TestHalfPages(t *testing.T) {
 				}
 				c.value(`{"id":"o1"},{"id":"o2"},{"id":"o3"}`)(w, r)
 			})
-			got, err := c.graph().entraDevices(t.Context())
+			got, _, err := c.graph().entraDevices(t.Context())
 			if err != nil || len(got) != 3 {
 				t.Errorf("got %d devices, %v", len(got), err)
 			}
@@ -56,9 +56,9 @@ func TestHalfPages(t *testing.T) {
 		t.Run(name+" for good", func(t *testing.T) {
 			c := newCloud(t)
 			c.on(routeDevices, broken(c))
-			_, err := c.graph().entraDevices(t.Context())
+			_, _, err := c.graph().entraDevices(t.Context())
 			var body *bodyError
-			if !errors.As(err, &body) || c.count(routeDevices) != 2 {
+			if !errors.As(err, &body) || c.count(routeDevices) != 4 {
 				t.Errorf("got %v after %d requests", err, c.count(routeDevices))
 			}
 		})
@@ -83,13 +83,13 @@ func TestNextLinksThatAreNotFollowed(t *testing.T) {
 		{"relative", func(*cloud) string { return "/v1.0/devices?$skip=1" }, new(*linkError)},
 		{"a user in it", func(c *cloud) string { return strings.Replace(c.server.URL, "//", "//u@", 1) + "/v1.0/devices" }, new(*linkError)},
 		{"no address", func(*cloud) string { return "http://[::bad" }, new(*linkError)},
-		{"in a circle", func(c *cloud) string { return c.server.URL + "/v1.0/devices?$skip=1" }, new(*bodyError)},
+		{"in a circle", func(c *cloud) string { return c.server.URL + "/v1.0/devices?$skip=1" }, new(*endlessError)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := newCloud(t)
 			c.on(routeDevices, c.says(200, `{"value":[{"id":"o1"}],"@odata.nextLink":"`+test.link(c)+`"}`))
-			got, err := c.graph().entraDevices(t.Context())
+			got, _, err := c.graph().entraDevices(t.Context())
 			if !errors.As(err, test.as) {
 				t.Errorf("got %v, %v", got, err)
 			}

@@ -25,6 +25,9 @@ const (
 	partCASMailboxes
 	partUnifiedAudit
 	partBlockedSenders
+
+	// partDetail is a detail of another part, which needs no permission of its own.
+	partDetail
 )
 
 // Permission is what the app needs to read one part of a tenant.

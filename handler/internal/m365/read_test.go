@@ -108,7 +108,7 @@ func TestPartsFailAlone(t *testing.T) {
 		{"no premium licence",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", ""))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
 				c.on("GET /v1.0/identity/conditionalAccess/policies", denied(c))
 			},
 			func(s *tenant.Snapshot) string { return s.ConditionalAccess.Reason },
@@ -116,7 +116,7 @@ func TestPartsFailAlone(t *testing.T) {
 		{"no Intune licence, which proves nothing",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", ""))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
 				c.on(routeManaged, denied(c))
 			},
 			func(s *tenant.Snapshot) string { return s.ManagedDevices.Reason },
@@ -124,17 +124,17 @@ func TestPartsFailAlone(t *testing.T) {
 		{"no Intune licence, and the request is refused",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", ""))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
 				h := c.says(400, `{"error":{"code":"BadRequest","message":"The request is not applicable."}}`)
 				c.on(routeManaged, h)
 				c.on("GET /v1.0/deviceManagement/managedDevices", h)
 			},
 			func(s *tenant.Snapshot) string { return s.ManagedDevices.Reason },
-			"Not available: Microsoft Graph refused the request; no licence in this tenant includes Intune, which may be why"},
+			"Not available: Microsoft Graph refused the request (BadRequest); no licence in this tenant includes Intune, which may be why"},
 		{"no Intune licence, and the token is refused",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", ""))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
 				c.on(routeManaged, answer401)
 			},
 			func(s *tenant.Snapshot) string { return s.PolicyStates.Reason },
@@ -233,7 +233,9 @@ func TestReadFailsAsAWhole(t *testing.T) {
 				c.routes[route] = c.says(503, "")
 			}
 		}
-		c.routes["GET /v1.0/deviceManagement/managedDevices"] = c.says(503, "")
+		for _, plain := range []string{"deviceManagement/managedDevices", "groups", "directoryRoles"} {
+			c.routes["GET /v1.0/"+plain] = c.says(503, "")
+		}
 		c.routes[routeToken] = c.token
 		c.mu.Unlock()
 		_, err := c.reader().Read(t.Context(), testRef)

@@ -33,6 +33,7 @@ type reading struct {
 	mu     sync.Mutex
 	done   int
 	failed []failure
+	lost   []failure // details, whose parts were read
 }
 
 type failure struct {
@@ -55,6 +56,28 @@ func put[T any](run *reading, name part, dst *tenant.Part[T], v T, err error) {
 	}})
 }
 
+// lose records the details of a part that are not known.
+func (run *reading) lose(name part, details []lost) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	for _, l := range details {
+		run.lost = append(run.lost, failure{name, l.err, func(reason string, expected bool) {
+			if run.snapshot.Unknown == nil {
+				run.snapshot.Unknown = map[tenant.Detail]tenant.Unknown{}
+			}
+			run.snapshot.Unknown[l.detail] = tenant.Unknown{Reason: reason, Expected: expected}
+		}})
+	}
+}
+
+// putDetailed is put for a part with details.
+func putDetailed[T any](run *reading, name, detailed part, dst *tenant.Part[T], v T, details []lost, err error) {
+	put(run, name, dst, v, err)
+	if err == nil {
+		run.lose(detailed, details)
+	}
+}
+
 func (run *reading) readAll(ctx context.Context) {
 	g, s := run.graph, run.snapshot
 	var all sync.WaitGroup
@@ -64,8 +87,8 @@ func (run *reading) readAll(ctx context.Context) {
 		put(run, partGroups, &s.Groups, v, err)
 	})
 	all.Go(func() {
-		v, err := g.entraDevices(ctx)
-		put(run, partEntraDevices, &s.EntraDevices, v, err)
+		v, details, err := g.entraDevices(ctx)
+		putDetailed(run, partEntraDevices, partDetail, &s.EntraDevices, v, details, err)
 	})
 	all.Go(func() { run.readDevices(ctx) })
 	all.Go(func() { run.readExchange(ctx) })
@@ -116,8 +139,9 @@ func (run *reading) readBasics(ctx context.Context) {
 	var usersErr error
 	usersRead := make(chan struct{})
 	all.Go(func() {
-		users, usersErr = g.users(ctx, hasPremium(skus))
-		put(run, partUsers, &s.Users, users, usersErr)
+		var details []lost
+		users, details, usersErr = g.users(ctx, skuErr != nil || hasPremium(skus))
+		putDetailed(run, partUsers, partSignInActivity, &s.Users, users, details, usersErr)
 		close(usersRead)
 	})
 	byName := func() map[string]bool {
@@ -149,11 +173,12 @@ func (run *reading) readBasics(ctx context.Context) {
 	})
 	all.Go(func() {
 		<-profilesRead
-		if profilesErr != nil && ctx.Err() == nil {
-			run.log.Warn("secure score controls have no titles", "error", profilesErr)
+		var details []lost
+		if profilesErr != nil {
+			details = []lost{{tenant.DetailTitles, profilesErr}}
 		}
 		v, err := secureScoreOf(g, answers[inSecureScore], profiles)
-		put(run, partSecureScore, &s.SecureScore, v, err)
+		putDetailed(run, partSecureScore, partDetail, &s.SecureScore, v, details, err)
 	})
 	all.Go(func() {
 		o, err := organizationOf(ctx, g, answers[inOrganization])
@@ -217,17 +242,14 @@ func (g *graph) basicRequests(ctx context.Context) ([]*abstractions.RequestInfor
 
 func (run *reading) readDevices(ctx context.Context) {
 	g, s := run.graph, run.snapshot
-	list, err := g.managedDevices(ctx)
-	put(run, partManagedDevices, &s.ManagedDevices, list, err)
+	list, details, err := g.managedDevices(ctx)
+	putDetailed(run, partManagedDevices, partDetail, &s.ManagedDevices, list, details, err)
 	if err != nil {
 		put(run, partManagedDevices, &s.PolicyStates, nil, err) // for the same reason
 		return
 	}
-	states, partial, err := g.policyStates(ctx, list)
-	put(run, partPolicyStates, &s.PolicyStates, states, err)
-	if partial != nil && err == nil && ctx.Err() == nil {
-		run.log.Warn("compliance policies of some devices were not read", "error", partial)
-	}
+	states, details, err := g.policyStates(ctx, list)
+	putDetailed(run, partPolicyStates, partDetail, &s.PolicyStates, states, details, err)
 }
 
 // readExchange keeps to two requests at a time: the admin API publishes no limit.
@@ -284,6 +306,11 @@ func (run *reading) close() error {
 			run.log.Warn("part of the tenant not read", "part", permissions[f.part].Part, "error", f.err)
 		}
 	}
+	for _, f := range run.lost {
+		reason := run.reason(f)
+		f.absent(reason, !strings.HasPrefix(reason, unavailable))
+		run.log.Warn("detail of the tenant not read", "error", f.err)
+	}
 	return nil
 }
 
@@ -295,7 +322,7 @@ func common(tenantID string, failures []failure) error {
 	for _, f := range failures {
 		var transport *transportError
 		var body *bodyError // a page of something between us and Graph
-		if !errors.As(f.err, &transport) && !errors.As(f.err, &body) && !hasStatus(f.err, http.StatusInternalServerError, http.StatusTooManyRequests,
+		if !errors.As(f.err, &transport) && !errors.As(f.err, &body) && !errors.Is(f.err, context.DeadlineExceeded) && !hasStatus(f.err, http.StatusInternalServerError, http.StatusTooManyRequests,
 			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout) {
 			unreachable = false
 		}
@@ -331,15 +358,27 @@ func (run *reading) reason(f failure) string {
 		status    *statusError
 		body      *bodyError
 		link      *linkError
+		endless   *endlessError
+		empty     *emptyError
 		service   = permissions[f.part].Service
 		skus      = run.snapshot.SKUs
+		meaning   = meaningOf(f.err)
 		forbidden = hasStatus(f.err, http.StatusForbidden, http.StatusUnauthorized, http.StatusBadRequest)
 	)
+	if f.part == partDetail {
+		service = serviceGraph
+	}
 	switch {
 	case errors.As(f.err, &expected):
 		return string(expected)
 	case errors.As(f.err, &signIn):
 		return unavailable + signIn.Meaning
+	case errors.Is(f.err, context.DeadlineExceeded):
+		return unavailable + "reading the tenant took longer than half of the sync's time" + nextSync
+	case errors.As(f.err, &endless):
+		return unavailable + service + " gave a list that never ends (" + endless.brief() + ")" + nextSync
+	case errors.As(f.err, &empty):
+		return unavailable + service + " gave an empty list of " + empty.what + ", which cannot be" + nextSync
 	case errors.As(f.err, &link), errors.As(f.err, &body):
 		return unavailable + service + " gave an answer that cannot be used"
 	case !errors.As(f.err, &status):
@@ -360,9 +399,14 @@ func (run *reading) reason(f failure) string {
 	switch {
 	case f.part == partConditionalAccess && forbidden && skus.OK() && !hasPremium(skus.Value):
 		return "Conditional Access needs Entra ID P1, which this tenant does not have"
-	case status.status == http.StatusForbidden && run.reader.holds(run.snapshot.Tenant, f.part):
-		return unavailable + run.reader.roleMissing(f.part) + unlicensed
-	case status.status == http.StatusForbidden:
+	case meaning == refusedPlan:
+		return permissions[f.part].Part + ": the tenant does not have the licence that Microsoft asks for"
+	case meaning == refusedQuota:
+		return unavailable + service + "'s quota is used up (" + status.code + ")" + nextSync
+	case status.status == http.StatusForbidden && f.part != partDetail && (meaning == refusedRight || run.reader.lacks(run.snapshot.Tenant, f.part)):
+		if run.reader.holds(run.snapshot.Tenant, f.part) {
+			return unavailable + run.reader.roleMissing(f.part) + unlicensed
+		}
 		return unavailable + "the app lacks " + run.permission(f.part) + unlicensed
 	case status.status == http.StatusUnauthorized:
 		return unavailable + service + " does not accept the app's token" + unlicensed
@@ -371,7 +415,7 @@ func (run *reading) reason(f failure) string {
 	case status.status >= 500:
 		return unavailable + service + " was not able to answer" + nextSync
 	default:
-		return unavailable + service + " refused the request" + unlicensed
+		return unavailable + service + " " + withCode(status) + unlicensed
 	}
 }
 

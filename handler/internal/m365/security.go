@@ -2,6 +2,7 @@ package m365
 
 import (
 	"context"
+	"slices"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/security"
 
@@ -10,12 +11,11 @@ import (
 )
 
 func conditionalAccessOf(ctx context.Context, g *graph, a answer) ([]tenant.ConditionalAccessPolicy, error) {
-	out := []tenant.ConditionalAccessPolicy{}
-	_, err := listOf(ctx, g, a, func(p []wire.ConditionalAccessPolicy) {
-		for _, w := range p {
-			out = append(out, w.Record())
-		}
-	})
+	var out []tenant.ConditionalAccessPolicy
+	_, err := listOf(ctx, g, a, rows(&out, func(p *wire.ConditionalAccessPolicy) (string, tenant.ConditionalAccessPolicy) {
+		policy := p.Record()
+		return policy.ID, policy
+	}))
 	return out, err
 }
 
@@ -36,13 +36,13 @@ func (g *graph) scoreProfiles(ctx context.Context) (map[string]wire.ScoreProfile
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]wire.ScoreProfile{}
+	var all []wire.ScoreProfile
 	query(ri, pageSize, "id", "title", "maxScore", "controlCategory", "service", "actionUrl", "deprecated")
-	_, err = list(ctx, g, ri, func(p []wire.ScoreProfile) {
-		for _, w := range p {
-			out[w.ID] = w
-		}
-	})
+	_, err = list(ctx, g, ri, rows(&all, func(p *wire.ScoreProfile) (string, wire.ScoreProfile) { return p.ID, *p }))
+	out := make(map[string]wire.ScoreProfile, len(all))
+	for _, p := range all {
+		out[p.ID] = p
+	}
 	return out, err
 }
 
@@ -57,7 +57,8 @@ func secureScoreOf(g *graph, a answer, profiles map[string]wire.ScoreProfile) (t
 	if len(p.Items) == 0 {
 		return tenant.SecureScore{}, absence("Microsoft has not computed a secure score for this tenant")
 	}
-	w := p.Items[0]
+	// A service that ignores $top or its order gives many days at once.
+	w := slices.MaxFunc(p.Items, func(a, b wire.SecureScore) int { return a.Created.Compare(b.Created.Time) })
 	out := tenant.SecureScore{Created: w.Created.Time, Current: w.Current, Max: w.Max}
 	for _, c := range w.Controls {
 		profile := profiles[c.Name]

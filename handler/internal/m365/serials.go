@@ -53,16 +53,9 @@ func (g *graph) serials(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	serials := []string{}
-	seen := map[string]bool{}
-	_, err = list(ctx, g, query(ri, pageSize, "id", "serialNumber"), func(p []wire.DeviceSerial) {
-		for _, d := range p {
-			id := wire.GUID(d.ID)
-			if !seen[id] {
-				serials = append(serials, d.SerialNumber)
-			}
-			seen[id] = id != ""
-		}
-	})
+	var serials []string
+	_, err = list(ctx, g, query(ri, pageSize, "id", "serialNumber"), rows(&serials, func(d *wire.DeviceSerial) (string, string) {
+		return wire.GUID(d.ID), d.SerialNumber
+	}))
 	return serials, err
 }

@@ -50,7 +50,7 @@ func TestSerialsFailures(t *testing.T) {
 			c.on(routeSerials, c.says(400, `{"error":{"code":"BadRequest","message":"Request not applicable to target tenant."}}`))
 		}},
 		{name: "permission missing", ref: testRef, want: "the app lacks DeviceManagementManagedDevices.Read.All", answer: func(c *cloud) {
-			c.on(routeSerials, c.says(403, `{"error":{"code":"Forbidden","message":"no"}}`))
+			c.on(routeSerials, c.says(403, `{"error":{"code":"Forbidden","message":"{\"Message\":\"Application is not authorized to perform this operation.\"}"}}`))
 		}},
 		{name: "half a page", ref: testRef, want: "gave an answer that cannot be used", answer: func(c *cloud) {
 			c.on(routeSerials, c.says(200, `{"value":[{"id":"m1","serialNumber":"SN1"},`))

@@ -9,9 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/isotime"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -81,7 +81,7 @@ func (e *SubscriptionError) Unwrap() error { return e.cause }
 // Subscribe creates a subscription to the tenant's devices. Graph calls the
 // notification URL before it answers. The call is never repeated by itself,
 // because a second one would make a second subscription. It calls POST
-// /v1.0/subscriptions.
+// /v1.0/subscriptions, and /beta/subscriptions where v1.0 does not know devices.
 func (r *Reader) Subscribe(ctx context.Context, ref tenant.Ref, s SubscriptionRequest) (Subscription, error) {
 	return r.subscription(ctx, ref, http.MethodPost, "", wire.ChangeSubscription{
 		ChangeType:               "updated",
@@ -112,17 +112,14 @@ func (r *Reader) Subscriptions(ctx context.Context, ref tenant.Ref) ([]Subscript
 	if err != nil {
 		return nil, err
 	}
-	first, err := getPage[wire.ChangeSubscription](ctx, g, func(ctx context.Context) (*http.Request, error) {
-		return g.linked(ctx, g.base("v1.0")+"/subscriptions")
-	})
 	var all []Subscription
-	if err == nil {
-		_, err = listOn(ctx, g, first, func(p []wire.ChangeSubscription) {
-			for _, s := range p {
-				all = append(all, subscriptionOn(s))
-			}
-		})
+	from := listing[wire.ChangeSubscription](g, nil)
+	from.first = func(ctx context.Context) (wire.Page[wire.ChangeSubscription], error) {
+		return from.next(ctx, g.base("v1.0")+"/subscriptions")
 	}
+	_, err = read(ctx, &g.session, from, rows(&all, func(s *wire.ChangeSubscription) (string, Subscription) {
+		return s.ID, subscriptionOn(*s)
+	}), nil)
 	if err != nil {
 		return nil, subscriptionError(ref, err)
 	}
@@ -141,20 +138,38 @@ func (r *Reader) Unsubscribe(ctx context.Context, ref tenant.Ref, id string) err
 
 func wireTime(t time.Time) string { return t.UTC().Truncate(time.Second).Format(time.RFC3339) }
 
-// subscription makes one call; body is sent as JSON unless it is nil.
+// subscription makes one call; body is sent as JSON unless it is nil. Devices are
+// not among the resources that Graph documents for subscriptions: what v1.0
+// refuses for a reason that is not known is tried once on beta.
 func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path string, body any) (Subscription, error) {
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {
 		return Subscription{}, err
 	}
+	s, err := g.subscription(ctx, "v1.0", method, path, body)
+	if unsupported := hasStatus(err, http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented) ||
+		path == "" && hasStatus(err, http.StatusNotFound); unsupported && meaningOf(err) == refused {
+		again, beta := g.subscription(ctx, "beta", method, path, body)
+		if beta == nil || meaningOf(beta) != refused {
+			s, err = again, beta
+		}
+	}
+	if err != nil {
+		return Subscription{}, subscriptionError(ref, err)
+	}
+	return s, nil
+}
+
+func (g *graph) subscription(ctx context.Context, version, method, path string, body any) (Subscription, error) {
 	var content []byte
+	var err error
 	if body != nil {
 		if content, err = json.Marshal(body); err != nil {
 			return Subscription{}, fmt.Errorf("building a subscription: %w", err)
 		}
 	}
 	build := func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, method, g.base("v1.0")+"/subscriptions"+path, nil)
+		req, err := http.NewRequestWithContext(ctx, method, g.base(version)+"/subscriptions"+path, nil)
 		if err != nil {
 			return nil, fmt.Errorf("building a subscription: %w", err)
 		}
@@ -170,7 +185,7 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 	}
 	res, err := g.do(ctx, build)
 	if err != nil {
-		return Subscription{}, subscriptionError(ref, err)
+		return Subscription{}, err
 	}
 	defer discard(res)
 	if method == http.MethodDelete {
@@ -178,38 +193,40 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 	}
 	var said wire.ChangeSubscription
 	if err := decodeObject(ctx, res.Body, &said); err != nil {
-		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, err})
+		return Subscription{}, &bodyError{g.service, err}
 	}
 	if path == "" && said.ID == "" {
-		return Subscription{}, fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, &bodyError{g.service, errors.New("it has no id")})
+		return Subscription{}, &bodyError{g.service, errors.New("it has no id")}
 	}
 	return subscriptionOn(said), nil
 }
 
 func subscriptionOn(w wire.ChangeSubscription) Subscription {
-	expires, _ := time.Parse(time.RFC3339, w.Expires)
-	return Subscription{ID: w.ID, NotificationURL: w.NotificationURL, Expires: expires.UTC()}
+	expires, _ := isotime.Parse(w.Expires)
+	return Subscription{ID: w.ID, NotificationURL: w.NotificationURL, Expires: expires}
 }
 
 func subscriptionError(ref tenant.Ref, err error) error {
 	var status *statusError
+	if body := (*bodyError)(nil); errors.As(err, &body) {
+		return fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, err)
+	}
 	if !errors.As(err, &status) || status.status >= 500 {
 		return err
 	}
 	reason := SubscriptionRefused
-	message := strings.ToLower(status.message)
-	switch {
+	switch meaning := meaningOf(err); {
 	case status.status == http.StatusNotFound:
 		reason = SubscriptionGone
 	case status.status == http.StatusConflict:
 		reason = SubscriptionExists
 	case status.status == http.StatusTooManyRequests:
 		reason = SubscriptionThrottled
-	case status.status == http.StatusForbidden && (strings.Contains(message, "limit") || strings.Contains(message, "quota")):
+	case meaning == refusedQuota:
 		reason = SubscriptionQuota
-	case status.status == http.StatusForbidden || status.status == http.StatusUnauthorized:
+	case meaning == refusedRight || status.status == http.StatusUnauthorized:
 		reason = SubscriptionForbidden
-	case status.status == http.StatusBadRequest && strings.Contains(message, "validation"):
+	case meaning == refusedHost:
 		reason = SubscriptionUnreachable
 	}
 	return &SubscriptionError{Tenant: ref.ID, Reason: reason, cause: status}

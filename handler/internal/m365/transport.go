@@ -20,8 +20,10 @@ import (
 // of a subscription, whose body cannot be sent twice.
 const (
 	maxAttempts        = 5
+	sparingAttempts    = 3 // where something else can be asked for instead
 	maxTransportErrors = 3
 	maxWait            = 3 * time.Minute   // of all waits between attempts
+	sparingWait        = time.Minute       // the same, where something else can be asked for instead
 	headerTimeout      = 100 * time.Second // until an attempt's answer begins
 	stallTimeout       = 60 * time.Second  // of one read of a body
 	bodyTimeout        = 5 * time.Minute   // of all reads of a body together
@@ -58,7 +60,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 		}
 		res, err := attemptOnce(t.next, try)
-		last := attempt == maxAttempts || req.Body != nil && req.GetBody == nil
+		last := attempt == attemptsOf(ctx) || req.Body != nil && req.GetBody == nil
 		var wait time.Duration
 		switch {
 		case err != nil:
@@ -71,7 +73,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		default:
 			wait = retryDelay(res.Header.Get("Retry-After"), attempt, time.Now())
 		}
-		if deadline, ok := ctx.Deadline(); waited+wait > maxWait || ok && time.Until(deadline) < wait {
+		if deadline, ok := ctx.Deadline(); waited+wait > maxWaitOf(ctx) || ok && time.Until(deadline) < wait {
 			return res, err
 		}
 		waited += wait

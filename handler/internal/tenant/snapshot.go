@@ -3,7 +3,11 @@
 // Package m365 fills a Snapshot; packages match and compose read it.
 package tenant
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Ref names a tenant as CIPP's table Tenants knows it.
 type Ref struct {
@@ -63,6 +67,32 @@ type Snapshot struct {
 	CASMailboxes   Part[[]CASMailbox]
 	UnifiedAudit   Part[bool] // unified audit log ingestion is on
 	BlockedSenders Part[[]string]
+
+	// Unknown says why a detail is not known although its part was read. A detail
+	// that is not in it is as the part has it.
+	Unknown map[Detail]Unknown
+}
+
+// Detail names something of a part that may fail alone, in words for a technician.
+type Detail string
+
+// The details that a reading may have to do without.
+const (
+	DetailSignIns   Detail = "the last sign-in of users"
+	DetailAssigned  Detail = "since when users hold their licences"
+	DetailEnrolment Detail = "join type, chassis and Autopilot of Intune devices"
+	DetailLoggedOn  Detail = "who logged on to Intune devices"
+	DetailHardware  Detail = "hardware protection of Intune devices"
+	DetailAutopilot Detail = "Autopilot registration of Entra devices"
+	DetailPolicies  Detail = "compliance policies of some devices"
+	DetailSettings  Detail = "settings that fail compliance policies"
+	DetailTitles    Detail = "titles of secure score actions"
+)
+
+// Unknown says why a detail is not known.
+type Unknown struct {
+	Reason   string // as in Part
+	Expected bool   // as in Part
 }
 
 // DevicesKnown reports whether it is known which devices Intune manages: its
@@ -77,7 +107,7 @@ type AbsentPart struct {
 	Expected bool   // as in Part
 }
 
-// Absent returns the parts that were not read.
+// Absent returns the parts and details that were not read.
 func (s *Snapshot) Absent() []AbsentPart {
 	var list []AbsentPart
 	absent(&list, "the organization's record", s.Organization)
@@ -99,6 +129,9 @@ func (s *Snapshot) Absent() []AbsentPart {
 	absent(&list, "mailbox protocols", s.CASMailboxes)
 	absent(&list, "the unified audit log's state", s.UnifiedAudit)
 	absent(&list, "blocked senders", s.BlockedSenders)
+	for _, detail := range slices.Sorted(maps.Keys(s.Unknown)) {
+		list = append(list, AbsentPart{string(detail), s.Unknown[detail].Reason, s.Unknown[detail].Expected})
+	}
 	return list
 }
 

@@ -61,13 +61,16 @@ func (m *Memberships) IDs() []string { return m.order }
 // Of returns the group or role with the id, one of IDs.
 func (m *Memberships) Of(id string) *Membership { return m.byID[id] }
 
-// Add adds a page.
-func (m *Memberships) Add(p []DeltaObject) {
+// Add adds a page, and returns how many groups, roles and members of it were not
+// there before.
+func (m *Memberships) Add(p []DeltaObject) (fresh int) {
 	for _, o := range p {
 		if o.ID != "" {
-			m.object(o).Change(o.Members)
+			before := len(m.order)
+			fresh += m.object(o).Change(o.Members) + len(m.order) - before
 		}
 	}
+	return fresh
 }
 
 func (m *Memberships) object(o DeltaObject) *Membership {
@@ -97,8 +100,12 @@ func keep[T any](dst *reply.Optional[T], v reply.Optional[T]) {
 	}
 }
 
-// Change adds the members and takes away those that were removed.
-func (m *Membership) Change(members []Member) {
+// Forget forgets the members.
+func (m *Membership) Forget() { m.order, m.kinds = nil, map[string]tenant.MemberKind{} }
+
+// Change adds the members and takes away those that were removed. It returns how
+// many were not there before.
+func (m *Membership) Change(members []Member) (fresh int) {
 	for _, member := range members {
 		id := GUID(member.ID)
 		if id == "" {
@@ -109,10 +116,12 @@ func (m *Membership) Change(members []Member) {
 			continue
 		}
 		if _, ok := m.kinds[id]; !ok {
+			fresh++
 			m.order = append(m.order, id)
 		}
 		m.kinds[id] = member.kind()
 	}
+	return fresh
 }
 
 // List returns the members in the order in which they came. It may be called

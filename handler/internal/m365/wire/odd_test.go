@@ -77,6 +77,7 @@ func odd[T any](t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", middle, err)
 		}
+		p.Size = 0 // of the text, which differs
 		return p
 	}
 	whole := decode(record)

@@ -14,6 +14,7 @@ type Page[T any] struct {
 	Next  string // @odata.nextLink
 	Delta string // @odata.deltaLink
 	Odd   int    // elements that are not records, or have no id, and were left out
+	Size  int64  // of the answer, in bytes
 }
 
 var (
@@ -84,6 +85,7 @@ func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return p, errors.New("it goes on after its end")
 	}
+	p.Size = dec.InputOffset()
 	return p, nil
 }
 

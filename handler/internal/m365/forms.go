@@ -1,0 +1,99 @@
+package m365
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// form is one way to ask for something. Its details are what only it and the
+// forms before it bring.
+type form[T any] struct {
+	details []tenant.Detail
+	read    func(context.Context) (T, error)
+}
+
+// lost is a detail that is not known, and why.
+type lost struct {
+	detail tenant.Detail
+	err    error
+}
+
+// firstOf reads something in the first of its forms that is answered; each asks
+// for less than the ones before it. So an optional property, beta list or delta
+// list that is refused, down, throttled or endless takes only itself away. A form
+// that is not the last may use half of the time that is left, and fewer attempts.
+// What the forms that failed would have brought, and the one that was read did
+// not, is lost.
+func firstOf[T any](ctx context.Context, forms ...form[T]) (T, []lost, error) {
+	var failed []lost
+	twice := false
+	for _, f := range forms[:len(forms)-1] {
+		v, err := sparingly(ctx, f.read)
+		if err == nil {
+			return v, without(failed, f.details), nil
+		}
+		var signIn *AuthError
+		if ctx.Err() != nil || errors.As(err, &signIn) || hasStatus(err, http.StatusUnauthorized) || noIntune(err) {
+			return v, nil, err
+		}
+		forbidden := hasStatus(err, http.StatusForbidden)
+		if forbidden && (twice || len(f.details) == 0) && meaningOf(err) == refusedRight {
+			return v, nil, err // it is not about the details
+		}
+		for _, detail := range f.details {
+			failed = append(failed, lost{detail, err})
+		}
+		twice = forbidden
+	}
+	last := forms[len(forms)-1]
+	v, err := last.read(ctx)
+	return v, without(failed, last.details), err
+}
+
+// without returns what is lost, each once, but for the details that were read.
+func without(failed []lost, details []tenant.Detail) []lost {
+	var out []lost
+	seen := map[tenant.Detail]bool{}
+	for _, d := range details {
+		seen[d] = true
+	}
+	for _, l := range failed {
+		if !seen[l.detail] {
+			seen[l.detail] = true
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+type attemptsKey struct{}
+
+// sparingly reads with half of the time that is left, and fewer attempts.
+func sparingly[T any](ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	return read(context.WithValue(ctx, attemptsKey{}, sparingAttempts))
+}
+
+// attemptsOf is how often a request may be sent.
+func attemptsOf(ctx context.Context) int {
+	if n, ok := ctx.Value(attemptsKey{}).(int); ok {
+		return n
+	}
+	return maxAttempts
+}
+
+// maxWaitOf is how long all waits between the attempts of a request may be.
+func maxWaitOf(ctx context.Context) time.Duration {
+	if attemptsOf(ctx) < maxAttempts {
+		return sparingWait
+	}
+	return maxWait
+}

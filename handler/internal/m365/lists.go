@@ -1,0 +1,160 @@
+package m365
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+
+	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/m365/wire"
+)
+
+// maxBeginnings is how often a list is read from its start at most.
+const maxBeginnings = 3
+
+// gather takes the pages of one list.
+type gather[T any] struct {
+	// begin is called before the first page, and again where the list has to be
+	// read from its start once more: it forgets what came so far.
+	begin func()
+	// page takes a page, and returns how many records or members of it were not
+	// there before.
+	page func([]T) (fresh int)
+}
+
+// rows gathers records in out, each once: a list may deliver one on two pages.
+// The record of a row comes with its id; one without counts as nothing new.
+func rows[T, R any](out *[]R, record func(*T) (id string, r R)) gather[T] {
+	var isFresh func(string) bool
+	return gather[T]{
+		begin: func() { *out, isFresh = []R{}, bounds.Fresh[string]() },
+		page: func(p []T) (fresh int) {
+			for i := range p {
+				id, r := record(&p[i])
+				if isFresh(id) {
+					fresh++
+				} else if id != "" {
+					continue
+				}
+				*out = append(*out, r)
+			}
+			return fresh
+		},
+	}
+}
+
+// source says how the pages of one list are asked for.
+type source[T any] struct {
+	first func(context.Context) (wire.Page[T], error)
+	next  func(ctx context.Context, link string) (wire.Page[T], error)
+}
+
+// read reads a list from its first page, which is given where it came already,
+// to its last, and returns the delta link of that. Next links are followed
+// untouched, and only to the session's own origin. A page that the service gave a
+// link to and does not know any more (Directory_ExpiredPageToken, a delta link
+// that is too old) has the list read from its start.
+func read[T any](ctx context.Context, s *session, from source[T], into gather[T], given *wire.Page[T]) (deltaLink string, err error) {
+	for beginning := 1; ; beginning++ {
+		var p wire.Page[T]
+		if given != nil {
+			p, given = *given, nil
+		} else if p, err = from.first(ctx); err != nil {
+			return "", err
+		}
+		into.begin()
+		deltaLink, err = follow(ctx, s, p, into.page, from.next)
+		var expired *expiredError
+		if !errors.As(err, &expired) {
+			return deltaLink, err
+		}
+		if beginning == maxBeginnings {
+			return "", expired.err
+		}
+	}
+}
+
+// expiredError: the service does not know a page any more that it led to.
+type expiredError struct{ err error }
+
+func (e *expiredError) Error() string { return e.err.Error() }
+func (e *expiredError) Unwrap() error { return e.err }
+
+// follow gives the items of page p and of all pages after it to each. A list that
+// does not end within bounds is an error.
+func follow[T any](ctx context.Context, s *session, p wire.Page[T], each func([]T) int,
+	next func(ctx context.Context, link string) (wire.Page[T], error)) (string, error) {
+	seen := map[string]bool{}
+	list := bounds.List{Limits: s.limits}
+	for {
+		fresh := each(p.Items)
+		if p.Next == "" {
+			return p.Delta, nil
+		}
+		if err := list.Page(len(p.Items), fresh, p.Size); err != nil {
+			return "", &endlessError{s.service, err}
+		}
+		link, err := url.Parse(p.Next)
+		if err != nil || !sameOrigin(link, s.origin) {
+			return "", &linkError{s.service}
+		}
+		if seen[p.Next] {
+			return "", &endlessError{s.service, errors.New("its pages go round in a circle")}
+		}
+		seen[p.Next] = true
+		if p, err = next(ctx, p.Next); err != nil {
+			if hasStatus(err, http.StatusBadRequest, http.StatusNotFound, http.StatusGone) {
+				return "", &expiredError{err}
+			}
+			return "", err
+		}
+	}
+}
+
+func decodePage[T any](r io.Reader) (wire.Page[T], error) { return wire.DecodePage[T](r, "value") }
+
+// listing is a Graph collection that a builder's request begins.
+func listing[T any](g *graph, ri *abstractions.RequestInformation) source[T] {
+	get := func(ctx context.Context, build func(context.Context) (*http.Request, error)) (wire.Page[T], error) {
+		return fetch(ctx, &g.session, build, decodePage[T])
+	}
+	return source[T]{
+		first: func(ctx context.Context) (wire.Page[T], error) {
+			return get(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, ri) })
+		},
+		next: func(ctx context.Context, link string) (wire.Page[T], error) {
+			return get(ctx, func(ctx context.Context) (*http.Request, error) { return g.linked(ctx, link) })
+		},
+	}
+}
+
+// list reads a collection.
+func list[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformation, into gather[T]) (deltaLink string, err error) {
+	return read(ctx, &g.session, listing[T](g, ri), into, nil)
+}
+
+// listOf reads a collection whose first page is the answer of a part of a batch.
+func listOf[T any](ctx context.Context, g *graph, a answer, into gather[T]) (deltaLink string, err error) {
+	p, err := pageOf[T](g, a)
+	if err != nil {
+		return "", err
+	}
+	return read(ctx, &g.session, listing[T](g, a.request), into, &p)
+}
+
+// pageOf reads the answer of a part that is the first page of a collection.
+func pageOf[T any](g *graph, a answer) (wire.Page[T], error) {
+	if a.err != nil {
+		return wire.Page[T]{}, a.err
+	}
+	p, err := decodePage[T](bytes.NewReader(a.body))
+	if err != nil {
+		return wire.Page[T]{}, &bodyError{g.service, err}
+	}
+	return p, nil
+}
