@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // losses say what each part of a tenant is for, by the words of
@@ -199,8 +200,11 @@ func (p *part) read(ctx context.Context, t cipp.Tenant) {
 			p.notice(what, "The tenant does not have it, or hides it on purpose: a matter of its licences and settings, not of permissions.", "", t.DefaultDomain)
 			continue
 		}
-		action := "Run CIPP's permission check with a CPV refresh for the tenant."
-		if strings.Contains(a.Reason, "GDAP") {
+		action := "Run the check again. If it lasts, ask Microsoft with the words above."
+		switch a.Cause {
+		case tenant.CausePermission:
+			action = "Run CIPP's permission check with a CPV refresh for the tenant."
+		case tenant.CauseRole:
 			action = "Look at the GDAP roles of CIPP's service account in the tenant."
 		}
 		p.problem(what, "Its card says so, and shows nothing of it.", action, t.DefaultDomain)

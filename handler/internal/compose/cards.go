@@ -312,7 +312,12 @@ func (x *index) secureScoreCard() card {
 		return cmp.Or(cmp.Compare(b.Max-b.Score, a.Max-a.Score),
 			byName(title(a), title(b), a.Control, b.Control, a.Category, b.Category, a.URL, b.URL))
 	})
-	if len(open) == 0 {
+	why, lost := x.unknown(tenant.DetailTitles) // the profiles also say how much an action gains
+	switch {
+	case lost:
+		c.Lines = lines(line{Icon: iconUnknown, Text: "Open actions: " + why.Text})
+		return c
+	case len(open) == 0:
 		c.Lines = one("No open actions.")
 		return c
 	}

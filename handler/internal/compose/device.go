@@ -229,9 +229,13 @@ func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
 	c := card{Icon: "fas fa-right-to-bracket", Title: "Enrolment", Facts: []fact{
 		factText("Type", words(d.EnrollmentType)),
 	}}
+	whyEnrolment, enrolmentLost := x.unknown(tenant.DetailEnrolment)
+	whyAutopilot, autopilotLost := x.unknown(tenant.DetailAutopilot)
 	switch {
 	case join != "":
 		c.Facts = append(c.Facts, fact{"Join type", one(join)})
+	case enrolmentLost:
+		c.Facts = append(c.Facts, fact{"Join type", lines(whyEnrolment)})
 	case !x.snap.EntraDevices.OK():
 		c.Facts = append(c.Facts, fact{"Join type", lines(unavailableLine(x.snap.EntraDevices.Reason))})
 	default:
@@ -241,8 +245,12 @@ func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
 	switch {
 	case d.Autopilot != nil:
 		c.Facts = append(c.Facts, fact{"Autopilot", one(yesNo(*d.Autopilot))})
-	case entra != nil:
+	case entra != nil && !autopilotLost:
 		c.Facts = append(c.Facts, fact{"Autopilot", one(yesNo(entra.Autopilot))})
+	case entra != nil:
+		c.Facts = append(c.Facts, fact{"Autopilot", lines(whyAutopilot)})
+	case enrolmentLost:
+		c.Facts = append(c.Facts, fact{"Autopilot", lines(whyEnrolment)})
 	}
 	if profile := text(d.EnrollmentProfile); profile != "" {
 		c.Facts = append(c.Facts, fact{"Profile", one(profile)})
@@ -253,6 +261,8 @@ func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
 			factText("Virtualization based security", words(h.VirtualizationBasedSecurity)),
 			factText("Credential Guard", words(h.CredentialGuard)),
 		)
+	} else if why, lost := x.unknown(tenant.DetailHardware); lost && windows(d) {
+		c.Facts = append(c.Facts, fact{"Device Guard and Credential Guard", lines(why)})
 	}
 	encrypted := line{Icon: "fas fa-lock-open", Tone: warning, Text: "Not encrypted"}
 	if d.Encrypted {
@@ -279,6 +289,9 @@ func (x *deviceIndex) policiesCard(d *tenant.ManagedDevice) card {
 	switch {
 	case !part.OK():
 		c.Lines = lines(unavailableLine(part.Reason))
+		return c
+	case len(states) == 0 && x.snap.Unknown[tenant.DetailPolicies].Reason != "":
+		c.Lines = lines(unavailableLine(x.snap.Unknown[tenant.DetailPolicies].Reason))
 		return c
 	case len(states) == 0:
 		c.Lines = lines(unavailableLine("Intune reported no policies for this device"))

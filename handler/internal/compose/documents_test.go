@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -283,6 +284,67 @@ func TestDocumentsNotReadIsNeverZero(t *testing.T) {
 	}
 	if got := plain(t, user.Fields[FieldUserSummary].String()); !strings.Contains(got, "Cannot be told: roles could not be read") {
 		t.Errorf("a policy for a role is decided without the roles: %s", got)
+	}
+}
+
+// TestDetailsNotReadAreNeverZero has every detail be unknown though its part was
+// read: what stands in its place says so.
+func TestDetailsNotReadAreNeverZero(t *testing.T) {
+	in := believable()
+	const why = "Microsoft Graph was not able to answer"
+	s := in.Snapshot
+	s.Unknown = map[tenant.Detail]tenant.Unknown{}
+	for _, d := range []tenant.Detail{tenant.DetailSignIns, tenant.DetailEnrolment, tenant.DetailLoggedOn, tenant.DetailHardware,
+		tenant.DetailAutopilot, tenant.DetailPolicies, tenant.DetailTitles} {
+		s.Unknown[d] = tenant.Unknown{Reason: "Not available: " + why}
+	}
+	for i := range s.Users.Value {
+		s.Users.Value[i].LastSignIn = time.Time{}
+	}
+	for i := range s.ManagedDevices.Value {
+		d := &s.ManagedDevices.Value[i]
+		d.JoinType, d.ChassisType, d.Autopilot, d.UsersLogged, d.Hardware = "", "", nil, nil, nil
+		d.ComplianceState = tenant.StateNoncompliant
+	}
+	for i := range s.SecureScore.Value.Actions {
+		a := &s.SecureScore.Value.Actions[i]
+		a.Title, a.Max = "", 0
+	}
+	for i := range s.EntraDevices.Value {
+		s.EntraDevices.Value[i].Autopilot, s.EntraDevices.Value[i].TrustType = false, ""
+	}
+	s.PolicyStates = tenant.Present(map[string][]tenant.PolicyState{})
+	in = withMatches(in)
+	user := documentOf(t, in, id(kindUser, 2))
+	organization, err := Organization(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := NewDevices(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := devices.Fields(in.Matches.Pairs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ text, want string }{
+		"user":      {user.Fields[FieldUserSummary].String(), "Last sign-in Not available: " + why},
+		"devices":   {user.Fields[FieldUserDevices].String(), "Devices that the user logged on to Not available: " + why},
+		"users":     {organization.UsersSummary, "Devices that users logged on to Not available: " + why},
+		"score":     {organization.TenantSummary, "Open actions: Not available: " + why},
+		"join":      {device.DeviceSummary, "Join type Not available: " + why},
+		"autopilot": {device.DeviceSummary, "Autopilot Not available: " + why},
+		"hardware":  {device.DeviceSummary, "Device Guard and Credential Guard Not available: " + why},
+		"policies":  {device.DeviceSummary, "Compliance policies Open Not available: " + why},
+	} {
+		if got := plain(t, tt.text); !strings.Contains(got, tt.want) {
+			t.Errorf("%s lacks %q: %s", name, tt.want, got)
+		}
+	}
+	s.Unknown[tenant.DetailSignIns] = tenant.Unknown{Reason: "the tenant does not have the licence", Expected: true}
+	if got := plain(t, documentOf(t, in, id(kindUser, 2)).Fields[FieldUserSummary].String()); strings.Contains(got, "Last sign-in") {
+		t.Errorf("what the tenant does not have is shown: %s", got)
 	}
 }
 

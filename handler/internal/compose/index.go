@@ -197,6 +197,13 @@ func total(sku *tenant.SKU) cell {
 	return c
 }
 
+// unknown returns the line that stands where a detail is not known although its
+// part was read, if it is missed and not just something that the tenant lacks.
+func (x *index) unknown(d tenant.Detail) (line, bool) {
+	why, lost := x.snap.Unknown[d]
+	return unavailableLine(why.Reason), lost && !why.Expected
+}
+
 // userLine names a user, linked to the user's page.
 func (x *index) userLine(u *tenant.User) line {
 	return line{Text: orElse(u.DisplayName, orElse(u.UserPrincipalName, u.ID)), Href: x.links.user(u.ID)}

@@ -222,6 +222,8 @@ func (d *UserDocuments) userCard(u *tenant.User) card {
 	}
 	if date(u.LastSignIn) != "" {
 		c.Facts = append(c.Facts, fact{"Last sign-in", one(bracket(u.LastSignIn, d.in.Today))})
+	} else if why, lost := d.unknown(tenant.DetailSignIns); lost {
+		c.Facts = append(c.Facts, fact{"Last sign-in", lines(why)})
 	}
 	return c
 }
@@ -477,7 +479,14 @@ func (d *UserDocuments) userDevices(u *tenant.User) page {
 		return absentNotice(title, d.snap.ManagedDevices.Reason)
 	}
 	all := d.ownedBy[fold(u.ID)]
+	var notices []notice
+	if why, lost := d.unknown(tenant.DetailLoggedOn); lost {
+		notices = []notice{{Icon: iconUnknown, Title: "Devices that the user logged on to", Text: why.Text}}
+	}
 	if len(all) == 0 {
+		if notices != nil {
+			return page{Notices: notices}
+		}
 		return noneNotice(title, "The user has no devices in Intune.")
 	}
 	t := &table{
@@ -504,7 +513,7 @@ func (d *UserDocuments) userDevices(u *tenant.User) page {
 			)...),
 		}})
 	}
-	return page{Table: t}
+	return page{Notices: notices, Table: t}
 }
 
 func (d *UserDocuments) userGroups(u *tenant.User, groups []membership) page {

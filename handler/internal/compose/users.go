@@ -118,6 +118,7 @@ func (x *index) usersNotices() []notice {
 		{"OneDrive use", x.snap.OneDriveUsage.Reason},
 		{"Devices", x.snap.ManagedDevices.Reason},
 		{"Names of licences", x.snap.SKUs.Reason},
+		{"Devices that users logged on to", x.snap.Unknown[tenant.DetailLoggedOn].Reason},
 	} {
 		if p.reason != "" {
 			all = append(all, notice{Icon: iconUnknown, Title: p.title, Text: unavailable(p.reason)})

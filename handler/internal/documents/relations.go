@@ -10,6 +10,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // NinjaOne relates any number of entities to one host in a call, and only to
@@ -42,6 +43,13 @@ func (r *run) hosts(rec *record) map[ninjaone.Entity]bool {
 		unsure := !devices || r.in.DeviceUnsure != nil && r.in.DeviceUnsure(host.ID)
 		if host.Type == ninjaone.EntityDevice && unsure || host.Type == ninjaone.EntityDocument && !licenses {
 			want[host] = true
+		}
+	}
+	if _, unknown := r.in.Compose.Snapshot.Unknown[tenant.DetailLoggedOn]; unknown {
+		for _, l := range rec.relations { // of users who logged on, as far as anybody knows
+			if host := l.entity(); host.Type == ninjaone.EntityDevice {
+				want[host] = true
+			}
 		}
 	}
 	if devices {

@@ -39,7 +39,7 @@ type reading struct {
 type failure struct {
 	part   part
 	err    error
-	absent func(reason string, expected bool)
+	absent func(why tenant.Unknown)
 }
 
 // put records the outcome of a part.
@@ -51,8 +51,8 @@ func put[T any](run *reading, name part, dst *tenant.Part[T], v T, err error) {
 		*dst = tenant.Present(v)
 		return
 	}
-	run.failed = append(run.failed, failure{name, err, func(reason string, expected bool) {
-		*dst = tenant.Part[T]{Reason: reason, Expected: expected}
+	run.failed = append(run.failed, failure{name, err, func(why tenant.Unknown) {
+		*dst = tenant.Part[T]{Reason: why.Reason, Expected: why.Expected, Cause: why.Cause}
 	}})
 }
 
@@ -61,11 +61,11 @@ func (run *reading) lose(name part, details []lost) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	for _, l := range details {
-		run.lost = append(run.lost, failure{name, l.err, func(reason string, expected bool) {
+		run.lost = append(run.lost, failure{name, l.err, func(why tenant.Unknown) {
 			if run.snapshot.Unknown == nil {
 				run.snapshot.Unknown = map[tenant.Detail]tenant.Unknown{}
 			}
-			run.snapshot.Unknown[l.detail] = tenant.Unknown{Reason: reason, Expected: expected}
+			run.snapshot.Unknown[l.detail] = why
 		}})
 	}
 }
@@ -299,16 +299,14 @@ func (run *reading) close() error {
 		}
 	}
 	for _, f := range run.failed {
-		reason := run.reason(f)
-		expected := !strings.HasPrefix(reason, unavailable)
-		f.absent(reason, expected)
-		if !expected {
+		why := run.why(f)
+		f.absent(why)
+		if !why.Expected {
 			run.log.Warn("part of the tenant not read", "part", permissions[f.part].Part, "error", f.err)
 		}
 	}
 	for _, f := range run.lost {
-		reason := run.reason(f)
-		f.absent(reason, !strings.HasPrefix(reason, unavailable))
+		f.absent(run.why(f))
 		run.log.Warn("detail of the tenant not read", "error", f.err)
 	}
 	return nil
@@ -348,6 +346,31 @@ const unavailable = "Not available: "
 // nextSync ends the reason of a part that is absent because of something that
 // passes.
 const nextSync = "; it is read again with the next sync"
+
+// why says why a part is absent.
+func (run *reading) why(f failure) tenant.Unknown {
+	reason := run.reason(f)
+	return tenant.Unknown{Reason: reason, Expected: !strings.HasPrefix(reason, unavailable), Cause: run.cause(f)}
+}
+
+// cause tells a missing permission from a missing role: by what the service says
+// where that is known, and by what the app's token names.
+func (run *reading) cause(f failure) tenant.Cause {
+	ref := run.snapshot.Tenant
+	if signIn := (*AuthError)(nil); errors.As(f.err, &signIn) || hasStatus(f.err, http.StatusUnauthorized) {
+		return tenant.CausePermission // CIPP's permission check renews the consent
+	}
+	if f.part == partDetail || !hasStatus(f.err, http.StatusForbidden) {
+		return tenant.CauseOther // a detail needs no permission of its own
+	}
+	switch meaning := meaningOf(f.err); {
+	case meaning == refusedRight && run.reader.holds(ref, f.part):
+		return tenant.CauseRole
+	case meaning == refusedRight, meaning == refused && run.reader.lacks(ref, f.part):
+		return tenant.CausePermission
+	}
+	return tenant.CauseOther
+}
 
 // reason says why a part is absent, in words for a technician.
 func (run *reading) reason(f failure) string {
@@ -403,10 +426,9 @@ func (run *reading) reason(f failure) string {
 		return permissions[f.part].Part + ": the tenant does not have the licence that Microsoft asks for"
 	case meaning == refusedQuota:
 		return unavailable + service + "'s quota is used up (" + status.code + ")" + nextSync
-	case status.status == http.StatusForbidden && f.part != partDetail && (meaning == refusedRight || run.reader.lacks(run.snapshot.Tenant, f.part)):
-		if run.reader.holds(run.snapshot.Tenant, f.part) {
-			return unavailable + run.reader.roleMissing(f.part) + unlicensed
-		}
+	case run.cause(f) == tenant.CauseRole:
+		return unavailable + run.reader.roleMissing(f.part) + unlicensed
+	case run.cause(f) == tenant.CausePermission:
 		return unavailable + "the app lacks " + run.permission(f.part) + unlicensed
 	case status.status == http.StatusUnauthorized:
 		return unavailable + service + " does not accept the app's token" + unlicensed

@@ -26,7 +26,19 @@ type Part[T any] struct {
 	// Expected says that nothing went wrong: the tenant does not have the
 	// service, or hides the data on purpose. There is nothing to mend.
 	Expected bool
+	Cause    Cause // what kind of reason it is
 }
+
+// Cause is the kind of reason why something was not read, by which people can be
+// told what to do.
+type Cause int
+
+// The causes that are told apart.
+const (
+	CauseOther      Cause = iota
+	CausePermission       // the app lacks a permission
+	CauseRole             // the account that the app acts as has no role that allows it (GDAP)
+)
 
 // Present returns a part that was read.
 func Present[T any](v T) Part[T] { return Part[T]{Value: v} }
@@ -93,6 +105,7 @@ const (
 type Unknown struct {
 	Reason   string // as in Part
 	Expected bool   // as in Part
+	Cause    Cause  // as in Part
 }
 
 // DevicesKnown reports whether it is known which devices Intune manages: its
@@ -105,6 +118,7 @@ type AbsentPart struct {
 	Name     string // in words, for a technician
 	Reason   string // as in Part
 	Expected bool   // as in Part
+	Cause    Cause  // as in Part
 }
 
 // Absent returns the parts and details that were not read.
@@ -130,14 +144,14 @@ func (s *Snapshot) Absent() []AbsentPart {
 	absent(&list, "the unified audit log's state", s.UnifiedAudit)
 	absent(&list, "blocked senders", s.BlockedSenders)
 	for _, detail := range slices.Sorted(maps.Keys(s.Unknown)) {
-		list = append(list, AbsentPart{string(detail), s.Unknown[detail].Reason, s.Unknown[detail].Expected})
+		list = append(list, AbsentPart{string(detail), s.Unknown[detail].Reason, s.Unknown[detail].Expected, s.Unknown[detail].Cause})
 	}
 	return list
 }
 
 func absent[T any](list *[]AbsentPart, name string, p Part[T]) {
 	if !p.OK() {
-		*list = append(*list, AbsentPart{name, p.Reason, p.Expected})
+		*list = append(*list, AbsentPart{name, p.Reason, p.Expected, p.Cause})
 	}
 }
 

@@ -520,8 +520,28 @@ func (j *job) documentsInput(input compose.Input) documents.Input {
 	}
 }
 
-// read gathers all inputs; what does not depend on each other runs at once.
-func (j *job) read(ctx context.Context) (*reading, error) {
+// read gathers all inputs; what does not depend on each other runs at once. It
+// uses at most half of the run's time: the other half is for writing.
+func (j *job) read(run context.Context) (*reading, error) {
+	ctx, cancel := half(run)
+	defer cancel()
+	in, err := j.readAll(ctx)
+	if err != nil && ctx.Err() != nil && run.Err() == nil {
+		return nil, failed("reading took longer than half of the sync's time, which SYNC_TIME_BUDGET sets: %w", err)
+	}
+	return in, err
+}
+
+// half returns a context that ends after half of the time that ctx has left.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
+}
+
+func (j *job) readAll(ctx context.Context) (*reading, error) {
 	client, err := j.NinjaOne(j.config)
 	if err != nil {
 		return nil, failed("NinjaOne cannot be called: %w", err)
