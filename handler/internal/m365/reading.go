@@ -426,12 +426,12 @@ func (run *reading) reason(f failure) string {
 		return permissions[f.part].Part + ": the tenant does not have the licence that Microsoft asks for"
 	case meaning == refusedQuota:
 		return unavailable + service + "'s quota is used up (" + status.code + ")" + nextSync
+	case status.status == http.StatusUnauthorized:
+		return unavailable + service + " does not accept the app's token" + unlicensed
 	case run.cause(f) == tenant.CauseRole:
 		return unavailable + run.reader.roleMissing(f.part) + unlicensed
 	case run.cause(f) == tenant.CausePermission:
 		return unavailable + "the app lacks " + run.permission(f.part) + unlicensed
-	case status.status == http.StatusUnauthorized:
-		return unavailable + service + " does not accept the app's token" + unlicensed
 	case status.status == http.StatusTooManyRequests:
 		return unavailable + service + " throttled the request" + nextSync
 	case status.status >= 500:
