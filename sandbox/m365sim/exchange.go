@@ -74,7 +74,7 @@ func (s *Server) answerExchange(r *http.Request) *answer {
 		template = "/adminapi/beta/{tenant}/InvokeCommand"
 	}
 	s.count(r, template, t)
-	return s.trouble(r, "exchange", t, func() *answer {
+	return s.trouble(r, "exchange", t, func(r *http.Request) *answer {
 		switch {
 		case refusal != nil:
 			if refusal.violation != "" {

@@ -10,13 +10,14 @@ import (
 )
 
 // Fault orders trouble for the calls it matches. Exactly one of Status, Reset,
-// Hang, HTML, Truncate, Malformed and ExpireToken says what happens; with none
-// of them the call is only delayed.
+// Hang, HTML, Truncate, Malformed, ExpireToken, Empty, Unfiltered and Endless says
+// what happens; with none of them the call is only delayed.
 type Fault struct {
 	Service string         // "login", "graph", "exchange" or "download"; "" = any
 	Tenant  string         // tenant id; "" = any
 	Method  string         // "" = any
 	Path    *regexp.Regexp // matched against the path with its version; nil = any
+	Query   *regexp.Regexp // matched against the decoded query; nil = any
 	Skip    int            // so many matching calls pass first
 	Count   int            // then so many are hit; 0 = all
 
@@ -31,6 +32,10 @@ type Fault struct {
 	Truncate    bool // the right answer, cut in the middle with the connection closed
 	Malformed   bool // the right answer, cut in the middle, but complete for HTTP
 	ExpireToken bool // 401, and the tenant's tokens are revoked
+
+	Empty      bool    // the right answer, whose list holds nothing and ends
+	Unfiltered bool    // the right answer, as if no $filter had been given; Graph only
+	Endless    Endless // a list that never ends; begins with the right first page
 
 	// OnHit is told of every call that is hit, before it is answered.
 	OnHit func()
@@ -66,6 +71,7 @@ func (s *Server) match(r *http.Request, service string, t *Tenant) *Fault {
 	for _, f := range s.faults {
 		switch {
 		case f.Service != "" && f.Service != service,
+			f.Query != nil && !f.Query.MatchString(decodedQuery(r)),
 			f.Tenant != "" && (t == nil || t.ID != f.Tenant),
 			f.Method != "" && f.Method != r.Method,
 			f.Path != nil && !f.Path.MatchString(r.URL.Path),
@@ -123,10 +129,10 @@ func (a *answer) write(w http.ResponseWriter) {
 }
 
 // trouble answers by the fault that matches the call, or else by next.
-func (s *Server) trouble(r *http.Request, service string, t *Tenant, next func() *answer) *answer {
+func (s *Server) trouble(r *http.Request, service string, t *Tenant, next func(*http.Request) *answer) *answer {
 	f := s.match(r, service, t)
 	if f == nil {
-		return next()
+		return next(r)
 	}
 	if f.OnHit != nil {
 		f.OnHit()
@@ -152,8 +158,14 @@ func (s *Server) trouble(r *http.Request, service string, t *Tenant, next func()
 			message: "Lifetime validation failed, the token is expired."})
 	case f.Status != 0:
 		return s.errorAnswer(r, f.refusal())
+	case f.Endless != "":
+		return s.endless(r, t, f, next)
+	case f.Empty:
+		return emptied(next(r))
+	case f.Unfiltered:
+		return next(withoutFilter(r))
 	}
-	a := next()
+	a := next(r)
 	a.cut = f.Truncate
 	if f.Malformed {
 		a.body = a.body[:len(a.body)/2]

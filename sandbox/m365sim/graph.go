@@ -50,7 +50,8 @@ func (s *Server) answerGraph(r *http.Request) *answer {
 		template = "/" + version + strings.Replace(route.path, "({})", "(period)", 1)
 	}
 	s.count(r, template, t)
-	return s.trouble(r, "graph", t, func() *answer {
+	return s.trouble(r, "graph", t, func(r *http.Request) *answer {
+		c.r = r
 		if refusal != nil {
 			return s.errorAnswer(r, refusal)
 		}

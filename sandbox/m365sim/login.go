@@ -75,7 +75,7 @@ func (s *Server) answerLogin(r *http.Request) *answer {
 	switch path {
 	case "oauth2/v2.0/token":
 		s.count(r, "/{tenant}/oauth2/v2.0/token", t)
-		return s.trouble(r, "login", t, func() *answer {
+		return s.trouble(r, "login", t, func(r *http.Request) *answer {
 			tokens, refusal := s.grant(r, t)
 			if refusal != nil {
 				return s.loginErrorAnswer(r, refusal)
@@ -86,7 +86,7 @@ func (s *Server) answerLogin(r *http.Request) *answer {
 		})
 	case "v2.0/.well-known/openid-configuration":
 		s.count(r, "/{tenant}/v2.0/.well-known/openid-configuration", t)
-		return s.trouble(r, "login", t, func() *answer {
+		return s.trouble(r, "login", t, func(r *http.Request) *answer {
 			if t != nil {
 				name = t.ID
 			} else if name != s.partnerTenantID() {

@@ -167,7 +167,7 @@ func (s *Server) DownloadHandler() http.Handler {
 
 func (s *Server) answerDownload(r *http.Request) *answer {
 	s.count(r, downloadPath+"{token}", nil)
-	return s.trouble(r, "download", nil, func() *answer {
+	return s.trouble(r, "download", nil, func(r *http.Request) *answer {
 		s.mu.Lock()
 		d := s.downloads[strings.TrimPrefix(r.URL.Path, downloadPath)]
 		gone := d == nil || !s.config.Now().Before(d.expires) || d.fetches >= downloadFetches

@@ -75,6 +75,8 @@ type Server struct {
 	exchangeChains map[string]*exchangePage
 	exchangeOrder  []string
 
+	endlessPages map[string]*endlessPage // by the $skiptoken that leads to them
+
 	downloads  map[string]*download
 	faults     []*Fault
 	calls      map[string]map[string]int // by tenant, then by endpoint
@@ -103,8 +105,8 @@ func New(c Config, tenants ...*Tenant) (*Server, error) {
 		config: c, credentials: c.Credentials, lifetime: c.TokenLifetime,
 		recent: map[string][]time.Time{}, tenants: map[string]*Tenant{}, tokens: map[string]*accessToken{},
 		refreshTokens: map[string]string{}, chains: map[string]*pageToken{}, deltas: map[string]*deltaState{},
-		exchangeChains: map[string]*exchangePage{},
-		downloads:      map[string]*download{}, calls: map[string]map[string]int{},
+		exchangeChains: map[string]*exchangePage{}, endlessPages: map[string]*endlessPage{},
+		downloads: map[string]*download{}, calls: map[string]map[string]int{},
 		subscriptions: subscriptions{byID: map[string]*Subscription{}},
 	}
 	if c.Credentials.RefreshToken != "" {
