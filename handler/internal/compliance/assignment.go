@@ -42,6 +42,7 @@ type Assignments struct {
 	mu     sync.Mutex
 	read   time.Time
 	byID   map[string]assignment
+	doubt  doubt
 	fields map[string]definition // by instance and mapped name
 }
 
@@ -58,50 +59,73 @@ func (a *Assignments) all(ctx context.Context) (map[string]assignment, error) {
 		return a.byID, nil
 	}
 	now := a.Now()
-	byID, err := a.load(ctx)
+	byID, doubt, err := a.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a.byID, a.read = byID, now
+	a.byID, a.doubt, a.read = byID, doubt, now
 	return byID, nil
 }
 
-func (a *Assignments) load(ctx context.Context) (map[string]assignment, error) {
-	byID := map[string]assignment{}
+// doubt tells of which tenants CIPP's tables do not say that their compliance
+// goes nowhere, although they have no assignment: a table without rows, a row
+// that cannot be read or a tenant that a list lacks are no evidence.
+type doubt struct {
+	all     bool
+	tenants map[string]bool
+}
+
+// doubtful reports whether it is not known if a tenant without assignment has
+// one, by what all read last.
+func (a *Assignments) doubtful(tenantID string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.doubt.all || a.doubt.tenants[tenantID]
+}
+
+func (a *Assignments) load(ctx context.Context) (map[string]assignment, doubt, error) {
+	byID, none := map[string]assignment{}, doubt{}
 	config, err := a.CIPP.NinjaOneConfig(ctx)
 	if err != nil || !config.Enabled {
-		return byID, err
+		return byID, doubt{all: !config.Configured}, err
 	}
 	instance, err := ninjaone.NormalizeInstance(config.Instance)
 	if err != nil {
-		return byID, nil // the sync explains it
+		return byID, doubt{all: true}, nil // the sync explains it
 	}
 	fields, err := a.CIPP.FieldMapping(ctx)
-	if err != nil || fields[fieldName] == "" {
-		return byID, err
+	if err != nil {
+		return nil, none, err
+	}
+	if fields[fieldName] == "" {
+		said, err := a.CIPP.FieldsUnmapped(ctx)
+		return byID, doubt{all: !said}, err
 	}
 	mappings, err := a.CIPP.OrganizationMappings(ctx)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	tenants, err := a.CIPP.Tenants(ctx)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
-	known := map[string]tenant.Ref{}
+	known, excluded := map[string]tenant.Ref{}, map[string]bool{}
 	for _, t := range tenants {
-		if !t.Excluded {
+		if excluded[t.ID] = t.Excluded; !t.Excluded {
 			known[t.ID] = t.Ref
 		}
 	}
+	doubts := doubt{all: len(mappings) == 0, tenants: map[string]bool{}}
 	for _, m := range mappings {
 		ref, ok := known[m.TenantID]
 		if !ok || m.Problem != "" || m.OrganizationID == 0 {
+			doubts.all = doubts.all || m.TenantID == ""
+			doubts.tenants[m.TenantID] = !excluded[m.TenantID]
 			continue
 		}
 		byID[m.TenantID] = assignment{ref: ref, config: config, instance: instance, organizationID: m.OrganizationID, mapped: fields[fieldName]}
 	}
-	return byID, nil
+	return byID, doubts, nil
 }
 
 // definition is what NinjaOne says of the field.

@@ -5,12 +5,14 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -202,5 +204,105 @@ func TestASweepLeavesWhatASyncWasNotSureOf(t *testing.T) {
 	w.clock.advance(time.Hour)
 	w.sweep(p.tenantID)
 	w.wantField(p, "Non-Compliant")
+	w.noViolations()
+}
+
+// TestSubscriptionsStayWhileCIPPsTablesDoNotSay removes a subscription only when
+// CIPP's tables say that nobody wants it.
+func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
+	w := subscribed(t, 2)
+	a, b := w.Seed.Tenants[0].ID, w.Seed.Tenants[1].ID
+	rows := func(partition string) (keys []string) {
+		for row, err := range w.app.Table("CippMapping").List(t.Context(), storage.Eq("PartitionKey", partition)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, row.RowKey())
+		}
+		return keys
+	}
+	empty := func(partition string) func() {
+		return func() {
+			for _, key := range rows(partition) {
+				if err := w.app.Table("CippMapping").Delete(t.Context(), partition, key); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	mapping := storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": a, "IntegrationId": "many"}
+	for _, step := range []struct {
+		name    string
+		happens func()
+	}{
+		{"an organization that is not a number", func() { w.merge("CippMapping", mapping) }},
+		{"a tenant that CIPP's list lacks", func() {
+			mapping["IntegrationId"] = fmt.Sprint(w.Seed.Mappings[0].OrganizationID)
+			w.merge("CippMapping", mapping)
+			if err := w.app.Table("Tenants").Delete(t.Context(), "Tenants", a); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"no row of fields", empty("NinjaOneFieldMapping")},
+		{"no row of tenants", empty("NinjaOneMapping")},
+	} {
+		step.happens()
+		w.clock.advance(settingsLife + time.Second)
+		for range 3 {
+			w.reconcile()
+			w.clock.advance(settleTime)
+		}
+		for _, id := range []string{a, b} {
+			if n := len(w.M365.Subscriptions(id)); n != 1 {
+				t.Errorf("%s: Graph has %d subscriptions of tenant %s", step.name, n, id)
+			}
+		}
+	}
+}
+
+// TestARemappedFieldIsNotWrittenAnyMore maps the compliance to another field
+// while a worker still remembers the former one: what it writes there is cleared
+// with the next sync, and from then on the former field stays empty.
+func TestARemappedFieldIsNotWrittenAnyMore(t *testing.T) {
+	w, all := running(t, 1, 3)
+	p, tenantID := all[0][0], all[0][0].tenantID
+	former := w.Seed.FieldMapping[fieldName]
+	w.NinjaOne.AddCustomField(ninjasim.CustomField{Name: "otherCompliance", Type: "TEXT", DefinitionScope: []string{"NODE"}, APIPermission: "READ_WRITE"})
+	sub := w.subscription(tenantID)
+	notify := func(state string) {
+		w.set(p, state)
+		w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.object))
+		w.work()
+	}
+	notify("noncompliant") // so that the worker remembers the field
+	row := storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": fieldName, "IntegrationId": "otherCompliance"}
+	if err := w.app.Table("CippMapping").Merge(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(2 * time.Second)
+	notify("compliant")
+	check := func(step, wantFormer, want string) {
+		t.Helper()
+		was, _ := w.NinjaOne.DeviceField(p.ninja, former)
+		is, _ := w.NinjaOne.DeviceField(p.ninja, "otherCompliance")
+		if was.Text != wantFormer || is.Text != want {
+			t.Errorf("%s: the former field shows %q, want %q; the present one %q, want %q", step, was.Text, wantFormer, is.Text, want)
+		}
+	}
+	w.sync(tenantID)
+	check("synced", "", "Compliant")
+	w.clock.advance(settingsLife)
+	notify("noncompliant")
+	check("notified", "", "Non-Compliant")
+	w.clock.advance(time.Hour)
+	w.set(p, "compliant")
+	w.sweep(tenantID)
+	check("swept", "", "Compliant")
+	w.M365.Tenant(tenantID).Change(func(tn *m365sim.Tenant) {
+		tn.ManagedDevices = slices.DeleteFunc(tn.ManagedDevices, func(m m365sim.Entity) bool { return m.ID() == p.managed })
+	})
+	w.clock.advance(time.Hour)
+	w.sweep(tenantID)
+	check("gone from Intune", "", "")
 	w.noViolations()
 }

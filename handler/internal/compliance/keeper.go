@@ -130,7 +130,8 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 }
 
 // spare takes out of byTenant the tenants that were wanted a short while ago,
-// and notes since when they are not. It returns them and those that are wanted.
+// and notes since when they are not, and those of which CIPP's tables do not say
+// that they are not. It returns them and those that are wanted.
 // After a give-back, which somebody asked for, it spares none.
 func (k *Keeper) spare(ctx context.Context, wanted map[string]assignment, byTenant map[string][]subscription) (known map[string]assignment, err error) {
 	off, err := k.Assignments.Off(ctx)
@@ -151,10 +152,12 @@ func (k *Keeper) spare(ctx context.Context, wanted map[string]assignment, byTena
 	now := k.Now().UTC()
 	for id, s := range statuses {
 		_, want := wanted[id]
+		doubtful := !want && k.Assignments.doubtful(id)
 		noted := s.unwanted.After(never)
 		switch {
-		case want && noted:
+		case (want || doubtful) && noted:
 			err = mergeStatus(ctx, k.Table, id, storage.Entity{columnUnwanted: never})
+		case doubtful:
 		case want || noted && now.Sub(s.unwanted) >= settleTime:
 			continue
 		case !noted:

@@ -317,6 +317,10 @@ func TestAMappingThatIsBeingSavedRemovesNothing(t *testing.T) {
 	for _, row := range saved {
 		w.merge("CippMapping", row)
 	}
+	// Only a table with rows says that a tenant is not among them.
+	w.reconcile()
+	w.wantSubscriptions(gone, 1)
+	w.clock.advance(settleTime)
 	w.reconcile()
 	w.wantSubscriptions(gone, 0)
 	if s := w.status(gone); s.TenantID != "" {
