@@ -49,11 +49,11 @@ func TestPackage(t *testing.T) {
 	if got := slices.Sorted(slices.Values(w.Host.Functions())); !slices.Equal(got, want) {
 		t.Errorf("the host runs %v, want %v", got, want)
 	}
-	if !slices.ContainsFunc(w.logged(), func(line string) bool {
-		return strings.Contains(line, `"msg":"listening"`) && strings.Contains(line, `"version":"`+version+`"`)
-	}) {
-		t.Error("the log does not tell the version")
-	}
+	w.await("the log to tell the version", func() bool {
+		return slices.ContainsFunc(w.lines, func(line string) bool {
+			return strings.Contains(line, `"msg":"listening"`) && strings.Contains(line, `"version":"`+version+`"`)
+		})
+	})
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

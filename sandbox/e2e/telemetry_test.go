@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,9 +79,16 @@ func TestTelemetry(t *testing.T) {
 	}
 	w.synced(2)
 
+	ends := func(line string) (l logLine, ok bool) {
+		l, ok = parseLog(line)
+		return l, ok && l.Msg == "sync ended" && l.Tenant == id
+	}
+	w.await("the line of the sync's end", func() bool {
+		return slices.ContainsFunc(w.lines, func(line string) bool { _, ok := ends(line); return ok })
+	})
 	told := 0
 	for _, line := range w.logged() {
-		if l, ok := parseLog(line); ok && l.Msg == "sync ended" && l.Tenant == id {
+		if l, ok := ends(line); ok {
 			told++
 			if l.TraceID != hex.EncodeToString([]byte(root.TraceID)) || l.Invocation == "" {
 				t.Errorf("the line of the sync's end lacks an id: %s", line)
