@@ -81,7 +81,7 @@ func (s *Store) ExtensionSettings(ctx context.Context) (map[string]any, error) {
 	for name, part := range settings {
 		properties, ok := part.(map[string]any)
 		switch {
-		case !ok:
+		case !ok || !plainName.MatchString(name):
 		case strings.EqualFold(name, extensionID):
 			out[name] = shown(properties, slices.Concat(NinjaOneSwitches, NinjaOneTexts))
 		default:
@@ -94,8 +94,13 @@ func (s *Store) ExtensionSettings(ctx context.Context) (map[string]any, error) {
 // secretName matches the names of properties that could hold a secret.
 var secretName = regexp.MustCompile(`(?i)(key|secret|password|token)$`)
 
+// plainName matches names that give nothing away themselves, as an address or a
+// key would that somebody stored as one.
+var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ -]{0,39}$`)
+
 // shown returns the properties that may be shown: all switches, and texts and
-// numbers under the names that are known to be harmless.
+// numbers under the names that are known to be harmless. A property whose name
+// is not a plain one is left out.
 func shown(properties map[string]any, harmless []string) map[string]any {
 	out := map[string]any{}
 	for name, value := range properties {
@@ -103,6 +108,7 @@ func shown(properties map[string]any, harmless []string) map[string]any {
 		_, isList := value.([]any)
 		_, isObject := value.(map[string]any)
 		switch {
+		case !plainName.MatchString(name):
 		case isSwitch || value == nil || value == "":
 			out[name] = value
 		case secretName.MatchString(name):

@@ -178,7 +178,9 @@ func TestExtensionSettings(t *testing.T) {
 		"NinjaOne":{"APIKey":{"value":"hunter2"},"clientid":"id","Instance":{"password":"hunter2"},"Enabled":true,"LicensedOnly":"true","CveSyncPrefix":7,"ResetPassword":false,
 			"Pin":"hunter2","Alert":{"Url":"https://hooks.example/hunter2"},"Sas":"https://x.example/?sig=hunter2"},
 		"Hudu":{"APIKey":"SentToKeyVault","BaseUrl":"https://user:hunter2@x.example","Enabled":true,"ImportDomains":false,"Number":1234},
-		"X":{"List":[{"clientSecret":"hunter2"}],"accessToken":["hunter2"],"apikey":123,"Password":"","Connection":"AccountKey=hunter2","Nothing":null},
+		"X":{"List":[{"clientSecret":"hunter2"}],"accessToken":["hunter2"],"apikey":123,"Password":"","Connection":"AccountKey=hunter2","Nothing":null,
+			"https://hooks.example/hunter2":true,"AccountKey=hunter2":null,"?sig=hunter2":"","hunter2hunter2hunter2hunter2hunter2hunter2":false},
+		"https://user:hunter2@x.example":{"Enabled":true},"hunter2=":true,
 		"APIKey":"hunter2","Webhook":"https://hooks.example/hunter2","Enabled":true}`))
 	got, err = s.ExtensionSettings(t.Context())
 	must(t, err)

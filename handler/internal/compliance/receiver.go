@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
+	"cipp-ninjaone/handler/internal/compliance/incoming"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -107,7 +109,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.notStored(ctx, w, 1)
 		return
 	}
-	items, malformed, err := parseItems(http.MaxBytesReader(w, req.Body, maxBody))
+	items, malformed, err := incoming.Parse(http.MaxBytesReader(w, req.Body, incoming.MaxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 		return
@@ -159,7 +161,7 @@ func (r *Receiver) addressed(ctx context.Context, id string) (subscription, erro
 // verify finds out which items of a POST to a subscription's address are
 // genuine and what is to be done for them. The error means that storage could
 // not be asked.
-func (r *Receiver) verify(ctx context.Context, own subscription, items []item) (*work, error) {
+func (r *Receiver) verify(ctx context.Context, own subscription, items []incoming.Item) (*work, error) {
 	work := newWork()
 	for _, it := range items {
 		sub := own
@@ -184,7 +186,7 @@ func (r *Receiver) verify(ctx context.Context, own subscription, items []item) (
 }
 
 // sort adds one genuine item to the work.
-func (r *Receiver) sort(ctx context.Context, work *work, sub subscription, it item) {
+func (r *Receiver) sort(ctx context.Context, work *work, sub subscription, it incoming.Item) {
 	switch it.LifecycleEvent {
 	case "":
 	case eventReauthorize, eventRemoved:
@@ -197,7 +199,7 @@ func (r *Receiver) sort(ctx context.Context, work *work, sub subscription, it it
 	if stray, ok := guid(it.SubscriptionID); ok && sub.SubscriptionID != "" && stray != sub.SubscriptionID && r.newStray(stray) {
 		work.add(Message{TenantID: sub.TenantID, Event: eventStray, SubscriptionID: stray})
 	}
-	device, ok := it.device()
+	device, ok := deviceOf(it)
 	if !ok {
 		r.drop(ctx, "without device", 1)
 		return
@@ -246,4 +248,25 @@ func (r *Receiver) drop(ctx context.Context, reason string, n int) {
 		clear(r.dropped)
 		r.log.WarnContext(ctx, "notifications dropped", slog.Group("items", attrs...))
 	}
+}
+
+// deviceOf returns the directory object id of the device that changed; false
+// when the notification names none.
+func deviceOf(it incoming.Item) (string, bool) {
+	for _, s := range []string{it.ResourceData.ID, last(it.Resource), last(it.ResourceData.Path)} {
+		if id, ok := guid(s); ok {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+// last returns the last segment of an OData path such as Devices/{id} or
+// Devices('{id}').
+func last(path string) string {
+	path = path[strings.LastIndexByte(path, '/')+1:]
+	if _, inner, ok := strings.Cut(path, "('"); ok {
+		path = strings.TrimSuffix(inner, "')")
+	}
+	return path
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -54,7 +55,7 @@ type previewField struct {
 	State   chip
 	Frame   string // address of the value; "" when there is none to show in a frame
 	Text    string // the value, where it is plain text
-	Changes []diffLine
+	Changes []textdiff.Line
 	Hidden  bool // it differs in markup alone
 	Compare bool // the last value is known
 	Unsure  bool // whether NinjaOne took the last value is not known
@@ -214,7 +215,7 @@ func (c *Console) fieldsOf(x *exchange, p *previewPage, preview *tenantsync.Prev
 		v.Compare = known && f.NinjaOne != ""
 		v.NotKept = !known && (f.Outcome == tenantsync.OutcomeChanged || f.Outcome == tenantsync.OutcomeCleared)
 		if v.Compare && last != f.Value {
-			v.Changes = diff(textLines(last), textLines(f.Value))
+			v.Changes = textdiff.Diff(textdiff.Lines(last), textdiff.Lines(f.Value))
 			v.Hidden = len(v.Changes) == 0
 		}
 		list = append(list, v)

@@ -15,6 +15,7 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
@@ -214,7 +215,7 @@ func (w *world) has(page string, texts ...string) {
 	w.t.Helper()
 	for _, text := range texts {
 		if !strings.Contains(page, text) {
-			w.t.Errorf("the page lacks %q; it says:\n%s", text, strings.Join(textLines(page), "\n"))
+			w.t.Errorf("the page lacks %q; it says:\n%s", text, strings.Join(textdiff.Lines(page), "\n"))
 		}
 	}
 }
@@ -224,7 +225,7 @@ func (w *world) hasNot(page string, texts ...string) {
 	w.t.Helper()
 	for _, text := range texts {
 		if strings.Contains(page, text) {
-			w.t.Errorf("the page must not show %q; it says:\n%s", text, strings.Join(textLines(page), "\n"))
+			w.t.Errorf("the page must not show %q; it says:\n%s", text, strings.Join(textdiff.Lines(page), "\n"))
 		}
 	}
 }

@@ -1,4 +1,7 @@
-package console
+// Package textdiff compares the text of two values of NinjaOne's as a person
+// reads it. It knows no value's meaning and no page, so that it can be fuzzed
+// without what the console is built with.
+package textdiff
 
 import (
 	"strings"
@@ -8,18 +11,18 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// diffLine is one line of a comparison.
-type diffLine struct {
+// Line is one line of a comparison.
+type Line struct {
 	Kind string // "same", "added", "removed", or "gap" for lines that are left out
 	Text string
 	// Parts are the words of a line that takes another's place; nil where the
 	// whole line is new.
-	Parts []part
+	Parts []Part
 	N     int // of a gap, how many
 }
 
-// part is some words of a line.
-type part struct {
+// Part is some words of a line.
+type Part struct {
 	Text    string
 	Changed bool
 }
@@ -33,9 +36,9 @@ var breaks = map[atom.Atom]bool{
 	atom.H4: true, atom.H5: true, atom.Table: true, atom.Ul: true, atom.Thead: true, atom.Tbody: true,
 }
 
-// textLines is the text of a value as a person reads it, with where its links
+// Lines is the text of a value as a person reads it, with where its links
 // lead.
-func textLines(value string) []string {
+func Lines(value string) []string {
 	var lines []string
 	var line strings.Builder
 	flush := func() {
@@ -103,20 +106,20 @@ func iconWord(class string) string {
 	return ""
 }
 
-// diff compares two texts line by line, and lines that take each other's place
+// Diff compares two texts line by line, and lines that take each other's place
 // word by word. No lines mean that they are equal.
-func diff(before, after []string) []diffLine {
+func Diff(before, after []string) []Line {
 	hunks := compare(before, after, diffContext)
-	var out []diffLine
+	var out []Line
 	shown := 0 // lines of before that are shown or left out so far
 	for _, h := range hunks {
 		if n := h.FromLine - 1 - shown; n > 0 {
-			out = append(out, diffLine{Kind: "gap", N: n})
+			out = append(out, Line{Kind: "gap", N: n})
 			shown += n
 		}
-		var lines []diffLine
+		var lines []Line
 		for _, l := range h.Lines {
-			line := diffLine{Kind: "same", Text: strings.TrimSuffix(l.Content, "\n")}
+			line := Line{Kind: "same", Text: strings.TrimSuffix(l.Content, "\n")}
 			switch l.Kind {
 			case udiff.Insert:
 				line.Kind = "added"
@@ -132,7 +135,7 @@ func diff(before, after []string) []diffLine {
 		out = append(out, lines...)
 	}
 	if n := len(before) - shown; n > 0 && len(hunks) > 0 {
-		out = append(out, diffLine{Kind: "gap", N: n})
+		out = append(out, Line{Kind: "gap", N: n})
 	}
 	return out
 }
@@ -157,7 +160,7 @@ func textOf(lines []string) string {
 
 // markWords finds runs of removed lines that as many added lines take the place
 // of, and says which words of each differ.
-func markWords(lines []diffLine) {
+func markWords(lines []Line) {
 	for i := 0; i < len(lines); {
 		n := 0
 		for ; i+n < len(lines) && lines[i+n].Kind == "removed"; n++ {
@@ -176,14 +179,14 @@ func markWords(lines []diffLine) {
 
 // wordParts splits two lines into what they share and what they do not. It
 // returns nothing where they share nothing, for then the whole line differs.
-func wordParts(before, after string) (a, b []part) {
+func wordParts(before, after string) (a, b []Part) {
 	words := strings.Fields(before)
-	add := func(parts []part, word string, changed bool) []part {
+	add := func(parts []Part, word string, changed bool) []Part {
 		if k := len(parts) - 1; k >= 0 && parts[k].Changed == changed {
 			parts[k].Text += " " + word
 			return parts
 		}
-		return append(parts, part{word, changed})
+		return append(parts, Part{word, changed})
 	}
 	shared := false
 	for _, h := range compare(words, strings.Fields(after), len(words)) {

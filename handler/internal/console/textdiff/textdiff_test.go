@@ -1,4 +1,4 @@
-package console
+package textdiff
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ func TestTextLines(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := textLines(tt.value); !slices.Equal(got, tt.want) {
+			if got := Lines(tt.value); !slices.Equal(got, tt.want) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
@@ -43,7 +43,7 @@ func TestDiff(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			for _, l := range diff(strings.Fields(tt.before), strings.Fields(tt.after)) {
+			for _, l := range Diff(strings.Fields(tt.before), strings.Fields(tt.after)) {
 				got = append(got, map[string]string{"same": " ", "added": "+", "removed": "-", "gap": fmt.Sprint(l.N)}[l.Kind]+l.Text)
 			}
 			if strings.Join(got, " ") != tt.want {
@@ -54,16 +54,16 @@ func TestDiff(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	lines := diff([]string{"Licences", "Ada Example · E3 · last seen 2026-11-01"}, []string{"Licences", "Ada Example · E5 · last seen 2026-11-20", "Ben Example"})
+	lines := Diff([]string{"Licences", "Ada Example · E3 · last seen 2026-11-01"}, []string{"Licences", "Ada Example · E5 · last seen 2026-11-20", "Ben Example"})
 	if len(lines) != 4 || lines[1].Parts != nil {
 		t.Errorf("two lines for one: %+v", lines)
 	}
-	lines = diff([]string{"Ada Example · E3 · last seen 2026-11-01"}, []string{"Ada Example · E5 · last seen 2026-11-20"})
-	want := []part{{"Ada Example ·", false}, {"E3", true}, {"· last seen", false}, {"2026-11-01", true}}
-	if len(lines) != 2 || !slices.Equal(lines[0].Parts, want) || lines[1].Parts[1] != (part{"E5", true}) {
+	lines = Diff([]string{"Ada Example · E3 · last seen 2026-11-01"}, []string{"Ada Example · E5 · last seen 2026-11-20"})
+	want := []Part{{"Ada Example ·", false}, {"E3", true}, {"· last seen", false}, {"2026-11-01", true}}
+	if len(lines) != 2 || !slices.Equal(lines[0].Parts, want) || lines[1].Parts[1] != (Part{"E5", true}) {
 		t.Errorf("%+v", lines)
 	}
-	if lines = diff([]string{"one two"}, []string{"three four"}); lines[0].Parts != nil || lines[1].Parts != nil {
+	if lines = Diff([]string{"one two"}, []string{"three four"}); lines[0].Parts != nil || lines[1].Parts != nil {
 		t.Errorf("nothing is shared: %+v", lines)
 	}
 }
@@ -88,7 +88,7 @@ func FuzzDiff(f *testing.F) {
 				}
 			}
 		}
-		for _, l := range diff(a, b) {
+		for _, l := range Diff(a, b) {
 			var words []string
 			for _, p := range l.Parts {
 				words = append(words, p.Text)
@@ -100,7 +100,7 @@ func FuzzDiff(f *testing.F) {
 		if !slices.Equal(was, a) || !slices.Equal(is, b) {
 			t.Errorf("the comparison says %q and %q, and not %q and %q", was, is, a, b)
 		}
-		for _, line := range textLines(before) {
+		for _, line := range Lines(before) {
 			if strings.TrimSpace(line) != line || line == "" || strings.Contains(line, "\n") {
 				t.Errorf("%q is no line of text", line)
 			}

@@ -1,23 +1,25 @@
-package compliance
+// Package incoming decodes what Microsoft Graph posts to the notification
+// address, within bounds. It verifies nothing and imports no SDK, so that it can
+// be fuzzed.
+package incoming
 
 import (
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 )
 
 // Bounds of one POST of notifications. Graph's own are far smaller.
 const (
-	maxBody  = 1 << 20 // bytes
-	maxDepth = 16      // nested objects and arrays
-	maxItems = 2000
+	MaxBody  = 1 << 20 // bytes
+	MaxDepth = 16      // nested objects and arrays
+	MaxItems = 2000
 )
 
-// item is one notification as Graph sends it (resource type
+// Item is one notification as Graph sends it (resource type
 // changeNotification), as far as it is used.
-type item struct {
+type Item struct {
 	SubscriptionID string `json:"subscriptionId"`
 	ClientState    string `json:"clientState"`
 	LifecycleEvent string `json:"lifecycleEvent"`
@@ -34,11 +36,11 @@ var (
 	errTooMany       = errors.New("the body holds too many notifications")
 )
 
-// parseItems decodes a collection of notifications item by item, and stops at
+// Parse decodes a collection of notifications item by item, and stops at
 // the first thing that Graph would not send. An item that is not what it should
 // be does not spoil the others: it is counted as malformed. The error is one of
 // the above, or the body's own.
-func parseItems(body io.Reader) (items []item, malformed int, err error) {
+func Parse(body io.Reader) (items []Item, malformed int, err error) {
 	dec := json.NewDecoder(full{body})
 	if err := expect(dec, json.Delim('{')); err != nil {
 		return nil, 0, err
@@ -63,14 +65,14 @@ func parseItems(body io.Reader) (items []item, malformed int, err error) {
 			return nil, 0, err
 		}
 		for n := 0; dec.More(); n++ {
-			if n == maxItems {
+			if n == MaxItems {
 				return nil, 0, errTooMany
 			}
 			raw, err := next(dec)
 			if err != nil {
 				return nil, 0, err
 			}
-			var it item
+			var it Item
 			if err := json.Unmarshal(raw, &it); err != nil || it.ClientState == "" {
 				malformed++
 				continue
@@ -117,7 +119,7 @@ func next(dec *json.Decoder) (json.RawMessage, error) {
 	if err := dec.Decode(&raw); err != nil {
 		return nil, asCollection(err)
 	}
-	if tooDeep(raw, maxDepth-2) {
+	if tooDeep(raw, MaxDepth-2) {
 		return nil, errTooDeep
 	}
 	return raw, nil
@@ -153,25 +155,4 @@ func tooDeep(text []byte, most int) bool {
 		}
 	}
 	return false
-}
-
-// device returns the directory object id of the device that changed; false
-// when the notification names none.
-func (it item) device() (string, bool) {
-	for _, s := range []string{it.ResourceData.ID, last(it.Resource), last(it.ResourceData.Path)} {
-		if id, ok := guid(s); ok {
-			return id, true
-		}
-	}
-	return "", false
-}
-
-// last returns the last segment of an OData path such as Devices/{id} or
-// Devices('{id}').
-func last(path string) string {
-	path = path[strings.LastIndexByte(path, '/')+1:]
-	if _, inner, ok := strings.Cut(path, "('"); ok {
-		path = strings.TrimSuffix(inner, "')")
-	}
-	return path
 }
