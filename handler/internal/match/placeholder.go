@@ -21,6 +21,9 @@ const (
 	// longRun is how long a sequence must be to outweigh the letters around it:
 	// SYS-1234567890. Serial numbers of makers count seven digits in a row.
 	longRun = 9
+	// wholeRun is how long a sequence must be to outweigh a model's letters and
+	// digits around it: it has every digit. R300-1234567890.
+	wholeRun = 10
 	// longFill is the same for one character that is repeated: SN-XXXXXXX.
 	longFill = 7
 	// maxPadding is how many letters and zeros may stand around these.
@@ -35,14 +38,14 @@ var templateWords = strings.Fields(`
 	SERIAL NUMBER SYSTEM DEFAULT STRING FILLED SPECIFIED UNSPECIFIED DEFINED UNDEFINED UNKNOWN INVALID
 	APPLICABLE AVAILABLE UNAVAILABLE ASSIGNED UNASSIGNED CHASSIS BASEBOARD MOTHERBOARD MANUFACTURER PRODUCT
 	ENCLOSURE PLACEHOLDER PROVIDED SUPPORTED PRESENT INITIALIZED PROGRAMMED EVALUATION ENGINEERING STANDARD
-	PERMISSION SETTABLE MISSING CHANGEME FACTORY INFORMATION VIRTUALPLATFORM VIRTUALMACHINE
-	NONE NULL NIL NOT NO OEM ODM EVAL TBD TBA EMPTY BLANK VOID ASSET SPEC FILL`)
+	PERMISSION SETTABLE DENIED RESERVED UNSET REFUSED MISSING CHANGEME FACTORY INFORMATION VIRTUALPLATFORM VIRTUALMACHINE
+	NONE NULL NIL NOT NO ERROR OEM ODM EVAL TBD TBA EMPTY BLANK VOID ASSET SPEC FILL`)
 
 // fillWords are the words that stand around those of templates.
 var fillWords = strings.Fields(`
 	TO BE BY OF OUT ON IN IS OR AND THE FOR THIS MORE ANY TAG ID SN INFO NAME TYPE BOARD BASE BIOS CPU UUID SET FOUND HERE
 	PLEASE ENTER INSERT YOUR VALUE DATA TEXT UNIT FIELD MACHINE COMPUTER DEVICE PC NOTEBOOK LAPTOP DESKTOP TABLET
-	MODEL VENDOR MAKER CODE KEY DENIED CONFIG CUSTOM CUSTOMER VIRTUAL PLATFORM VERSION SAMPLE DUMMY EXAMPLE TEST`)
+	MODEL VENDOR MAKER CODE KEY ACCESS READ CONFIG CUSTOM CUSTOMER VIRTUAL PLATFORM VERSION SAMPLE DUMMY EXAMPLE TEST`)
 
 // wholeTexts name no machine when there is nothing else.
 var wholeTexts = set(
@@ -171,14 +174,17 @@ func doubled(s []rune) bool {
 }
 
 // padded reports whether a long sequence, or one character that is repeated for
-// long, has but letters and zeros around it: MB-1234567890.
+// long, has but a little around it: letters and zeros, as MB-1234567890, or
+// letters and digits where the sequence has every digit.
 func padded(s []rune) bool {
 	for _, r := range runsOf(s) {
 		if n := r.length(); n < longFill || r.step != 0 && n < longRun {
 			continue
 		}
 		rest := slices.Concat(s[:r.start], s[r.end:])
-		if len(rest) <= maxPadding && !slices.ContainsFunc(rest, func(c rune) bool { return !unicode.IsLetter(c) && c != '0' }) {
+		whole := r.step != 0 && r.length() >= wholeRun && slices.ContainsFunc(rest, unicode.IsLetter)
+		plain := !slices.ContainsFunc(rest, func(c rune) bool { return !unicode.IsLetter(c) && c != '0' })
+		if len(rest) <= maxPadding && (whole || plain) {
 			return true
 		}
 	}

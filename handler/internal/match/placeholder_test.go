@@ -24,6 +24,7 @@ var noSerials = []string{
 	"Default String 1", "$(DEFAULT_STRING)", "(null string)", "null", "<null>", "None Specified", "NotSpecified", "not  specified.", "EVAL", "Eval-001",
 	"<OUT OF SPEC>", "Out of Spec", "serialnumber0", "Serial Number 12345678", "SerialNumber#001", "Serial_01", "System Serial Number", "SystemSerialNumb",
 	"SYSTEM-0000", "Type2 - Board Serial Number", "Base Board Serial Number", "No Serial", "Not Applica", "NOT AVAILABLE", "not settable",
+	"R300-1234567890", "H81M-1234567890", "B5-9876543210-2", "Reserved", "ERROR", "Read error", "Access denied", "unset",
 	"OEM", "OEM_Serial", "O.E.M. 1", "Empty", "TBD by ODM", "Invalid0", "UNKNOWN", "undefined", "No Enclosure", "System manufacturer", "Please enter serial here",
 	"Engineering Sample", "Evaluation board", "Placeholder 7", "CHANGEME", "test", "QWERTY", "Dеfault string", // the second letter of the last is Cyrillic
 	"ＤＥＦＡＵＬＴ　ＳＴＲＩＮＧ", "Def\u200bault string", "03000200-0400-0500-0006-000700080009",
