@@ -102,7 +102,7 @@ func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocu
 		r.log.WarnContext(ctx, "the answer to a creation of documents was lost", "documents", len(todo), "error", err)
 		present, readErr := r.in.Client.Documents(ctx, r.query(sec))
 		if readErr != nil {
-			return fmt.Errorf("%w; and then they could not be read: %w", err, readErr)
+			return fmt.Errorf("%w; and then %w: %w", err, ninjaone.ErrUnread, readErr)
 		}
 		r.identify(sec, present, made)
 		switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -107,12 +108,20 @@ func (l *late) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // slow gives no answer in time to batches of more documents than it can do, which
-// it carries out or not.
+// it carries out or not. A gateway says so with its status.
 type slow struct {
 	http.RoundTripper
 	most    int
 	written bool
+	gateway int // its answer; 0: the client gives up
 	calls   int
+}
+
+func (s *slow) late() (*http.Response, error) {
+	if s.gateway == 0 {
+		return nil, ninjaone.ErrTimedOut
+	}
+	return &http.Response{StatusCode: s.gateway, Header: http.Header{"Content-Type": {"text/html"}}, Body: io.NopCloser(strings.NewReader("<h1>Time-out</h1>"))}, nil
 }
 
 func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -128,12 +137,12 @@ func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	late := bytes.Count(body, []byte(`"fields":`)) > s.most
 	if late && !s.written {
-		return nil, ninjaone.ErrTimedOut
+		return s.late()
 	}
 	resp, err := s.RoundTripper.RoundTrip(r)
 	if err == nil && late {
 		_ = resp.Body.Close()
-		return nil, ninjaone.ErrTimedOut
+		return s.late()
 	}
 	return resp, err
 }
@@ -141,7 +150,11 @@ func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestSlowBatches has NinjaOne take too long for large batches: what was written is
 // looked for, and the rest is sent in parts.
 func TestSlowBatches(t *testing.T) {
-	for name, written := range map[string]bool{"written": true, "not written": false} {
+	for name, how := range map[string]slow{
+		"written": {written: true}, "not written": {},
+		"written, behind a gateway": {written: true, gateway: http.StatusGatewayTimeout}, "not written, behind a gateway": {gateway: http.StatusGatewayTimeout},
+		"not written, behind another": {gateway: 524},
+	} {
 		for may, behaviour := range map[string]ninjasim.DocumentationBehaviour{"names unique": {}, "names given twice": {DuplicateNames: true}} {
 			t.Run(name+"/"+may, func(t *testing.T) {
 				w := newWorld(t, 1)
@@ -151,7 +164,7 @@ func TestSlowBatches(t *testing.T) {
 				for range 40 {
 					m.join("User")
 				}
-				wire := &slow{RoundTripper: w.wire.base, most: 10, written: written}
+				wire := &slow{RoundTripper: w.wire.base, most: 10, written: how.written, gateway: how.gateway}
 				w.wire.base = wire
 				w.sync(m)
 				w.verify(m)
@@ -175,6 +188,81 @@ func TestSlowBatches(t *testing.T) {
 			})
 		}
 	}
+}
+
+// stumbling answers 500 without a word to whatever holds one document's text.
+type stumbling struct {
+	http.RoundTripper
+	text   string
+	unread bool // and what there is cannot be read after it
+	failed bool
+	calls  int
+}
+
+func (s *stumbling) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(r.URL.Path, "/organization/documents") {
+		return s.RoundTripper.RoundTrip(r)
+	}
+	fail := &http.Response{StatusCode: http.StatusInternalServerError, Header: http.Header{}, Body: http.NoBody}
+	if r.Body == nil {
+		if s.unread && s.failed {
+			return fail, nil
+		}
+		return s.RoundTripper.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	s.calls++
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if !bytes.Contains(body, []byte(s.text)) {
+		return s.RoundTripper.RoundTrip(r)
+	}
+	s.failed = true
+	return fail, nil
+}
+
+// TestOneDocumentThatFails has NinjaOne fail on one document whatever else is sent
+// with it: it holds back no other, neither when they are made nor when they
+// change. Where what was written cannot be read, nothing is sent in parts.
+func TestOneDocumentThatFails(t *testing.T) {
+	w := newWorld(t, 1)
+	m := w.tenants[0]
+	m.buy("SPE_E3")
+	for n := range 40 {
+		m.users[m.join("User")].title = fmt.Sprintf("Title %02d.", n)
+	}
+	wire := &stumbling{RoundTripper: w.wire.base, text: "Title 07.", unread: true}
+	w.wire.base = wire
+	if _, err := w.run(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.live(m, userBlueprint)); n != 0 || wire.calls > 2 {
+		t.Errorf("%d documents in %d calls, although what was written could not be read", n, wire.calls)
+	}
+	wire.unread, wire.calls = false, 0
+	r, err := w.run(t.Context(), m)
+	must(t, err)
+	if r.Created != 39 || w.problems["documents:write:user"] == "" || wire.calls > 30 {
+		t.Errorf("%+v, %v, %d calls", r, w.problems, wire.calls)
+	}
+	wire.text = "none"
+	w.sync(m)
+	w.verify(m)
+	for _, p := range m.users {
+		p.title = "New " + p.title
+	}
+	wire.text = "Title 31."
+	r, err = w.run(t.Context(), m)
+	must(t, err)
+	if r.Updated != 39 || w.problems["documents:write:user"] == "" {
+		t.Errorf("%+v, %v", r, w.problems)
+	}
+	wire.text = "none"
+	w.sync(m)
+	w.verify(m)
 }
 
 // TestCreationThatComesLate has NinjaOne create documents although they were not

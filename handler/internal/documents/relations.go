@@ -320,7 +320,7 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 				return nil, fmt.Errorf("%v is not there: %s", host, err)
 			}
 			if readErr != nil {
-				return nil, fmt.Errorf("%w; and then: %w", err, readErr)
+				return nil, fmt.Errorf("%w; and then %w: %w", err, ninjaone.ErrUnread, readErr)
 			}
 			absent := r.unmark(host, todo)
 			if len(absent) == 0 {

@@ -307,7 +307,7 @@ func (r *run) byDocument(sec *section, document int) *record {
 	return sec.byDocument[document]
 }
 
-// split sends a batch, in parts if NinjaOne refuses it or takes too long, and
+// split sends a batch, in parts if NinjaOne refuses it, takes too long or fails, and
 // returns the reasons of the items that it does not take, by index. The size of
 // the largest batch that NinjaOne takes is remembered for the next ones.
 func split[T any](ctx context.Context, sec *section, batch []T, send func(context.Context, []T) error) (map[int]error, error) {

@@ -1,6 +1,7 @@
 package ninjaone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ const (
 	MaxBatchBytes = 4 << 20
 )
 
-// Outcomes of a batch that callers tell apart with errors.Is. Both wrap what
+// Outcomes of a batch that callers tell apart with errors.Is. They wrap what
 // NinjaOne answered.
 var (
 	// ErrBatchRefused: NinjaOne took none of the batch because something in
@@ -29,9 +30,13 @@ var (
 	// ErrOutcomeUnknown: the answer was lost, or does not say whether anything
 	// was written. Before a creation is repeated, read what there is.
 	ErrOutcomeUnknown = errors.New("it is not known whether NinjaOne wrote anything")
-	// ErrTimedOut: no complete answer came in time. A batch may be split like one
-	// that was refused, once it is known what of it was written.
+	// ErrTimedOut: no complete answer came in time, whether it is the client that
+	// gave up or a gateway before NinjaOne (504, 408). A batch may be split like
+	// one that was refused, once it is known what of it was written.
 	ErrTimedOut = errors.New("no complete answer in time")
+	// ErrUnread: after an outcome that is not known it could not be read either
+	// what was written, so that nothing of it may be sent again for now.
+	ErrUnread = errors.New("what was written could not be read")
 )
 
 // classifyWrite adds ErrBatchRefused or ErrOutcomeUnknown to the failure of a
@@ -97,36 +102,57 @@ func Batches[T NewDocument | DocumentUpdate](items iter.Seq[T]) iter.Seq[[]T] {
 	}
 }
 
+// maxStumbles is how many single items in a row may fail without being refused
+// before it is no more taken for the items' fault.
+const maxStumbles = 3
+
+// stumbled reports whether NinjaOne failed on a request in a way that may be the
+// request's fault: it took too long, or ended in a server error.
+func stumbled(err error) bool {
+	var answer *APIError
+	return !errors.Is(err, ErrUnread) && (errors.Is(err, ErrTimedOut) || errors.As(err, &answer) && answer.Status >= http.StatusInternalServerError && !answer.Is(ErrThrottled))
+}
+
 // SplitRefused sends items as one batch. When the batch is refused
-// (ErrBatchRefused) or takes too long (ErrTimedOut) it is halved, down to single
-// items, so that the good ones are written and each bad one is found with its
-// reason. It returns what send returned for the accepted parts, and the refused
-// items' reasons by their index. After ErrTimedOut send has to know what of the
-// part is written already.
+// (ErrBatchRefused), takes too long (ErrTimedOut) or makes NinjaOne fail (5xx) it
+// is halved, down to single items, so that the good ones are written and each bad
+// one is found with its reason. It returns what send returned for the accepted
+// parts, and the refused items' reasons by their index. After a failure that is
+// not a refusal send has to know what of the part is written already, or to add ErrUnread.
 //
-// It stops at any other error of send, which is not about the items. Then the
-// items that are neither accepted nor refused should be looked at again another
-// time.
+// A single item that fails without being refused holds back no other; the first
+// such failure is the error. Three of them in a row end it, and so does at once
+// any other error of send: these are not about the items. Then the items that are
+// neither accepted nor refused should be looked at again another time.
 func SplitRefused[T, R any](ctx context.Context, items []T, send func(context.Context, []T) ([]R, error)) (accepted []R, refused map[int]error, err error) {
 	refused = map[int]error{}
+	var stumble error // the first of a single item
+	stumbles := 0     // of single items, in a row
 	// part handles items[from:to] and reports whether they were all accepted
 	// at once. With known it is certain that they would not be.
 	var part func(from, to int, known bool) (bool, error)
 	part = func(from, to int, known bool) (bool, error) {
-		late := false
+		unsure := false
 		if !known || to-from == 1 {
 			results, err := send(ctx, items[from:to])
 			if err == nil {
-				accepted = append(accepted, results...)
+				accepted, stumbles = append(accepted, results...), 0
 				return true, nil
 			}
-			late = errors.Is(err, ErrTimedOut)
+			isRefused := errors.Is(err, ErrBatchRefused)
+			unsure = !isRefused && stumbled(err)
 			switch {
-			case late && to-from > 1:
-			case !errors.Is(err, ErrBatchRefused):
+			case !isRefused && !unsure:
 				return false, err
-			case to-from == 1:
-				refused[from] = err
+			case to-from > 1:
+			case isRefused:
+				refused[from], stumbles = err, 0
+				return false, nil
+			default:
+				stumble = cmp.Or(stumble, err)
+				if stumbles++; stumbles == maxStumbles {
+					return false, err
+				}
 				return false, nil
 			}
 		}
@@ -136,11 +162,14 @@ func SplitRefused[T, R any](ctx context.Context, items []T, send func(context.Co
 			return false, err
 		}
 		// If nothing is wrong with the first half, it is with the second.
-		_, err = part(middle, to, first && !late)
+		_, err = part(middle, to, first && !unsure)
 		return false, err
 	}
 	if len(items) > 0 {
 		_, err = part(0, len(items), false)
+	}
+	if err == nil {
+		err = stumble
 	}
 	return accepted, refused, err
 }

@@ -80,6 +80,10 @@ func TestSplitRefused(t *testing.T) {
 		bad         []int
 		lostAt      int // call that loses its answer
 		slowAbove   int // how many items take too long; 0: none
+		hangs       []int
+		fails       []int // make NinjaOne answer 500
+		unread      bool
+		wantRest    bool // all good ones accepted that neither hang nor fail
 		wantRefused []int
 		wantAll     bool // all good ones accepted
 		wantErr     error
@@ -97,7 +101,12 @@ func TestSplitRefused(t *testing.T) {
 		{name: "all but the last bad", items: 100, bad: upTo(99), wantRefused: upTo(99), wantAll: true, maxCalls: 199},
 		{name: "too slow for more than ten", items: 100, slowAbove: 10, wantAll: true, maxCalls: 31},
 		{name: "too slow, and one is bad", items: 100, slowAbove: 60, bad: []int{70}, wantRefused: []int{70}, wantAll: true, maxCalls: 16},
-		{name: "too slow for any", items: 8, slowAbove: -1, wantErr: ErrTimedOut, maxCalls: 4},
+		{name: "too slow for any", items: 8, slowAbove: -1, wantErr: ErrTimedOut, maxCalls: 7},
+		{name: "one takes too long, wherever it is", items: 100, hangs: []int{11}, wantErr: ErrTimedOut, wantRest: true, maxCalls: 15},
+		{name: "one makes NinjaOne fail", items: 100, fails: []int{0}, wantErr: ErrOutcomeUnknown, wantRest: true, maxCalls: 15},
+		{name: "some make NinjaOne fail, and one is bad", items: 100, fails: []int{3, 60}, bad: []int{30}, wantRefused: []int{30}, wantErr: ErrOutcomeUnknown, wantRest: true, maxCalls: 44},
+		{name: "NinjaOne fails whatever it is sent", items: 100, fails: upTo(100), wantErr: ErrOutcomeUnknown, maxCalls: 11},
+		{name: "one fails, and what was written cannot be read", items: 8, fails: []int{0}, unread: true, wantErr: ErrUnread, maxCalls: 1},
 		{name: "answer of the first call lost", items: 8, lostAt: 1, wantErr: ErrOutcomeUnknown, maxCalls: 1},
 		{name: "answer lost while splitting", items: 8, bad: []int{0}, lostAt: 5, wantRefused: []int{0}, wantErr: ErrOutcomeUnknown, maxCalls: 5},
 	} {
@@ -112,6 +121,14 @@ func TestSplitRefused(t *testing.T) {
 					return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrTimedOut)
 				}
 				for _, i := range part {
+					switch {
+					case slices.Contains(tt.hangs, i):
+						return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrTimedOut)
+					case slices.Contains(tt.fails, i) && tt.unread:
+						return nil, fmt.Errorf("%w: %w: %w", ErrOutcomeUnknown, &APIError{Status: 500}, ErrUnread)
+					case slices.Contains(tt.fails, i):
+						return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, &APIError{Status: 500})
+					}
 					if slices.Contains(tt.bad, i) {
 						return nil, fmt.Errorf("%w: because of %d", ErrBatchRefused, i)
 					}
@@ -131,6 +148,9 @@ func TestSplitRefused(t *testing.T) {
 			slices.Sort(got)
 			if !slices.Equal(got, tt.wantRefused) {
 				t.Errorf("refused %v, want %v", got, tt.wantRefused)
+			}
+			if rest := len(accepted) == tt.items-len(tt.bad)-len(tt.hangs)-len(tt.fails); tt.wantRest && !rest {
+				t.Errorf("accepted %v", accepted)
 			}
 			if good := len(accepted) == tt.items-len(tt.bad); good != tt.wantAll {
 				t.Errorf("accepted %v", accepted)
@@ -220,7 +240,7 @@ func TestOutcomeOfWrites(t *testing.T) {
 		{"header lost", create, status(400, `{"error":"missing_header"}`), []error{ErrMalformedAuth}, []error{ErrBatchRefused, ErrOutcomeUnknown}, 1},
 		{"creation throttled", create, throttle("1"), []error{ErrThrottled}, []error{ErrBatchRefused, ErrOutcomeUnknown}, 5},
 		{"creation failed", create, status(502, `{}`), []error{ErrOutcomeUnknown}, []error{ErrBatchRefused}, 1},
-		{"creation timed out in between", create, status(408, `{}`), []error{ErrOutcomeUnknown}, []error{ErrBatchRefused}, 1},
+		{"creation timed out in between", create, status(408, `{}`), []error{ErrOutcomeUnknown, ErrTimedOut}, []error{ErrBatchRefused}, 1},
 		{"creation unavailable", create, status(503, `{}`), []error{ErrOutcomeUnknown, ErrThrottled}, []error{ErrBatchRefused}, 1},
 		{"creation throttled by a page", create, throttled, []error{ErrOutcomeUnknown, ErrThrottled}, []error{ErrBatchRefused}, 1},
 		{"creation made NinjaOne stumble", create, npe, []error{ErrOutcomeUnknown}, []error{ErrBatchRefused}, 1},
@@ -230,6 +250,8 @@ func TestOutcomeOfWrites(t *testing.T) {
 		{"answer empty", create, status(204, ``), []error{ErrOutcomeUnknown}, []error{ErrBatchRefused}, 1},
 		{"update refused", update, status(422, `{}`), []error{ErrBatchRefused}, []error{ErrOutcomeUnknown}, 1},
 		{"update made NinjaOne stumble", update, npe, []error{ErrBatchRefused}, []error{ErrOutcomeUnknown}, 1},
+		{"creation timed out at a gateway", create, status(504, `<html>Gateway Time-out</html>`), []error{ErrOutcomeUnknown, ErrTimedOut}, []error{ErrBatchRefused}, 1},
+		{"creation timed out at Cloudflare", create, status(524, `error code: 524`), []error{ErrOutcomeUnknown, ErrTimedOut}, []error{ErrBatchRefused}, 1},
 		{"update failed", update, status(502, `{}`), []error{ErrOutcomeUnknown}, []error{ErrBatchRefused}, 3},
 		{"web server in between", update, html, []error{ErrNotJSON}, []error{ErrBatchRefused, ErrOutcomeUnknown, ErrNotFound}, 1},
 		{"relation refused", relate, status(409, `{}`), []error{ErrBatchRefused}, []error{ErrOutcomeUnknown}, 1},

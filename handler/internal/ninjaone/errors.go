@@ -162,7 +162,7 @@ func (e *APIError) explain(kind error) string {
 
 // explained reports whether the condition says more than the status does.
 func explained(kind error) bool {
-	return kind != ErrNotFound && kind != ErrForbidden
+	return kind != ErrNotFound && kind != ErrForbidden && kind != ErrTimedOut
 }
 
 // Is matches the conditions of this package.

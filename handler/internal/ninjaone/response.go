@@ -24,6 +24,9 @@ const (
 	maxErrorCode    = 100
 )
 
+// statusOriginTimeout is how Cloudflare says that a server gave no answer in time.
+const statusOriginTimeout = 524
+
 // tokenPath is the OAuth token endpoint, outside the API's root.
 const tokenPath = "/ws/oauth/token"
 
@@ -184,6 +187,8 @@ func kindsOf(op operation, status int, code string, html bool, body []byte) []er
 		return []error{ErrWrongInstance}
 	case status == http.StatusNotFound:
 		return []error{ErrNotFound}
+	case status == http.StatusGatewayTimeout, status == http.StatusRequestTimeout, status == statusOriginTimeout:
+		return []error{ErrTimedOut}
 	}
 	return nil
 }
