@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -232,6 +233,44 @@ func TestListsOfMicrosoftThatCannotBe(t *testing.T) {
 			if (tt.problem != "") != (len(w.problems) == 1) || tt.problem != "" && w.problems[tt.problem] == "" {
 				t.Errorf("problems: %v", w.problems)
 			}
+		})
+	}
+}
+
+// TestRecordsThatWereLeftOut has Microsoft 365 give users or licences without
+// their id: who is not among the others may be one of them, and nothing of theirs
+// is archived or removed until the list is whole again.
+func TestRecordsThatWereLeftOut(t *testing.T) {
+	for name, tt := range map[string]struct {
+		detail   tenant.Detail
+		change   func(m *model, users []string)
+		archived int // when it is whole again
+	}{
+		"users": {tenant.DetailSomeUsers, func(m *model, users []string) { delete(m.users, users[0]) }, 1},
+		"licences": {tenant.DetailSomeSKUs, func(m *model, users []string) {
+			clear(m.skus)
+			m.users[users[0]].skus = nil
+			m.users[users[1]].skus = nil
+			m.users[users[2]].skus = nil
+		}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, m, users := small(t)
+			w.sync(m)
+			before, relations := w.ids(m), w.Relations()
+			tt.change(m, users)
+			some := func(in *Input) {
+				in.Compose.Snapshot.Unknown = map[tenant.Detail]tenant.Unknown{tt.detail: {Reason: "Not available"}}
+			}
+			r, err := w.run(t.Context(), m, some)
+			must(t, err)
+			if r.Archived != 0 || !cmp.Equal(before, w.ids(m)) || name == "users" && !cmp.Equal(relations, w.Relations()) {
+				t.Errorf("%+v", r)
+			}
+			if r := w.sync(m); r.Archived != tt.archived {
+				t.Errorf("when the list is whole again: %+v", r)
+			}
+			w.verify(m)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // braked reports whether a run may not archive so many of a tenant's documents
@@ -66,7 +67,7 @@ func (r *run) leavers() (leavers map[*section][]*record, forget []*record, leavi
 			}
 			switch {
 			case sec.wanted[k.id]:
-			case rec.live() && (sec.blocked || sec.contradicted):
+			case rec.live() && (sec.blocked || sec.contradicted || r.mayBeLeftOut(sec, k.id)):
 			case rec.live() && r.stillHeld(sec, k.id):
 				held++
 			case rec.live():
@@ -84,6 +85,17 @@ func (r *run) leavers() (leavers map[*section][]*record, forget []*record, leavi
 		slices.SortFunc(records, func(a, b *record) int { return a.document - b.document })
 	}
 	return leavers, forget, leaving, total
+}
+
+// mayBeLeftOut reports whether Microsoft 365 gave users or licences without their
+// id, of which this may be one.
+func (r *run) mayBeLeftOut(sec *section, id string) bool {
+	detail := tenant.DetailSomeUsers
+	if sec.kind == kindLicense {
+		detail = tenant.DetailSomeSKUs
+	}
+	_, some := r.in.Compose.Snapshot.Unknown[detail]
+	return some && !sec.has(id)
 }
 
 // stillHeld reports whether a licence that the tenant no longer has is one that

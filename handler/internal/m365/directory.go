@@ -3,6 +3,7 @@ package m365
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,8 +46,9 @@ func domainsOf(ctx context.Context, g *graph, a answer) ([]tenant.Domain, error)
 	return never(g, "domains", out, err)
 }
 
-func skusOf(ctx context.Context, g *graph, a answer) ([]tenant.SKU, error) {
+func skusOf(ctx context.Context, g *graph, a answer) ([]tenant.SKU, []lost, error) {
 	var out []tenant.SKU
+	odd := 0
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.SKU) (string, tenant.SKU) {
 		sku := tenant.SKU{ID: wire.GUID(s.SKUID), PartNumber: s.PartNumber, AppliesTo: s.AppliesTo,
 			Status: s.CapabilityStatus, Consumed: s.Consumed, Enabled: s.Prepaid.Enabled,
@@ -56,8 +58,16 @@ func skusOf(ctx context.Context, g *graph, a answer) ([]tenant.SKU, error) {
 				tenant.ServicePlan{ID: wire.GUID(plan.ID), Name: plan.Name, Status: plan.Status})
 		}
 		return sku.ID, sku
-	}))
-	return out, err
+	}).counting(&odd))
+	return out, leftOut(g, tenant.DetailSomeSKUs, "licences", odd), err
+}
+
+// leftOut is the loss of records that came without their id, if there were any.
+func leftOut(g *graph, detail tenant.Detail, what string, odd int) []lost {
+	if odd == 0 {
+		return nil
+	}
+	return []lost{{detail, absence(fmt.Sprintf("%s%s gave %d %s without their id, which are left out%s", unavailable, g.service, odd, what, nextSync))}}
 }
 
 // hasPlan reports whether a SKU in force contains a service plan of the prefix,
@@ -121,8 +131,9 @@ var (
 // users reads GET /users. Sign-in activity is asked for only where a premium
 // licence may allow it.
 func (g *graph) users(ctx context.Context, premium bool) ([]tenant.User, []lost, error) {
+	odd := 0
 	reading := func(top int, fields ...string) func(context.Context) ([]tenant.User, error) {
-		return func(ctx context.Context) ([]tenant.User, error) { return g.listUsers(ctx, top, fields) }
+		return func(ctx context.Context) ([]tenant.User, error) { return g.listUsers(ctx, top, fields, &odd) }
 	}
 	forms := []form[[]tenant.User]{
 		{[]tenant.Detail{tenant.DetailAssigned}, reading(pageSize, fieldAssigned)},
@@ -136,10 +147,11 @@ func (g *graph) users(ctx context.Context, premium bool) ([]tenant.User, []lost,
 			forms[1],
 		}
 	}
-	return firstOf(ctx, forms...)
+	out, details, err := firstOf(ctx, forms...)
+	return out, append(details, leftOut(g, tenant.DetailSomeUsers, "users", odd)...), err
 }
 
-func (g *graph) listUsers(ctx context.Context, top int, details []string) ([]tenant.User, error) {
+func (g *graph) listUsers(ctx context.Context, top int, details []string, odd *int) ([]tenant.User, error) {
 	ri, err := users.NewUsersRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -148,7 +160,7 @@ func (g *graph) listUsers(ctx context.Context, top int, details []string) ([]ten
 	_, err = list(ctx, g, query(ri, top, slices.Concat(userFields, details)...), rows(&out, func(u *wire.User) (string, tenant.User) {
 		user := u.Record()
 		return user.ID, user
-	}))
+	}).counting(odd))
 	return never(g, "users", out, err)
 }
 

@@ -25,6 +25,15 @@ type gather[T any] struct {
 	// page takes a page, and returns how many records or members of it were not
 	// there before.
 	page func([]T) (fresh int)
+	// odd, where it is not nil, counts the records that came without their id and
+	// were left out: the list is not known to be whole then.
+	odd *int
+}
+
+// counting is the gather that also counts what was left out.
+func (g gather[T]) counting(odd *int) gather[T] {
+	g.odd = odd
+	return g
 }
 
 // rows gathers records in out, each once: a list may deliver one on two pages.
@@ -68,7 +77,10 @@ func read[T any](ctx context.Context, s *session, from source[T], into gather[T]
 			return "", err
 		}
 		into.begin()
-		deltaLink, err = follow(ctx, s, p, into.page, from.next)
+		if into.odd != nil {
+			*into.odd = 0
+		}
+		deltaLink, err = follow(ctx, s, p, into, from.next)
 		var expired *expiredError
 		if !errors.As(err, &expired) {
 			return deltaLink, err
@@ -85,14 +97,17 @@ type expiredError struct{ err error }
 func (e *expiredError) Error() string { return e.err.Error() }
 func (e *expiredError) Unwrap() error { return e.err }
 
-// follow gives the items of page p and of all pages after it to each. A list that
-// does not end within bounds is an error.
-func follow[T any](ctx context.Context, s *session, p wire.Page[T], each func([]T) int,
+// follow gathers page p and all pages after it. A list that does not end within
+// bounds is an error.
+func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[T],
 	next func(ctx context.Context, link string) (wire.Page[T], error)) (string, error) {
 	seen := map[string]bool{}
 	list := bounds.List{Limits: s.limits}
 	for {
-		fresh := each(p.Items)
+		fresh := into.page(p.Items)
+		if into.odd != nil {
+			*into.odd += p.Odd
+		}
 		if p.Next == "" {
 			return p.Delta, nil
 		}

@@ -192,6 +192,35 @@ func TestListsThatCannotBeEmpty(t *testing.T) {
 	}
 }
 
+// TestRecordsWithoutTheirIDs has lists give records without their id, on whatever
+// page: the others are read, and that some were left out is told.
+func TestRecordsWithoutTheirIDs(t *testing.T) {
+	ada := `{"id":"` + userAda + `","displayName":"Ada"}`
+	for _, odd := range []string{`{"id":null,"displayName":"Ben"}`, `{"displayName":"Ben"}`, `{"id":7}`, `{"id":{}}`, `null`, `"Ben"`, `[]`} {
+		c := newCloud(t)
+		c.on(routeUsers, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("$skiptoken") == "" {
+				c.says(200, `{"@odata.nextLink":"{host}/v1.0/users?$skiptoken=2","value":[`+ada+`]}`)(w, r)
+				return
+			}
+			c.value(`{"id":"`+userBen+`"},`+odd)(w, r)
+		})
+		c.on("GET /v1.0/subscribedSkus", c.value(`{"skuId":"`+skuMain+`","skuPartNumber":"SPE_E3"},`+strings.ReplaceAll(odd, `"id"`, `"skuId"`)))
+		s := c.read()
+		if !s.Users.OK() || len(s.Users.Value) != 2 || !s.SKUs.OK() || len(s.SKUs.Value) != 1 {
+			t.Errorf("%s: %+v, %+v", odd, s.Users, s.SKUs)
+		}
+		for detail, want := range map[tenant.Detail]string{tenant.DetailSomeUsers: "1 users without their id", tenant.DetailSomeSKUs: "1 licences without their id"} {
+			if why := s.Unknown[detail]; !strings.Contains(why.Reason, want) || why.Expected {
+				t.Errorf("%s: %s: %+v", odd, detail, why)
+			}
+		}
+	}
+	if s := newCloud(t).read(); len(s.Unknown) > 0 {
+		t.Errorf("a whole reading: %v", s.Unknown)
+	}
+}
+
 // TestTimeOfReading has one list hang until the time of the reading is over: its
 // part is absent, and what was read by then is there.
 func TestTimeOfReading(t *testing.T) {

@@ -130,8 +130,8 @@ func (run *reading) readBasics(ctx context.Context) {
 			answers[i].err = err
 		}
 	}
-	skus, skuErr := skusOf(ctx, g, answers[inSKUs])
-	put(run, partSKUs, &s.SKUs, skus, skuErr)
+	skus, skusLost, skuErr := skusOf(ctx, g, answers[inSKUs])
+	putDetailed(run, partSKUs, partDetail, &s.SKUs, skus, skusLost, skuErr)
 	settings, settingsErr := objectOf[wire.ReportSettings](g, answers[inReportSettings])
 	hidden := settingsErr == nil && settings.Concealed
 

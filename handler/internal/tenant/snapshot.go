@@ -99,6 +99,10 @@ const (
 	DetailPolicies  Detail = "compliance policies of some devices"
 	DetailSettings  Detail = "settings that fail compliance policies"
 	DetailTitles    Detail = "titles of secure score actions"
+	// Records that came without their id: that somebody, or a licence, is not among
+	// the others proves nothing.
+	DetailSomeUsers Detail = "some users"
+	DetailSomeSKUs  Detail = "some licences"
 )
 
 // Unknown says why a detail is not known.
