@@ -184,11 +184,6 @@ func newSteadyBody(w http.ResponseWriter, r *http.Request, limit time.Duration) 
 
 // Read implements io.Reader.
 func (b *steadyBody) Read(p []byte) (int, error) {
-	_ = b.conn.SetReadDeadline(time.Now().Add(b.limit))
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		// From here on the server watches the connection while it works.
-		_ = b.conn.SetReadDeadline(time.Time{})
-	}
-	return n, err
+	_ = b.conn.SetReadDeadline(time.Now().Add(b.limit)) // until the end of the body
+	return b.ReadCloser.Read(p)
 }

@@ -1,24 +1,19 @@
 package compliance
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/seed"
@@ -144,94 +139,5 @@ func BenchmarkSweep(b *testing.B) {
 		if s := w.status(t.ID); s.Devices != devices || s.Kind != "" {
 			b.Errorf("a tenant's status is %+v", s)
 		}
-	}
-}
-
-// BenchmarkFlood posts 5,000 made-up addresses a second on one processor, to a
-// receiver that starts cold beside a table of 1,000 subscriptions, and among
-// them genuine first notifications. It reports how long Graph waits for their
-// answers, how many guesses were answered, and the memory in use.
-func BenchmarkFlood(b *testing.B) {
-	const subscriptions, perSecond, seconds, genuine = 1000, 5000, 5, 50
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	account := account(b, func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(b).ConnectionString()}[name]
-	}, storage.Own)
-	for b.Loop() {
-		table, queue := account.Table(azuritetest.UniqueName(b)), account.Queue(azuritetest.UniqueName(b))
-		var all []subscription
-		var rows []storage.Entity
-		for i := range subscriptions {
-			s := testSubscription(fmt.Sprintf("%08d-1111-4111-8111-111111111111", i))
-			s.SubscriptionID = s.TenantID
-			all, rows = append(all, s), append(rows, s.entity())
-		}
-		if err := table.ReplaceAll(b.Context(), rows); err != nil {
-			b.Fatal(err)
-		}
-		receiver := NewReceiver(table, queue, time.Now, slog.New(slog.DiscardHandler))
-		var readings atomic.Int64
-		list := receiver.verifier.list
-		receiver.verifier.list = func(ctx context.Context) (map[string]subscription, error) {
-			readings.Add(1)
-			return list(ctx)
-		}
-		web := customhandler.New(customhandler.Config{Logger: slog.New(slog.DiscardHandler)})
-		web.HTTP("ReceiveNotifications", Route, receiver)
-		server := httptest.NewServer(web)
-		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}
-		post := func(id, body string) (int, error) {
-			resp, err := client.Post(server.URL+Path+"?subscription="+id, "application/json", strings.NewReader(body))
-			if err != nil {
-				return 0, err
-			}
-			defer resp.Body.Close()
-			_, err = io.Copy(io.Discard, resp.Body)
-			return resp.StatusCode, err
-		}
-		body := collection(notification(all[0], deviceOne))
-		var answered, refused atomic.Int64
-		var mu sync.Mutex
-		var took []time.Duration
-		var group errgroup.Group
-		due := time.NewTicker(10 * time.Millisecond)
-		for tick := range seconds * 100 {
-			<-due.C
-			for range perSecond / 100 {
-				group.Go(func() error {
-					status, err := post(uuid.NewString(), body)
-					if answered.Add(1); status != http.StatusAccepted {
-						refused.Add(1)
-					}
-					return err
-				})
-			}
-			if tick%(seconds*100/genuine) == 0 {
-				s := all[len(all)-1-tick%len(all)]
-				group.Go(func() error {
-					start := time.Now()
-					status, err := post(s.ID, collection(notification(s, deviceTwo)))
-					mu.Lock()
-					defer mu.Unlock()
-					if took = append(took, time.Since(start)); err == nil && status != http.StatusAccepted {
-						err = fmt.Errorf("a genuine notification was answered %d after %s", status, took[len(took)-1])
-					}
-					return err
-				})
-			}
-		}
-		due.Stop()
-		err := group.Wait()
-		server.Close()
-		if err != nil {
-			b.Fatal(err)
-		}
-		var memory runtime.MemStats
-		runtime.ReadMemStats(&memory)
-		b.ReportMetric(float64(slices.Max(took).Milliseconds()), "ms/slowest-genuine")
-		b.ReportMetric(float64(answered.Load()), "guesses")
-		b.ReportMetric(float64(refused.Load()), "guesses-not-202")
-		b.ReportMetric(float64(readings.Load()), "readings")
-		b.ReportMetric(float64(memory.Sys>>20), "MB")
 	}
 }

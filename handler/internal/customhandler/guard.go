@@ -79,9 +79,7 @@ func (b requestBody) Read(p []byte) (int, error) {
 	n, err := b.x.body.Read(p)
 	switch {
 	case err == io.EOF:
-		// From here on the server watches the connection while the function
-		// works; a deadline would end the work.
-		_ = b.x.conn.SetReadDeadline(time.Time{})
+		// From here on the server watches the connection, without a deadline.
 		b.x.ended.Store(true)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = errBodyTime
@@ -99,8 +97,7 @@ func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status
 		if !x.ended.Load() && !x.rest(status) {
-			x.Header().Set("Connection", "close")
-			x.deadline(0)
+			x.deadline(0) // the server closes the connection when it cannot read on
 		}
 		_ = x.conn.SetWriteDeadline(time.Now().Add(writeTime))
 	}
@@ -117,14 +114,8 @@ func (x *exchange) rest(status int) bool {
 		limit, size = clientTime, refusedSize
 	}
 	x.deadline(limit)
-	buffer := make([]byte, 16<<10)
-	for size > 0 {
-		n, err := requestBody{x}.Read(buffer)
-		if size -= int64(n); err != nil {
-			return x.ended.Load()
-		}
-	}
-	return false
+	_, _ = io.CopyN(io.Discard, requestBody{x}, size) // what it met is in x.ended
+	return x.ended.Load()
 }
 
 // Write sends a part of the answer.

@@ -240,11 +240,24 @@ func TestRestOfABody(t *testing.T) {
 			t.Errorf("answered %d, as the last answer %t", status, last)
 		}
 	}
-	// Asked for before it is sent, and never asked for.
-	w.send("POST /api/refuses HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 3", "Expect: 100-continue", "", "")
-	if status, last := w.status(); status != 403 || !last {
-		t.Errorf("answered %d, as the last answer %t", status, last)
-	}
+}
+
+// TestBodiesThatWaitToBeAskedFor: one that nobody wants is not asked for, and not
+// waited for.
+func TestBodiesThatWaitToBeAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := guarded()
+		w := bubble(t, s)()
+		started := time.Now()
+		w.send("POST /api/refuses HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 3", "Expect: 100-continue", "", "")
+		if status, last := w.status(); status != 403 || !last {
+			t.Errorf("answered %d, as the last answer %t", status, last)
+		}
+		w.ends()
+		if took := time.Since(started); took > 0 {
+			t.Errorf("the connection was held for %s", took)
+		}
+	})
 }
 
 // TestRefusedBodiesAreReadToTheirEnd: the host answers 500 in place of a 413
