@@ -76,12 +76,19 @@ func (r *Reader) Close() {
 	}
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. It fills p as far as the answer goes: the JSON
+// decoder looks through blanks again after each read, so that many small ones
+// would cost more and more.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	n, err := r.in.Read(p)
+	n, err := 0, error(nil)
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.in.Read(p[n:])
+		n += more
+	}
 	for i, c := range p[:n] {
 		if tooLarge := r.count(c); tooLarge != nil {
 			r.err = tooLarge
