@@ -145,10 +145,13 @@ func TestUnmappedField(t *testing.T) {
 
 	w.mapField("DeviceSummary", "")
 	w.mapField("UsersSummary", "")
-	o := w.sync(domain).completed().wroteNothing()
+	o := w.sync(domain).completed()
 	o.line("Info: ", "cippDeviceSummary", "not mapped any more").line("Info: ", "cippUsersSummary", "not mapped any more")
-	if got := w.deviceText(device, "DeviceSummary"); got != before {
-		t.Errorf("unmapping changed the field to %.80q", got)
+	if n := len(o.devices()); n != 12 || len(o.writes) != 13 {
+		t.Errorf("%d devices and %d targets were written, want 12 and 13", n, len(o.writes))
+	}
+	if v, there := w.NinjaOne.DeviceField(device, "cippDeviceSummary"); there {
+		t.Errorf("the field that is not mapped any more still shows %.80q", v.Text)
 	}
 	w.sync(domain).completed().wroteNothing().quiet()
 
@@ -168,7 +171,13 @@ func TestUnmappedField(t *testing.T) {
 	for cipp := range data.FieldMapping {
 		w.mapField(cipp, "")
 	}
-	w.sync(domain).completed().wroteNothing().line("Warn: No field is mapped")
+	o = w.sync(domain).completed().line("Warn: No field is mapped").line("Info: ", "cippDeviceCompliance", "cleared on 11 devices")
+	for _, write := range o.writes {
+		if len(write.Fields) > 0 {
+			t.Errorf("%s %d: %q were written", write.Kind, write.ID, write.Fields)
+		}
+	}
+	w.sync(domain).completed().wroteNothing()
 }
 
 // pretend makes NinjaOne list its fields as all writable, whatever they are.

@@ -78,7 +78,7 @@ func (j *job) review(ctx context.Context, in *reading) error {
 		// The note in the record's fields counts from now on.
 		touched[t] = touched[t] || r.noted != "" && !usable[t.kind][strings.ToLower(r.noted)]
 	}
-	if err := j.reviewFormer(ctx, in, former, dropped); err != nil {
+	if err := j.reviewFormer(ctx, in, former, dropped, touched); err != nil {
 		return err
 	}
 	var changed []storage.Operation
@@ -108,8 +108,9 @@ func (j *job) review(ctx context.Context, in *reading) error {
 }
 
 // reviewFormer decides what becomes of fields that hold what we wrote and are
-// not mapped any more: j.former is to be cleared, dropped is not ours any more.
-func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map[target][]string) error {
+// not mapped any more: j.former is to be cleared, dropped is not ours any more,
+// and what the touched hold is not known.
+func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map[target][]string, touched map[target]bool) error {
 	if len(former) == 0 {
 		return nil
 	}
@@ -139,6 +140,9 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 			case d.APIPermission != ninjaone.PermissionReadWrite:
 				j.problems.add("former:"+name, "The NinjaOne custom field %q is not mapped any more, and shows what was last written there. "+
 					"It cannot be cleared because its API permission is %s: set it to Read/Write until the next sync, or delete the field.", name, d.APIPermission)
+			case d.Type == ninjaone.TypeWYSIWYG && j.awaits(t.kind, in.fields):
+				touched[t] = touched[t] || in.records[t].fields[name] != markSending
+				in.records[t].fields[name] = markSending
 			default:
 				writable[t] = append(writable[t], name)
 			}
@@ -165,6 +169,15 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 		}
 	}
 	return nil
+}
+
+// awaits reports whether a field of HTML is mapped, for a kind of target, to one
+// that cannot be written, which is told: until it can, what the former one shows
+// is better than nothing. A compliance that is not kept right is not.
+func (j *job) awaits(k kind, usable mappedFields) bool {
+	return slices.ContainsFunc(requirements, func(r requirement) bool {
+		return kindOf(r.scope) == k && r.kind == ninjaone.TypeWYSIWYG && j.mapped[r.field] != "" && usable[r.field] == ""
+	})
 }
 
 // overwritten looks which fields somebody else has written since we did. It

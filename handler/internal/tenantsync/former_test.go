@@ -77,7 +77,13 @@ func TestFormerFields(t *testing.T) {
 			b.define(ninjasim.CustomField{Name: "compliance", Type: "TEXT"}, "READ_ONLY")
 		}, again: func(b *bench) { b.define(ninjasim.CustomField{Name: "compliance", Type: "TEXT"}, "READ_WRITE") },
 			want: map[string][2]string{"compliance": {}, "other": {"Compliant", "Compliant"}}, summary: "*", line: "cannot be cleared because its API permission is READ_ONLY"},
-		"exchanged for another of ours": {happens: func(b *bench) { b.mapField(deviceLinks, "details"); b.mapField(deviceSummary, "links") }, summary: "*"},
+		"a summary, to a field that does not exist yet": {happens: func(b *bench) { b.mapField(deviceSummary, "details2") }, summary: "*", line: "does not exist"},
+		"a summary, to a field that is made later": {happens: func(b *bench) { b.mapField(deviceSummary, "details2") },
+			again: func(b *bench) {
+				b.define(ninjasim.CustomField{Name: "details2", Type: "WYSIWYG"}, "READ_WRITE")
+			}, want: map[string][2]string{"details": {}}, summary: "*", line: "does not exist"},
+		"the compliance, to a field that does not exist yet": {happens: func(b *bench) { b.mapField(deviceCompliance, "other2") }, want: map[string][2]string{"compliance": {}}, summary: "*", line: cleared + " 2 devices"},
+		"exchanged for another of ours":                      {happens: func(b *bench) { b.mapField(deviceLinks, "details"); b.mapField(deviceSummary, "links") }, summary: "*"},
 		"and back before the next sync": {happens: func(b *bench) {
 			b.mapField(deviceCompliance, "other")
 			b.mapField(deviceCompliance, "compliance")
