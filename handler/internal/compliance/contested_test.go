@@ -181,3 +181,31 @@ func TestTwoTillsWithOnePlaceholder(t *testing.T) {
 		})
 	}
 }
+
+// TestRecordsThatAreNotWhole lets Intune's list come with records that lack
+// something: neither a sweep nor a notification clears a field for it.
+func TestRecordsThatAreNotWhole(t *testing.T) {
+	for name, change := range map[string]func(m365sim.Entity){
+		"a compliance state that is a number": func(d m365sim.Entity) { d["complianceState"] = 7 },
+		"no compliance state":                 func(d m365sim.Entity) { d["complianceState"] = nil },
+		"no serial number and another name": func(d m365sim.Entity) {
+			d["serialNumber"], d["deviceName"] = nil, "RENAMED-PC"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, all := running(t, 1, 3)
+			p, other := all[0][0], all[0][1]
+			w.set(p, "compliant")
+			w.sweep(p.tenantID)
+			w.wantField(p, "Compliant")
+			w.M365.Tenant(p.tenantID).Change(func(m *m365sim.Tenant) { change(m365sim.Find(m.ManagedDevices, p.managed)) })
+			w.clock.advance(2 * rematchAfter)
+			w.set(other, "noncompliant")
+			w.notify(p)
+			w.sweep(p.tenantID)
+			w.wantField(p, "Compliant")
+			w.wantField(other, "Non-Compliant")
+			w.noViolations()
+		})
+	}
+}

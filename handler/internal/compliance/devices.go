@@ -180,7 +180,7 @@ func (s *books) match(ctx context.Context, to assignment, before *book, intune [
 	r := rematch{Base: before.base, Instance: to.instance, OrganizationID: to.organizationID, At: s.now().UTC(),
 		Pairs: map[string]int{}, Absent: map[string]bool{}}
 	var entries []cipp.DeviceMapEntry
-	result := match.Devices(intune, ninja)
+	result := match.Devices(match.WithFormerSerials(intune, ninja, before.pairs), ninja)
 	for _, p := range result.Pairs {
 		for _, d := range append(p.Contesting, p.Intune) {
 			r.Pairs[d.ID] = p.Ninja.ID
@@ -193,6 +193,9 @@ func (s *books) match(ctx context.Context, to assignment, before *book, intune [
 	for _, l := range result.IntuneOnly {
 		r.Absent[l.Device.ID] = true
 	}
+	// Of a record without its id nothing can be remembered.
+	delete(r.Pairs, "")
+	delete(r.Absent, "")
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, err

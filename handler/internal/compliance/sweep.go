@@ -198,6 +198,9 @@ func (j *job) differences(found map[int]*tenant.ManagedDevice, notes map[int]ten
 	values := map[int]ninjaone.Value{}
 	for id, d := range found {
 		note := notes[id]
+		if d.ComplianceState == "" {
+			continue // Intune said nothing: the field stays
+		}
 		if v := value(d.ComplianceState); !note.Holds(v) && (note.TenantID == "" || note.TenantID == j.to.ref.ID) {
 			values[id] = v
 		}

@@ -399,6 +399,9 @@ func (j *job) targets(ctx context.Context, b *book, present []tenant.ManagedDevi
 	found, open := b.assign(present)
 	values = map[int]ninjaone.Value{}
 	for id, d := range found {
+		if d.ComplianceState == "" {
+			continue // Intune said nothing: the field stays
+		}
 		v := value(d.ComplianceState)
 		if !b.fresh {
 			_, noted, err := j.State.ComplianceOf(ctx, j.to.instance, j.to.organizationID, id, j.field)

@@ -422,6 +422,9 @@ func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string)
 	for _, l := range kept.IntuneOnly {
 		out.IntuneOnly[l.ID] = true
 	}
+	// Of a record without its id nothing can be remembered.
+	delete(out.Pairs, "")
+	delete(out.IntuneOnly, "")
 	return out, nil
 }
 

@@ -274,11 +274,15 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 		}
 		desired[target{kindDevice, p.Ninja.ID}] = func() (ninjaone.Fields, error) {
 			f, err := devices.Fields(p)
-			return in.fields.values(ninjaone.Fields{
+			values := ninjaone.Fields{
 				deviceLinks:      ninjaone.HTML(f.DeviceLinks),
 				deviceSummary:    ninjaone.HTML(f.DeviceSummary),
 				deviceCompliance: textOrClear(f.DeviceCompliance),
-			}), err
+			}
+			if p.Intune.ComplianceState == "" {
+				delete(values, deviceCompliance) // Intune said nothing: the field stays
+			}
+			return in.fields.values(values), err
 		}
 		kept = append(kept, cipp.DeviceMapEntry{EntraDeviceID: p.Intune.AzureADDeviceID, NinjaOneID: p.Ninja.ID, ManagedDeviceID: p.Intune.ID})
 	}
@@ -309,7 +313,7 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) er
 				return err
 			}
 			delete(in.records, t)
-		case j.roster.clearable(t.id):
+		case j.roster.clearable(t.id) && !in.nameless():
 			clear := ninjaone.Fields{}
 			for _, name := range in.fields.names(deviceLinks, deviceSummary, deviceCompliance) {
 				clear[name] = ninjaone.Clear()

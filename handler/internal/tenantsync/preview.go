@@ -96,8 +96,9 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	matchable := in.snapshot.DevicesKnown() && !j.roster.Unusable
 	switch {
 	case matchable:
-		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
-		j.tellContested(result)
+		if result, err = j.matchDevices(ctx, in); err != nil {
+			return nil, err
+		}
 	case j.roster.Unusable:
 		if result, err = j.formerMatches(ctx, in); err != nil {
 			return nil, err
@@ -247,14 +248,18 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 			continue
 		}
 		seen[p.Ninja.ID] = true
-		out = append(out, j.previewDevice(in, p.Ninja.ID, nameOf(p.Ninja), f))
+		d := j.previewDevice(in, p.Ninja.ID, nameOf(p.Ninja), f)
+		if p.Intune.ComplianceState == "" {
+			d.Fields = slices.DeleteFunc(d.Fields, func(f PreviewField) bool { return f.Field == deviceCompliance })
+		}
+		out = append(out, d)
 	}
 	names := map[int]string{}
 	for i := range in.devices {
 		names[in.devices[i].ID] = nameOf(&in.devices[i])
 	}
 	for t, r := range in.records {
-		if t.kind == kindDevice && in.clears(r, j.ref.ID) && !seen[t.id] && j.roster.clearable(t.id) {
+		if t.kind == kindDevice && in.clears(r, j.ref.ID) && !seen[t.id] && j.roster.clearable(t.id) && !in.nameless() {
 			d := j.previewDevice(in, t.id, names[t.id], compose.DeviceFields{})
 			d.Unmatched = true
 			out = append(out, d)

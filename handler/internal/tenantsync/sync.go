@@ -457,9 +457,10 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 	matchable := in.snapshot.DevicesKnown() && !j.roster.Unusable
 	switch {
 	case matchable:
-		result = match.Devices(in.snapshot.ManagedDevices.Value, in.devices)
+		if result, err = j.matchDevices(ctx, in); err != nil {
+			return input, desired, err
+		}
 		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), result.IntuneMachines(), len(result.NinjaOnly)
-		j.tellContested(result)
 		if err = j.keepMatches(ctx, result); err != nil {
 			return input, desired, err
 		}

@@ -1,0 +1,91 @@
+package tenantsync
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// TestRecordsThatAreNotWhole syncs devices, and then lets Intune's list come with
+// one record that lacks something: nothing is cleared for it. When Intune lists
+// the device no more, it is.
+func TestRecordsThatAreNotWhole(t *testing.T) {
+	const n = 3
+	intune := func(change func(list []tenant.ManagedDevice) []tenant.ManagedDevice) func() (*tenant.Snapshot, error) {
+		return func() (*tenant.Snapshot, error) {
+			list := devices(n)
+			for i := range list {
+				list[i].DeviceName = "INTUNE-ONLY-" + list[i].ID // so that serial numbers alone decide
+			}
+			return snapshot(change(list)), nil
+		}
+	}
+	whole := func(list []tenant.ManagedDevice) []tenant.ManagedDevice { return list }
+	for name, tt := range map[string]struct {
+		change func(list []tenant.ManagedDevice) []tenant.ManagedDevice
+		told   string
+	}{
+		"no serial number": {func(list []tenant.ManagedDevice) []tenant.ManagedDevice {
+			list[0].SerialNumber = " "
+			return list
+		}, ""},
+		"no serial numbers at all": {func(list []tenant.ManagedDevice) []tenant.ManagedDevice {
+			for i := range list {
+				list[i].SerialNumber = ""
+			}
+			return list
+		}, ""},
+		"no compliance state": {func(list []tenant.ManagedDevice) []tenant.ManagedDevice {
+			list[0].ComplianceState = ""
+			return list
+		}, "Intune listed 1 devices without a compliance state"},
+		"nothing at all": {func(list []tenant.ManagedDevice) []tenant.ManagedDevice {
+			list[0] = tenant.ManagedDevice{}
+			return list
+		}, "without their id and serial number"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, n)
+			b.reader.snapshot = intune(whole)
+			b.sync(Message{})
+			before := b.onDevices()
+			if len(before) != 3*n {
+				t.Fatalf("the sync wrote %d values", len(before))
+			}
+			b.reader.snapshot = intune(tt.change)
+			for range 2 {
+				b.set(b.now().Add(time.Hour))
+				b.ninja.ResetCounters()
+				b.sync(Message{})
+				after := b.onDevices()
+				for at, value := range before {
+					if after[at] == "" || strings.HasSuffix(at, "compliance") && after[at] != value {
+						t.Errorf("%s shows %.30q, and showed %.30q", at, after[at], value)
+					}
+				}
+				if told := b.told(); (told == "") != (tt.told == "") || !strings.Contains(told, tt.told) {
+					t.Errorf("told %q, want %q", told, tt.told)
+				}
+			}
+			preview, err := b.Preview(t.Context(), labTenant)
+			must(t, err)
+			for _, target := range preview.Targets {
+				for _, f := range target.Fields {
+					if f.Outcome == OutcomeCleared {
+						t.Errorf("the preview clears %s of device %d", f.Field, target.DeviceID)
+					}
+				}
+			}
+
+			b.reader.snapshot = intune(func(list []tenant.ManagedDevice) []tenant.ManagedDevice { return list[1:] })
+			b.set(b.now().Add(time.Hour))
+			b.sync(Message{})
+			if after := b.onDevices(); len(after) != 3*(n-1) || b.told() != "" {
+				t.Errorf("after the device left, devices show %d values: %v; told %q", len(after), maps.Keys(after), b.told())
+			}
+		})
+	}
+}
