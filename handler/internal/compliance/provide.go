@@ -163,10 +163,11 @@ func (k *Keeper) subscribe(ctx context.Context, to assignment, s subscription, a
 	return s.Expires, nil
 }
 
-// reasonOf returns why Graph refused, "" when it did not.
+// reasonOf returns why Graph refused, with its code where that is not known, ""
+// when it did not.
 func reasonOf(err error) string {
 	if refused, ok := errors.AsType[*m365.SubscriptionError](err); ok {
-		return refused.Reason
+		return refused.Kind()
 	}
 	return ""
 }

@@ -96,6 +96,9 @@ func TestSubscriptionsOnBeta(t *testing.T) {
 			if refusal, ok := err.(*SubscriptionError); tt.reason == "" && (err != nil || s.ID != "sub-1") || tt.reason != "" && (!ok || refusal.Reason != tt.reason) {
 				t.Errorf("got %+v, %v", s, err)
 			}
+			if refusal, ok := err.(*SubscriptionError); ok && tt.reason == SubscriptionRefused && ExplainSubscription(refusal.Kind()) != "Graph refused it (InvalidRequest)" {
+				t.Errorf("it is explained as %q", ExplainSubscription(refusal.Kind()))
+			}
 			if n := c.count("POST /beta/subscriptions"); n != tt.asked || c.count("POST /v1.0/subscriptions") != 1 {
 				t.Errorf("beta was asked %d times, want %d", n, tt.asked)
 			}

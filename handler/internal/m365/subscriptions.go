@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/isotime"
@@ -51,6 +52,7 @@ const (
 type SubscriptionError struct {
 	Tenant string
 	Reason string // SubscriptionGone, …
+	Code   string // Graph's own, where it gave one
 	cause  error
 }
 
@@ -59,9 +61,20 @@ func (e *SubscriptionError) Error() string {
 	return fmt.Sprintf("subscription on the devices of tenant %s: %s (%v)", e.Tenant, ExplainSubscription(e.Reason), e.cause)
 }
 
-// ExplainSubscription says, for a technician, what the reason of a
+// Kind is the reason, with Graph's code where the reason alone says little.
+func (e *SubscriptionError) Kind() string {
+	if e.Reason == SubscriptionRefused && e.Code != "" {
+		return e.Reason + " " + e.Code
+	}
+	return e.Reason
+}
+
+// ExplainSubscription says, for a technician, what the reason or kind of a
 // SubscriptionError means and what to do.
 func ExplainSubscription(reason string) string {
+	if code, ok := strings.CutPrefix(reason, SubscriptionRefused+" "); ok {
+		return "Graph refused it (" + code + ")"
+	}
 	return map[string]string{
 		SubscriptionGone: "Graph has no such subscription any more",
 		SubscriptionQuota: "the limit of Graph subscriptions is reached (100 per app and tenant, 1,000 per tenant, 50,000 per app): " +
@@ -229,5 +242,5 @@ func subscriptionError(ref tenant.Ref, err error) error {
 	case meaning == refusedHost:
 		reason = SubscriptionUnreachable
 	}
-	return &SubscriptionError{Tenant: ref.ID, Reason: reason, cause: status}
+	return &SubscriptionError{Tenant: ref.ID, Reason: reason, Code: status.code, cause: status}
 }
