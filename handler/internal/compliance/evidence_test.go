@@ -68,7 +68,7 @@ func TestARefusalIsNoProofThatThereIsNoIntune(t *testing.T) {
 		told          string
 	}{
 		{http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.", "DeviceManagementManagedDevices.Read.All"},
-		{http.StatusForbidden, "Forbidden", "An error has occurred. The tenant is not licensed for this.", "DeviceManagementManagedDevices.Read.All"},
+		{http.StatusForbidden, "Forbidden", "An error has occurred. The tenant is not licensed for this.", "refused the request (Forbidden)"},
 		{http.StatusBadRequest, "BadRequest", "The tenant is not applicable.", "refused the request"},
 		{http.StatusNotFound, "ResourceNotFound", "Resource not found for the segment 'deviceManagement'.", "refused the request"},
 		{http.StatusUnauthorized, "UnknownError", "", "does not accept the app's token"},
