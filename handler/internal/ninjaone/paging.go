@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"slices"
@@ -14,7 +15,7 @@ import (
 )
 
 // errNoProgress ends a list whose next page is the one before.
-var errNoProgress = errors.New("the next page of the list repeats the one before")
+var errNoProgress = fmt.Errorf("%w: its next page repeats the one before", bounds.ErrEndless)
 
 // pager reads the pages of one list, and ends a list that would never end.
 type pager struct {

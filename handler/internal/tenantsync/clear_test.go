@@ -78,7 +78,7 @@ func TestClearUnmatched(t *testing.T) {
 			if tt.tenantID != "" {
 				j.sharing = append(j.sharing, tt.tenantID)
 			}
-			must(t, j.judge(t.Context(), in, 0))
+			must(t, j.judge(t.Context(), in))
 			must(t, j.clearUnmatched(t.Context(), in, desired))
 			var got []string
 			clear := ninjaone.Fields{}
@@ -132,7 +132,7 @@ func TestReview(t *testing.T) {
 	j.mapped = map[string]string{deviceLinks: "links", deviceCompliance: "COMPLIANCE"}
 	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil),
 		devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}, {ID: 101, OrganizationID: labOrganization}}}
-	must(t, j.judge(t.Context(), in, 0))
+	must(t, j.judge(t.Context(), in))
 	must(t, j.review(t.Context(), in))
 	want := map[string]string{"links": "d1", "details": "d2", "compliance": markCleared}
 	for _, records := range []map[target]*record{in.records, l.records()} {

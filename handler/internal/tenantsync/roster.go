@@ -96,6 +96,14 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 	return r, nil
 }
 
+// unlisted is the roster of an organization whose list of devices came to no end.
+func unlisted(organizationID int, why error) *Roster {
+	r := &Roster{Unusable: true, organizationID: organizationID}
+	r.odd("devices:unlisted", "NinjaOne's list of the devices of organization %d came to no end, so what the devices show stays as it is: %s. "+
+		"The next sync reads it again. If this lasts, ask NinjaOne's support.", organizationID, why)
+	return r
+}
+
 // cause is why what became of a device is not known.
 func cause(err error) error {
 	if err == nil {
@@ -136,7 +144,7 @@ func (r *Roster) clearable(id int) bool { return !r.Unsure(id) && (r.has[id] || 
 // and from what was there before: devices that hold what we wrote, and those
 // that matched in the last run. Where it is not known which devices Intune has,
 // nothing is concluded and nothing asked.
-func (j *job) judge(ctx context.Context, in *reading, foreign int) (err error) {
+func (j *job) judge(ctx context.Context, in *reading) (err error) {
 	if in.left, err = j.unmapped(ctx, in); err != nil {
 		return err
 	}
@@ -157,7 +165,9 @@ func (j *job) judge(ctx context.Context, in *reading, foreign int) (err error) {
 			}
 		}
 	}
-	if j.roster, err = JudgeDevices(ctx, j.client, j.mapping.OrganizationID, in.devices, foreign, known); err != nil {
+	if in.unlisted != nil {
+		j.roster = unlisted(j.mapping.OrganizationID, in.unlisted)
+	} else if j.roster, err = JudgeDevices(ctx, j.client, j.mapping.OrganizationID, in.devices, in.foreign, known); err != nil {
 		return failed("%w", err)
 	}
 	in.devices = j.roster.Devices

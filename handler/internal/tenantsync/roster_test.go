@@ -1,6 +1,7 @@
 package tenantsync
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -58,6 +59,15 @@ func TestAListThatLacksDevices(t *testing.T) {
 			told: "lacks 1 devices that NinjaOne shows as approved", calls: 1},
 		"more than can be believed": {devices: 14, happens: func(b *bench) { b.ninja.InjectFault(emptyList) },
 			told: "the list is not believed", calls: doubts + 1},
+		"a list that never ends": {devices: 3, happens: func(b *bench) {
+			full := make([]string, 1000)
+			for i := range full {
+				full[i] = fmt.Sprintf(`{"id":%d,"organizationId":%d,"approvalStatus":"APPROVED"}`, i+1, labOrganization)
+			}
+			list := emptyList
+			list.Body = "[" + strings.Join(full, ",") + "]"
+			b.ninja.InjectFault(list)
+		}, told: "came to no end", calls: 0},
 		"all but a few, cut short": {devices: 14, happens: func(b *bench) { b.ninja.Hide(102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113) },
 			told: "the list is not believed", calls: doubts + 1},
 		"one that is pending": {devices: 3, happens: func(b *bench) { b.approve(101, "PENDING") }, cleared: []int{101}, calls: 1},

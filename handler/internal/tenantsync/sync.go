@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/documents"
@@ -404,6 +405,8 @@ func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }
 type reading struct {
 	snapshot  *tenant.Snapshot
 	devices   []ninjaone.Device
+	foreign   int   // devices of other organizations that NinjaOne listed
+	unlisted  error // why the list of devices came to no end
 	fields    mappedFields
 	records   map[target]*record
 	left      map[string]bool // tenants that wrote devices here and are mapped elsewhere or nowhere
@@ -527,10 +530,15 @@ func (j *job) read(run context.Context) (*reading, error) {
 	ctx, cancel := half(run)
 	defer cancel()
 	in, err := j.readAll(ctx)
-	if err != nil && ctx.Err() != nil && run.Err() == nil {
+	switch {
+	case run.Err() != nil:
+		return nil, cmp.Or(err, run.Err())
+	case err != nil && ctx.Err() != nil:
 		return nil, failed("reading took longer than half of the sync's time, which SYNC_TIME_BUDGET sets: %w", err)
+	case err != nil:
+		return nil, err
 	}
-	return in, err
+	return in, j.judge(run, in)
 }
 
 // half returns a context that ends after half of the time that ctx has left.
@@ -557,10 +565,9 @@ func (j *job) readAll(ctx context.Context) (*reading, error) {
 		}
 		return nil
 	})
-	foreign := 0
 	group.Go(func() error {
 		var err error
-		in.devices, foreign, err = client.Devices(gctx, j.mapping.OrganizationID)
+		in.devices, in.foreign, err = client.Devices(gctx, j.mapping.OrganizationID)
 		refusal, refused := errors.AsType[*ninjaone.APIError](err)
 		if refused && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusNotFound) || err == nil && len(in.devices) == 0 {
 			// Devices prove that the organization exists; without them it is asked for.
@@ -571,6 +578,10 @@ func (j *job) readAll(ctx context.Context) (*reading, error) {
 			if err == nil {
 				err = missing
 			}
+		}
+		if errors.Is(err, bounds.ErrEndless) || err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			in.unlisted = err
+			return nil
 		}
 		if err != nil {
 			return failed("the devices of the NinjaOne organization could not be read: %w", err)
@@ -605,10 +616,7 @@ func (j *job) readAll(ctx context.Context) (*reading, error) {
 		}
 		return nil
 	})
-	if err := cmp.Or(group.Wait(), ctx.Err()); err != nil {
-		return nil, err
-	}
-	return in, j.judge(ctx, in, foreign)
+	return in, group.Wait()
 }
 
 // absentParts names the parts of a snapshot that should have been readable, by

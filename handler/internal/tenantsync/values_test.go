@@ -123,7 +123,7 @@ func TestUnmappedValuesAreDropped(t *testing.T) {
 	j.mapped = map[string]string{deviceLinks: "links"}
 	l.ninja.RemoveCustomField("details")
 	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil)}
-	must(t, j.judge(t.Context(), in, 0))
+	must(t, j.judge(t.Context(), in))
 	must(t, j.review(t.Context(), in))
 	row, err := l.state.table.Get(t.Context(), partition(labInstance, labOrganization), rowKey(device(100)))
 	must(t, err)
