@@ -217,6 +217,15 @@ func TestPartsThatWereNotRead(t *testing.T) {
 	if diff := cmp.Diff(before, w.Relations()); diff != "" {
 		t.Errorf("relations changed although devices and licences were not read: %s", diff)
 	}
+	w.sync(m, func(in *Input) { // nobody knows who logged on, so no device has a user
+		in.Compose.Snapshot.Unknown = map[tenant.Detail]tenant.Unknown{tenant.DetailLoggedOn: {Reason: "Not available: down"}}
+		for i := range in.Compose.Snapshot.ManagedDevices.Value {
+			in.Compose.Snapshot.ManagedDevices.Value[i].UserID = ""
+		}
+	})
+	if diff := cmp.Diff(before, w.Relations()); diff != "" {
+		t.Errorf("relations changed although who logged on to devices was not read: %s", diff)
+	}
 	w.sync(m)
 	w.verify(m)
 }
