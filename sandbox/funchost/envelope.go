@@ -184,11 +184,11 @@ type logLines []string
 func (l *logLines) UnmarshalJSON(text []byte) error {
 	var list []json.RawMessage
 	if err := json.Unmarshal(text, &list); err != nil {
-		return errors.New("Logs is not a list")
+		return errors.New("the property Logs is not a list")
 	}
 	for _, raw := range list {
 		if raw[0] == '{' || raw[0] == '[' {
-			return errors.New("Logs holds something else than texts")
+			return errors.New("the property Logs holds something else than texts")
 		}
 		line := string(raw)
 		if raw[0] == '"' {
