@@ -97,8 +97,12 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 }
 
 // unlisted is the roster of an organization whose list of devices came to no end.
-func unlisted(organizationID int, why error) *Roster {
+func unlisted(organizationID int, err error) *Roster {
 	r := &Roster{Unusable: true, organizationID: organizationID}
+	why := err.Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		why = "it took longer than half of the sync's time, which SYNC_TIME_BUDGET sets"
+	}
 	r.odd("devices:unlisted", "NinjaOne's list of the devices of organization %d came to no end, so what the devices show stays as it is: %s. "+
 		"The next sync reads it again. If this lasts, ask NinjaOne's support.", organizationID, why)
 	return r
