@@ -550,14 +550,17 @@ func (c *cell) judge(k kind) string {
 	case k.cuts != "" && (c.ninja != nil || !k.throttles):
 		want = expectation{ends: cut, says: []string{k.cuts}}
 	}
-	status := map[ending]string{silent: "Completed", warned: "Completed", failed: "Failed"}[want.ends]
-	if status != "" && (c.status != status || c.message.Err != nil) {
-		return "it should have ended as " + status
-	}
 	line := func(start string, texts ...string) bool {
 		return slices.ContainsFunc(c.lines, func(l string) bool {
 			return strings.HasPrefix(l, start) && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(l, text) })
 		})
+	}
+	if k.cuts != "" && c.message.Err == nil && line("Info: Not finished after") {
+		return "" // a slow machine leaves some of it for a run that goes on
+	}
+	status := map[ending]string{silent: "Completed", warned: "Completed", failed: "Failed"}[want.ends]
+	if status != "" && (c.status != status || c.message.Err != nil) {
+		return "it should have ended as " + status
 	}
 	const failure = "Error: The sync to NinjaOne failed after"
 	switch want.ends {
