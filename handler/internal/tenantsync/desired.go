@@ -296,6 +296,7 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 // longer matched (design section 6): by this tenant, or by one that is not
 // mapped to the organization any more, so that nobody else would.
 func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) error {
+	nameless := in.nameless()
 	for t, r := range in.records {
 		if t.kind != kindDevice || !in.clears(r, j.ref.ID) || desired[t] != nil {
 			continue
@@ -313,7 +314,7 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) er
 				return err
 			}
 			delete(in.records, t)
-		case j.roster.clearable(t.id) && !in.nameless():
+		case j.roster.clearable(t.id) && !nameless:
 			clear := ninjaone.Fields{}
 			for _, name := range in.fields.names(deviceLinks, deviceSummary, deviceCompliance) {
 				clear[name] = ninjaone.Clear()

@@ -258,8 +258,9 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 	for i := range in.devices {
 		names[in.devices[i].ID] = nameOf(&in.devices[i])
 	}
+	nameless := in.nameless()
 	for t, r := range in.records {
-		if t.kind == kindDevice && in.clears(r, j.ref.ID) && !seen[t.id] && j.roster.clearable(t.id) && !in.nameless() {
+		if t.kind == kindDevice && in.clears(r, j.ref.ID) && !seen[t.id] && j.roster.clearable(t.id) && !nameless {
 			d := j.previewDevice(in, t.id, names[t.id], compose.DeviceFields{})
 			d.Unmatched = true
 			out = append(out, d)
