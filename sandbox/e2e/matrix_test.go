@@ -435,7 +435,7 @@ func (w *world) budget(d time.Duration) {
 }
 
 // trouble runs cells at once while they are in trouble. How far a run comes
-// within its budget depends on the machine: those that did not come to their
+// within its budget depends on the machine: those that got nowhere before their
 // step run again with twice as much. So do those that gave up a call without an
 // answer, and ended, before the others were far enough for the kill.
 func (k *kind) trouble(budget time.Duration, cells ...*cell) {
@@ -468,6 +468,9 @@ func (k *kind) trouble(budget time.Duration, cells ...*cell) {
 // meet runs cells at once while they are in trouble.
 func (k *kind) meet(cells []*cell) {
 	w := cells[0].w
+	w.mu.Lock()
+	begun := len(w.done)
+	w.mu.Unlock()
 	before := map[*cell]int{}
 	for _, c := range cells {
 		before[c] = len(w.logbook(c.tenant.DefaultDomain))
@@ -487,6 +490,11 @@ func (k *kind) meet(cells []*cell) {
 	}
 	for _, c := range cells {
 		c.message = c.wait()
+		// A run that was cut short before its step writes what is left of it when it
+		// goes on, in trouble still.
+		for runs := 2; k.budget != 0 && c.hitCount() == 0 && c.message.Err == nil && w.status(c.tenant.ID) == "Running"; runs++ {
+			c.message = w.handled(begun, c.tenant, runs)
+		}
 		c.lines, c.status = w.logbook(c.tenant.DefaultDomain)[before[c]:], w.status(c.tenant.ID)
 	}
 	w.clearFaults()
@@ -499,6 +507,25 @@ func (k *kind) meet(cells []*cell) {
 			return slices.ContainsFunc(w.done, func(i funchost.Invocation) bool { return i.Message == text && i.Err == nil && i.DequeueCount > 1 })
 		})
 	}
+}
+
+// handled waits for the n-th message of a tenant that was handled since so many
+// invocations.
+func (w *world) handled(since int, t *m365sim.Tenant, n int) (last funchost.Invocation) {
+	w.await(fmt.Sprintf("message %d of %s", n, t.DefaultDomain), func() bool {
+		seen := 0
+		for _, i := range w.done[since:] {
+			if strings.Contains(i.Message, t.ID) {
+				seen++
+			}
+			if seen == n {
+				last = i
+				return true
+			}
+		}
+		return false
+	})
+	return last
 }
 
 // check holds what the run in trouble did, and what came of it, against what is
