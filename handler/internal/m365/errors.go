@@ -128,9 +128,12 @@ func newStatusError(service string, status int, header http.Header, body []byte)
 	return e
 }
 
-func errorOf(service string, res *http.Response) *statusError {
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	return newStatusError(service, res.StatusCode, res.Header, body)
+// errorOf reads the answer that is an error, and closes it. The second value is
+// not nil when not all of it came.
+func errorOf(service string, res *http.Response) (*statusError, error) {
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	discard(res)
+	return newStatusError(service, res.StatusCode, res.Header, body), err
 }
 
 // hasStatus reports whether a service answered with one of the statuses.

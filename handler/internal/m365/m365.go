@@ -101,7 +101,7 @@ func NewReader(c Config) (*Reader, error) {
 		own.MaxIdleConnsPerHost = 16
 		c.Transport = own
 	}
-	retry := &retrier{next: c.Transport, sleep: sleep}
+	retry := &retrier{next: steady(c.Transport), sleep: sleep}
 	client := &http.Client{Transport: retry, CheckRedirect: followNone}
 	return &Reader{
 		graphEndpoint:    graph,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -26,8 +27,34 @@ type session struct {
 	scope   string
 	limits  bounds.Limits // of one list; bounds.Default when zero
 
-	mu    sync.Mutex
-	first string // token at the beginning of the reading
+	mu      sync.Mutex
+	first   string // token at the beginning of the reading
+	givenUp int    // attempts in a row whose answer did not come, or too slowly
+}
+
+// maxGivenUp is how many attempts in a row a reading gives up before it takes the
+// service for one that answers nothing. Those under way at once are in a row.
+const maxGivenUp = 4
+
+var errAnswersNothing = fmt.Errorf("%w, so often that it was asked for nothing more", reply.ErrSlow)
+
+// tell notes what became of a call, or of so many attempts at one.
+func (s *session) tell(err error, attempts int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.givenUp = 0
+	case errors.Is(err, reply.ErrSlow):
+		s.givenUp += attempts
+	}
+}
+
+// answersNothing reports whether the service let too many calls wait.
+func (s *session) answersNothing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.givenUp >= maxGivenUp
 }
 
 // open obtains the token, so that a tenant without one is told apart from
@@ -51,6 +78,9 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 	if err != nil {
 		return nil, err
 	}
+	if s.answersNothing() {
+		return nil, &transportError{s.service, errAnswersNothing}
+	}
 	for {
 		req, err := build(ctx)
 		if err != nil {
@@ -65,13 +95,14 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
+			s.tell(err, maxStalls)
 			return nil, &transportError{s.service, withoutURL(err)}
 		}
 		if res.StatusCode < 400 {
 			return res, nil
 		}
-		failure := errorOf(s.service, res)
-		discard(res)
+		failure, err := errorOf(s.service, res)
+		s.tell(err, 1)
 		s.mu.Lock()
 		first := s.first
 		s.mu.Unlock()
@@ -110,23 +141,31 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 			return none, err
 		}
 		if res.StatusCode != http.StatusOK {
-			failure := errorOf(s.service, res)
-			discard(res)
+			failure, err := errorOf(s.service, res)
+			s.tell(err, 1)
 			return none, failure
 		}
 		in := reply.NewReader(ctx, res.Body, reply.Page)
 		v, err := decode(in)
 		in.Close()
 		discard(res)
+		s.tell(err, 1)
 		switch {
 		case err == nil:
 			return v, nil
 		case ctx.Err() != nil:
 			return none, ctx.Err()
-		case attempt > 1 || errors.Is(err, reply.ErrTooLarge):
+		case !again(attempt, err):
 			return none, &bodyError{s.service, err}
 		}
 	}
+}
+
+// again reports whether an answer that cannot be used is asked for once more:
+// not where it would cost as much again.
+func again(attempt int, err error) bool {
+	slow := errors.Is(err, reply.ErrSlow) && !errors.Is(err, reply.ErrStopped)
+	return attempt == 1 && !slow && !errors.Is(err, reply.ErrTooLarge)
 }
 
 // decodeObject decodes an answer that is one small object.

@@ -19,6 +19,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/subscribedskus"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -402,6 +403,8 @@ func (run *reading) reason(f failure) string {
 		return unavailable + service + " gave a list that never ends (" + endless.brief() + ")" + nextSync
 	case errors.As(f.err, &empty):
 		return unavailable + service + " gave an empty list of " + empty.what + ", which cannot be" + nextSync
+	case errors.As(f.err, &body) && errors.Is(f.err, reply.ErrSlow):
+		return unavailable + service + " sent its answer too slowly" + nextSync
 	case errors.As(f.err, &link), errors.As(f.err, &body):
 		return unavailable + service + " gave an answer that cannot be used"
 	case !errors.As(f.err, &status):

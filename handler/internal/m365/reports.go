@@ -11,7 +11,6 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/reports"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
-	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -63,7 +62,7 @@ func readReport[T any](ctx context.Context, g *graph, ri *abstractions.RequestIn
 			return v, nil
 		case ctx.Err() != nil:
 			return none, ctx.Err()
-		case attempt > 1 || errors.Is(err, reply.ErrTooLarge):
+		case !again(attempt, err):
 			return none, &bodyError{serviceReports, err}
 		}
 	}
@@ -106,8 +105,7 @@ func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Re
 		return nil, &transportError{serviceReports, withoutURL(err)}
 	}
 	if res.StatusCode != http.StatusOK {
-		failure := errorOf(serviceReports, res)
-		discard(res)
+		failure, _ := errorOf(serviceReports, res)
 		return nil, failure
 	}
 	return res, nil

@@ -46,6 +46,9 @@ func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logge
 	if address == "" {
 		address = DefaultSKUNamesURL
 	}
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
 	if logger == nil {
 		logger = slog.Default()
 	}
@@ -53,7 +56,7 @@ func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logge
 		address: address,
 		log:     logger,
 		now:     time.Now,
-		client: &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+		client: &http.Client{Transport: steady(transport), CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) >= 5 || !acceptable(req.URL) {
 				return fmt.Errorf("a redirect that is not followed")
 			}

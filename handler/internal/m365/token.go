@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -185,6 +186,8 @@ func (t *tokens) post(ctx context.Context, key tokenKey, form url.Values) (token
 		return token{said.AccessToken, t.now().Add(max(life-tokenMargin, life/2))}, nil
 	case decodeErr == nil && said.Error != "" && res.StatusCode >= 400 && res.StatusCode < 500 && !transient(res.StatusCode):
 		return token{}, newAuthError(key.tenant, said.Error, said.Description, said.Codes)
+	case errors.Is(decodeErr, reply.ErrSlow):
+		return token{}, &transportError{"Microsoft's sign-in service", decodeErr}
 	case transient(res.StatusCode) || res.StatusCode >= 500:
 		return token{}, &transportError{"Microsoft's sign-in service", fmt.Errorf("answered HTTP %d", res.StatusCode)}
 	default:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // Bounds of one request. Every request is safe to repeat, but for the creation
@@ -22,17 +22,17 @@ const (
 	maxAttempts        = 5
 	sparingAttempts    = 3 // where something else can be asked for instead
 	maxTransportErrors = 3
+	maxStalls          = 2                 // attempts whose answer did not begin in time
 	maxWait            = 3 * time.Minute   // of all waits between attempts
 	sparingWait        = time.Minute       // the same, where something else can be asked for instead
 	headerTimeout      = 100 * time.Second // until an attempt's answer begins
-	stallTimeout       = 60 * time.Second  // of one read of a body
 	bodyTimeout        = 5 * time.Minute   // of all reads of a body together
 )
 
-var (
-	errStalled = errors.New("the service stopped answering")
-	errSlow    = fmt.Errorf("the service needed more than %s for one answer", bodyTimeout)
-)
+// steady gives up answers that do not begin, or do not keep coming.
+func steady(next http.RoundTripper) http.RoundTripper {
+	return &reply.Steady{Next: next, Begin: headerTimeout, Whole: bodyTimeout}
+}
 
 // retrier repeats requests that were throttled, met an unavailable service or
 // lost their connection. It replaces kiota-http-go's retry handler, which cuts
@@ -47,6 +47,7 @@ type retrier struct {
 func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	var waited time.Duration
+	stalls := 0
 	for attempt := 1; ; attempt++ {
 		try := req
 		if attempt > 1 {
@@ -59,12 +60,15 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 				try.Body = body
 			}
 		}
-		res, err := attemptOnce(t.next, try)
+		res, err := t.next.RoundTrip(try)
 		last := attempt == attemptsOf(ctx) || req.Body != nil && req.GetBody == nil
 		var wait time.Duration
 		switch {
 		case err != nil:
-			if ctx.Err() != nil || last || attempt == maxTransportErrors {
+			if errors.Is(err, reply.ErrStopped) {
+				stalls++
+			}
+			if ctx.Err() != nil || last || attempt == maxTransportErrors || stalls == maxStalls {
 				return nil, err
 			}
 			wait = backoff(attempt)
@@ -120,57 +124,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func discard(res *http.Response) {
-	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
-	_ = res.Body.Close()
-}
-
-// attemptOnce sends a request once. It fails when the answer does not begin, or
-// its body stalls or takes too long. Only the time that is spent reading counts.
-func attemptOnce(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(headerTimeout, func() { cancel(errStalled) })
-	res, err := next.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		timer.Stop()
-		if context.Cause(ctx) == errStalled {
-			err = errStalled
-		}
-		cancel(nil)
-		return nil, err
-	}
-	timer.Stop()
-	res.Body = &watchedBody{body: res.Body, ctx: ctx, cancel: cancel, left: bodyTimeout}
-	return res, nil
-}
-
-type watchedBody struct {
-	body   io.ReadCloser
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	left   time.Duration // for all further reads
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	began := time.Now()
-	timer := time.AfterFunc(min(stallTimeout, b.left), func() { b.cancel(errStalled) })
-	n, err := b.body.Read(p)
-	timer.Stop()
-	if b.left -= time.Since(began); b.left <= 0 && err != io.EOF {
-		b.cancel(errSlow)
-		return n, errSlow
-	}
-	if err != nil && err != io.EOF && context.Cause(b.ctx) == errStalled {
-		err = errStalled
-	}
-	return n, err
-}
-
-func (b *watchedBody) Close() error {
-	err := b.body.Close()
-	b.cancel(nil)
-	return err
-}
+func discard(res *http.Response) { reply.Discard(res.Body) }
 
 // parseEndpoint reads the base address of a service. Plain http is accepted
 // only on loopback, because secrets and tokens travel.

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"cipp-ninjaone/handler/internal/reply"
+	"cipp-ninjaone/handler/internal/reply/replytest"
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 func TestRetryDelay(t *testing.T) {
@@ -115,36 +120,129 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// TestServicesThatTrickle has a service send one byte a second for ever, or let
+// all calls wait for their answer: a reading gives it up after minutes, tells
+// why, and reads of the others what there is.
+func TestServicesThatTrickle(t *testing.T) {
+	ok := func(w http.ResponseWriter, body string) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body)
+	}
+	trickle := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			replytest.Trickle(w, r, []byte(" "), 1, time.Second, true)
+		}
+	}
+	const graph, exchange, login = "graph.microsoft.com", "outlook.office365.com", "login.microsoftonline.com"
+	for name, tt := range map[string]struct {
+		broken string // host
+		how    http.HandlerFunc
+		most   time.Duration
+		says   string // the error, or why the mailboxes are absent
+	}{
+		"Graph":                        {graph, trickle(200), 2 * time.Minute, "too slowly"},
+		"Exchange":                     {exchange, trickle(200), 3 * time.Minute, "sent its answer too slowly"},
+		"sign-in":                      {login, trickle(200), time.Minute, "too slowly"},
+		"Graph's refusals":             {graph, trickle(403), 3 * time.Minute, ""},
+		"Graph's failures":             {graph, trickle(503), 4 * time.Minute, "HTTP 503"},
+		"Graph, before its answers":    {graph, replytest.Silence, 7 * time.Minute, "too slowly"},
+		"Exchange, before its answers": {exchange, replytest.Silence, 7 * time.Minute, "too slowly"},
+		"sign-in, before its answers":  {login, replytest.Silence, 4 * time.Minute, "too slowly"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reader, err := NewReader(Config{Credentials: anySecret{}, Logger: slog.New(slog.DiscardHandler),
+					Transport: onPlainHTTP{replytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						switch {
+						case r.Host == tt.broken:
+							tt.how(w, r)
+						case r.Host == login:
+							ok(w, `{"access_token":"t","expires_in":3600}`)
+						default:
+							ok(w, `{"value":[]}`)
+						}
+					}))}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 13*time.Minute)
+				defer cancel()
+				began := time.Now()
+				s, err := reader.Read(ctx, testRef)
+				took := time.Since(began)
+				t.Logf("took %s: %v", took, err)
+				if took > tt.most {
+					t.Errorf("it took %s", took)
+				}
+				said := ""
+				if tt.broken == exchange && err == nil {
+					said = s.Mailboxes.Reason
+				} else if err != nil {
+					said = err.Error()
+				}
+				if !strings.Contains(said, tt.says) {
+					t.Errorf("it says %q, not %q", said, tt.says)
+				}
+			})
+		})
+	}
+}
+
+// TestOneTrickle has one list or file come a byte a second: it takes away itself
+// only.
+func TestOneTrickle(t *testing.T) {
+	for route, reason := range map[string]func(*tenant.Snapshot) string{
+		routeDevices:             func(s *tenant.Snapshot) string { return s.EntraDevices.Reason },
+		"GET /download/mail.csv": func(s *tenant.Snapshot) string { return s.MailboxUsage.Reason },
+	} {
+		t.Run(route, func(t *testing.T) {
+			c := newCloud(t)
+			c.on(route, func(w http.ResponseWriter, r *http.Request) {
+				replytest.Trickle(w, r, []byte(" "), 1, time.Second, true)
+			})
+			synctest.Test(t, func(t *testing.T) {
+				reader := c.reader(func(cfg *Config) { cfg.Transport = replytest.Serve(t, http.HandlerFunc(c.serve)) })
+				began := time.Now()
+				s, err := reader.Read(t.Context(), testRef)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took > 2*time.Minute {
+					t.Errorf("it took %s", took)
+				}
+				if r := reason(s); !strings.Contains(r, "sent its answer too slowly") {
+					t.Errorf("its reason is %q", r)
+				}
+				if !s.Users.OK() || !s.Roles.OK() || !s.ManagedDevices.OK() || !s.OneDriveUsage.OK() || !s.Mailboxes.OK() {
+					t.Errorf("another part is absent: %+v", s)
+				}
+			})
+		})
+	}
+}
+
+// onPlainHTTP has requests for https go to a server without TLS.
+type onPlainHTTP struct{ next http.RoundTripper }
+
+func (o onPlainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.URL.Scheme = "http"
+	return o.next.RoundTrip(req)
+}
+
 func TestServicesThatStopAnswering(t *testing.T) {
 	t.Run("before the answer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			rt := &retrier{sleep: sleep, next: transportFunc(func(r *http.Request) (*http.Response, error) {
+			rt := &retrier{sleep: sleep, next: steady(transportFunc(func(r *http.Request) (*http.Response, error) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
-			})}
+			}))}
 			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://service.example", nil)
-			if _, err := rt.RoundTrip(req); err != errStalled {
+			if _, err := rt.RoundTrip(req); err != reply.ErrStopped {
 				t.Errorf("got %v", err)
 			}
-		})
-	})
-	t.Run("within the body", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			rt := &retrier{sleep: sleep, next: transportFunc(func(r *http.Request) (*http.Response, error) {
-				in, out := io.Pipe()
-				context.AfterFunc(r.Context(), func() { _ = out.CloseWithError(r.Context().Err()) })
-				go func() { _, _ = io.WriteString(out, "half") }()
-				return &http.Response{StatusCode: 200, Body: in}, nil
-			})}
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://service.example", nil)
-			res, err := rt.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if body, err := io.ReadAll(res.Body); err != errStalled || string(body) != "half" {
-				t.Errorf("got %q, %v", body, err)
-			}
-			_ = res.Body.Close()
 		})
 	})
 	t.Run("cancelled while waiting", func(t *testing.T) {
@@ -160,43 +258,4 @@ func TestServicesThatStopAnswering(t *testing.T) {
 			}
 		})
 	})
-}
-
-// TestTrickle has a service send one byte a second for ever, or nothing more.
-func TestTrickle(t *testing.T) {
-	for name, test := range map[string]struct {
-		every time.Duration
-		want  error
-	}{"one byte a second": {time.Second, errSlow}, "nothing": {24 * time.Hour, errStalled}} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
-				rt := transportFunc(func(req *http.Request) (*http.Response, error) {
-					r, w := io.Pipe()
-					context.AfterFunc(req.Context(), func() { _ = w.CloseWithError(context.Canceled) })
-					go func() {
-						for {
-							if err := sleep(req.Context(), test.every); err != nil {
-								return
-							}
-							if _, err := w.Write([]byte(" ")); err != nil {
-								return
-							}
-						}
-					}()
-					return &http.Response{StatusCode: 200, Body: r, Header: http.Header{}}, nil
-				})
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://service.example", nil)
-				res, err := attemptOnce(rt, req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, err = io.ReadAll(res.Body)
-				_ = res.Body.Close()
-				if took := time.Since(began); !errors.Is(err, test.want) || took > bodyTimeout+stallTimeout {
-					t.Errorf("got %v after %s", err, took)
-				}
-			})
-		})
-	}
 }

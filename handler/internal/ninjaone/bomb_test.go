@@ -2,6 +2,7 @@ package ninjaone
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/reply"
+	"cipp-ninjaone/handler/internal/reply/replytest"
 )
 
 // TestBombs has NinjaOne answer each list with a small compressed answer that
@@ -74,37 +76,60 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// TestTrickle has NinjaOne send one byte a second for ever: each attempt ends by
-// its own time.
+// TestTrickle has NinjaOne send one byte a second for ever, or say nothing: each
+// attempt is given up soon, and a write whose answer never ended may have been
+// done.
 func TestTrickle(t *testing.T) {
-	simulate(t, func(t *testing.T) {
-		attempts := 0
-		c := inProcess(t, nil, func(cfg *Config) {
-			cfg.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
-				res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: req}
-				if strings.HasSuffix(req.URL.Path, tokenPath) {
-					res.Body = io.NopCloser(strings.NewReader(`{"access_token":"t","token_type":"Bearer","expires_in":3600}`))
-					return res, nil
-				}
-				attempts++
-				r, w := io.Pipe()
-				res.Body = r
-				go func() {
-					_, err := io.WriteString(w, "[")
-					for err == nil {
-						if err = sleep(req.Context(), time.Second); err == nil {
-							_, err = io.WriteString(w, " ")
+	trickle := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		replytest.Trickle(w, r, []byte(" "), 1, time.Second, true)
+	}
+	for name, tt := range map[string]struct {
+		call     func(context.Context, *Client) error
+		attempts int
+		sign     bool // signing in trickles, too
+	}{
+		"devices": {func(ctx context.Context, c *Client) error { _, _, err := c.Devices(ctx, 3); return err }, maxFailed, false},
+		"documents": {func(ctx context.Context, c *Client) error {
+			_, err := c.Documents(ctx, DocumentQuery{OrganizationID: 3, TemplateIDs: []int{4}})
+			return err
+		}, maxFailed, false},
+		"relations": {func(ctx context.Context, c *Client) error {
+			_, err := c.RelationsOfType(ctx, EntityDevice, func(Relation) bool { return true })
+			return err
+		}, maxFailed, false},
+		"a new document": {func(ctx context.Context, c *Client) error {
+			_, err := c.CreateDocuments(ctx, []NewDocument{{OrganizationID: 3, TemplateID: 4, Name: "Ada"}})
+			if !errors.Is(err, ErrOutcomeUnknown) {
+				t.Errorf("%v does not say that the outcome is not known", err)
+			}
+			return err
+		}, 1, false},
+		"signing in": {func(ctx context.Context, c *Client) error { _, _, err := c.Devices(ctx, 3); return err }, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T) {
+				fake := newFake(t, trickle)
+				c := inProcess(t, nil, func(cfg *Config) {
+					next := replytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if tt.sign {
+							trickle(w, r)
+							return
 						}
-					}
-					_ = w.CloseWithError(err)
-				}()
-				return res, nil
+						fake.ServeHTTP(w, r)
+					}))
+					cfg.Endpoint, cfg.Transport = "http://127.0.0.1", next
+				})
+				began := time.Now()
+				err := tt.call(t.Context(), c)
+				took := time.Since(began)
+				if !errors.Is(err, ErrTimedOut) || took > 2*time.Minute {
+					t.Errorf("after %s: %v", took, err)
+				}
+				if n := len(fake.made()); n != tt.attempts {
+					t.Errorf("%d attempts", n)
+				}
 			})
 		})
-		began := time.Now()
-		_, _, err := c.Devices(t.Context(), 3)
-		if took := time.Since(began); err == nil || attempts != maxFailed || took > maxFailed*(pageTimeout+10*time.Second) {
-			t.Errorf("%d attempts in %s: %v", attempts, took, err)
-		}
-	})
+	}
 }

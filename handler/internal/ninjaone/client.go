@@ -97,7 +97,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		base:    base,
-		http:    &http.Client{Transport: transport, CheckRedirect: checkRedirect},
+		http:    &http.Client{Transport: &reply.Steady{Next: transport}, CheckRedirect: checkRedirect},
 		log:     cmp.Or(cfg.Logger, slog.Default()),
 		observe: cfg.Observe,
 		pacer:   newPacer(cfg.Rate),
@@ -232,7 +232,7 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	if err != nil {
 		return withoutURL(err)
 	}
-	defer drain(resp.Body)
+	defer reply.Discard(resp.Body)
 	in := reply.NewReader(ctx, resp.Body, r.limits)
 	defer in.Close()
 	resp.Body = struct {
@@ -256,13 +256,6 @@ func anything(d *json.Decoder) error {
 		return err
 	}
 	return nil
-}
-
-// drain reads what little is left of a body so that the connection can be used
-// again, and closes it.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	_ = body.Close()
 }
 
 // withoutURL drops the URL, which may hold a filter, from net/http's errors,

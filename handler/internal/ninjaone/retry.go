@@ -3,6 +3,7 @@ package ninjaone
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -98,9 +99,13 @@ func (c *Client) once(ctx context.Context, op operation, timeout time.Duration, 
 	err := attempt(inner, &call)
 	call.Duration = time.Since(start)
 	call.Throttled = errors.Is(err, ErrThrottled)
-	if err != nil && inner.Err() != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case inner.Err() != nil:
 		// Not the caller's deadline: errors.Is must not say so.
 		err = timeoutError(timeout)
+	case errors.Is(err, reply.ErrSlow):
+		err = fmt.Errorf("%w: %w", ErrTimedOut, reply.ErrSlow)
 	}
 	c.log.LogAttrs(ctx, slog.LevelDebug, "NinjaOne call",
 		slog.String("method", call.Method),

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // renewEarly is how long before its end a token is replaced.
@@ -154,7 +156,7 @@ func (t *tokenCache) request(ctx context.Context, secret string) (*oauth2.Token,
 			}
 			body, err := checkResponse(op, resp, call)
 			if err != nil {
-				drain(resp.Body)
+				reply.Discard(resp.Body)
 				return nil, err
 			}
 			resp.Body = readCloser{body, resp.Body}
