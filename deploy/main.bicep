@@ -68,6 +68,9 @@ param logRetentionDays int = 30
 @description('The most that the logs may take in a day, in GB; -1 for no limit. What comes after that is lost until the next day, alerts included.')
 param logDailyQuotaGb int = 2
 
+@description('Address of the package to publish, such as that of a release. Empty: the package is published apart.')
+param packageUri string = ''
+
 @description('Optional settings of the app, by name.')
 param settings optionalSettings = {}
 
@@ -407,7 +410,39 @@ resource authentication 'Microsoft.Web/sites/config@2024-11-01' = {
   }
 }
 
+// ---------------------------------------------------------------- the package
+
+// Flex Consumption takes a package by "one deploy" only. The types of Bicep know
+// its name and not its properties.
+// https://learn.microsoft.com/azure/azure-functions/functions-infrastructure-as-code#deployment-package
+resource flexPackage 'Microsoft.Web/sites/extensions@2024-11-01' = if (flex && !empty(packageUri)) {
+  parent: app
+  name: 'onedeploy'
+  #disable-next-line BCP187
+  properties: {
+    packageUri: packageUri
+    remoteBuild: false
+  }
+  // An app that runs has its settings and its login.
+  dependsOn: [appSettings, authentication]
+}
+
+// An App Service plan takes it by "zip deploy", whose name the types do not know.
+// https://learn.microsoft.com/azure/azure-functions/functions-infrastructure-as-code#zip-deployment-package
+resource dedicatedPackage 'Microsoft.Web/sites/extensions@2024-11-01' = if (!flex && !empty(packageUri)) {
+  parent: app
+  #disable-next-line BCP088
+  name: 'ZipDeploy'
+  properties: {
+    packageUri: packageUri
+  }
+  dependsOn: [appSettings, authentication]
+}
+
 // -------------------------------------------------------------------- outputs
+
+@description('The resource group of the app.')
+output resourceGroupName string = resourceGroup().name
 
 @description('Where the console is.')
 output consoleUrl string = 'https://${app.properties.defaultHostName}/api/ninjaone/console/'

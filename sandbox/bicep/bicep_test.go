@@ -260,6 +260,7 @@ var known = []string{
 	"Microsoft.Web/serverfarms@2024-11-01",
 	"Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01",
 	"Microsoft.Web/sites/config@2024-11-01",
+	"Microsoft.Web/sites/extensions@2024-11-01",
 	"Microsoft.Web/sites@2024-11-01",
 }
 
