@@ -2,14 +2,17 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/schedule"
@@ -83,83 +86,64 @@ func options(chosen string, pairs ...string) []option {
 
 func (c *Console) status(x *exchange) error { return c.showStatus(x, "") }
 
+// facts are what the status page shows, as read from storage.
+type facts struct {
+	config   cipp.ExtensionConfig
+	tenants  []cipp.Tenant
+	mappings []cipp.OrganizationMapping
+	runs     map[string]tenantsync.Run
+	pauses   tenantsync.Pauses
+	given    bool // the syncs were given back to CIPP
+	updates  map[string]compliance.Status
+	failed   poison.List
+	stopped  []string
+}
+
+func (c *Console) facts(ctx context.Context) (f facts, err error) {
+	all, ctx := errgroup.WithContext(ctx)
+	read(ctx, all, c.CIPP.NinjaOneConfig, &f.config)
+	read(ctx, all, c.CIPP.Tenants, &f.tenants)
+	read(ctx, all, c.CIPP.OrganizationMappings, &f.mappings)
+	read(ctx, all, c.State.Runs, &f.runs)
+	read(ctx, all, c.State.Pauses, &f.pauses)
+	read(ctx, all, c.Engine.GivenBack, &f.given)
+	read(ctx, all, c.Compliance, &f.updates)
+	read(ctx, all, c.Poison.List, &f.failed)
+	read(ctx, all, c.Timers, &f.stopped)
+	return f, all.Wait()
+}
+
+// read adds one reading to those that are made at once.
+func read[T any](ctx context.Context, all *errgroup.Group, from func(context.Context) (T, error), to *T) {
+	all.Go(func() (err error) {
+		*to, err = from(ctx)
+		return err
+	})
+}
+
 func (c *Console) showStatus(x *exchange, problem string) error {
-	ctx := x.ctx()
-	config, err := c.CIPP.NinjaOneConfig(ctx)
-	if err != nil {
-		return err
-	}
-	tenants, err := c.CIPP.Tenants(ctx)
-	if err != nil {
-		return err
-	}
-	mappings, err := c.CIPP.OrganizationMappings(ctx)
-	if err != nil {
-		return err
-	}
-	runs, err := c.State.Runs(ctx)
-	if err != nil {
-		return err
-	}
-	pauses, err := c.State.Pauses(ctx)
-	if err != nil {
-		return err
-	}
-	given, err := c.Engine.GivenBack(ctx)
-	if err != nil {
-		return err
-	}
-	updates, err := c.Compliance(ctx)
-	if err != nil {
-		return err
-	}
-	failed, err := c.Poison.List(ctx)
-	if err != nil {
-		return err
-	}
-	stopped, err := c.Timers(ctx)
+	f, err := c.facts(x.ctx())
 	if err != nil {
 		return err
 	}
 	mapped := map[string]cipp.OrganizationMapping{}
-	for _, m := range mappings {
+	for _, m := range f.mappings {
 		mapped[m.TenantID] = m
 	}
 	p := statusPage{
-		Search: x.value("q"), Show: x.value("show"), Failed: failed, Set: config.Configured, Enabled: config.Enabled, CVESync: config.CVESync,
-		AllOff: pauses[tenantsync.Everyone], Given: given, Stopped: stopped, Advice: heartbeat.Advice,
+		Search: x.value("q"), Show: x.value("show"), Failed: f.failed, Set: f.config.Configured, Enabled: f.config.Enabled, CVESync: f.config.CVESync,
+		AllOff: f.pauses[tenantsync.Everyone], Given: f.given, Stopped: f.stopped, Advice: heartbeat.Advice,
 	}
 	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")
 	counts := map[string]int{}
-	now := c.Now()
-	for _, t := range tenants {
+	for _, t := range f.tenants {
 		m, ok := mapped[t.ID]
 		if !ok || m.OrganizationID == 0 {
 			p.Unmapped++
 			continue
 		}
-		run := runs[t.ID]
-		row := statusRow{
-			ID: t.ID, Name: tenantName(t), Domain: t.DefaultDomain, OrganizationID: m.OrganizationID, OrganizationName: m.OrganizationName,
-			Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == tenantsync.Failed, Problems: run.Problems, Paused: pauses.Paused(t.ID),
-		}
-		for _, trouble := range updates[t.ID].Trouble(now) {
-			row.Problems = append(slices.Clip(row.Problems), tenantsync.Problem{Message: trouble})
-		}
-		kind := ""
-		row.State, kind = stateOf(run)
-		row.Busy = kind == "busy"
+		row, kind := c.rowOf(f, t, m)
 		p.Live = p.Live || row.Busy
-		row.Next = nextOf(t.ID, run, row.Paused, config.Enabled, now)
-		if given {
-			row.Next = turn{Text: "By CIPP"}
-		}
-		if !run.Start.IsZero() {
-			row.Duration = durationOf(run, now)
-			if run.Status != tenantsync.Running || run.OrganizationFields+run.Devices+run.Documents > 0 {
-				row.Written, row.Devices = writtenOf(run)
-			}
-		}
 		counts[kind]++
 		if len(row.Problems) > 0 {
 			counts["problems"]++
@@ -183,6 +167,32 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 	}
 	p.Rows, p.Pager = paged(x, p.Rows)
 	return c.show(x, "status", "Status", problem, p)
+}
+
+// rowOf is the row of a mapped tenant, and the kind of its state.
+func (c *Console) rowOf(f facts, t cipp.Tenant, m cipp.OrganizationMapping) (row statusRow, kind string) {
+	now := c.Now()
+	run := f.runs[t.ID]
+	row = statusRow{
+		ID: t.ID, Name: tenantName(t), Domain: t.DefaultDomain, OrganizationID: m.OrganizationID, OrganizationName: m.OrganizationName,
+		Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == tenantsync.Failed, Problems: run.Problems, Paused: f.pauses.Paused(t.ID),
+	}
+	for _, trouble := range f.updates[t.ID].Trouble(now) {
+		row.Problems = append(slices.Clip(row.Problems), tenantsync.Problem{Message: trouble})
+	}
+	row.State, kind = stateOf(run)
+	row.Busy = kind == "busy"
+	row.Next = nextOf(t.ID, run, row.Paused, f.config.Enabled, now)
+	if f.given {
+		row.Next = turn{Text: "By CIPP"}
+	}
+	if !run.Start.IsZero() {
+		row.Duration = durationOf(run, now)
+		if run.Status != tenantsync.Running || run.OrganizationFields+run.Devices+run.Documents > 0 {
+			row.Written, row.Devices = writtenOf(run)
+		}
+	}
+	return row, kind
 }
 
 // stateOf words how a run ended, and sorts it into a kind.
