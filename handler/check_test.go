@@ -44,7 +44,7 @@ func TestCheckStatus(t *testing.T) {
 				t.Errorf("the output is %q", out.String())
 			}
 			if strings.HasSuffix(name, "JSON") && !json.Valid(out.Bytes()) {
-				t.Error("the output is no JSON")
+				t.Error("the output is not JSON")
 			}
 		})
 	}

@@ -118,7 +118,7 @@ func TestOrganizations(t *testing.T) {
 	}
 	w.run(chromedp.Clear(chromedp.CSS(field)), chromedp.SendKeys(chromedp.CSS(field), "No such place"))
 	w.press("Save the mapping")
-	w.says("is no organization of NinjaOne")
+	w.says("is not an organization of NinjaOne")
 	w.run(chromedp.Clear(chromedp.CSS(field)))
 	w.press("Save the mapping")
 	w.says("2 tenants are mapped")

@@ -87,7 +87,7 @@ func TestTenantsThatCannotBeSynced(t *testing.T) {
 	t.Run("mapped to nonsense", func(t *testing.T) {
 		id := w.tenant(domains[3]).ID
 		w.merge("CippMapping", "NinjaOneMapping", id, map[string]any{"IntegrationId": "a hundred"})
-		w.sync(domains[3]).wroteNothing().line("Warn: Not synced: the NinjaOne organization stored for the tenant is no number")
+		w.sync(domains[3]).wroteNothing().line("Warn: Not synced: the NinjaOne organization stored for the tenant is not a number")
 		w.merge("CippMapping", "NinjaOneMapping", id, map[string]any{"IntegrationId": "103"})
 		w.sync(domains[3]).completed().wroteNothing().quiet()
 	})

@@ -77,7 +77,7 @@ func (a answer) json(t *testing.T) map[string]any {
 	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal(a.body, &v); err != nil {
-		t.Fatalf("the answer %d is no JSON object: %v: %.200s", a.status, err, a.body)
+		t.Fatalf("the answer %d is not a JSON object: %v: %.200s", a.status, err, a.body)
 	}
 	return v
 }

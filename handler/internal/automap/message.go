@@ -21,7 +21,7 @@ type Message struct {
 
 // ParseMessage decodes and checks a queue message. An error means that the
 // message can never be processed; it names what is wrong, not the content.
-// A tenantId that is there but is no GUID is such an error, and never means
+// A tenantId that is there but is not a GUID is such an error, and never means
 // all tenants.
 func ParseMessage(text []byte) (Message, error) {
 	if trimmed := bytes.TrimSpace(text); len(trimmed) == 0 || trimmed[0] != '{' {

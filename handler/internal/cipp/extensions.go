@@ -317,7 +317,7 @@ func mergeSettings(text string, changes []Property) (string, error) {
 		if !strings.EqualFold(p.Name, extensionID) {
 			continue
 		}
-		// A part that is no object holds nothing that could be kept.
+		// A part that is not an object holds nothing that could be kept.
 		if properties, err := ParseObject(p.Value); err == nil {
 			part = properties
 		}

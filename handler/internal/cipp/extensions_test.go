@@ -42,7 +42,7 @@ func TestSaveNinjaOneSettings(t *testing.T) {
 			want: `{"NinjaOne":{"ClientID":"new","Enabled":true}}`, stored: 1},
 		{name: "of several parts the last counts", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"NinjaOne":{"Instance":"a"},"NinjaOne":{"Instance":"b"}}`)}, check: accept,
 			want: `{"NinjaOne":{"Instance":"b","Enabled":true,"ClientID":"new"}}`, stored: 1},
-		{name: "a part that is no object", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"NinjaOne":"x"}`)}, check: accept,
+		{name: "a part that is not an object", rows: []storage.Entity{row(extensionPartition, extensionRowKey, "config", `{"NinjaOne":"x"}`)}, check: accept,
 			want: `{"NinjaOne":{"Enabled":true,"ClientID":"new"}}`, stored: 1},
 		{name: "a row of another name is read, and the usual one written", rows: []storage.Entity{row("Other", "Row", "config", `{"Hudu":{"a":1}}`)}, check: accept,
 			want: `{"Hudu":{"a":1},"NinjaOne":{"Enabled":true,"ClientID":"new"}}`, stored: 2},

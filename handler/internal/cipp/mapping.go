@@ -155,7 +155,7 @@ func mappingOf(tenantID string, e storage.Entity) (OrganizationMapping, bool) {
 	id, err := strconv.ParseInt(text, 10, 32)
 	switch {
 	case err != nil:
-		m.Problem = "the NinjaOne organization stored for the tenant is no number: map the tenant again in CIPP"
+		m.Problem = "the NinjaOne organization stored for the tenant is not a number: map the tenant again in CIPP"
 	case id <= 0:
 		return m, false // -1 is the entry CIPP's page offers when NinjaOne cannot be reached
 	default:

@@ -76,8 +76,8 @@ func TestOrganizationMappings(t *testing.T) {
 		{"no number",
 			[]storage.Entity{row(orgPartition, contoso, "IntegrationId", "Contoso <b>"), row(orgPartition, fabrikam, "IntegrationId", "99999999999999")},
 			[]OrganizationMapping{
-				{TenantID: contoso, Problem: "the NinjaOne organization stored for the tenant is no number: map the tenant again in CIPP"},
-				{TenantID: fabrikam, Problem: "the NinjaOne organization stored for the tenant is no number: map the tenant again in CIPP"}}},
+				{TenantID: contoso, Problem: "the NinjaOne organization stored for the tenant is not a number: map the tenant again in CIPP"},
+				{TenantID: fabrikam, Problem: "the NinjaOne organization stored for the tenant is not a number: map the tenant again in CIPP"}}},
 		{"a domain of nobody",
 			[]storage.Entity{row(orgPartition, "nobody.example", "IntegrationId", "17", "IntegrationName", "Nobody")},
 			[]OrganizationMapping{{OrganizationName: "Nobody", Problem: `the row "nobody.example" is the domain of no tenant that CIPP knows: remove it and map the tenant again in CIPP`}}},

@@ -158,7 +158,7 @@ func OpenSecrets(getenv func(string) string, account *storage.Account) (*Secrets
 func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azsecrets.ClientOptions) (*Secrets, error) {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-		return nil, errors.New("it is no address of a Key Vault, which looks like https://<name>.vault.azure.net")
+		return nil, errors.New("it is not an address of a Key Vault, which looks like https://<name>.vault.azure.net")
 	}
 	var o azsecrets.ClientOptions
 	if options != nil {

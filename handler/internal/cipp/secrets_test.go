@@ -271,9 +271,9 @@ func TestOpenSecrets(t *testing.T) {
 		"development": {map[string]string{storage.Own: "UseDevelopmentStorage=true", "CIPP_KEY_VAULT_URI": "ignored"}, ""},
 		"vault":       {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net/", "IDENTITY_ENDPOINT": "http://127.0.0.1:1"}, ""},
 		"nothing":     {nil, "CIPP_KEY_VAULT_URI is missing"},
-		"plain http":  {map[string]string{"CIPP_KEY_VAULT_URI": "http://contoso.vault.azure.net"}, "no address"},
-		"name alone":  {map[string]string{"CIPP_KEY_VAULT_URI": "contoso"}, "no address"},
-		"a secret":    {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net/secrets/x"}, "no address"},
+		"plain http":  {map[string]string{"CIPP_KEY_VAULT_URI": "http://contoso.vault.azure.net"}, "not an address"},
+		"name alone":  {map[string]string{"CIPP_KEY_VAULT_URI": "contoso"}, "not an address"},
+		"a secret":    {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net/secrets/x"}, "not an address"},
 		"credential":  {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net", "CIPP_KEY_VAULT__credential": "x"}, "CIPP_KEY_VAULT__credential"},
 	} {
 		t.Run(name, func(t *testing.T) {

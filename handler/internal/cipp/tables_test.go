@@ -36,7 +36,7 @@ func TestLog(t *testing.T) {
 			got := map[string]storage.Entity{}
 			for _, e := range s.all(t, tableLogs) {
 				if guid(e.RowKey()) == "" {
-					t.Errorf("row key %q is no GUID", e.RowKey())
+					t.Errorf("row key %q is not a GUID", e.RowKey())
 				}
 				for _, name := range []string{"RowKey", "Timestamp", "odata.etag"} {
 					delete(e, name)
@@ -85,7 +85,7 @@ func TestLongLogEntry(t *testing.T) {
 		}
 	}
 	if err := s.Log(t.Context(), LogEntry{Data: func() {}}); err == nil {
-		t.Error("data that is no JSON was logged")
+		t.Error("data that is not JSON was logged")
 	}
 }
 
@@ -187,7 +187,7 @@ func TestReporting(t *testing.T) {
 	if diff := cmp.Diff([]string{`{"id":"1"}`, long}, got); diff != "" {
 		t.Error(diff)
 	}
-	if !strings.Contains(l.String(), "no JSON") {
+	if !strings.Contains(l.String(), "not JSON") {
 		t.Errorf("the broken object is not logged: %q", l)
 	}
 }

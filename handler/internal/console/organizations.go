@@ -209,7 +209,7 @@ func (c *Console) saveOrganizations(x *exchange) error {
 				if m := choicePattern.FindStringSubmatch(text); m != nil && m[1] == strconv.Itoa(was) {
 					continue
 				}
-				return c.showOrganizations(x, fmt.Sprintf("Nothing was saved: %q is no organization of NinjaOne. Choose one from the list.", text), edits)
+				return c.showOrganizations(x, fmt.Sprintf("Nothing was saved: %q is not an organization of NinjaOne. Choose one from the list.", text), edits)
 			}
 			choice.OrganizationID, choice.Name = o.ID, o.Name
 		}

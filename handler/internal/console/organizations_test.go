@@ -39,7 +39,7 @@ func TestOrganizations(t *testing.T) {
 	// By name alone, in any case.
 	w.has(w.post("/organizations", "organization:"+second, "tenant 002", "was:"+second, "0"), "1 mapping was saved.")
 	w.has(w.post("/organizations", "organization:"+second, "Tenant 002 [101]", "was:"+second, "101"), "There was nothing to save")
-	w.has(w.refused("/organizations", "organization:"+second, "Nobody "+hostile, "was:"+second, "101"), "is no organization of NinjaOne", "Nobody &lt;script&gt;")
+	w.has(w.refused("/organizations", "organization:"+second, "Nobody "+hostile, "was:"+second, "101"), "is not an organization of NinjaOne", "Nobody &lt;script&gt;")
 	if got := w.mappings(); got[second] != 101 {
 		t.Errorf("mappings %v", got)
 	}

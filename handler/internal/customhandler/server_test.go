@@ -96,7 +96,7 @@ func checkJSON(t *testing.T, header http.Header, body string) {
 	}
 	var v map[string]any
 	if err := json.Unmarshal([]byte(body), &v); err != nil || v == nil {
-		t.Errorf("the body is no JSON object: %q", body)
+		t.Errorf("the body is not a JSON object: %q", body)
 	}
 }
 
@@ -201,7 +201,7 @@ func TestRefusals(t *testing.T) {
 		{"empty Data for a queue", "POST", "/Q", `{"Data":{}}`, 400, "malformed"},
 		{"two inputs for a queue", "POST", "/Q", `{"Data":{"a":"1","b":"2"}}`, 400, "malformed"},
 		{"too large", "POST", "/Q", `{"Data":{"m":"` + strings.Repeat("x", 2000) + `"}}`, 413, "too large"},
-		{"request is no object", "POST", "/H", `{"Data":{"req":"GET /"}}`, 400, "malformed"},
+		{"request is not an object", "POST", "/H", `{"Data":{"req":"GET /"}}`, 400, "malformed"},
 		{"request without URL", "POST", "/H", `{"Data":{"req":{"Method":"GET"}}}`, 400, "malformed"},
 		{"request with a broken URL", "POST", "/H", `{"Data":{"req":{"Method":"GET","Url":"http://[/"}}}`, 400, "malformed"},
 		{"request with a broken method", "POST", "/H", `{"Data":{"req":{"Method":"GE T","Url":"https://app.example/api/h"}}}`, 400, "malformed"},

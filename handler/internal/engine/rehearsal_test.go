@@ -43,7 +43,7 @@ func (s *scheduler) decide(now time.Time) {
 	}
 	syncTime, ok := setting.(float64)
 	if !ok {
-		s.t.Fatalf("NinjaSyncTime is stored as %v, which is no number", setting)
+		s.t.Fatalf("NinjaSyncTime is stored as %v, which is not a number", setting)
 	}
 	lastRun := parse(last)
 	all := lastRun.IsZero() || !lastRun.After(now.Add(-25*time.Hour)) || int(syncTime) == now.Hour()*4+now.Minute()/15

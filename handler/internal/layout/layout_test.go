@@ -87,15 +87,15 @@ func TestAdmit(t *testing.T) {
 		run        bool
 		says       string
 	}{
-		"timer":                     {false, "", true, ""},
-		"timer, newer state":        {true, "", false, "state"},
-		"message":                   {false, `{"tenantId":"x"}`, true, ""},
-		"message with more in it":   {false, `{"tenantId":"x","later":{"version":7}}`, true, ""},
-		"message of our version":    {false, `{"version":1}`, true, ""},
-		"message of a newer one":    {false, `{"version":2, "tenantId" : 1}`, false, "put back"},
-		"message, newer state":      {true, `{"tenantId":"x"}`, false, "state"},
-		"message that is no object": {false, `nonsense`, true, ""},
-		"version that is no number": {false, `{"version":"two"}`, true, ""},
+		"timer":                         {false, "", true, ""},
+		"timer, newer state":            {true, "", false, "state"},
+		"message":                       {false, `{"tenantId":"x"}`, true, ""},
+		"message with more in it":       {false, `{"tenantId":"x","later":{"version":7}}`, true, ""},
+		"message of our version":        {false, `{"version":1}`, true, ""},
+		"message of a newer one":        {false, `{"version":2, "tenantId" : 1}`, false, "put back"},
+		"message, newer state":          {true, `{"tenantId":"x"}`, false, "state"},
+		"message that is not an object": {false, `nonsense`, true, ""},
+		"version that is not a number":  {false, `{"version":"two"}`, true, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -129,7 +129,7 @@ func FuzzCheckMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if err := CheckMessage(text); err != nil && !json.Valid(text) {
-			t.Errorf("%q, which is no JSON, is of a newer version", text)
+			t.Errorf("%q, which is not JSON, is of a newer version", text)
 		}
 	})
 }

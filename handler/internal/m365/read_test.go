@@ -252,7 +252,7 @@ func TestReadFailsAsAWhole(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	})
-	t.Run("the id is no GUID", func(t *testing.T) {
+	t.Run("the id is not a GUID", func(t *testing.T) {
 		c := newCloud(t)
 		if _, err := c.reader().Read(t.Context(), tenant.Ref{ID: "../evil"}); err == nil || c.count(routeToken) != 0 {
 			t.Fatalf("got %v", err)

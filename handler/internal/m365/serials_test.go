@@ -61,7 +61,7 @@ func TestSerialsFailures(t *testing.T) {
 		{name: "no consent", ref: testRef, want: "signing in to tenant", refused: true, answer: func(c *cloud) {
 			c.on(routeToken, c.says(400, `{"error":"invalid_grant","error_description":"AADSTS65001: The user has not consented.","error_codes":[65001]}`))
 		}},
-		{name: "the id is no GUID", ref: tenant.Ref{ID: "tailspin.example"}, want: "its id is not a GUID", answer: func(*cloud) {}},
+		{name: "the id is not a GUID", ref: tenant.Ref{ID: "tailspin.example"}, want: "its id is not a GUID", answer: func(*cloud) {}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

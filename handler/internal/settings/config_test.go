@@ -60,7 +60,7 @@ func TestSaveConfig(t *testing.T) {
 		{"no text", `{"NinjaOne":{"ClientID":[1]}}`, "Failed to save the extensions configuration: one of the settings", "", ""},
 		{"no switch", `{"NinjaOne":{"Enabled":"perhaps"}}`, "Failed to save the extensions configuration: the setting Enabled must be true or false", "", ""},
 		{"too long", `{"NinjaOne":{"APIKey":"` + strings.Repeat("x", 1001) + `"}}`, "Failed to save the extensions configuration: one of the settings", "", ""},
-		{"a part that is no object", `{"NinjaOne":"x"}`, "Failed to save the extensions configuration: the NinjaOne settings must be", "", ""},
+		{"a part that is not an object", `{"NinjaOne":"x"}`, "Failed to save the extensions configuration: the NinjaOne settings must be", "", ""},
 		{"no part", `{"Hudu":{"Enabled":false}}`, "Failed to save the extensions configuration: the request holds no NinjaOne settings", "", ""},
 		{"no object", `[1]`, "Failed to save the extensions configuration: the request must be the JSON object", "", ""},
 		{"broken", `{"NinjaOne":{"Enabled":`, "Failed to save the extensions configuration: the request must be the JSON object", "", ""},

@@ -90,7 +90,7 @@ var entryID = regexp.MustCompile(`^[0-9a-fA-F-]{1,64}$`)
 
 func (h *Handlers) logEntry(ctx context.Context, id, date string) ([]logLine, error) {
 	if !entryID.MatchString(id) {
-		return nil, badFilter{errors.New("logentryid is no id of a line")}
+		return nil, badFilter{errors.New("logentryid is not the id of a line")}
 	}
 	day := h.CIPP.LogToday(ctx)
 	if date != "" {

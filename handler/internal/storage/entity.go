@@ -162,7 +162,7 @@ func (e Entity) encode() ([]byte, error) {
 			typed(name, "Edm.Int64", strconv.FormatInt(v, 10))
 		case float64:
 			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return nil, fmt.Errorf("column %s is no finite number", name)
+				return nil, fmt.Errorf("column %s is not a finite number", name)
 			}
 			typed(name, "Edm.Double", v)
 		case time.Time:
@@ -203,7 +203,7 @@ func decodeEntity(data []byte) (Entity, error) {
 	d.UseNumber()
 	var raw map[string]any
 	if err := d.Decode(&raw); err != nil {
-		return nil, fmt.Errorf("the service sent a row that is no JSON object: %w", err)
+		return nil, fmt.Errorf("the service sent a row that is not a JSON object: %w", err)
 	}
 	e := make(Entity, len(raw))
 	for name, value := range raw {

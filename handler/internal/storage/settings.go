@@ -90,7 +90,7 @@ func Open(getenv func(string) string, prefix string) (*Account, error) {
 func openConnectionString(setting, value string, development bool) (*Account, error) {
 	fields, err := parseConnectionString(value)
 	if err != nil {
-		return nil, fmt.Errorf("setting %s is no storage connection string: %w", setting, err)
+		return nil, fmt.Errorf("setting %s is not a storage connection string: %w", setting, err)
 	}
 	if strings.EqualFold(fields["usedevelopmentstorage"], "true") {
 		if fields, err = developmentFields(fields["developmentstorageproxyuri"]); err != nil {
@@ -120,7 +120,7 @@ func openConnectionString(setting, value string, development bool) (*Account, er
 		return nil, fmt.Errorf("setting %s has neither AccountKey nor SharedAccessSignature: copy the whole connection string", setting)
 	}
 	if _, err := base64.StdEncoding.DecodeString(c.key); err != nil {
-		return nil, fmt.Errorf("setting %s: its AccountKey is no base64 text: copy the whole connection string", setting)
+		return nil, fmt.Errorf("setting %s: its AccountKey is not base64 text: copy the whole connection string", setting)
 	}
 	return dial(setting, endpoints, development, c)
 }
@@ -152,7 +152,7 @@ func developmentFields(proxy string) (map[string]string, error) {
 	if proxy != "" {
 		u, err := url.Parse(proxy)
 		if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return nil, errors.New("DevelopmentStorageProxyUri is no http address")
+			return nil, errors.New("DevelopmentStorageProxyUri is not an http address")
 		}
 		scheme, host = u.Scheme, u.Hostname()
 	}
@@ -230,7 +230,7 @@ func dial(setting string, endpoints map[string]string, development bool, c crede
 			}
 			continue
 		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-			return nil, fmt.Errorf("setting %s: its %s address is no https address", setting, service)
+			return nil, fmt.Errorf("setting %s: its %s address is not an https address", setting, service)
 		case u.Scheme == "http" && !development && !loopback(u.Hostname()):
 			return nil, fmt.Errorf("setting %s: its %s address is plain http, which would send keys and tenant data unencrypted: use https", setting, service)
 		}

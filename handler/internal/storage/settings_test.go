@@ -38,11 +38,11 @@ func TestOpen(t *testing.T) {
 		{"unresolved reference", map[string]string{CIPP: "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/s)"}, CIPP, "", "", "has not resolved"},
 		{"no key", map[string]string{Own: "AccountName=fabrikam"}, Own, "", "", "neither AccountKey nor SharedAccessSignature"},
 		{"key without name", map[string]string{Own: "AccountKey=" + secretKey}, Own, "", "", "no AccountName"},
-		{"broken key", map[string]string{Own: "AccountName=fabrikam;AccountKey=%" + secretKey}, Own, "", "", "no base64"},
+		{"broken key", map[string]string{Own: "AccountName=fabrikam;AccountKey=%" + secretKey}, Own, "", "", "not base64"},
 		{"no connection string at all", map[string]string{Own: secretKey[:10]}, Own, "", "", "no equals sign"},
 		{"plain http", map[string]string{Own: strings.Replace(full, "=https", "=http", 1)}, Own, "", "", "plain http"},
-		{"other scheme", map[string]string{Own: strings.Replace(full, "=https", "=ftp", 1)}, Own, "", "", "no https address"},
-		{"proxy that is no address", map[string]string{Own: "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=nowhere"}, Own, "", "", "DevelopmentStorageProxyUri"},
+		{"other scheme", map[string]string{Own: strings.Replace(full, "=https", "=ftp", 1)}, Own, "", "", "not an https address"},
+		{"proxy that is not an address", map[string]string{Own: "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=nowhere"}, Own, "", "", "DevelopmentStorageProxyUri"},
 		{"credential of an unknown kind", map[string]string{"CIPP_STORAGE__accountName": "x", "CIPP_STORAGE__credential": "certificate"}, CIPP, "", "", "CIPP_STORAGE__credential"},
 	}
 	for _, tt := range tests {
