@@ -5,6 +5,7 @@
 package collector
 
 import (
+	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ import (
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
 	traces "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
 	"cipp-ninjaone/sandbox/loopback"
@@ -34,7 +35,7 @@ type Collector struct {
 	mu      sync.Mutex
 	spans   []*traces.Span
 	metrics map[string]*metrics.Metric // the newest by name
-	bodies  []proto.Message
+	bodies  [][]byte
 	refused []string
 }
 
@@ -96,7 +97,7 @@ func (c *Collector) read(w http.ResponseWriter, r *http.Request, into proto.Mess
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bodies = append(c.bodies, into)
+	c.bodies = append(c.bodies, b)
 	return true
 }
 
@@ -142,15 +143,11 @@ func (c *Collector) Refused() []string {
 	return append([]string(nil), c.refused...)
 }
 
-// Text is everything that was received, every name and value, as JSON.
+// Text is everything that was received, every name and value, as it was sent.
 func (c *Collector) Text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var text []byte
-	for _, b := range c.bodies {
-		text = append(append(text, protojson.Format(b)...), '\n')
-	}
-	return string(text)
+	return string(bytes.Join(c.bodies, []byte("\n")))
 }
 
 // Span is a span that was received.
@@ -213,7 +210,7 @@ func values(list []*common.KeyValue) map[string]string {
 		case *common.AnyValue_DoubleValue:
 			m[kv.Key] = strconv.FormatFloat(v.DoubleValue, 'g', -1, 64)
 		default:
-			m[kv.Key] = protojson.Format(kv.Value)
+			m[kv.Key] = prototext.Format(kv.Value)
 		}
 	}
 	return m

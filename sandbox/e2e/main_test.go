@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 
 	"cipp-ninjaone/sandbox/azurite"
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		defer emulator.Stop()
 		appRoot = dir
+		debug.SetGCPercent(400) // memory for time; the handler is told the same
 		// Most of the time tests wait: for storage, for retries, for messages.
 		if err := flag.Set("test.parallel", "3"); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -128,6 +128,7 @@ func (w *world) boot() {
 			// As fast as the machine can.
 			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:01",
 			"NINJAONE_RATE": "100000",
+			"GOGC":          "400",
 			"LOG_LEVEL":     "debug",
 
 			"OTEL_EXPORTER_OTLP_ENDPOINT": w.telemetry.URL(),

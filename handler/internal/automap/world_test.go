@@ -68,7 +68,7 @@ func (i *intune) reads() []string {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	connection := azuritetest.ForTest(t).ConnectionString()
+	connection := azuritetest.ForTest(t).Apart().ConnectionString()
 	account, err := storage.Open(func(name string) string {
 		return map[string]string{storage.Own: connection}[name]
 	}, storage.Own)
@@ -91,10 +91,6 @@ func newWorld(t testing.TB) *world {
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
 		Blobs:    account.Container(name), Queue: account.Queue(name),
 		Budget: 10 * time.Minute, Now: func() time.Time { return w.now }, Log: log,
-	}
-	// The tables of CIPP have fixed names, so the tests take turns with them.
-	for _, table := range []string{"Tenants", "CippMapping", "CippLogs", "Extensionsconfig", "tenantMode"} {
-		w.empty(table)
 	}
 	w.row("Extensionsconfig", "CippExtensions", "Config",
 		"config", `{"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"sync-app","APIKey":"SentToKeyVault"}}`)

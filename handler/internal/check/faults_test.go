@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -319,7 +320,7 @@ func (l *lab) signed(permissions, services string) string {
 	key, err := base64.StdEncoding.DecodeString(azurite.AccountKey)
 	must(l.t, err)
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(strings.Join([]string{azurite.AccountName, permissions, services, resources, "", ends, "", protocol, version, ""}, "\n")))
+	mac.Write([]byte(strings.Join([]string{path.Base(l.Storage.TableEndpoint()), permissions, services, resources, "", ends, "", protocol, version, ""}, "\n")))
 	q := url.Values{"sv": {version}, "ss": {services}, "srt": {resources}, "sp": {permissions}, "se": {ends}, "spr": {protocol},
 		"sig": {base64.StdEncoding.EncodeToString(mac.Sum(nil))}}
 	return "TableEndpoint=" + l.Storage.TableEndpoint() + ";QueueEndpoint=" + l.Storage.QueueEndpoint() + ";BlobEndpoint=" + l.Storage.BlobEndpoint() +

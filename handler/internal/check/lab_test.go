@@ -62,11 +62,9 @@ func must(t testing.TB, err error) {
 // tenant was synced an hour ago.
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	emulator := azuritetest.ForTest(t)
-	empty(t, emulator.ConnectionString())
 	data := seed.Generate(seed.Size{Tenants: 3, Users: 4, Devices: 3, Groups: 2})
 	data.Quirks.UserDocuments = true
-	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: emulator})
+	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: azuritetest.ForTest(t).Apart()})
 	must(t, err)
 	l := &lab{Stack: s, t: t, env: maps.Clone(s.Settings())}
 	t.Cleanup(func() {
@@ -88,31 +86,6 @@ func newLab(t *testing.T) *lab {
 		must(t, l.state.SaveRun(t.Context(), tenantsync.Run{TenantID: m.TenantID, Status: tenantsync.Completed, Queued: at, Start: at, End: at, LastSuccess: at}))
 	}
 	return l
-}
-
-// empty removes everything in the emulator, which the tests of this package
-// use one after the other.
-func empty(t *testing.T, connection string) {
-	t.Helper()
-	left := leftovers(t, connection)
-	tables, err := aztables.NewServiceClientFromConnectionString(connection, nil)
-	must(t, err)
-	queues, err := azqueue.NewServiceClientFromConnectionString(connection, nil)
-	must(t, err)
-	blobs, err := azblob.NewClientFromConnectionString(connection, nil)
-	must(t, err)
-	for _, name := range left {
-		kind, name, _ := strings.Cut(name, " ")
-		switch kind {
-		case "table":
-			_, err = tables.DeleteTable(t.Context(), name, nil)
-		case "queue":
-			_, err = queues.DeleteQueue(t.Context(), name, nil)
-		case "container":
-			_, err = blobs.DeleteContainer(t.Context(), name, nil)
-		}
-		must(t, err)
-	}
 }
 
 // leftovers lists the tables, queues and containers of the emulator.

@@ -20,6 +20,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
@@ -117,7 +118,7 @@ func (q *memoryQueue) fail(err error) {
 
 func newWorld(t testing.TB, data *seed.Seed) *world {
 	t.Helper()
-	s, err := stack.Start(t.Context(), stack.Options{Seed: data})
+	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: azuritetest.ForTest(t).Apart()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -153,13 +154,14 @@ func (x *index) licencesOf(u *tenant.User) cell {
 	if !u.Licensed() {
 		return one("None")
 	}
-	held := make(map[string]product, len(u.Licenses))
+	held, folded := make(map[string]product, len(u.Licenses)), make(map[string]string, len(u.Licenses))
 	for _, l := range u.Licenses {
-		held[fold(l.SKUID)] = x.product(l.SKUID)
+		id, p := fold(l.SKUID), x.product(l.SKUID)
+		held[id], folded[id] = p, fold(p.name)
 	}
 	c := cell{More: line{Href: x.links.user(u.ID)}}
 	for _, id := range slices.SortedFunc(maps.Keys(held), func(a, b string) int {
-		return byName(held[a].name, held[b].name, a, b)
+		return cmp.Or(cmp.Compare(folded[a], folded[b]), cmp.Compare(held[a].name, held[b].name), cmp.Compare(a, b)) // as byName
 	}) {
 		c.Lines = append(c.Lines, line{Text: held[id].name, Tail: held[id].part})
 	}

@@ -52,10 +52,8 @@ const devToken = "token-of-the-tests"
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	storageEmulator := azuritetest.ForTest(t)
-	empty(t, storageEmulator.ConnectionString())
 	s, err := stack.Start(t.Context(), stack.Options{
-		Seed: seed.Generate(seed.Size{Tenants: 3, Users: 6, Devices: 6, Groups: 2}), Storage: storageEmulator,
+		Seed: seed.Generate(seed.Size{Tenants: 3, Users: 6, Devices: 6, Groups: 2}), Storage: azuritetest.ForTest(t).Apart(),
 	})
 	must(t, err)
 	w := &world{Stack: s, t: t, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}}
@@ -114,22 +112,6 @@ func newWorld(t *testing.T) *world {
 	w.server = httptest.NewServer(w.console)
 	t.Cleanup(w.server.Close)
 	return w
-}
-
-// empty removes the rows of CIPP's tables, which have fixed names and so are
-// shared by all tests.
-func empty(t *testing.T, connection string) {
-	t.Helper()
-	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
-	must(t, err)
-	for _, name := range []string{"CippMapping", "CippLogs", "Tenants", "Extensionsconfig", "NinjaOneDeviceMap", "NinjaOneSettings", "webhookTable", "NinjaOneUserMap"} {
-		var ops []storage.Operation
-		for e, err := range account.Table(name).List(t.Context(), "") {
-			must(t, err)
-			ops = append(ops, storage.DeleteOp(e.PartitionKey(), e.RowKey()))
-		}
-		must(t, account.Table(name).WriteBatch(t.Context(), ops))
-	}
 }
 
 func must(t testing.TB, err error) {

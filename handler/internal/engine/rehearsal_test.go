@@ -67,10 +67,13 @@ func (s *scheduler) decide(now time.Time) {
 	}
 }
 
-// pass lets time pass: at each quarter of an hour our tick, then CIPP's.
+// pass lets time pass: each hour our tick, a quarter of those that there are,
+// and at each quarter of an hour CIPP's.
 func (s *scheduler) pass(d time.Duration, ours func()) {
 	for end := s.now.Add(d); s.now.Before(end); s.now = s.now.Add(15 * time.Minute) {
-		ours()
+		if s.now.Minute() == 0 {
+			ours()
+		}
 		if s.ticksAt(s.now) {
 			s.decide(s.now)
 		}

@@ -33,22 +33,20 @@ import (
 // midnight is when the tests' time begins.
 var midnight = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 
-// cippTables are the tables that the tests of this package share.
-var cippTables = []string{"Extensionsconfig", "CippMapping", "NinjaOneSettings", "Tenants", "Config", "webhookTable", "CippLogs"}
-
 // world is a CIPP that has run its own engine until midnight, and a Hold.
 type world struct {
 	*Hold
-	t        *testing.T
-	account  *storage.Account
-	seed     *seed.Seed
-	subs     []seed.DeviceSubscription
-	graph    *graph
-	now      time.Time
-	tables   *aztables.ServiceClient
-	queue    *azqueue.QueueClient
-	mapped   []string // tenants that a sync can be queued for
-	messages int      // taken from the queue so far
+	t          *testing.T
+	connection string
+	account    *storage.Account
+	seed       *seed.Seed
+	subs       []seed.DeviceSubscription
+	graph      *graph
+	now        time.Time
+	tables     *aztables.ServiceClient
+	queue      *azqueue.QueueClient
+	mapped     []string // tenants that a sync can be queued for
+	messages   int      // taken from the queue so far
 }
 
 // graph is Microsoft Graph's side of the subscriptions.
@@ -77,20 +75,14 @@ func must(t *testing.T, err error) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	connection := azuritetest.ForTest(t).ConnectionString()
+	connection := azuritetest.ForTest(t).Apart().ConnectionString()
 	account, err := storage.Open(func(name string) string {
 		return map[string]string{storage.Own: connection}[name]
 	}, storage.Own)
 	must(t, err)
-	w := &world{t: t, account: account, seed: seed.MSPAt(midnight), graph: &graph{removed: map[string]int{}, fail: map[string]error{}}, now: midnight}
+	w := &world{t: t, connection: connection, account: account, seed: seed.MSPAt(midnight), graph: &graph{removed: map[string]int{}, fail: map[string]error{}}, now: midnight}
 	w.tables, err = aztables.NewServiceClientFromConnectionString(connection, nil)
 	must(t, err)
-	for _, table := range cippTables {
-		for _, r := range w.rows(table, "") {
-			_, err := w.tables.NewClient(table).DeleteEntity(t.Context(), r["PartitionKey"].(string), r["RowKey"].(string), nil)
-			must(t, err)
-		}
-	}
 	must(t, seed.WriteCIPPTables(t.Context(), connection, w.seed))
 	w.subs, err = seed.WriteCIPPSubscriptions(t.Context(), connection, w.seed)
 	must(t, err)
@@ -124,7 +116,7 @@ func newWorld(t *testing.T) *world {
 // each request to look before it is passed on.
 func (w *world) through(look func(body []byte)) *cipp.Store {
 	w.t.Helper()
-	connection := azuritetest.ForTest(w.t).ConnectionString()
+	connection := w.connection
 	_, endpoint, _ := strings.Cut(connection, "TableEndpoint=")
 	endpoint, _, _ = strings.Cut(endpoint, ";")
 	target, err := url.Parse(endpoint)

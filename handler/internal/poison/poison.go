@@ -9,6 +9,7 @@
 package poison
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,7 +86,8 @@ type Watch struct {
 	CIPP    *cipp.Store
 	Table   *storage.Table // NinjaOneSyncState, which keeps what was told
 
-	now func() time.Time // in tests; nil is the time
+	now  func() time.Time // in tests; nil is the time
+	most int              // in tests; 0 is mostBack
 }
 
 // List returns the messages that are in the poison queues now. It changes
@@ -287,7 +289,7 @@ func (w *Watch) PutBackAll(ctx context.Context, queue string) (back, left int, e
 		now = time.Now
 	}
 	end := now().Add(longestBack)
-	back, err = s.Poison.Take(ctx, mostBack, func(ctx context.Context, p storage.Message) (bool, error) {
+	back, err = s.Poison.Take(ctx, cmp.Or(w.most, mostBack), func(ctx context.Context, p storage.Message) (bool, error) {
 		m := s.read(p)
 		switch {
 		case !m.Readable:

@@ -37,11 +37,6 @@ const (
 	wrongSecret  = "hunter2-the-wrong-one"
 )
 
-// tables are those of CIPP that the functions read or write. Tests of one
-// binary share an emulator, so they run one after the other, each with empty
-// tables.
-var tables = []string{"Extensionsconfig", "CippMapping", "DevSecrets", "Tenants", "CippLogs", "ScheduledTasks", "Config", "tenantMode"}
-
 // buffer is a bytes.Buffer for several goroutines.
 type buffer struct {
 	mu sync.Mutex
@@ -75,7 +70,7 @@ type installation struct {
 func open(t *testing.T) *storage.Account {
 	t.Helper()
 	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
+		return map[string]string{storage.Own: azuritetest.ForTest(t).Apart().ConnectionString()}[name]
 	}, storage.Own)
 	must(t, err)
 	return account
@@ -86,12 +81,6 @@ func install(t *testing.T) *installation {
 	account := open(t)
 	i := &installation{t: t, cipp: account, seen: &buffer{},
 		sync: account.Queue(azuritetest.UniqueName(t)), automap: account.Queue(azuritetest.UniqueName(t))}
-	for _, name := range tables {
-		for e, err := range account.Table(name).List(t.Context(), "") {
-			must(t, err)
-			must(t, account.Table(name).Delete(t.Context(), e.PartitionKey(), e.RowKey()))
-		}
-	}
 	i.put("Tenants", aTenant(contoso, "Contoso", "contoso.example"), aTenant(fabrikam, "Fabrikam", "fabrikam.example"),
 		aTenant(tailspin, "Tailspin", "tailspin.example"))
 	i.put("Tenants", storage.Entity{"PartitionKey": "Tenants", "RowKey": excluded, "customerId": excluded, "displayName": "Excluded", "defaultDomainName": "excluded.example", "Excluded": true})

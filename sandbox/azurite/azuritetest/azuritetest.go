@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -17,6 +18,7 @@ import (
 // shared is the emulator of this test binary. Its process ends with the binary,
 // which every process the azurite package starts does.
 var shared = sync.OnceValues(func() (*azurite.Azurite, error) {
+	debug.SetGCPercent(400) // a test program is small and short: it has memory for time
 	return azurite.Start(context.Background(), azurite.Options{})
 })
 
