@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/check"
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -39,7 +40,7 @@ func (a *app) checker(getenv func(string) string) *check.Checker {
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},
-		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName},
+		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
 		Log:    a.log,
 	})
 }

@@ -40,7 +40,7 @@ func TestHealthy(t *testing.T) {
 	if calls > 4 {
 		t.Errorf("%d calls to NinjaOne, want 4 at most: %v", calls, l.NinjaOne.Calls())
 	}
-	if got := l.M365.Calls(); got["/{tenant}/oauth2/v2.0/token"] > 2*len(l.Seed.Tenants) {
+	if got := l.M365.Calls(); got["login POST /{tenant}/oauth2/v2.0/token"] != 2*len(l.Seed.Tenants) {
 		t.Errorf("the calls to Microsoft are %v, want two sign-ins per tenant", got)
 	}
 	if got := text(t, r); !strings.HasPrefix(got, "App settings: ok\n") || !strings.Contains(got, "No problems were found.") {

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -27,162 +29,185 @@ import (
 	"cipp-ninjaone/sandbox/seed"
 )
 
+func firstOf(l *lab) *m365sim.Tenant { return l.Seed.Tenants[0] }
+
+// faults are what may be wrong with a deployment, one at a time.
+var faults = map[string]struct {
+	fault   func(*lab)
+	section string
+	level   Level
+	what    string // part of a finding's What
+	means   string // part of its Meaning or Action
+	tenant  bool   // the finding is of the first tenant alone
+	more    bool   // others may suffer from it too
+}{
+	"setting malformed":   {func(l *lab) { l.env["NINJAONE_RATE"] = "fast" }, "settings", Problem, "NINJAONE_RATE must be", "does not start", false, false},
+	"setting missing":     {func(l *lab) { delete(l.env, "AzureWebJobsStorage") }, "settings", Problem, "AzureWebJobsStorage is missing", "Correct", false, true},
+	"settings contradict": {func(l *lab) { l.env["CIPP_STORAGE__accountName"] = "contosocipp" }, "settings", Problem, "Both CIPP_STORAGE and", "not used", false, true},
+	"vault beside development storage": {func(l *lab) { l.env["CIPP_KEY_VAULT_URI"] = "https://contoso.vault.azure.net" },
+		"settings", Problem, "CIPP_KEY_VAULT_URI is set", "DevSecrets", false, false},
+	"clouds mixed": {func(l *lab) {
+		l.wrongScope = true // as Microsoft itself would find
+		l.env["GRAPH_ENDPOINT"], l.env["LOGIN_ENDPOINT"] = "https://graph.microsoft.us", "https://login.microsoftonline.com"
+	}, "settings", Problem, "GRAPH_ENDPOINT is of the US", "No tenant gives a token", false, true},
+	"no way for compliance changes": {func(l *lab) { delete(l.env, "PUBLIC_BASE_URL"); l.env["COMPLIANCE_SWEEP_MINUTES"] = "0" },
+		"settings", Problem, "PUBLIC_BASE_URL is not known", "daily sync only", false, true},
+	"another runtime": {func(l *lab) { l.onPlatform(); l.env["FUNCTIONS_WORKER_RUNTIME"] = "dotnet-isolated" },
+		"settings", Problem, "not custom", "does not start the handler", false, false},
+	"no platform authentication": {func(l *lab) { l.onPlatform(); delete(l.env, "WEBSITE_AUTH_ENABLED") },
+		"settings", Notice, "authentication is off", "closed", false, false},
+
+	"own tables refused": {func(l *lab) { l.limit(storage.Own, "q", "b") }, "storage", Problem, "app's own tables", "Storage Table Data Contributor", false, true},
+	"own queues refused": {func(l *lab) { l.limit(storage.Own, "t", "b") }, "storage", Problem, "app's own queues", "Storage Queue Data Contributor", false, true},
+	"own blobs refused":  {func(l *lab) { l.limit(storage.Own, "t", "q") }, "storage", Problem, "app's own blobs", "Storage Blob Data Contributor", false, false},
+	"state of a newer version": {func(l *lab) { l.merge(tenantsync.TableName, "layout", "version", map[string]any{"Version": 2}) },
+		"storage", Problem, "A newer version", "Deploy the newer version", false, false},
+
+	"CIPP's tables read only": {func(l *lab) { l.readOnly() }, "cipp", Problem, "CippMapping",
+		"look at the account's firewall as well. Where a deployment ended with AuthorizationFailed or RoleAssignmentExists, Troubleshooting in the guide", false, true},
+	"CIPP's table missing": {func(l *lab) { l.drop("CippMapping") }, "cipp", Problem, "no table CippMapping", "nothing is synced", false, true},
+	"another storage account": {func(l *lab) {
+		for _, table := range []string{"CippMapping", "Extensionsconfig", "Tenants"} {
+			l.drop(table)
+		}
+	}, "cipp", Problem, "no table Extensionsconfig", "CIPP_STORAGE is CIPP's account", false, true},
+	"settings of CIPP broken": {func(l *lab) {
+		l.merge("Extensionsconfig", "CippExtensions", "Config", map[string]any{"config": "{not JSON"})
+	}, "cipp", Problem, "not a JSON object", "Nothing is synced", false, true},
+
+	"secret missing": {func(l *lab) {
+		l.merge("DevSecrets", "NinjaOne", "NinjaOne", map[string]any{"APIKey": ""})
+	}, "secrets", Problem, "NinjaOne", "Save the NinjaOne settings", false, true},
+	"CIPP not set up": {func(l *lab) {
+		l.merge("DevSecrets", "Secret", "Secret", map[string]any{"RefreshToken": "RefreshToken"})
+	}, "secrets", Problem, "placeholder", "setup wizard", false, true},
+
+	"vault refuses": {func(l *lab) { l.vault = http.HandlerFunc(forbidden) }, "secrets", Problem, "CIPP's Key Vault answered 403",
+		"Key Vault Secrets User on CIPP's Key Vault (cippKeyVaultPermissions in the deployment)", false, true},
+
+	"clock ahead":  {func(l *lab) { l.ahead = 10 * time.Minute }, "clock", Problem, "ahead of the clock of", "Tokens and signatures", false, false},
+	"clock behind": {func(l *lab) { l.ahead = -10 * time.Minute }, "clock", Problem, "behind the clock of", "Tokens and signatures", false, false},
+
+	"CIPP's engine runs": {func(l *lab) {
+		l.merge("NinjaOneSettings", "NinjaConfig", "NinjaLastRunTime", map[string]any{"SettingValue": time.Now().UTC().Format(time.RFC3339)})
+	}, "engine", Problem, "not held off", "Two engines", false, false},
+	"CIPP's engine given back": {func(l *lab) { must(l.t, l.hold.GiveBack(l.t.Context())) }, "engine", Notice, "given back", "syncs nothing by itself", false, false},
+	"CIPP subscribes": {func(l *lab) {
+		_, err := seed.WriteCIPPSubscriptions(l.t.Context(), l.Storage.ConnectionString(), l.Seed)
+		must(l.t, err)
+	}, "engine", Problem, "CIPP has 3 Graph subscriptions", "by another rule", false, false},
+	"CVE sync on": {func(l *lab) { l.configure("CveSyncEnabled", true) }, "engine", Problem, "CVE sync is turned on", "no vulnerabilities", false, false},
+
+	"never set up":         {func(l *lab) { l.drop("Extensionsconfig") }, "ninjaone", Problem, "never set up", "Enter the settings", false, true},
+	"turned off":           {func(l *lab) { l.configure("Enabled", false) }, "ninjaone", Problem, "turned off", "Nothing is synced", false, false},
+	"no NinjaOne instance": {func(l *lab) { l.configure("Instance", "ninja.example") }, "ninjaone", Problem, "not a NinjaOne instance", "Correct instance", false, false},
+	"wrong client ID":      {func(l *lab) { l.configure("ClientID", "other") }, "ninjaone", Problem, "does not know the client ID", "instance", false, false},
+	"wrong client secret": {func(l *lab) {
+		l.merge("DevSecrets", "NinjaOne", "NinjaOne", map[string]any{"APIKey": "another-secret"})
+	}, "ninjaone", Problem, "does not accept the client secret", "make a new one", false, false},
+	"scope not granted": {func(l *lab) {
+		l.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/ws/oauth/token", Status: 400, Body: `{"error":"invalid_scope"}`})
+	}, "ninjaone", Problem, "lacks a scope", "Monitoring and Management", false, false},
+	"NinjaOne down": {func(l *lab) {
+		l.env["NINJAONE_ENDPOINT"] = "http://127.0.0.1:1"
+	}, "ninjaone", Problem, "NinjaOne", "network", false, false},
+	"organization gone": {func(l *lab) { l.NinjaOne.RemoveOrganization(l.Seed.Organization(firstOf(l).ID)) },
+		"ninjaone", Problem, "does not exist", "Map the tenant to another", true, false},
+	"mapping broken": {func(l *lab) {
+		l.merge("CippMapping", "NinjaOneMapping", firstOf(l).ID, map[string]any{"IntegrationId": "seventeen"})
+	}, "ninjaone", Problem, "mapping cannot be used", "Map it again", true, false},
+	"field gone": {func(l *lab) { l.NinjaOne.RemoveCustomField(l.Seed.FieldMapping["DeviceLinks"]) },
+		"ninjaone", Problem, "DeviceLinks is not written", "other fields", false, false},
+	"field of another type": {func(l *lab) { l.field("TenantLinks", "TEXT", "ORGANIZATION", "READ_WRITE") },
+		"ninjaone", Problem, "must have the type WYSIWYG", "other fields", false, false},
+	"field of another scope": {func(l *lab) { l.field("TenantLinks", "WYSIWYG", "NODE", "READ_WRITE") },
+		"ninjaone", Problem, "not defined for the scope ORGANIZATION", "other fields", false, false},
+	"field read only": {func(l *lab) { l.field("TenantLinks", "WYSIWYG", "ORGANIZATION", "READ_ONLY") },
+		"ninjaone", Problem, "API permission READ_ONLY", "other fields", false, false},
+	"no field mapped": {func(l *lab) {
+		for field := range l.Seed.FieldMapping {
+			l.merge("CippMapping", "NinjaOneFieldMapping", field, map[string]any{"IntegrationId": ""})
+		}
+	}, "ninjaone", Problem, "No field is mapped", "Map the fields", false, false},
+	"no Documentation": {func(l *lab) {
+		l.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/v2/document-templates", Status: 403})
+	}, "ninjaone", Problem, "Documentation is not enabled", "Administration", false, false},
+
+	"address unknown": {func(l *lab) { delete(l.env, "PUBLIC_BASE_URL") }, "address", Notice, "not known here", "PUBLIC_BASE_URL", false, false},
+	"address wants a login": {func(l *lab) { l.answers(http.RedirectHandler("https://login.example/", http.StatusFound)) },
+		"address", Problem, "wants a login", "App Service authentication leaves the path out", false, false},
+	"console closed": {func(l *lab) {
+		l.env["PUBLIC_BASE_URL"] = "https://" + publicHost
+		l.console(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "This app is closed", http.StatusForbidden)
+		})
+	}, "address", Problem, "App Service authentication is off", "step 4 of the guide", false, false},
+	"address refuses": {func(l *lab) {
+		l.answers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	}, "address", Problem, "closed to strangers", "IP restriction", false, false},
+	"another app answers": {func(l *lab) {
+		l.answers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "welcome") }))
+	}, "address", Problem, "Something else than this app", "PUBLIC_BASE_URL", false, false},
+	"nothing answers": {func(l *lab) { l.public.Close() }, "address", Problem, "does not answer", "internet", false, false},
+	"address without https": {func(l *lab) { l.env["GRAPH_ENDPOINT"] = "https://graph.microsoft.com" },
+		"address", Problem, "of this machine only", "https address", false, true},
+
+	"consent lost": {func(l *lab) { l.login(m365sim.ConsentMissing) }, "tenants", Problem, "no consent", "CPV refresh", true, false},
+	"GDAP ended":   {func(l *lab) { l.login(m365sim.NoGDAP) }, "tenants", Problem, "GDAP relation", "GDAP relation", true, false},
+	"permission missing": {func(l *lab) { firstOf(l).Deny("SecurityEvents.Read.All") },
+		"tenants", Problem, "lacks SecurityEvents.Read.All of Microsoft Graph", "secure score on the Tenant Summary", true, false},
+	"Exchange permission missing": {func(l *lab) { firstOf(l).Deny("Exchange.Manage") },
+		"tenants", Problem, "lacks Exchange.Manage of Exchange Online", "mailbox settings", true, false},
+	"tokens tell nothing": {func(l *lab) { l.M365.OpaqueTokens() }, "tenants", Notice, "does not tell which permissions", "-tenant", false, false},
+	"role missing (GDAP)": {func(l *lab) {
+		l.o.Tenant = firstOf(l).DefaultDomain
+		firstOf(l).Change(func(t *m365sim.Tenant) { t.NoExchangeRole = true })
+	},
+		"tenants", Problem, "Not read: mailboxes. Not available: the app has Exchange.Manage, but CIPP's service account has no role", "GDAP roles", true, true},
+	"licence missing": {func(l *lab) {
+		l.o.Tenant = firstOf(l).ID
+		firstOf(l).Change(func(t *m365sim.Tenant) { t.NoIntune = true })
+	},
+		"tenants", Notice, "Not read: Intune devices. Intune is not licensed", "not of permissions", true, true},
+	"excluded tenant asked for": {func(l *lab) {
+		l.o.Tenant = firstOf(l).ID
+		l.merge("Tenants", "Tenants", firstOf(l).ID, map[string]any{"Excluded": true})
+	}, "tenants", Notice, "excluded in CIPP", "Include it", true, true},
+	"unmapped tenant asked for": {func(l *lab) {
+		l.o.Tenant = firstOf(l).ID
+		l.merge("CippMapping", "NinjaOneMapping", firstOf(l).ID, map[string]any{"IntegrationId": ""})
+	}, "tenants", Problem, "mapped to no NinjaOne organization", "Map it", true, true},
+
+	"poison": {func(l *lab) {
+		must(l.t, l.own.Queue(automap.QueueName+"-poison").Send(l.t.Context(), map[string]string{}, 0))
+	}, "work", Problem, automap.QueueName + "-poison holds messages: 1", "five tries", false, false},
+	"never ran": {func(l *lab) {
+		must(l.t, l.own.Table(tenantsync.TableName).Delete(l.t.Context(), "timers", "ScheduleTenants"))
+	},
+		"work", Problem, "No function of the app has run yet", `publishing that ends with 403 or 503, no function listed, "permission denied" for the handler, a handler that ended with exit code 1`, false, false},
+	"runs no more":   {func(l *lab) { l.fired(3*time.Hour, false) }, "work", Problem, "No function of the app has run since", "exit code 1", false, false},
+	"timers stopped": {func(l *lab) { l.fired(time.Minute, true) }, "work", Problem, "Timers no longer fire: ScheduleTenants", "Heartbeats do their work", false, false},
+	"overdue":        {func(l *lab) { l.ran(tenantsync.Completed, "", 30*time.Hour) }, "work", Problem, "more than 26 hours", "old data", true, false},
+	"failing":        {func(l *lab) { l.ran(tenantsync.Failed, "NinjaOne was down", 2*time.Hour) }, "work", Problem, "last sync failed: NinjaOne was down.", "tried again", true, false},
+	"never synced": {func(l *lab) {
+		must(l.t, l.state.SaveRun(l.t.Context(), tenantsync.Run{TenantID: firstOf(l).ID}))
+	}, "work", Notice, "never synced", "quarter of an hour", true, false},
+	"problem of the last sync": {func(l *lab) {
+		at := time.Now().Add(-time.Hour)
+		must(l.t, l.state.SaveRun(l.t.Context(), tenantsync.Run{TenantID: firstOf(l).ID, Status: tenantsync.Completed, Start: at, End: at, LastSuccess: at,
+			Problems: []tenantsync.Problem{{Key: "k", Message: "two devices have one serial number."}, {Key: "n", Message: "on purpose", Notice: true}}}))
+	}, "work", Problem, "At the last sync: two devices", "rest of the tenant", true, false},
+	"subscription failing": {func(l *lab) {
+		must(l.t, l.own.Table(compliance.TableName).Merge(l.t.Context(), storage.Entity{"PartitionKey": "status", "RowKey": firstOf(l).ID,
+			"SubscriptionKind": "unreachable", "SubscriptionProblem": "Graph could not reach this app"}))
+	}, "work", Problem, "Graph could not reach this app", "late", true, false},
+}
+
 // TestFaults seeds one fault after the other into a healthy deployment. Each
 // must be found, under its section, for its tenant, with what it means and what
 // to do; and nothing else may be.
 func TestFaults(t *testing.T) {
-	first := func(l *lab) *m365sim.Tenant { return l.Seed.Tenants[0] }
-	for name, tt := range map[string]struct {
-		fault   func(*lab)
-		section string
-		level   Level
-		what    string // part of a finding's What
-		means   string // part of its Meaning or Action
-		tenant  bool   // the finding is of the first tenant alone
-		more    bool   // others may suffer from it too
-	}{
-		"setting malformed":   {func(l *lab) { l.env["NINJAONE_RATE"] = "fast" }, "settings", Problem, "NINJAONE_RATE must be", "does not start", false, false},
-		"setting missing":     {func(l *lab) { delete(l.env, "AzureWebJobsStorage") }, "settings", Problem, "AzureWebJobsStorage is missing", "Correct", false, true},
-		"settings contradict": {func(l *lab) { l.env["CIPP_STORAGE__accountName"] = "contosocipp" }, "settings", Problem, "Both CIPP_STORAGE and", "not used", false, true},
-		"vault beside development storage": {func(l *lab) { l.env["CIPP_KEY_VAULT_URI"] = "https://contoso.vault.azure.net" },
-			"settings", Problem, "CIPP_KEY_VAULT_URI is set", "DevSecrets", false, false},
-		"clouds mixed": {func(l *lab) {
-			l.wrongScope = true // as Microsoft itself would find
-			l.env["GRAPH_ENDPOINT"], l.env["LOGIN_ENDPOINT"] = "https://graph.microsoft.us", "https://login.microsoftonline.com"
-		}, "settings", Problem, "GRAPH_ENDPOINT is of the US", "No tenant gives a token", false, true},
-		"no way for compliance changes": {func(l *lab) { delete(l.env, "PUBLIC_BASE_URL"); l.env["COMPLIANCE_SWEEP_MINUTES"] = "0" },
-			"settings", Problem, "PUBLIC_BASE_URL is not known", "daily sync only", false, true},
-		"another runtime": {func(l *lab) { l.onPlatform(); l.env["FUNCTIONS_WORKER_RUNTIME"] = "dotnet-isolated" },
-			"settings", Problem, "not custom", "does not start the handler", false, false},
-		"no platform authentication": {func(l *lab) { l.onPlatform(); delete(l.env, "WEBSITE_AUTH_ENABLED") },
-			"settings", Notice, "authentication is off", "closed", false, false},
-
-		"own tables refused": {func(l *lab) { l.limit(storage.Own, "q", "b") }, "storage", Problem, "app's own tables", "Storage Table Data Contributor", false, true},
-		"own queues refused": {func(l *lab) { l.limit(storage.Own, "t", "b") }, "storage", Problem, "app's own queues", "Storage Queue Data Contributor", false, true},
-		"own blobs refused":  {func(l *lab) { l.limit(storage.Own, "t", "q") }, "storage", Problem, "app's own blobs", "Storage Blob Data Contributor", false, false},
-		"state of a newer version": {func(l *lab) { l.merge(tenantsync.TableName, "layout", "version", map[string]any{"Version": 2}) },
-			"storage", Problem, "A newer version", "Deploy the newer version", false, false},
-
-		"CIPP's tables read only": {func(l *lab) { l.readOnly() }, "cipp", Problem, "CippMapping", "Storage Table Data Contributor", false, true},
-		"CIPP's table missing":    {func(l *lab) { l.drop("CippMapping") }, "cipp", Problem, "no table CippMapping", "nothing is synced", false, true},
-		"another storage account": {func(l *lab) {
-			for _, table := range []string{"CippMapping", "Extensionsconfig", "Tenants"} {
-				l.drop(table)
-			}
-		}, "cipp", Problem, "no table Extensionsconfig", "CIPP_STORAGE is CIPP's account", false, true},
-		"settings of CIPP broken": {func(l *lab) {
-			l.merge("Extensionsconfig", "CippExtensions", "Config", map[string]any{"config": "{not JSON"})
-		}, "cipp", Problem, "not a JSON object", "Nothing is synced", false, true},
-
-		"secret missing": {func(l *lab) {
-			l.merge("DevSecrets", "NinjaOne", "NinjaOne", map[string]any{"APIKey": ""})
-		}, "secrets", Problem, "NinjaOne", "Save the NinjaOne settings", false, true},
-		"CIPP not set up": {func(l *lab) {
-			l.merge("DevSecrets", "Secret", "Secret", map[string]any{"RefreshToken": "RefreshToken"})
-		}, "secrets", Problem, "placeholder", "setup wizard", false, true},
-
-		"clock ahead":  {func(l *lab) { l.ahead = 10 * time.Minute }, "clock", Problem, "ahead of the clock of", "Tokens and signatures", false, false},
-		"clock behind": {func(l *lab) { l.ahead = -10 * time.Minute }, "clock", Problem, "behind the clock of", "Tokens and signatures", false, false},
-
-		"CIPP's engine runs": {func(l *lab) {
-			l.merge("NinjaOneSettings", "NinjaConfig", "NinjaLastRunTime", map[string]any{"SettingValue": time.Now().UTC().Format(time.RFC3339)})
-		}, "engine", Problem, "not held off", "Two engines", false, false},
-		"CIPP's engine given back": {func(l *lab) { must(l.t, l.hold.GiveBack(l.t.Context())) }, "engine", Notice, "given back", "syncs nothing by itself", false, false},
-		"CIPP subscribes": {func(l *lab) {
-			_, err := seed.WriteCIPPSubscriptions(l.t.Context(), l.Storage.ConnectionString(), l.Seed)
-			must(l.t, err)
-		}, "engine", Problem, "CIPP has 3 Graph subscriptions", "by another rule", false, false},
-		"CVE sync on": {func(l *lab) { l.configure("CveSyncEnabled", true) }, "engine", Problem, "CVE sync is turned on", "no vulnerabilities", false, false},
-
-		"never set up":         {func(l *lab) { l.drop("Extensionsconfig") }, "ninjaone", Problem, "never set up", "Enter the settings", false, true},
-		"turned off":           {func(l *lab) { l.configure("Enabled", false) }, "ninjaone", Problem, "turned off", "Nothing is synced", false, false},
-		"no NinjaOne instance": {func(l *lab) { l.configure("Instance", "ninja.example") }, "ninjaone", Problem, "not a NinjaOne instance", "Correct instance", false, false},
-		"wrong client ID":      {func(l *lab) { l.configure("ClientID", "other") }, "ninjaone", Problem, "does not know the client ID", "instance", false, false},
-		"wrong client secret": {func(l *lab) {
-			l.merge("DevSecrets", "NinjaOne", "NinjaOne", map[string]any{"APIKey": "another-secret"})
-		}, "ninjaone", Problem, "does not accept the client secret", "make a new one", false, false},
-		"scope not granted": {func(l *lab) {
-			l.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/ws/oauth/token", Status: 400, Body: `{"error":"invalid_scope"}`})
-		}, "ninjaone", Problem, "lacks a scope", "Monitoring and Management", false, false},
-		"NinjaOne down": {func(l *lab) {
-			l.env["NINJAONE_ENDPOINT"] = "http://127.0.0.1:1"
-		}, "ninjaone", Problem, "NinjaOne", "network", false, false},
-		"organization gone": {func(l *lab) { l.NinjaOne.RemoveOrganization(l.Seed.Organization(first(l).ID)) },
-			"ninjaone", Problem, "does not exist", "Map the tenant to another", true, false},
-		"mapping broken": {func(l *lab) {
-			l.merge("CippMapping", "NinjaOneMapping", first(l).ID, map[string]any{"IntegrationId": "seventeen"})
-		}, "ninjaone", Problem, "mapping cannot be used", "Map it again", true, false},
-		"field gone": {func(l *lab) { l.NinjaOne.RemoveCustomField(l.Seed.FieldMapping["DeviceLinks"]) },
-			"ninjaone", Problem, "DeviceLinks is not written", "other fields", false, false},
-		"field of another type": {func(l *lab) { l.field("TenantLinks", "TEXT", "ORGANIZATION", "READ_WRITE") },
-			"ninjaone", Problem, "must have the type WYSIWYG", "other fields", false, false},
-		"field of another scope": {func(l *lab) { l.field("TenantLinks", "WYSIWYG", "NODE", "READ_WRITE") },
-			"ninjaone", Problem, "not defined for the scope ORGANIZATION", "other fields", false, false},
-		"field read only": {func(l *lab) { l.field("TenantLinks", "WYSIWYG", "ORGANIZATION", "READ_ONLY") },
-			"ninjaone", Problem, "API permission READ_ONLY", "other fields", false, false},
-		"no field mapped": {func(l *lab) {
-			for field := range l.Seed.FieldMapping {
-				l.merge("CippMapping", "NinjaOneFieldMapping", field, map[string]any{"IntegrationId": ""})
-			}
-		}, "ninjaone", Problem, "No field is mapped", "Map the fields", false, false},
-		"no Documentation": {func(l *lab) {
-			l.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/v2/document-templates", Status: 403})
-		}, "ninjaone", Problem, "Documentation is not enabled", "Administration", false, false},
-
-		"address unknown": {func(l *lab) { delete(l.env, "PUBLIC_BASE_URL") }, "address", Notice, "not known here", "PUBLIC_BASE_URL", false, false},
-		"address wants a login": {func(l *lab) { l.answers(http.RedirectHandler("https://login.example/", http.StatusFound)) },
-			"address", Problem, "wants a login", "App Service authentication leaves the path out", false, false},
-		"address refuses": {func(l *lab) {
-			l.answers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
-		}, "address", Problem, "closed to strangers", "IP restriction", false, false},
-		"another app answers": {func(l *lab) {
-			l.answers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "welcome") }))
-		}, "address", Problem, "Something else than this app", "PUBLIC_BASE_URL", false, false},
-		"nothing answers": {func(l *lab) { l.public.Close() }, "address", Problem, "does not answer", "internet", false, false},
-		"address without https": {func(l *lab) { l.env["GRAPH_ENDPOINT"] = "https://graph.microsoft.com" },
-			"address", Problem, "of this machine only", "https address", false, true},
-
-		"consent lost": {func(l *lab) { l.login(m365sim.ConsentMissing) }, "tenants", Problem, "no consent", "CPV refresh", true, false},
-		"GDAP ended":   {func(l *lab) { l.login(m365sim.NoGDAP) }, "tenants", Problem, "GDAP relation", "GDAP relation", true, false},
-		"permission missing": {func(l *lab) { first(l).Deny("SecurityEvents.Read.All") },
-			"tenants", Problem, "lacks SecurityEvents.Read.All of Microsoft Graph", "secure score on the Tenant Summary", true, false},
-		"Exchange permission missing": {func(l *lab) { first(l).Deny("Exchange.Manage") },
-			"tenants", Problem, "lacks Exchange.Manage of Exchange Online", "mailbox settings", true, false},
-		"tokens tell nothing": {func(l *lab) { l.M365.OpaqueTokens() }, "tenants", Notice, "does not tell which permissions", "-tenant", false, false},
-		"role missing (GDAP)": {func(l *lab) {
-			l.o.Tenant = first(l).DefaultDomain
-			first(l).Change(func(t *m365sim.Tenant) { t.NoExchangeRole = true })
-		},
-			"tenants", Problem, "Not read: mailboxes. Not available: the app has Exchange.Manage, but CIPP's service account has no role", "GDAP roles", true, true},
-		"licence missing": {func(l *lab) { l.o.Tenant = first(l).ID; first(l).Change(func(t *m365sim.Tenant) { t.NoIntune = true }) },
-			"tenants", Notice, "Not read: Intune devices. Intune is not licensed", "not of permissions", true, true},
-		"excluded tenant asked for": {func(l *lab) {
-			l.o.Tenant = first(l).ID
-			l.merge("Tenants", "Tenants", first(l).ID, map[string]any{"Excluded": true})
-		}, "tenants", Notice, "excluded in CIPP", "Include it", true, true},
-		"unmapped tenant asked for": {func(l *lab) {
-			l.o.Tenant = first(l).ID
-			l.merge("CippMapping", "NinjaOneMapping", first(l).ID, map[string]any{"IntegrationId": ""})
-		}, "tenants", Problem, "mapped to no NinjaOne organization", "Map it", true, true},
-
-		"poison": {func(l *lab) {
-			must(l.t, l.own.Queue(automap.QueueName+"-poison").Send(l.t.Context(), map[string]string{}, 0))
-		}, "work", Problem, automap.QueueName + "-poison holds messages: 1", "five tries", false, false},
-		"overdue": {func(l *lab) { l.ran(tenantsync.Completed, "", 30*time.Hour) }, "work", Problem, "more than 26 hours", "old data", true, false},
-		"failing": {func(l *lab) { l.ran(tenantsync.Failed, "NinjaOne was down", 2*time.Hour) }, "work", Problem, "last sync failed: NinjaOne was down.", "tried again", true, false},
-		"never synced": {func(l *lab) {
-			must(l.t, l.state.SaveRun(l.t.Context(), tenantsync.Run{TenantID: first(l).ID}))
-		}, "work", Notice, "never synced", "quarter of an hour", true, false},
-		"problem of the last sync": {func(l *lab) {
-			at := time.Now().Add(-time.Hour)
-			must(l.t, l.state.SaveRun(l.t.Context(), tenantsync.Run{TenantID: first(l).ID, Status: tenantsync.Completed, Start: at, End: at, LastSuccess: at,
-				Problems: []tenantsync.Problem{{Key: "k", Message: "two devices have one serial number."}, {Key: "n", Message: "on purpose", Notice: true}}}))
-		}, "work", Problem, "At the last sync: two devices", "rest of the tenant", true, false},
-		"subscription failing": {func(l *lab) {
-			must(l.t, l.own.Table(compliance.TableName).Merge(l.t.Context(), storage.Entity{"PartitionKey": "status", "RowKey": first(l).ID,
-				"SubscriptionKind": "unreachable", "SubscriptionProblem": "Graph could not reach this app"}))
-		}, "work", Problem, "Graph could not reach this app", "late", true, false},
-	} {
+	for name, tt := range faults {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
 			tt.fault(l)
@@ -201,7 +226,7 @@ func TestFaults(t *testing.T) {
 			if found == nil {
 				t.Fatalf("the fault is not found:\n%s", text(t, r))
 			}
-			if want := []string{first(l).DefaultDomain}; tt.tenant && !slices.Equal(found.Tenants, want) {
+			if want := []string{firstOf(l).DefaultDomain}; tt.tenant && !slices.Equal(found.Tenants, want) {
 				t.Errorf("the finding is of %q, want %q", found.Tenants, want)
 			}
 			if r.Problems == 0 && tt.level == Problem {
@@ -209,6 +234,69 @@ func TestFaults(t *testing.T) {
 			}
 			l.private(r)
 		})
+	}
+}
+
+// forbidden is how a Key Vault refuses.
+// https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
+func forbidden(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusForbidden)
+	_, _ = io.WriteString(w, `{"error":{"code":"Forbidden","message":"Caller is not authorized to perform action on resource."}}`)
+}
+
+// TestLoginIsNoFinding: a console that asks strangers to log in is as it should be.
+func TestLoginIsNoFinding(t *testing.T) {
+	l := newLab(t)
+	l.env["PUBLIC_BASE_URL"] = "https://" + publicHost
+	l.console(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://login.microsoftonline.com/", http.StatusFound)
+	})
+	if r := l.check(); r.Problems+r.Notices > 0 {
+		t.Errorf("it is found fault with:\n%s", text(t, r))
+	}
+}
+
+// TestGuide: what the guide's table of troubles says that a check finds, it finds,
+// by those words; and only what Microsoft tells nobody but the person who logs in
+// is left out.
+func TestGuide(t *testing.T) {
+	guide, err := os.ReadFile("../../../deploy/README.md")
+	must(t, err)
+	_, table, ok := strings.Cut(string(guide), "| what you see | what to do | *Checks* and `handler check` say |\n|---|---|---|\n")
+	if !ok {
+		t.Fatal("the guide has no table of troubles")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	titles := map[string]string{}
+	for _, s := range sections {
+		titles[s.title] = s.name
+	}
+	rows, told := strings.Split(table, "\n"), 0
+	for _, row := range rows {
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		if len(cells) != 3 {
+			t.Errorf("not of three cells: %s", row)
+			continue
+		}
+		if reason, left := strings.CutPrefix(cells[2], "nothing: "); left {
+			if !strings.Contains(cells[0], "AADSTS") || reason != "Microsoft tells only the person who logs in" {
+				t.Errorf("no check finds %q, for the reason %q", cells[0], reason)
+			}
+			continue
+		}
+		told++
+		title, words, _ := strings.Cut(strings.TrimPrefix(cells[2], "*"), "*: ")
+		found := false
+		for _, f := range faults {
+			found = found || f.section == titles[title] && words != "" && (strings.Contains(f.what, words) || strings.Contains(f.means, words))
+		}
+		if !found {
+			t.Errorf("of %q the guide says that section %q says %q: no fault shows that", cells[0], title, words)
+		}
+	}
+	if told < 13 {
+		t.Errorf("only %d of %d troubles are found by a check", told, len(rows))
 	}
 }
 
@@ -295,6 +383,26 @@ func (l *lab) field(of, kind, scope, permission string) {
 	l.NinjaOne.RemoveCustomField(name)
 	l.NinjaOne.AddCustomField(ninjasim.CustomField{Name: name, Label: name, Type: kind, APIPermission: permission,
 		TechnicianPermission: "READ_ONLY", DefinitionScope: []string{scope}})
+}
+
+// fired leaves behind that a timer fired so long ago, or that a heartbeat did its
+// work in its place.
+func (l *lab) fired(ago time.Duration, inPlace bool) {
+	l.t.Helper()
+	must(l.t, l.own.Table(tenantsync.TableName).Replace(l.t.Context(), storage.Entity{"PartitionKey": "timers", "RowKey": "ScheduleTenants",
+		"Last": time.Now().Add(-ago).UTC(), "InPlace": inPlace, "Version": int32(1)}))
+}
+
+// console answers at the public address, but for the notifications.
+func (l *lab) console(answer http.HandlerFunc) {
+	notifications := l.answer
+	l.answers(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == compliance.Path {
+			notifications.ServeHTTP(w, r)
+			return
+		}
+		answer(w, r)
+	}))
 }
 
 func (l *lab) answers(h http.Handler) { l.answer = h }

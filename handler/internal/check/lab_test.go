@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
@@ -22,6 +25,7 @@ import (
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -47,8 +51,9 @@ type lab struct {
 	hold   *engine.Hold
 	o      Options
 
-	ended      bool // there is no time at all
-	wrongScope bool // requests break a contract on purpose
+	vault      http.Handler // CIPP's Key Vault, as in Azure; nil for the table DevSecrets
+	ended      bool         // there is no time at all
+	wrongScope bool         // requests break a contract on purpose
 }
 
 func must(t testing.TB, err error) {
@@ -81,6 +86,7 @@ func newLab(t *testing.T) *lab {
 	l.open()
 	l.answer = compliance.NewReceiver(l.own.Table(compliance.TableName), l.own.Queue(compliance.QueueName), time.Now, slog.New(slog.DiscardHandler))
 	must(t, l.hold.Tick(t.Context()))
+	l.fired(time.Minute, false)
 	for _, m := range data.Mappings {
 		at := time.Now().Add(-time.Hour)
 		must(t, l.state.SaveRun(t.Context(), tenantsync.Run{TenantID: m.TenantID, Status: tenantsync.Completed, Queued: at, Start: at, End: at, LastSuccess: at}))
@@ -156,6 +162,14 @@ func (l *lab) run() (*Report, error) {
 	must(l.t, err)
 	secrets, err := cipp.OpenSecrets(l.getenv, account)
 	must(l.t, err)
+	if l.vault != nil {
+		settings.Development = false
+		vault := httptest.NewTLSServer(l.vault)
+		defer vault.Close()
+		secrets, err = cipp.KeyVaultSecrets(vault.URL, anyone{}, &azsecrets.ClientOptions{
+			ClientOptions: azcore.ClientOptions{Transport: vault.Client()}, DisableChallengeResourceVerification: true})
+		must(l.t, err)
+	}
 	log := slog.New(slog.DiscardHandler)
 	reader, err := m365.NewReader(m365.Config{
 		GraphEndpoint: settings.GraphEndpoint, LoginEndpoint: settings.LoginEndpoint, ExchangeEndpoint: settings.ExchangeEndpoint,
@@ -181,11 +195,21 @@ func (l *lab) run() (*Report, error) {
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, l.own.Table(compliance.TableName))
 		},
-		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName},
+		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
 		Client: &http.Client{Transport: l},
 		Now:    func() time.Time { return time.Now().Add(l.ahead) },
 	}).Run(ctx, l.o)
 }
+
+// anyone signs in to the Key Vault.
+type anyone struct{}
+
+func (anyone) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: "vault-token", ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// publicHost is the app's public address where it is not to be loopback.
+const publicHost = "contoso-cipp-ninjaone.azurewebsites.net"
 
 // RoundTrip carries requests to this machine, and those to Microsoft's hosts
 // to the simulators in their place.
@@ -202,6 +226,10 @@ func (l *lab) RoundTrip(r *http.Request) (*http.Response, error) {
 			r = r.Clone(r.Context())
 			r.URL.Scheme, r.URL.Host, r.Host = u.Scheme, u.Host, u.Host
 		}
+	}
+	if r.URL.Host == publicHost {
+		r = r.Clone(r.Context())
+		r.URL.Scheme, r.URL.Host = "http", l.public.Listener.Addr().String()
 	}
 	if !loopback(r.URL.String()) {
 		return nil, errors.New("this test stays on its machine")

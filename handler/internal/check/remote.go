@@ -211,7 +211,27 @@ func (p *part) address(ctx context.Context) {
 	}
 	if err != nil {
 		p.failed(ctx, err, meaning, "Open "+compliance.Path+" to the internet: no login (App Service authentication leaves the path out), no IP restriction, a valid certificate; and check PUBLIC_BASE_URL.")
+		return
 	}
+	if !loopback(base) && p.closed(ctx, base) {
+		p.problem("App Service authentication is off, as its public address shows.", "The console and the routes for CIPP's pages are closed to everyone. Syncs and notifications do not need it.",
+			"To use the console, turn App Service authentication on: step 4 of the guide (deploy/README.md).")
+	}
+}
+
+// closed reports whether the console refuses a stranger that a login would have
+// been asked of.
+func (p *part) closed(ctx context.Context, base string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/ninjaone/console/", nil)
+	if err != nil {
+		return false
+	}
+	res, err := p.d.Client.Do(req)
+	if err != nil {
+		return false // what answered the handshake does not answer here: not for this to say
+	}
+	discard(res)
+	return res.StatusCode == http.StatusForbidden
 }
 
 func (p *part) handshake(ctx context.Context, base string) (time.Duration, error) {

@@ -92,7 +92,8 @@ func (p *part) cipp(ctx context.Context) {
 
 func storageAction(err error, role string) string {
 	if storage.Refused(err) {
-		return "Give the app's identity the role " + role + " on CIPP's storage account, or a connection string with full rights on tables; look at the account's firewall as well."
+		return "Give the app's identity the role " + role + " on CIPP's storage account, or a connection string with full rights on tables; look at the account's firewall as well. " +
+			"Where a deployment ended with AuthorizationFailed or RoleAssignmentExists, Troubleshooting in the guide says what to do."
 	}
 	return "Look at the setting CIPP_STORAGE, and at the account's network and firewall."
 }
@@ -114,7 +115,7 @@ func (p *part) secrets(ctx context.Context) {
 		if _, err := p.d.Secrets.Secret(ctx, s.name, true); err != nil {
 			action := s.action
 			if !errors.Is(err, cipp.ErrNoSecret) && !errors.Is(err, cipp.ErrNotSetUp) {
-				action = "Give the app's identity the role Key Vault Secrets User on CIPP's Key Vault, and check CIPP_KEY_VAULT_URI and the vault's firewall."
+				action = "Give the app's identity the role Key Vault Secrets User on CIPP's Key Vault (cippKeyVaultPermissions in the deployment), and check CIPP_KEY_VAULT_URI and the vault's firewall."
 				if p.d.Settings.Development {
 					action = "Look at the table DevSecrets and the setting CIPP_STORAGE."
 				}

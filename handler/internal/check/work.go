@@ -3,9 +3,12 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/alarm"
+	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -13,6 +16,7 @@ import (
 // work looks at what should have been done by now.
 func (p *part) work(ctx context.Context) {
 	p.poison(ctx)
+	p.timers(ctx)
 	if p.unreadable() {
 		return
 	}
@@ -59,7 +63,37 @@ func (p *part) work(ctx context.Context) {
 			p.problem(sentence(trouble), "Compliance changes reach NinjaOne late, or with the daily sync only.", "", t.DefaultDomain)
 		}
 	}
-	p.Checked = fmt.Sprintf("poison queues, and the runs of %d mapped tenants (%d paused)", len(mapped), paused)
+	p.Checked = fmt.Sprintf("poison queues, timers, and the runs of %d mapped tenants (%d paused)", len(mapped), paused)
+}
+
+// silence is how long nothing may have run: four times of the quickest timer, and
+// of heartbeats.
+const silence = time.Hour
+
+// timers looks at whether the app's functions run at all.
+func (p *part) timers(ctx context.Context) {
+	last, stopped, err := heartbeat.Fired(ctx, p.d.Own.Table(tenantsync.TableName))
+	if err != nil {
+		p.failed(ctx, err, "It is not known whether the app's functions run.", "Look at the section on the app's own storage.")
+		return
+	}
+	const meaning = "Nothing is synced or scheduled: the package is not published, or the host cannot start the handler."
+	const action = "Look at Troubleshooting in the guide (deploy/README.md): publishing that ends with 403 or 503, no function listed, \"permission denied\" for the handler, a handler that ended with exit code 1."
+	var newest time.Time
+	for _, at := range last {
+		if at.After(newest) {
+			newest = at
+		}
+	}
+	switch {
+	case len(last) == 0:
+		p.problem("No function of the app has run yet.", meaning, action)
+	case p.d.Now().Sub(newest) > silence:
+		p.problem("No function of the app has run since "+newest.UTC().Format("2006-01-02 at 15:04 UTC")+".", meaning, action)
+	case len(stopped) > 0:
+		slices.Sort(stopped)
+		p.problem("Timers no longer fire: "+strings.Join(stopped, ", ")+".", "Known on Flex Consumption after a deployment. Heartbeats do their work, some minutes late.", heartbeat.Advice)
+	}
 }
 
 // run looks at a tenant's last run.

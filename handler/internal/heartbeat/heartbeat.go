@@ -162,6 +162,22 @@ func (h *Heart) InPlace(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// Fired tells when each timer last fired, or a heartbeat did its work, and which
+// stopped, for a program that knows no timers.
+func Fired(ctx context.Context, table *storage.Table) (last map[string]time.Time, stopped []string, err error) {
+	last = map[string]time.Time{}
+	for row, err := range table.List(ctx, "PartitionKey eq '"+partition+"'") {
+		if err != nil {
+			return nil, nil, fmt.Errorf("read when the timers fired: %w", err)
+		}
+		last[row.RowKey()] = row.Time(columnLast)
+		if row.Bool(columnInPlace) {
+			stopped = append(stopped, row.RowKey())
+		}
+	}
+	return last, stopped, nil
+}
+
 func (h *Heart) tell(ctx context.Context, severity, message string) error {
 	return h.CIPP.Log(ctx, cipp.LogEntry{API: "NinjaOneSync", Severity: severity, Message: message})
 }
