@@ -271,15 +271,45 @@ func TestMadeUpAddresses(t *testing.T) {
 	}
 }
 
-// bubbleGate is a gate in a bubble of time, asked without a network.
-func bubbleGate(t *testing.T) (*gate, func(query, body string) int) {
-	g := newGate(t)
+// bubbleGate is a gate in a bubble of time, asked without a network. No answer
+// may take longer than until the next reading.
+func bubbleGate(t *testing.T) (g *gate, post func(query, body string) int) {
+	g = newGate(t)
 	g.Server.Close()
 	g.receiver.now, g.receiver.verifier.now, g.receiver.outbox.now = time.Now, time.Now, time.Now
 	return g, func(query, body string) int {
+		began := time.Now()
 		rec := httptest.NewRecorder()
 		g.receiver.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, Path+query, strings.NewReader(body)))
+		if took := time.Since(began); took > 2*readEvery {
+			t.Errorf("%s took %s", query, took)
+		}
 		return rec.Code
+	}
+}
+
+// flood sends a guess after the other, each of which must be answered with
+// status, and every so often only, until something is the case.
+func flood(t *testing.T, post func(query, body string) int, every time.Duration, status int, until func() bool) {
+	t.Helper()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for !until() {
+		if got := post("?subscription="+uuid.NewString(), ""); got != status {
+			t.Fatalf("a guess was answered %d", got)
+		}
+		<-tick.C
+	}
+}
+
+// settle waits until no reading is under way.
+func (g *gate) settle() {
+	v := g.receiver.verifier
+	v.mu.Lock()
+	under := v.under
+	v.mu.Unlock()
+	if under != nil {
+		<-under.done
 	}
 }
 
@@ -296,37 +326,37 @@ func (g *gate) add(s subscription) {
 func TestNewSubscriptionInAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, post := bubbleGate(t)
-		seconds := 0
-		flood := func(d time.Duration) {
-			for until := time.Now().Add(d); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-				if status := post("?subscription="+uuid.NewString(), ""); status != http.StatusAccepted {
-					t.Fatalf("a guess was answered %d", status)
-				}
-			}
-			seconds += int(d / time.Second)
+		began := time.Now()
+		floodFor := func(readings int64) {
+			until := g.lookups.Load() + readings
+			flood(t, post, 10*time.Millisecond, http.StatusAccepted, func() bool { return g.lookups.Load() >= until })
 		}
-		flood(2500 * time.Millisecond)
+		floodFor(3)
 		one := testSubscription(tenantOne)
 		g.add(one)
 		if status := post("?subscription="+one.ID+"&validationToken=x", ""); status != http.StatusOK {
 			t.Fatalf("the handshake was answered %d", status)
 		}
-		started := time.Now()
-		if status := post("?subscription="+one.ID, collection(notification(one, deviceOne))); status != http.StatusAccepted || time.Since(started) > 2*time.Second {
-			t.Errorf("answered %d after %s", status, time.Since(started))
+		if status := post("?subscription="+one.ID, collection(notification(one, deviceOne))); status != http.StatusAccepted {
+			t.Errorf("answered %d", status)
 		}
 		if got := g.queue.take(); len(got) != 1 || len(got[0].DeviceIDs) != 1 {
 			t.Errorf("queued %+v", got)
 		}
 
-		flood(2500 * time.Millisecond)
+		floodFor(2)
 		two := testSubscription(tenantTwo)
 		g.add(two)
 		if status := post("?subscription="+two.ID, collection(notification(two, deviceTwo))); status != http.StatusAccepted {
 			t.Errorf("answered %d", status)
 		}
-		flood(2 * time.Second)
-		if got := g.queue.take(); len(got) != 1 || got[0].TenantID != tenantTwo || len(got[0].DeviceIDs) != 0 {
+		var got []Message
+		readings := g.lookups.Load()
+		flood(t, post, 10*time.Millisecond, http.StatusAccepted, func() bool {
+			got = append(got, g.queue.take()...)
+			return len(got) > 0 || g.lookups.Load() > readings+2
+		})
+		if len(got) != 1 || got[0].TenantID != tenantTwo || len(got[0].DeviceIDs) != 0 {
 			t.Errorf("queued %+v, want a look at the whole tenant", got)
 		}
 		if status := post("?subscription="+two.ID, collection(notification(two, deviceTwo))); status != http.StatusAccepted {
@@ -335,10 +365,10 @@ func TestNewSubscriptionInAFlood(t *testing.T) {
 		if got := g.queue.take(); len(got) != 1 || len(got[0].DeviceIDs) != 1 {
 			t.Errorf("queued %+v", got)
 		}
-		if n := int(g.lookups.Load()); n > seconds+3 {
+		if n, seconds := int(g.lookups.Load()), int(time.Since(began)/readEvery); n > seconds+3 {
 			t.Errorf("%d readings in %d seconds", n, seconds)
 		}
-		time.Sleep(readEvery) // the last reading ends
+		g.settle()
 	})
 }
 
@@ -350,24 +380,21 @@ func TestFloodWhileStorageIsOutOfReach(t *testing.T) {
 		one := testSubscription(tenantOne)
 		g.add(one)
 		g.down.Store(true)
-		answers := 0
-		for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
-			answers++
-			if status := post("?subscription="+uuid.NewString(), ""); status != http.StatusServiceUnavailable {
-				t.Fatalf("a guess was answered %d", status)
-			}
+		began, answers := time.Now(), 0
+		flood(t, post, time.Millisecond, http.StatusServiceUnavailable, func() bool { answers++; return g.lookups.Load() >= 4 })
+		took := time.Since(began)
+		if took < 3*readEvery {
+			t.Errorf("4 readings in %s", took)
 		}
-		if n := g.lookups.Load(); n > 4 {
-			t.Errorf("%d readings in 3 seconds", n)
-		}
-		if answers < 2900 { // one each millisecond of the bubble
-			t.Errorf("only %d guesses were answered: they waited", answers)
+		if answers < int(took/time.Millisecond)*9/10 { // one each millisecond of the bubble
+			t.Errorf("only %d guesses were answered in %s: they waited", answers, took)
 		}
 		g.down.Store(false)
-		time.Sleep(readEvery)
+		flood(t, post, time.Millisecond, http.StatusServiceUnavailable, func() bool { return time.Since(g.receiver.verifier.tried) >= readEvery })
 		if status := post("?subscription="+one.ID, collection(notification(one, deviceOne))); status != http.StatusAccepted || len(g.queue.take()) != 1 {
 			t.Errorf("answered %d when the table is back", status)
 		}
+		g.settle()
 	})
 }
 

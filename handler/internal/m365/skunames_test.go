@@ -1,8 +1,10 @@
 package m365
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,6 +66,22 @@ func TestSKUNamesFailures(t *testing.T) {
 		{"HTML", answer("<!doctype html>")},
 		{"no rows", answer("Product_Display_Name,GUID\n")},
 		{"cut", answer("Product_Display_Name,GUID\nName," + skuMain + "\nNa")},
+		{"rows for ever", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "Product_Display_Name,GUID\n")
+			for row := []byte(strings.Repeat("Name,"+skuMain+"\n", 1000)); ; {
+				if _, err := w.Write(row); err != nil {
+					return
+				}
+			}
+		}},
+		{"a row for ever", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "Product_Display_Name,GUID\nName,"+skuMain+"\n\"")
+			for quoted := []byte(strings.Repeat(`x""`, 10_000)); ; {
+				if _, err := w.Write(quoted); err != nil {
+					return
+				}
+			}
+		}},
 		{"redirected to plain http", http.RedirectHandler("http://names.example/f.csv", http.StatusFound).ServeHTTP},
 	}
 	for _, test := range tests {

@@ -186,7 +186,7 @@ func (t *tokens) post(ctx context.Context, key tokenKey, form url.Values) (token
 		return token{said.AccessToken, t.now().Add(max(life-tokenMargin, life/2))}, nil
 	case decodeErr == nil && said.Error != "" && res.StatusCode >= 400 && res.StatusCode < 500 && !transient(res.StatusCode):
 		return token{}, newAuthError(key.tenant, said.Error, said.Description, said.Codes)
-	case errors.Is(decodeErr, reply.ErrSlow):
+	case errors.Is(decodeErr, reply.ErrSlow), errors.Is(decodeErr, reply.ErrTooLarge):
 		return token{}, &transportError{"Microsoft's sign-in service", decodeErr}
 	case transient(res.StatusCode) || res.StatusCode >= 500:
 		return token{}, &transportError{"Microsoft's sign-in service", fmt.Errorf("answered HTTP %d", res.StatusCode)}

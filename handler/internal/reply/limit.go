@@ -133,7 +133,7 @@ func (r *Reader) count(c byte) error {
 		r.boundary()
 	case c == ',':
 		r.weight += weightOfComma
-		if r.depth == r.base {
+		if r.depth <= r.base { // the answer's own members cost as much as records
 			r.records++
 		}
 		r.boundary()

@@ -51,10 +51,12 @@ func TestBombs(t *testing.T) {
 		{"one record of a stream", Stream, page(`[{`, `"a":"b",`), 3 << 20, "a record of it is larger than 2 MiB"},
 		{"records", Page, page(`{"value":[`, `{"id":"`+strings.Repeat("x", 4000)+`"},`), 33 << 20, "it is larger than 32 MiB"},
 		{"tiny records", Page, page(`{"value":[`, `{},`), 1 << 20, "it has more than 20000 records"},
+		{"members of the answer", Page, page(`{`, `"a":1,`), 1 << 20, "it has more than 20000 records"},
+		{"members of a stream", Stream, page(`{"a":`, `1,"b":`), 2 << 20, "it has more than 200000 records"},
 		{"tiny members", Page, page(`{"value":[{"members@delta":[`, `{"id":""},`), 9 << 20, "a record of it is larger than 4 MiB"},
 		{"empty strings", Page, page(`{"value":[{"a":[`, `"",`), 9 << 20, "a record of it is larger than 4 MiB"},
 		{"tiny documents", Stream, page(`[`, `{"documentId":1},`), 5 << 20, "it has more than 200000 records"},
-		{"an object that should be small", Object, page(`{`, `"a":1,`), 2 << 20, "it is larger than 1 MiB"},
+		{"an object that should be small", Object, page(`{`, `"a":"`+strings.Repeat("x", 1000)+`",`), 2 << 20, "larger than 1 MiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			counted := &countReader{in: tt.in}
