@@ -38,3 +38,10 @@ for (const name of ["sequelize", "applicationinsights"]) {
   const exports = new Proxy({ __esModule: true }, { get: (known, key) => known[key] ?? class {} });
   require.cache[filename] = { id: filename, filename, loaded: true, exports };
 }
+
+// The templates that it holds each address against are made once, not for each
+// request.
+const templates = require.resolve("uri-templates", { paths: [require.resolve("azurite/package.json")] });
+const make = require(templates);
+const made = new Map();
+require.cache[templates].exports = (text) => made.get(text) ?? made.set(text, make(text)).get(text);

@@ -156,13 +156,18 @@ func changeTenant(t *m365sim.Tenant) {
 	})
 }
 
-// wide lets every tenant of a world be synced at once. Nothing here reads the
-// debug lines of so many runs.
-func wide(c *funchost.Config) {
-	c.Settings["LOG_LEVEL"] = "info"
-	c.Settings["SYNC_SLOTS"] = "64"
-	c.Settings["AzureFunctionsJobHost__extensions__queues__batchSize"] = "32"
-	c.Settings["AzureFunctionsJobHost__extensions__queues__newBatchThreshold"] = "31"
+// wide lets so many tenants be synced at once, and nothing else be done, of which
+// nothing here depends. Nor does anything read the debug lines of so many runs.
+func wide(tenants int) option {
+	return func(c *funchost.Config) {
+		c.Settings["LOG_LEVEL"] = "info"
+		c.Settings["SYNC_SLOTS"] = fmt.Sprint(tenants)
+		c.Settings["AzureFunctionsJobHost__extensions__queues__batchSize"] = "32"
+		c.Settings["AzureFunctionsJobHost__extensions__queues__newBatchThreshold"] = "31"
+		for _, other := range []string{"Automap", "Heartbeat", "RenewSubscriptions", "ScheduleTenants", "SweepCompliance", "UpdateCompliance"} {
+			c.Settings["AzureWebJobs."+other+".Disabled"] = "true"
+		}
+	}
 }
 
 // patient lets a message come back soon after a failure, as often as it takes:
@@ -294,7 +299,7 @@ func (k *kind) meets(s *step) bool {
 func cleanTwin(t *testing.T) map[int][]string {
 	t.Helper()
 	data := matrixSeed()
-	w := startOn(t, matrixOptions(data), wide)
+	w := startOn(t, matrixOptions(data), wide(8))
 	var cells []*cell
 	for i := range steps {
 		tenant := data.Tenants[i]
@@ -354,7 +359,7 @@ func (w *world) clearFaults() {
 
 func runKind(t *testing.T, k kind, met []*step, clean map[int][]string) {
 	data := matrixSeed()
-	options := []option{wide, patient}
+	options := []option{wide(len(met)), patient}
 	if k.budget != 0 {
 		options = append(options, setting("SYNC_TIME_BUDGET", k.budget.String()))
 	}

@@ -125,8 +125,8 @@ func (w *world) boot() {
 	config := funchost.Config{
 		AppRoot: appRoot,
 		Settings: map[string]string{
-			// As fast as the machine can.
-			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:01",
+			// As fast as the machine can; a message that a test sends is looked for at once.
+			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:02",
 			"NINJAONE_RATE": "100000",
 			"GOGC":          "400",
 			"LOG_LEVEL":     "debug",
@@ -211,7 +211,7 @@ func (w *world) await(what string, found func() bool) {
 // poll waits until found reports true of what no log line tells.
 func (w *world) poll(what string, found func() bool) {
 	w.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(patience)
 	for !found() {
