@@ -13,12 +13,16 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
+// about returns whom or what a new document is about.
+func (sec *section) about(d ninjaone.NewDocument) string {
+	return fold(d.Fields[sec.idField].String())
+}
+
 // sendCreations creates one batch of documents.
 func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.NewDocument) error {
-	about := func(d ninjaone.NewDocument) string { return fold(d.Fields[sec.idField].String()) }
 	records := make([]*record, len(batch))
 	for i, d := range batch {
-		rec := r.record(sec.kind, about(d))
+		rec := r.record(sec.kind, sec.about(d))
 		rec.fields.set(nameField, accepted.Sending)
 		for field := range d.Fields {
 			rec.fields.set(field, accepted.Sending)
@@ -33,8 +37,13 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 	refused, err := split(ctx, sec, batch, func(ctx context.Context, part []ninjaone.NewDocument) error {
 		err := r.create(ctx, sec, part, made)
 		for _, d := range part {
-			unknown[about(d)] = errors.Is(err, ninjaone.ErrOutcomeUnknown)
+			unknown[sec.about(d)] = errors.Is(err, ninjaone.ErrOutcomeUnknown)
 		}
+		suspects := make([]*record, len(part))
+		for i, d := range part {
+			suspects[i] = r.record(sec.kind, sec.about(d))
+		}
+		r.suspect(sec, suspects, err)
 		return err
 	})
 	for i, d := range batch {
@@ -75,7 +84,7 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocument, made map[string]int) error {
 	missing := func() []ninjaone.NewDocument {
 		return slices.DeleteFunc(slices.Clone(batch), func(d ninjaone.NewDocument) bool {
-			return made[fold(d.Fields[sec.idField].String())] != 0
+			return made[sec.about(d)] != 0
 		})
 	}
 	for attempt := 1; ; attempt++ {

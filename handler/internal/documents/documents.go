@@ -63,6 +63,9 @@ type Input struct {
 	Users    bool // document users
 	Licenses bool // document licences
 	Force    bool // read everything again, and rewrite every document
+	// Begun is when the first of the runs began that go on from one another, of
+	// which this is one; zero when it goes on from none.
+	Begun time.Time
 	// ForceNoted is called in a run with Force once it is noted of every document
 	// that it is to be written again. Runs after that do so without Force.
 	ForceNoted func(context.Context) error
@@ -79,6 +82,7 @@ type Result struct {
 	Refused                     int // documents that NinjaOne does not take
 	Related, Unrelated          int // relations
 	Templates                   int // created or completed
+	Learned                     int // what was found out of what NinjaOne refuses, or of what it made of calls whose answer was lost
 	Notes                       []string
 }
 
@@ -208,6 +212,7 @@ func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template)
 		}
 		r.licenses = newSection(licenseBlueprint, t, r.skus.IDs(), r.skus.Has, r.skus.Document)
 	}
+	r.recall()
 	for _, sec := range r.sections() {
 		if before := r.progress.template[sec.kind]; before != 0 && before != sec.template.ID {
 			r.startOver(sec)

@@ -280,7 +280,7 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 		}
 		var doubtful []*record
 		for _, rec := range chunk {
-			sec.try(rec.id).restored = true
+			r.try(sec, rec).Restored = true
 			reason, was := refused[rec.document]
 			switch {
 			case !was && err == nil:
@@ -344,6 +344,7 @@ func (r *run) abandon(ctx context.Context, sec *section, rec *record) error {
 	r.log.WarnContext(ctx, "a document is given up, because NinjaOne neither lists nor restores nor changes it", "document", rec.document)
 	delete(sec.unlisted, rec.id)
 	delete(sec.tries, rec.id)
+	rec.attempt = nil
 	rec.reset()
 	sec.again = true
 	return r.save(ctx, rec)

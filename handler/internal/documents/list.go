@@ -146,7 +146,7 @@ func (r *run) probe(ctx context.Context, sec *section, found map[string]claimed)
 		if _, has := found[id]; has || !rec.live() {
 			continue
 		}
-		sec.try(id).restored = true
+		r.try(sec, rec).Restored = true
 		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
 		reason := refused[rec.document]
 		switch {
@@ -214,6 +214,7 @@ func (r *run) take(sec *section, found map[string]claimed) {
 			}
 		case rec.document == 0 && rec.pending(): // created, and the answer was lost
 			rec.document, rec.archived = c.document.ID, c.document.Archived
+			r.result.Learned++
 			touch(rec)
 		default: // a document that we did not write, or not last
 			rec.reset()

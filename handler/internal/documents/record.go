@@ -32,18 +32,22 @@ type key struct {
 // record is what we know of one document. A nil record knows of none.
 type record struct {
 	key
-	document  int    // NinjaOne's id; 0 when there is none as far as is known
-	archived  bool   // we archived it, or found it gone from the list
-	fields    values // what NinjaOne holds in its fields, and as its name
-	refused   string // digest of the content that NinjaOne refused, or of a name alone (see refusedName); "" for none
-	reason    string // why
-	tried     int64  // when NinjaOne last refused it, in seconds since 1970
-	relations links  // of a user's document: to its hosts
+	document  int      // NinjaOne's id; 0 when there is none as far as is known
+	archived  bool     // we archived it, or found it gone from the list
+	fields    values   // what NinjaOne holds in its fields, and as its name
+	refused   string   // digest of the content that NinjaOne refused, or of a name alone (see refusedName); "" for none
+	reason    string   // why
+	tried     int64    // when NinjaOne last refused it, in seconds since 1970
+	relations links    // of a user's document: to its hosts
+	attempt   *attempt // what was tried with it; nil while NinjaOne refused nothing of it
 }
 
 // refusedName stands in record.refused for a name that NinjaOne refused, of a
 // document that it takes otherwise.
-func refusedName(name string) string { return namePrefix + accepted.Digest(ninjaone.Text(name)) }
+func refusedName(name string) string { return namePrefix + digestOf(name) }
+
+// digestOf is the digest of a name.
+func digestOf(name string) string { return accepted.Digest(ninjaone.Text(name)) }
 
 const namePrefix = "name:"
 
@@ -62,7 +66,7 @@ func (r *record) live() bool { return r != nil && r.document != 0 && !r.archived
 func (r *record) pending() bool { return r != nil && r.document == 0 && len(r.fields) > 0 }
 
 // reset forgets the document, which is gone.
-func (r *record) reset() { *r = record{key: r.key} }
+func (r *record) reset() { *r = record{key: r.key, attempt: r.attempt} }
 
 // doubt marks every value as unknown, so that it is sent again.
 func (r *record) doubt() {

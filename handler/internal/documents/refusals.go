@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,27 +28,58 @@ const (
 	maxPasses = 30
 )
 
-// attempt is what a run tried with a document of which NinjaOne refused something.
+// attempt is what the runs of one sync tried with a document of which NinjaOne
+// refused something, alone or with others. It is kept in the record, since each
+// run may have time for one call only.
 type attempt struct {
-	restored bool   // it was tried to restore it
-	unnamed  bool   // its name is left out; a new document gets another one
-	name     string // the name that it is to have
-	refused  string // digest of the content that NinjaOne refused; "" while that is not certain
-	reason   string // of the last refusal
+	Begun    time.Time `json:"begun"`              // when the first of these runs began
+	Part     int       `json:"part,omitempty"`     // how many documents it may be sent with, itself included; 0 for any number
+	Restored bool      `json:"restored,omitempty"` // it was tried to restore it
+	Unnamed  bool      `json:"unnamed,omitempty"`  // its name is left out; a new document gets another one
+	Bare     bool      `json:"bare,omitempty"`     // it was refused without its name, too
+	Name     string    `json:"name,omitempty"`     // digest of the name that it is to have
+	Reason   string    `json:"reason,omitempty"`   // of the last refusal
+	refused  string    // digest of the content that NinjaOne refused; "" while that is not certain
 }
 
-func (sec *section) try(id string) *attempt {
-	if sec.tries[id] == nil {
-		sec.tries[id] = &attempt{}
+// try returns what was tried with a document.
+func (r *run) try(sec *section, rec *record) *attempt {
+	if sec.tries[rec.id] == nil {
+		sec.tries[rec.id] = &attempt{Begun: r.in.Begun}
 	}
-	return sec.tries[id]
+	rec.attempt = sec.tries[rec.id]
+	return rec.attempt
+}
+
+// recall takes up what earlier ones of these runs tried.
+func (r *run) recall() {
+	for _, sec := range r.sections() {
+		for k, rec := range r.records {
+			switch {
+			case k.kind != sec.kind || rec.attempt == nil:
+			case r.in.Begun.IsZero() || !rec.attempt.Begun.Equal(r.in.Begun):
+				rec.attempt = nil
+			default:
+				sec.tries[k.id] = rec.attempt
+			}
+		}
+	}
 }
 
 // tried reports whether it was tried to restore a document in this run.
-func (sec *section) tried(id string) bool { return sec.tries[id] != nil && sec.tries[id].restored }
+func (sec *section) tried(id string) bool { return sec.tries[id] != nil && sec.tries[id].Restored }
 
 // unnamed reports whether a document's name is left out in this run.
-func (sec *section) unnamed(id string) bool { return sec.tries[id] != nil && sec.tries[id].unnamed }
+func (sec *section) unnamed(id string) bool { return sec.tries[id] != nil && sec.tries[id].Unnamed }
+
+// part is how many documents one may be sent with, itself included; 0 for any
+// number.
+func (sec *section) part(id string) int {
+	if sec.tries[id] == nil {
+		return 0
+	}
+	return sec.tries[id].Part
+}
 
 // held reports whether NinjaOne refused the very same document less than a day
 // ago.
@@ -74,47 +106,70 @@ func (r *run) distinct(doc compose.Document) string {
 // gone, or archived by somebody, or its name or content is not to NinjaOne's
 // liking.
 func (r *run) refusedUpdate(ctx context.Context, sec *section, rec *record, u ninjaone.DocumentUpdate, reason error) error {
-	try := sec.try(rec.id)
+	try := r.try(sec, rec)
+	r.result.Learned++
 	if errors.Is(reason, ninjaone.ErrNotFound) {
 		rec.reset()
 		sec.again = true
 		return r.save(ctx, rec)
 	}
 	if u.Name != "" {
-		try.unnamed, try.name, try.reason = true, u.Name, reason.Error()
+		try.Unnamed, try.Name, try.Reason = true, digestOf(u.Name), shorten(reason.Error())
 		if len(u.Fields) == 0 && rec.refused != refusedName(u.Name) {
 			rec.fields.set(sec.idField, accepted.Sending) // whether the document takes anything
 		}
 		sec.again = true
 		return nil
 	}
-	if !try.restored {
-		try.restored = true
+	try.Bare, try.Reason = true, shorten(reason.Error())
+	return r.bring(ctx, sec, rec)
+}
+
+// bring restores a document that NinjaOne refuses without its name, too, since it
+// may be archived. If that is not why, NinjaOne does not take what it says.
+func (r *run) bring(ctx context.Context, sec *section, rec *record) error {
+	try := r.try(sec, rec)
+	if !try.Restored {
 		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
+		try.Restored = !errors.Is(err, ninjaone.ErrNotSent)
 		if err != nil && !accepted.Tolerable(ctx, err) {
-			return err
+			return errors.Join(err, r.save(ctx, rec))
 		}
 		if err == nil && len(refused) == 0 {
 			// NinjaOne may say so of a document that was not archived, too. Then
 			// it is refused like before.
 			r.restored(rec)
-			try.unnamed, sec.again = false, true
+			try.Unnamed, try.Bare, sec.again = false, false, true
 			return r.save(ctx, rec)
 		}
+		r.result.Learned++
 	}
 	if sec.unlisted[rec.id] {
 		return r.abandon(ctx, sec, rec)
 	}
-	return r.refuse(sec, rec.id, reason)
+	return r.refuse(sec, rec.id, try.Reason)
+}
+
+// bringRest goes on where an earlier one of these runs had no more time.
+func (r *run) bringRest(ctx context.Context, sec *section) error {
+	for _, id := range slices.Sorted(maps.Keys(sec.tries)) {
+		if rec, try := r.records[key{sec.kind, id}], sec.tries[id]; try.Bare && try.refused == "" && rec.live() && (rec.refused == "" || rec.misnamed()) && !sec.done[id] {
+			if err := r.bring(ctx, sec, rec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // refusedCreation handles a document that NinjaOne does not create. If one of
 // ours has its name whose user or licence ended, it becomes that of the new one:
 // an account that was deleted and made anew keeps its document.
 func (r *run) refusedCreation(ctx context.Context, sec *section, rec *record, reason error) error {
-	try := sec.try(rec.id)
-	if try.unnamed {
-		return r.refuse(sec, rec.id, reason)
+	try := r.try(sec, rec)
+	r.result.Learned++
+	if try.Unnamed {
+		return r.refuse(sec, rec.id, reason.Error())
 	}
 	doc, err := sec.compose(rec.id)
 	if err != nil {
@@ -126,26 +181,38 @@ func (r *run) refusedCreation(ctx context.Context, sec *section, rec *record, re
 		if k.kind != sec.kind || sec.wanted[k.id] || old.document == 0 || old.fields.get(nameField) != name {
 			continue
 		}
-		*rec = record{key: rec.key, document: old.document, archived: old.archived, relations: old.relations}
+		*rec = record{key: rec.key, document: old.document, archived: old.archived, relations: old.relations, attempt: try}
 		rec.fields.set(nameField, name)
 		old.reset()
 		sec.byDocument = nil
 		return r.save(ctx, rec, old) // both or neither
 	}
-	try.unnamed, try.name, try.reason = true, doc.Name, reason.Error()
+	try.Unnamed, try.Name, try.Reason = true, name, shorten(reason.Error())
 	return nil
 }
 
 // refuse notes that NinjaOne does not take a document as it is composed now.
-func (r *run) refuse(sec *section, id string, reason error) error {
+func (r *run) refuse(sec *section, id, reason string) error {
 	doc, err := sec.compose(id)
 	if err != nil {
 		return err
 	}
-	try := sec.try(id)
-	try.refused, try.reason = content(doc), reason.Error()
+	try := r.try(sec, r.record(sec.kind, id))
+	try.refused, try.Reason = content(doc), shorten(reason)
 	sec.done[id] = true
 	return nil
+}
+
+// suspect notes that several documents were refused together, or took NinjaOne
+// too long: they go on in halves, also when this run has no time for that.
+func (r *run) suspect(sec *section, records []*record, err error) {
+	if len(records) < 2 || !errors.Is(err, ninjaone.ErrBatchRefused) && !errors.Is(err, ninjaone.ErrTimedOut) {
+		return
+	}
+	r.result.Learned++
+	for _, rec := range records {
+		r.try(sec, rec).Part = (len(records) + 1) / 2
+	}
 }
 
 // retryFreed lets those be tried again whose name was given up, and reports
@@ -161,13 +228,13 @@ func (r *run) retryFreed(sec *section) (found bool) {
 			name = strings.TrimPrefix(rec.refused, namePrefix)
 		}
 		if sec.unnamed(id) && try.refused == "" {
-			name = accepted.Digest(ninjaone.Text(try.name))
+			name = try.Name
 		}
 		if name == "" || !sec.freed[name] {
 			continue
 		}
 		if try != nil {
-			try.unnamed = false
+			try.Unnamed = false
 		}
 		rec.settle()
 		delete(sec.done, id)
@@ -183,7 +250,7 @@ func (r *run) retryFreed(sec *section) (found bool) {
 func (r *run) untangle(ctx context.Context, sec *section) (bool, error) {
 	holders := map[string]*record{}
 	for id, try := range sec.tries {
-		if rec := r.records[key{sec.kind, id}]; try.unnamed && rec.live() {
+		if rec := r.records[key{sec.kind, id}]; try.Unnamed && rec.live() {
 			holders[rec.fields.get(nameField)] = rec
 		}
 	}
@@ -194,11 +261,11 @@ func (r *run) untangle(ctx context.Context, sec *section) (bool, error) {
 		}
 		at := first
 		for range len(holders) {
-			if at = holders[accepted.Digest(ninjaone.Text(sec.tries[at.id].name))]; at == nil || at == first {
+			if at = holders[sec.tries[at.id].Name]; at == nil || at == first {
 				break
 			}
 		}
-		if at != first || accepted.Digest(ninjaone.Text(sec.tries[id].name)) == first.fields.get(nameField) {
+		if at != first || sec.tries[id].Name == first.fields.get(nameField) {
 			continue
 		}
 		return r.park(ctx, sec, first)
@@ -229,39 +296,50 @@ func (r *run) park(ctx context.Context, sec *section, rec *record) (bool, error)
 }
 
 // keepRefusals notes what NinjaOne does not take, so that it is not sent again
-// today unless it changes, and tells it.
-func (r *run) keepRefusals(ctx context.Context, sec *section) error {
+// today unless it changes, and tells it. Of a run that ends early it also keeps
+// what was tried, so that the next one goes on from there.
+func (r *run) keepRefusals(ctx context.Context, sec *section, ended error) error {
+	goesOn := ended != nil && !r.in.Begun.IsZero()
+	if goesOn {
+		r.retryFreed(sec) // the next run does not know whose names are free now
+	}
 	var changed []*record
-	fresh := 0
+	fresh, first := 0, ""
 	for _, id := range slices.Sorted(maps.Keys(sec.tries)) {
 		rec, try := r.record(sec.kind, id), sec.tries[id]
-		if try.unnamed && try.refused == "" && rec.document == 0 && !sec.stuck[id] {
+		if try.Unnamed && try.refused == "" && rec.document == 0 && !sec.stuck[id] && !goesOn {
 			// Its turn did not come any more, or its batch failed.
-			if err := r.refuse(sec, id, errors.New(try.reason)); err != nil {
+			if err := r.refuse(sec, id, try.Reason); err != nil {
 				return err
 			}
+		}
+		if goesOn {
+			changed = append(changed, rec)
 		}
 		switch {
 		case try.refused != "":
 			rec.refused = try.refused
+			first = cmp.Or(first, try.Reason)
 			fresh++
-		case try.unnamed && rec.document != 0 && rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(try.name)):
-			rec.refused = refusedName(try.name)
+		case rec.refused != "" && !rec.misnamed(): // an earlier run found out that it is not the name
+			continue
+		case try.Unnamed && rec.document != 0 && rec.fields.get(nameField) != try.Name:
+			rec.refused = namePrefix + try.Name
 		default:
 			continue
 		}
-		rec.reason, rec.tried = shorten(try.reason), r.started.Unix()
+		rec.reason, rec.tried = try.Reason, r.started.Unix()
 		changed = append(changed, rec)
 	}
 	if fresh > probes && sec.accepted == 0 {
-		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, sentence(changed[0].reason))
+		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, sentence(first))
 	}
 	for _, id := range sec.ids {
 		if rec := r.records[key{sec.kind, id}]; rec != nil && rec.refused != "" {
 			r.tellRefusal(sec, rec)
 		}
 	}
-	return r.save(ctx, changed...)
+	return r.save(ctx, unique(changed)...)
 }
 
 // tellRefusal tells that NinjaOne does not take a document, or not its name.

@@ -98,6 +98,9 @@ func recordOf(k key, row storage.Entity) *record {
 	r := newRecord(k)
 	r.document, r.archived = int(row.Int("DocumentId")), row.Bool("Archived")
 	r.refused, r.reason, r.tried = row.String("Refused"), row.String("Reason"), row.Int("Tried")
+	if text := row.String("Attempt"); text != "" && json.Unmarshal([]byte(text), &r.attempt) != nil {
+		r.attempt = nil
+	}
 	var fields map[string]string // unknown, everything is sent again
 	_ = json.Unmarshal([]byte(row.String("Fields")), &fields)
 	for field, digest := range fields {
@@ -126,6 +129,13 @@ func (r *record) entity(part string) (storage.Entity, error) {
 		"PartitionKey": part, "RowKey": rowKey(r.key), "Version": int32(accepted.Version),
 		"DocumentId": int64(r.document), "Archived": r.archived, "Fields": string(fields),
 		"Refused": r.refused, "Reason": r.reason, "Tried": r.tried,
+	}
+	if r.attempt != nil && !r.attempt.Begun.IsZero() {
+		attempt, err := json.Marshal(r.attempt)
+		if err != nil {
+			return nil, err
+		}
+		row["Attempt"] = string(attempt)
 	}
 	var column strings.Builder
 	n := 0

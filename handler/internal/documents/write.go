@@ -52,17 +52,21 @@ func (r *run) write(ctx context.Context, sec *section) error {
 		if err := r.restore(ctx, sec); err != nil {
 			return err
 		}
-		if err := r.pass(ctx, sec); err != nil {
-			return errors.Join(err, r.keepRefusals(ctx, sec))
+		err := r.bringRest(ctx, sec)
+		if err == nil {
+			err = r.pass(ctx, sec)
+		}
+		if err != nil {
+			return errors.Join(err, r.keepRefusals(ctx, sec, err))
 		}
 		if sec.again || r.retryFreed(sec) {
 			continue
 		}
 		if untangled, err := r.untangle(ctx, sec); err != nil || !untangled {
-			return errors.Join(err, r.keepRefusals(ctx, sec))
+			return errors.Join(err, r.keepRefusals(ctx, sec, err))
 		}
 	}
-	return r.keepRefusals(ctx, sec)
+	return r.keepRefusals(ctx, sec, nil)
 }
 
 // pass sends what differs, updates first because they may free the name of a
@@ -72,27 +76,71 @@ func (r *run) pass(ctx context.Context, sec *section) error {
 	if sec.blocked {
 		return nil
 	}
-	for batch := range ninjaone.Batches(r.updates(ctx, sec, false)) {
-		if err := r.sendUpdates(ctx, sec, batch); err != nil || sec.blocked {
-			return err
+	for _, how := range []manner{together, inParts} {
+		for batch := range parts(sec, r.updates(ctx, sec, how), func(u ninjaone.DocumentUpdate) string { return r.byDocument(sec, u.ID).id }) {
+			if err := r.sendUpdates(ctx, sec, batch); err != nil || sec.blocked {
+				return err
+			}
 		}
 	}
-	if err := oneByOne(sec, r.updates(ctx, sec, true), func(batch []ninjaone.DocumentUpdate) error {
+	if err := oneByOne(sec, r.updates(ctx, sec, alone), func(batch []ninjaone.DocumentUpdate) error {
 		return r.sendUpdates(ctx, sec, batch)
 	}); err != nil || sec.blocked {
 		return err
 	}
-	for batch := range ninjaone.Batches(r.creations(ctx, sec, false)) {
-		if err := r.sendCreations(ctx, sec, batch); err != nil || sec.blocked {
-			return err
+	for _, how := range []manner{together, inParts} {
+		for batch := range parts(sec, r.creations(ctx, sec, how), sec.about) {
+			if err := r.sendCreations(ctx, sec, batch); err != nil || sec.blocked {
+				return err
+			}
 		}
 	}
-	if err := oneByOne(sec, r.creations(ctx, sec, true), func(batch []ninjaone.NewDocument) error {
+	if err := oneByOne(sec, r.creations(ctx, sec, alone), func(batch []ninjaone.NewDocument) error {
 		return r.sendCreations(ctx, sec, batch)
 	}); err != nil {
 		return err
 	}
 	return ctx.Err()
+}
+
+// manner is how documents are sent.
+type manner int
+
+const (
+	together manner = iota
+	inParts         // NinjaOne refused one of those that they were sent with
+	alone           // NinjaOne refused it
+)
+
+// manner returns how a document is sent, given whether NinjaOne refused it.
+func (sec *section) manner(id string, refused bool) manner {
+	switch {
+	case refused:
+		return alone
+	case sec.part(id) > 0:
+		return inParts
+	}
+	return together
+}
+
+// parts groups documents into batches that NinjaOne did not refuse yet.
+func parts[T ninjaone.NewDocument | ninjaone.DocumentUpdate](sec *section, items iter.Seq[T], id func(T) string) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for batch := range ninjaone.Batches(items) {
+			for len(batch) > 0 {
+				n, most := 0, len(batch)
+				for ; n < most; n++ {
+					if part := sec.part(id(batch[n])); part > 0 {
+						most = min(most, max(part, n))
+					}
+				}
+				if !yield(batch[:max(n, 1)]) {
+					return
+				}
+				batch = batch[max(n, 1):]
+			}
+		}
+	}
 }
 
 // oneByOne sends documents that NinjaOne refused before.
@@ -154,9 +202,8 @@ func (r *run) update(sec *section, rec *record, doc compose.Document) ninjaone.D
 	return u
 }
 
-// updates yields the changes of documents that exist: of those of which
-// NinjaOne refused something before, or of the others.
-func (r *run) updates(ctx context.Context, sec *section, refused bool) iter.Seq[ninjaone.DocumentUpdate] {
+// updates yields the changes of documents that exist and are sent in one manner.
+func (r *run) updates(ctx context.Context, sec *section, how manner) iter.Seq[ninjaone.DocumentUpdate] {
 	return func(yield func(ninjaone.DocumentUpdate) bool) {
 		for rec, doc := range r.pendingWork(ctx, sec, false) {
 			u := r.update(sec, rec, doc)
@@ -166,7 +213,7 @@ func (r *run) updates(ctx context.Context, sec *section, refused bool) iter.Seq[
 				continue
 			}
 			before := sec.unnamed(rec.id) || rec.refuses(doc) || u.Name != "" && rec.refused == refusedName(doc.Name)
-			if before == refused && !yield(u) {
+			if sec.manner(rec.id, before) == how && !yield(u) {
 				return
 			}
 		}
@@ -174,7 +221,7 @@ func (r *run) updates(ctx context.Context, sec *section, refused bool) iter.Seq[
 }
 
 // creations yields the documents that do not exist, as updates does.
-func (r *run) creations(ctx context.Context, sec *section, refused bool) iter.Seq[ninjaone.NewDocument] {
+func (r *run) creations(ctx context.Context, sec *section, how manner) iter.Seq[ninjaone.NewDocument] {
 	return func(yield func(ninjaone.NewDocument) bool) {
 		if sec.contradicted {
 			return // they may be there
@@ -185,7 +232,7 @@ func (r *run) creations(ctx context.Context, sec *section, refused bool) iter.Se
 			if sec.unnamed(rec.id) {
 				d.Name = r.distinct(doc)
 			}
-			if before == refused && !yield(d) {
+			if sec.manner(rec.id, before) == how && !yield(d) {
 				return
 			}
 		}
@@ -227,6 +274,11 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 			sent[u.ID] = sent[u.ID] || !errors.Is(err, ninjaone.ErrNotSent)
 		}
 		if err != nil {
+			suspects := make([]*record, len(part))
+			for i, u := range part {
+				suspects[i] = records[u.ID]
+			}
+			r.suspect(sec, suspects, err)
 			return err
 		}
 		for _, u := range part {
@@ -289,9 +341,13 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 	return nil
 }
 
+// settled notes that NinjaOne took a document.
 func (r *run) settled(sec *section, id string) {
 	sec.done[id] = true
 	sec.accepted++
+	if try := sec.tries[id]; try != nil {
+		try.Part, try.Bare = 0, false
+	}
 }
 
 // byDocument returns the record of a document of this run's section.

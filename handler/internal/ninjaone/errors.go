@@ -172,10 +172,18 @@ func (e *APIError) Is(target error) bool { return slices.Contains(e.kinds, targe
 func (e *APIError) Unwrap() error { return e.cause }
 
 // RefusedError tells which fields of a write NinjaOne, or the client before
-// it, refused. Every other field of that write was accepted.
+// it, refused. Every other field of that write was accepted, but for those left.
 type RefusedError struct {
 	Refused map[string]error // field name to reason
+	// Left are the fields that were refused together with others and did not get
+	// their turn alone, because of Cause. It says whether the field certainly holds
+	// what it held before; if not, it may have been written.
+	Left  map[string]bool
+	Cause error
 }
+
+// Unwrap returns why fields are left.
+func (e *RefusedError) Unwrap() error { return e.Cause }
 
 // Error lists the refused fields in alphabetical order.
 func (e *RefusedError) Error() string {
@@ -187,6 +195,9 @@ func (e *RefusedError) Error() string {
 	parts := make([]string, len(names))
 	for i, name := range names {
 		parts[i] = fmt.Sprintf("field %q refused: %v", name, e.Refused[name])
+	}
+	if e.Cause != nil {
+		parts = append(parts, e.Cause.Error())
 	}
 	return strings.Join(parts, "; ")
 }

@@ -60,7 +60,10 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 			err = op.wrap(err)
 		}
 		sent = sent || !nothingDone(answer, err)
-		if ctx.Err() != nil {
+		switch refused := answer != nil && answer.Status >= 300; {
+		case ctx.Err() != nil && refused:
+			return fail(err) // which is no less an answer because the time is over
+		case ctx.Err() != nil:
 			return fail(op.wrap(ctx.Err()))
 		}
 

@@ -14,83 +14,109 @@ import (
 // touches only the fields named and may be repeated.
 //
 // When NinjaOne refuses the call, the fields are sent one by one; the error is
-// then a *RefusedError, and every field not in it was accepted. Values that
-// are over NinjaOne's limits are refused without asking it. Any other error
-// says nothing about which fields were written, but for ErrNotSent: none. It is
+// then a *RefusedError, and every field not in it was accepted. Values that are
+// over NinjaOne's limits are refused without asking it. Any other error says
+// nothing about which fields were written, but for ErrNotSent: none. It is
 // ErrNotFound when there is no such organization, ErrForbidden when every field
 // is forbidden.
 func (c *Client) UpdateOrganizationFields(ctx context.Context, organizationID int, f Fields) error {
-	return c.updateFields(ctx, "/v2/organization/{id}/custom-fields", organizationID, f)
+	return c.updateFields(ctx, organizationFields, organizationID, f, false)
+}
+
+// UpdateOrganizationFieldsAlone is UpdateOrganizationFields for fields that
+// NinjaOne refused together before: it sends them one by one at once.
+func (c *Client) UpdateOrganizationFieldsAlone(ctx context.Context, organizationID int, f Fields) error {
+	return c.updateFields(ctx, organizationFields, organizationID, f, true)
 }
 
 // UpdateDeviceFields writes values of a device's custom fields. It calls
 // PATCH /v2/device/{id}/custom-fields and behaves like
 // UpdateOrganizationFields.
 func (c *Client) UpdateDeviceFields(ctx context.Context, deviceID int, f Fields) error {
-	return c.updateFields(ctx, "/v2/device/{id}/custom-fields", deviceID, f)
+	return c.updateFields(ctx, deviceFields, deviceID, f, false)
 }
 
-func (c *Client) updateFields(ctx context.Context, template string, id int, f Fields) error {
-	refused := map[string]error{}
+// UpdateDeviceFieldsAlone is UpdateOrganizationFieldsAlone for a device.
+func (c *Client) UpdateDeviceFieldsAlone(ctx context.Context, deviceID int, f Fields) error {
+	return c.updateFields(ctx, deviceFields, deviceID, f, true)
+}
+
+const (
+	organizationFields = "/v2/organization/{id}/custom-fields"
+	deviceFields       = "/v2/device/{id}/custom-fields"
+)
+
+func (c *Client) updateFields(ctx context.Context, template string, id int, f Fields, alone bool) error {
+	found := &RefusedError{Refused: map[string]error{}}
 	send := Fields{}
 	for name, value := range f {
 		if err := value.check(); err != nil {
-			refused[name] = err
+			found.Refused[name] = err
 			continue
 		}
 		send[name] = value
 	}
-	if len(send) > 0 {
-		if err := c.patchFields(ctx, template, id, send); err != nil {
-			byField, err := c.isolate(ctx, template, id, send, err)
-			if err != nil {
+	switch {
+	case len(send) == 0:
+	case alone:
+		if err := c.isolate(ctx, template, id, send, found); err != nil {
+			return err
+		}
+	default:
+		err := c.patchFields(ctx, template, id, send)
+		switch {
+		case err == nil:
+		case !isRefusal(err):
+			return err
+		case len(send) == 1:
+			if aboutTarget(err) {
 				return err
 			}
-			maps.Copy(refused, byField)
+			for name := range send {
+				found.Refused[name] = err
+			}
+		default:
+			before := len(found.Refused)
+			if failure := c.isolate(ctx, template, id, send, found); failure != nil {
+				return failure
+			}
+			if len(found.Refused)-before == len(send) && found.allAboutTarget(send) {
+				return err
+			}
 		}
 	}
-	if len(refused) > 0 {
-		return &RefusedError{Refused: refused}
+	if len(found.Refused)+len(found.Left) > 0 {
+		return found
 	}
 	return nil
 }
 
-// isolate finds out which fields a refusal is about, by sending each alone. It
-// returns an error when the failure is not about the fields.
-func (c *Client) isolate(ctx context.Context, template string, id int, f Fields, failure error) (map[string]error, error) {
-	if !isRefusal(failure) {
-		return nil, failure
-	}
-	refused := map[string]error{}
-	if len(f) == 1 {
-		for name := range f {
-			refused[name] = failure
-		}
-	} else {
-		tried := 0
-		for _, name := range slices.Sorted(maps.Keys(f)) {
-			switch err := c.patchFields(ctx, template, id, Fields{name: f[name]}); {
-			case isRefusal(err):
-				refused[name] = err
-			case err != nil && len(refused) < tried:
-				return nil, sentPartly(err)
-			case err != nil:
-				return nil, err
+// isolate finds out which fields a refusal is about, by sending each alone. What
+// it finds stays found when it cannot go on to the end. It returns an error when
+// it found out nothing because the target is not there.
+func (c *Client) isolate(ctx context.Context, template string, id int, f Fields, found *RefusedError) error {
+	names, taken := slices.Sorted(maps.Keys(f)), false
+	for i, name := range names {
+		err := c.patchFields(ctx, template, id, Fields{name: f[name]})
+		switch {
+		case isRefusal(err):
+			found.Refused[name] = err
+		case errors.Is(err, ErrNotFound):
+			return err
+		case err != nil:
+			found.Cause, found.Left = err, map[string]bool{}
+			if taken {
+				found.Cause = sentPartly(err)
 			}
-			tried++
+			for _, later := range names[i:] {
+				found.Left[later] = later != name || errors.Is(err, ErrNotSent)
+			}
+			return nil
+		default:
+			taken = true
 		}
 	}
-	if len(refused) == len(f) {
-		aboutTarget := true
-		for _, err := range refused {
-			var answer *APIError
-			aboutTarget = aboutTarget && errors.As(err, &answer) && (answer.Is(ErrForbidden) || answer.permanent())
-		}
-		if aboutTarget {
-			return nil, failure
-		}
-	}
-	return refused, nil
+	return nil
 }
 
 // sentPartly takes back that nothing was sent: of several calls the last was not.
@@ -99,6 +125,22 @@ func sentPartly(err error) error {
 		return unsent.error
 	}
 	return err
+}
+
+// aboutTarget reports whether a refusal may concern the target as a whole.
+func aboutTarget(err error) bool {
+	var answer *APIError
+	return errors.As(err, &answer) && (answer.Is(ErrForbidden) || answer.permanent())
+}
+
+// allAboutTarget reports whether the refusals of fields may all concern the target.
+func (e *RefusedError) allAboutTarget(f Fields) bool {
+	for name := range f {
+		if !aboutTarget(e.Refused[name]) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Client) patchFields(ctx context.Context, template string, id int, f Fields) error {

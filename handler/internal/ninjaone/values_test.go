@@ -214,3 +214,26 @@ func TestRefusedTokenIsNotARefusedField(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestFieldsLeft ends the singling out of refused fields in the middle: what was
+// found stays found, and the others go alone the next time.
+func TestFieldsLeft(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		invalid := refusal(400, `{"errorMessage":{"code":"invalid_value","params":{}}}`)
+		s := &fieldServer{t: t, written: map[string]string{}, refuse: map[string]func(http.ResponseWriter){
+			"b": invalid,
+		}}
+		c := inProcess(t, newFake(t, s.serve))
+		fields := Fields{"a": Text("1"), "b": Text("2"), "c": Text("3"), "d": Text("4")}
+		if err := c.UpdateDeviceFieldsAlone(t.Context(), 7, fields); !errors.As(err, new(*RefusedError)) || len(s.calls) != 4 || len(s.written) != 3 {
+			t.Errorf("%v after %v", err, s.calls)
+		}
+		s.refuse["c"] = func(w http.ResponseWriter) { w.Header().Set("Retry-After", "7200"); answer(w, 429, `{}`) }
+		var found *RefusedError
+		err := c.UpdateDeviceFieldsAlone(t.Context(), 7, fields)
+		if !errors.As(err, &found) || !errors.Is(err, ErrThrottled) || errors.Is(err, ErrNotSent) ||
+			found.Refused["b"] == nil || len(found.Refused) != 1 || !maps.Equal(found.Left, map[string]bool{"c": true, "d": true}) {
+			t.Errorf("got %v, left %v", err, found)
+		}
+	})
+}

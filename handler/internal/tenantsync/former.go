@@ -281,15 +281,13 @@ func (j *job) clearFormer(desired wants) {
 
 // giveUp takes the notes of former fields away that NinjaOne refuses to clear for
 // good, so that they are not tried for ever.
-func (j *job) giveUp(p sending, refused map[string]error) (gaveUp bool) {
+func (j *job) giveUp(p sending, refused map[string]error) {
 	for name, err := range refused {
 		answer, ok := errors.AsType[*ninjaone.APIError](err)
 		if ok && answer.Status < http.StatusInternalServerError && slices.Contains(j.former[p.record.target], name) {
 			delete(p.record.fields, name)
-			gaveUp = true
 		}
 	}
-	return gaveUp
 }
 
 // tellCleared writes a line for each former field that was cleared, whatever

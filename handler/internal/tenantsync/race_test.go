@@ -79,7 +79,7 @@ func TestARunThatLostTheOrganization(t *testing.T) {
 	for name, v := range plan[0].values {
 		plan[0].record.fields[name] = digest(v)
 	}
-	must(t, older.note(t.Context(), plan[0], claim, plan[0].values))
+	must(t, older.note(t.Context(), plan[0], claim, plan[0].values, &ninjaone.RefusedError{}))
 
 	fields := l.records()[device(100)].fields
 	if fields["links"] != markSending || fields["compliance"] != markSending {

@@ -66,7 +66,8 @@ type record struct {
 	written  time.Time         // when NinjaOne last accepted a value; zero when unknown
 	taken    ninjaone.Fields   // values that NinjaOne accepted and that are not saved yet
 	// claims are the other tenants, by id, whose devices match this one too.
-	claims []string
+	claims  []string
+	singled *singled // nil when nothing was refused
 }
 
 // changes returns the values of want that the target does not hold yet.
@@ -114,7 +115,7 @@ func rowKey(t target) string {
 }
 
 // recordColumns are what load reads of a row: all but the values.
-var recordColumns = []string{"TenantId", "Fields", "Written", columnField, columnDigest, columnRead, columnClaim, columnSince, columnClaims}
+var recordColumns = []string{"TenantId", "Fields", "Written", columnField, columnDigest, columnRead, columnClaim, columnSince, columnClaims, columnSingled}
 
 // load returns every record of an organization, by target.
 func (s *State) load(ctx context.Context, instance string, organizationID int) (map[target]*record, error) {
@@ -124,7 +125,7 @@ func (s *State) load(ctx context.Context, instance string, organizationID int) (
 		if err != nil {
 			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", organizationID, err)
 		}
-		r := &record{tenantID: row.String("TenantId"), fields: fieldsOf(row), written: row.Time("Written"), claims: strings.Fields(row.String(columnClaims))}
+		r := &record{tenantID: row.String("TenantId"), fields: fieldsOf(row), written: row.Time("Written"), claims: strings.Fields(row.String(columnClaims)), singled: singledOf(row)}
 		if row.RowKey() == string(kindOrganization) {
 			r.target = target{kindOrganization, organizationID}
 		} else if _, err := fmt.Sscanf(row.RowKey(), string(kindDevice)+"-%d", &r.target.id); err == nil {
@@ -167,6 +168,13 @@ func (s *State) entity(instance string, organizationID int, r *record) (storage.
 	}
 	if !r.written.IsZero() {
 		e["Written"] = r.written.UTC()
+	}
+	if r.singled != nil {
+		note, err := json.Marshal(r.singled)
+		if err != nil {
+			return nil, err
+		}
+		e[columnSingled] = string(note)
 	}
 	for field, v := range r.taken {
 		accepted.Keep(e, field, v)
@@ -259,6 +267,7 @@ type Run struct {
 	Reason         string // why the run failed; "" otherwise
 	Queued         time.Time
 	Start, End     time.Time // UTC; End is zero while the run lasts
+	Begun          time.Time // when the first of the runs started that go on from one another
 	LastSuccess    time.Time // end of the last completed run
 	Failures       int       // failed runs since then
 
@@ -318,6 +327,7 @@ func runOf(row storage.Entity) Run {
 		Reason:             row.String("Reason"),
 		Queued:             row.Time("Queued"),
 		Start:              row.Time("Start"),
+		Begun:              row.Time("Begun"),
 		End:                row.Time("End"),
 		LastSuccess:        row.Time("LastSuccess"),
 		Failures:           int(row.Int("Failures")),
@@ -396,7 +406,7 @@ func (s *State) SaveRun(ctx context.Context, r Run) error {
 		"MatchesDigest":      r.matchesDigest,
 		"SectionDigest":      r.sectionDigest,
 	}
-	for name, t := range map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "End": r.End, "LastSuccess": r.LastSuccess} {
+	for name, t := range map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "Begun": r.Begun, "End": r.End, "LastSuccess": r.LastSuccess} {
 		if !t.IsZero() {
 			row[name] = t.UTC()
 		}

@@ -80,6 +80,7 @@ type job struct {
 
 	run        Run
 	documented int // changes made to documents, their relations and templates
+	learned    int // what was found out of what NinjaOne refuses, or of what it holds
 	problems   problems
 	notes      []string // lines for the logbook that are no problems
 	cuts       string   // how the tenant's section is cut down; see Run.Cuts
@@ -198,6 +199,10 @@ func (j *job) do(ctx context.Context) error {
 		Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest,
 		Owed: last.Owed, Cuts: last.Cuts,
 	}
+	j.run.Begun = j.run.Start.Truncate(time.Millisecond) // what a row keeps of it
+	if last.Status == Running && !j.message.Force && !last.Begun.IsZero() {
+		j.run.Begun = last.Begun
+	}
 	j.cuts = last.Cuts
 	if last.Status == Running && !last.Queued.After(last.Start) {
 		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
@@ -269,7 +274,7 @@ func (j *job) needless(ctx context.Context, last Run) (bool, error) {
 // delay: its time is used up or NinjaOne asks for a pause, and it got
 // somewhere. A run that got nowhere has failed, and is left to the schedule.
 func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
-	if err == nil || j.run.Devices+j.run.OrganizationFields+j.documented == 0 {
+	if err == nil || j.run.Devices+j.run.OrganizationFields+j.documented+j.learned == 0 {
 		return 0, false
 	}
 	if throttled, ok := errors.AsType[*ninjaone.APIError](err); ok && errors.Is(err, ninjaone.ErrThrottled) {
@@ -501,6 +506,7 @@ func (j *job) document(ctx context.Context, input compose.Input) error {
 	done, err := j.Documents.Sync(ctx, j.documentsInput(input))
 	j.run.Documents = done.Created + done.Updated + done.Archived + done.Restored
 	j.documented = done.Changes()
+	j.learned += done.Learned
 	j.notes = append(j.notes, done.Notes...)
 	if err != nil {
 		return fmt.Errorf("documents: %w", err)
@@ -519,8 +525,8 @@ func (j *job) documentsInput(input compose.Input) documents.Input {
 	return documents.Input{
 		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
 		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
-		DeviceUnsure: j.roster.Unsure,
-		Force:        j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.count,
+		DeviceUnsure: j.roster.Unsure, Begun: j.run.Begun,
+		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.count,
 	}
 }
 

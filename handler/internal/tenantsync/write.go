@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -46,6 +47,9 @@ func (j *job) write(ctx context.Context, records map[target]*record, desired wan
 		plan, err := j.plan(ctx, records, desired, part)
 		if err != nil {
 			return err
+		}
+		for _, t := range part {
+			w.refusals.recall(records[t], j.run.Begun)
 		}
 		left, err := accepted.Each(ctx, plan, writers, func(p sending) error { return w.one(ctx, p) })
 		if err = errors.Join(err, w.takeBack(ctx, append(w.unsent, left...))); err != nil {
@@ -111,11 +115,14 @@ func (w *writing) one(ctx context.Context, planned sending) error {
 	}
 	w.refusals.note(p, outcome, err)
 	w.count(p, outcome)
+	if outcome.learned {
+		w.learned++
+	}
 	if err == nil || !outcome.tolerable {
 		return err
 	}
 	w.tell(p, err)
-	if _, refused := errors.AsType[*ninjaone.RefusedError](err); refused {
+	if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Cause == nil {
 		return nil // NinjaOne answers: it is the field, not the service
 	}
 	w.failures++
@@ -138,13 +145,30 @@ func (r refusals) note(p sending, o outcome, err error) {
 		return
 	}
 	for name := range p.values {
+		left := false
+		if ok {
+			_, left = refused.Left[name]
+		}
 		switch {
 		case ok && refused.Refused[name] != nil:
-			if r[name] != proven {
-				r[name]++
-			}
-		default:
+			r.refused(name)
+		case !left:
 			r[name] = proven
+		}
+	}
+}
+
+func (r refusals) refused(name string) {
+	if r[name] != proven {
+		r[name]++
+	}
+}
+
+// recall counts what earlier ones of these runs were refused.
+func (r refusals) recall(rec *record, begun time.Time) {
+	if rec != nil && rec.target.kind == kindDevice {
+		for name := range rec.singled.of(begun) {
+			r.refused(name)
 		}
 	}
 }
@@ -232,6 +256,12 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			r.doubt()
 		}
 		send := r.changes(want)
+		for name, refusal := range r.singled.of(j.run.Begun) {
+			if v, sent := send[name]; sent && digest(v) == refusal.Digest {
+				delete(send, name)
+				j.tellRefused(t, name, refusal.Reason)
+			}
+		}
 		if len(send) == 0 {
 			if moved {
 				marked = append(marked, r)
@@ -262,6 +292,7 @@ type outcome struct {
 	taken     ninjaone.Fields // what NinjaOne accepted
 	unsent    bool            // NinjaOne was sent nothing
 	gone      bool            // NinjaOne does not know the target any more
+	learned   bool            // it is known better which fields NinjaOne refuses
 	tolerable bool            // the error concerns this target alone
 }
 
@@ -284,11 +315,16 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	if len(p.values) == 0 { // a newer compliance state is known, and being written
 		return outcome{}, j.State.save(ctx, j.instance, j.mapping.OrganizationID, p.record)
 	}
-	if t.kind == kindOrganization {
-		err = j.client.UpdateOrganizationFields(ctx, t.id, p.values)
-	} else {
-		err = j.client.UpdateDeviceFields(ctx, t.id, p.values)
+	update := j.client.UpdateDeviceFields
+	switch alone := p.record.singled.of(j.run.Begun) != nil; {
+	case t.kind == kindOrganization && alone:
+		update = j.client.UpdateOrganizationFieldsAlone
+	case t.kind == kindOrganization:
+		update = j.client.UpdateOrganizationFields
+	case alone:
+		update = j.client.UpdateDeviceFieldsAlone
 	}
+	err = update(ctx, t.id, p.values)
 	refusal, partly := errors.AsType[*ninjaone.RefusedError](err)
 	switch {
 	case err != nil && errors.Is(err, ninjaone.ErrNotFound) && !partly:
@@ -307,27 +343,36 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 		}
 		return end, err
 	}
-	taken := ninjaone.Fields{}
-	gaveUp := partly && j.giveUp(p, refusal.Refused)
+	if !partly {
+		refusal = &ninjaone.RefusedError{}
+	}
+	end := outcome{taken: ninjaone.Fields{}, tolerable: partly && (refusal.Cause == nil || accepted.Tolerable(ctx, refusal.Cause))}
+	if partly {
+		end.learned = p.record.single(j.run.Begun, p.values, refusal)
+		j.giveUp(p, refusal.Refused)
+	}
 	for name, v := range p.values {
-		if !partly || refusal.Refused[name] == nil {
+		held, left := refusal.Left[name]
+		switch {
+		case left && held:
+			p.unmark(slices.Values([]string{name}))
+		case left || refusal.Refused[name] != nil:
+		default:
 			p.record.fields[name] = digest(v)
-			taken[name] = v
+			end.taken[name] = v
 		}
 	}
-	noted := j.note(ctx, p, claim, taken)
-	if noted == nil && gaveUp && len(taken) == 0 {
-		noted = j.State.save(ctx, j.instance, j.mapping.OrganizationID, p.record)
+	end.accepted = len(end.taken)
+	if noted := j.note(ctx, p, claim, end.taken, refusal); noted != nil {
+		end.tolerable = false
+		return end, noted
 	}
-	if noted != nil {
-		return outcome{accepted: len(taken)}, noted
-	}
-	return outcome{accepted: len(taken), taken: taken, tolerable: partly}, err
+	return end, err
 }
 
 // note saves what a target accepted, in one call where it can, also when the
 // run has just been told to stop.
-func (j *job) note(ctx context.Context, p sending, claim *Claim, taken ninjaone.Fields) error {
+func (j *job) note(ctx context.Context, p sending, claim *Claim, taken ninjaone.Fields, refusal *ninjaone.RefusedError) error {
 	ctx, done := storage.Noting(ctx)
 	defer done()
 	organization, r := j.mapping.OrganizationID, p.record
@@ -336,25 +381,30 @@ func (j *job) note(ctx context.Context, p sending, claim *Claim, taken ninjaone.
 		r.written, r.taken = j.Now(), taken
 		defer func() { r.taken = nil }() // the record outlives the writing, the values need not
 	}
-	switch {
-	case claim != nil:
-		outcome := Accepted
-		if _, ok := taken[j.compliance]; !ok {
-			outcome = Refused
+	found := len(refusal.Refused)+len(refusal.Left) > 0
+	if claim != nil {
+		outcome := Refused
+		held, left := refusal.Left[j.compliance]
+		if _, ok := taken[j.compliance]; ok {
+			outcome = Accepted
+		} else if left && !held {
+			outcome = Unknown
 		}
+		also := r
 		if len(taken) == 0 {
-			r = nil
+			also = nil
 		}
-		overtaken, err := claim.settle(ctx, outcome, r)
+		overtaken, err := claim.settle(ctx, outcome, also)
 		if err != nil {
 			return err
 		}
 		forget = forget && !overtaken // else somebody still needs the record
-	case !forget && len(taken) > 0:
-		return j.State.save(ctx, j.instance, organization, r)
 	}
-	if forget {
+	switch {
+	case forget:
 		return j.State.forget(ctx, j.instance, organization, p.record.target)
+	case claim == nil && len(taken) > 0, found && len(taken) == 0:
+		return j.State.save(ctx, j.instance, organization, r)
 	}
 	return nil
 }
@@ -388,19 +438,26 @@ func (j *job) tell(p sending, err error) {
 	t := p.record.target
 	if r, ok := errors.AsType[*ninjaone.RefusedError](err); ok {
 		for name, cause := range r.Refused {
-			j.problems.count("refused:"+string(t.kind)+":"+name, fmt.Sprintf("%s: %v", t, cause), func(n int, first string) string {
-				if n == 1 {
-					return fmt.Sprintf("NinjaOne refused the custom field %q on %s", name, sentence(first))
-				}
-				return fmt.Sprintf("NinjaOne refused the custom field %q on at least %d devices; the first is %s", name, n, sentence(first))
-			})
+			j.tellRefused(t, name, cause.Error())
 		}
-		return
+		if err = r.Cause; err == nil {
+			return
+		}
 	}
 	j.problems.count("write:"+string(t.kind), fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
 		if n == 1 {
 			return "One target could not be written in NinjaOne and is tried again with the next run: " + sentence(first)
 		}
 		return fmt.Sprintf("%d devices could not be written in NinjaOne and are tried again with the next run; the first is %s", n, sentence(first))
+	})
+}
+
+// tellRefused notes that NinjaOne does not take a field of a target.
+func (j *job) tellRefused(t target, name, reason string) {
+	j.problems.count("refused:"+string(t.kind)+":"+name, fmt.Sprintf("%s: %s", t, reason), func(n int, first string) string {
+		if n == 1 {
+			return fmt.Sprintf("NinjaOne refused the custom field %q on %s", name, sentence(first))
+		}
+		return fmt.Sprintf("NinjaOne refused the custom field %q on at least %d devices; the first is %s", name, n, sentence(first))
 	})
 }
