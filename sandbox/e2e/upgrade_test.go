@@ -2,19 +2,28 @@ package e2e
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/sandbox/funchost"
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/stack"
 )
 
 const stateTable = "NinjaOneSyncState"
@@ -230,5 +239,133 @@ func TestRowsOfToday(t *testing.T) {
 	w.sync(domain).completed().wroteNothing().quiet()
 	if stamp := w.rows(stateTable, "PartitionKey eq 'layout'"); len(stamp) != 1 || fmt.Sprint(stamp[0]["Version"]) != "1" {
 		t.Errorf("the stamp is %v", stamp)
+	}
+}
+
+// ofVersion returns the bundle under test with a handler that calls itself by
+// another version.
+func ofVersion(t *testing.T, version string) string {
+	t.Helper()
+	root, err := stack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(appRoot)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "handler")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w -X main.version="+version, "-o", dir+string(filepath.Separator), "./handler")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the handler: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// unnoted tells of a write whether the app has yet to note that NinjaOne accepted
+// it, by the rows of now. A handler that is killed before it did so sends again.
+func (w *world) unnoted() func(ninjasim.Write) bool {
+	w.t.Helper()
+	noted := map[string]time.Time{}
+	for _, r := range w.rows(stateTable, "PartitionKey ne ''") {
+		key, organization := fmt.Sprint(r["RowKey"]), fmt.Sprint(r["PartitionKey"])
+		if key == "organization" {
+			key += organization[strings.LastIndex(organization, "|"):]
+		}
+		noted[key], _ = time.Parse(time.RFC3339Nano, fmt.Sprint(r["Written"]))
+	}
+	return func(write ninjasim.Write) bool {
+		key := fmt.Sprintf("organization|%d", write.ID)
+		if write.Kind == ninjasim.DeviceKind {
+			key = fmt.Sprintf("device-%d", write.ID)
+		}
+		return noted[key].Before(write.Time)
+	}
+}
+
+// TestUpgradeAndRollback does what the guide says: the older version is stopped in
+// the middle of the syncs of several tenants and the newer one started, and back.
+// No message is lost, and nothing that NinjaOne accepted is written again.
+func TestUpgradeAndRollback(t *testing.T) {
+	t.Parallel()
+	data := generated(4)
+	synced, swept := data.Tenants[:3], data.Tenants[3]
+	older, newer := appRoot, ofVersion(t, "v2.0.0-newer") // a bundle that was not released is of the version development
+	running := older
+	w := start(t, data, comesBackSoon, func(c *funchost.Config) { c.AppRoot = running })
+	w.sync(swept.DefaultDomain).completed()
+	device := data.NinjaDevices[slices.IndexFunc(data.NinjaDevices, func(d seed.NinjaDevice) bool { return d.OrganizationID == data.Organization(swept.ID) })+2]
+	for i, step := range []struct{ to, version, state, shows string }{
+		{newer, "v2.0.0-newer", "noncompliant", "Non-Compliant"},
+		{older, "development", "compliant", "Compliant"},
+	} {
+		for _, tenant := range synced {
+			tenant.Change(func(tn *m365sim.Tenant) {
+				for n, d := range tn.ManagedDevices {
+					d["complianceState"] = []string{"compliant", "noncompliant"}[(n+i)%2]
+				}
+			})
+		}
+		w.changeDevice(swept.DefaultDomain, device.SerialNumber, func(d m365sim.Entity) { d["complianceState"] = step.state })
+		writes, accepted := len(w.NinjaOne.Writes()), 0
+		w.await("the writes so far", func() bool { accepted = w.accepted(); return true })
+		w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Skip: 10, Hang: true})
+		for _, tenant := range synced {
+			w.put(syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenant.ID))
+		}
+		w.await("10 accepted writes", func() bool { return w.accepted() == accepted+10 })
+		w.poll("them to be noted", func() bool { return !slices.ContainsFunc(w.NinjaOne.Writes()[writes:], w.unnoted()) })
+
+		w.Host.Stop()
+		w.NinjaOne.ClearFaults()
+		w.expireLeases()
+		// What comes while nothing runs waits.
+		for queue, text := range map[string]string{complianceQueue: fmt.Sprintf(`{"tenantId":%q}`, swept.ID), "ninjaone-automap": `{}`} {
+			client := w.queues.NewQueueClient(queue)
+			if _, err := client.Create(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			body := base64.StdEncoding.EncodeToString([]byte(text))
+			if _, err := client.EnqueueMessage(t.Context(), body, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		running = step.to
+		w.boot()
+		w.await("the log to tell the version", func() bool {
+			return slices.ContainsFunc(w.lines, func(line string) bool {
+				return strings.Contains(line, `"msg":"listening"`) && strings.Contains(line, `"version":"`+step.version+`"`)
+			})
+		})
+		queues := []string{syncQueue, complianceQueue, "ninjaone-automap"}
+		w.poll("all messages to be handled", func() bool {
+			return !slices.ContainsFunc(queues, func(queue string) bool { return w.waiting(queue) > 0 })
+		})
+		for _, queue := range queues {
+			if n := w.waiting(queue + "-poison"); n > 0 {
+				t.Errorf("%d messages were given up on %s", n, queue)
+			}
+		}
+		for _, tenant := range synced {
+			if got := w.status(tenant.ID); got != "Completed" {
+				t.Errorf("the run of %s ended as %q:\n%v", tenant.DefaultDomain, got, w.logbook(tenant.DefaultDomain))
+			}
+			w.correct(tenant.DefaultDomain)
+		}
+		for _, write := range w.NinjaOne.Writes()[writes:] {
+			if len(write.Repeated) > 0 {
+				t.Errorf("%s: %v of %+v was written again", step.version, write.Repeated, write.Target)
+			}
+		}
+		for _, tenant := range synced {
+			w.sync(tenant.DefaultDomain).completed().wroteNothing().quiet()
+		}
+		if got := w.deviceText(device.ID, "DeviceCompliance"); got != step.shows {
+			t.Errorf("the message that waited wrote %q, want %q", got, step.shows)
+		}
 	}
 }
