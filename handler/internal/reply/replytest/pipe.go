@@ -69,7 +69,7 @@ func Silence(_ http.ResponseWriter, r *http.Request) {
 // then again for ever where endless is set.
 func Trickle(w http.ResponseWriter, r *http.Request, body []byte, drop int, every time.Duration, endless bool) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	for rest := body; ; rest = rest[min(drop, len(rest)):] {
+	for rest, end := body, time.Now().Add(time.Hour); time.Now().Before(end); rest = rest[min(drop, len(rest)):] {
 		if len(rest) == 0 {
 			if !endless {
 				return
