@@ -36,7 +36,7 @@ func (a *app) checker(getenv func(string) string) *check.Checker {
 		Graph:    a.reader,
 		Engine:   a.hold,
 		NinjaOne: clientOf(a.interactive),
-		State:    a.state,
+		Runs:     a.runs,
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},

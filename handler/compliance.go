@@ -6,8 +6,10 @@ import (
 
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/customhandler"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -40,7 +42,7 @@ func (a *app) watch(server *customhandler.Server, getenv func(string) string) *c
 		Table:       table,
 		Blobs:       a.blobs,
 		Queue:       queue,
-		State:       a.state,
+		Problems:    &problems.Book{Table: a.own.Table(layout.TableName), Log: a.cipp.Log, API: compliance.LogbookName},
 		BaseURL:     a.config.PublicBaseURL,
 		Now:         time.Now,
 		Log:         a.log,

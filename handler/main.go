@@ -25,6 +25,7 @@ import (
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/heartbeat"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -35,7 +36,7 @@ var logbookName = map[string]string{
 	"Automap":    "NinjaOneAutoMap_Queue",
 	"Heartbeat":  "NinjaOneSync",
 
-	"UpdateCompliance": "NinjaDeviceCompliance",
+	"UpdateCompliance": compliance.LogbookName,
 }
 
 // main runs a command for an engineer, or serves the host. Serving ends with a
@@ -118,7 +119,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Connect:  a.ninjaOne,
 		Sync:     a.syncQueue,
 		Automap:  a.mapper.Queue,
-		Runs:     a.state,
+		Runs:     a.runs,
 		Log:      a.log,
 	})
 	for _, f := range web.Functions() {
@@ -135,8 +136,9 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		NinjaOne: clientOf(a.interactive),
 		Preview:  &preview,
 		State:    a.state,
+		Runs:     a.runs,
 		Blobs:    a.blobs,
-		Brakes:   documents.NewState(a.own.Table(tenantsync.TableName)),
+		Brakes:   documents.NewState(a.own.Table(layout.TableName)),
 		Engine:   a.hold,
 		Poison:   failed,
 		Check:    a.checker(getenv),
@@ -197,7 +199,7 @@ func (a *app) unlessUnasked(run func(context.Context, tenantsync.Message) error)
 		case err != nil:
 			return err
 		case given && !m.Force:
-			return a.state.Unqueue(ctx, m.TenantID)
+			return a.runs.Unqueue(ctx, m.TenantID)
 		}
 		return run(ctx, m)
 	}

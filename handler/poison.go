@@ -7,6 +7,7 @@ import (
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/heartbeat"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -25,7 +26,7 @@ func (a *app) poisoned() *poison.Watch {
 				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back or, where it is paused, press Sync now.",
 				Why:  a.untold.Why,
 
-				Queued: a.state.MarkQueued,
+				Queued: a.runs.MarkQueued,
 			}),
 			source(automap.QueueName, "Automap", poison.Source{
 				One:  "The search for the NinjaOne organization of %s was not done.",
@@ -43,7 +44,7 @@ func (a *app) poisoned() *poison.Watch {
 				Then: "The next timer, or the next start of the app, queues another: this one can be removed.",
 			}),
 		},
-		CIPP: a.cipp, Table: a.own.Table(tenantsync.TableName),
+		CIPP: a.cipp, Table: a.own.Table(layout.TableName),
 	}
 }
 

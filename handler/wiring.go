@@ -19,6 +19,8 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/schedule"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/telemetry"
@@ -46,6 +48,7 @@ type app struct {
 	syncPace    *pacing.Pacer
 
 	state     *tenantsync.State
+	runs      *runs.Store
 	blobs     *storage.Container
 	syncQueue *storage.Queue
 
@@ -111,7 +114,9 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	a.clients = ninjaone.NewPool(a.ninjaOne)
 	a.ninjaOne.Rate = settings.NinjaOneRate * interactiveShare
 	a.interactive = ninjaone.NewPool(a.ninjaOne)
-	a.state = tenantsync.NewState(a.own.Table(tenantsync.TableName))
+	a.state = tenantsync.NewState(a.own.Table(layout.TableName))
+	a.runs = runs.New(a.own.Table(layout.TableName))
+	told := &problems.Book{Table: a.own.Table(layout.TableName), Log: a.cipp.Log, API: logbookName["SyncTenant"]}
 	a.blobs = a.own.Container(tenantsync.ContainerName)
 	a.syncQueue = a.own.Queue(tenantsync.QueueName)
 	syncs, updates := lanes(settings)
@@ -127,25 +132,26 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Blobs: a.blobs,
 		Log:   a.log,
 	}
-	a.layout = &layout.Guard{Table: a.own.Table(tenantsync.TableName), Tell: a.tellNewer, Now: time.Now}
+	a.layout = &layout.Guard{Table: a.own.Table(layout.TableName), Tell: a.tellNewer, Now: time.Now}
 	a.heart = &heartbeat.Heart{
-		Table: a.own.Table(tenantsync.TableName),
+		Table: a.own.Table(layout.TableName),
 		Queue: a.own.Queue(heartbeat.QueueName),
 		CIPP:  a.cipp,
 		Now:   time.Now,
 		Log:   a.log,
 	}
 	a.hold = &engine.Hold{
-		CIPP:  a.cipp,
-		State: a.state,
-		Table: a.own.Table(tenantsync.TableName),
-		Queue: a.syncQueue,
-		Graph: a.reader,
-		Now:   time.Now,
-		Log:   a.log,
+		CIPP:     a.cipp,
+		Runs:     a.runs,
+		Problems: told,
+		Table:    a.own.Table(layout.TableName),
+		Queue:    a.syncQueue,
+		Graph:    a.reader,
+		Now:      time.Now,
+		Log:      a.log,
 	}
-	a.scheduler = &schedule.Scheduler{CIPP: a.cipp, State: a.state, Queue: a.syncQueue, Now: time.Now, Log: a.log}
-	a.untold = &tenantsync.Unrecorded{CIPP: a.cipp, State: a.state, Now: time.Now, Log: a.log}
+	a.scheduler = &schedule.Scheduler{CIPP: a.cipp, Runs: a.runs, Problems: told, Queue: a.syncQueue, Now: time.Now, Log: a.log}
+	a.untold = &tenantsync.Unrecorded{CIPP: a.cipp, Runs: a.runs, Problems: told, Now: time.Now, Log: a.log}
 	a.syncer = &tenantsync.Syncer{
 		CIPP:     a.cipp,
 		Reader:   a.reader,
@@ -153,12 +159,13 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		SKUNames: names.Names,
 		Documents: &documents.Syncer{
 			CIPP:  a.cipp,
-			State: documents.NewState(a.own.Table(tenantsync.TableName)),
+			State: documents.NewState(a.own.Table(layout.TableName)),
 			Blobs: a.blobs,
 			Now:   time.Now,
 			Log:   a.log,
 		},
 		State:  a.state,
+		Runs:   a.runs,
 		Blobs:  a.blobs,
 		Queue:  a.syncQueue,
 		Budget: settings.SyncTimeBudget,

@@ -26,9 +26,9 @@ import (
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 // Level is how much a finding matters.
@@ -92,7 +92,7 @@ type Deps struct {
 	Engine   Engine
 	// NinjaOne returns the client for CIPP's present settings, paced for people.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
-	State    *tenantsync.State
+	Runs     *runs.Store
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
 	Compliance func(context.Context) (map[string]compliance.Status, error)
 	Queues     []string         // whose poison queues are looked at

@@ -21,8 +21,10 @@ import (
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
-	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -60,7 +62,7 @@ var faults = map[string]struct {
 	"own tables refused": {func(l *lab) { l.limit(storage.Own, "q", "b") }, "storage", Problem, "app's own tables", "Storage Table Data Contributor", false, true},
 	"own queues refused": {func(l *lab) { l.limit(storage.Own, "t", "b") }, "storage", Problem, "app's own queues", "Storage Queue Data Contributor", false, true},
 	"own blobs refused":  {func(l *lab) { l.limit(storage.Own, "t", "q") }, "storage", Problem, "app's own blobs", "Storage Blob Data Contributor", false, false},
-	"state of a newer version": {func(l *lab) { l.merge(tenantsync.TableName, "layout", "version", map[string]any{"Version": 2}) },
+	"state of a newer version": {func(l *lab) { l.merge(layout.TableName, "layout", "version", map[string]any{"Version": 2}) },
 		"storage", Problem, "A newer version", "Deploy the newer version", false, false},
 
 	"CIPP's tables read only": {func(l *lab) { l.readOnly() }, "cipp", Problem, "CippMapping",
@@ -182,20 +184,20 @@ var faults = map[string]struct {
 		must(l.t, l.own.Queue(automap.QueueName+"-poison").Send(l.t.Context(), map[string]string{}, 0))
 	}, "work", Problem, automap.QueueName + "-poison holds messages: 1", "five tries", false, false},
 	"never ran": {func(l *lab) {
-		must(l.t, l.own.Table(tenantsync.TableName).Delete(l.t.Context(), "timers", "ScheduleTenants"))
+		must(l.t, l.own.Table(layout.TableName).Delete(l.t.Context(), "timers", "ScheduleTenants"))
 	},
 		"work", Problem, "No function of the app has run yet", `publishing that ends with 403 or 503, no function listed, "permission denied" for the handler, a handler that ended with exit code 1`, false, false},
 	"runs no more":   {func(l *lab) { l.fired(3*time.Hour, false) }, "work", Problem, "No function of the app has run since", "exit code 1", false, false},
 	"timers stopped": {func(l *lab) { l.fired(time.Minute, true) }, "work", Problem, "Timers no longer fire: ScheduleTenants", "Heartbeats do their work", false, false},
-	"overdue":        {func(l *lab) { l.ran(tenantsync.Completed, "", 30*time.Hour) }, "work", Problem, "more than 26 hours", "old data", true, false},
-	"failing":        {func(l *lab) { l.ran(tenantsync.Failed, "NinjaOne was down", 2*time.Hour) }, "work", Problem, "last sync failed: NinjaOne was down.", "tried again", true, false},
+	"overdue":        {func(l *lab) { l.ran(runs.Completed, "", 30*time.Hour) }, "work", Problem, "more than 26 hours", "old data", true, false},
+	"failing":        {func(l *lab) { l.ran(runs.Failed, "NinjaOne was down", 2*time.Hour) }, "work", Problem, "last sync failed: NinjaOne was down.", "tried again", true, false},
 	"never synced": {func(l *lab) {
-		must(l.t, l.state.SaveRun(l.t.Context(), tenantsync.Run{TenantID: firstOf(l).ID}))
+		must(l.t, l.history.Save(l.t.Context(), runs.Run{TenantID: firstOf(l).ID}))
 	}, "work", Notice, "never synced", "quarter of an hour", true, false},
 	"problem of the last sync": {func(l *lab) {
 		at := time.Now().Add(-time.Hour)
-		must(l.t, l.state.SaveRun(l.t.Context(), tenantsync.Run{TenantID: firstOf(l).ID, Status: tenantsync.Completed, Start: at, End: at, LastSuccess: at,
-			Problems: []tenantsync.Problem{{Key: "k", Message: "two devices have one serial number."}, {Key: "n", Message: "on purpose", Notice: true}}}))
+		must(l.t, l.history.Save(l.t.Context(), runs.Run{TenantID: firstOf(l).ID, Status: runs.Completed, Start: at, End: at, LastSuccess: at,
+			Problems: []problems.Problem{{Key: "k", Message: "two devices have one serial number."}, {Key: "n", Message: "on purpose", Notice: true}}}))
 	}, "work", Problem, "At the last sync: two devices", "rest of the tenant", true, false},
 	"subscription failing": {func(l *lab) {
 		must(l.t, l.own.Table(compliance.TableName).Merge(l.t.Context(), storage.Entity{"PartitionKey": "status", "RowKey": firstOf(l).ID,
@@ -389,7 +391,7 @@ func (l *lab) field(of, kind, scope, permission string) {
 // work in its place.
 func (l *lab) fired(ago time.Duration, inPlace bool) {
 	l.t.Helper()
-	must(l.t, l.own.Table(tenantsync.TableName).Replace(l.t.Context(), storage.Entity{"PartitionKey": "timers", "RowKey": "ScheduleTenants",
+	must(l.t, l.own.Table(layout.TableName).Replace(l.t.Context(), storage.Entity{"PartitionKey": "timers", "RowKey": "ScheduleTenants",
 		"Last": time.Now().Add(-ago).UTC(), "InPlace": inPlace, "Version": int32(1)}))
 }
 
@@ -415,7 +417,7 @@ func (l *lab) login(code m365sim.LoginCode) {
 func (l *lab) ran(status, reason string, ago time.Duration) {
 	l.t.Helper()
 	at := time.Now().Add(-ago)
-	must(l.t, l.state.SaveRun(l.t.Context(), tenantsync.Run{TenantID: l.Seed.Tenants[0].ID, Status: status, Reason: reason, Queued: at, Start: at, End: at, LastSuccess: at}))
+	must(l.t, l.history.Save(l.t.Context(), runs.Run{TenantID: l.Seed.Tenants[0].ID, Status: status, Reason: reason, Queued: at, Start: at, End: at, LastSuccess: at}))
 }
 
 // signed returns a connection string of the emulator with an account signature

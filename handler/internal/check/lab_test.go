@@ -26,8 +26,11 @@ import (
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/heartbeat"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -40,16 +43,16 @@ import (
 // notification route at a public address.
 type lab struct {
 	*stack.Stack
-	t      *testing.T
-	env    map[string]string
-	public *httptest.Server
-	answer http.Handler // at the public address
-	ahead  time.Duration
-	own    *storage.Account
-	store  *cipp.Store
-	state  *tenantsync.State
-	hold   *engine.Hold
-	o      Options
+	t       *testing.T
+	env     map[string]string
+	public  *httptest.Server
+	answer  http.Handler // at the public address
+	ahead   time.Duration
+	own     *storage.Account
+	store   *cipp.Store
+	history *runs.Store
+	hold    *engine.Hold
+	o       Options
 
 	vault      http.Handler // CIPP's Key Vault, as in Azure; nil for the table DevSecrets
 	ended      bool         // there is no time at all
@@ -89,7 +92,7 @@ func newLab(t *testing.T) *lab {
 	l.fired(time.Minute, false)
 	for _, m := range data.Mappings {
 		at := time.Now().Add(-time.Hour)
-		must(t, l.state.SaveRun(t.Context(), tenantsync.Run{TenantID: m.TenantID, Status: tenantsync.Completed, Queued: at, Start: at, End: at, LastSuccess: at}))
+		must(t, l.history.Save(t.Context(), runs.Run{TenantID: m.TenantID, Status: runs.Completed, Queued: at, Start: at, End: at, LastSuccess: at}))
 	}
 	return l
 }
@@ -138,10 +141,10 @@ func (l *lab) open() {
 	account, err := storage.Open(l.getenv, storage.CIPP)
 	must(l.t, err)
 	l.store = cipp.New(account, cipp.Options{})
-	table := l.own.Table(tenantsync.TableName)
-	l.state = tenantsync.NewState(table)
+	table := l.own.Table(layout.TableName)
+	l.history = runs.New(table)
 	log := slog.New(slog.DiscardHandler)
-	l.hold = &engine.Hold{CIPP: l.store, State: l.state, Table: table, Queue: l.own.Queue(tenantsync.QueueName), Now: time.Now, Log: log}
+	l.hold = &engine.Hold{CIPP: l.store, Runs: l.history, Problems: &problems.Book{Table: table, Log: l.store.Log}, Table: table, Queue: l.own.Queue(tenantsync.QueueName), Now: time.Now, Log: log}
 }
 
 // check runs a check of the deployment as it is now.
@@ -191,7 +194,7 @@ func (l *lab) run() (*Report, error) {
 	return New(Deps{
 		Getenv: l.getenv, Settings: settings, Own: l.own, CIPP: l.store, Secrets: secrets, Graph: reader, Engine: l.hold,
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
-		State:    l.state,
+		Runs:     l.history,
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, l.own.Table(compliance.TableName))
 		},

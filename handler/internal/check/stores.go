@@ -12,7 +12,6 @@ import (
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 // storage tries what the app does with its own account.
@@ -39,7 +38,7 @@ func (p *part) storage(ctx context.Context) {
 
 // layout looks at whether a newer version of the app was here.
 func (p *part) layout(ctx context.Context) {
-	if layout.Newer(ctx, p.d.Own.Upto(layout.Version).Table(tenantsync.TableName)) {
+	if layout.Newer(ctx, p.d.Own.Upto(layout.Version).Table(layout.TableName)) {
 		p.problem("A newer version of this app has written its state.", "This version leaves it alone: it syncs nothing and changes nothing.", "Deploy the newer version again.")
 	}
 }

@@ -9,8 +9,9 @@ import (
 
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/heartbeat"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/poison"
-	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/runs"
 )
 
 // work looks at what should have been done by now.
@@ -25,12 +26,12 @@ func (p *part) work(ctx context.Context) {
 		p.failed(ctx, err, "It is not known what should have been synced.", "Look at the sections on storage.")
 		return
 	}
-	runs, err := p.d.State.Runs(ctx)
+	history, err := p.d.Runs.All(ctx)
 	if err != nil {
 		p.failed(ctx, err, "It is not known how the syncs went.", "Look at the section on the app's own storage.")
 		return
 	}
-	pauses, err := p.d.State.Pauses(ctx)
+	pauses, err := p.d.Runs.Pauses(ctx)
 	if err != nil {
 		p.failed(ctx, err, "It is not known which tenants are paused.", "Look at the section on the app's own storage.")
 		return
@@ -50,7 +51,7 @@ func (p *part) work(ctx context.Context) {
 			paused++
 			continue
 		}
-		run := runs[t.ID]
+		run := history[t.ID]
 		if p.world.config.Enabled && !standing.Given {
 			p.run(t.DefaultDomain, run, now)
 		}
@@ -72,7 +73,7 @@ const silence = time.Hour
 
 // timers looks at whether the app's functions run at all.
 func (p *part) timers(ctx context.Context) {
-	last, stopped, err := heartbeat.Fired(ctx, p.d.Own.Table(tenantsync.TableName))
+	last, stopped, err := heartbeat.Fired(ctx, p.d.Own.Table(layout.TableName))
 	if err != nil {
 		p.failed(ctx, err, "It is not known whether the app's functions run.", "Look at the section on the app's own storage.")
 		return
@@ -97,10 +98,10 @@ func (p *part) timers(ctx context.Context) {
 }
 
 // run looks at a tenant's last run.
-func (p *part) run(domain string, run tenantsync.Run, now time.Time) {
+func (p *part) run(domain string, run runs.Run, now time.Time) {
 	const look = "Look at the tenant's lines in CIPP's logbook, or sync it now on the console."
 	switch {
-	case run.Status == tenantsync.Failed:
+	case run.Status == runs.Failed:
 		p.problem("The tenant's last sync failed: "+sentence(run.Reason), "NinjaOne shows what was true before.", "It is tried again by itself; "+look, domain)
 	case run.Start.IsZero() && run.Queued.IsZero():
 		p.notice("The tenant was never synced.", "Nothing of it is in NinjaOne yet.", "It is queued within a quarter of an hour after it was mapped, if the function ScheduleTenants runs.", domain)

@@ -9,8 +9,9 @@ import (
 
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/storage"
-	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // kindUnavailable says that Graph did not answer, which passes.
@@ -84,10 +85,10 @@ func (k *Keeper) announce(ctx context.Context, wanted map[string]assignment, lef
 	}
 	slices.Sort(failing)
 	alarm.RaiseFor(ctx, k.Log, alarm.SubscriptionsFailing, failing)
-	var problems []tenantsync.Problem
+	var bad []problems.Problem
 	for key, who := range tenants {
-		problems = append(problems, tenantsync.Problem{Key: key, Message: sayProblem(key, who)})
+		bad = append(bad, problems.Problem{Key: key, Message: sayProblem(key, who)})
 	}
-	slices.SortFunc(problems, func(a, b tenantsync.Problem) int { return cmp.Compare(a.Key, b.Key) })
-	return k.State.Announce(ctx, logbook{k.CIPP}, "compliance", problems, now)
+	slices.SortFunc(bad, func(a, b problems.Problem) int { return cmp.Compare(a.Key, b.Key) })
+	return k.Problems.Announce(ctx, tenant.Ref{}, "compliance", bad, now)
 }

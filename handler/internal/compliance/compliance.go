@@ -21,7 +21,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -36,8 +35,8 @@ const (
 	// Route is Path as function.json names it.
 	Route = "ninjaone/notifications"
 
-	// apiName is the name under which this package writes to CIPP's logbook.
-	apiName = "NinjaDeviceCompliance"
+	// LogbookName is the name under which this package writes to CIPP's logbook.
+	LogbookName = "NinjaDeviceCompliance"
 	// fieldName is CIPP's name of the field.
 	fieldName = "DeviceCompliance"
 )
@@ -119,15 +118,6 @@ func share(tenantID, purpose string) float64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(purpose + tenantID)) // it never fails
 	return float64(h.Sum64()>>11) / (1 << 53)
-}
-
-// logbook writes to CIPP's logbook under this package's name.
-type logbook struct{ store *cipp.Store }
-
-// Log implements tenantsync.Logbook.
-func (b logbook) Log(ctx context.Context, e cipp.LogEntry) error {
-	e.API = apiName
-	return b.store.Log(ctx, e)
 }
 
 // newer reports whether a is the later record of one machine: the one that

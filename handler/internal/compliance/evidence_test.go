@@ -34,7 +34,7 @@ func (w *world) shown(pairs []pair) map[string]string {
 // problems are the problems of a tenant's last run.
 func (w *world) problems(tenantID string) string {
 	w.t.Helper()
-	run, err := w.process.syncer.State.LastRun(w.t.Context(), tenantID)
+	run, err := w.process.syncer.Runs.Last(w.t.Context(), tenantID)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -14,9 +14,9 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 const (
@@ -68,7 +68,7 @@ type Keeper struct {
 	Table       *storage.Table     // NinjaOneSubscriptions
 	Blobs       *storage.Container // leases
 	Queue       Queue              // ninjaone-compliance
-	State       *tenantsync.State
+	Problems    *problems.Book
 	BaseURL     string // public address of this app; "" when it has none
 	Now         func() time.Time
 	Log         *slog.Logger

@@ -16,8 +16,11 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -200,15 +203,15 @@ func (w *world) restart() {
 	})
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) }
 	table, blobs := w.own.Table(TableName), w.own.Container(tenantsync.ContainerName)
-	state := tenantsync.NewState(w.own.Table(tenantsync.TableName))
+	state := tenantsync.NewState(w.own.Table(layout.TableName))
 	assignments := &Assignments{CIPP: w.store, Off: func(context.Context) (bool, error) { return w.givenBack, nil }, Now: w.clock.now}
 	p := &process{receiver: NewReceiver(table, w.queue, w.clock.now, log)}
-	p.keeper = &Keeper{CIPP: w.store, Assignments: assignments, Graph: reader, Table: table, Blobs: blobs, Queue: w.queue, State: state,
+	p.keeper = &Keeper{CIPP: w.store, Assignments: assignments, Graph: reader, Table: table, Blobs: blobs, Queue: w.queue, Problems: &problems.Book{Table: w.own.Table(layout.TableName), Log: w.store.Log, API: LogbookName},
 		BaseURL: w.front.URL, Now: w.clock.now, Log: log}
 	p.worker = &Worker{CIPP: w.store, Assignments: assignments, Devices: reader, NinjaOne: client, State: state, Blobs: blobs, Table: table,
 		Queue: w.queue, Keeper: p.keeper, Now: w.clock.now, Log: log}
 	p.sweeper = &Sweeper{Assignments: assignments, Table: table, Queue: w.queue, Every: 15 * time.Minute, Now: w.clock.now, Log: log}
-	p.syncer = &tenantsync.Syncer{CIPP: w.store, Reader: reader, NinjaOne: client, State: state, Blobs: blobs,
+	p.syncer = &tenantsync.Syncer{CIPP: w.store, Reader: reader, NinjaOne: client, State: state, Runs: runs.New(w.own.Table(layout.TableName)), Blobs: blobs,
 		Queue: w.own.Queue(tenantsync.QueueName), Budget: time.Minute, Now: time.Now, Log: log}
 	w.process = p
 	w.door.open(p.receiver)
@@ -343,7 +346,7 @@ func (w *world) writes(id int) int {
 func (w *world) logbook() []string {
 	w.t.Helper()
 	var lines []string
-	for row, err := range w.app.Table("CippLogs").List(w.t.Context(), storage.Eq("API", apiName)) {
+	for row, err := range w.app.Table("CippLogs").List(w.t.Context(), storage.Eq("API", LogbookName)) {
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/sandbox/m365sim"
 )
 
@@ -65,8 +66,8 @@ func (w *world) checker() *check.Checker {
 	must(w.t, err)
 	return check.New(check.Deps{
 		Getenv: getenv, Settings: settings, Own: w.account, CIPP: store, Secrets: secrets, Graph: reader,
-		Engine:   &engine.Hold{CIPP: store, State: w.console.State, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
-		NinjaOne: w.console.NinjaOne, State: w.console.State,
+		Engine:   &engine.Hold{CIPP: store, Runs: w.console.Runs, Problems: &problems.Book{Table: w.table, Log: store.Log}, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
+		NinjaOne: w.console.NinjaOne, Runs: w.console.Runs,
 		Compliance: func(context.Context) (map[string]compliance.Status, error) { return nil, nil },
 	})
 }

@@ -32,6 +32,7 @@ import (
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -89,6 +90,7 @@ type Deps struct {
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Preview  Previewer
 	State    *tenantsync.State
+	Runs     *runs.Store
 	Blobs    *storage.Container // of tenantsync and automap
 	Brakes   Brakes
 	Engine   Engine

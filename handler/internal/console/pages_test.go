@@ -12,6 +12,8 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/m365sim"
@@ -32,16 +34,16 @@ func TestStatus(t *testing.T) {
 	w.has(page, "In sync", "3 organization fields, 6 devices written", "6 matched, 0 only in Intune", "took ")
 
 	// A problem is shown with what to do, as text.
-	run, err := w.console.State.LastRun(t.Context(), first)
+	run, err := w.console.Runs.Last(t.Context(), first)
 	must(t, err)
-	run.Problems = []tenantsync.Problem{{Key: "x", Message: "Do this: " + hostile, Since: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)}}
-	must(t, w.console.State.SaveRun(t.Context(), run))
+	run.Problems = []problems.Problem{{Key: "x", Message: "Do this: " + hostile, Since: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)}}
+	must(t, w.console.Runs.Save(t.Context(), run))
 	page = w.get("/?show=problems")
 	w.has(page, "Do this: &lt;script&gt;", `Since <time datetime="2026-11-02T00:00:00Z" title="2026-11-02 00:00 UTC">`)
 	w.hasNot(page, hostile, "Tenant 002")
 
-	run.Status, run.Reason, run.Failures, run.Problems = tenantsync.Failed, "no", 1, nil
-	must(t, w.console.State.SaveRun(t.Context(), run))
+	run.Status, run.Reason, run.Failures, run.Problems = runs.Failed, "no", 1, nil
+	must(t, w.console.Runs.Save(t.Context(), run))
 	w.has(w.get("/?show=failed"), "Failed", "Tenant 001")
 	w.hasNot(w.get("/?show=failed"), "Tenant 002", "Tenant 003")
 	w.hasNot(w.get("/?q=tenant-002"), "Tenant 001", "Tenant 003")
@@ -74,7 +76,7 @@ func TestStatus(t *testing.T) {
 	w.hasNot(w.get("/?show=paused"), "Tenant 001")
 	w.has(w.post("/pause", "tenant", second, "paused", "false"), "The tenant is resumed")
 	w.has(w.post("/pause", "tenant", "everyone", "paused", "true"), "paused for all tenants", "Resume the schedule for all", "<strong>2</strong> paused")
-	pauses, err := w.console.State.Pauses(t.Context())
+	pauses, err := w.console.Runs.Pauses(t.Context())
 	must(t, err)
 	if !pauses.Paused(first) || pauses.Paused(second) {
 		t.Errorf("pauses %v: everyone must be, and the pilot must not", pauses)

@@ -15,8 +15,9 @@ import (
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/schedule"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 // rowsPerPage bounds a table.
@@ -34,7 +35,7 @@ type statusRow struct {
 	Failed           bool
 	Written          string
 	Devices          string
-	Problems         []tenantsync.Problem
+	Problems         []problems.Problem
 	Next             turn
 	Paused           bool
 	Busy             bool
@@ -91,8 +92,8 @@ type facts struct {
 	config   cipp.ExtensionConfig
 	tenants  []cipp.Tenant
 	mappings []cipp.OrganizationMapping
-	runs     map[string]tenantsync.Run
-	pauses   tenantsync.Pauses
+	runs     map[string]runs.Run
+	pauses   runs.Pauses
 	given    bool // the syncs were given back to CIPP
 	updates  map[string]compliance.Status
 	failed   poison.List
@@ -104,8 +105,8 @@ func (c *Console) facts(ctx context.Context) (f facts, err error) {
 	read(ctx, all, c.CIPP.NinjaOneConfig, &f.config)
 	read(ctx, all, c.CIPP.Tenants, &f.tenants)
 	read(ctx, all, c.CIPP.OrganizationMappings, &f.mappings)
-	read(ctx, all, c.State.Runs, &f.runs)
-	read(ctx, all, c.State.Pauses, &f.pauses)
+	read(ctx, all, c.Runs.All, &f.runs)
+	read(ctx, all, c.Runs.Pauses, &f.pauses)
 	read(ctx, all, c.Engine.GivenBack, &f.given)
 	read(ctx, all, c.Compliance, &f.updates)
 	read(ctx, all, c.Poison.List, &f.failed)
@@ -132,7 +133,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 	}
 	p := statusPage{
 		Search: x.value("q"), Show: x.value("show"), Failed: f.failed, Set: f.config.Configured, Enabled: f.config.Enabled, CVESync: f.config.CVESync,
-		AllOff: f.pauses[tenantsync.Everyone], Given: f.given, Stopped: f.stopped, Advice: heartbeat.Advice,
+		AllOff: f.pauses[runs.Everyone], Given: f.given, Stopped: f.stopped, Advice: heartbeat.Advice,
 	}
 	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")
 	counts := map[string]int{}
@@ -175,10 +176,10 @@ func (c *Console) rowOf(f facts, t cipp.Tenant, m cipp.OrganizationMapping) (row
 	run := f.runs[t.ID]
 	row = statusRow{
 		ID: t.ID, Name: tenantName(t), Domain: t.DefaultDomain, OrganizationID: m.OrganizationID, OrganizationName: m.OrganizationName,
-		Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == tenantsync.Failed, Problems: run.Problems, Paused: f.pauses.Paused(t.ID),
+		Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == runs.Failed, Problems: run.Problems, Paused: f.pauses.Paused(t.ID),
 	}
 	for _, trouble := range f.updates[t.ID].Trouble(now) {
-		row.Problems = append(slices.Clip(row.Problems), tenantsync.Problem{Message: trouble})
+		row.Problems = append(slices.Clip(row.Problems), problems.Problem{Message: trouble})
 	}
 	row.State, kind = stateOf(run)
 	row.Busy = kind == "busy"
@@ -188,7 +189,7 @@ func (c *Console) rowOf(f facts, t cipp.Tenant, m cipp.OrganizationMapping) (row
 	}
 	if !run.Start.IsZero() {
 		row.Duration = durationOf(run, now)
-		if run.Status != tenantsync.Running || run.OrganizationFields+run.Devices+run.Documents > 0 {
+		if run.Status != runs.Running || run.OrganizationFields+run.Devices+run.Documents > 0 {
 			row.Written, row.Devices = writtenOf(run)
 		}
 	}
@@ -196,15 +197,15 @@ func (c *Console) rowOf(f facts, t cipp.Tenant, m cipp.OrganizationMapping) (row
 }
 
 // stateOf words how a run ended, and sorts it into a kind.
-func stateOf(run tenantsync.Run) (chip, string) {
+func stateOf(run runs.Run) (chip, string) {
 	switch {
 	case run.Queued.After(run.Start):
 		return chipOf("busy", "Waiting"), "busy"
 	case run.Start.IsZero():
 		return chipOf("off", "Never synced"), "never"
-	case run.Status == tenantsync.Running:
+	case run.Status == runs.Running:
 		return chipOf("busy", "Running"), "busy"
-	case run.Status == tenantsync.Failed:
+	case run.Status == runs.Failed:
 		return chipOf("bad", "Failed"), "failed"
 	case len(run.Problems) > 0:
 		return chipOf("warn", "In sync, with problems"), "good"
@@ -212,7 +213,7 @@ func stateOf(run tenantsync.Run) (chip, string) {
 	return chipOf("good", "In sync"), "good"
 }
 
-func nextOf(id string, run tenantsync.Run, paused, enabled bool, now time.Time) turn {
+func nextOf(id string, run runs.Run, paused, enabled bool, now time.Time) turn {
 	if !enabled {
 		return turn{Text: "Turned off"}
 	}
@@ -229,7 +230,7 @@ func nextOf(id string, run tenantsync.Run, paused, enabled bool, now time.Time) 
 	return turn{At: next}
 }
 
-func writtenOf(run tenantsync.Run) (written, devices string) {
+func writtenOf(run runs.Run) (written, devices string) {
 	written = plural(run.OrganizationFields, "organization field", "organization fields") + ", " + plural(run.Devices, "device", "devices")
 	if run.Documents > 0 {
 		written += ", " + plural(run.Documents, "document", "documents")
@@ -238,10 +239,10 @@ func writtenOf(run tenantsync.Run) (written, devices string) {
 	return written, fmt.Sprintf("%d matched, %d only in Intune, %d only in NinjaOne", run.Matched, run.IntuneOnly, run.NinjaOnly)
 }
 
-func durationOf(run tenantsync.Run, now time.Time) string {
+func durationOf(run runs.Run, now time.Time) string {
 	end := run.End
 	if end.Before(run.Start) {
-		if run.Status != tenantsync.Running {
+		if run.Status != runs.Running {
 			return ""
 		}
 		return "for " + now.Sub(run.Start).Round(time.Second).String()
@@ -280,7 +281,7 @@ func (c *Console) pause(x *exchange) error {
 	id, paused := strings.ToLower(x.value("tenant")), x.value("paused") == "true"
 	entry := cipp.LogEntry{API: "NinjaOneSync"}
 	notice := map[bool]string{true: "paused", false: "resumed"}[paused]
-	if id == tenantsync.Everyone {
+	if id == runs.Everyone {
 		notice += "all"
 		entry.Message = map[bool]string{true: "The schedule was paused for all tenants.", false: "The schedule was resumed for all tenants."}[paused]
 	} else {
@@ -291,7 +292,7 @@ func (c *Console) pause(x *exchange) error {
 		entry.Tenant, entry.TenantID = t.DefaultDomain, t.ID
 		entry.Message = map[bool]string{true: "The tenant was paused: the schedule leaves it out.", false: "The tenant was resumed."}[paused]
 	}
-	if err := c.State.Pause(x.ctx(), id, paused); err != nil {
+	if err := c.Runs.Pause(x.ctx(), id, paused); err != nil {
 		return err
 	}
 	c.audit(x, "a pause was changed on the console", "tenant", id, "paused", paused)

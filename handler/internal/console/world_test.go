@@ -21,6 +21,8 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -86,27 +88,28 @@ func newWorld(t *testing.T) *world {
 	name := azuritetest.UniqueName(t)
 	w.table, w.syncs, w.automaps = w.account.Table(name), w.account.Queue(name), w.account.Queue(name+"-automap")
 	w.failed = w.account.Queue(name + poison.Suffix)
-	state := tenantsync.NewState(w.table)
+	state, known := tenantsync.NewState(w.table), runs.New(w.table)
+	told := &problems.Book{Table: w.table, Log: store.Log, API: "NinjaOneSync"}
 	blobs := w.account.Container(name)
 	w.syncer = &tenantsync.Syncer{
-		CIPP: store, Reader: reader, NinjaOne: client, State: state, Blobs: blobs, Queue: w.syncs,
+		CIPP: store, Reader: reader, NinjaOne: client, State: state, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, State: documents.NewState(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Budget:    10 * time.Minute, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true, DevToken: devToken})
 	w.console = New(Deps{
-		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, State: state, Blobs: blobs,
+		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, State: state, Runs: known, Blobs: blobs,
 		Brakes: documents.NewState(w.table),
-		Engine: &engine.Hold{CIPP: store, State: state, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
+		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
-			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: state.MarkQueued}},
+			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: known.MarkQueued}},
 			CIPP:    store, Table: w.table,
 		},
 		Timers:     func(context.Context) ([]string, error) { return w.stopped, nil },
 		Compliance: func(context.Context) (map[string]compliance.Status, error) { return w.updates, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
-			Sync: w.syncs, Automap: w.automaps, Runs: state,
+			Sync: w.syncs, Automap: w.automaps, Runs: known,
 		}),
 	})
 	w.server = httptest.NewServer(w.console)

@@ -19,9 +19,10 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 // CIPP's scheduler compares the present quarter-hour of the day, 0 to 95, with
@@ -50,13 +51,14 @@ type Subscriptions interface {
 // in our own storage, so every process knows. Its fields are set once and not
 // changed afterwards.
 type Hold struct {
-	CIPP  *cipp.Store
-	State *tenantsync.State
-	Table *storage.Table // NinjaOneSyncState
-	Queue *storage.Queue // ninjaone-sync
-	Graph Subscriptions
-	Now   func() time.Time
-	Log   *slog.Logger
+	CIPP     *cipp.Store
+	Runs     *runs.Store
+	Problems *problems.Book
+	Table    *storage.Table // NinjaOneSyncState
+	Queue    *storage.Queue // ninjaone-sync
+	Graph    Subscriptions
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Tick holds CIPP's engine off, whatever was done to its rows since the last
@@ -78,13 +80,13 @@ func (h *Hold) Tick(ctx context.Context) error {
 	}
 	now := h.Now().UTC()
 	errs := []error{h.repair(ctx, kept, now)}
-	problems, err := h.dropSubscriptions(ctx)
+	bad, err := h.dropSubscriptions(ctx)
 	errs = append(errs, err)
 	if config.CVESync {
-		problems = append(problems, tenantsync.Problem{Key: "cve", Message: "CIPP's CVE upload to NinjaOne is turned on in CIPP, but it is part of CIPP's own sync, " +
+		bad = append(bad, problems.Problem{Key: "cve", Message: "CIPP's CVE upload to NinjaOne is turned on in CIPP, but it is part of CIPP's own sync, " +
 			"which is held off, and this app has not taken it over: no vulnerabilities are uploaded. Turn it off in CIPP's NinjaOne settings, or give CIPP's own engine back."})
 	}
-	errs = append(errs, h.State.Announce(ctx, h.CIPP, owner, problems, now))
+	errs = append(errs, h.Problems.Announce(ctx, tenant.Ref{}, owner, bad, now))
 	return errors.Join(errs...)
 }
 
@@ -161,7 +163,7 @@ func (h *Hold) GiveBack(ctx context.Context) error {
 	if err := h.release(ctx, k); err != nil {
 		return err
 	}
-	if err := h.State.Announce(ctx, h.CIPP, owner, nil, h.Now().UTC()); err != nil {
+	if err := h.Problems.Announce(ctx, tenant.Ref{}, owner, nil, h.Now().UTC()); err != nil {
 		return err
 	}
 	return h.tell(ctx, cipp.SeverityInfo, "CIPP's own NinjaOne sync was given back: CIPP starts it again by its own schedule, within 26 hours at most, and makes its Graph subscriptions on devices anew during it. "+

@@ -16,7 +16,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
-	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/sandbox/seed"
 )
 
@@ -152,7 +152,7 @@ func TestForceSyncOfPaused(t *testing.T) {
 	w.tick()
 	w.sync(w.mapped...)
 	paused, others := w.mapped[0], w.mapped[1:]
-	must(t, w.State.Pause(t.Context(), paused, true))
+	must(t, w.Runs.Pause(t.Context(), paused, true))
 	w.now = w.now.Add(time.Hour)
 	w.setLastRun(w.now)
 	w.cippRuns(paused, w.now, w.now.Add(time.Minute))
@@ -162,7 +162,7 @@ func TestForceSyncOfPaused(t *testing.T) {
 		t.Errorf("forced syncs are queued for %v, want %v", got, others)
 	}
 	w.sync(others...)
-	must(t, w.State.Pause(t.Context(), paused, false))
+	must(t, w.Runs.Pause(t.Context(), paused, false))
 	for _, want := range [][]string{{paused}, nil} {
 		w.now = w.now.Add(15 * time.Minute)
 		w.tick()
@@ -198,10 +198,10 @@ func TestForceSyncQueueFails(t *testing.T) {
 
 func TestWroteAfter(t *testing.T) {
 	at := func(minutes int) time.Time { return midnight.Add(time.Duration(minutes) * time.Minute) }
-	ours := tenantsync.Run{Start: at(10).Add(700 * time.Microsecond), End: at(12), Status: tenantsync.Completed}
+	ours := runs.Run{Start: at(10).Add(700 * time.Microsecond), End: at(12), Status: runs.Completed}
 	tests := map[string]struct {
 		start, end time.Time // of the mapping row
-		last       tenantsync.Run
+		last       runs.Run
 		want       bool
 	}{
 		"our own run":                       {at(10), at(12), ours, false},
@@ -212,10 +212,10 @@ func TestWroteAfter(t *testing.T) {
 		"CIPP was killed":                   {at(20), at(12), ours, true},
 		"CIPP found our run under way":      {at(10), at(11), ours, false},
 		"the row was saved anew":            {time.Time{}, time.Time{}, ours, false},
-		"we are under way":                  {at(20), at(22), tenantsync.Run{Start: at(5), Status: tenantsync.Running}, false},
-		"we failed, CIPP ran after us":      {at(20), at(22), tenantsync.Run{Start: at(5), Status: tenantsync.Failed}, true},
-		"we have never synced the tenant":   {at(20), at(22), tenantsync.Run{}, false},
-		"queued, never synced by us before": {at(20), at(22), tenantsync.Run{Queued: at(5)}, false},
+		"we are under way":                  {at(20), at(22), runs.Run{Start: at(5), Status: runs.Running}, false},
+		"we failed, CIPP ran after us":      {at(20), at(22), runs.Run{Start: at(5), Status: runs.Failed}, true},
+		"we have never synced the tenant":   {at(20), at(22), runs.Run{}, false},
+		"queued, never synced by us before": {at(20), at(22), runs.Run{Queued: at(5)}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -33,11 +34,11 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	runs, err := h.State.Runs(ctx)
+	runs, err := h.Runs.All(ctx)
 	if err != nil {
 		return err
 	}
-	pauses, err := h.State.Pauses(ctx)
+	pauses, err := h.Runs.Pauses(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,8 +101,8 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 // ended after our last run of the tenant began, so that NinjaOne may hold its
 // values. Before our first run there is nothing of ours to put right, and
 // while one lasts it is too early to tell.
-func wroteAfter(m cipp.OrganizationMapping, last tenantsync.Run, now time.Time) bool {
-	if last.Start.IsZero() || last.Status == tenantsync.Running || m.LastStart.IsZero() {
+func wroteAfter(m cipp.OrganizationMapping, last runs.Run, now time.Time) bool {
+	if last.Start.IsZero() || last.Status == runs.Running || m.LastStart.IsZero() {
 		return false
 	}
 	// The row's times have milliseconds. A start that is ours with an end that
@@ -120,7 +121,7 @@ func (h *Hold) force(ctx context.Context, tenantID string, a answered, now time.
 	if err := h.Queue.Send(ctx, tenantsync.Message{TenantID: tenantID, Force: true}, 0); err != nil {
 		return err
 	}
-	if err := h.State.MarkQueued(ctx, tenantID, now); err != nil {
+	if err := h.Runs.MarkQueued(ctx, tenantID, now); err != nil {
 		return err
 	}
 	return h.Table.Replace(ctx, storage.Entity{"PartitionKey": repairPartition, "RowKey": tenantID, "Version": int32(version),

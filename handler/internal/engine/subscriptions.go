@@ -13,7 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
-	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/problems"
 )
 
 const (
@@ -27,17 +27,17 @@ const (
 // in CIPP's table. CIPP takes a notification only while its row is there. A
 // row whose subscription could not be removed stays for the next tick; the
 // tenants concerned are the returned problems.
-func (h *Hold) dropSubscriptions(ctx context.Context) ([]tenantsync.Problem, error) {
+func (h *Hold) dropSubscriptions(ctx context.Context) ([]problems.Problem, error) {
 	list, err := h.CIPP.DeviceSubscriptions(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var (
-		mu       sync.Mutex
-		removed  int
-		left     []string // domains whose subscription ends by itself
-		problems []tenantsync.Problem
-		errs     []error
+		mu      sync.Mutex
+		removed int
+		left    []string // domains whose subscription ends by itself
+		bad     []problems.Problem
+		errs    []error
 	)
 	drop := func(ctx context.Context, d cipp.DeviceSubscription) {
 		refused, err := h.dropOne(ctx, d)
@@ -46,7 +46,7 @@ func (h *Hold) dropSubscriptions(ctx context.Context) ([]tenantsync.Problem, err
 		var graph graphError
 		switch {
 		case errors.As(err, &graph):
-			problems = append(problems, tenantsync.Problem{Key: "subscription:" + d.Domain,
+			bad = append(bad, problems.Problem{Key: "subscription:" + d.Domain,
 				Message: fmt.Sprintf("CIPP's own subscription on the devices of %s could not be removed at Microsoft Graph, so CIPP may still write the compliance field: %v. It is tried again every quarter of an hour.", d.Domain, graph.error)})
 		case err != nil:
 			errs = append(errs, err)
@@ -77,11 +77,11 @@ func (h *Hold) dropSubscriptions(ctx context.Context) ([]tenantsync.Problem, err
 		errs = append(errs, h.tell(ctx, cipp.SeverityWarn, fmt.Sprintf("CIPP's own subscriptions on the devices of %d tenants could not be removed at Microsoft Graph, which refused it or knows no such tenant of CIPP's. "+
 			"Their rows in CIPP's table were removed, so CIPP takes no notification of theirs, and Graph ends them within a day: %s.", len(left), someOf(left))))
 	}
-	slices.SortFunc(problems, func(a, b tenantsync.Problem) int { return strings.Compare(a.Key, b.Key) })
-	if n := len(problems); n > maxProblems {
-		problems = append(problems[:maxProblems], tenantsync.Problem{Key: "subscription", Message: fmt.Sprintf("CIPP's own subscriptions on devices could not be removed for %d further tenants.", n-maxProblems)})
+	slices.SortFunc(bad, func(a, b problems.Problem) int { return strings.Compare(a.Key, b.Key) })
+	if n := len(bad); n > maxProblems {
+		bad = append(bad[:maxProblems], problems.Problem{Key: "subscription", Message: fmt.Sprintf("CIPP's own subscriptions on devices could not be removed for %d further tenants.", n-maxProblems)})
 	}
-	return problems, errors.Join(errs...)
+	return bad, errors.Join(errs...)
 }
 
 // graphError is a failure to remove a subscription that may pass.

@@ -23,6 +23,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -90,13 +92,14 @@ func newWorld(t *testing.T) *world {
 	w.queue, err = azqueue.NewQueueClientFromConnectionString(connection, queue, nil)
 	must(t, err)
 	w.Hold = &Hold{
-		CIPP:  cipp.New(account, cipp.Options{}),
-		State: tenantsync.NewState(account.Table(own)),
-		Table: account.Table(own),
-		Queue: account.Queue(queue),
-		Graph: w.graph,
-		Now:   func() time.Time { return w.now },
-		Log:   slog.New(slog.DiscardHandler),
+		CIPP:     cipp.New(account, cipp.Options{}),
+		Runs:     runs.New(account.Table(own)),
+		Problems: &problems.Book{Table: account.Table(own), Log: cipp.New(account, cipp.Options{}).Log, API: apiName},
+		Table:    account.Table(own),
+		Queue:    account.Queue(queue),
+		Graph:    w.graph,
+		Now:      func() time.Time { return w.now },
+		Log:      slog.New(slog.DiscardHandler),
 	}
 	tenants, err := w.CIPP.Tenants(t.Context())
 	must(t, err)
@@ -271,8 +274,8 @@ func (w *world) sync(ids ...string) {
 			continue
 		}
 		start := w.now.Add(1234567 * time.Nanosecond)
-		r := tenantsync.Run{TenantID: m.TenantID, Status: tenantsync.Completed, Start: start, End: start.Add(time.Minute)}
-		must(w.t, w.State.SaveRun(w.t.Context(), r))
+		r := runs.Run{TenantID: m.TenantID, Status: runs.Completed, Start: start, End: start.Add(time.Minute)}
+		must(w.t, w.Runs.Save(w.t.Context(), r))
 		must(w.t, w.CIPP.RecordRun(w.t.Context(), m, r.Start, r.End, r.Status))
 	}
 }

@@ -38,6 +38,10 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
+// TableName is our own table: what NinjaOne holds, how each tenant's runs ended,
+// and what technicians were told.
+const TableName = "NinjaOneSyncState"
+
 // Version is the layout of the state that this handler writes.
 const Version = 1
 

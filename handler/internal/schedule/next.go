@@ -3,24 +3,24 @@ package schedule
 import (
 	"time"
 
-	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/runs"
 )
 
 // Next is when the schedule will put a tenant that is not paused on the queue,
 // given its last run. A time that is not after now means with the next tick;
 // the zero time means that it waits on the queue or runs at present.
-func Next(tenantID string, run tenantsync.Run, now time.Time) time.Time {
+func Next(tenantID string, run runs.Run, now time.Time) time.Time {
 	now = now.UTC()
 	last := turn(tenantID, now)
 	switch {
-	case run.Queued.After(run.Start), run.Status == tenantsync.Running && now.Sub(run.Start) < silent:
+	case run.Queued.After(run.Start), run.Status == runs.Running && now.Sub(run.Start) < silent:
 		return time.Time{}
 	case due(run, last, now, true):
 		return now
 	}
 	next := last.Add(period)
-	if run.Status == tenantsync.Failed {
-		if retry := run.End.Add(tenantsync.RetryAfter(run.Failures)); retry.Before(next) {
+	if run.Status == runs.Failed {
+		if retry := run.End.Add(runs.RetryAfter(run.Failures)); retry.Before(next) {
 			next = retry
 		}
 	}

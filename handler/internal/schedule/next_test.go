@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/runs"
 )
 
 func TestNext(t *testing.T) {
@@ -13,22 +13,22 @@ func TestNext(t *testing.T) {
 	last := turn(id, now)
 	tests := []struct {
 		name string
-		run  tenantsync.Run
+		run  runs.Run
 		want time.Time
 	}{
-		{"never synced", tenantsync.Run{}, now},
-		{"waits on the queue", tenantsync.Run{Queued: now}, time.Time{}},
-		{"runs", tenantsync.Run{Queued: now.Add(-time.Minute), Start: now.Add(-time.Minute), Status: tenantsync.Running}, time.Time{}},
-		{"went silent", tenantsync.Run{Start: now.Add(-silent), Status: tenantsync.Running}, now},
-		{"completed since its turn", tenantsync.Run{Start: last.Add(time.Second), End: now, Status: tenantsync.Completed}, last.Add(period)},
-		{"no run since its turn", tenantsync.Run{Start: last.Add(-time.Hour), End: last.Add(-time.Minute), Status: tenantsync.Completed}, now},
-		{"failed a moment ago", tenantsync.Run{Start: now.Add(-time.Minute), End: now, Status: tenantsync.Failed, Failures: 1}, now.Add(tenantsync.RetryAfter(1))},
-		{"failed long ago", tenantsync.Run{Start: now.Add(-tenantsync.RetryAfter(99)), End: now.Add(-tenantsync.RetryAfter(99)), Status: tenantsync.Failed, Failures: 9}, now},
+		{"never synced", runs.Run{}, now},
+		{"waits on the queue", runs.Run{Queued: now}, time.Time{}},
+		{"runs", runs.Run{Queued: now.Add(-time.Minute), Start: now.Add(-time.Minute), Status: runs.Running}, time.Time{}},
+		{"went silent", runs.Run{Start: now.Add(-silent), Status: runs.Running}, now},
+		{"completed since its turn", runs.Run{Start: last.Add(time.Second), End: now, Status: runs.Completed}, last.Add(period)},
+		{"no run since its turn", runs.Run{Start: last.Add(-time.Hour), End: last.Add(-time.Minute), Status: runs.Completed}, now},
+		{"failed a moment ago", runs.Run{Start: now.Add(-time.Minute), End: now, Status: runs.Failed, Failures: 1}, now.Add(runs.RetryAfter(1))},
+		{"failed long ago", runs.Run{Start: now.Add(-runs.RetryAfter(99)), End: now.Add(-runs.RetryAfter(99)), Status: runs.Failed, Failures: 9}, now},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := Next(id, tt.run, now)
-			if want := tt.want; !got.Equal(want) && !(tt.run.Status == tenantsync.Failed && got.Equal(last.Add(period)) && got.Before(want)) {
+			if want := tt.want; !got.Equal(want) && !(tt.run.Status == runs.Failed && got.Equal(last.Add(period)) && got.Before(want)) {
 				t.Errorf("next turn at %v, want %v", got, want)
 			}
 		})

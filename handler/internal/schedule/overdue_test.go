@@ -10,6 +10,9 @@ import (
 
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -20,21 +23,21 @@ func TestOverdue(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	tests := map[string]struct {
-		run  tenantsync.Run
+		run  runs.Run
 		want bool
 	}{
-		"new":                               {tenantsync.Run{}, false},
-		"just queued":                       {tenantsync.Run{Queued: ago(time.Hour)}, false},
-		"queued a day ago, and never run":   {tenantsync.Run{Queued: ago(27 * time.Hour)}, true},
-		"synced a day ago":                  {tenantsync.Run{Start: ago(24 * time.Hour), LastSuccess: ago(24 * time.Hour), Status: tenantsync.Completed}, false},
-		"synced too long ago":               {tenantsync.Run{Start: ago(27 * time.Hour), LastSuccess: ago(27 * time.Hour), Status: tenantsync.Completed}, true},
-		"tried since, without success":      {tenantsync.Run{Start: ago(time.Minute), LastSuccess: ago(27 * time.Hour), Status: tenantsync.Running}, true},
-		"failed once, never synced":         {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 1}, false},
-		"failed for half a day":             {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 6}, false},
-		"failed for more than a day":        {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 10}, true},
-		"failed for ever":                   {tenantsync.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: tenantsync.Failed, Failures: 1 << 60}, true},
-		"first sync under way":              {tenantsync.Run{Start: ago(time.Hour), Status: tenantsync.Running}, false},
-		"first sync under way for too long": {tenantsync.Run{Start: ago(27 * time.Hour), Status: tenantsync.Running}, true},
+		"new":                               {runs.Run{}, false},
+		"just queued":                       {runs.Run{Queued: ago(time.Hour)}, false},
+		"queued a day ago, and never run":   {runs.Run{Queued: ago(27 * time.Hour)}, true},
+		"synced a day ago":                  {runs.Run{Start: ago(24 * time.Hour), LastSuccess: ago(24 * time.Hour), Status: runs.Completed}, false},
+		"synced too long ago":               {runs.Run{Start: ago(27 * time.Hour), LastSuccess: ago(27 * time.Hour), Status: runs.Completed}, true},
+		"tried since, without success":      {runs.Run{Start: ago(time.Minute), LastSuccess: ago(27 * time.Hour), Status: runs.Running}, true},
+		"failed once, never synced":         {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 1}, false},
+		"failed for half a day":             {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 6}, false},
+		"failed for more than a day":        {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 10}, true},
+		"failed for ever":                   {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 1 << 60}, true},
+		"first sync under way":              {runs.Run{Start: ago(time.Hour), Status: runs.Running}, false},
+		"first sync under way for too long": {runs.Run{Start: ago(27 * time.Hour), Status: runs.Running}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,19 +61,20 @@ func TestOverdueTenantsRaiseAnAlarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	state := tenantsync.NewState(account.Table(tenantsync.TableName))
+	table := account.Table(layout.TableName)
+	known, store := runs.New(table), cipp.New(account, cipp.Options{})
 	late, paused, fine := data.Tenants[0].ID, data.Tenants[1].ID, data.Tenants[2].ID
 	for id, ago := range map[string]time.Duration{late: 27 * time.Hour, paused: 27 * time.Hour, fine: time.Hour} {
-		run := tenantsync.Run{TenantID: id, Status: tenantsync.Completed, Start: now.Add(-ago), End: now.Add(-ago), LastSuccess: now.Add(-ago)}
-		if err := state.SaveRun(t.Context(), run); err != nil {
+		run := runs.Run{TenantID: id, Status: runs.Completed, Start: now.Add(-ago), End: now.Add(-ago), LastSuccess: now.Add(-ago)}
+		if err := known.Save(t.Context(), run); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := state.Pause(t.Context(), paused, true); err != nil {
+	if err := known.Pause(t.Context(), paused, true); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	s := &Scheduler{CIPP: cipp.New(account, cipp.Options{}), State: state, Queue: account.Queue(tenantsync.QueueName),
+	s := &Scheduler{CIPP: store, Runs: known, Problems: &problems.Book{Table: table, Log: store.Log, API: "NinjaOneSync"}, Queue: account.Queue(tenantsync.QueueName),
 		Now: func() time.Time { return now }, Log: slog.New(slog.NewJSONHandler(&log, nil))}
 	for tick := 1; tick <= 2; tick++ {
 		if err := s.Tick(t.Context()); err != nil {

@@ -16,8 +16,11 @@ import (
 
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/telemetry"
+	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
@@ -38,11 +41,12 @@ const (
 
 // Scheduler finds the tenants that are due.
 type Scheduler struct {
-	CIPP  *cipp.Store
-	State *tenantsync.State
-	Queue *storage.Queue // ninjaone-sync
-	Now   func() time.Time
-	Log   *slog.Logger
+	CIPP     *cipp.Store
+	Runs     *runs.Store
+	Problems *problems.Book
+	Queue    *storage.Queue // ninjaone-sync
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Tick puts every tenant that is due on the queue. What is due follows from
@@ -61,11 +65,11 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	runs, err := s.State.Runs(ctx)
+	runs, err := s.Runs.All(ctx)
 	if err != nil {
 		return err
 	}
-	pauses, err := s.State.Pauses(ctx)
+	pauses, err := s.Runs.Pauses(ctx)
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 		return err
 	}
 	now := s.Now().UTC()
-	candidates, problems, err := s.candidates(ctx, mappings)
+	candidates, bad, err := s.candidates(ctx, mappings)
 	if err != nil {
 		return err
 	}
@@ -96,14 +100,14 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	queued := len(turns) - len(errs)
 	alarm.RaiseFor(ctx, s.Log, alarm.TenantsOverdue, late)
 	telemetry.Scheduled(ctx, len(candidates)-paused, len(late))
-	errs = append(errs, s.State.Announce(ctx, s.CIPP, "schedule", problems, now))
+	errs = append(errs, s.Problems.Announce(ctx, tenant.Ref{}, "schedule", bad, now))
 	s.Log.InfoContext(ctx, "scheduled", "mapped", len(mappings), "paused", paused, "queued", queued, "waiting", waiting)
 	return errors.Join(errs...)
 }
 
 // candidates are the mapped tenants that can be synced; the others become
 // problems, or a notice where CIPP excludes a tenant on purpose.
-func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.OrganizationMapping) ([]string, []tenantsync.Problem, error) {
+func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.OrganizationMapping) ([]string, []problems.Problem, error) {
 	tenants, err := s.CIPP.Tenants(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -113,10 +117,10 @@ func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.Organization
 		listed[t.ID] = true
 	}
 	var ids []string
-	var problems []tenantsync.Problem
+	var bad []problems.Problem
 	for _, m := range mappings {
 		if m.Problem != "" {
-			problems = append(problems, tenantsync.Problem{Key: "mapping:" + m.Problem, Message: "A tenant mapping cannot be used: " + m.Problem})
+			bad = append(bad, problems.Problem{Key: "mapping:" + m.Problem, Message: "A tenant mapping cannot be used: " + m.Problem})
 			continue
 		}
 		if listed[m.TenantID] {
@@ -125,16 +129,16 @@ func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.Organization
 		}
 		switch t, err := s.CIPP.Tenant(ctx, m.TenantID); {
 		case errors.Is(err, cipp.ErrNoTenant):
-			problems = append(problems, tenantsync.Problem{Key: "unknown:" + m.TenantID, Message: fmt.Sprintf(
+			bad = append(bad, problems.Problem{Key: "unknown:" + m.TenantID, Message: fmt.Sprintf(
 				"Tenant %s is mapped to NinjaOne organization %d, and CIPP does not know it: refresh CIPP's tenant list, or remove the mapping.", m.TenantID, m.OrganizationID)})
 		case err != nil:
 			return nil, nil, err
 		case t.Excluded:
-			problems = append(problems, tenantsync.Problem{Key: "excluded:" + m.TenantID, Notice: true, Message: fmt.Sprintf(
+			bad = append(bad, problems.Problem{Key: "excluded:" + m.TenantID, Notice: true, Message: fmt.Sprintf(
 				"Tenant %s is excluded in CIPP and is not synced. What NinjaOne organization %d shows of it stays as it is.", t.DefaultDomain, m.OrganizationID)})
 		}
 	}
-	return ids, problems, nil
+	return ids, bad, nil
 }
 
 // enqueueAll puts tenants on the queue, several at once: on the first night they
@@ -163,7 +167,7 @@ func (s *Scheduler) enqueue(ctx context.Context, tenantID string, now time.Time)
 	if err := s.Queue.Send(ctx, tenantsync.Message{TenantID: tenantID}, 0); err != nil {
 		return err
 	}
-	return s.State.MarkQueued(ctx, tenantID, now)
+	return s.Runs.MarkQueued(ctx, tenantID, now)
 }
 
 // turn is when the tenant's last turn was. The turns of all tenants are spread
@@ -180,15 +184,15 @@ func turn(tenantID string, now time.Time) time.Time {
 // due reports whether a tenant is to be synced now: it never was, it has had
 // no run since its turn, the last run failed long enough ago, or the last run
 // or message came to nothing.
-func due(run tenantsync.Run, turn, now time.Time, queueEmpty bool) bool {
+func due(run runs.Run, turn, now time.Time, queueEmpty bool) bool {
 	switch {
 	case run.Queued.After(run.Start):
 		return queueEmpty && now.Sub(run.Queued) >= lost
 	case run.Start.IsZero():
 		return true
-	case run.Status == tenantsync.Running:
+	case run.Status == runs.Running:
 		return now.Sub(run.Start) >= silent
-	case run.Status == tenantsync.Failed && now.Sub(run.End) >= tenantsync.RetryAfter(run.Failures):
+	case run.Status == runs.Failed && now.Sub(run.End) >= runs.RetryAfter(run.Failures):
 		return true
 	}
 	return run.Start.Before(turn)
@@ -197,16 +201,16 @@ func due(run tenantsync.Run, turn, now time.Time, queueEmpty bool) bool {
 // overdue reports whether a tenant has had no complete sync for longer than it
 // may. One that never had any counts from when it was queued first, or about
 // from its first failure.
-func overdue(run tenantsync.Run, now time.Time) bool {
+func overdue(run runs.Run, now time.Time) bool {
 	since := run.LastSuccess
 	switch {
 	case !since.IsZero():
 	case run.Start.IsZero():
 		since = run.Queued
-	case run.Status == tenantsync.Failed:
+	case run.Status == runs.Failed:
 		since = run.End
 		for n := 1; n < run.Failures && now.Sub(since) <= alarm.Overdue; n++ {
-			since = since.Add(-tenantsync.RetryAfter(n))
+			since = since.Add(-runs.RetryAfter(n))
 		}
 	default:
 		since = run.Start

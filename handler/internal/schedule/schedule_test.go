@@ -6,32 +6,32 @@ import (
 	"testing"
 	"time"
 
-	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/runs"
 )
 
 func TestDue(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	completed := func(d time.Duration) tenantsync.Run {
-		return tenantsync.Run{Start: ago(d), End: ago(d - time.Minute), Status: tenantsync.Completed}
+	completed := func(d time.Duration) runs.Run {
+		return runs.Run{Start: ago(d), End: ago(d - time.Minute), Status: runs.Completed}
 	}
-	failed := func(d time.Duration, n int) tenantsync.Run {
-		return tenantsync.Run{Start: ago(d + time.Minute), End: ago(d), Status: tenantsync.Failed, Failures: n}
+	failed := func(d time.Duration, n int) runs.Run {
+		return runs.Run{Start: ago(d + time.Minute), End: ago(d), Status: runs.Failed, Failures: n}
 	}
 	tests := map[string]struct {
-		run   tenantsync.Run
+		run   runs.Run
 		turn  time.Time
 		empty bool
 		want  bool
 	}{
-		"never synced":                               {run: tenantsync.Run{}, want: true},
-		"queued and not started":                     {run: tenantsync.Run{Queued: ago(time.Minute)}, empty: true},
-		"queued long ago, others wait too":           {run: tenantsync.Run{Queued: ago(11 * time.Hour)}},
-		"queued a while ago, and the queue is empty": {run: tenantsync.Run{Queued: ago(30 * time.Minute)}, empty: true, want: true},
+		"never synced":                               {run: runs.Run{}, want: true},
+		"queued and not started":                     {run: runs.Run{Queued: ago(time.Minute)}, empty: true},
+		"queued long ago, others wait too":           {run: runs.Run{Queued: ago(11 * time.Hour)}},
+		"queued a while ago, and the queue is empty": {run: runs.Run{Queued: ago(30 * time.Minute)}, empty: true, want: true},
 		"queued again after a run": {
-			run: tenantsync.Run{Start: ago(30 * time.Hour), Status: tenantsync.Completed, Queued: ago(time.Minute)}, turn: ago(time.Hour), empty: true},
-		"under way":                               {run: tenantsync.Run{Start: ago(15 * time.Minute), Status: tenantsync.Running}, turn: ago(time.Minute)},
-		"killed while under way":                  {run: tenantsync.Run{Start: ago(2 * time.Hour), Status: tenantsync.Running}, turn: ago(3 * time.Hour), want: true},
+			run: runs.Run{Start: ago(30 * time.Hour), Status: runs.Completed, Queued: ago(time.Minute)}, turn: ago(time.Hour), empty: true},
+		"under way":                               {run: runs.Run{Start: ago(15 * time.Minute), Status: runs.Running}, turn: ago(time.Minute)},
+		"killed while under way":                  {run: runs.Run{Start: ago(2 * time.Hour), Status: runs.Running}, turn: ago(3 * time.Hour), want: true},
 		"completed since its turn":                {run: completed(time.Hour), turn: ago(2 * time.Hour)},
 		"completed before its turn":               {run: completed(3 * time.Hour), turn: ago(2 * time.Hour), want: true},
 		"failed a while ago":                      {run: failed(14*time.Minute, 1), turn: ago(time.Hour)},
@@ -76,7 +76,7 @@ func TestEveryTenantOnceADay(t *testing.T) {
 		id := fmt.Sprintf("tenant-%d", i)
 		now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 		end := now.AddDate(0, 0, 10)
-		var run tenantsync.Run
+		var run runs.Run
 		starts := 0
 		for now.Before(end) {
 			if due(run, turn(id, now), now, true) {
@@ -84,7 +84,7 @@ func TestEveryTenantOnceADay(t *testing.T) {
 				if !run.Start.IsZero() && start.Sub(run.Start) > 24*time.Hour {
 					t.Fatalf("%s: %s between two starts", id, start.Sub(run.Start))
 				}
-				run = tenantsync.Run{Start: start, End: start.Add(time.Minute), Status: tenantsync.Completed}
+				run = runs.Run{Start: start, End: start.Add(time.Minute), Status: runs.Completed}
 				starts++
 			}
 			tick := 15 * time.Minute // late by up to two minutes, and one in ten is missed

@@ -19,8 +19,8 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
-	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -126,7 +126,7 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 		CIPP: i.store, Secrets: secrets, Guard: access.New(access.Config{PlatformAuth: true, Logger: log}),
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) },
 		Connect:  connect, Sync: i.sync, Automap: i.automap,
-		Runs: tenantsync.NewState(i.cipp.Table(azuritetest.UniqueName(i.t))), Log: log,
+		Runs: runs.New(i.cipp.Table(azuritetest.UniqueName(i.t))), Log: log,
 	})
 	host := customhandler.New(customhandler.Config{Logger: log})
 	for _, f := range handlers.Functions() {

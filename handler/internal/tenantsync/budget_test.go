@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -217,16 +218,16 @@ func (b *bench) shown() []string {
 
 // runs runs the tenant's sync until it has completed or can go no further, and
 // returns how many runs it took.
-func (b *bench) runs(t *testing.T, want []string) (n int, r Run) {
+func (b *bench) runs(t *testing.T, want []string) (n int, r runs.Run) {
 	for n = 1; n < 60; n++ {
 		b.sync(Message{Force: n == 1})
 		r = b.last()
 		left := cmp.Diff(want, b.shown())
 		switch {
-		case r.Status == Completed && left != "":
+		case r.Status == runs.Completed && left != "":
 			t.Errorf("run %d says Completed, and NinjaOne differs from one run without an end: %s", n, left)
 			return n, r
-		case r.Status != Running || !r.Queued.After(r.Start) && !r.Queued.Equal(r.Start):
+		case r.Status != runs.Running || !r.Queued.After(r.Start) && !r.Queued.Equal(r.Start):
 			return n, r
 		}
 	}
@@ -274,7 +275,7 @@ func TestAnyBudget(t *testing.T) {
 			b, a := prepared(ahead)
 			b.sync(Message{Force: true})
 			whole := b.last()
-			if whole.Status != Completed || (len(whole.Problems) == 0) != (len(world.refuse) == 0) {
+			if whole.Status != runs.Completed || (len(whole.Problems) == 0) != (len(world.refuse) == 0) {
 				t.Fatalf("without an end: %+v", whole)
 			}
 			want, reads, all := b.shown(), a.reads, a.calls
@@ -283,11 +284,11 @@ func TestAnyBudget(t *testing.T) {
 				a.most, a.alone = most, alone
 				n, r := b.runs(t, want)
 				switch {
-				case r.Status == Failed && !strings.Contains(r.Reason, "SYNC_TIME_BUDGET"):
+				case r.Status == runs.Failed && !strings.Contains(r.Reason, "SYNC_TIME_BUDGET"):
 					t.Errorf("the reason does not name the setting: %s", r.Reason)
-				case r.Status == Failed && a.wrote > 0:
+				case r.Status == runs.Failed && a.wrote > 0:
 					t.Errorf("the run %d, of which %d calls read and %d write, fails: %s", n, a.reads, a.wrote, r.Reason)
-				case r.Status == Completed:
+				case r.Status == runs.Completed:
 					if diff := cmp.Diff(told(whole), told(r)); diff != "" {
 						t.Errorf("the last of %d runs tells other problems than one run without an end: %s", n, diff)
 					}
@@ -315,7 +316,7 @@ func TestAnyBudget(t *testing.T) {
 }
 
 // told are the kinds of problems that a run tells.
-func told(r Run) (keys []string) {
+func told(r runs.Run) (keys []string) {
 	for _, p := range r.Problems {
 		keys = append(keys, p.Key)
 	}
@@ -339,13 +340,13 @@ func TestThrottledInTheMiddle(t *testing.T) {
 		remove := b.ninja.InjectFault(fault)
 		lines := b.sync(Message{})
 		remove()
-		if r := b.last(); r.Status != Running || !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Info: Not finished after 0 minutes: ") }) {
+		if r := b.last(); r.Status != runs.Running || !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Info: Not finished after 0 minutes: ") }) {
 			t.Errorf("run %d: %s %s, and the logbook says %q", i+1, r.Status, r.Reason, lines)
 		}
 	}
 	b.allow(ahead)
 	b.sync(Message{})
-	if r := b.last(); r.Status != Completed || r.OrganizationFields+r.Devices+r.Documents != 0 || len(b.ninja.Relations()) == 0 {
+	if r := b.last(); r.Status != runs.Completed || r.OrganizationFields+r.Devices+r.Documents != 0 || len(b.ninja.Relations()) == 0 {
 		t.Errorf("the last run: %+v", r)
 	}
 }

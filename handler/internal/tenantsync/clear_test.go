@@ -98,8 +98,8 @@ func TestClearUnmatched(t *testing.T) {
 			if _, kept := l.records()[device(100)]; kept != tt.kept {
 				t.Errorf("the record is kept: %v, want %v", kept, tt.kept)
 			}
-			if n := len(j.problems.list()); (n > 0) != tt.problem {
-				t.Errorf("problems: %v", j.problems.list())
+			if n := len(j.problems.List()); (n > 0) != tt.problem {
+				t.Errorf("problems: %v", j.problems.List())
 			}
 		})
 	}

@@ -22,7 +22,7 @@ func (j *job) tellContested(result match.Result) {
 			continue
 		}
 		if told++; told > maxContested {
-			j.problems.count("contested:more", "", func(n int, _ string) string {
+			j.problems.Count("contested:more", "", func(n int, _ string) string {
 				return fmt.Sprintf("Several Intune devices in use claim to be one NinjaOne device %d times more; the console's devices page lists them.", n)
 			})
 			continue
@@ -31,7 +31,7 @@ func (j *job) tellContested(result match.Result) {
 		for _, c := range p.Contesting {
 			claims = append(claims, fmt.Sprintf("%q (%s)", c.DeviceName, c.ID))
 		}
-		j.problems.add(fmt.Sprint("contested:", p.Ninja.ID), "NinjaOne device %d (%s): %d Intune devices in use claim to be it, by its %s: %s. "+
+		j.problems.Add(fmt.Sprint("contested:", p.Ninja.ID), "NinjaOne device %d (%s): %d Intune devices in use claim to be it, by its %s: %s. "+
 			"It shows the worse compliance of them. Remove from Intune the one that is not this machine.",
 			p.Ninja.ID, nameOf(p.Ninja), len(claims), map[match.Kind]string{match.KindSerial: "serial number", match.KindName: "name"}[p.Evidence.Kind], strings.Join(claims, ", "))
 	}
@@ -57,7 +57,7 @@ func (j *job) matchDevices(ctx context.Context, in *reading) (match.Result, erro
 		in.snapshot.ManagedDevices.Value = devices
 	}
 	if in.nameless() {
-		j.problems.add("devices:nameless", "Intune listed devices without their id and serial number. Which they are is not known, so no device's fields are cleared until Intune lists them whole.")
+		j.problems.Add("devices:nameless", "Intune listed devices without their id and serial number. Which they are is not known, so no device's fields are cleared until Intune lists them whole.")
 	}
 	unjudged := 0
 	for _, d := range devices {
@@ -66,7 +66,7 @@ func (j *job) matchDevices(ctx context.Context, in *reading) (match.Result, erro
 		}
 	}
 	if unjudged > 0 {
-		j.problems.add("devices:unjudged", "Intune listed %d devices without a compliance state that can be read. What NinjaOne shows of their compliance stays as it is.", unjudged)
+		j.problems.Add("devices:unjudged", "Intune listed %d devices without a compliance state that can be read. What NinjaOne shows of their compliance stays as it is.", unjudged)
 	}
 	result := match.Devices(devices, in.devices)
 	j.tellContested(result)

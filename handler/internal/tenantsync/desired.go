@@ -15,6 +15,8 @@ import (
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -69,7 +71,7 @@ func (j *job) mappedFields(ctx context.Context) (mappedFields, error) {
 	}
 	j.mapped = mapping
 	if len(mapping) == 0 {
-		j.problems.add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
+		j.problems.Add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
 		return mappedFields{}, nil
 	}
 	definitions, err := j.client.CustomFields(ctx)
@@ -78,19 +80,19 @@ func (j *job) mappedFields(ctx context.Context) (mappedFields, error) {
 	}
 	usable, faults := usableFields(mapping, definitions)
 	for _, f := range faults {
-		j.problems.add(f.Key, "%s", f.Message)
+		j.problems.Add(f.Key, "%s", f.Message)
 	}
 	return usable, nil
 }
 
 // FieldProblems says which of the fields that are mapped cannot be written,
 // why, and what to do, by NinjaOne's definitions of custom fields.
-func FieldProblems(mapping map[string]string, definitions []ninjaone.CustomField) []Problem {
+func FieldProblems(mapping map[string]string, definitions []ninjaone.CustomField) []problems.Problem {
 	_, faults := usableFields(mapping, definitions)
 	return faults
 }
 
-func usableFields(mapping map[string]string, definitions []ninjaone.CustomField) (usable mappedFields, faults []Problem) {
+func usableFields(mapping map[string]string, definitions []ninjaone.CustomField) (usable mappedFields, faults []problems.Problem) {
 	usable = mappedFields{}
 	byName := map[string]ninjaone.CustomField{}
 	for _, d := range definitions {
@@ -104,7 +106,7 @@ func usableFields(mapping map[string]string, definitions []ninjaone.CustomField)
 		}
 		d, ok := byName[strings.ToLower(name)]
 		fault := func(format string, args ...any) {
-			faults = append(faults, Problem{Key: "field:" + r.field, Message: r.field + " is not written: " + fmt.Sprintf(format, args...)})
+			faults = append(faults, problems.Problem{Key: "field:" + r.field, Message: r.field + " is not written: " + fmt.Sprintf(format, args...)})
 		}
 		switch {
 		case !ok:
@@ -178,10 +180,10 @@ func (j *job) ownSection(input compose.Input) (section, error) {
 func (j *job) organizationValues(ctx context.Context, input compose.Input, fields mappedFields) (wants, error) {
 	own, err := j.ownSection(input)
 	if err != nil {
-		j.problems.add("organization:compose", "The organization's fields could not be composed, and stay as they are: %s", sentence(err.Error()))
+		j.problems.Add("organization:compose", "The organization's fields could not be composed, and stay as they are: %s", sentence(err.Error()))
 		return wants{}, nil
 	}
-	if err := j.keep(ctx, j.sectionName(j.ref.ID), own, &j.run.sectionDigest); err != nil {
+	if err := j.keep(ctx, j.sectionName(j.ref.ID), own, &j.run.SectionDigest); err != nil {
 		return nil, fmt.Errorf("keep the tenant's section: %w", err)
 	}
 	whole, cuts, err := j.joined(ctx, own, fields)
@@ -505,7 +507,7 @@ func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 	if err := j.keepUnsure(ctx, &m); err != nil {
 		return err
 	}
-	if err := j.keep(ctx, matchesName(j.ref.ID), m, &j.run.matchesDigest); err != nil {
+	if err := j.keep(ctx, matchesName(j.ref.ID), m, &j.run.MatchesDigest); err != nil {
 		return fmt.Errorf("keep which devices matched: %w", err)
 	}
 	return nil
@@ -561,7 +563,7 @@ func (j *job) keep(ctx context.Context, name string, v any, noted *string) error
 		return err
 	}
 	digest := accepted.Sum([]byte(name + accepted.Sum(body)))
-	if digest == *noted && j.run.Owed != owedAll {
+	if digest == *noted && j.run.Owed != runs.OwedAll {
 		return nil
 	}
 	if err := j.Blobs.Put(ctx, name, body); err != nil {

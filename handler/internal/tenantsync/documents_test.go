@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -44,11 +45,11 @@ func TestDocumentsNoteWhatIsForced(t *testing.T) {
 		Body: `{"error":"not_authenticated","error_code":10}`})
 	b.sync(Message{Force: true})
 	remove()
-	if r := b.last(); r.Status != Failed || r.Documents != 100 || r.Owed != "" {
+	if r := b.last(); r.Status != runs.Failed || r.Documents != 100 || r.Owed != "" {
 		t.Errorf("the forced run: %s, %d documents, and owes %q", r.Status, r.Documents, r.Owed)
 	}
 	b.sync(Message{})
-	if r := b.last(); r.Status != Completed || r.Documents != 50 || r.Devices+r.OrganizationFields != 0 {
+	if r := b.last(); r.Status != runs.Completed || r.Documents != 50 || r.Devices+r.OrganizationFields != 0 {
 		t.Errorf("the next run: %+v", r)
 	}
 	times := map[int]int{}
@@ -74,7 +75,7 @@ func TestForcedDocumentsWait(t *testing.T) {
 	remove := b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "^/v2/document-templates$", Status: 400, Body: `{"resultCode":"FAILURE"}`})
 	b.sync(Message{Force: true})
 	remove()
-	if r := b.last(); r.Documents != 0 || r.Status != Completed || r.Owed != owedDocuments {
+	if r := b.last(); r.Documents != 0 || r.Status != runs.Completed || r.Owed != runs.OwedDocuments {
 		t.Errorf("without templates: %s, %d documents, and owes %q", r.Status, r.Documents, r.Owed)
 	}
 	b.sync(Message{})
@@ -100,7 +101,7 @@ func TestDocumentsStayWhenSwitchedOff(t *testing.T) {
 	for _, m := range []Message{{}, {Force: true}} {
 		b.sync(m)
 	}
-	if r := b.last(); r.Status != Completed || len(b.ninja.DocumentWrites()) > 0 || !cmp.Equal(before, b.ninja.Documents(labOrganization)) || len(before) != 3 {
+	if r := b.last(); r.Status != runs.Completed || len(b.ninja.DocumentWrites()) > 0 || !cmp.Equal(before, b.ninja.Documents(labOrganization)) || len(before) != 3 {
 		t.Errorf("switched off: %s, %v", r.Status, b.ninja.DocumentWrites())
 	}
 	b.configure(`,"UserDocumentsEnabled":true`)

@@ -136,9 +136,9 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 			switch {
 			case !ok:
 				dropped[t] = append(dropped[t], name)
-				j.problems.notice("former:"+name, "The NinjaOne custom field %q is not mapped any more, and does not exist any more. What was written there is gone with it.", name)
+				j.problems.Notice("former:"+name, "The NinjaOne custom field %q is not mapped any more, and does not exist any more. What was written there is gone with it.", name)
 			case d.APIPermission != ninjaone.PermissionReadWrite:
-				j.problems.add("former:"+name, "The NinjaOne custom field %q is not mapped any more, and shows what was last written there. "+
+				j.problems.Add("former:"+name, "The NinjaOne custom field %q is not mapped any more, and shows what was last written there. "+
 					"It cannot be cleared because its API permission is %s: set it to Read/Write until the next sync, or delete the field.", name, d.APIPermission)
 			case d.Type == ninjaone.TypeWYSIWYG && j.awaits(t.kind, in.fields):
 				touched[t] = touched[t] || in.records[t].fields[name] != markSending
@@ -153,7 +153,7 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 		if !accepted.Tolerable(ctx, err) {
 			return failed("fields that are not mapped any more could not be read: %w", err)
 		}
-		j.problems.add("former", "What NinjaOne shows in fields that are not mapped any more could not be read, so they are not cleared yet: %s", sentence(err.Error()))
+		j.problems.Add("former", "What NinjaOne shows in fields that are not mapped any more could not be read, so they are not cleared yet: %s", sentence(err.Error()))
 		return nil
 	}
 	j.former = map[target][]string{}
@@ -162,7 +162,7 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 			switch {
 			case theirs[t][name]:
 				dropped[t] = append(dropped[t], name)
-				j.problems.notice("theirs:"+name, "The NinjaOne custom field %q is not mapped any more. Where somebody else has written there since, it stays as it is.", name)
+				j.problems.Notice("theirs:"+name, "The NinjaOne custom field %q is not mapped any more. Where somebody else has written there since, it stays as it is.", name)
 			case t.kind == kindOrganization, j.roster.clearable(t.id):
 				j.former[t] = append(j.former[t], name)
 			}

@@ -113,11 +113,11 @@ func (j *job) strays(in *reading) {
 	maps.DeleteFunc(in.touched.written, func(id int, _ map[string]time.Time) bool { return leave(id) })
 	maps.DeleteFunc(in.touched.texts, func(id int, _ string) bool { return leave(id) })
 	if len(strays) > 0 {
-		j.problems.add("report:devices", "NinjaOne's report of custom fields has %d devices, such as device %d, that NinjaOne does not list in organization %d, which alone was asked for. "+
+		j.problems.Add("report:devices", "NinjaOne's report of custom fields has %d devices, such as device %d, that NinjaOne does not list in organization %d, which alone was asked for. "+
 			"They are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", len(strays), slices.Min(slices.Collect(maps.Keys(strays))), j.mapping.OrganizationID)
 	}
 	if in.touched.unasked != "" {
-		j.problems.add("report:fields", "NinjaOne's report of custom fields has fields that were not asked for, such as %q. They are left out. "+
+		j.problems.Add("report:fields", "NinjaOne's report of custom fields has fields that were not asked for, such as %q. They are left out. "+
 			"If this lasts, ask NinjaOne's support why the filter of fields is not applied.", in.touched.unasked)
 	}
 }

@@ -88,7 +88,7 @@ func (j *job) weighClaims(ctx context.Context, in *reading, pairs []match.Pair) 
 
 // tellClaim tells of one more device that two tenants claim.
 func (j *job) tellClaim(what string) {
-	j.problems.count("claimed", what, func(n int, first string) string {
+	j.problems.Count("claimed", what, func(n int, first string) string {
 		return fmt.Sprintf("%d NinjaOne devices match devices of two tenants of the organization, and each stays with the tenant that had it first: %s "+
 			"Retire the Intune record that is not of the machine, or correct its serial number.", n, sentence(first))
 	})

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -17,9 +18,9 @@ func (b *bench) syncAs(tenantID string, list []tenant.ManagedDevice) string {
 	b.set(b.now().Add(time.Hour))
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(list), nil }
 	must(b.t, b.Run(b.t.Context(), Message{TenantID: tenantID}))
-	r, err := b.State.LastRun(b.t.Context(), tenantID)
+	r, err := b.Runs.Last(b.t.Context(), tenantID)
 	must(b.t, err)
-	if r.Status != Completed {
+	if r.Status != runs.Completed {
 		b.t.Errorf("the run of %s ended as %s: %s", tenantID, r.Status, r.Reason)
 	}
 	var lines []string

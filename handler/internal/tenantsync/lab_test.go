@@ -16,6 +16,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite"
@@ -38,6 +39,8 @@ type lab struct {
 	ninja   *ninjasim.Server
 	client  *ninjaone.Client
 	state   *State
+	table   *storage.Table
+	store   *runs.Store
 	*clock
 }
 
@@ -67,7 +70,8 @@ func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	}, storage.Own)
 	must(t, err)
 	l := &lab{t: t, account: account, traffic: traffic, clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
-		state: NewState(account.Table(azuritetest.UniqueName(t)))}
+		table: account.Table(azuritetest.UniqueName(t))}
+	l.state, l.store = NewState(l.table), runs.New(l.table)
 	config := ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret", Now: l.now, TokenLifetime: 1000 * time.Hour}
 	for _, option := range options {
 		option(&config)
@@ -169,7 +173,7 @@ func (l *lab) define(f ninjasim.CustomField, permission string) {
 // job returns a run that has read everything and is about to write.
 func (l *lab) job() *job {
 	return &job{
-		Syncer: &Syncer{State: l.state, Now: l.now, Log: slog.New(slog.DiscardHandler)},
+		Syncer: &Syncer{State: l.state, Runs: l.store, Now: l.now, Log: slog.New(slog.DiscardHandler)},
 		ref:    tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, instance: labInstance,
 		mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
 		sharing: []string{labTenant}, client: l.client, log: slog.New(slog.DiscardHandler),

@@ -90,7 +90,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		return nil, err
 	}
 	for reason, names := range absentParts(in.snapshot) {
-		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
+		j.problems.Add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
 	}
 	result := match.Result{}
 	matchable := in.snapshot.DevicesKnown() && !j.roster.Unusable
@@ -121,7 +121,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	if err := j.previewDocuments(ctx, input, p); err != nil {
 		return nil, err
 	}
-	for _, problem := range j.problems.list() {
+	for _, problem := range j.problems.List() {
 		p.Problems = append(p.Problems, problem.Message)
 	}
 	return p, nil
@@ -138,7 +138,7 @@ func (j *job) previewDocuments(ctx context.Context, input compose.Input, p *Prev
 			return err
 		}
 		p.Documents = nil
-		j.problems.add("documents", "What would become of documents cannot be said: %s", sentence(err.Error()))
+		j.problems.Add("documents", "What would become of documents cannot be said: %s", sentence(err.Error()))
 	}
 	return nil
 }
@@ -244,7 +244,7 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 		}
 		f, err := devices.Fields(p)
 		if err != nil {
-			j.problems.add(fmt.Sprint("device:", p.Ninja.ID), "NinjaOne device %d could not be composed: %v", p.Ninja.ID, err)
+			j.problems.Add(fmt.Sprint("device:", p.Ninja.ID), "NinjaOne device %d could not be composed: %v", p.Ninja.ID, err)
 			continue
 		}
 		seen[p.Ninja.ID] = true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -103,7 +104,7 @@ func TestAForcedRunThatIsKilled(t *testing.T) {
 	killed, stop := context.WithCancel(t.Context())
 	stop()
 	forced := l.job()
-	forced.run.TenantID, forced.run.Owed = labTenant, owedAll
+	forced.run.TenantID, forced.run.Owed = labTenant, runs.OwedAll
 	must(t, forced.owe(t.Context(), l.records(), desired.wants()))
 	if _, err := forced.plan(killed, l.records(), desired.wants(), []target{device(100)}); err == nil {
 		t.Fatal("a plan was made without marks")
@@ -138,7 +139,7 @@ func TestStorageCalls(t *testing.T) {
 		return w
 	}
 	l := newLab(t, devices)
-	must(t, l.state.MarkQueued(t.Context(), labTenant, l.now())) // the table is there
+	must(t, l.store.MarkQueued(t.Context(), labTenant, l.now())) // the table is there
 	for _, tt := range []struct {
 		name    string
 		desired wanted
@@ -178,8 +179,8 @@ func TestManyTargets(t *testing.T) {
 	if j.run.Devices != devices-2 || j.run.OrganizationFields != 1 {
 		t.Errorf("wrote %d devices and %d organization fields", j.run.Devices, j.run.OrganizationFields)
 	}
-	if n := len(j.problems.list()); n != 2 {
-		t.Errorf("problems: %v", j.problems.list())
+	if n := len(j.problems.List()); n != 2 {
+		t.Errorf("problems: %v", j.problems.List())
 	}
 	for i := 2; i < devices; i++ {
 		if got := l.sent(device(100+i), "links"); plain(got) != fmt.Sprint(i) {

@@ -8,6 +8,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
 )
 
 // doubts is how many devices NinjaOne's list may lack that NinjaOne shows as
@@ -27,7 +28,7 @@ type Roster struct {
 	// the list says nothing. Nothing is matched, written or cleared by it.
 	Unusable bool
 	// Odd says what is wrong with the list, for a technician.
-	Odd []Problem
+	Odd []problems.Problem
 
 	organizationID int
 
@@ -117,7 +118,7 @@ func cause(err error) error {
 }
 
 func (r *Roster) odd(key, format string, args ...any) {
-	r.Odd = append(r.Odd, Problem{Key: key, Message: fmt.Sprintf(format, args...)})
+	r.Odd = append(r.Odd, problems.Problem{Key: key, Message: fmt.Sprintf(format, args...)})
 }
 
 // Known reports whether the list was believed, and it is known of every device
@@ -176,7 +177,7 @@ func (j *job) judge(ctx context.Context, in *reading) (err error) {
 	}
 	in.devices = j.roster.Devices
 	for _, p := range j.roster.Odd {
-		j.problems.add(p.Key, "%s", p.Message)
+		j.problems.Add(p.Key, "%s", p.Message)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -30,7 +31,7 @@ func (b *bench) onDevices() map[string]string {
 func (b *bench) told() string {
 	b.t.Helper()
 	r := b.last()
-	if r.Status != Completed {
+	if r.Status != runs.Completed {
 		b.t.Errorf("the run ended as %s: %s", r.Status, r.Reason)
 	}
 	var lines []string

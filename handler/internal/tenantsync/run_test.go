@@ -15,6 +15,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -48,7 +49,7 @@ func newBench(t testing.TB, devices int) *bench {
 	store := cipp.New(b.account, cipp.Options{Timezone: "UTC"})
 	name := azuritetest.UniqueName(t)
 	b.Syncer = &Syncer{
-		CIPP: store, Reader: b.reader, State: b.state,
+		CIPP: store, Reader: b.reader, State: b.state, Runs: b.store,
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
 		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
 		Budget: time.Minute, Now: b.now, Log: slog.New(slog.DiscardHandler),
@@ -107,9 +108,9 @@ func (b *bench) sync(m Message) []string {
 	return lines
 }
 
-func (b *bench) last() Run {
+func (b *bench) last() runs.Run {
 	b.t.Helper()
-	r, err := b.State.LastRun(b.t.Context(), labTenant)
+	r, err := b.Runs.Last(b.t.Context(), labTenant)
 	must(b.t, err)
 	return r
 }
@@ -155,7 +156,7 @@ func TestLinesOverDays(t *testing.T) {
 		score    = "Not read: secure score, because the app lacks SecurityEvents.Read.All."
 		failure  = "The sync to NinjaOne failed after 0 seconds: Microsoft 365 could not be read: the door is locked; open it."
 		notLong  = "Info: No longer a problem: "
-		complete = Completed
+		complete = runs.Completed
 	)
 	start := b.now()
 	steps := []struct {
@@ -167,16 +168,16 @@ func TestLinesOverDays(t *testing.T) {
 		failures int
 		problems int
 	}{
-		{"all is well", 0, whole, nil, Completed, 0, 0},
-		{"a part is missing", time.Hour, partly, []string{"Warn: " + score}, Completed, 0, 1},
-		{"it is still missing", 2 * time.Hour, partly, nil, Completed, 0, 1},
-		{"and a day later", 25 * time.Hour, partly, []string{"Warn: " + score}, Completed, 0, 1},
-		{"the tenant cannot be read", 26 * time.Hour, refused, []string{"Error: " + failure + " The schedule tries again in about 15 minutes, unless the tenant is paused."}, Failed, 1, 2},
-		{"nor an hour later", 27 * time.Hour, refused, nil, Failed, 2, 2},
-		{"nor a day later", 50 * time.Hour, refused, []string{"Error: " + failure + " The schedule tries again in about an hour, unless the tenant is paused.", "Warn: " + score}, Failed, 3, 2},
-		{"it can be read again, in part", 51 * time.Hour, partly, []string{notLong + failure}, Completed, 0, 1},
-		{"and whole", 52 * time.Hour, whole, []string{notLong + score}, Completed, 0, 0},
-		{"all is well again", 53 * time.Hour, whole, nil, Completed, 0, 0},
+		{"all is well", 0, whole, nil, runs.Completed, 0, 0},
+		{"a part is missing", time.Hour, partly, []string{"Warn: " + score}, runs.Completed, 0, 1},
+		{"it is still missing", 2 * time.Hour, partly, nil, runs.Completed, 0, 1},
+		{"and a day later", 25 * time.Hour, partly, []string{"Warn: " + score}, runs.Completed, 0, 1},
+		{"the tenant cannot be read", 26 * time.Hour, refused, []string{"Error: " + failure + " The schedule tries again in about 15 minutes, unless the tenant is paused."}, runs.Failed, 1, 2},
+		{"nor an hour later", 27 * time.Hour, refused, nil, runs.Failed, 2, 2},
+		{"nor a day later", 50 * time.Hour, refused, []string{"Error: " + failure + " The schedule tries again in about an hour, unless the tenant is paused.", "Warn: " + score}, runs.Failed, 3, 2},
+		{"it can be read again, in part", 51 * time.Hour, partly, []string{notLong + failure}, runs.Completed, 0, 1},
+		{"and whole", 52 * time.Hour, whole, []string{notLong + score}, runs.Completed, 0, 0},
+		{"all is well again", 53 * time.Hour, whole, nil, runs.Completed, 0, 0},
 	}
 	var succeeded time.Time
 	for _, s := range steps {
@@ -205,7 +206,7 @@ func TestRunRecord(t *testing.T) {
 	list := devices(2)
 	list = append(list, tenant.ManagedDevice{ID: "0f4f4ad0-5b57-4e64-9d8c-00000000aaaa", DeviceName: "OP-PHONE", SerialNumber: "F2LX0000AAAA", OperatingSystem: "iOS"})
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(list), nil }
-	counts := func(r Run) [6]int {
+	counts := func(r runs.Run) [6]int {
 		return [6]int{r.OrganizationFields, r.Devices, r.Unchanged, r.Matched, r.IntuneOnly, r.NinjaOnly}
 	}
 	b.sync(Message{})
@@ -246,14 +247,14 @@ func TestStopped(t *testing.T) {
 	if err := b.Run(ctx, Message{TenantID: labTenant}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want one that brings the message back", err)
 	}
-	if r := b.last(); r.Status != Running {
+	if r := b.last(); r.Status != runs.Running {
 		t.Errorf("the run is recorded as %+v", r)
 	}
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
 	if lines := b.sync(Message{}); len(lines) != 1 || !strings.HasPrefix(lines[0], "Info: The sync that began on ") || !strings.Contains(lines[0], "was stopped before its end") {
 		t.Errorf("the logbook got %q", lines)
 	}
-	if r := b.last(); r.Status != Completed || r.Devices != 2 {
+	if r := b.last(); r.Status != runs.Completed || r.Devices != 2 {
 		t.Errorf("the run is recorded as %+v", r)
 	}
 }
@@ -263,7 +264,7 @@ func TestStopped(t *testing.T) {
 func TestNothingComesOfAMessage(t *testing.T) {
 	for name, happens := range map[string]func(b *bench){
 		"not mapped any more": func(b *bench) { b.unmap() },
-		"paused":              func(b *bench) { must(b.t, b.State.Pause(b.t.Context(), labTenant, true)) },
+		"paused":              func(b *bench) { must(b.t, b.Runs.Pause(b.t.Context(), labTenant, true)) },
 		"another run is under way": func(b *bench) {
 			lease, err := b.lease(b.t.Context(), labInstance, labOrganization)
 			must(b.t, err)
@@ -276,7 +277,7 @@ func TestNothingComesOfAMessage(t *testing.T) {
 			b.sync(Message{})
 			before := b.last()
 			happens(b)
-			must(t, b.state.MarkQueued(t.Context(), labTenant, b.now().Add(time.Minute)))
+			must(t, b.Runs.MarkQueued(t.Context(), labTenant, b.now().Add(time.Minute)))
 			if !b.last().Queued.After(before.Start) {
 				t.Fatal("the tenant is not marked")
 			}
@@ -287,19 +288,19 @@ func TestNothingComesOfAMessage(t *testing.T) {
 		})
 	}
 	b := newBench(t, 1)
-	must(t, b.state.Unqueue(t.Context(), labTenant)) // nothing is noted of it
+	must(t, b.Runs.Unqueue(t.Context(), labTenant)) // nothing is noted of it
 }
 
 // TestEveryRowHasItsVersion looks at the rows that a life of a tenant leaves, and
 // at one that another version wrote.
 func TestEveryRowHasItsVersion(t *testing.T) {
 	b := newBench(t, 2)
-	must(t, b.state.MarkQueued(t.Context(), neighbour, b.now()))
+	must(t, b.Runs.MarkQueued(t.Context(), neighbour, b.now()))
 	must(t, b.state.MarkSwept(t.Context(), labTenant, b.now()))
-	must(t, b.state.Pause(t.Context(), neighbour, true))
+	must(t, b.Runs.Pause(t.Context(), neighbour, true))
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
 	b.sync(Message{})
-	must(t, b.state.MarkQueued(t.Context(), labTenant, b.now()))
+	must(t, b.Runs.MarkQueued(t.Context(), labTenant, b.now()))
 	b.unmap()
 	b.later(0)
 	kinds := map[string]bool{}
@@ -310,15 +311,15 @@ func TestEveryRowHasItsVersion(t *testing.T) {
 			t.Errorf("the row %s, %s is %v", row.PartitionKey(), row.RowKey(), row)
 		}
 	}
-	for _, kind := range []string{runPartition, sweptPartition, pausePartition, unmappedPartition, partition(labInstance, labOrganization)} {
+	for _, kind := range []string{"run", sweptPartition, "pause", unmappedPartition, partition(labInstance, labOrganization)} {
 		if !kinds[kind] {
 			t.Errorf("there is no row of %s", kind)
 		}
 	}
-	row := storage.Entity{"PartitionKey": runPartition, "RowKey": labTenant, "Version": int32(stateVersion + 1)}
+	row := storage.Entity{"PartitionKey": "run", "RowKey": labTenant, "Version": int32(stateVersion + 1)}
 	must(t, b.state.table.Replace(t.Context(), row))
-	must(t, b.state.MarkQueued(t.Context(), labTenant, b.now()))
-	if row, err := b.state.table.Get(t.Context(), runPartition, labTenant); err != nil || row.Int("Version") != stateVersion+1 {
+	must(t, b.Runs.MarkQueued(t.Context(), labTenant, b.now()))
+	if row, err := b.state.table.Get(t.Context(), "run", labTenant); err != nil || row.Int("Version") != stateVersion+1 {
 		t.Errorf("the row of another version is %v, %v", row, err)
 	}
 }
@@ -333,59 +334,7 @@ func TestOrganizationDeletedWhileWriting(t *testing.T) {
 	if len(lines) != 1 || !strings.Contains(lines[0], "Error: The sync to NinjaOne failed") || !strings.Contains(lines[0], "organization 7 was deleted while it was written") {
 		t.Errorf("the logbook got %q", lines)
 	}
-	if r := b.last(); r.Status != Failed || r.Failures != 1 {
+	if r := b.last(); r.Status != runs.Failed || r.Failures != 1 {
 		t.Errorf("the run is recorded as %+v", r)
-	}
-}
-
-// book is a logbook in memory.
-type book struct {
-	lines []string
-	err   error
-}
-
-func (b *book) Log(_ context.Context, e cipp.LogEntry) error {
-	if b.err == nil {
-		b.lines = append(b.lines, e.Severity+": "+e.Message)
-	}
-	return b.err
-}
-
-// TestAnnounce tells the problems of what is not one tenant's run.
-func TestAnnounce(t *testing.T) {
-	l := newLab(t, 0)
-	start := l.now()
-	bad := []Problem{{Key: "mapping:x", Message: "It cannot be used."}}
-	steps := []struct {
-		name  string
-		after time.Duration
-		now   []Problem
-		err   error
-		lines []string
-	}{
-		{"nothing to tell", 0, nil, nil, nil},
-		{"a problem, and no logbook", time.Hour, bad, errors.New("no table"), nil},
-		{"the logbook is back", 2 * time.Hour, bad, nil, []string{"Warn: It cannot be used."}},
-		{"still", 3 * time.Hour, bad, nil, nil},
-		{"a day later", 26 * time.Hour, bad, nil, []string{"Warn: It cannot be used."}},
-		{"gone, and no logbook", 27 * time.Hour, nil, errors.New("no table"), nil},
-		{"gone", 28 * time.Hour, nil, nil, []string{"Info: No longer a problem: It cannot be used."}},
-		{"still gone", 29 * time.Hour, nil, nil, nil},
-	}
-	for _, s := range steps {
-		to := &book{err: s.err}
-		if err := l.state.Announce(t.Context(), to, "schedule", s.now, start.Add(s.after)); (err != nil) != (s.err != nil) {
-			t.Fatalf("%s: %v", s.name, err)
-		}
-		if d := cmp.Diff(s.lines, to.lines); d != "" {
-			t.Errorf("%s: lines (-want +got):\n%s", s.name, d)
-		}
-	}
-	// Another owner has problems of its own.
-	to := &book{}
-	must(t, l.state.Announce(t.Context(), to, "schedule", bad, start.Add(30*time.Hour)))
-	must(t, l.state.Announce(t.Context(), to, "another", bad, start.Add(30*time.Hour)))
-	if len(to.lines) != 2 {
-		t.Errorf("lines: %q", to.lines)
 	}
 }

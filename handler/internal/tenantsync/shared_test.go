@@ -9,6 +9,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -86,7 +87,7 @@ func TestManyTenantsShareAnOrganization(t *testing.T) {
 			b.share(tenants)
 			lines := b.sync(Message{})
 			r := b.last()
-			if r.Status != Completed || r.Devices != 3 || r.Documents != 3 || r.OrganizationFields != 1 || len(r.Problems) > 0 {
+			if r.Status != runs.Completed || r.Devices != 3 || r.Documents != 3 || r.OrganizationFields != 1 || len(r.Problems) > 0 {
 				t.Fatalf("%+v", r)
 			}
 			if b.sent(device(102), "compliance") != "Compliant" || !strings.Contains(b.sent(device(102), "details"), "OP-002") {

@@ -23,6 +23,8 @@ import (
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/telemetry"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -56,6 +58,7 @@ type Syncer struct {
 	// Documents documents users and licences; nil leaves them out.
 	Documents *documents.Syncer
 	State     *State
+	Runs      *runs.Store
 	Blobs     *storage.Container // leases, sections and matches
 	Queue     *storage.Queue     // ninjaone-sync
 	Budget    time.Duration      // how long one run may take
@@ -78,10 +81,10 @@ type job struct {
 	client   *ninjaone.Client
 	log      *slog.Logger
 
-	run        Run
+	run        runs.Run
 	documented int // changes made to documents, their relations and templates
 	learned    int // what was found out of what NinjaOne refuses, or of what it holds
-	problems   problems
+	problems   problems.Collector
 	notes      []string // lines for the logbook that are no problems
 	cuts       string   // how the tenant's section is cut down; see Run.Cuts
 
@@ -114,7 +117,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 		// one has not had its turn.
 		if !m.Force && len(j.sharing) == 1 {
 			j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
-			return s.State.Unqueue(ctx, m.TenantID)
+			return s.Runs.Unqueue(ctx, m.TenantID)
 		}
 		return s.Queue.Send(ctx, m, retryTaken)
 	}
@@ -177,46 +180,46 @@ func (s *Syncer) prepare(ctx context.Context, m Message) (*job, error) {
 
 // refuse writes the logbook line of a tenant that is not synced.
 func (s *Syncer) refuse(ctx context.Context, ref tenant.Ref, message string) error {
-	return errors.Join(s.State.Unqueue(ctx, ref.ID),
+	return errors.Join(s.Runs.Unqueue(ctx, ref.ID),
 		s.CIPP.Log(ctx, cipp.LogEntry{Tenant: ref.DefaultDomain, TenantID: ref.ID, API: apiName, Severity: cipp.SeverityWarn, Message: message}))
 }
 
 // do runs the sync and records how it ended.
 func (j *job) do(ctx context.Context) error {
-	last, err := j.State.LastRun(ctx, j.ref.ID)
+	last, err := j.Runs.Last(ctx, j.ref.ID)
 	if err != nil {
 		return err
 	}
 	if needless, err := j.needless(ctx, last); err != nil {
 		return err
 	} else if needless {
-		return j.State.Unqueue(ctx, j.ref.ID)
+		return j.Runs.Unqueue(ctx, j.ref.ID)
 	}
-	j.run = Run{
+	j.run = runs.Run{
 		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
-		Status: Running, Start: j.Now().UTC(),
+		Status: runs.Running, Start: j.Now().UTC(),
 		LastSuccess: last.LastSuccess, Failures: last.Failures,
-		Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest,
+		Problems: last.Problems, MatchesDigest: last.MatchesDigest, SectionDigest: last.SectionDigest,
 		Owed: last.Owed, Cuts: last.Cuts,
 	}
 	j.run.Begun = j.run.Start.Truncate(time.Millisecond) // what a row keeps of it
-	if last.Status == Running && !j.message.Force && !last.Begun.IsZero() {
+	if last.Status == runs.Running && !j.message.Force && !last.Begun.IsZero() {
 		j.run.Begun = last.Begun
 	}
 	j.cuts = last.Cuts
-	if last.Status == Running && !last.Queued.After(last.Start) {
+	if last.Status == runs.Running && !last.Queued.After(last.Start) {
 		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
 			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
 	}
 	if j.message.Force {
-		j.run.Owed = owedAll
+		j.run.Owed = runs.OwedAll
 	}
 	started := j.run
-	started.matchesDigest, started.sectionDigest = "", ""
-	if err := j.State.SaveRun(ctx, started); err != nil {
+	started.MatchesDigest, started.SectionDigest = "", ""
+	if err := j.Runs.Save(ctx, started); err != nil {
 		return err
 	}
-	if err := j.CIPP.RecordRun(ctx, j.mapping, j.run.Start, time.Time{}, Running); err != nil {
+	if err := j.CIPP.RecordRun(ctx, j.mapping, j.run.Start, time.Time{}, runs.Running); err != nil {
 		return err
 	}
 	j.log.InfoContext(ctx, "sync started", "force", j.message.Force)
@@ -254,15 +257,15 @@ func (s *Syncer) bound(ctx context.Context) (context.Context, context.CancelFunc
 // more: the tenant was synced after it was sent, since the schedule or the queue
 // may send a message twice, or was paused. A run that goes on is never left
 // where it is.
-func (j *job) needless(ctx context.Context, last Run) (bool, error) {
-	if j.message.Force || last.Status == Running {
+func (j *job) needless(ctx context.Context, last runs.Run) (bool, error) {
+	if j.message.Force || last.Status == runs.Running {
 		return false, nil
 	}
-	if sent := j.message.Sent; !sent.IsZero() && last.Status == Completed && !last.End.Before(sent.Add(time.Second)) {
+	if sent := j.message.Sent; !sent.IsZero() && last.Status == runs.Completed && !last.End.Before(sent.Add(time.Second)) {
 		j.log.InfoContext(ctx, "the tenant was synced after this message was sent; it is dropped", "sent", sent, "synced", last.End)
 		return true, nil
 	}
-	pauses, err := j.State.Pauses(ctx)
+	pauses, err := j.Runs.Pauses(ctx)
 	if err == nil && pauses.Paused(j.ref.ID) {
 		j.log.InfoContext(ctx, "the tenant was paused after this message was sent; it is dropped")
 		return true, nil
@@ -303,7 +306,7 @@ func (j *job) goOn(ctx context.Context, delay time.Duration) error {
 	j.log.InfoContext(ctx, "sync goes on later", "devices", r.Devices, "organizationFields", r.OrganizationFields, "delay", delay.String())
 	lines := append(j.notes, fmt.Sprintf("Not finished after %d minutes: wrote %d organization fields and %d devices so far%s. The rest follows by itself.",
 		minutes, r.OrganizationFields, r.Devices, documents))
-	errs := []error{j.State.SaveRun(ctx, *r)}
+	errs := []error{j.Runs.Save(ctx, *r)}
 	for _, l := range lines {
 		errs = append(errs, j.CIPP.Log(ctx, cipp.LogEntry{Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: cipp.SeverityInfo, Message: l}))
 	}
@@ -317,51 +320,51 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	defer cancel()
 	r := &j.run
 	if r.TenantID == "" { // failed before it began
-		last, err := j.State.LastRun(ctx, j.ref.ID)
+		last, err := j.Runs.Last(ctx, j.ref.ID)
 		if err != nil {
 			return err
 		}
-		*r = Run{TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID, Start: j.Now().UTC(),
-			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, matchesDigest: last.matchesDigest, sectionDigest: last.sectionDigest, Owed: last.Owed, Cuts: last.Cuts}
+		*r = runs.Run{TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID, Start: j.Now().UTC(),
+			LastSuccess: last.LastSuccess, Failures: last.Failures, Problems: last.Problems, MatchesDigest: last.MatchesDigest, SectionDigest: last.SectionDigest, Owed: last.Owed, Cuts: last.Cuts}
 	}
 	r.End = j.Now().UTC()
 	seconds := int(r.End.Sub(r.Start).Round(time.Second).Seconds())
 	before := r.Problems
-	lines := []line{}
+	lines := []cipp.LogEntry{}
 	if cause != nil {
-		r.Status, r.Reason = Failed, j.reason(cause)
+		r.Status, r.Reason = runs.Failed, j.reason(cause)
 		r.Failures++
 		// What was wrong before is still unknown now: those problems stay.
-		stale := Problem{Key: "failed", Message: fmt.Sprintf("The sync to NinjaOne failed after %d seconds: %s", seconds, sentence(r.Reason))}
-		kept := []Problem{}
+		stale := problems.Problem{Key: "failed", Message: fmt.Sprintf("The sync to NinjaOne failed after %d seconds: %s", seconds, sentence(r.Reason))}
+		kept := []problems.Problem{}
 		for _, p := range before {
 			if p.Key != stale.Key {
 				kept = append(kept, p)
 			}
 		}
-		var again []line
-		r.Problems, again = reconcile(before, append(kept, stale), r.End)
+		var again []cipp.LogEntry
+		r.Problems, again = problems.Reconcile(before, append(kept, stale), r.End)
 		for _, l := range again {
-			if strings.HasPrefix(l.message, "The sync to NinjaOne failed") {
-				l.severity = cipp.SeverityError
-				l.message += fmt.Sprintf(" The schedule tries again in about %s, unless the tenant is paused.", inWords(RetryAfter(r.Failures)))
+			if strings.HasPrefix(l.Message, "The sync to NinjaOne failed") {
+				l.Severity = cipp.SeverityError
+				l.Message += fmt.Sprintf(" The schedule tries again in about %s, unless the tenant is paused.", runs.InWords(runs.RetryAfter(r.Failures)))
 			}
 			lines = append(lines, l)
 		}
 	} else {
-		r.Status, r.Reason, r.Failures, r.LastSuccess, r.Cuts = Completed, "", 0, r.End, j.cuts
-		r.Problems, lines = reconcile(before, j.problems.list(), r.End)
+		r.Status, r.Reason, r.Failures, r.LastSuccess, r.Cuts = runs.Completed, "", 0, r.End, j.cuts
+		r.Problems, lines = problems.Reconcile(before, j.problems.List(), r.End)
 		for _, note := range j.notes {
-			lines = append(lines, line{cipp.SeverityInfo, note})
+			lines = append(lines, cipp.LogEntry{Severity: cipp.SeverityInfo, Message: note})
 		}
-		lines = append(lines, line{cipp.SeverityInfo, j.summary(seconds)})
+		lines = append(lines, cipp.LogEntry{Severity: cipp.SeverityInfo, Message: j.summary(seconds)})
 	}
 	telemetry.Synced(ctx, j.measured(r.Status, r.End))
 	j.log.InfoContext(ctx, "sync ended", "status", r.Status, "reason", r.Reason, "seconds", seconds,
 		"organizationFields", r.OrganizationFields, "devices", r.Devices, "unchanged", r.Unchanged, "problems", len(r.Problems))
-	errs := []error{j.State.SaveRun(ctx, *r)}
+	errs := []error{j.Runs.Save(ctx, *r)}
 	for _, l := range lines {
-		errs = append(errs, j.CIPP.Log(ctx, cipp.LogEntry{Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: l.severity, Message: l.message}))
+		errs = append(errs, j.CIPP.Log(ctx, cipp.LogEntry{Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: l.Severity, Message: l.Message}))
 	}
 	errs = append(errs, j.CIPP.RecordRun(ctx, j.mapping, r.Start, r.End, r.Status))
 	return errors.Join(errs...)
@@ -458,7 +461,7 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 		return input, desired, err
 	}
 	for reason, names := range absentParts(in.snapshot) {
-		j.problems.add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
+		j.problems.Add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
 	}
 	result := match.Result{}
 	j.readAt, j.compliance = in.snapshot.ReadAt, in.fields[deviceCompliance]
@@ -518,7 +521,7 @@ func (j *job) document(ctx context.Context, input compose.Input) error {
 // that any later run does it.
 func (j *job) nothingOwed(ctx context.Context) error {
 	j.run.Owed = ""
-	return j.State.SaveRun(ctx, j.run)
+	return j.Runs.Save(ctx, j.run)
 }
 
 func (j *job) documentsInput(input compose.Input) documents.Input {
@@ -526,7 +529,7 @@ func (j *job) documentsInput(input compose.Input) documents.Input {
 		Client: j.client, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Sharing: j.sharing,
 		Compose: input, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
 		DeviceUnsure: j.roster.Unsure, Begun: j.run.Begun,
-		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.count,
+		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.Count,
 	}
 }
 

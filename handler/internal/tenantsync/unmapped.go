@@ -132,7 +132,7 @@ func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map
 			return err
 		}
 	}
-	if err := s.State.forgetStored(ctx, k.tenantID); err != nil {
+	if err := s.Runs.ForgetStored(ctx, k.tenantID); err != nil {
 		return err
 	}
 	if err := s.Blobs.Delete(ctx, name); err != nil {
@@ -162,15 +162,6 @@ func (s *State) dropValues(ctx context.Context, k kept, shared bool) error {
 		ops = append(ops, storage.MergeOp(e))
 	}
 	return s.table.WriteBatch(ctx, ops)
-}
-
-// forgetStored lets the next run of a tenant store its blobs again.
-func (s *State) forgetStored(ctx context.Context, tenantID string) error {
-	row := storage.Entity{"PartitionKey": runPartition, "RowKey": tenantID, "MatchesDigest": "", "SectionDigest": ""}
-	if err := s.table.MergeIfMatch(ctx, row, storage.AnyETag); !errors.Is(err, storage.ErrNotFound) {
-		return err
-	}
-	return nil
 }
 
 // The names of blobs have slashes, which a row's key may not have.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -181,8 +182,8 @@ func TestBlobsAreStoredWhenTheyChange(t *testing.T) {
 		{"another device", func() { list = nil; b.sync(Message{}) }, 2},
 		{"killed", func() {
 			r := b.last()
-			r.matchesDigest, r.sectionDigest = "", "" // as do notes when a run begins
-			must(t, b.State.SaveRun(t.Context(), r))
+			r.MatchesDigest, r.SectionDigest = "", "" // as do notes when a run begins
+			must(t, b.Runs.Save(t.Context(), r))
 			b.sync(Message{})
 		}, 2},
 	}
@@ -195,11 +196,11 @@ func TestBlobsAreStoredWhenTheyChange(t *testing.T) {
 			t.Errorf("%s: %d blobs were stored, want %d", s.name, n, s.stored)
 		}
 	}
-	began := Run{}
+	began := runs.Run{}
 	read := b.reader.snapshot
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { began = b.last(); return read() }
 	b.sync(Message{})
-	if began.matchesDigest != "" || began.sectionDigest != "" {
+	if began.MatchesDigest != "" || began.SectionDigest != "" {
 		t.Error("a run that is killed leaves notes of blobs that it may have replaced")
 	}
 }

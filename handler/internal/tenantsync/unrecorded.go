@@ -2,7 +2,6 @@ package tenantsync
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -39,7 +40,7 @@ const unrecordedOwner = "unrecorded|"
 // its record without an end.
 type unrecorded struct {
 	tenantID, kind string
-	problem        Problem
+	problem        problems.Problem
 	at             time.Time
 }
 
@@ -54,10 +55,11 @@ func (u unrecorded) owner() string { return unrecordedOwner + u.kind + "|" + u.t
 // a kind is told once a day for each tenant while it lasts, and once when it is
 // over. It is safe for concurrent use; its fields are set once.
 type Unrecorded struct {
-	CIPP  *cipp.Store
-	State *State
-	Now   func() time.Time
-	Log   *slog.Logger
+	CIPP     *cipp.Store
+	Runs     *runs.Store
+	Problems *problems.Book
+	Now      func() time.Time
+	Log      *slog.Logger
 
 	mu      sync.Mutex
 	untold  map[string]unrecorded // by owner
@@ -76,7 +78,7 @@ func (u *Unrecorded) Watch(run func(context.Context, Message) error) func(contex
 		if _, ok := errors.AsType[unended](err); ok {
 			failure.kind = "end"
 		}
-		failure.problem = Problem{Key: failure.kind, Message: fmt.Sprintf(unrecordedKinds[failure.kind], sentence(err.Error())) + thenAgain}
+		failure.problem = problems.Problem{Key: failure.kind, Message: fmt.Sprintf(unrecordedKinds[failure.kind], sentence(err.Error())) + thenAgain}
 		u.mu.Lock()
 		if u.untold == nil {
 			u.untold = map[string]unrecorded{}
@@ -121,7 +123,7 @@ func (u *Unrecorded) tell(ctx context.Context, failure unrecorded) error {
 	if err != nil {
 		return err
 	}
-	return u.State.announce(ctx, u.CIPP, ref, failure.owner(), []Problem{failure.problem}, failure.at)
+	return u.Problems.Announce(ctx, ref, failure.owner(), []problems.Problem{failure.problem}, failure.at)
 }
 
 func (u *Unrecorded) ref(ctx context.Context, tenantID string) (tenant.Ref, error) {
@@ -138,27 +140,22 @@ func (u *Unrecorded) Tick(ctx context.Context) error {
 	u.flush(ctx)
 	u.telling.Lock()
 	defer u.telling.Unlock()
+	all, err := u.Problems.ToldOf(ctx, unrecordedOwner)
+	if err != nil {
+		return fmt.Errorf("see which syncs failed without a record: %w", err)
+	}
 	var errs []error
-	for row, err := range u.State.table.List(ctx, storage.And(storage.Eq("PartitionKey", problemsPartition),
-		storage.Ge("RowKey", unrecordedOwner), storage.Lt("RowKey", unrecordedOwner+"~"))) {
-		if err != nil {
-			return errors.Join(append(errs, fmt.Errorf("read which syncs failed without a record: %w", err))...)
-		}
-		told := problemsOf(row)
-		_, tenantID, _ := strings.Cut(strings.TrimPrefix(row.RowKey(), unrecordedOwner), "|")
-		if len(told) == 0 {
-			continue
-		}
-		if err := u.over(ctx, row.RowKey(), tenantID, told[0]); err != nil {
-			errs = append(errs, err)
+	for owner, told := range all {
+		if _, tenantID, _ := strings.Cut(strings.TrimPrefix(owner, unrecordedOwner), "|"); len(told) > 0 {
+			errs = append(errs, u.over(ctx, owner, tenantID, told[0]))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // over says that a problem is over, if it is.
-func (u *Unrecorded) over(ctx context.Context, owner, tenantID string, told Problem) error {
-	run, err := u.State.LastRun(ctx, tenantID)
+func (u *Unrecorded) over(ctx context.Context, owner, tenantID string, told problems.Problem) error {
+	run, err := u.Runs.Last(ctx, tenantID)
 	if err != nil || !run.LastSuccess.After(told.Told) {
 		return err
 	}
@@ -166,7 +163,7 @@ func (u *Unrecorded) over(ctx context.Context, owner, tenantID string, told Prob
 	if err != nil {
 		return err
 	}
-	return u.State.announce(ctx, u.CIPP, ref, owner, nil, u.Now().UTC())
+	return u.Problems.Announce(ctx, ref, owner, nil, u.Now().UTC())
 }
 
 // Why returns what the logbook was told last of a tenant's runs without a
@@ -174,20 +171,13 @@ func (u *Unrecorded) over(ctx context.Context, owner, tenantID string, told Prob
 func (u *Unrecorded) Why(ctx context.Context, tenantID string) (string, error) {
 	var why []string
 	for _, kind := range slices.Sorted(maps.Keys(unrecordedKinds)) {
-		row, err := u.State.table.Get(ctx, problemsPartition, unrecorded{tenantID: tenantID, kind: kind}.owner())
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		told, err := u.Problems.Told(ctx, unrecorded{tenantID: tenantID, kind: kind}.owner())
+		if err != nil {
 			return "", err
 		}
-		for _, p := range problemsOf(row) {
+		for _, p := range told {
 			why = append(why, strings.TrimSuffix(p.Message, thenAgain))
 		}
 	}
 	return strings.Join(why, " "), nil
-}
-
-// problemsOf reads the problems that a row keeps. An unreadable list only means
-// that its problems are announced again.
-func problemsOf(row storage.Entity) (list []Problem) {
-	_ = json.Unmarshal([]byte(row.String("Problems")), &list)
-	return list
 }

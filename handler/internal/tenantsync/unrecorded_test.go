@@ -14,6 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/storageproxy"
@@ -42,7 +44,8 @@ func newUntold(t *testing.T) *untold {
 		return a
 	}
 	u := &untold{t: t, proxy: proxy, own: open(emulator.ConnectionString()), tenant: uuid.NewString(), clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}}
-	u.Unrecorded = &Unrecorded{CIPP: cipp.New(open(proxy.ConnectionString()), cipp.Options{}), State: NewState(u.own.Table(azuritetest.UniqueName(t))),
+	store, table := cipp.New(open(proxy.ConnectionString()), cipp.Options{}), u.own.Table(azuritetest.UniqueName(t))
+	u.Unrecorded = &Unrecorded{CIPP: store, Runs: runs.New(table), Problems: &problems.Book{Table: table, Log: store.Log, API: apiName},
 		Now: u.now, Log: slog.New(slog.DiscardHandler)}
 	must(t, u.own.Table("Tenants").Merge(t.Context(), storage.Entity{"PartitionKey": "Tenants", "RowKey": u.tenant, "customerId": u.tenant,
 		"displayName": "Fabrikam", "defaultDomainName": u.tenant + ".example", "Excluded": false, "GraphErrorCount": int32(0)}))
@@ -117,7 +120,7 @@ func TestRunThatCouldNotBeginIsToldOncePerDayAndKind(t *testing.T) {
 	if lines := u.lines(); len(lines) != 0 {
 		t.Errorf("told although nothing changed: %q", lines)
 	}
-	must(t, u.State.SaveRun(t.Context(), Run{TenantID: u.tenant, Status: Completed, LastSuccess: u.now().Add(time.Minute)}))
+	must(t, u.Runs.Save(t.Context(), runs.Run{TenantID: u.tenant, Status: runs.Completed, LastSuccess: u.now().Add(time.Minute)}))
 	u.set(u.now().Add(time.Hour))
 	must(t, u.Tick(t.Context()))
 	lines := u.lines()

@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -211,7 +212,7 @@ func (p sending) unmark(names iter.Seq[string]) {
 // owe marks as unknown all that the targets of a forced run hold of ours, so
 // that it is sent again by this run or, should this one end early, by the next.
 func (j *job) owe(ctx context.Context, records map[target]*record, desired wants) error {
-	if j.run.Owed != owedAll {
+	if j.run.Owed != runs.OwedAll {
 		return nil
 	}
 	var marked []*record
@@ -224,8 +225,8 @@ func (j *job) owe(ctx context.Context, records map[target]*record, desired wants
 	if err := j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked); err != nil {
 		return err
 	}
-	j.run.Owed = owedDocuments
-	return j.State.SaveRun(ctx, j.run)
+	j.run.Owed = runs.OwedDocuments
+	return j.Runs.Save(ctx, j.run)
 }
 
 // plan lists what is to be sent to a part of the targets, and marks it as under
@@ -237,7 +238,7 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 	for _, t := range targets {
 		want, err := desired[t]()
 		if err != nil {
-			j.problems.count("devices:compose", fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
+			j.problems.Count("devices:compose", fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
 				return fmt.Sprintf("%d devices could not be composed; the first is %s", n, sentence(first))
 			})
 			continue
@@ -444,7 +445,7 @@ func (j *job) tell(p sending, err error) {
 			return
 		}
 	}
-	j.problems.count("write:"+string(t.kind), fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
+	j.problems.Count("write:"+string(t.kind), fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
 		if n == 1 {
 			return "One target could not be written in NinjaOne and is tried again with the next run: " + sentence(first)
 		}
@@ -454,7 +455,7 @@ func (j *job) tell(p sending, err error) {
 
 // tellRefused notes that NinjaOne does not take a field of a target.
 func (j *job) tellRefused(t target, name, reason string) {
-	j.problems.count("refused:"+string(t.kind)+":"+name, fmt.Sprintf("%s: %s", t, reason), func(n int, first string) string {
+	j.problems.Count("refused:"+string(t.kind)+":"+name, fmt.Sprintf("%s: %s", t, reason), func(n int, first string) string {
 		if n == 1 {
 			return fmt.Sprintf("NinjaOne refused the custom field %q on %s", name, sentence(first))
 		}

@@ -179,8 +179,8 @@ func TestHopeless(t *testing.T) {
 			if (err != nil) != tt.failed {
 				t.Fatalf("error = %v, want one: %v", err, tt.failed)
 			}
-			if got := len(j.problems.list()); got != tt.problems && !tt.failed {
-				t.Errorf("problems %v, want %d", j.problems.list(), tt.problems)
+			if got := len(j.problems.List()); got != tt.problems && !tt.failed {
+				t.Errorf("problems %v, want %d", j.problems.List(), tt.problems)
 			}
 			n, unknown := l.ninja.Calls()["PATCH /v2/device/{id}/custom-fields"], 0
 			if tt.failed && n > 24 {

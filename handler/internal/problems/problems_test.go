@@ -1,4 +1,4 @@
-package tenantsync
+package problems
 
 import (
 	"fmt"
@@ -18,12 +18,12 @@ func TestReconcile(t *testing.T) {
 	tests := map[string]struct {
 		before, now []Problem
 		keep        []Problem
-		lines       []line
+		lines       []cipp.LogEntry
 	}{
 		"a new problem is told": {
 			now:   []Problem{{Key: "k", Message: "It is broken."}},
 			keep:  []Problem{{Key: "k", Message: "It is broken.", Since: noon, Told: noon}},
-			lines: []line{{cipp.SeverityWarn, "It is broken."}},
+			lines: []cipp.LogEntry{{Severity: cipp.SeverityWarn, Message: "It is broken."}},
 		},
 		"a lasting problem is silent within a day": {
 			before: known(noon.Add(-time.Hour)),
@@ -34,7 +34,7 @@ func TestReconcile(t *testing.T) {
 			before: known(noon.Add(-24 * time.Hour)),
 			now:    []Problem{{Key: "k", Message: "It is broken."}},
 			keep:   known(noon),
-			lines:  []line{{cipp.SeverityWarn, "It is broken."}},
+			lines:  []cipp.LogEntry{{Severity: cipp.SeverityWarn, Message: "It is broken."}},
 		},
 		"the newest wording is kept": {
 			before: known(noon.Add(-time.Hour)),
@@ -44,12 +44,12 @@ func TestReconcile(t *testing.T) {
 		},
 		"a problem that is gone is told once": {
 			before: known(noon.Add(-time.Hour)),
-			lines:  []line{{cipp.SeverityInfo, "No longer a problem: It is broken."}},
+			lines:  []cipp.LogEntry{{Severity: cipp.SeverityInfo, Message: "No longer a problem: It is broken."}},
 		},
 		"a notice is told once": {
 			now:   []Problem{{Key: "n", Message: "It is off.", Notice: true}},
 			keep:  []Problem{{Key: "n", Message: "It is off.", Notice: true, Since: noon, Told: noon}},
-			lines: []line{{cipp.SeverityInfo, "It is off."}},
+			lines: []cipp.LogEntry{{Severity: cipp.SeverityInfo, Message: "It is off."}},
 		},
 		"a lasting notice is silent, also after a day": {
 			before: []Problem{{Key: "n", Message: "It is off.", Notice: true, Since: noon.Add(-72 * time.Hour), Told: noon.Add(-72 * time.Hour)}},
@@ -63,11 +63,11 @@ func TestReconcile(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			keep, lines := reconcile(tt.before, tt.now, noon)
+			keep, lines := Reconcile(tt.before, tt.now, noon)
 			if d := cmp.Diff(tt.keep, keep); d != "" {
 				t.Errorf("kept problems (-want +got):\n%s", d)
 			}
-			if d := cmp.Diff(tt.lines, lines, cmp.AllowUnexported(line{})); d != "" {
+			if d := cmp.Diff(tt.lines, lines); d != "" {
 				t.Errorf("logbook lines (-want +got):\n%s", d)
 			}
 		})
@@ -75,16 +75,16 @@ func TestReconcile(t *testing.T) {
 }
 
 func TestProblemsAreTalliedAndBounded(t *testing.T) {
-	var p problems
+	var p Collector
 	for i := range 3 {
-		p.count("devices", fmt.Sprintf("device %d", i), func(n int, first string) string {
+		p.Count("devices", fmt.Sprintf("device %d", i), func(n int, first string) string {
 			return fmt.Sprintf("%d devices, the first is %s", n, first)
 		})
 	}
 	for i := range 2 * maxProblems {
-		p.add(fmt.Sprintf("z%03d", i), "Problem %d.", i)
+		p.Add(fmt.Sprintf("z%03d", i), "Problem %d.", i)
 	}
-	list := p.list()
+	list := p.List()
 	if len(list) != maxProblems {
 		t.Fatalf("%d problems are kept, want %d", len(list), maxProblems)
 	}

@@ -1,15 +1,12 @@
-package tenantsync
+package runs
 
 import (
 	"context"
 	"fmt"
 
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
-
-// pausePartition holds what the schedule leaves out: one row per tenant that
-// was paused or resumed, and one row for all others.
-const pausePartition = "pause"
 
 // Everyone stands for all tenants that were not paused or resumed themselves.
 // Pausing it and resuming one tenant makes that tenant the pilot.
@@ -27,7 +24,7 @@ func (p Pauses) Paused(tenantID string) bool {
 }
 
 // Pauses returns which tenants are paused.
-func (s *State) Pauses(ctx context.Context) (Pauses, error) {
+func (s *Store) Pauses(ctx context.Context) (Pauses, error) {
 	pauses := Pauses{}
 	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", pausePartition)) {
 		if err != nil {
@@ -41,8 +38,8 @@ func (s *State) Pauses(ctx context.Context) (Pauses, error) {
 // Pause pauses or resumes a tenant, or Everyone. What the schedule put on the
 // queue before is dropped; a forced sync of a paused tenant still runs, and so
 // does the rest of one that is under way.
-func (s *State) Pause(ctx context.Context, tenantID string, paused bool) error {
-	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Version": int32(stateVersion), "Paused": paused}
+func (s *Store) Pause(ctx context.Context, tenantID string, paused bool) error {
+	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Version": int32(layout.Version), "Paused": paused}
 	if err := s.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("pause or resume %s: %w", tenantID, err)
 	}

@@ -1,4 +1,4 @@
-package tenantsync
+package runs
 
 import (
 	"fmt"
@@ -21,8 +21,8 @@ func RetryAfter(n int) time.Duration {
 	return min(w, lastRetry)
 }
 
-// inWords is a whole number of minutes or hours.
-func inWords(d time.Duration) string {
+// InWords words a wait as a whole number of minutes or hours.
+func InWords(d time.Duration) string {
 	switch {
 	case d < time.Hour:
 		return fmt.Sprintf("%d minutes", int(d.Minutes()))

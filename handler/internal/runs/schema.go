@@ -1,0 +1,15 @@
+package runs
+
+// The rows of this package in the table NinjaOneSyncState. Each has the column
+// Version (int32) of package layout.
+const (
+	// runPartition has a row per tenant, whose key is the tenant's id: its last
+	// run. Columns: OrganizationId, Failures, OrganizationFields, Devices,
+	// Documents, Unchanged, Matched, IntuneOnly, NinjaOnly (int32); Status,
+	// Reason, Owed, Cuts, MatchesDigest, SectionDigest, and Problems, a JSON list
+	// (text); Queued, Start, Begun, End, LastSuccess (time, absent when there is none).
+	runPartition = "run"
+	// pausePartition has a row per tenant that was paused or resumed, whose key is
+	// the tenant's id, and one for all others, Everyone. Column: Paused (bool).
+	pausePartition = "pause"
+)
