@@ -3,6 +3,12 @@
 export GOFLAGS = -trimpath -buildvcs=false
 export CGO_ENABLED = 0
 
+# Where the home cannot be written, Go and npm keep what they need in this folder.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+$(warning The home folder cannot be written, so that .home in this folder takes its place.)
+export HOME = $(CURDIR)/.home
+endif
+
 # What `handler version` prints. The same commit gives the same text, whatever
 # else the repository holds.
 VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unversioned)

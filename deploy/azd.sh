@@ -7,7 +7,9 @@ package=out/cipp-ninjaone.zip
 
 before() {
   test -f $package || make package
-  (cd out && sha256sum -c cipp-ninjaone.zip.sha256)
+  sum=sha256sum
+  command -v $sum > /dev/null || sum='shasum -a 256' # macOS
+  (cd out && $sum -c cipp-ninjaone.zip.sha256)
   client=$(sh deploy/login.sh register "$AZURE_ENV_NAME")
   azd env set AUTH_CLIENT_ID "$client"
 }

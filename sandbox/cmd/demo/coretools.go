@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"cipp-ninjaone/sandbox/loopback"
@@ -38,6 +42,7 @@ func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigge
 	for name, value := range s.Settings() {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
+	cmd.Env = append(cmd.Env, direct(s.Settings())...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
@@ -70,6 +75,24 @@ func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigge
 		}
 		return nil
 	}, base, nil
+}
+
+var loopbackAddress = regexp.MustCompile(`\b127(?:\.\d+){3}\b`)
+
+// direct are the variables that keep the calls within this machine away from a
+// proxy that is set: .NET, unlike Go and Node.js, sends them there too.
+func direct(settings map[string]string) []string {
+	hosts := []string{"localhost", "127.0.0.1"}
+	for _, value := range settings {
+		hosts = append(hosts, loopbackAddress.FindAllString(value, -1)...)
+	}
+	slices.Sort(hosts)
+	hosts = slices.Compact(hosts)
+	if set := cmp.Or(os.Getenv("no_proxy"), os.Getenv("NO_PROXY")); set != "" {
+		hosts = append(hosts, set)
+	}
+	list := strings.Join(hosts, ",")
+	return []string{"no_proxy=" + list, "NO_PROXY=" + list}
 }
 
 // awaitHost waits until the host says that it runs.

@@ -33,21 +33,25 @@ const rate = "20"
 func main() {
 	check := flag.Bool("check", false, "check the result and exit")
 	host := flag.String("host", "sandbox", "the host to run on: sandbox (the stand-in), or func (Azure Functions Core Tools)")
+	app := flag.String("app", "", "the app root to run; dist when empty, as make build makes it")
 	address := flag.String("listen", "127.0.0.1:8400", "where the gallery is served")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Stdout, *check, *host, *address)
+	err := run(ctx, os.Stdout, *check, *host, *app, *address)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out *os.File, check bool, host, address string) error {
-	root, err := stack.Root()
-	if err != nil {
-		return err
+func run(ctx context.Context, out *os.File, check bool, host, app, address string) error {
+	if app == "" {
+		root, err := stack.Root()
+		if err != nil {
+			return err
+		}
+		app = filepath.Join(root, "dist")
 	}
 	data := seed.MSP()
 	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
@@ -65,7 +69,7 @@ func run(ctx context.Context, out *os.File, check bool, host, address string) er
 	default:
 		return fmt.Errorf("-host is %q; it must be sandbox or func", host)
 	}
-	trigger, base, err := start(ctx, s, filepath.Join(root, "dist"))
+	trigger, base, err := start(ctx, s, app)
 	if err != nil {
 		return err
 	}
