@@ -229,20 +229,49 @@ func TestADeviceThatIsNotEnrolledAnyMoreIsCleared(t *testing.T) {
 	w.noViolations()
 }
 
+// The ids of a device that NinjaOne does not have: Intune's, and Entra's two.
+const lonerManaged, lonerEntra, lonerObject = "0a0a0a0a-0000-4000-8000-00000000000a", "0b0b0b0b-0000-4000-8000-00000000000b", "0c0c0c0c-0000-4000-8000-00000000000c"
+
+// enrolLoner enrols it.
+func (w *world) enrolLoner(tenantID string) {
+	w.M365.Tenant(tenantID).Change(func(tn *m365sim.Tenant) {
+		tn.ManagedDevices = append(tn.ManagedDevices, m365sim.Entity{"id": lonerManaged, "azureADDeviceId": lonerEntra, "deviceName": "LONER-1",
+			"serialNumber": "QX7731-LONER", "operatingSystem": "Windows", "complianceState": "compliant", "lastSyncDateTime": "2026-11-22T10:00:00Z"})
+		tn.Devices = append(tn.Devices, m365sim.Entity{"id": lonerObject, "deviceId": lonerEntra, "displayName": "LONER-1", "isCompliant": true})
+	})
+}
+
+// notLookedUp fails the test if NinjaOne was asked for its devices.
+func (w *world) notLookedUp() {
+	w.t.Helper()
+	for call, n := range w.NinjaOne.Calls() {
+		if strings.Contains(strings.ToLower(call), "device") && !strings.Contains(strings.ToLower(call), "customfield") && !strings.Contains(call, "custom-fields") {
+			w.t.Errorf("a device that is not in NinjaOne was looked up again: %s %d times", call, n)
+		}
+	}
+}
+
+func TestADeviceThatTheSyncDidNotFindIsNotLookedUp(t *testing.T) {
+	w, all := running(t, 1, 4)
+	tenantID := all[0][0].tenantID
+	w.enrolLoner(tenantID)
+	w.sync(tenantID)
+	w.NinjaOne.ResetCounters()
+	sub := w.subscription(tenantID)
+	w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, lonerObject))
+	w.work()
+	w.notLookedUp()
+	w.noViolations()
+}
+
 func TestADeviceThatIsNotInNinjaOneIsRemembered(t *testing.T) {
 	w, all := running(t, 1, 4)
 	known := all[0][0]
-	tn := w.M365.Tenant(known.tenantID)
-	const managed, entra, object = "0a0a0a0a-0000-4000-8000-00000000000a", "0b0b0b0b-0000-4000-8000-00000000000b", "0c0c0c0c-0000-4000-8000-00000000000c"
-	tn.Change(func(tn *m365sim.Tenant) {
-		tn.ManagedDevices = append(tn.ManagedDevices, m365sim.Entity{"id": managed, "azureADDeviceId": entra, "deviceName": "LONER-1",
-			"serialNumber": "QX7731-LONER", "operatingSystem": "Windows", "complianceState": "compliant", "lastSyncDateTime": "2026-11-22T10:00:00Z"})
-		tn.Devices = append(tn.Devices, m365sim.Entity{"id": object, "deviceId": entra, "displayName": "LONER-1", "isCompliant": true})
-	})
+	w.enrolLoner(known.tenantID)
 	sub := w.subscription(known.tenantID)
 	notify := func() {
 		w.clock.advance(2 * bookLife)
-		w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, object))
+		w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, lonerObject))
 		w.work()
 	}
 	notify()
@@ -254,11 +283,7 @@ func TestADeviceThatIsNotInNinjaOneIsRemembered(t *testing.T) {
 	w.restart()
 	notify()
 	w.sweep(known.tenantID)
-	for call, n := range w.NinjaOne.Calls() {
-		if strings.Contains(strings.ToLower(call), "device") && !strings.Contains(strings.ToLower(call), "customfield") && !strings.Contains(call, "custom-fields") {
-			t.Errorf("a device that is not in NinjaOne was looked up again: %s %d times", call, n)
-		}
-	}
+	w.notLookedUp()
 
 	// The agent is installed, and another device makes us look again.
 	w.NinjaOne.AddDevice(ninjasim.Device{ID: 9001, OrganizationID: w.Seed.Organization(known.tenantID), SystemName: "LONER-1", DisplayName: "LONER-1",
@@ -269,13 +294,13 @@ func TestADeviceThatIsNotInNinjaOneIsRemembered(t *testing.T) {
 		t.Errorf("the new NinjaOne device shows %q", got)
 	}
 	var mapped storage.Entity
-	for row, err := range w.app.Table("NinjaOneDeviceMap").List(t.Context(), storage.Eq("RowKey", entra)) {
+	for row, err := range w.app.Table("NinjaOneDeviceMap").List(t.Context(), storage.Eq("RowKey", lonerEntra)) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		mapped = row
 	}
-	if mapped.Int("NinjaOneID") != 9001 || mapped.String("M365ID") != managed {
+	if mapped.Int("NinjaOneID") != 9001 || mapped.String("M365ID") != lonerManaged {
 		t.Errorf("CIPP's device map has %v", mapped)
 	}
 	w.noViolations()

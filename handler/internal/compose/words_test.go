@@ -40,6 +40,7 @@ func TestBracket(t *testing.T) {
 		"eighth day, late":     {time.Date(2026, 11, 15, 23, 59, 0, 0, time.UTC), "within 30 days"},
 		"other zone, same day": {time.Date(2026, 11, 16, 1, 0, 0, 0, time.FixedZone("", 7200)), "within 30 days"},
 		"thirty-one days":      {ago(31), "within 90 days"},
+		"ninety days":          {ago(90), "within 90 days"},
 		"ninety-one days":      {ago(91), "more than 90 days ago"},
 	} {
 		if got := bracket(c.at, today); got != c.want {

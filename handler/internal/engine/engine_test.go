@@ -466,3 +466,13 @@ func TestCVE(t *testing.T) {
 	w.tick()
 	w.wantLines(2, "Warn: CIPP's CVE upload")
 }
+
+func TestSomeOf(t *testing.T) {
+	names := slices.Repeat([]string{"a.example"}, maxProblems)
+	if got := someOf(names); strings.Contains(got, "others") {
+		t.Errorf("as many as are named: %q", got)
+	}
+	if got := someOf(append(names, "b.example")); !strings.HasSuffix(got, "a.example and others") {
+		t.Errorf("one more: %q", got)
+	}
+}

@@ -307,7 +307,8 @@ func (c *cloud) exchange(w http.ResponseWriter, r *http.Request) {
 		}
 		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","UserPrincipalName":"ada@tailspin.example","RecipientTypeDetails":"UserMailbox","ForwardingAddress":null,"ForwardingSmtpAddress":"smtp:x@fourthcoffee.example","DeliverToMailboxAndForward":true,"LitigationHoldEnabled":"True","PrimarySmtpAddress":"ada@tailspin.example","ArchiveGuid":"`+wire.ZeroGUID+`","ArchiveStatus":"None","RetainDeletedItemsFor":"14.00:00:00"}`)(w, r)
 	case "Get-CASMailbox":
-		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","OWAEnabled":true,"MAPIEnabled":true,"ImapEnabled":false,"PopEnabled":"False","ActiveSyncEnabled":true,"EwsEnabled":null}`)(w, r)
+		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","OWAEnabled":true,"MAPIEnabled":true,"ImapEnabled":false,"PopEnabled":"False","ActiveSyncEnabled":true,"EwsEnabled":null},
+			{"ExternalDirectoryObjectId":"`+userBen+`","EwsEnabled":"False"}`)(w, r)
 	case "Get-AdminAuditLogConfig":
 		c.value(`{"UnifiedAuditLogIngestionEnabled":true}`)(w, r)
 	case "Get-BlockedSenderAddress":

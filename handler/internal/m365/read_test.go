@@ -72,7 +72,7 @@ func TestReadGivesEveryPart(t *testing.T) {
 		Mailboxes: tenant.Present([]tenant.Mailbox{{UserID: userAda, UserPrincipalName: "ada@tailspin.example", Type: "UserMailbox",
 			ForwardingSMTPAddress: "smtp:x@fourthcoffee.example", DeliverAndForward: true, LitigationHold: true,
 			PrimarySMTPAddress: "ada@tailspin.example", RetainDeletedItemsForIn: "14.00:00:00"}}),
-		CASMailboxes:   tenant.Present([]tenant.CASMailbox{{UserID: userAda, OWA: true, MAPI: true, ActiveSync: true, EWS: true}}),
+		CASMailboxes:   tenant.Present([]tenant.CASMailbox{{UserID: userAda, OWA: true, MAPI: true, ActiveSync: true, EWS: true}, {UserID: userBen}}),
 		UnifiedAudit:   tenant.Present(true),
 		BlockedSenders: tenant.Present([]string{"spam@tailspin.example"}),
 	}

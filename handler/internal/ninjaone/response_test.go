@@ -3,6 +3,7 @@ package ninjaone
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -109,6 +110,17 @@ func TestErrorDescribesRedirect(t *testing.T) {
 	e := newAPIError(operation{method: "GET", path: "/v2/x"}, 302, http.Header{"Location": {"https://elsewhere.example/?token=1"}}, nil)
 	if want := `redirected to host "elsewhere.example", which is not followed`; e.Message != want {
 		t.Errorf("message %q, want %q", e.Message, want)
+	}
+}
+
+func TestBlanksBeforeAnAnswer(t *testing.T) {
+	resp := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(" \t\r\n[]"))}
+	body, err := checkResponse(operation{method: "GET", path: "/v2/x"}, resp, &Call{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := io.ReadAll(body); string(left) != "[]" {
+		t.Errorf("left to read is %q, %v", left, err)
 	}
 }
 

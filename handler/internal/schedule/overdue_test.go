@@ -33,6 +33,7 @@ func TestOverdue(t *testing.T) {
 		"synced too long ago":               {runs.Run{Start: ago(27 * time.Hour), LastSuccess: ago(27 * time.Hour), Status: runs.Completed}, true},
 		"tried since, without success":      {runs.Run{Start: ago(time.Minute), LastSuccess: ago(27 * time.Hour), Status: runs.Running}, true},
 		"failed once, never synced":         {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 1}, false},
+		"failed once, not too long ago":     {runs.Run{Start: ago(alarm.Overdue - 10*time.Minute), End: ago(alarm.Overdue - 10*time.Minute), Status: runs.Failed, Failures: 1}, false},
 		"failed for half a day":             {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 6}, false},
 		"failed for more than a day":        {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 10}, true},
 		"failed for ever":                   {runs.Run{Start: ago(time.Hour), End: ago(time.Hour), Status: runs.Failed, Failures: 1 << 60}, true},

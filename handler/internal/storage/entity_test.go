@@ -79,6 +79,7 @@ func TestEntityEncode(t *testing.T) {
 	}{
 		"no row key":       {Entity{"PartitionKey": "p"}, "no RowKey"},
 		"no partition key": {Entity{"RowKey": "p"}, "no PartitionKey"},
+		"empty row key":    {Entity{"PartitionKey": "p", "RowKey": ""}, "no RowKey"},
 		"slash":            {Entity{"PartitionKey": "a/b", "RowKey": "r"}, "character"},
 		"control":          {Entity{"PartitionKey": "a", "RowKey": "r\n"}, "character"},
 		"long":             {Entity{"PartitionKey": "a", "RowKey": strings.Repeat("r", 513)}, "512"},
