@@ -360,3 +360,39 @@ func TestSnapshots(t *testing.T) {
 		}
 	}
 }
+
+// TestWorkflows: what one workflow lays down the next picks up, the compiler is
+// the one that the guide names, and every variable that is read is explained.
+func TestWorkflows(t *testing.T) {
+	test, release, whatIf := readRoot(t, ".github/workflows/test.yml"), readRoot(t, ".github/workflows/release.yml"), readRoot(t, ".github/workflows/what-if.yml")
+	script := readRoot(t, ".ci/templates")
+	for where, want := range map[string][]string{
+		test:    {"run: .ci/templates\n", "-tags compiled -run TestCompiled ./sandbox/bicep", "name: template\n          path: out/\n", "system: [windows, darwin]"},
+		script:  {"$out/azuredeploy.json"},
+		release: {"name: template\n          path: template\n", ".ci/release-template template/azuredeploy.json", "needs: test\n"},
+		whatIf:  {"--template-file deploy/main.bicep"},
+	} {
+		for _, text := range want {
+			if !strings.Contains(where, text) {
+				t.Errorf("%.60q … lacks %q", where, text)
+			}
+		}
+	}
+	version := regexp.MustCompile(`(?m)^version=(\S+)$`).FindStringSubmatch(script)
+	if version == nil {
+		t.Fatal("the compiler has no version")
+	}
+	for name, text := range map[string]string{"the guide": read(t, "README.md"), "CONTRIBUTING.md": readRoot(t, "CONTRIBUTING.md")} {
+		for _, m := range regexp.MustCompile(`Bicep (\d+(?:\.\d+)+)`).FindAllStringSubmatch(strings.ReplaceAll(text, "\n", " "), -1) {
+			if m[1] != version[1] {
+				t.Errorf("%s names Bicep %s, and the compiler is %s", name, m[1], version[1])
+			}
+		}
+	}
+	contributing := readRoot(t, "CONTRIBUTING.md")
+	for _, m := range regexp.MustCompile(`vars\.(\w+)`).FindAllStringSubmatch(whatIf, -1) {
+		if !strings.Contains(contributing, "`"+m[1]+"`") {
+			t.Errorf("CONTRIBUTING.md does not explain the variable %s", m[1])
+		}
+	}
+}
