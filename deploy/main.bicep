@@ -21,7 +21,7 @@ param plan string = 'flex'
 @description('Size of the App Service plan. Only for the plan dedicated.')
 param dedicatedSku string = 'B1'
 
-@description('Memory of an instance in MB; 512 would not hold the Functions host and a large tenant. Only for the plan flex.')
+@description('Memory of an instance in MB. 512 would not hold the Functions host and a large tenant, and not every region and API version takes it. Only for the plan flex.')
 @allowed([2048, 4096])
 param instanceMemoryMB int = 2048
 
