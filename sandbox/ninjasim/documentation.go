@@ -248,6 +248,18 @@ func (s *Server) addTemplate(t Template) int {
 	return t.ID
 }
 
+// RemoveTemplate deletes a template and its documents.
+func (s *Server) RemoveTemplate(id int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.documentation.templates, id)
+	for document, d := range s.documentation.documents {
+		if d.TemplateID == id {
+			delete(s.documentation.documents, document)
+		}
+	}
+}
+
 // ArchiveTemplate archives a template, or restores it, as a technician would.
 func (s *Server) ArchiveTemplate(id int, archived bool) {
 	s.mu.Lock()

@@ -174,6 +174,7 @@ var operations = map[string]func(*Server, *call) reply{
 
 	"GET /v2/document-templates":                                         (*Server).listTemplates,
 	"POST /v2/document-templates":                                        (*Server).createTemplate,
+	"GET /v2/document-templates/{id}":                                    (*Server).showTemplate,
 	"PUT /v2/document-templates/{id}":                                    (*Server).replaceTemplate,
 	"GET /v2/organization/documents":                                     (*Server).listDocuments,
 	"POST /v2/organization/documents":                                    (*Server).createDocuments,

@@ -91,6 +91,17 @@ func (s *Server) listTemplates(c *call) reply {
 	return answer(body)
 }
 
+func (s *Server) showTemplate(c *call) reply {
+	if off := s.withoutDocumentation(c); off != nil {
+		return *off
+	}
+	t, ok := s.documentation.templates[c.id]
+	if !ok {
+		return s.notFound(c, "template")
+	}
+	return answer(s.describeTemplate(t, c.query.Get("includeTechnicianRoles") == "true"))
+}
+
 // describeTemplate is a template as the API answers it: without roles unless they are asked for.
 func (s *Server) describeTemplate(t Template, roles bool) map[string]any {
 	created := s.epoch(s.documentation.createdFor)

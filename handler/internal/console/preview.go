@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"html/template"
@@ -197,7 +198,7 @@ func (c *Console) fieldsOf(x *exchange, p *previewPage, preview *tenantsync.Prev
 	}
 	var list []previewField
 	for _, f := range t.Fields {
-		v := previewField{PreviewField: f, Title: fieldTitles[f.Field], State: outcomeChip(f.Outcome)}
+		v := previewField{PreviewField: f, Title: cmp.Or(fieldTitles[f.Field], "Not mapped any more"), State: outcomeChip(f.Outcome)}
 		last, known := f.Last, f.HaveLast && preview.Shared
 		if value, ok := kept[f.NinjaOne]; ok && f.NinjaOne != "" {
 			last, known, v.Unsure = value.Text, true, !value.Certain

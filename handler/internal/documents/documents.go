@@ -82,7 +82,7 @@ type Result struct {
 	Refused                     int // documents that NinjaOne does not take
 	Related, Unrelated          int // relations
 	Templates                   int // created or completed
-	Learned                     int // what was found out of what NinjaOne refuses, or of what it made of calls whose answer was lost
+	Learned                     int // what was found out of what NinjaOne refuses
 	Notes                       []string
 }
 
@@ -99,6 +99,9 @@ type run struct {
 	part     string // partition of the tenant's rows
 	started  time.Time
 	log      *slog.Logger
+
+	doubted     map[kind]bool // kinds of which it is not known whether their template is there
+	templateIDs map[int]bool  // templates in NinjaOne's list
 
 	users, licenses *section // nil when they are not synced in this run
 	people          *compose.UserDocuments
@@ -214,7 +217,18 @@ func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template)
 	}
 	r.recall()
 	for _, sec := range r.sections() {
-		if before := r.progress.template[sec.kind]; before != 0 && before != sec.template.ID {
+		before := r.progress.template[sec.kind]
+		if before == 0 || before == sec.template.ID {
+			continue
+		}
+		// Another one of the name proves as little as none.
+		t, shown, err := r.unlistedTemplate(ctx, sec.blueprint, before)
+		switch {
+		case err != nil:
+			return err
+		case shown && !t.Archived, r.doubted[sec.kind]:
+			sec.blocked = true
+		default:
 			r.startOver(sec)
 		}
 	}

@@ -246,11 +246,6 @@ func (r *run) learn(ctx context.Context) ([]*record, error) {
 	var changed []*record
 	for _, rec := range records {
 		if now := present[rec]; !slices.Equal(now, rec.relations) {
-			for _, l := range rec.relations {
-				if _, found := now.find(l.entity()); found && l.id == relationSending {
-					r.result.Learned++
-				}
-			}
 			rec.relations = now
 			changed = append(changed, rec)
 		}
@@ -376,7 +371,6 @@ func (r *run) lookUp(ctx context.Context, host ninjaone.Entity, records []*recor
 		}
 		if id := present[rec.document]; id != 0 {
 			rec.relations.set(host, id)
-			r.result.Learned++
 		} else {
 			rec.relations.remove(host)
 		}

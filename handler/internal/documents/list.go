@@ -214,7 +214,6 @@ func (r *run) take(sec *section, found map[string]claimed) {
 			}
 		case rec.document == 0 && rec.pending(): // created, and the answer was lost
 			rec.document, rec.archived = c.document.ID, c.document.Archived
-			r.result.Learned++
 			touch(rec)
 		default: // a document that we did not write, or not last
 			rec.reset()

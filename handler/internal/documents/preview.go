@@ -124,12 +124,13 @@ func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 // plannedTemplates returns the templates as they would be once they are set
 // up; nil when they could not be read.
 func (r *run) plannedTemplates(ctx context.Context, plans []blueprint, p *Preview) ([]ninjaone.Template, error) {
-	list, err := r.in.Client.Templates(ctx)
-	if err != nil {
-		return nil, r.noTemplates(ctx, err)
+	list, err := r.readTemplates(ctx, plans)
+	if err != nil || list == nil {
+		return nil, err
 	}
 	for _, b := range plans {
 		switch c := choose(list, b); {
+		case !c.found && r.doubted[b.kind]:
 		case !c.found:
 			p.Notes = append(p.Notes, fmt.Sprintf("The document template %q would be created.", b.name))
 			list = append(list, ninjaone.Template{Name: b.name, AllowMultiple: true, Fields: b.fields})

@@ -192,6 +192,16 @@ func (s *State) forget(ctx context.Context, part string, records ...*record) err
 	return nil
 }
 
+// template returns the template that a tenant's documents of a kind are of; 0
+// when none is remembered.
+func (s *State) template(ctx context.Context, part string, k kind) (int, error) {
+	row, err := s.table.Get(ctx, part, progressRow)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return 0, fmt.Errorf("read which template the tenant's documents are of: %w", err)
+	}
+	return int(row.Int(templateColumn(k))), nil
+}
+
 func (s *State) saveProgress(ctx context.Context, part string, p progress) error {
 	if err := s.ended(); err != nil {
 		return err

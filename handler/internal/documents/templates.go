@@ -137,13 +137,13 @@ func (b blueprint) complete(t ninjaone.Template) bool {
 // templates returns the usable templates, created or completed if need be.
 // What is missing is a problem; an error ends the run.
 func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjaone.Template, error) {
-	list, err := r.in.Client.Templates(ctx)
-	if err != nil {
-		return nil, r.noTemplates(ctx, err)
+	list, err := r.readTemplates(ctx, plans)
+	if err != nil || list == nil {
+		return nil, err
 	}
 	ready := !slices.ContainsFunc(plans, func(b blueprint) bool {
 		c := choose(list, b)
-		return !c.found || !b.complete(c.template)
+		return !c.found && !r.doubted[b.kind] || c.found && !b.complete(c.template)
 	})
 	if !ready {
 		made, err := r.setUp(ctx, plans)
@@ -153,6 +153,61 @@ func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjao
 		list = made
 	}
 	return r.usable(plans, list), nil
+}
+
+// readTemplates reads the templates; nil when they could not be read. A list that
+// lacks the template of our documents does not prove that it is gone, so NinjaOne
+// is asked for it by its id.
+func (r *run) readTemplates(ctx context.Context, plans []blueprint) ([]ninjaone.Template, error) {
+	list, err := r.in.Client.Templates(ctx)
+	if err != nil {
+		return nil, r.noTemplates(ctx, err)
+	}
+	list = append([]ninjaone.Template{}, list...)
+	r.doubted, r.templateIDs = map[kind]bool{}, map[int]bool{}
+	for _, t := range list {
+		r.templateIDs[t.ID] = true
+	}
+	for _, b := range plans {
+		if c := choose(list, b); c.found && b.complete(c.template) {
+			continue // prepare asks, should it not be the remembered one
+		}
+		id, err := r.State.template(ctx, r.part, b.kind)
+		if err != nil {
+			return nil, err
+		}
+		t, shown, err := r.unlistedTemplate(ctx, b, id)
+		if err != nil {
+			return nil, err
+		}
+		if shown {
+			list = append(list, t)
+		}
+	}
+	return list, nil
+}
+
+// unlistedTemplate asks NinjaOne for the template of our documents, if its list
+// lacks it, and reports whether it is there. A template of which that is not known
+// is doubted in this run: none is made in its place.
+func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjaone.Template, bool, error) {
+	if id == 0 || r.templateIDs[id] {
+		return ninjaone.Template{}, false, nil
+	}
+	t, err := r.in.Client.Template(ctx, id)
+	switch {
+	case errors.Is(err, ninjaone.ErrNotFound):
+		return ninjaone.Template{}, false, nil
+	case err != nil && !accepted.Tolerable(ctx, err):
+		return ninjaone.Template{}, false, err
+	case err != nil:
+		r.doubted[b.kind] = true
+		r.problem("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %d of the documents of each %s, and what became of it could not be looked up, so none of these documents were written: %s", id, b.noun, sentence(err.Error()))
+		return ninjaone.Template{}, false, nil
+	case !t.Archived:
+		r.problem("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %q (%d), which NinjaOne shows. It is taken to be there. If this lasts, ask NinjaOne's support.", t.Name, id)
+	}
+	return t, true, nil
 }
 
 // usable returns the templates that can hold our documents. What is wrong with
@@ -215,14 +270,16 @@ func (r *run) setUp(ctx context.Context, plans []blueprint) ([]ninjaone.Template
 	}
 	defer lease.Release()
 	ctx = lease.Context()
-	list, err := r.in.Client.Templates(ctx)
-	if err != nil {
-		return nil, r.noTemplates(ctx, err)
+	list, err := r.readTemplates(ctx, plans)
+	if err != nil || list == nil {
+		return nil, err
 	}
 	for _, b := range plans {
 		c := choose(list, b)
 		var t ninjaone.Template
 		switch {
+		case !c.found && r.doubted[b.kind]:
+			continue
 		case !c.found:
 			t, err = r.createTemplate(ctx, b)
 		case !b.complete(c.template):

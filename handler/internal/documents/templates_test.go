@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -149,5 +150,62 @@ func TestTemplatesAreMadeOnce(t *testing.T) {
 	}
 	if n := len(w.Templates()); n != 2 {
 		t.Errorf("there are %d templates", n)
+	}
+}
+
+// listed is a list of one template that is as a blueprint wants it.
+func listed(id int, b blueprint) string {
+	var fields []string
+	for _, f := range b.fields {
+		fields = append(fields, fmt.Sprintf(`{"fieldId":%d,"fieldName":%q,"fieldLabel":%q,"fieldType":%q,"fieldApiPermission":"READ_WRITE"}`, id+len(fields), f.Name, f.Label, f.Type))
+	}
+	return fmt.Sprintf(`[{"id":%d,"name":%q,"allowMultiple":true,"fields":[%s]}]`, id, b.name, strings.Join(fields, ","))
+}
+
+// TestListThatLacksTheTemplate answers a list of templates without that of our
+// documents, as none or as one of the same name in its place. That it is missing
+// there proves nothing: none is made, and nobody is documented twice.
+func TestListThatLacksTheTemplate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		list string
+		byID ninjasim.Fault // of the answer to the template's id
+		made int            // documents made anew
+		key  string
+	}{
+		"an empty list": {list: `[]`, key: "documents:unlisted:template:user"},
+		"another one of the name": {list: `[{"id":900,"name":"CIPP - Microsoft 365 Users","allowMultiple":true,"fields":[]}]`,
+			key: "documents:unlisted:template:user"},
+		"another one that has all fields": {list: listed(900, userBlueprint), key: "documents:unlisted:template:user"},
+		"and it cannot be asked for":      {list: `[]`, byID: ninjasim.Fault{Status: 403, Body: `{"resultCode":"FAILURE"}`}, key: "documents:unlisted:template:user"},
+		"and it is gone":                  {list: ``, made: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, m, users := small(t)
+			w.sync(m)
+			m.users[users[0]].title = "Head of all"
+			before := len(w.Templates())
+			if tt.list != "" {
+				w.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "document-templates$", Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: tt.list})
+			} else {
+				w.RemoveTemplate(w.template(userBlueprint))
+				before--
+			}
+			if tt.byID.Status != 0 {
+				tt.byID.Method, tt.byID.Path = http.MethodGet, "document-templates/[0-9]+$"
+				w.InjectFault(tt.byID)
+			}
+			r, err := w.run(t.Context(), m)
+			must(t, err)
+			made := len(w.Templates()) - before
+			if r.Created != tt.made || made != min(1, tt.made) || (tt.key != "") != (w.problems[tt.key] != "") {
+				t.Errorf("%d templates made, %+v, %v", made, r, w.problems)
+			}
+			if shown := tt.made == 0 && tt.byID.Status == 0 && name != "another one that has all fields"; shown && r.Updated == 0 {
+				t.Errorf("the template is there, and its documents are not kept up to date: %+v", r)
+			}
+			w.ClearFaults()
+			w.sync(m)
+			w.verify(m)
+		})
 	}
 }

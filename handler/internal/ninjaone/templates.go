@@ -113,6 +113,23 @@ func (c *Client) Templates(ctx context.Context) ([]Template, error) {
 	return templates, nil
 }
 
+// Template returns one document template. It calls
+// GET /v2/document-templates/{id}. The error is ErrNotFound when there is none.
+func (c *Client) Template(ctx context.Context, id int) (Template, error) {
+	r, err := newRequest(http.MethodGet, "/v2/document-templates/{id}", []any{id}, []param{{"includeTechnicianRoles", "true"}}, nil)
+	if err != nil {
+		return Template{}, err
+	}
+	var t Template
+	if err := c.do(ctx, r, decodeTemplate(&t)); err != nil {
+		return Template{}, err
+	}
+	if t.ID != id {
+		return Template{}, r.wrap(errOtherThing)
+	}
+	return t, nil
+}
+
 // CreateTemplate creates a template and returns it with its id and those of
 // its fields. It calls POST /v2/document-templates, once: when the error is
 // ErrOutcomeUnknown, only reading tells whether the template exists now.

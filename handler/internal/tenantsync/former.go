@@ -57,37 +57,14 @@ func kindOf(scope string) kind {
 // unknown, and sent once it can be written. What we wrote in a field that is not
 // mapped any more is to be cleared.
 func (j *job) review(ctx context.Context, in *reading) error {
-	usable, mapped := scopes(in.fields), scopes(j.mapped)
-	former := map[target][]string{}
-	dropped := map[target][]string{}
-	touched := map[target]bool{}
-	for t, r := range in.records {
-		for name, noted := range r.fields {
-			switch low := strings.ToLower(name); {
-			case usable[t.kind][low]:
-			case mapped[t.kind][low]:
-				if accepted.Holds(noted) && noted != markSending {
-					r.fields[name], touched[t] = markSending, true
-				}
-			case !accepted.Holds(noted):
-				dropped[t] = append(dropped[t], name)
-			case t.kind == kindOrganization, in.clears(r, j.ref.ID):
-				former[t] = append(former[t], name)
-			}
-		}
-		// The note in the record's fields counts from now on.
-		touched[t] = touched[t] || r.noted != "" && !usable[t.kind][strings.ToLower(r.noted)]
-	}
-	if err := j.reviewFormer(ctx, in, former, dropped, touched); err != nil {
+	usable, dropped, touched, err := j.foresee(ctx, in)
+	if err != nil {
 		return err
 	}
 	var changed []storage.Operation
 	for t, r := range in.records {
 		if !touched[t] && dropped[t] == nil {
 			continue
-		}
-		for _, name := range dropped[t] {
-			delete(r.fields, name)
 		}
 		e, err := j.State.entity(j.instance, j.mapping.OrganizationID, r)
 		if err != nil {
@@ -105,6 +82,37 @@ func (j *job) review(ctx context.Context, in *reading) error {
 		return fmt.Errorf("note which fields of NinjaOne organization %d are mapped: %w", j.mapping.OrganizationID, err)
 	}
 	return nil
+}
+
+// foresee is review in memory alone. It returns which fields can be written, by
+// kind of target, and the records that changed.
+func (j *job) foresee(ctx context.Context, in *reading) (usable map[kind]map[string]bool, dropped map[target][]string, touched map[target]bool, err error) {
+	usable, dropped, touched = scopes(in.fields), map[target][]string{}, map[target]bool{}
+	mapped, former := scopes(j.mapped), map[target][]string{}
+	for t, r := range in.records {
+		for name, noted := range r.fields {
+			switch low := strings.ToLower(name); {
+			case usable[t.kind][low]:
+			case mapped[t.kind][low]:
+				if accepted.Holds(noted) && noted != markSending {
+					r.fields[name], touched[t] = markSending, true
+				}
+			case !accepted.Holds(noted):
+				dropped[t] = append(dropped[t], name)
+			case t.kind == kindOrganization, in.clears(r, j.ref.ID):
+				former[t] = append(former[t], name)
+			}
+		}
+		// The note in the record's fields counts from now on.
+		touched[t] = touched[t] || r.noted != "" && !usable[t.kind][strings.ToLower(r.noted)]
+	}
+	err = j.reviewFormer(ctx, in, former, dropped, touched)
+	for t, names := range dropped {
+		for _, name := range names {
+			delete(in.records[t].fields, name)
+		}
+	}
+	return usable, dropped, touched, err
 }
 
 // reviewFormer decides what becomes of fields that hold what we wrote and are

@@ -1,6 +1,8 @@
 package tenantsync
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +17,22 @@ import (
 // mapField maps one of our fields to a NinjaOne custom field, "" for none.
 func (b *bench) mapField(field, custom string) {
 	b.row("CippMapping", storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": field, "IntegrationId": custom})
+}
+
+// held are the fields that show something, by device, 0 for the organization.
+func (b *bench) held() map[string]bool {
+	held := map[string]bool{}
+	for t, fields := range map[target][]string{organization: {"summary"}, device(100): {"links", "details", "compliance", "other"}, device(101): {"links", "details", "compliance", "other"}} {
+		for _, f := range fields {
+			if id := t.id; b.sent(t, f) != "" {
+				if t.kind == kindOrganization {
+					id = 0
+				}
+				held[fmt.Sprint(id, " ", f)] = true
+			}
+		}
+	}
+	return held
 }
 
 // TestFormerFields syncs two devices, lets a technician map the fields
@@ -114,7 +132,26 @@ func TestFormerFields(t *testing.T) {
 			if tt.before != nil {
 				change = tt.before
 			}
+			before := b.held()
+			var foretold []string
+			if name != "deleted while it is cleared" { // which nobody can foretell
+				p, err := b.Preview(t.Context(), labTenant)
+				must(t, err)
+				for _, d := range p.Targets {
+					for _, f := range d.Fields {
+						if f.Outcome == OutcomeCleared {
+							foretold = append(foretold, fmt.Sprint(d.DeviceID, " ", f.NinjaOne))
+						}
+					}
+				}
+			}
 			lines := b.sync(Message{})
+			after := b.held()
+			maps.DeleteFunc(before, func(field string, _ bool) bool { return after[field] || tt.line == "does not exist any more" })
+			slices.Sort(foretold)
+			if gone := slices.Sorted(maps.Keys(before)); name != "deleted while it is cleared" && !slices.Equal(gone, foretold) {
+				t.Errorf("the sync clears %q, and the preview said %q", gone, foretold)
+			}
 			if about := slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "custom field") || strings.Contains(l, "fields") }); about != (tt.line != "") {
 				t.Errorf("the logbook says %q", lines)
 			}

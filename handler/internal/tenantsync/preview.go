@@ -67,7 +67,7 @@ const (
 
 // PreviewField is one field as it would be written now.
 type PreviewField struct {
-	Field    string // CIPP's name, for example TenantSummary
+	Field    string // CIPP's name, for example TenantSummary; "" of one that is not mapped any more
 	NinjaOne string // the NinjaOne custom field; "" when none is mapped
 	Value    string // HTML, of DeviceCompliance text; "" for none
 	Outcome  string
@@ -87,6 +87,11 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	}
 	in, err := j.read(ctx)
 	if err != nil {
+		return nil, err
+	}
+	j.strays(in)
+	in.heal(in.fields[deviceCompliance], j.roster)
+	if _, _, _, err := j.foresee(ctx, in); err != nil {
 		return nil, err
 	}
 	for reason, names := range absentParts(in.snapshot) {
@@ -118,6 +123,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		}
 		p.Targets = append(p.Targets, devices...)
 	}
+	j.previewFormer(in, p)
 	if err := j.previewDocuments(ctx, input, p); err != nil {
 		return nil, err
 	}
@@ -266,10 +272,37 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 			out = append(out, d)
 		}
 	}
-	slices.SortFunc(out, func(a, b PreviewTarget) int {
+	return out, nil
+}
+
+// previewFormer adds the fields that are not mapped any more and would be cleared,
+// and puts the devices in order.
+func (j *job) previewFormer(in *reading, p *Preview) {
+	names := map[int]string{}
+	for i := range in.devices {
+		names[in.devices[i].ID] = nameOf(&in.devices[i])
+	}
+	at := map[int]int{}
+	for i := range p.Targets {
+		at[p.Targets[i].DeviceID] = i
+	}
+	for t, fields := range j.former {
+		id := t.id
+		if t.kind == kindOrganization {
+			id = 0
+		}
+		i, has := at[id]
+		if !has {
+			i, at[id] = len(p.Targets), len(p.Targets)
+			p.Targets = append(p.Targets, PreviewTarget{DeviceID: id, Name: names[id]})
+		}
+		for _, name := range slices.Sorted(slices.Values(fields)) {
+			p.Targets[i].Fields = append(p.Targets[i].Fields, PreviewField{NinjaOne: name, Outcome: OutcomeCleared})
+		}
+	}
+	slices.SortFunc(p.Targets[1:], func(a, b PreviewTarget) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.DeviceID, b.DeviceID))
 	})
-	return out, nil
 }
 
 func (j *job) previewDevice(in *reading, id int, name string, f compose.DeviceFields) PreviewTarget {

@@ -83,7 +83,7 @@ type job struct {
 
 	run        runs.Run
 	documented int // changes made to documents, their relations and templates
-	learned    int // what was found out of what NinjaOne refuses, or of what it holds
+	learned    int // what was found out of what NinjaOne refuses
 	problems   problems.Collector
 	notes      []string // lines for the logbook that are no problems
 	cuts       string   // how the tenant's section is cut down; see Run.Cuts
