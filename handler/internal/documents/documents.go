@@ -156,6 +156,11 @@ func (r *run) sync(ctx context.Context) error {
 	if err := r.prepare(ctx, templates); err != nil {
 		return err
 	}
+	return r.carryOut(ctx)
+}
+
+// carryOut brings NinjaOne in line with what is wanted.
+func (r *run) carryOut(ctx context.Context) error {
 	if len(r.sections()) == 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package documents
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -556,6 +557,48 @@ func TestBadChange(t *testing.T) {
 			if r := w.sync(m); r.Updated != 1 {
 				t.Errorf("changed: %+v", r)
 			}
+			w.verify(m)
+		})
+	}
+}
+
+// TestDocumentThatCannotBeComposed lets one user's and one licence's document fail
+// while they are composed: all others are written, these stay as they are, and
+// both are told.
+func TestDocumentThatCannotBeComposed(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		t.Run(fmt.Sprint("made before: ", made), func(t *testing.T) {
+			w, m, users := small(t)
+			if made {
+				w.sync(m)
+				for _, id := range users {
+					m.users[id].title = "Head of all"
+				}
+			}
+			clear(w.problems)
+			r := newRun(w.syncer, w.inputOf(m))
+			templates, err := r.templates(t.Context(), r.plans())
+			must(t, err)
+			must(t, r.prepare(t.Context(), templates))
+			for _, sec := range r.sections() {
+				one, document := sec.ids[0], sec.compose
+				sec.compose = func(id string) (doc compose.Document, err error) {
+					if id == one {
+						return doc, errors.New("its template is broken")
+					}
+					return document(id)
+				}
+			}
+			before := len(w.Documents(organization))
+			must(t, r.carryOut(t.Context()))
+			if made && r.result.Updated < len(users)-1 || !made && r.result.Created != 3 || made && len(w.Documents(organization)) != before {
+				t.Errorf("%+v", r.result)
+			}
+			if len(w.problems) != 1 || !strings.HasPrefix(w.problems["documents:compose"], "2 documents could not be composed") {
+				t.Errorf("told %v", w.problems)
+			}
+			clear(w.problems)
+			w.sync(m)
 			w.verify(m)
 		})
 	}
