@@ -39,7 +39,11 @@ type attempt struct {
 	Bare     bool      `json:"bare,omitempty"`     // it was refused without its name, too
 	Name     string    `json:"name,omitempty"`     // digest of the name that it is to have
 	Reason   string    `json:"reason,omitempty"`   // of the last refusal
-	refused  string    // digest of the content that NinjaOne refused; "" while that is not certain
+	// Hosts are those to which its relation was refused: with how many others it
+	// may be sent, itself included; 0 when it was refused alone. See hostOf.
+	Hosts    map[int64]int `json:"hosts,omitempty"`
+	Unlinked string        `json:"unlinked,omitempty"` // why its relation was refused
+	refused  string        // digest of the content that NinjaOne refused; "" while that is not certain
 }
 
 // try returns what was tried with a document.

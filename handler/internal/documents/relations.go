@@ -80,6 +80,10 @@ func (r *run) relate(ctx context.Context) error {
 		return nil
 	}
 	adds := r.missingRelations()
+	for host, records := range adds {
+		adds[host] = slices.DeleteFunc(records, func(rec *record) bool { return r.refusedHere(rec, host) })
+	}
+	maps.DeleteFunc(adds, func(_ ninjaone.Entity, records []*record) bool { return len(records) == 0 })
 	if len(adds) > 0 {
 		if err := r.readMakers(ctx); err != nil {
 			return err
@@ -188,8 +192,9 @@ func (r *run) remove(ctx context.Context, id int) error {
 }
 
 // unrelate removes relations, and forgets them. What somebody else made, or may
-// have made, stays in NinjaOne.
+// have made, stays in NinjaOne, and so does what it refused to remove just now.
 func (r *run) unrelate(ctx context.Context, ends []ending) error {
+	ends = slices.DeleteFunc(ends, func(e ending) bool { return r.refusedHere(e.rec, e.host) })
 	for chunk := range slices.Chunk(ends, relationChunk) {
 		touched := map[*record]bool{}
 		var ours []ending
@@ -211,6 +216,9 @@ func (r *run) unrelate(ctx context.Context, ends []ending) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if err != nil {
+				if _, answered := errors.AsType[*ninjaone.APIError](err); answered && accepted.Tolerable(context.WithoutCancel(ctx), err) {
+					r.refuseRelations(e.host, []*record{e.rec}, err) // also when it came as the time ended
+				}
 				return r.relationFails(ctx, err)
 			}
 			r.result.Unrelated++
@@ -233,31 +241,80 @@ func (r *run) relationFails(ctx context.Context, err error) error {
 	if !accepted.Tolerable(ctx, err) {
 		return err
 	}
-	r.counted("documents:relations:write", err.Error(),
+	r.unrelatedFor(err.Error())
+	return nil
+}
+
+// unrelatedFor tells of a relation that NinjaOne did not take.
+func (r *run) unrelatedFor(reason string) {
+	r.counted("documents:relations:write", reason,
 		"A relation of documents could not be written in NinjaOne and is tried again with the next run: %s",
 		"%d relations of documents could not be written in NinjaOne and are tried again with the next run; the first: %s")
-	return nil
+}
+
+// refuseRelations notes which relations NinjaOne refused together, so that they
+// go on in halves when this run has no time for that. The caller holds the lock.
+func (r *run) refuseRelations(host ninjaone.Entity, records []*record, err error) {
+	r.result.Learned++
+	for _, rec := range records {
+		try := r.try(r.users, rec)
+		if try.Hosts == nil {
+			try.Hosts = map[int64]int{}
+		}
+		try.Hosts[hostOf(host)], try.Unlinked = len(records)/2, shorten(err.Error())
+	}
+}
+
+// refusedHere reports whether an earlier one of these runs had the relation
+// refused by itself, and tells of it.
+func (r *run) refusedHere(rec *record, host ninjaone.Entity) bool {
+	if rec.attempt == nil {
+		return false
+	}
+	most, tried := rec.attempt.Hosts[hostOf(host)]
+	if !tried || most > 0 {
+		return false
+	}
+	r.stale = true // the host may not be there
+	r.unrelatedFor(rec.attempt.Unlinked)
+	return true
+}
+
+// callsFor are the relations to a host as they are sent, each in one call.
+func callsFor(host ninjaone.Entity, records []*record) (all []addition) {
+	by := map[int][]*record{} // with how many they may be sent
+	for _, rec := range records {
+		most := maxRelations
+		if rec.attempt != nil && rec.attempt.Hosts[hostOf(host)] > 0 {
+			most = rec.attempt.Hosts[hostOf(host)]
+		}
+		by[most] = append(by[most], rec)
+	}
+	for _, most := range slices.Sorted(maps.Keys(by)) {
+		for part := range slices.Chunk(by[most], most) {
+			all = append(all, addition{host, part})
+		}
+	}
+	return all
 }
 
 // addAll adds relations to hosts. They are marked as under way before anything
 // is sent.
 func (r *run) addAll(ctx context.Context, hosts []ninjaone.Entity, adds map[ninjaone.Entity][]*record) error {
 	touched := map[*record]bool{}
-	var parts []addition
+	var calls []addition
 	for _, host := range hosts {
 		for _, rec := range adds[host] {
 			rec.relations.set(host, relationSending)
 			touched[rec] = true
 		}
-		for part := range slices.Chunk(adds[host], maxRelations) {
-			parts = append(parts, addition{host, part})
-		}
+		calls = append(calls, callsFor(host, adds[host])...)
 	}
 	records := slices.Collect(maps.Keys(touched))
 	if err := r.State.save(ctx, r.part, records...); err != nil {
 		return err
 	}
-	left, err := accepted.Each(ctx, parts, writers, func(a addition) error { return r.add(ctx, a.host, a.records) })
+	left, err := accepted.Each(ctx, calls, writers, func(a addition) error { return r.add(ctx, a.host, a.records) })
 	for _, a := range left {
 		r.takeBack(a.host, a.records)
 	}
@@ -307,6 +364,11 @@ func (r *run) add(ctx context.Context, host ninjaone.Entity, records []*record) 
 				r.takeBack(host, todo)
 			}
 			made = made || err == nil
+			if errors.Is(err, ninjaone.ErrBatchRefused) {
+				r.mu.Lock()
+				r.refuseRelations(host, todo, err)
+				r.mu.Unlock()
+			}
 			if err == nil || ctx.Err() != nil ||
 				!errors.Is(err, ninjaone.ErrBatchRefused) && !errors.Is(err, ninjaone.ErrOutcomeUnknown) {
 				return nil, err

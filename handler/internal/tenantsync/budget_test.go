@@ -155,13 +155,16 @@ func (c *closing) Close() error {
 
 // refuses reports whether NinjaOne refuses a write, for what its body holds.
 func (a *allowance) refuses(r *http.Request) bool {
-	if r.Body == nil || r.Method == http.MethodGet || len(a.refuse) == 0 {
+	if r.Method == http.MethodGet || len(a.refuse) == 0 {
 		return false
 	}
-	body, _ := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
 	return slices.ContainsFunc(a.refuse, func(bad refusedWrite) bool {
-		return strings.Contains(r.URL.Path, bad.path) && bytes.Contains(body, []byte(bad.body))
+		return strings.Contains(r.Method+" "+r.URL.Path, bad.path) && bytes.Contains(body, []byte(bad.body))
 	})
 }
 
@@ -245,12 +248,14 @@ func (b *bench) runs(t *testing.T, want []string) (n int, r runs.Run) {
 func TestAnyBudget(t *testing.T) {
 	for name, world := range map[string]struct {
 		refuse []refusedWrite
-		before bool // everything was written before, and every user changed since
+		before bool // everything was written before, and every user and device changed since
 	}{
 		"all is taken":             {},
 		"a field is refused":       {refuse: []refusedWrite{{"custom-fields", `"details"`}}},
 		"a document is refused":    {refuse: []refusedWrite{{"/documents", "user2@ostholm.example"}}},
 		"a name is refused":        {refuse: []refusedWrite{{"/documents", `"documentName":"User 2 (user2@ostholm.example)"`}}},
+		"ends are refused":         {refuse: []refusedWrite{{"DELETE /api/v2/related-items/", ""}}, before: true},
+		"relations are refused":    {refuse: []refusedWrite{{"related-items/entity/NODE/101", ""}}},
 		"a change is refused":      {refuse: []refusedWrite{{"/documents", "user2@ostholm.example"}}, before: true},
 		"many of them are refused": {refuse: []refusedWrite{{"custom-fields", `"links"`}, {"/documents", "user1@ostholm.example"}, {"/documents", "user3@ostholm.example"}}},
 	} {
@@ -264,6 +269,9 @@ func TestAnyBudget(t *testing.T) {
 						s, err := users()
 						for i := range s.Users.Value {
 							s.Users.Value[i].UserPrincipalName = "x" + s.Users.Value[i].UserPrincipalName
+						}
+						for i := range s.ManagedDevices.Value {
+							s.ManagedDevices.Value[i].UserID = s.Users.Value[i+1].ID
 						}
 						return s, err
 					}
