@@ -75,7 +75,7 @@ func bombs(t *testing.T, begin, again string) *httptest.Server {
 	}
 	const part = 1 << 20
 	first, more := pack(begin), pack(strings.Repeat(again, part/len(again)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/token") {
 			_, _ = io.WriteString(w, `{"access_token":"t","expires_in":3600}`)
 			return
@@ -90,6 +90,7 @@ func bombs(t *testing.T, begin, again string) *httptest.Server {
 		}
 	}))
 	server.Config.WriteTimeout = time.Minute
+	server.Start()
 	t.Cleanup(server.Close)
 	return server
 }
