@@ -87,7 +87,7 @@ func (a answer) rows(t *testing.T) []map[string]any {
 	t.Helper()
 	var v struct{ Value []map[string]any }
 	if err := json.Unmarshal(a.body, &v); err != nil || a.status != http.StatusOK {
-		t.Fatalf("the answer %d is no list: %v: %.300s", a.status, err, a.body)
+		t.Fatalf("the answer %d is not a list: %v: %.300s", a.status, err, a.body)
 	}
 	return v.Value
 }

@@ -67,7 +67,7 @@ func TestWriteCIPPTables(t *testing.T) {
 		t.Errorf("the row of the old partition is %v", r)
 	}
 	if r := mapping["NinjaOneMapping/"+s.Tenant(Large).ID]; r["lastStartTime@odata.type"] != "Edm.DateTime" {
-		t.Errorf("the time that is no text is stored as %v", r)
+		t.Errorf("the time that is not text is stored as %v", r)
 	}
 	if r := mapping["NinjaOneMapping/"+s.Tenant(Ordinary).ID]; !strings.HasSuffix(r["lastEndTime"].(string), "Z") || r["lastEndTime@odata.type"] != nil {
 		t.Errorf("the time that is text is stored as %v", r)

@@ -125,7 +125,7 @@ func checkContents(t *testing.T, archive []byte) {
 		}
 		if f.Name != "handler" {
 			if !json.Valid(text) {
-				t.Errorf("%s is no JSON", f.Name)
+				t.Errorf("%s is not JSON", f.Name)
 			}
 			continue
 		}

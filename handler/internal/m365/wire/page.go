@@ -1,11 +1,12 @@
 package wire
 
 import (
-	"cipp-ninjaone/handler/internal/reply"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // Page is one page of a collection.
@@ -96,7 +97,7 @@ func identified(record any) bool {
 	return !ok || r.identity() != ""
 }
 
-// decodeLink decodes a link. One that is no text is an error: without it the
+// decodeLink decodes a link. One that is not text is an error: without it the
 // list would look whole.
 func decodeLink(dec *json.Decoder, link *string) error {
 	if fits, err := reply.Decode(dec, link); err != nil || fits {
