@@ -6,7 +6,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/customhandler"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/problems"
@@ -42,7 +41,7 @@ func (a *app) watch(server *customhandler.Server, getenv func(string) string) *c
 		Table:       table,
 		Blobs:       a.blobs,
 		Queue:       queue,
-		Problems:    &problems.Book{Table: a.own.Table(layout.TableName), Log: a.cipp.Log, API: compliance.LogbookName},
+		Problems:    &problems.Book{Table: a.table, Log: a.cipp.Log, API: compliance.LogbookName},
 		BaseURL:     a.config.PublicBaseURL,
 		Now:         time.Now,
 		Log:         a.log,

@@ -25,7 +25,6 @@ import (
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/heartbeat"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -138,7 +137,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		State:    a.state,
 		Runs:     a.runs,
 		Blobs:    a.blobs,
-		Brakes:   documents.NewState(a.own.Table(layout.TableName)),
+		Brakes:   documents.NewState(a.table),
 		Engine:   a.hold,
 		Poison:   failed,
 		Check:    a.checker(getenv),

@@ -7,7 +7,6 @@ import (
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/heartbeat"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -44,7 +43,7 @@ func (a *app) poisoned() *poison.Watch {
 				Then: "The next timer, or the next start of the app, queues another: this one can be removed.",
 			}),
 		},
-		CIPP: a.cipp, Table: a.own.Table(layout.TableName),
+		CIPP: a.cipp, Table: a.table,
 	}
 }
 

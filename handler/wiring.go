@@ -37,6 +37,7 @@ type app struct {
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
 	own       *storage.Account // the function app's own storage
+	table     *storage.Table   // NinjaOneSyncState
 	cipp      *cipp.Store
 	secrets   *cipp.Secrets
 	reader    *m365.Reader
@@ -114,9 +115,10 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	a.clients = ninjaone.NewPool(a.ninjaOne)
 	a.ninjaOne.Rate = settings.NinjaOneRate * interactiveShare
 	a.interactive = ninjaone.NewPool(a.ninjaOne)
-	a.state = tenantsync.NewState(a.own.Table(layout.TableName))
-	a.runs = runs.New(a.own.Table(layout.TableName))
-	told := &problems.Book{Table: a.own.Table(layout.TableName), Log: a.cipp.Log, API: logbookName["SyncTenant"]}
+	a.table = a.own.Table(layout.TableName)
+	a.state = tenantsync.NewState(a.table)
+	a.runs = runs.New(a.table)
+	told := &problems.Book{Table: a.table, Log: a.cipp.Log, API: logbookName["SyncTenant"]}
 	a.blobs = a.own.Container(tenantsync.ContainerName)
 	a.syncQueue = a.own.Queue(tenantsync.QueueName)
 	syncs, updates := lanes(settings)
@@ -132,9 +134,9 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Blobs: a.blobs,
 		Log:   a.log,
 	}
-	a.layout = &layout.Guard{Table: a.own.Table(layout.TableName), Tell: a.tellNewer, Now: time.Now}
+	a.layout = &layout.Guard{Table: a.table, Tell: a.tellNewer, Now: time.Now}
 	a.heart = &heartbeat.Heart{
-		Table: a.own.Table(layout.TableName),
+		Table: a.table,
 		Queue: a.own.Queue(heartbeat.QueueName),
 		CIPP:  a.cipp,
 		Now:   time.Now,
@@ -144,7 +146,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		CIPP:     a.cipp,
 		Runs:     a.runs,
 		Problems: told,
-		Table:    a.own.Table(layout.TableName),
+		Table:    a.table,
 		Queue:    a.syncQueue,
 		Graph:    a.reader,
 		Now:      time.Now,
@@ -159,7 +161,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		SKUNames: names.Names,
 		Documents: &documents.Syncer{
 			CIPP:  a.cipp,
-			State: documents.NewState(a.own.Table(layout.TableName)),
+			State: documents.NewState(a.table),
 			Blobs: a.blobs,
 			Now:   time.Now,
 			Log:   a.log,

@@ -17,13 +17,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
-
-// Version is written into every row, so that a handler knows which layout it
-// reads. What a change of it takes is said in package layout.
-const Version = layout.Version
 
 // Marks that stand where a digest would.
 const (

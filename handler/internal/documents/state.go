@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -126,7 +127,7 @@ func (r *record) entity(part string) (storage.Entity, error) {
 		return nil, err
 	}
 	row := storage.Entity{
-		"PartitionKey": part, "RowKey": rowKey(r.key), "Version": int32(accepted.Version),
+		"PartitionKey": part, "RowKey": rowKey(r.key), "Version": int32(layout.Version),
 		"DocumentId": int64(r.document), "Archived": r.archived, "Fields": string(fields),
 		"Refused": r.refused, "Reason": r.reason, "Tried": r.tried,
 	}
@@ -207,7 +208,7 @@ func (s *State) saveProgress(ctx context.Context, part string, p progress) error
 		return err
 	}
 	row := storage.Entity{
-		"PartitionKey": part, "RowKey": progressRow, "Version": int32(accepted.Version), "Related": p.related,
+		"PartitionKey": part, "RowKey": progressRow, "Version": int32(layout.Version), "Related": p.related,
 	}
 	for _, k := range []kind{kindUser, kindLicense} {
 		row[templateColumn(k)], row[listedColumn(k)] = int64(p.template[k]), p.listed[k]
@@ -242,7 +243,7 @@ func (s *State) saveMakers(ctx context.Context, instance string, ids map[int]boo
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		text = append(text, strconv.Itoa(id))
 	}
-	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Version": int32(accepted.Version), "Ids": strings.Join(text, ",")}
+	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Version": int32(layout.Version), "Ids": strings.Join(text, ",")}
 	if err := s.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("note who makes relations: %w", err)
 	}
@@ -323,7 +324,7 @@ func (s *State) Confirm(ctx context.Context, tenantID string) error {
 
 func (s *State) putBrakeOn(ctx context.Context, b Brake) error {
 	row := storage.Entity{
-		"PartitionKey": brakePartition, "RowKey": b.TenantID, "Version": int32(accepted.Version),
+		"PartitionKey": brakePartition, "RowKey": b.TenantID, "Version": int32(layout.Version),
 		"OrganizationId": int64(b.OrganizationID), "Archive": int32(b.Archive), "Of": int32(b.Of),
 		"Since": b.Since.UTC(), "Confirmed": b.Confirmed,
 	}

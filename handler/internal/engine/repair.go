@@ -34,7 +34,7 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	runs, err := h.Runs.All(ctx)
+	last, err := h.Runs.All(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 		if k.owe.After(a.owe) {
 			a.owe, owed = k.owe, true
 		}
-		if !a.start.Equal(m.LastStart) && wroteAfter(m, runs[m.TenantID], now) {
+		if !a.start.Equal(m.LastStart) && wroteAfter(m, last[m.TenantID], now) {
 			a.start, owed = m.LastStart, true
 		}
 		if !owed {

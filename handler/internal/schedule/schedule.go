@@ -65,7 +65,7 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	runs, err := s.Runs.All(ctx)
+	last, err := s.Runs.All(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,10 +89,10 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 			paused++
 			continue
 		}
-		if overdue(runs[id], now) {
+		if overdue(last[id], now) {
 			late = append(late, id)
 		}
-		if due(runs[id], turn(id, now), now, waiting == 0) {
+		if due(last[id], turn(id, now), now, waiting == 0) {
 			turns = append(turns, id)
 		}
 	}

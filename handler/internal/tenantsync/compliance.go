@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -195,7 +196,7 @@ func (s *State) putNote(ctx context.Context, w ComplianceWrite, row, columns sto
 	if row == nil {
 		columns["TenantId"] = w.TenantID
 		columns["Fields"] = noFields
-		columns["Version"] = int32(stateVersion)
+		columns["Version"] = int32(layout.Version)
 		return s.table.Insert(ctx, columns)
 	}
 	return s.table.MergeIfMatch(ctx, columns, row.ETag())
@@ -314,7 +315,7 @@ func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool)
 // about to compare: whatever an older reading says differently is out of date.
 // It is called before Compliance reads the notes that are compared.
 func (s *State) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
-	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, "Version": int32(stateVersion), columnRead: read.UTC()}
+	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, "Version": int32(layout.Version), columnRead: read.UTC()}
 	if err := s.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("note when the tenant was swept: %w", err)
 	}

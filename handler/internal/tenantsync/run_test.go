@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -307,7 +308,7 @@ func TestEveryRowHasItsVersion(t *testing.T) {
 	for row, err := range b.state.table.List(t.Context(), "") {
 		must(t, err)
 		kinds[row.PartitionKey()] = true
-		if row.Int("Version") != stateVersion {
+		if row.Int("Version") != layout.Version {
 			t.Errorf("the row %s, %s is %v", row.PartitionKey(), row.RowKey(), row)
 		}
 	}
@@ -316,10 +317,10 @@ func TestEveryRowHasItsVersion(t *testing.T) {
 			t.Errorf("there is no row of %s", kind)
 		}
 	}
-	row := storage.Entity{"PartitionKey": "run", "RowKey": labTenant, "Version": int32(stateVersion + 1)}
+	row := storage.Entity{"PartitionKey": "run", "RowKey": labTenant, "Version": int32(layout.Version + 1)}
 	must(t, b.state.table.Replace(t.Context(), row))
 	must(t, b.Runs.MarkQueued(t.Context(), labTenant, b.now()))
-	if row, err := b.state.table.Get(t.Context(), "run", labTenant); err != nil || row.Int("Version") != stateVersion+1 {
+	if row, err := b.state.table.Get(t.Context(), "run", labTenant); err != nil || row.Int("Version") != layout.Version+1 {
 		t.Errorf("the row of another version is %v, %v", row, err)
 	}
 }

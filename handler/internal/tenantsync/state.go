@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
-
-// stateVersion is written into every row.
-const stateVersion = accepted.Version
 
 // Marks that stand where a digest would.
 const (
@@ -157,7 +155,7 @@ func (s *State) entity(instance string, organizationID int, r *record) (storage.
 		"RowKey":       rowKey(r.target),
 		"TenantId":     r.tenantID,
 		"Fields":       string(fields),
-		"Version":      int32(stateVersion),
+		"Version":      int32(layout.Version),
 	}
 	if !r.written.IsZero() {
 		e["Written"] = r.written.UTC()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -181,7 +182,7 @@ func (s *State) unmapped(ctx context.Context) (map[string]time.Time, error) {
 }
 
 func (s *State) markUnmapped(ctx context.Context, name string, at time.Time) error {
-	return s.table.Replace(ctx, storage.Entity{"PartitionKey": unmappedPartition, "RowKey": unmappedKey(name), "Version": int32(stateVersion), columnFound: at.UTC()})
+	return s.table.Replace(ctx, storage.Entity{"PartitionKey": unmappedPartition, "RowKey": unmappedKey(name), "Version": int32(layout.Version), columnFound: at.UTC()})
 }
 
 func (s *State) unmarkUnmapped(ctx context.Context, name string) error {
