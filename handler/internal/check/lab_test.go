@@ -24,6 +24,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/config"
+	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/layout"
@@ -234,7 +235,7 @@ func (l *lab) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context())
 		r.URL.Scheme, r.URL.Host = "http", l.public.Listener.Addr().String()
 	}
-	if !loopback(r.URL.String()) {
+	if !endpoint.Loopback(r.URL.Hostname()) {
 		return nil, errors.New("this test stays on its machine")
 	}
 	return http.DefaultTransport.RoundTrip(r)

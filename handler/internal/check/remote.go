@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -189,10 +190,10 @@ func (p *part) address(ctx context.Context) {
 		p.notice("The app's public address is not known here.", "This process was not started by the platform, and PUBLIC_BASE_URL is not set. Without an address in the app itself, Graph cannot announce compliance changes.",
 			"Set PUBLIC_BASE_URL where you run this check, to have it looked at.")
 		return
-	case loopback(base) && !loopback(p.d.Settings.GraphEndpoint):
+	case endpoint.Local(base) && !endpoint.Local(p.d.Settings.GraphEndpoint):
 		p.problem("The app's public address is of this machine only.", meaning, "Set PUBLIC_BASE_URL to an https address that the internet reaches.")
 		return
-	case strings.HasPrefix(base, "http://") && !loopback(base):
+	case strings.HasPrefix(base, "http://") && !endpoint.Local(base):
 		p.problem("The app's public address is not https.", meaning, "Set PUBLIC_BASE_URL to an https address.")
 		return
 	}
@@ -213,7 +214,7 @@ func (p *part) address(ctx context.Context) {
 		p.failed(ctx, err, meaning, "Open "+compliance.Path+" to the internet: no login (App Service authentication leaves the path out), no IP restriction, a valid certificate; and check PUBLIC_BASE_URL.")
 		return
 	}
-	if !loopback(base) && p.closed(ctx, base) {
+	if !endpoint.Local(base) && p.closed(ctx, base) {
 		p.problem("App Service authentication is off, as its public address shows.", "The console and the routes for CIPP's pages are closed to everyone. Syncs and notifications do not need it.",
 			"To use the console, turn App Service authentication on: step 4 of the guide (deploy/README.md).")
 	}

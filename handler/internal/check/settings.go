@@ -2,7 +2,6 @@ package check
 
 import (
 	"errors"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -99,13 +98,4 @@ func cloudOf(endpoint string) string {
 		return "China's cloud"
 	}
 	return ""
-}
-
-func loopback(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return strings.EqualFold(u.Hostname(), "localhost") || err == nil && ip.IsLoopback()
 }

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // the Functions image may lack the zones' files
 
+	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -164,7 +164,7 @@ func (r *reader) endpoint(name, fallback string) string {
 	switch {
 	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
 		r.problem(name, "must be an absolute URL, such as https://service.example")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case !endpoint.Safe(u):
 		r.problem(name, "must use https: plain http is for loopback addresses only")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		r.problem(name, "must hold no user name, password, query or fragment")
@@ -187,18 +187,10 @@ func (r *reader) ownURL() string {
 		}
 		return ""
 	}
-	if loopback(u.Hostname()) { // the local host has no certificate
+	if endpoint.Loopback(u.Hostname()) { // the local host has no certificate
 		u.Scheme = "http"
 	}
 	return u.String()
-}
-
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 func (r *reader) rate(name string) float64 {

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"cipp-ninjaone/handler/internal/endpoint"
 )
 
 // What one request may take of the process. Whoever reaches the app can open
@@ -160,18 +161,5 @@ func fromHost(r *http.Request) bool {
 			return false
 		}
 	}
-	return loopback(r.Host)
-}
-
-// loopback reports whether a host, with a port or without, is this machine.
-func loopback(host string) bool {
-	if strings.ContainsAny(host, "@/?#\\ ") {
-		return false
-	}
-	name := (&url.URL{Host: host}).Hostname()
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(name)
-	return err == nil && ip.Unmap().IsLoopback()
+	return !strings.ContainsAny(r.Host, "@/?#\\ ") && endpoint.Loopback((&url.URL{Host: r.Host}).Hostname())
 }

@@ -10,6 +10,7 @@ import (
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/reports"
 
+	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -74,7 +75,7 @@ func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Re
 		return nil, &bodyError{g.service, errors.New("a redirect without an address")}
 	}
 	allowed := func(req *http.Request) error {
-		if u := req.URL; u.User != nil || !acceptable(u) || u.Scheme == "http" && g.origin.Scheme != "http" {
+		if u := req.URL; u.User != nil || !endpoint.Safe(u) || u.Scheme == "http" && g.origin.Scheme != "http" {
 			return &linkError{g.service}
 		}
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/m365/wire"
 )
 
@@ -57,7 +58,7 @@ func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logge
 		log:     logger,
 		now:     time.Now,
 		client: &http.Client{Transport: steady(transport), CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) >= 5 || !acceptable(req.URL) {
+			if len(via) >= 5 || !endpoint.Safe(req.URL) {
 				return fmt.Errorf("a redirect that is not followed")
 			}
 			return nil
@@ -99,7 +100,7 @@ func (s *SKUNames) Names(ctx context.Context) map[string]string {
 
 func (s *SKUNames) fetch(ctx context.Context) (map[string]string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
-	if err != nil || !acceptable(req.URL) {
+	if err != nil || !endpoint.Safe(req.URL) {
 		return nil, fmt.Errorf("the address of the file must be https")
 	}
 	res, err := s.client.Do(req)

@@ -7,11 +7,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/reply"
 )
@@ -139,23 +139,11 @@ func parseEndpoint(setting, value, fallback string) (*url.URL, error) {
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" {
 		return nil, fmt.Errorf("m365: %s must be scheme and host only, such as %s", setting, fallback)
 	}
-	if !acceptable(u) {
+	if !endpoint.Safe(u) {
 		return nil, fmt.Errorf("m365: %s must be https; plain http is for loopback only", setting)
 	}
 	u.Host = strings.ToLower(u.Host)
 	return u, nil
-}
-
-func acceptable(u *url.URL) bool {
-	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
-}
-
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 // sameOrigin reports whether a token made for b may be sent to a.

@@ -3,10 +3,11 @@ package ninjaone
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
+
+	"cipp-ninjaone/handler/internal/endpoint"
 )
 
 // instances are NinjaOne's own API hosts.
@@ -70,28 +71,20 @@ func NormalizeInstance(s string) (string, error) {
 
 // baseURL returns the root that every request of the client starts with,
 // without a final slash.
-func baseURL(instance, endpoint string) (*url.URL, error) {
-	if endpoint == "" {
+func baseURL(instance, override string) (*url.URL, error) {
+	if override == "" {
 		host, err := NormalizeInstance(instance)
 		if err != nil {
 			return nil, err
 		}
 		return &url.URL{Scheme: "https", Host: host}, nil
 	}
-	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(endpoint), "/"))
+	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(override), "/"))
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("the NinjaOne endpoint is not a usable URL; expected one such as https://eu.ninjarmm.com")
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if !endpoint.Safe(u) {
 		return nil, errors.New("the NinjaOne endpoint must use https, except on a loopback address")
 	}
 	return u, nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

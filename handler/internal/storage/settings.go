@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/endpoint"
+
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -231,7 +233,7 @@ func dial(setting string, endpoints map[string]string, development bool, c crede
 			continue
 		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
 			return nil, fmt.Errorf("setting %s: its %s address is not an https address", setting, service)
-		case u.Scheme == "http" && !development && !loopback(u.Hostname()):
+		case !development && !endpoint.Safe(u):
 			return nil, fmt.Errorf("setting %s: its %s address is plain http, which would send keys and tenant data unencrypted: use https", setting, service)
 		}
 		if c.sas != "" {
@@ -242,11 +244,6 @@ func dial(setting string, endpoints map[string]string, development bool, c crede
 		}
 	}
 	return a, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // connect makes the client of one service.
