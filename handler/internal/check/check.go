@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +28,7 @@ import (
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Level is how much a finding matters.
@@ -213,7 +213,7 @@ func SettingsOnly(getenv func(string) string, err error, now time.Time) *Report 
 		if s.name == "settings" {
 			p.settings()
 			if len(p.Findings) == 0 {
-				p.problem(sentence(err.Error()), "The app does not start.", "Correct the setting.")
+				p.problem(words.Sentence(err.Error()), "The app does not start.", "Correct the setting.")
 			}
 		} else {
 			p.Skipped = "the app settings need attention first"
@@ -265,26 +265,13 @@ func (s *Section) failed(ctx context.Context, err error, meaning, action string)
 		s.late()
 		return
 	}
-	s.problem(sentence(err.Error()), meaning, action)
+	s.problem(words.Sentence(err.Error()), meaning, action)
 }
 
 // late notes that the time was over.
 func (s *Section) late() {
 	s.problem("There was not enough time to look at all of this.", "What is not listed here may be wrong all the same: some service answers slowly, or not at all.",
 		"Run the check again; if it stays so, look at what the other sections say.")
-}
-
-// sentence ends a text as a sentence, with a capital.
-func sentence(text string) string {
-	text = strings.TrimSpace(strings.Join(strings.Fields(text), " "))
-	if text == "" {
-		return ""
-	}
-	text = strings.ToUpper(text[:1]) + text[1:]
-	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "…") {
-		return text
-	}
-	return text + "."
 }
 
 // world is what several sections need of CIPP.

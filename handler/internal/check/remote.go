@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // loginClock is the time by Microsoft's sign-in service.
@@ -84,7 +85,7 @@ func (p *part) ninjaOne(ctx context.Context) {
 	}
 	client, err := p.d.NinjaOne(c)
 	if err != nil {
-		p.problem(sentence(err.Error()), "NinjaOne cannot be called.", "Correct instance and client ID in CIPP under Integrations, NinjaOne.")
+		p.problem(words.Sentence(err.Error()), "NinjaOne cannot be called.", "Correct instance and client ID in CIPP under Integrations, NinjaOne.")
 		return
 	}
 	organizations, err := client.Organizations(ctx)
@@ -100,7 +101,7 @@ func (p *part) ninjaOne(ctx context.Context) {
 	for _, m := range p.world.mappings {
 		switch {
 		case m.Problem != "":
-			p.problem(sentence("A tenant mapping cannot be used: "+m.Problem), "The tenant is not synced.", "Map it again.", names(p.world.name(m.TenantID))...)
+			p.problem(words.Sentence("A tenant mapping cannot be used: "+m.Problem), "The tenant is not synced.", "Map it again.", names(p.world.name(m.TenantID))...)
 		case !exists[m.OrganizationID]:
 			p.problem("The NinjaOne organization that the tenant is mapped to does not exist.", "The tenant's syncs fail.",
 				"Map the tenant to another organization, or remove the mapping.", names(p.world.name(m.TenantID))...)

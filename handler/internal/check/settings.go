@@ -8,6 +8,7 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // settings looks at what is missing, malformed or contradictory among the app
@@ -16,7 +17,7 @@ func (p *part) settings() {
 	p.Checked = "every setting of the README's table"
 	s, err := config.FromEnvironment(p.d.Getenv)
 	for _, problem := range split(err) {
-		p.problem(sentence(problem.Error()), "The app does not start with it.", "Correct the setting, and restart the app.")
+		p.problem(words.Sentence(problem.Error()), "The app does not start with it.", "Correct the setting, and restart the app.")
 	}
 	get := func(name string) string { return strings.TrimSpace(p.d.Getenv(name)) }
 	for _, prefix := range []string{storage.Own, storage.CIPP} {

@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // storage tries what the app does with its own account.
@@ -71,13 +72,13 @@ func (p *part) cipp(ctx context.Context) {
 		m := meanings[t.Name]
 		switch {
 		case t.Read != nil:
-			p.problem(sentence(t.Read.Error()), m.unread, storageAction(t.Read, "Storage Table Data Contributor"))
+			p.problem(words.Sentence(t.Read.Error()), m.unread, storageAction(t.Read, "Storage Table Data Contributor"))
 		case !t.Exists && m.missing != "":
 			p.problem("CIPP's storage has no table "+t.Name+".", m.missing,
 				"Check that CIPP_STORAGE is CIPP's account. If it is, set up and map NinjaOne in CIPP.")
 		}
 		if t.Write != nil && t.Read == nil {
-			p.problem(sentence(t.Write.Error()), m.unwritten, storageAction(t.Write, "Storage Table Data Contributor"))
+			p.problem(words.Sentence(t.Write.Error()), m.unwritten, storageAction(t.Write, "Storage Table Data Contributor"))
 		}
 	}
 	if err != nil {
@@ -127,7 +128,7 @@ func (p *part) secrets(ctx context.Context) {
 		return // nobody reaches the console
 	}
 	if err := p.d.Secrets.Storable(ctx); err != nil && ctx.Err() == nil {
-		p.notice(sentence(err.Error()), "The NinjaOne client secret can be saved in CIPP only, not on this app's console.",
+		p.notice(words.Sentence(err.Error()), "The NinjaOne client secret can be saved in CIPP only, not on this app's console.",
 			"Nothing, if that is how you work.")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // losses say what each part of a tenant is for, by the words of
@@ -125,20 +126,20 @@ func (p *part) access(t cipp.Tenant, o outcome) {
 	const cpv = "Run CIPP's permission check with a CPV refresh for the tenant."
 	if o.err != nil {
 		if refusal, ok := errors.AsType[*m365.AuthError](o.err); ok {
-			p.problem("The tenant gives no token: "+refusal.Meaning+code(refusal.Code)+".", "Nothing of it is read; its syncs fail.", sentence(refusal.Action), t.DefaultDomain)
+			p.problem("The tenant gives no token: "+refusal.Meaning+code(refusal.Code)+".", "Nothing of it is read; its syncs fail.", words.Sentence(refusal.Action), t.DefaultDomain)
 		} else if errors.Is(o.err, context.DeadlineExceeded) {
 			p.problem("Microsoft's sign-in service did not answer in time for the tenant.", "Its syncs may fail.", "Run the check again.", t.DefaultDomain)
 		} else {
-			p.problem(sentence(withoutTenant(o.err, t.ID)), "The tenant gives no token; its syncs fail.", "Look at the section on secrets and the endpoints among the settings.", t.DefaultDomain)
+			p.problem(words.Sentence(withoutTenant(o.err, t.ID)), "The tenant gives no token; its syncs fail.", "Look at the section on secrets and the endpoints among the settings.", t.DefaultDomain)
 		}
 		return
 	}
 	switch refusal, ok := errors.AsType[*m365.AuthError](o.access.ExchangeError); {
 	case o.access.ExchangeError == nil, m365.ServiceMissing(o.access.ExchangeError):
 	case ok:
-		p.problem("The tenant gives no token for Exchange Online: "+refusal.Meaning+code(refusal.Code)+".", lossOf("Mailbox settings", "Mailbox protocols", "Unified audit log", "Restricted senders"), sentence(refusal.Action), t.DefaultDomain)
+		p.problem("The tenant gives no token for Exchange Online: "+refusal.Meaning+code(refusal.Code)+".", lossOf("Mailbox settings", "Mailbox protocols", "Unified audit log", "Restricted senders"), words.Sentence(refusal.Action), t.DefaultDomain)
 	default:
-		p.problem(sentence(withoutTenant(o.access.ExchangeError, t.ID)), lossOf("Mailbox settings", "Mailbox protocols", "Unified audit log", "Restricted senders"), "Run the check again.", t.DefaultDomain)
+		p.problem(words.Sentence(withoutTenant(o.access.ExchangeError, t.ID)), lossOf("Mailbox settings", "Mailbox protocols", "Unified audit log", "Restricted senders"), "Run the check again.", t.DefaultDomain)
 	}
 	for _, service := range o.access.Silent {
 		p.notice("The token of "+service+" does not tell which permissions it carries.", "Which of them are missing shows only when the tenant is read: on its cards, or here with -tenant.", "", t.DefaultDomain)
@@ -195,7 +196,7 @@ func (p *part) read(ctx context.Context, t cipp.Tenant) {
 		return
 	}
 	for _, a := range snapshot.Absent() {
-		what := fmt.Sprintf("Not read: %s. %s", a.Name, sentence(a.Reason))
+		what := fmt.Sprintf("Not read: %s. %s", a.Name, words.Sentence(a.Reason))
 		if a.Expected {
 			p.notice(what, "The tenant does not have it, or hides it on purpose: a matter of its licences and settings, not of permissions.", "", t.DefaultDomain)
 			continue

@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // work looks at what should have been done by now.
@@ -57,11 +58,11 @@ func (p *part) work(ctx context.Context) {
 		}
 		for _, problem := range run.Problems {
 			if !problem.Notice {
-				p.problem(sentence("At the last sync: "+problem.Message), "The rest of the tenant is synced.", "", t.DefaultDomain)
+				p.problem(words.Sentence("At the last sync: "+problem.Message), "The rest of the tenant is synced.", "", t.DefaultDomain)
 			}
 		}
 		for _, trouble := range updates[t.ID].Trouble(now) {
-			p.problem(sentence(trouble), "Compliance changes reach NinjaOne late, or with the daily sync only.", "", t.DefaultDomain)
+			p.problem(words.Sentence(trouble), "Compliance changes reach NinjaOne late, or with the daily sync only.", "", t.DefaultDomain)
 		}
 	}
 	p.Checked = fmt.Sprintf("poison queues, timers, and the runs of %d mapped tenants (%d paused)", len(mapped), paused)
@@ -102,7 +103,7 @@ func (p *part) run(domain string, run runs.Run, now time.Time) {
 	const look = "Look at the tenant's lines in CIPP's logbook, or sync it now on the console."
 	switch {
 	case run.Status == runs.Failed:
-		p.problem("The tenant's last sync failed: "+sentence(run.Reason), "NinjaOne shows what was true before.", "It is tried again by itself; "+look, domain)
+		p.problem("The tenant's last sync failed: "+words.Sentence(run.Reason), "NinjaOne shows what was true before.", "It is tried again by itself; "+look, domain)
 	case run.Start.IsZero() && run.Queued.IsZero():
 		p.notice("The tenant was never synced.", "Nothing of it is in NinjaOne yet.", "It is queued within a quarter of an hour after it was mapped, if the function ScheduleTenants runs.", domain)
 	case !run.LastSuccess.IsZero() && now.Sub(run.LastSuccess) > alarm.Overdue:

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Names of CIPP's secrets. A direct tenant's refresh token is named by the
@@ -194,8 +195,7 @@ func vaultError(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("CIPP's Key Vault did not answer in time: %w", context.DeadlineExceeded)
 	case !ok:
-		text := strings.Join(strings.Fields(err.Error()), " ")
-		return fmt.Errorf("CIPP's Key Vault could not be asked: %s", text[:min(len(text), 300)])
+		return fmt.Errorf("CIPP's Key Vault could not be asked: %s", words.Clip(strings.Join(strings.Fields(err.Error()), " "), 300))
 	case re.StatusCode == http.StatusForbidden, re.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("CIPP's Key Vault answered %d %s: give this app's identity the role Key Vault Secrets User (or the access policy to get secrets), and check the vault's firewall", re.StatusCode, re.ErrorCode)
 	}

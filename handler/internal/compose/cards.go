@@ -178,7 +178,7 @@ func (x *index) licencesCard() card {
 		}
 		label := lines(line{Text: p.name, Tail: p.part})
 		if sku.Status != "" && !strings.EqualFold(sku.Status, "Enabled") {
-			label.Lines = append(label.Lines, line{Icon: iconWarning, Tone: warning, Text: "State: " + words(sku.Status)})
+			label.Lines = append(label.Lines, line{Icon: iconWarning, Tone: warning, Text: "State: " + readable(sku.Status)})
 		}
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{label, total(sku), one(count(sku.Consumed)), left}})
 	}

@@ -168,7 +168,7 @@ func policyState(state string) (line, int) {
 	case "disabled":
 		return line{Icon: "fas fa-circle-minus", Text: "Off"}, 2
 	}
-	return line{Icon: iconUnknown, Text: orElse(words(state), "Not known")}, 3
+	return line{Icon: iconUnknown, Text: orElse(readable(state), "Not known")}, 3
 }
 
 // newPolicies prepares a tenant's policies, in the order in which they are

@@ -106,7 +106,7 @@ func (x *deviceIndex) deviceCard(p match.Pair) card {
 	c := card{Icon: iconDevices, Title: "Device", Href: x.links.device(d.ID), Facts: []fact{
 		factText("Name", d.DeviceName),
 		{"Primary user", user},
-		factText("Ownership", words(d.OwnerType)),
+		factText("Ownership", readable(d.OwnerType)),
 		factText("Enrolled", date(d.Enrolled)),
 		factText("Last check-in", bracket(d.LastSync, x.in.Today)),
 		{"Compliance", lines(compliance(d.ComplianceState, d.ComplianceGraceUntil))},
@@ -131,8 +131,8 @@ func (x *deviceIndex) deviceCard(p match.Pair) card {
 }
 
 func management(d *tenant.ManagedDevice) string {
-	agent := words(d.ManagementAgent)
-	switch state := words(d.ManagementState); {
+	agent := readable(d.ManagementAgent)
+	switch state := readable(d.ManagementState); {
 	case state == "":
 		return agent
 	case agent == "":
@@ -181,7 +181,7 @@ func (x *deviceIndex) hardwareCard(d *tenant.ManagedDevice) card {
 		factText("Serial number", d.SerialNumber),
 		factText("Operating system", osName(d)),
 	}}
-	if chassis := words(d.ChassisType); chassis != "" {
+	if chassis := readable(d.ChassisType); chassis != "" {
 		c.Facts = append(c.Facts, fact{"Chassis", one(chassis)})
 	}
 	c.Facts = append(c.Facts,
@@ -222,12 +222,12 @@ func storage(d *tenant.ManagedDevice) line {
 
 func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
 	entra := x.directory(d)
-	join := words(d.JoinType)
+	join := readable(d.JoinType)
 	if entra != nil && join == "" {
-		join = words(entra.TrustType)
+		join = readable(entra.TrustType)
 	}
 	c := card{Icon: "fas fa-right-to-bracket", Title: "Enrolment", Facts: []fact{
-		factText("Type", words(d.EnrollmentType)),
+		factText("Type", readable(d.EnrollmentType)),
 	}}
 	whyEnrolment, enrolmentLost := x.unknown(tenant.DetailEnrolment)
 	whyAutopilot, autopilotLost := x.unknown(tenant.DetailAutopilot)
@@ -241,7 +241,7 @@ func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
 	default:
 		c.Facts = append(c.Facts, factText("Join type", ""))
 	}
-	c.Facts = append(c.Facts, factText("Registration", words(d.RegistrationState)))
+	c.Facts = append(c.Facts, factText("Registration", readable(d.RegistrationState)))
 	switch {
 	case d.Autopilot != nil:
 		c.Facts = append(c.Facts, fact{"Autopilot", one(yesNo(*d.Autopilot))})
@@ -257,9 +257,9 @@ func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
 	}
 	if h := d.Hardware; h != nil {
 		c.Facts = append(c.Facts,
-			factText("Device Guard", words(h.DeviceGuard)),
-			factText("Virtualization based security", words(h.VirtualizationBasedSecurity)),
-			factText("Credential Guard", words(h.CredentialGuard)),
+			factText("Device Guard", readable(h.DeviceGuard)),
+			factText("Virtualization based security", readable(h.VirtualizationBasedSecurity)),
+			factText("Credential Guard", readable(h.CredentialGuard)),
 		)
 	} else if why, lost := x.unknown(tenant.DetailHardware); lost && windows(d) {
 		c.Facts = append(c.Facts, fact{"Device Guard and Credential Guard", lines(why)})
@@ -324,7 +324,7 @@ func (x *deviceIndex) policiesCard(d *tenant.ManagedDevice) card {
 }
 
 func platform(s string) string {
-	if s = words(s); s == "" {
+	if s = readable(s); s == "" {
 		return ""
 	}
 	return "(" + s + ")"

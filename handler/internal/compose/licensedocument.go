@@ -154,7 +154,7 @@ func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
 		{"Name", one(p.name)},
 		factText("Part number", k.PartNumber),
 		factText("SKU id", k.ID),
-		factText("State", words(k.Status)),
+		factText("State", readable(k.Status)),
 		{"Used", one(count(k.Consumed))},
 		{"Total", total(k)},
 		{"Unused", lines(unused(k))},
@@ -184,7 +184,7 @@ func (d *LicenseDocuments) subscriptionsCard(k *tenant.SKU) card {
 	for _, s := range all {
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
 			one(count(s.Total)), one(orElse(date(s.Created), "Not known")), one(orElse(date(s.NextLifecycle), "None")),
-			one(yesNo(s.Trial)), one(orElse(words(s.Status), "Not known")),
+			one(yesNo(s.Trial)), one(orElse(readable(s.Status), "Not known")),
 		}})
 	}
 	return c
@@ -205,7 +205,7 @@ func (d *LicenseDocuments) servicePlansCard(k *tenant.SKU) card {
 	}
 	for _, p := range plans {
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
-			one(orElse(p.Name, orElse(p.ID, "No name"))), one(orElse(words(p.Status), "Not known")),
+			one(orElse(p.Name, orElse(p.ID, "No name"))), one(orElse(readable(p.Status), "Not known")),
 		}})
 	}
 	return c

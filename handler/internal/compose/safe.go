@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // This file is the only one that makes values which html/template trusts
@@ -159,11 +161,7 @@ func clip(s string, limit int) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, ""))
-	s = strings.Join(strings.Fields(s), " ")
-	if runes := []rune(s); len(runes) > limit {
-		return strings.TrimSpace(string(runes[:limit-1])) + "…"
-	}
-	return s
+	return words.Clip(strings.Join(strings.Fields(s), " "), limit)
 }
 
 // tidy reports whether s is one line of printable ASCII that needs no change.

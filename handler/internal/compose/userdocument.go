@@ -320,7 +320,7 @@ func (d *UserDocuments) mailboxSettingsCard(u *tenant.User) card {
 		}
 	}
 	c.Facts = []fact{
-		factText("Kind", words(m.Type)),
+		factText("Kind", readable(m.Type)),
 		factText("Address", m.PrimarySMTPAddress),
 		{"Forwarding", lines(forwarding)},
 		{"Litigation hold", one(onOff(m.LitigationHold))},

@@ -51,7 +51,7 @@ func compliance(state string, grace time.Time) line {
 	case "remediated":
 		return line{Icon: iconGood, Tone: good, Text: "Remediated"}
 	}
-	return line{Icon: iconUnknown, Text: words(state)}
+	return line{Icon: iconUnknown, Text: readable(state)}
 }
 
 // rowState is NinjaOne's class of a table row for a compliance state.
@@ -212,8 +212,8 @@ var known = map[string]string{
 	"androidaospuserlessdeviceenrollment":   "Android (AOSP), device without a user",
 }
 
-// words makes an enumeration value of Graph readable.
-func words(s string) string {
+// readable makes an enumeration value of Graph fit for people.
+func readable(s string) string {
 	s = text(s)
 	if w, ok := known[strings.ToLower(s)]; ok {
 		return w

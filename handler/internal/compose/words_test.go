@@ -100,7 +100,7 @@ func TestWords(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "", "company": "Company", "windowsAzureADJoin": "Windows, Entra join", "someNewValue": "Some new value", "usesTPMChip": "Uses TPMChip", "<b>": "<b>",
 	} {
-		if got := words(in); got != want {
+		if got := readable(in); got != want {
 			t.Errorf("%q reads %q, not %q", in, got, want)
 		}
 	}

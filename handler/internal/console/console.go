@@ -36,6 +36,7 @@ import (
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // FunctionName and Route are the function's folder and route template.
@@ -283,10 +284,10 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := act(c, x); err != nil && errors.As(err, new(notFound)) {
-		c.fail(x, http.StatusNotFound, "Page not found", sentence(err))
+		c.fail(x, http.StatusNotFound, "Page not found", words.Sentence(err.Error()))
 	} else if err != nil {
 		c.Log.ErrorContext(ctx, "console request failed", "page", x.page, "method", r.Method, "error", err)
-		text := sentence(err)
+		text := words.Sentence(err.Error())
 		if errors.Is(err, context.DeadlineExceeded) {
 			text = "It took too long. Try again; if it stays so, look at the logbook."
 		}
@@ -509,15 +510,6 @@ type chip struct{ Class, Sign, Text string }
 
 func chipOf(class, text string) chip {
 	return chip{class, map[string]string{"good": "✓", "bad": "✕", "warn": "!", "busy": "↻", "off": "–"}[class], text}
-}
-
-// sentence ends an error's text for a person.
-func sentence(err error) string {
-	text := strings.TrimSpace(err.Error())
-	if text == "" {
-		return ""
-	}
-	return strings.TrimSuffix(strings.ToUpper(text[:1])+text[1:], ".") + "."
 }
 
 // tenantName is what a tenant is called on pages.

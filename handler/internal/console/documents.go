@@ -9,6 +9,7 @@ import (
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // documentsPage is what a sync would do to documents, as a whole.
@@ -155,7 +156,7 @@ func (p *previewPage) documentRow(x *exchange, preview *tenantsync.Preview, it d
 	var notes []string
 	switch it.Outcome {
 	case documents.OutcomeRefused:
-		notes = append(notes, sentence(fmt.Errorf("NinjaOne refused it as it is, so it is not sent before it changes: %s", it.Reason)))
+		notes = append(notes, words.Sentence("NinjaOne refused it as it is, so it is not sent before it changes: "+it.Reason))
 	case documents.OutcomeArchived:
 		notes = append(notes, "Gone from Microsoft 365, or no longer qualifies.")
 	case documents.OutcomeUpdated, documents.OutcomeRestored:

@@ -11,6 +11,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // listTimeout bounds a list read from NinjaOne while a page waits for it.
@@ -117,7 +118,7 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 	}
 	_, all, err := c.definitions(x.ctx())
 	if err != nil && problem == "" {
-		problem = "The custom fields could not be read from NinjaOne. " + sentence(err)
+		problem = "The custom fields could not be read from NinjaOne. " + words.Sentence(err.Error())
 	}
 	p := fieldsPage{Readable: err == nil, ByHand: byHand}
 	for _, w := range wantedFields {
@@ -157,7 +158,7 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 func (c *Console) saveFields(x *exchange) error {
 	_, all, err := c.definitions(x.ctx())
 	if err != nil {
-		return c.showFields(x, "Nothing was saved: the custom fields could not be read from NinjaOne. "+sentence(err), false, nil)
+		return c.showFields(x, "Nothing was saved: the custom fields could not be read from NinjaOne. "+words.Sentence(err.Error()), false, nil)
 	}
 	var choices []cipp.FieldChoice
 	edits, taken := map[string]string{}, map[string]string{}
@@ -187,7 +188,7 @@ func (c *Console) saveFields(x *exchange) error {
 		return c.showFields(x, "Nothing was saved: the form was empty.", false, nil)
 	}
 	if err := c.Settings.SaveFields(x.ctx(), choices); err != nil {
-		return c.showFields(x, sentence(err), false, edits)
+		return c.showFields(x, words.Sentence(err.Error()), false, edits)
 	}
 	return x.done("fields", "fields", 0)
 }
@@ -202,7 +203,7 @@ func (c *Console) createFields(x *exchange) error {
 	}
 	client, all, err := c.definitions(ctx)
 	if err != nil {
-		return c.showFields(x, "Nothing was created: the custom fields could not be read from NinjaOne. "+sentence(err), false, nil)
+		return c.showFields(x, "Nothing was created: the custom fields could not be read from NinjaOne. "+words.Sentence(err.Error()), false, nil)
 	}
 	find := func(name string) (ninjaone.CustomField, bool) {
 		i := slices.IndexFunc(all, func(d ninjaone.CustomField) bool { return strings.EqualFold(d.Name, name) })
@@ -263,7 +264,7 @@ func (c *Console) createFields(x *exchange) error {
 	}
 	if len(choices) > 0 {
 		if err := c.Settings.SaveFields(ctx, choices); err != nil {
-			problems = append(problems, sentence(err))
+			problems = append(problems, words.Sentence(err.Error()))
 		}
 	}
 	c.audit(x, "custom fields were created in NinjaOne", "created", created, "mapped", len(choices), "problems", len(problems))

@@ -7,6 +7,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // changeEngine gives CIPP's own engine its work back, or takes it over again.
@@ -21,7 +22,7 @@ func (c *Console) changeEngine(x *exchange) error {
 		return c.showStatus(x, "Nothing was changed: choose who does the syncs.")
 	}
 	if err := change(x.ctx()); err != nil {
-		return c.showStatus(x, "It was not finished; do it once more. "+sentence(err))
+		return c.showStatus(x, "It was not finished; do it once more. "+words.Sentence(err.Error()))
 	}
 	c.audit(x, "who does the syncs was changed on the console", "to", x.value("to"))
 	return x.done("", notice, 0)
@@ -38,7 +39,7 @@ func (c *Console) settlePoison(x *exchange) error {
 	}
 	m, err := settle(x.ctx(), x.value("queue"), x.value("message"))
 	if errors.Is(err, poison.ErrGone) || errors.Is(err, poison.ErrUnreadable) {
-		return c.showStatus(x, "Nothing was done. "+sentence(err))
+		return c.showStatus(x, "Nothing was done. "+words.Sentence(err.Error()))
 	}
 	if err != nil {
 		return err
@@ -59,7 +60,7 @@ func (c *Console) putAllBack(x *exchange) error {
 	}
 	switch {
 	case err != nil && back > 0:
-		return c.showStatus(x, fmt.Sprintf("%s put back, and the others were not: do it once more. %s", plural(back, "message was", "messages were"), sentence(err)))
+		return c.showStatus(x, fmt.Sprintf("%s put back, and the others were not: do it once more. %s", plural(back, "message was", "messages were"), words.Sentence(err.Error())))
 	case errors.Is(err, poison.ErrGone) || err == nil && back == 0 && left == 0:
 		return c.showStatus(x, "Nothing was done. The messages are gone: somebody put them back or removed them, or they expired.")
 	case err != nil:

@@ -15,6 +15,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 type organizationRow struct {
@@ -86,7 +87,7 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 	}
 	organizations, err := c.organizationList(ctx)
 	if err != nil && problem == "" {
-		problem = "The organizations could not be read from NinjaOne, so that nothing can be mapped now. " + sentence(err)
+		problem = "The organizations could not be read from NinjaOne, so that nothing can be mapped now. " + words.Sentence(err.Error())
 	}
 	p.Readable = err == nil
 	for _, o := range organizations {
@@ -196,7 +197,7 @@ func (c *Console) saveOrganizations(x *exchange) error {
 	}
 	organizations, err := c.organizationList(x.ctx())
 	if err != nil {
-		return c.showOrganizations(x, "Nothing was saved: the organizations could not be read from NinjaOne. "+sentence(err), edits)
+		return c.showOrganizations(x, "Nothing was saved: the organizations could not be read from NinjaOne. "+words.Sentence(err.Error()), edits)
 	}
 	var choices []cipp.OrganizationChoice
 	for id, text := range edits {
@@ -222,7 +223,7 @@ func (c *Console) saveOrganizations(x *exchange) error {
 	}
 	changes, overtaken, err := c.Settings.MapOrganizations(x.ctx(), choices)
 	if err != nil {
-		return c.showOrganizations(x, sentence(err), edits)
+		return c.showOrganizations(x, words.Sentence(err.Error()), edits)
 	}
 	if len(overtaken) > 0 {
 		return c.showOrganizations(x, fmt.Sprintf("%s not saved, because somebody else changed %s meanwhile. The page shows what is stored now.",
@@ -258,7 +259,7 @@ func (c *Console) automap(x *exchange) error {
 		return err
 	}
 	if err := c.Settings.StartAutomap(x.ctx(), ""); err != nil {
-		return c.showOrganizations(x, "The search could not be started. "+sentence(err), nil)
+		return c.showOrganizations(x, "The search could not be started. "+words.Sentence(err.Error()), nil)
 	}
 	return x.done("organizations", "automap", 0, "before", endOf(last))
 }

@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 type previewPage struct {
@@ -112,7 +113,7 @@ func (c *Console) preview(x *exchange) error {
 		return c.show(x, "preview", "Preview", "", p)
 	}
 	if err != nil {
-		return c.show(x, "preview", "Preview", "Nothing can be shown. "+sentence(err), p)
+		return c.show(x, "preview", "Preview", "Nothing can be shown. "+words.Sentence(err.Error()), p)
 	}
 	p.Name, p.At, p.Shared, p.Problems = preview.Tenant.DisplayName, preview.At, preview.Shared, preview.Problems
 	device, _ := strconv.Atoi(x.value("device"))
@@ -162,7 +163,7 @@ func (c *Console) preview(x *exchange) error {
 		p.Devices, p.Pager = paged(x, p.Devices)
 	case "documents":
 		if err := p.fillDocuments(x, preview); err != nil {
-			return c.show(x, "preview", "Preview", "The document cannot be shown. "+sentence(err), p)
+			return c.show(x, "preview", "Preview", "The document cannot be shown. "+words.Sentence(err.Error()), p)
 		}
 	}
 	return c.show(x, "preview", "Preview", "", p)

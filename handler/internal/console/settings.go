@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 type settingsPage struct {
@@ -26,7 +27,7 @@ func (c *Console) settings(x *exchange) error {
 		ctx, cancel := context.WithTimeout(x.ctx(), time.Minute)
 		defer cancel()
 		if err := c.Settings.TestConnection(ctx); err != nil {
-			problem = "Not connected to NinjaOne. " + sentence(err)
+			problem = "Not connected to NinjaOne. " + words.Sentence(err.Error())
 		} else {
 			return x.done("settings", "connected", 0)
 		}
@@ -62,11 +63,11 @@ func (c *Console) saveSettings(x *exchange) error {
 		changes["APIKey"] = secret
 	}
 	if _, err := c.Settings.SaveSettings(x.ctx(), changes); err != nil {
-		return c.showSettings(x, "The settings were not saved. "+sentence(err), config)
+		return c.showSettings(x, "The settings were not saved. "+words.Sentence(err.Error()), config)
 	}
 	if x.value("then") == "test" {
 		if err := c.Settings.TestConnection(x.ctx()); err != nil {
-			return c.showSettings(x, "The settings were saved, but NinjaOne cannot be reached with them. "+sentence(err), config)
+			return c.showSettings(x, "The settings were saved, but NinjaOne cannot be reached with them. "+words.Sentence(err.Error()), config)
 		}
 		return x.done("settings", "connected", 0)
 	}

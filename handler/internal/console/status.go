@@ -18,6 +18,7 @@ import (
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/schedule"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // rowsPerPage bounds a table.
@@ -267,7 +268,7 @@ func (c *Console) syncNow(x *exchange) error {
 	}
 	text, err := c.Settings.SyncNow(x.ctx(), id)
 	if err != nil {
-		return c.showStatus(x, sentence(err))
+		return c.showStatus(x, words.Sentence(err.Error()))
 	}
 	if strings.Contains(text, "not found") {
 		return c.showStatus(x, "Nothing was asked for: CIPP knows no such tenant with a mapping.")

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/telemetry"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 const (
@@ -389,10 +390,4 @@ func answer(w http.ResponseWriter, status int, v any) {
 }
 
 // clip bounds what a request can put into a log line.
-func clip(s string) string {
-	const limit = 200
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
-}
+func clip(s string) string { return words.Clip(s, 200) }

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"cipp-ninjaone/handler/internal/netfault"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 const (
@@ -220,9 +221,5 @@ func clean(s string, limit int) string {
 		}
 		return r
 	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if runes := []rune(s); len(runes) > limit {
-		s = string(runes[:limit-1]) + "…"
-	}
-	return s
+	return words.Clip(strings.Join(strings.Fields(s), " "), limit)
 }

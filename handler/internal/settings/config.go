@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // listConfig is CIPP's ListExtensionsConfig: the settings of all extensions,
@@ -21,7 +22,7 @@ func (h *Handlers) listConfig(w http.ResponseWriter, r *http.Request) {
 	settings, err := h.CIPP.ExtensionSettings(r.Context())
 	if err != nil {
 		h.Log.ErrorContext(r.Context(), "the extension settings cannot be listed", "error", err)
-		respond(w, http.StatusInternalServerError, results("The settings could not be read: "+sentence(err)))
+		respond(w, http.StatusInternalServerError, results("The settings could not be read: "+words.End(err.Error())))
 		return
 	}
 	h.tellSecret(r.Context(), settings)
@@ -57,7 +58,7 @@ func (h *Handlers) saveConfig(w http.ResponseWriter, r *http.Request) {
 	text, err := h.save(ctx, w, r)
 	if err != nil {
 		h.Log.WarnContext(ctx, "the settings were not saved", "error", err)
-		respond(w, http.StatusOK, results("Failed to save the extensions configuration: "+sentence(err)))
+		respond(w, http.StatusOK, results("Failed to save the extensions configuration: "+words.End(err.Error())))
 		return
 	}
 	respond(w, http.StatusOK, results(text))
@@ -246,13 +247,4 @@ func checkConfig(c cipp.ExtensionConfig) error {
 		}
 	}
 	return nil
-}
-
-// sentence ends an error's text for a person.
-func sentence(err error) string {
-	text := err.Error()
-	if strings.HasSuffix(text, ".") {
-		return text
-	}
-	return text + "."
 }

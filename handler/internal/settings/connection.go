@@ -8,6 +8,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // testTimeout bounds a test of the connection: a person waits for it.
@@ -23,7 +24,7 @@ func (h *Handlers) test(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	if err := h.TestConnection(ctx); err != nil {
 		h.Log.WarnContext(r.Context(), "the test of the connection to NinjaOne failed", "error", err)
-		respond(w, http.StatusOK, results("Failed to connect to NinjaOne: "+sentence(err)))
+		respond(w, http.StatusOK, results("Failed to connect to NinjaOne: "+words.End(err.Error())))
 		return
 	}
 	respond(w, http.StatusOK, results("Successfully Connected to NinjaOne"))

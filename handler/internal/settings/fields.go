@@ -11,6 +11,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // cippField is one of CIPP's fields as its page knows it.
@@ -83,7 +84,7 @@ func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 	fields, err := h.customFields(ctx)
 	if err != nil {
 		h.Log.WarnContext(ctx, "NinjaOne's custom fields cannot be listed", "error", err)
-		answer.Results = "The custom fields could not be read from NinjaOne: " + sentence(err)
+		answer.Results = "The custom fields could not be read from NinjaOne: " + words.End(err.Error())
 		fields = chosenFields(choices)
 	}
 	answer.IntegrationFields = append(answer.IntegrationFields, fields...)

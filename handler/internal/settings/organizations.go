@@ -14,6 +14,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // mapping is CIPP's ExecExtensionMapping: what it does depends on which of the
@@ -50,7 +51,7 @@ func post(serve http.HandlerFunc) http.HandlerFunc {
 // mappingFailed answers as CIPP's mapping function does: status 500 and bare
 // text.
 func mappingFailed(w http.ResponseWriter, err error) {
-	respondText(w, http.StatusInternalServerError, "Mapping API failed. "+sentence(err))
+	respondText(w, http.StatusInternalServerError, "Mapping API failed. "+words.End(err.Error()))
 }
 
 // company is a NinjaOne organization in CIPP's words.
@@ -91,7 +92,7 @@ func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
 	organizations, err := h.organizations(ctx)
 	if err != nil {
 		h.Log.WarnContext(ctx, "NinjaOne's organizations cannot be listed", "error", err)
-		answer.Results = "The organizations could not be read from NinjaOne: " + sentence(err)
+		answer.Results = "The organizations could not be read from NinjaOne: " + words.End(err.Error())
 	}
 	for _, o := range organizations {
 		answer.Companies = append(answer.Companies, company{o.Name, o.ID})

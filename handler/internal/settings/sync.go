@@ -14,6 +14,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // sync is CIPP's ExecExtensionSync: it asks for the sync of one tenant or all.
@@ -26,7 +27,7 @@ func (h *Handlers) sync(w http.ResponseWriter, r *http.Request) {
 	text, err := h.queueSyncs(r.Context(), query(r, "TenantID"))
 	if err != nil {
 		h.Log.ErrorContext(r.Context(), "a sync could not be asked for", "error", err)
-		text = "Could not start NinjaOne Sync: " + sentence(err)
+		text = "Could not start NinjaOne Sync: " + words.End(err.Error())
 	}
 	respond(w, http.StatusOK, results(text))
 }
@@ -137,7 +138,7 @@ func (h *Handlers) listSync(w http.ResponseWriter, r *http.Request) {
 	tasks, err := h.syncTasks(r.Context())
 	if err != nil {
 		h.Log.ErrorContext(r.Context(), "the syncs cannot be listed", "error", err)
-		respond(w, http.StatusInternalServerError, results("The syncs could not be read: "+sentence(err)))
+		respond(w, http.StatusInternalServerError, results("The syncs could not be read: "+words.End(err.Error())))
 		return
 	}
 	respond(w, http.StatusOK, tasks)

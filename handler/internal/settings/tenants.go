@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // tenantRow is a tenant in CIPP's words.
@@ -30,7 +31,7 @@ func (h *Handlers) listTenants(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.Log.ErrorContext(r.Context(), "the tenants cannot be listed", "error", err)
 		// CIPP's page shows this entry's name. Nothing can be saved for it.
-		respond(w, http.StatusOK, []tenantRow{{DisplayName: "Failed to retrieve tenants.", Results: "Failed to retrieve tenants: " + sentence(err)}})
+		respond(w, http.StatusOK, []tenantRow{{DisplayName: "Failed to retrieve tenants.", Results: "Failed to retrieve tenants: " + words.End(err.Error())}})
 		return
 	}
 	filter := query(r, "tenantFilter")

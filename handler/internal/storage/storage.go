@@ -19,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"cipp-ninjaone/handler/internal/netfault"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -130,11 +131,7 @@ func oneLine(err error) string {
 	if explained := netfault.Explain(err); explained != err {
 		return "storage cannot be reached: " + explained.Error()
 	}
-	text := strings.Join(strings.Fields(err.Error()), " ")
-	if len(text) > 300 {
-		text = text[:300] + "…"
-	}
-	return text
+	return words.Clip(strings.Join(strings.Fields(err.Error()), " "), 300)
 }
 
 // creating runs a write and, when the table, queue or container is missing,
