@@ -15,6 +15,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/endpoint"
+	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/words"
@@ -247,10 +248,7 @@ func (p *part) handshake(ctx context.Context, base string) (time.Duration, error
 	start := time.Now()
 	res, err := p.d.Client.Do(req)
 	if err != nil {
-		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-			err = wrapped.Err
-		}
-		return 0, fmt.Errorf("the app's public address does not answer: %w", err)
+		return 0, fmt.Errorf("the app's public address does not answer: %w", netfault.Explain(err))
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	discard(res)

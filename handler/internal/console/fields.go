@@ -36,9 +36,7 @@ var wantedFields = []wantedField{
 }
 
 // ScopeWord is the scope as NinjaOne's own pages call it.
-func (f wantedField) ScopeWord() string {
-	return map[string]string{ninjaone.ScopeOrganization: "Organization", ninjaone.ScopeNode: "Device"}[f.Scope]
-}
+func (f wantedField) ScopeWord() string { return ninjaone.ScopeWords[f.Scope] }
 
 // TypeWord is the type as NinjaOne's own pages call it.
 func (f wantedField) TypeWord() string {
@@ -63,21 +61,6 @@ type fieldsPage struct {
 	Readable bool // NinjaOne's custom fields could be read
 	Missing  bool // at least one field is not mapped to a usable custom field
 	ByHand   bool // the instance cannot create fields: say what to do by hand
-}
-
-// misfit says why a custom field cannot hold a field's values; "" when it can.
-func (f wantedField) misfit(d ninjaone.CustomField) string {
-	switch {
-	case !d.Active:
-		return "it is not active"
-	case d.Type != f.Type:
-		return fmt.Sprintf("its type is %s, and must be %s", d.Type, f.Type)
-	case !slices.Contains(d.DefinitionScope, f.Scope) && (len(d.DefinitionScope) > 0 || f.Scope != ninjaone.ScopeNode):
-		return "it is not defined for the scope " + f.ScopeWord()
-	case d.APIPermission != ninjaone.PermissionReadWrite:
-		return fmt.Sprintf("its API permission is %s, and must be Read/Write", d.APIPermission)
-	}
-	return ""
 }
 
 // definitions reads NinjaOne's custom fields, by label.
@@ -134,7 +117,7 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 		found := row.Chosen == ""
 		for _, d := range all {
 			chosen := strings.EqualFold(d.Name, row.Chosen)
-			why := w.misfit(d)
+			why := d.Unfit(w.Scope, w.Type)
 			if chosen && why != "" {
 				row.Problem = fmt.Sprintf("The custom field %q is mapped, but cannot be written: %s.", d.Name, why)
 			}
@@ -174,8 +157,8 @@ func (c *Console) saveFields(x *exchange) error {
 			switch {
 			case i < 0:
 				return c.showFields(x, fmt.Sprintf("Nothing was saved: NinjaOne has no custom field %q.", name), false, edits)
-			case w.misfit(all[i]) != "":
-				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q cannot hold %s, because %s.", name, w.Title, w.misfit(all[i])), false, edits)
+			case all[i].Unfit(w.Scope, w.Type) != "":
+				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q cannot hold %s, because %s.", name, w.Title, all[i].Unfit(w.Scope, w.Type)), false, edits)
 			case taken[name] != "":
 				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q is chosen for both %s and %s.", name, taken[name], w.Title), false, edits)
 			}
@@ -218,7 +201,7 @@ func (c *Console) createFields(x *exchange) error {
 	for _, w := range wantedFields {
 		i := slices.IndexFunc(present, func(c cipp.FieldChoice) bool { return c.Field == w.Field })
 		if i >= 0 {
-			if d, ok := find(present[i].ID); ok && w.misfit(d) == "" {
+			if d, ok := find(present[i].ID); ok && d.Unfit(w.Scope, w.Type) == "" {
 				continue // it is mapped, and works
 			}
 		}
@@ -255,7 +238,7 @@ func (c *Console) createFields(x *exchange) error {
 			}
 			created++
 		}
-		if why := w.misfit(d); why != "" {
+		if why := d.Unfit(w.Scope, w.Type); why != "" {
 			byHand = true
 			problems = append(problems, fmt.Sprintf("NinjaOne has a custom field %q already, but %s. Change it there, or map another field.", w.Name, why))
 			continue

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/m365/wire"
-	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
 )
 
@@ -92,17 +90,6 @@ func (e *linkError) Error() string {
 type absence string
 
 func (a absence) Error() string { return string(a) }
-
-// withoutURL takes the address out of an error of http.Client, since addresses
-// of report downloads are secrets while they last, and says what became of the
-// connection.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	return netfault.Explain(err)
-}
 
 var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 

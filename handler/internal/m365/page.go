@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -96,7 +97,7 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 				return nil, ctx.Err()
 			}
 			s.tell(err, maxStalls)
-			return nil, &transportError{s.service, withoutURL(err)}
+			return nil, &transportError{s.service, netfault.Explain(err)}
 		}
 		if res.StatusCode < 400 {
 			return res, nil

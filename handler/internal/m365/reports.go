@@ -12,6 +12,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -103,7 +104,7 @@ func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Re
 		if errors.As(err, &link) {
 			return nil, link
 		}
-		return nil, &transportError{serviceReports, withoutURL(err)}
+		return nil, &transportError{serviceReports, netfault.Explain(err)}
 	}
 	if res.StatusCode != http.StatusOK {
 		failure, _ := errorOf(serviceReports, res)

@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/netfault"
 )
 
 // DefaultSKUNamesURL is Microsoft's public file "Product names and service plan
@@ -105,7 +106,7 @@ func (s *SKUNames) fetch(ctx context.Context) (map[string]string, error) {
 	}
 	res, err := s.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("fetching the file: %w", withoutURL(err))
+		return nil, fmt.Errorf("fetching the file: %w", netfault.Explain(err))
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {

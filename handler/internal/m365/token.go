@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -174,7 +175,7 @@ func (t *tokens) post(ctx context.Context, key tokenKey, form url.Values) (token
 	req.Header.Set("Accept", "application/json")
 	res, err := t.client.Do(req)
 	if err != nil {
-		return token{}, &transportError{"Microsoft's sign-in service", withoutURL(err)}
+		return token{}, &transportError{"Microsoft's sign-in service", netfault.Explain(err)}
 	}
 	defer discard(res)
 	var said wire.Token

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"strings"
 	"syscall"
 )
@@ -25,8 +26,12 @@ func (w *worded) Error() string { return w.text }
 func (w *worded) Unwrap() error { return w.err }
 
 // Explain words the failure of a request whose answer did not begin. Any other
-// error, and nil, is returned as it is.
+// error, and nil, is returned as it is, but without the URL that net/http adds, which may
+// hold secrets.
 func Explain(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
 	text := words(err)
 	if text == "" {
 		return err

@@ -2,11 +2,11 @@ package netfault
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -51,7 +51,7 @@ func TestExplainsBrokenConnections(t *testing.T) {
 			if got.Error() != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
-			if !errors.Is(got, err) {
+			if !errors.Is(got, errors.Unwrap(err)) && !errors.Is(got, err) {
 				t.Error("it is not the same error any more")
 			}
 		})
@@ -59,8 +59,8 @@ func TestExplainsBrokenConnections(t *testing.T) {
 }
 
 func TestExplainsNames(t *testing.T) {
-	err := fmt.Errorf("dial: %w", &net.DNSError{Err: "no such host", Name: "eu.ninja.example", IsNotFound: true})
-	if got := Explain(err).Error(); !strings.Contains(got, "eu.ninja.example does not exist") {
+	err := &url.Error{Op: "Get", URL: "https://eu.ninja.example/?secret", Err: &net.DNSError{Err: "no such host", Name: "eu.ninja.example", IsNotFound: true}}
+	if got := Explain(err).Error(); got != "the host eu.ninja.example does not exist, or its name could not be looked up" {
 		t.Errorf("%q", got)
 	}
 }
@@ -69,6 +69,9 @@ func TestLeavesOtherErrorsAlone(t *testing.T) {
 	for _, err := range []error{nil, errors.New("x509: certificate has expired"), errors.New("no complete answer within 30s")} {
 		if got := Explain(err); got != err {
 			t.Errorf("%v became %v", err, got)
+		}
+		if got := Explain(&url.Error{Op: "Get", URL: "https://eu.ninja.example/?secret", Err: err}); got != err {
+			t.Errorf("%v became %v with a URL", err, got)
 		}
 	}
 }

@@ -230,7 +230,7 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return withoutURL(err)
+		return netfault.Explain(err)
 	}
 	defer reply.Discard(resp.Body)
 	in := reply.NewReader(ctx, resp.Body, r.limits)
@@ -256,14 +256,4 @@ func anything(d *json.Decoder) error {
 		return err
 	}
 	return nil
-}
-
-// withoutURL drops the URL, which may hold a filter, from net/http's errors,
-// and says what became of the connection.
-func withoutURL(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
-	}
-	return netfault.Explain(err)
 }

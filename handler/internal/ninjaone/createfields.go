@@ -7,8 +7,8 @@ import (
 
 // Scopes of a custom field's definition. Source: schema DefinitionScope.
 const (
-	ScopeNode         = scopeNode         // devices
-	ScopeOrganization = scopeOrganization // organizations
+	ScopeNode         = "NODE"         // devices
+	ScopeOrganization = "ORGANIZATION" // organizations
 )
 
 // NewCustomField is a custom field to be defined, whose values this

@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	scopeNode         = "NODE"
-	scopeOrganization = "ORGANIZATION"
-
 	definitionsPageSize = 500  // the maximum of /v2/custom-fields
 	reportPageSize      = 1000 // the default of /v2/queries/custom-fields-detailed
 )
@@ -39,7 +36,7 @@ func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
 	}
 	return slices.DeleteFunc(fields, func(f CustomField) bool {
 		return f.Name == "" || len(f.DefinitionScope) > 0 &&
-			!slices.Contains(f.DefinitionScope, scopeNode) && !slices.Contains(f.DefinitionScope, scopeOrganization)
+			!slices.Contains(f.DefinitionScope, ScopeNode) && !slices.Contains(f.DefinitionScope, ScopeOrganization)
 	}), nil
 }
 

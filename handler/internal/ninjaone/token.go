@@ -16,6 +16,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 
+	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
 )
 
@@ -172,7 +173,7 @@ func (t *tokenCache) request(ctx context.Context, secret string) (*oauth2.Token,
 			return &APIError{Method: op.method, Path: op.path, Status: call.Status, RequestID: clean(call.requestID, maxErrorCode),
 				Message: "the answer holds no usable access token", kinds: []error{ErrNotJSON}}
 		}
-		return withoutURL(err)
+		return netfault.Explain(err)
 	})
 	var answer *APIError
 	if errors.As(err, &answer) {

@@ -3,7 +3,9 @@ package ninjaone
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
+	"slices"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -156,6 +158,26 @@ func (f *CustomField) UnmarshalJSON(data []byte) error {
 	}
 	*f = CustomField(w)
 	return nil
+}
+
+// ScopeWords are the scopes of custom fields as NinjaOne's own pages call them.
+var ScopeWords = map[string]string{ScopeOrganization: "Organization", ScopeNode: "Device"}
+
+// Unfit says why the field cannot hold values of a type that are written to
+// organizations or devices; "" when it can. A definition that names no scope is
+// one of devices.
+func (f CustomField) Unfit(scope, kind string) string {
+	switch {
+	case !f.Active:
+		return "it is not active"
+	case f.Type != kind:
+		return fmt.Sprintf("its type is %s, and must be %s", f.Type, kind)
+	case !slices.Contains(f.DefinitionScope, scope) && (len(f.DefinitionScope) > 0 || scope != ScopeNode):
+		return "it is not defined for the scope " + ScopeWords[scope]
+	case f.APIPermission != PermissionReadWrite:
+		return fmt.Sprintf("its API permission is %s, and must be Read/Write", f.APIPermission)
+	}
+	return ""
 }
 
 // Fields are values of custom fields by the field's API name

@@ -108,11 +108,9 @@ func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error)
 		return cmp.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label))
 	})
 	fields := []integrationField{}
-	for _, on := range []struct{ scope, fieldType string }{{"ORGANIZATION", onOrganization}, {"NODE", onDevice}} {
+	for _, on := range []struct{ scope, fieldType string }{{ninjaone.ScopeOrganization, onOrganization}, {ninjaone.ScopeNode, onDevice}} {
 		for _, f := range all {
-			// A definition without scopes is one of devices.
-			scoped := slices.Contains(f.DefinitionScope, on.scope) || (len(f.DefinitionScope) == 0 && on.fieldType == onDevice)
-			if scoped && f.Active && f.APIPermission == "READ_WRITE" && (f.Type == ninjaone.TypeWYSIWYG || f.Type == ninjaone.TypeText) {
+			if (f.Type == ninjaone.TypeWYSIWYG || f.Type == ninjaone.TypeText) && f.Unfit(on.scope, f.Type) == "" {
 				fields = append(fields, integrationField{cmp.Or(f.Label, f.Name), &f.Name, f.Type, on.fieldType})
 			}
 		}
