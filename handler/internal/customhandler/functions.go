@@ -50,18 +50,16 @@ func (s *Server) admit(ctx context.Context, name string, message []byte) (bool, 
 
 // HTTP registers a function with an httpTrigger and an http output named
 // "res". The template is the route of its function.json, without the route
-// prefix: literal segments, {name}, {name?} and {*rest}, matched in any case
-// as the host does. The handler sees the original request, whichever style the
-// host uses, with the template's parameters as path values; the host has
-// checked the methods of function.json only. The deadline is 225 seconds at
+// prefix: a path, or a path and {*name}, matched in any case as the host does.
+// The handler sees the original request, whichever style the host uses, with
+// what {*name} stands for as a path value; the host has checked the methods of
+// function.json only. The deadline is 225 seconds at
 // most, after which Azure's front end would give up.
 func (s *Server) HTTP(name, template string, h http.Handler, options ...Option) {
-	rt := parseRoute(s.config.RoutePrefix, template)
-	rt.handler = h
 	f := s.register(&function{name: name, timeout: min(s.config.Timeout, frontEndLimit)}, options)
+	rt := &route{function: f, handler: h}
 	f.invoke = func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
 		return s.invokeHTTP(ctx, e, r, rt)
 	}
-	rt.function = f
-	s.addRoute(rt)
+	s.addRoute(template, rt)
 }

@@ -21,16 +21,14 @@ import (
 )
 
 // serveRaw serves a request that the host forwarded as it came.
-func (s *Server) serveRaw(w *exchange, r *http.Request, rt *route, params map[string]string) {
+func (s *Server) serveRaw(w *exchange, r *http.Request, rt *route, rest string) {
 	ctx, cancel := context.WithTimeout(s.invocationContext(r, rt.function), rt.function.timeout)
 	defer cancel()
 	started := time.Now()
 	ctx, end := s.config.Telemetry.Invoke(ctx, telemetry.Invocation{Function: rt.function.name, ID: clip(r.Header.Get(headerInvocationID))})
 	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, s.config.MaxBody)
-	for name, value := range params {
-		r.SetPathValue(name, value)
-	}
+	r.SetPathValue(rt.rest, rest)
 	defer func() {
 		elapsed := time.Since(started).Round(time.Millisecond).String()
 		v := recover()
@@ -66,17 +64,14 @@ func (s *Server) invokeHTTP(ctx context.Context, e envelope, outer *http.Request
 		return nil, err
 	}
 	r.RemoteAddr = outer.RemoteAddr
-	parts, ok := pathSegments(r.URL)
-	if !ok {
+	if _, ok := pathSegments(r.URL); !ok {
 		return nil, &malformedError{"the request's path has dot segments, empty ones or a broken escape"}
 	}
 	for name, values := range lists(member(members(value), "Params")) {
 		r.SetPathValue(name, strings.Join(values, ","))
 	}
-	if params, ok := rt.match(parts); ok {
-		for name, value := range params {
-			r.SetPathValue(name, value)
-		}
+	if found, rest := s.route(r.URL); found == rt {
+		r.SetPathValue(rt.rest, rest)
 	}
 
 	rec := &recorder{header: http.Header{}}

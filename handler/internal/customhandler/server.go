@@ -50,8 +50,6 @@ type Config struct {
 	// Grace is how long a function may take to return after its deadline. Then
 	// the host gets its answer without it. 10 seconds by default.
 	Grace time.Duration
-	// RoutePrefix is extensions.http.routePrefix of host.json, "api" by default.
-	RoutePrefix string
 	// MaxBody limits the body of a request, in bytes; 16 MiB by default.
 	MaxBody int64
 	// Logger receives what the host cannot be told; slog.Default() by default.
@@ -74,8 +72,8 @@ type Server struct {
 	config    Config
 	logger    *slog.Logger
 	functions map[string]*function
-	routes    []*route  // most specific first
-	crowded   sync.Once // requests were refused because there were too many
+	routes    map[string]*route // by path, in lower case
+	crowded   sync.Once         // requests were refused because there were too many
 }
 
 // function is one registered function.
@@ -109,13 +107,10 @@ func New(c Config) *Server {
 	if c.MaxBody <= 0 {
 		c.MaxBody = defaultMaxBody
 	}
-	if c.RoutePrefix == "" {
-		c.RoutePrefix = "api"
-	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return &Server{config: c, logger: c.Logger, functions: map[string]*function{}}
+	return &Server{config: c, logger: c.Logger, functions: map[string]*function{}, routes: map[string]*route{}}
 }
 
 // Functions returns the names of the registered functions in order.
@@ -200,9 +195,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f := s.functions[strings.TrimPrefix(r.URL.Path, "/")]
 	var found *route
-	var params map[string]string
+	var rest string
 	if f == nil {
-		if found, params = s.route(r.URL); found == nil {
+		if found, rest = s.route(r.URL); found == nil {
 			s.logger.WarnContext(r.Context(), "request for a function that this handler does not have",
 				"method", r.Method, "path", clip(r.URL.Path))
 			fail(x, http.StatusNotFound, "this handler has no such function or route")
@@ -216,7 +211,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.leave()
 	if found != nil {
-		s.serveRaw(x, r, found, params)
+		s.serveRaw(x, r, found, rest)
 		return
 	}
 	s.serveEnvelope(x, r, f)

@@ -442,10 +442,11 @@ func TestRegistrationMistakesPanic(t *testing.T) {
 		"no name":         func(s *Server) { s.Queue("", run) },
 		"slash in a name": func(s *Server) { s.Queue("a/b", run) },
 		"route twice": func(s *Server) {
-			s.HTTP("A", "x/{id}", http.NotFoundHandler())
-			s.HTTP("B", "X/{name}", http.NotFoundHandler())
+			s.HTTP("A", "x/y", http.NotFoundHandler())
+			s.HTTP("B", "X/Y/{*rest}", http.NotFoundHandler())
 		},
 		"rest in the middle": func(s *Server) { s.HTTP("A", "x/{*rest}/y", http.NotFoundHandler()) },
+		"parameter":          func(s *Server) { s.HTTP("A", "x/{id}", http.NotFoundHandler()) },
 		"open brace":         func(s *Server) { s.HTTP("A", "x/{id", http.NotFoundHandler()) },
 		"empty segment":      func(s *Server) { s.HTTP("A", "x//y", http.NotFoundHandler()) },
 		"empty template":     func(s *Server) { s.HTTP("A", "", http.NotFoundHandler()) },
