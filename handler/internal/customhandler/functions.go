@@ -10,7 +10,7 @@ import (
 func (s *Server) Timer(name string, run func(context.Context, TimerInfo) error, options ...Option) {
 	s.register(&function{
 		name:    name,
-		timeout: s.config.Timeout,
+		timeout: defaultTimeout,
 		invoke: func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
 			if ok, err := s.admit(ctx, name, nil); !ok {
 				return nil, err
@@ -26,7 +26,7 @@ func (s *Server) Timer(name string, run func(context.Context, TimerInfo) error, 
 func (s *Server) Queue(name string, run func(context.Context, QueueMessage) error, options ...Option) {
 	s.register(&function{
 		name:    name,
-		timeout: s.config.Timeout,
+		timeout: defaultTimeout,
 		invoke: func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
 			m, err := decodeQueue(e, r.Header.Get(headerInvocationID))
 			if err != nil {
@@ -56,7 +56,7 @@ func (s *Server) admit(ctx context.Context, name string, message []byte) (bool, 
 // function.json only. The deadline is 225 seconds at
 // most, after which Azure's front end would give up.
 func (s *Server) HTTP(name, template string, h http.Handler, options ...Option) {
-	f := s.register(&function{name: name, timeout: min(s.config.Timeout, frontEndLimit)}, options)
+	f := s.register(&function{name: name, timeout: frontEndLimit}, options)
 	rt := &route{function: f, handler: h}
 	f.invoke = func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
 		return s.invokeHTTP(ctx, e, r, rt)

@@ -22,8 +22,12 @@ import (
 )
 
 const (
+	// defaultTimeout is the deadline of an invocation unless its registration says
+	// otherwise. With grace it stays below functionTimeout of host.json.
 	defaultTimeout = 4 * time.Minute
-	defaultGrace   = 10 * time.Second
+	// grace is how long a function may take to return after its deadline. Then
+	// the host gets its answer without it.
+	grace          = 10 * time.Second
 	defaultMaxBody = 16 << 20
 
 	// frontEndLimit is when Azure's front end gives up on an HTTP request,
@@ -43,13 +47,6 @@ var ErrStopped = errors.New("the handler was told to stop")
 
 // Config configures a Server. The zero value works.
 type Config struct {
-	// Timeout is the deadline of an invocation unless its registration says
-	// otherwise; 4 minutes by default. Timeout and Grace together must stay
-	// below functionTimeout of host.json.
-	Timeout time.Duration
-	// Grace is how long a function may take to return after its deadline. Then
-	// the host gets its answer without it. 10 seconds by default.
-	Grace time.Duration
 	// MaxBody limits the body of a request, in bytes; 16 MiB by default.
 	MaxBody int64
 	// Logger receives what the host cannot be told; slog.Default() by default.
@@ -90,20 +87,13 @@ type function struct {
 // Option changes how one function is run.
 type Option func(*function)
 
-// WithTimeout sets the deadline of a function's invocations in place of
-// Config.Timeout. It must stay below functionTimeout too.
+// WithTimeout sets the deadline of a function's invocations. It must stay below functionTimeout too.
 func WithTimeout(d time.Duration) Option {
 	return func(f *function) { f.timeout = d }
 }
 
 // New returns a Server without functions.
 func New(c Config) *Server {
-	if c.Timeout <= 0 {
-		c.Timeout = defaultTimeout
-	}
-	if c.Grace <= 0 {
-		c.Grace = defaultGrace
-	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = defaultMaxBody
 	}
@@ -325,9 +315,6 @@ func (p *panicError) Error() string { return fmt.Sprintf("the function panicked:
 // not heed the end of its context is left behind after the grace period: it
 // goes on in the background, and what it guards with leases stays guarded.
 func (s *Server) run(ctx context.Context, timeout time.Duration, fn func(context.Context) error) error {
-	if timeout <= 0 {
-		timeout = s.config.Timeout
-	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	done := make(chan error, 1)
@@ -346,12 +333,12 @@ func (s *Server) run(ctx context.Context, timeout time.Duration, fn func(context
 		return err
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(s.config.Grace)
-	defer grace.Stop()
+	patience := time.NewTimer(grace)
+	defer patience.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-grace.C:
+	case <-patience.C:
 		return fmt.Errorf("the function did not return and was left behind: %w", ctx.Err())
 	}
 }

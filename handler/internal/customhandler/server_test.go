@@ -303,22 +303,22 @@ func TestDeadlines(t *testing.T) {
 		elapsed time.Duration
 		log     string
 	}{
-		{"the server's deadline", nil, heeds, 500, time.Minute, `"deadline":"1m0s"`},
+		{"the server's deadline", nil, heeds, 500, defaultTimeout, `"deadline":"4m0s"`},
 		{"the function's own deadline", []Option{WithTimeout(20 * time.Second)}, heeds, 500, 20 * time.Second, `"deadline":"20s"`},
 		{"done just after the deadline", nil, func(ctx context.Context, _ QueueMessage) error {
 			<-ctx.Done()
 			<-time.After(2 * time.Second)
 			return nil
-		}, 200, time.Minute + 2*time.Second, "invocation finished"},
+		}, 200, defaultTimeout + 2*time.Second, "invocation finished"},
 		{"left behind", nil, func(context.Context, QueueMessage) error {
 			<-time.After(time.Hour)
 			return nil
-		}, 500, time.Minute + 5*time.Second, "left behind"},
+		}, 500, defaultTimeout + grace, "left behind"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, log := newServer(Config{Timeout: time.Minute, Grace: 5 * time.Second})
+				s, log := newServer(Config{})
 				s.Queue("Q", tt.run, tt.options...)
 				started := time.Now()
 				w := post(s, "Q")
@@ -340,7 +340,7 @@ func TestDeadlines(t *testing.T) {
 
 func TestRawDeadlineStaysBelowFrontEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newServer(Config{Timeout: time.Hour})
+		s, _ := newServer(Config{})
 		s.HTTP("Slow", "slow", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			w.WriteHeader(http.StatusGatewayTimeout)
