@@ -52,7 +52,7 @@ func (a *app) watch(server *customhandler.Server, getenv func(string) string) *c
 		Devices:     a.reader,
 		NinjaOne:    clientOf(clients),
 		Pace:        pace,
-		State:       a.state,
+		Ledger:      a.ledger,
 		Blobs:       a.blobs,
 		Table:       table,
 		Queue:       queue,

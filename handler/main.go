@@ -134,7 +134,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Settings: web,
 		NinjaOne: clientOf(a.interactive),
 		Preview:  &preview,
-		State:    a.state,
+		Ledger:   a.ledger,
 		Runs:     a.runs,
 		Blobs:    a.blobs,
 		Brakes:   documents.NewState(a.table),

@@ -12,10 +12,12 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/customhandler"
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
@@ -48,7 +50,7 @@ type app struct {
 	interactive *ninjaone.Pool
 	syncPace    *pacing.Pacer
 
-	state     *tenantsync.State
+	ledger    *ledger.Ledger
 	runs      *runs.Store
 	blobs     *storage.Container
 	syncQueue *storage.Queue
@@ -116,7 +118,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	a.ninjaOne.Rate = settings.NinjaOneRate * interactiveShare
 	a.interactive = ninjaone.NewPool(a.ninjaOne)
 	a.table = a.own.Table(layout.TableName)
-	a.state = tenantsync.NewState(a.table)
+	a.ledger = ledger.New(a.table)
 	a.runs = runs.New(a.table)
 	told := &problems.Book{Table: a.table, Log: a.cipp.Log, API: logbookName["SyncTenant"]}
 	a.blobs = a.own.Container(tenantsync.ContainerName)
@@ -166,7 +168,8 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 			Now:   time.Now,
 			Log:   a.log,
 		},
-		State:  a.state,
+		Ledger: a.ledger,
+		Table:  a.table,
 		Runs:   a.runs,
 		Blobs:  a.blobs,
 		Queue:  a.syncQueue,
@@ -178,7 +181,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		CIPP:   a.cipp,
 		Intune: a.reader,
 		Unmatched: func(ctx context.Context, tenantID string) ([]string, bool, error) {
-			return tenantsync.UnmatchedSerials(ctx, a.blobs, tenantID)
+			return devicematch.UnmatchedSerials(ctx, a.blobs, tenantID)
 		},
 		NinjaOne: clientOf(a.clients),
 		Blobs:    a.blobs,

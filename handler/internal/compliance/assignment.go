@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -27,6 +28,11 @@ type assignment struct {
 	instance       string // normalised NinjaOne host
 	organizationID int
 	mapped         string // NinjaOne custom field as CIPP's mapping names it
+}
+
+// organization is the NinjaOne organization that the tenant is mapped to.
+func (a assignment) organization() ledger.Organization {
+	return ledger.Organization{Instance: a.instance, ID: a.organizationID}
 }
 
 // Assignments knows which tenants have their compliance field written: those

@@ -5,7 +5,7 @@
 // and keeps the subscriptions that make them come.
 //
 // The rule that turns a state into a value is package compose's, what is noted
-// of a device is package tenantsync's, and how a service is called belongs to
+// of a device is package ledger's, and how a service is called belongs to
 // packages m365, ninjaone, cipp and storage. Nothing but the one field is
 // written here.
 package compliance

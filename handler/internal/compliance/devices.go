@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 const (
@@ -121,14 +121,11 @@ func (s *books) keep(key string, b *book) {
 }
 
 func (s *books) load(ctx context.Context, to assignment) (*book, error) {
-	synced, err := tenantsync.LoadMatches(ctx, s.blobs, to.ref.ID)
+	synced, err := devicematch.Load(ctx, s.blobs, to.ref.ID)
 	if err != nil {
 		return nil, err
 	}
-	b := &book{base: synced.Digest, pairs: synced.Pairs, absent: synced.IntuneOnly}
-	for id := range synced.Superseded {
-		b.absent[id] = true
-	}
+	b := &book{base: synced.Digest, pairs: synced.Managed(), absent: synced.Absent()}
 	own, err := s.loadRematch(ctx, to, synced.Digest)
 	if err != nil {
 		return nil, err

@@ -10,12 +10,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 const (
@@ -142,10 +142,10 @@ func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 	}
 	// The order matters: see MarkSwept; and a device that the sync writes has
 	// its match stored before its note.
-	if err := j.State.MarkSwept(ctx, j.to.ref.ID, read); err != nil {
+	if err := j.Ledger.MarkSwept(ctx, j.to.ref.ID, read); err != nil {
 		return f, err
 	}
-	notes, err := j.State.Compliance(ctx, j.to.instance, j.to.organizationID, j.field)
+	notes, err := j.Ledger.Compliance(ctx, j.to.organization(), j.field)
 	if err != nil {
 		return f, err
 	}
@@ -194,7 +194,7 @@ func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 
 // differences returns the values that NinjaOne does not hold. While devices
 // are still to be matched, nothing is cleared for want of a managed device.
-func (j *job) differences(found map[int]*tenant.ManagedDevice, notes map[int]tenantsync.DeviceCompliance, open bool) map[int]ninjaone.Value {
+func (j *job) differences(found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance, open bool) map[int]ninjaone.Value {
 	values := map[int]ninjaone.Value{}
 	for id, d := range found {
 		note := notes[id]
@@ -214,7 +214,7 @@ func (j *job) differences(found map[int]*tenant.ManagedDevice, notes map[int]ten
 }
 
 // unnoted reports whether a device is to be written that has no note.
-func unnoted(found map[int]*tenant.ManagedDevice, notes map[int]tenantsync.DeviceCompliance) bool {
+func unnoted(found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance) bool {
 	for id, d := range found {
 		if _, noted := notes[id]; !noted && !value(d.ComplianceState).IsClear() {
 			return true
@@ -225,7 +225,7 @@ func unnoted(found map[int]*tenant.ManagedDevice, notes map[int]tenantsync.Devic
 
 // drop takes out devices without note that NinjaOne does not have in the
 // organization, and reports whether there were any.
-func drop(found map[int]*tenant.ManagedDevice, notes map[int]tenantsync.DeviceCompliance, ninja []ninjaone.Device) bool {
+func drop(found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance, ninja []ninjaone.Device) bool {
 	has := make(map[int]bool, len(ninja))
 	for _, d := range ninja {
 		has[d.ID] = true

@@ -14,12 +14,13 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 const (
@@ -68,11 +69,11 @@ type Worker struct {
 	// Pace gives slots for calling NinjaOne; nil when calls need none. A
 	// message takes one when it first needs it, so that a sweep that finds
 	// nothing takes none.
-	Pace  Pace
-	State *tenantsync.State
-	Blobs *storage.Container // the sync's, with its matches
-	Table *storage.Table     // NinjaOneSubscriptions, for each tenant's status
-	Queue Queue              // ninjaone-compliance
+	Pace   Pace
+	Ledger *ledger.Ledger
+	Blobs  *storage.Container // the sync's, with its matches
+	Table  *storage.Table     // NinjaOneSubscriptions, for each tenant's status
+	Queue  Queue              // ninjaone-compliance
 	// Keeper acts on what happens to subscriptions; nil to ignore it.
 	Keeper *Keeper
 	Now    func() time.Time
@@ -404,7 +405,7 @@ func (j *job) targets(ctx context.Context, b *book, present []tenant.ManagedDevi
 		}
 		v := value(d.ComplianceState)
 		if !b.fresh {
-			_, noted, err := j.State.ComplianceOf(ctx, j.to.instance, j.to.organizationID, id, j.field)
+			_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.organization(), id, j.field)
 			if err != nil {
 				return nil, false, err
 			}
@@ -512,7 +513,7 @@ func (j *job) ninjaDevices(ctx context.Context, before *book) ([]ninjaone.Device
 	if err != nil {
 		return nil, fmt.Errorf("read the devices of NinjaOne organization %d: %w", j.to.organizationID, err)
 	}
-	roster, err := tenantsync.JudgeDevices(ctx, j.client, j.to.organizationID, listed, foreign, slices.Collect(maps.Values(before.pairs)))
+	roster, err := devicematch.JudgeDevices(ctx, j.client, j.to.organizationID, listed, foreign, slices.Collect(maps.Values(before.pairs)))
 	if err != nil {
 		return nil, err
 	}
@@ -525,11 +526,11 @@ func (j *job) ninjaDevices(ctx context.Context, before *book) ([]ninjaone.Device
 // write sends one device's value if NinjaOne does not hold it, and notes what
 // NinjaOne accepted. A value that a newer reading contradicts is not sent.
 func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Time) (sent bool, err error) {
-	claim, err := j.State.ClaimCompliance(ctx, tenantsync.ComplianceWrite{
-		Instance: j.to.instance, OrganizationID: j.to.organizationID, DeviceID: id,
+	claim, err := j.Ledger.ClaimCompliance(ctx, ledger.ComplianceWrite{
+		Organization: j.to.organization(), DeviceID: id,
 		TenantID: j.to.ref.ID, Field: j.field, Value: v, Read: read, Force: j.force && !v.IsClear(),
 	})
-	if errors.Is(err, tenantsync.ErrNewerState) || err == nil && claim == nil {
+	if errors.Is(err, ledger.ErrNewerState) || err == nil && claim == nil {
 		return false, nil
 	}
 	if err != nil {
@@ -537,7 +538,7 @@ func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Tim
 	}
 	slot, err := j.paced(ctx)
 	if err != nil {
-		_, noteErr := claim.Settle(ctx, tenantsync.Refused)
+		_, noteErr := claim.Settle(ctx, ledger.Refused)
 		return false, errors.Join(err, noteErr)
 	}
 	bounded, cancel := context.WithTimeout(slot, writeTime)
@@ -546,7 +547,7 @@ func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Tim
 	overtaken, noteErr := claim.Settle(ctx, outcome(err))
 	switch {
 	case errors.Is(err, ninjaone.ErrNotFound):
-		return false, j.State.ForgetDevice(ctx, j.to.instance, j.to.organizationID, id)
+		return false, j.Ledger.ForgetDevice(ctx, j.to.organization(), id)
 	case err != nil:
 		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.field] != nil {
 			j.mu.Lock()
@@ -566,16 +567,16 @@ func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Tim
 }
 
 // outcome tells from the error of a write what NinjaOne holds.
-func outcome(err error) tenantsync.Outcome {
+func outcome(err error) ledger.Outcome {
 	if err == nil {
-		return tenantsync.Accepted
+		return ledger.Accepted
 	}
 	_, refused := errors.AsType[*ninjaone.RefusedError](err)
 	for _, untouched := range []error{ninjaone.ErrNotSent, ninjaone.ErrForbidden, ninjaone.ErrUnauthorized, ninjaone.ErrThrottled, ninjaone.ErrWrongInstance, ninjaone.ErrNotFound} {
 		refused = refused || errors.Is(err, untouched)
 	}
 	if refused {
-		return tenantsync.Refused
+		return ledger.Refused
 	}
-	return tenantsync.Unknown
+	return ledger.Lost
 }

@@ -17,6 +17,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
@@ -203,15 +204,15 @@ func (w *world) restart() {
 	})
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) }
 	table, blobs := w.own.Table(TableName), w.own.Container(tenantsync.ContainerName)
-	state := tenantsync.NewState(w.own.Table(layout.TableName))
+	state := ledger.New(w.own.Table(layout.TableName))
 	assignments := &Assignments{CIPP: w.store, Off: func(context.Context) (bool, error) { return w.givenBack, nil }, Now: w.clock.now}
 	p := &process{receiver: NewReceiver(table, w.queue, w.clock.now, log)}
 	p.keeper = &Keeper{CIPP: w.store, Assignments: assignments, Graph: reader, Table: table, Blobs: blobs, Queue: w.queue, Problems: &problems.Book{Table: w.own.Table(layout.TableName), Log: w.store.Log, API: LogbookName},
 		BaseURL: w.front.URL, Now: w.clock.now, Log: log}
-	p.worker = &Worker{CIPP: w.store, Assignments: assignments, Devices: reader, NinjaOne: client, State: state, Blobs: blobs, Table: table,
+	p.worker = &Worker{CIPP: w.store, Assignments: assignments, Devices: reader, NinjaOne: client, Ledger: state, Blobs: blobs, Table: table,
 		Queue: w.queue, Keeper: p.keeper, Now: w.clock.now, Log: log}
 	p.sweeper = &Sweeper{Assignments: assignments, Table: table, Queue: w.queue, Every: 15 * time.Minute, Now: w.clock.now, Log: log}
-	p.syncer = &tenantsync.Syncer{CIPP: w.store, Reader: reader, NinjaOne: client, State: state, Runs: runs.New(w.own.Table(layout.TableName)), Blobs: blobs,
+	p.syncer = &tenantsync.Syncer{CIPP: w.store, Reader: reader, NinjaOne: client, Ledger: state, Table: w.own.Table(layout.TableName), Runs: runs.New(w.own.Table(layout.TableName)), Blobs: blobs,
 		Queue: w.own.Queue(tenantsync.QueueName), Budget: time.Minute, Now: time.Now, Log: log}
 	w.process = p
 	w.door.open(p.receiver)

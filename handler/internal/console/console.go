@@ -30,6 +30,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/runs"
@@ -90,7 +91,7 @@ type Deps struct {
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Preview  Previewer
-	State    *tenantsync.State
+	Ledger   *ledger.Ledger
 	Runs     *runs.Store
 	Blobs    *storage.Container // of tenantsync and automap
 	Brakes   Brakes

@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 type devicesPage struct {
@@ -18,8 +18,8 @@ type devicesPage struct {
 	Kept       bool // the tenant was synced at least once
 	Pairs      []pairRow
 	Pager      pager
-	IntuneOnly []tenantsync.KeptDevice
-	NinjaOnly  []tenantsync.KeptDevice
+	IntuneOnly []devicematch.Leftover
+	NinjaOnly  []devicematch.Leftover
 	NinjaHost  string
 	Search     string
 	// Counts of all machines, whatever is searched for.
@@ -27,7 +27,7 @@ type devicesPage struct {
 }
 
 type pairRow struct {
-	tenantsync.KeptPair
+	devicematch.Pair
 	Evidence string
 }
 
@@ -45,11 +45,11 @@ func (c *Console) devices(x *exchange) error {
 	if config, err := c.CIPP.NinjaOneConfig(x.ctx()); err == nil {
 		p.NinjaHost, _ = ninjaone.NormalizeInstance(config.Instance) // without it there are no links
 	}
-	kept, ok, err := tenantsync.ReadMatches(x.ctx(), c.Blobs, p.Tenant)
+	kept, err := devicematch.Load(x.ctx(), c.Blobs, p.Tenant)
 	if err != nil {
 		return err
 	}
-	p.Kept = ok
+	p.Kept = kept.Digest != ""
 	p.Matched, p.Intune, p.Ninja = len(kept.Pairs), len(kept.IntuneOnly), len(kept.NinjaOnly)
 	for _, d := range kept.IntuneOnly {
 		if d.Superseded {
@@ -57,7 +57,11 @@ func (c *Console) devices(x *exchange) error {
 		}
 	}
 	for _, k := range kept.Pairs {
-		if contains(p.Search, append(k.Contesting, k.Name, k.NinjaOneName, k.Evidence.Value)...) {
+		names := []string{k.Name, k.NinjaOneName, k.Evidence.Value}
+		for _, c := range k.Contesting {
+			names = append(names, c.Name)
+		}
+		if contains(p.Search, names...) {
 			p.Pairs = append(p.Pairs, pairRow{k, pairEvidence(k.Evidence)})
 		}
 	}
@@ -69,14 +73,14 @@ func (c *Console) devices(x *exchange) error {
 	return c.show(x, "devices", "Devices", "", p)
 }
 
-func found(search string, list []tenantsync.KeptDevice) []tenantsync.KeptDevice {
-	var out []tenantsync.KeptDevice
+func found(search string, list []devicematch.Leftover) []devicematch.Leftover {
+	var out []devicematch.Leftover
 	for _, d := range list {
 		if contains(search, d.Name, d.Serial, d.ID) {
 			out = append(out, d)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b tenantsync.KeptDevice) int {
+	slices.SortStableFunc(out, func(a, b devicematch.Leftover) int {
 		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 	})
 	return out

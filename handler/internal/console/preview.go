@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/console/textdiff"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -190,10 +190,10 @@ const textField = "DeviceCompliance" // the only field that is no HTML
 // Of an organization that several tenants share, only this tenant's section is
 // shown, and compared with the one of its last sync.
 func (c *Console) fieldsOf(x *exchange, p *previewPage, preview *tenantsync.Preview, t tenantsync.PreviewTarget) ([]previewField, error) {
-	kept := map[string]accepted.Value{}
+	kept := map[string]ledger.Value{}
 	if t.DeviceID != 0 || !preview.Shared {
 		var err error
-		if kept, err = c.State.Values(x.ctx(), preview.Instance, preview.OrganizationID, t.DeviceID); err != nil {
+		if kept, err = c.Ledger.Values(x.ctx(), ledger.Organization{Instance: preview.Instance, ID: preview.OrganizationID}, t.DeviceID); err != nil {
 			return nil, err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/poison"
@@ -88,17 +89,17 @@ func newWorld(t *testing.T) *world {
 	name := azuritetest.UniqueName(t)
 	w.table, w.syncs, w.automaps = w.account.Table(name), w.account.Queue(name), w.account.Queue(name+"-automap")
 	w.failed = w.account.Queue(name + poison.Suffix)
-	state, known := tenantsync.NewState(w.table), runs.New(w.table)
+	state, known := ledger.New(w.table), runs.New(w.table)
 	told := &problems.Book{Table: w.table, Log: store.Log, API: "NinjaOneSync"}
 	blobs := w.account.Container(name)
 	w.syncer = &tenantsync.Syncer{
-		CIPP: store, Reader: reader, NinjaOne: client, State: state, Runs: known, Blobs: blobs, Queue: w.syncs,
+		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, State: documents.NewState(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Budget:    10 * time.Minute, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true, DevToken: devToken})
 	w.console = New(Deps{
-		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, State: state, Runs: known, Blobs: blobs,
+		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
 		Brakes: documents.NewState(w.table),
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{

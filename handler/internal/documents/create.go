@@ -8,8 +8,8 @@ import (
 	"maps"
 	"slices"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -23,9 +23,9 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 	records := make([]*record, len(batch))
 	for i, d := range batch {
 		rec := r.record(sec.kind, sec.about(d))
-		rec.fields.set(nameField, accepted.Sending)
+		rec.fields.set(nameField, ledger.Unknown)
 		for field := range d.Fields {
-			rec.fields.set(field, accepted.Sending)
+			rec.fields.set(field, ledger.Unknown)
 		}
 		records[i] = rec
 	}
@@ -52,9 +52,9 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 		case made[rec.id] != 0:
 			rec.reset()
 			rec.document = made[rec.id]
-			rec.fields.set(nameField, accepted.Digest(ninjaone.Text(d.Name)))
+			rec.fields.set(nameField, ledger.Digest(ninjaone.Text(d.Name)))
 			for field, v := range d.Fields {
-				rec.fields.set(field, accepted.Digest(v))
+				rec.fields.set(field, ledger.Digest(v))
 			}
 			sec.byDocument = nil
 			r.settled(sec, rec.id)

@@ -18,7 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -338,7 +337,7 @@ func (r *run) record(kind kind, id string) *record {
 // fails notes a batch that failed although nothing is wrong with its content.
 // It returns an error when the run has to end.
 func (r *run) fails(ctx context.Context, sec *section, err error) error {
-	if !accepted.Tolerable(ctx, err) {
+	if !ninjaone.Tolerable(ctx, err) {
 		return err
 	}
 	if errors.Is(err, ninjaone.ErrForbidden) || errors.Is(err, ninjaone.ErrBatchRefused) {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -166,7 +165,7 @@ func (r *run) archive(ctx context.Context, sec *section, records []*record) erro
 			ids[i] = rec.document
 		}
 		refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
-		if err != nil && !accepted.Tolerable(ctx, err) {
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
 			return err
 		}
 		var doubtful []*record
@@ -208,7 +207,7 @@ func (r *run) archived(sec *section, rec *record) {
 // restored and archived again.
 func (r *run) archiveDoubtful(ctx context.Context, sec *section, records []*record, cause error) error {
 	if err := r.list(ctx, sec); err != nil {
-		if !accepted.Tolerable(ctx, err) {
+		if !ninjaone.Tolerable(ctx, err) {
 			return err
 		}
 		r.stillThere(sec, len(records), cause)
@@ -248,7 +247,7 @@ func (r *run) stillThere(sec *section, n int, cause error) {
 func (r *run) rearchive(ctx context.Context, document int) (bool, error) {
 	for _, change := range []func(context.Context, []int) (map[int]error, error){r.in.Client.RestoreDocuments, r.in.Client.ArchiveDocuments} {
 		refused, err := change(ctx, []int{document})
-		if err != nil && !accepted.Tolerable(ctx, err) {
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
 			return false, err
 		}
 		if err != nil || len(refused) > 0 {
@@ -275,7 +274,7 @@ func (r *run) restore(ctx context.Context, sec *section) error {
 			ids[i] = rec.document
 		}
 		refused, err := r.in.Client.RestoreDocuments(ctx, ids)
-		if err != nil && !accepted.Tolerable(ctx, err) {
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
 			return err
 		}
 		var doubtful []*record

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -123,7 +122,7 @@ func (r *run) lookUpAll(ctx context.Context, hosts map[ninjaone.Entity]bool) err
 
 // orLeave leaves relations alone in this run when they could not be read.
 func (r *run) orLeave(ctx context.Context, err error) error {
-	if err != nil && accepted.Tolerable(ctx, err) {
+	if err != nil && ninjaone.Tolerable(ctx, err) {
 		r.users.unrelated = true
 		r.problem("documents:relations:list", "The relations of documents could not be read, so none were written: %s", sentence(err.Error()))
 		return nil

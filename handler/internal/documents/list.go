@@ -7,8 +7,8 @@ import (
 	"maps"
 	"slices"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -35,7 +35,7 @@ func (r *run) unsure(sec *section) bool {
 // orBlock keeps a section whose documents could not be read from being
 // written.
 func (r *run) orBlock(ctx context.Context, sec *section, err error) error {
-	if err != nil && !accepted.Tolerable(ctx, err) {
+	if err != nil && !ninjaone.Tolerable(ctx, err) {
 		return err
 	}
 	if err != nil {
@@ -150,7 +150,7 @@ func (r *run) probe(ctx context.Context, sec *section, found map[string]claimed)
 		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
 		reason := refused[rec.document]
 		switch {
-		case err != nil && !accepted.Tolerable(ctx, err):
+		case err != nil && !ninjaone.Tolerable(ctx, err):
 			return nil, err
 		case errors.Is(reason, ninjaone.ErrNotFound):
 			rec.reset()
@@ -218,7 +218,7 @@ func (r *run) take(sec *section, found map[string]claimed) {
 		default: // a document that we did not write, or not last
 			rec.reset()
 			rec.document, rec.archived = c.document.ID, c.document.Archived
-			rec.fields.set(nameField, accepted.Digest(ninjaone.Text(c.document.Name)))
+			rec.fields.set(nameField, ledger.Digest(ninjaone.Text(c.document.Name)))
 			touch(rec)
 		}
 	}
@@ -243,13 +243,13 @@ func (r *run) take(sec *section, found map[string]claimed) {
 // that say whose it is. What its pages say cannot be compared, since NinjaOne
 // answers them as it cleaned them.
 func (r *run) compare(sec *section, rec *record, d ninjaone.Document) (changed bool) {
-	if name := accepted.Digest(ninjaone.Text(d.Name)); rec.fields.get(nameField) != name {
+	if name := ledger.Digest(ninjaone.Text(d.Name)); rec.fields.get(nameField) != name {
 		rec.fields.set(nameField, name)
 		changed = true
 	}
 	for field, want := range map[string]string{sec.idField: rec.id, compose.FieldTenantID: r.tenantID} {
-		if fold(d.Text(field)) != want && rec.fields.get(field) != accepted.Sending {
-			rec.fields.set(field, accepted.Sending)
+		if fold(d.Text(field)) != want && rec.fields.get(field) != ledger.Unknown {
+			rec.fields.set(field, ledger.Unknown)
 			changed = true
 		}
 	}
@@ -356,7 +356,7 @@ func (r *run) archiveExtras(ctx context.Context) error {
 		}
 		ids := slices.Sorted(maps.Keys(sec.extras))
 		refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
-		if err != nil && !accepted.Tolerable(ctx, err) {
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
 			return err
 		}
 		if err != nil || len(refused) > 0 {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
@@ -189,7 +188,7 @@ func (r *run) previewLeavers(ctx context.Context, p *Preview) error {
 		names := map[int]string{}
 		if len(leavers[sec]) > 0 {
 			documents, err := r.in.Client.Documents(ctx, r.query(sec))
-			if err != nil && !accepted.Tolerable(ctx, err) {
+			if err != nil && !ninjaone.Tolerable(ctx, err) {
 				return err
 			}
 			for _, d := range documents {

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -149,11 +149,11 @@ func TestRecordsAreKept(t *testing.T) {
 	s, part := NewState(account(t).Table(azuritetest.UniqueName(t))), partition(instance, organization, "tenant")
 	r := newRecord(key{kindUser, "u1"})
 	r.document, r.archived, r.refused, r.reason = 1<<33, true, "digest", "reason"
-	r.fields.set(nameField, accepted.Digest(ninjaone.Text("n")))
-	r.fields.set(compose.FieldUserUPN, accepted.Sending)
-	r.fields.set(compose.FieldUserLinks, accepted.Cleared)
+	r.fields.set(nameField, ledger.Digest(ninjaone.Text("n")))
+	r.fields.set(compose.FieldUserUPN, ledger.Unknown)
+	r.fields.set(compose.FieldUserLinks, ledger.Cleared)
 	r.fields.set(compose.FieldUserGroups, "written by a later handler")
-	r.fields.set("unknown", accepted.Sending)
+	r.fields.set("unknown", ledger.Unknown)
 	for n := range 9000 { // more than one column holds
 		r.relations.set(device(100_000+n), 5_000_000+n)
 	}
@@ -172,8 +172,8 @@ func TestRecordsAreKept(t *testing.T) {
 	if diff := cmp.Diff(map[key]*record{r.key: r, {kindLicense, "s1"}: newRecord(key{kindLicense, "s1"})}, records, cmp.AllowUnexported(record{}, key{}, value{}, link{}), cmpopts.SortSlices(func(a, b value) bool { return a.field < b.field })); diff != "" {
 		t.Error(diff)
 	}
-	want := map[string]string{nameField: accepted.Digest(ninjaone.Text("n")), compose.FieldUserUPN: accepted.Sending,
-		compose.FieldUserLinks: accepted.Cleared, compose.FieldUserGroups: accepted.Sending}
+	want := map[string]string{nameField: ledger.Digest(ninjaone.Text("n")), compose.FieldUserUPN: ledger.Unknown,
+		compose.FieldUserLinks: ledger.Cleared, compose.FieldUserGroups: ledger.Unknown}
 	if diff := cmp.Diff(want, records[r.key].fields.all()); diff != "" {
 		t.Errorf("noted of the fields: %s", diff)
 	}

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -47,7 +47,7 @@ type record struct {
 func refusedName(name string) string { return namePrefix + digestOf(name) }
 
 // digestOf is the digest of a name.
-func digestOf(name string) string { return accepted.Digest(ninjaone.Text(name)) }
+func digestOf(name string) string { return ledger.Digest(ninjaone.Text(name)) }
 
 const namePrefix = "name:"
 
@@ -71,7 +71,7 @@ func (r *record) reset() { *r = record{key: r.key, attempt: r.attempt} }
 // doubt marks every value as unknown, so that it is sent again.
 func (r *record) doubt() {
 	for i := range r.fields {
-		r.fields[i].mark = accepted.Sending[0]
+		r.fields[i].mark = ledger.Unknown[0]
 	}
 }
 
@@ -87,13 +87,13 @@ var fieldNames = [...]string{
 }
 
 // values notes, by field, the digest of the value that NinjaOne holds, or one of
-// the marks of package accepted.
+// the marks of package ledger.
 type values []value
 
 type value struct {
-	field  uint8                     // index in fieldNames
-	mark   byte                      // 0 when there is a digest
-	digest [accepted.DigestSize]byte // as accepted.Digest writes it in hexadecimal
+	field  uint8                   // index in fieldNames
+	mark   byte                    // 0 when there is a digest
+	digest [ledger.DigestSize]byte // as ledger.Digest writes it in hexadecimal
 }
 
 // set notes a field's digest or mark. What is neither is noted as unknown.
@@ -103,10 +103,10 @@ func (vs *values) set(field, digest string) {
 		return // of a field that no document of ours has; it never differs
 	}
 	v := value{field: uint8(i)}
-	if n, err := hex.Decode(v.digest[:], []byte(digest[:min(len(digest), 2*accepted.DigestSize)])); err != nil || n != len(v.digest) || len(digest) != 2*n {
-		v.digest, v.mark = [accepted.DigestSize]byte{}, accepted.Sending[0]
-		if digest == accepted.Cleared {
-			v.mark = accepted.Cleared[0]
+	if n, err := hex.Decode(v.digest[:], []byte(digest[:min(len(digest), 2*ledger.DigestSize)])); err != nil || n != len(v.digest) || len(digest) != 2*n {
+		v.digest, v.mark = [ledger.DigestSize]byte{}, ledger.Unknown[0]
+		if digest == ledger.Cleared {
+			v.mark = ledger.Cleared[0]
 		}
 	}
 	for j := range *vs {

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -103,7 +103,7 @@ func (r *record) refuses(doc compose.Document) bool {
 
 // distinct is a name that no other document has.
 func (r *run) distinct(doc compose.Document) string {
-	return doc.Name + " [" + accepted.Sum([]byte(r.tenantID + "/" + doc.ID))[:8] + "]"
+	return doc.Name + " [" + ledger.Sum([]byte(r.tenantID + "/" + doc.ID))[:8] + "]"
 }
 
 // refusedUpdate handles a change that NinjaOne does not take: the document is
@@ -120,7 +120,7 @@ func (r *run) refusedUpdate(ctx context.Context, sec *section, rec *record, u ni
 	if u.Name != "" {
 		try.Unnamed, try.Name, try.Reason = true, digestOf(u.Name), shorten(reason.Error())
 		if len(u.Fields) == 0 && rec.refused != refusedName(u.Name) {
-			rec.fields.set(sec.idField, accepted.Sending) // whether the document takes anything
+			rec.fields.set(sec.idField, ledger.Unknown) // whether the document takes anything
 		}
 		sec.again = true
 		return nil
@@ -136,7 +136,7 @@ func (r *run) bring(ctx context.Context, sec *section, rec *record) error {
 	if !try.Restored {
 		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
 		try.Restored = !errors.Is(err, ninjaone.ErrNotSent)
-		if err != nil && !accepted.Tolerable(ctx, err) {
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
 			return errors.Join(err, r.save(ctx, rec))
 		}
 		if err == nil && len(refused) == 0 {
@@ -179,7 +179,7 @@ func (r *run) refusedCreation(ctx context.Context, sec *section, rec *record, re
 	if err != nil {
 		return err
 	}
-	name := accepted.Digest(ninjaone.Text(doc.Name))
+	name := ledger.Digest(ninjaone.Text(doc.Name))
 	sec.again = true
 	for k, old := range r.records {
 		if k.kind != sec.kind || sec.wanted[k.id] || old.document == 0 || old.fields.get(nameField) != name {
@@ -284,17 +284,17 @@ func (r *run) park(ctx context.Context, sec *section, rec *record) (bool, error)
 		return false, err
 	}
 	before, name := rec.fields.get(nameField), r.distinct(doc)
-	rec.fields.set(nameField, accepted.Sending)
+	rec.fields.set(nameField, ledger.Unknown)
 	if err := r.save(ctx, rec); err != nil {
 		return false, err
 	}
 	if _, err := r.in.Client.UpdateDocuments(ctx, []ninjaone.DocumentUpdate{{ID: rec.document, Name: name}}); err != nil {
-		if !accepted.Tolerable(ctx, err) {
+		if !ninjaone.Tolerable(ctx, err) {
 			return false, err
 		}
 		return false, nil
 	}
-	rec.fields.set(nameField, accepted.Digest(ninjaone.Text(name)))
+	rec.fields.set(nameField, ledger.Digest(ninjaone.Text(name)))
 	sec.freed[before] = true
 	return true, r.save(ctx, rec)
 }

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -140,7 +139,7 @@ func (r *run) unrelateArchived(ctx context.Context) error {
 		return nil
 	}
 	err := r.unrelate(ctx, r.relationsOfArchived())
-	if err == nil || !accepted.OutOfTime(ctx, err) && !errors.Is(err, ninjaone.ErrThrottled) {
+	if err == nil || !ninjaone.OutOfTime(ctx, err) && !errors.Is(err, ninjaone.ErrThrottled) {
 		return err
 	}
 	r.result.Notes = append(r.result.Notes, fmt.Sprintf("%d relations of archived documents are still there, because NinjaOne or the time for one run allowed no more calls. The next syncs remove them.", len(r.relationsOfArchived())))
@@ -174,7 +173,7 @@ func (r *run) documented() iter.Seq[*record] {
 // removeSurplus removes relations of surplus documents, and relations that are
 // there twice.
 func (r *run) removeSurplus(ctx context.Context) error {
-	_, err := accepted.Each(ctx, r.surplus, writers, func(n ninjaone.Relation) error { return r.remove(ctx, n.ID) })
+	_, err := ninjaone.Each(ctx, r.surplus, writers, func(n ninjaone.Relation) error { return r.remove(ctx, n.ID) })
 	r.surplus = nil
 	return err
 }
@@ -208,7 +207,7 @@ func (r *run) unrelate(ctx context.Context, ends []ending) error {
 				touched[e.rec] = true
 			} // else it is unknown; a later run knows
 		}
-		_, err := accepted.Each(ctx, ours, writers, func(e ending) error {
+		_, err := ninjaone.Each(ctx, ours, writers, func(e ending) error {
 			r.mu.Lock()
 			id, _ := e.rec.relations.get(e.host)
 			r.mu.Unlock()
@@ -216,7 +215,7 @@ func (r *run) unrelate(ctx context.Context, ends []ending) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if err != nil {
-				if _, answered := errors.AsType[*ninjaone.APIError](err); answered && accepted.Tolerable(context.WithoutCancel(ctx), err) {
+				if _, answered := errors.AsType[*ninjaone.APIError](err); answered && ninjaone.Tolerable(context.WithoutCancel(ctx), err) {
 					r.refuseRelations(e.host, []*record{e.rec}, err) // also when it came as the time ended
 				}
 				return r.relationFails(ctx, err)
@@ -238,7 +237,7 @@ func (r *run) unrelate(ctx context.Context, ends []ending) error {
 // relationFails notes a relation that could not be written. The caller holds
 // the lock.
 func (r *run) relationFails(ctx context.Context, err error) error {
-	if !accepted.Tolerable(ctx, err) {
+	if !ninjaone.Tolerable(ctx, err) {
 		return err
 	}
 	r.unrelatedFor(err.Error())
@@ -314,7 +313,7 @@ func (r *run) addAll(ctx context.Context, hosts []ninjaone.Entity, adds map[ninj
 	if err := r.State.save(ctx, r.part, records...); err != nil {
 		return err
 	}
-	left, err := accepted.Each(ctx, calls, writers, func(a addition) error { return r.add(ctx, a.host, a.records) })
+	left, err := ninjaone.Each(ctx, calls, writers, func(a addition) error { return r.add(ctx, a.host, a.records) })
 	for _, a := range left {
 		r.takeBack(a.host, a.records)
 	}

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -53,7 +53,7 @@ const (
 )
 
 func partition(instance string, organizationID int, tenantID string) string {
-	return accepted.Partition(instance, organizationID) + "|" + tenantID
+	return ledger.Organization{Instance: instance, ID: organizationID}.Partition() + "|" + tenantID
 }
 
 // load returns the records of a tenant's documents, and the progress.

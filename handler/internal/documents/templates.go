@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -198,7 +197,7 @@ func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjao
 	switch {
 	case errors.Is(err, ninjaone.ErrNotFound):
 		return ninjaone.Template{}, false, nil
-	case err != nil && !accepted.Tolerable(ctx, err):
+	case err != nil && !ninjaone.Tolerable(ctx, err):
 		return ninjaone.Template{}, false, err
 	case err != nil:
 		r.doubted[b.kind] = true
@@ -238,7 +237,7 @@ func (r *run) usable(plans []blueprint, list []ninjaone.Template) map[kind]ninja
 
 // noTemplates tells that the templates could not be read.
 func (r *run) noTemplates(ctx context.Context, err error) error {
-	if !accepted.Tolerable(ctx, err) {
+	if !ninjaone.Tolerable(ctx, err) {
 		return err
 	}
 	if errors.Is(err, ninjaone.ErrNoDocumentation) {
@@ -290,7 +289,7 @@ func (r *run) setUp(ctx context.Context, plans []blueprint) ([]ninjaone.Template
 			continue
 		}
 		if err != nil {
-			if !accepted.Tolerable(ctx, err) {
+			if !ninjaone.Tolerable(ctx, err) {
 				return nil, err
 			}
 			hint := ""

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -195,8 +195,8 @@ func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.S
 // update is what differs between a document and what it is to say. A name that
 // NinjaOne refused is left out for a day.
 func (r *run) update(sec *section, rec *record, doc compose.Document) ninjaone.DocumentUpdate {
-	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: accepted.Changes(rec.fields.all(), doc.Fields)}
-	if rec.fields.get(nameField) != accepted.Digest(ninjaone.Text(doc.Name)) && !sec.unnamed(rec.id) && !(r.today(rec) && rec.refused == refusedName(doc.Name)) {
+	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: ledger.Changes(rec.fields.all(), doc.Fields)}
+	if rec.fields.get(nameField) != ledger.Digest(ninjaone.Text(doc.Name)) && !sec.unnamed(rec.id) && !(r.today(rec) && rec.refused == refusedName(doc.Name)) {
 		u.Name = doc.Name
 	}
 	return u
@@ -242,11 +242,11 @@ func (r *run) creations(ctx context.Context, sec *section, how manner) iter.Seq[
 // content stands for all that a document says.
 func content(doc compose.Document) string {
 	var b strings.Builder
-	b.WriteString(accepted.Digest(ninjaone.Text(doc.Name)))
+	b.WriteString(ledger.Digest(ninjaone.Text(doc.Name)))
 	for _, field := range slices.Sorted(maps.Keys(doc.Fields)) {
-		b.WriteString("\n" + field + "=" + accepted.Digest(doc.Fields[field]))
+		b.WriteString("\n" + field + "=" + ledger.Digest(doc.Fields[field]))
 	}
-	return accepted.Sum([]byte(b.String()))
+	return ledger.Sum([]byte(b.String()))
 }
 
 // sendUpdates sends one batch of changes.
@@ -257,10 +257,10 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 		rec := r.byDocument(sec, u.ID)
 		records[u.ID], before[u.ID] = rec, slices.Clone(rec.fields)
 		for field := range u.Fields {
-			rec.fields.set(field, accepted.Sending)
+			rec.fields.set(field, ledger.Unknown)
 		}
 		if u.Name != "" {
-			rec.fields.set(nameField, accepted.Sending)
+			rec.fields.set(nameField, ledger.Unknown)
 		}
 	}
 	all := slices.Collect(maps.Values(records))
@@ -298,10 +298,10 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 			continue
 		}
 		for field, v := range u.Fields {
-			rec.fields.set(field, accepted.Digest(v))
+			rec.fields.set(field, ledger.Digest(v))
 		}
 		if u.Name != "" {
-			rec.fields.set(nameField, accepted.Digest(ninjaone.Text(u.Name)))
+			rec.fields.set(nameField, ledger.Digest(ninjaone.Text(u.Name)))
 			if name := before[u.ID].get(nameField); name != rec.fields.get(nameField) {
 				sec.freed[name] = true
 			}

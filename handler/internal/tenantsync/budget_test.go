@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -196,9 +197,9 @@ func newWhole(t *testing.T) *bench {
 // shown is all that NinjaOne shows of the organization.
 func (b *bench) shown() []string {
 	var lines []string
-	for _, t := range append([]target{organization}, device(100), device(101), device(102)) {
+	for _, t := range append([]ledger.Target{organization}, device(100), device(101), device(102)) {
 		for _, f := range []string{"summary", "links", "details", "compliance"} {
-			if (t.kind == kindOrganization) == (f == "summary") {
+			if (t.Kind == ledger.KindOrganization) == (f == "summary") {
 				lines = append(lines, fmt.Sprintf("%s %s: %s", t, f, b.sent(t, f)))
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -28,9 +29,9 @@ func TestClearUnmatched(t *testing.T) {
 		"still in the organization": {record: written, clear: everything, kept: true},
 		"only what is usable is cleared": {record: written, fields: mappedFields{deviceLinks: "links"},
 			clear: []string{"links"}, kept: true},
-		"nothing of ours left":                 {record: map[string]string{"links": markCleared, "compliance": ""}, kept: false},
+		"nothing of ours left":                 {record: map[string]string{"links": ledger.Cleared, "compliance": ""}, kept: false},
 		"another tenant's of the organization": {record: written, tenantID: "5d0b1c00-0000-4000-8000-000000000002", kept: true},
-		"a write of unknown outcome": {record: map[string]string{"links": markSending},
+		"a write of unknown outcome": {record: map[string]string{"links": ledger.Unknown},
 			clear: everything, kept: true},
 		"deleted in NinjaOne": {record: written, prepare: func(l *lab) bool { l.ninja.RemoveDevice(100); return false }},
 		"moved to an organization of nobody": {record: written, clear: everything, kept: true,
@@ -38,8 +39,8 @@ func TestClearUnmatched(t *testing.T) {
 		"moved to another tenant, whose sync wrote it": {record: written,
 			prepare: func(l *lab) bool {
 				l.ninja.MoveDevice(100, 8)
-				must(l.t, l.state.save(l.t.Context(), labInstance, 8, &record{target: device(100), tenantID: "5d0b1c00-0000-4000-8000-000000000002",
-					fields: map[string]string{"links": "d9"}}))
+				must(l.t, l.ledger.Save(l.t.Context(), ledger.Organization{Instance: labInstance, ID: 8}, &ledger.Record{Target: device(100), TenantID: "5d0b1c00-0000-4000-8000-000000000002",
+					Fields: map[string]string{"links": "d9"}}))
 				return false
 			}},
 		"not approved, so not listed": {record: written, clear: everything, kept: true,
@@ -58,11 +59,11 @@ func TestClearUnmatched(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, 1)
 			l.ninja.AddOrganization(ninjasim.Organization{ID: 8, Name: "Elsewhere"})
-			r := &record{target: device(100), tenantID: labTenant, fields: maps.Clone(tt.record)}
+			r := &ledger.Record{Target: device(100), TenantID: labTenant, Fields: maps.Clone(tt.record)}
 			if tt.tenantID != "" {
-				r.tenantID = tt.tenantID
+				r.TenantID = tt.tenantID
 			}
-			must(t, l.state.save(t.Context(), labInstance, labOrganization, r))
+			must(t, l.ledger.Save(t.Context(), labOrg, r))
 			listed := true
 			if tt.prepare != nil {
 				listed = tt.prepare(l)
@@ -109,8 +110,8 @@ func TestClearUnmatched(t *testing.T) {
 // nothing could be composed.
 func TestMatchedIsNeverCleared(t *testing.T) {
 	l := newLab(t, 1)
-	must(t, l.state.save(t.Context(), labInstance, labOrganization, &record{target: device(100), tenantID: labTenant,
-		fields: map[string]string{"links": "d1"}}))
+	must(t, l.ledger.Save(t.Context(), labOrg, &ledger.Record{Target: device(100), TenantID: labTenant,
+		Fields: map[string]string{"links": "d1"}}))
 	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil)}
 	desired := wanted{device(100): {}}.wants()
 	j := l.job()
@@ -125,8 +126,8 @@ func TestMatchedIsNeverCleared(t *testing.T) {
 func TestReview(t *testing.T) {
 	l := newLab(t, 2)
 	for id := 100; id < 102; id++ {
-		must(t, l.state.save(t.Context(), labInstance, labOrganization, &record{target: device(id), tenantID: labTenant,
-			fields: map[string]string{"links": "d1", "details": "d2", "compliance": markCleared}}))
+		must(t, l.ledger.Save(t.Context(), labOrg, &ledger.Record{Target: device(id), TenantID: labTenant,
+			Fields: map[string]string{"links": "d1", "details": "d2", "compliance": ledger.Cleared}}))
 	}
 	j := l.job()
 	j.mapped = map[string]string{deviceLinks: "links", deviceCompliance: "COMPLIANCE"}
@@ -134,11 +135,11 @@ func TestReview(t *testing.T) {
 		devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}, {ID: 101, OrganizationID: labOrganization}}}
 	must(t, j.judge(t.Context(), in))
 	must(t, j.review(t.Context(), in))
-	want := map[string]string{"links": "d1", "details": "d2", "compliance": markCleared}
-	for _, records := range []map[target]*record{in.records, l.records()} {
+	want := map[string]string{"links": "d1", "details": "d2", "compliance": ledger.Cleared}
+	for _, records := range []map[ledger.Target]*ledger.Record{in.records, l.records()} {
 		for tg, r := range records {
-			if !maps.Equal(r.fields, want) {
-				t.Errorf("%s: notes %v, want %v", tg, r.fields, want)
+			if !maps.Equal(r.Fields, want) {
+				t.Errorf("%s: notes %v, want %v", tg, r.Fields, want)
 			}
 		}
 	}
@@ -151,7 +152,7 @@ func TestReview(t *testing.T) {
 	in.fields, j = mappedFields{}, l.job()
 	j.mapped = map[string]string{deviceLinks: "Links"}
 	must(t, j.review(t.Context(), in))
-	if got := l.records()[device(101)].fields; !maps.Equal(got, map[string]string{"links": markSending, "details": markSending}) {
+	if got := l.records()[device(101)].Fields; !maps.Equal(got, map[string]string{"links": ledger.Unknown, "details": ledger.Unknown}) {
 		t.Errorf("notes %v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -33,7 +34,7 @@ func (j *job) tellContested(result match.Result) {
 		}
 		j.problems.Add(fmt.Sprint("contested:", p.Ninja.ID), "NinjaOne device %d (%s): %d Intune devices in use claim to be it, by its %s: %s. "+
 			"It shows the worse compliance of them. Remove from Intune the one that is not this machine.",
-			p.Ninja.ID, nameOf(p.Ninja), len(claims), map[match.Kind]string{match.KindSerial: "serial number", match.KindName: "name"}[p.Evidence.Kind], strings.Join(claims, ", "))
+			p.Ninja.ID, devicematch.NameOf(p.Ninja), len(claims), map[match.Kind]string{match.KindSerial: "serial number", match.KindName: "name"}[p.Evidence.Kind], strings.Join(claims, ", "))
 	}
 }
 
@@ -43,7 +44,7 @@ func (j *job) tellContested(result match.Result) {
 func (j *job) matchDevices(ctx context.Context, in *reading) (match.Result, error) {
 	devices := in.snapshot.ManagedDevices.Value
 	if slices.ContainsFunc(devices, func(d tenant.ManagedDevice) bool { return strings.TrimSpace(d.SerialNumber) == "" }) {
-		former, _, err := loadMatches(ctx, j.Blobs, j.ref.ID)
+		former, err := devicematch.Load(ctx, j.Blobs, j.ref.ID)
 		if err != nil {
 			return match.Result{}, err
 		}

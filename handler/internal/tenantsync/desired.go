@@ -1,7 +1,6 @@
 package tenantsync
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,9 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
@@ -21,10 +21,10 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// wants are what targets are to hold, by NinjaOne custom field name. The values
+// wants are what ledger.Targets are to hold, by NinjaOne custom field name. The values
 // are composed when they are looked at: those of all devices together would
 // take more memory than everything else.
-type wants map[target]func() (ninjaone.Fields, error)
+type wants map[ledger.Target]func() (ninjaone.Fields, error)
 
 // known wants values that are there already.
 func known(f ninjaone.Fields) func() (ninjaone.Fields, error) {
@@ -163,7 +163,7 @@ var organizationFields = []struct {
 func (j *job) sectionsPrefix() string { return strings.TrimSuffix(j.sectionName(""), ".json") }
 
 func (j *job) sectionName(tenantID string) string {
-	return kept{j.instance, j.mapping.OrganizationID, tenantID}.sectionName()
+	return kept{j.organization(), tenantID}.sectionName()
 }
 
 // ownSection composes this tenant's section.
@@ -191,7 +191,7 @@ func (j *job) organizationValues(ctx context.Context, input compose.Input, field
 		return nil, err
 	}
 	j.tellCuts(cuts)
-	return wants{{kindOrganization, j.mapping.OrganizationID}: known(whole)}, nil
+	return wants{j.organization().Target(): known(whole)}, nil
 }
 
 // joined returns the organization's fields with this tenant's section among
@@ -274,7 +274,7 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 		if held[p.Ninja.ID] != "" {
 			continue
 		}
-		desired[target{kindDevice, p.Ninja.ID}] = func() (ninjaone.Fields, error) {
+		desired[ledger.Device(p.Ninja.ID)] = func() (ninjaone.Fields, error) {
 			f, err := devices.Fields(p)
 			values := ninjaone.Fields{
 				deviceLinks:      ninjaone.HTML(f.DeviceLinks),
@@ -300,10 +300,10 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) error {
 	nameless := in.nameless()
 	for t, r := range in.records {
-		if t.kind != kindDevice || !in.clears(r, j.ref.ID) || desired[t] != nil {
+		if t.Kind != ledger.KindDevice || !in.clears(r, j.ref.ID) || desired[t] != nil {
 			continue
 		}
-		forget := !r.holdsAny()
+		forget := !r.HoldsAny()
 		if !forget {
 			var err error
 			if forget, err = j.changedHands(ctx, t); err != nil {
@@ -312,11 +312,11 @@ func (j *job) clearUnmatched(ctx context.Context, in *reading, desired wants) er
 		}
 		switch {
 		case forget:
-			if err := j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t); err != nil {
+			if err := j.Ledger.Forget(ctx, j.organization(), t); err != nil {
 				return err
 			}
 			delete(in.records, t)
-		case j.roster.clearable(t.id) && !nameless:
+		case j.roster.Clearable(t.ID) && !nameless:
 			clear := ninjaone.Fields{}
 			for _, name := range in.fields.names(deviceLinks, deviceSummary, deviceCompliance) {
 				clear[name] = ninjaone.Clear()
@@ -355,7 +355,7 @@ func (j *job) share(ctx context.Context, mappings []cipp.OrganizationMapping) er
 	if len(doubtful) == 0 {
 		return nil
 	}
-	found, err := j.State.unmapped(ctx)
+	found, err := j.unmappedRows(ctx)
 	if err != nil {
 		return err
 	}
@@ -372,7 +372,7 @@ func (j *job) share(ctx context.Context, mappings []cipp.OrganizationMapping) er
 func (j *job) foundUnmapped(found map[string]time.Time, id string) (noted, long bool) {
 	since, noted := found[j.sectionName(id)]
 	if !noted {
-		since, noted = found[matchesName(id)]
+		since, noted = found[devicematch.BlobName(id)]
 	}
 	return noted, noted && j.Now().Sub(since) >= settled
 }
@@ -383,8 +383,8 @@ func (j *job) foundUnmapped(found map[string]time.Time, id string) (noted, long 
 func (j *job) unmapped(ctx context.Context, in *reading) (map[string]bool, error) {
 	gone := map[string]bool{}
 	for t, r := range in.records {
-		if t.kind == kindDevice && r.tenantID != "" && !slices.Contains(j.sharing, r.tenantID) {
-			gone[r.tenantID] = true
+		if t.Kind == ledger.KindDevice && r.TenantID != "" && !slices.Contains(j.sharing, r.TenantID) {
+			gone[r.TenantID] = true
 		}
 	}
 	if len(gone) == 0 {
@@ -402,7 +402,7 @@ func (j *job) unmapped(ctx context.Context, in *reading) (map[string]bool, error
 			delete(gone, m.TenantID)
 		}
 	}
-	found, err := j.State.unmapped(ctx)
+	found, err := j.unmappedRows(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -439,75 +439,24 @@ func (f mappedFields) names(ours ...string) []string {
 // changedHands reports whether a device is no longer ours to clear: it was
 // deleted in NinjaOne, or another tenant's sync already writes it in its new
 // organization.
-func (j *job) changedHands(ctx context.Context, t target) (bool, error) {
-	if d, gone := j.roster.gone[t.id]; gone && d.ID == 0 {
+func (j *job) changedHands(ctx context.Context, t ledger.Target) (bool, error) {
+	if j.roster.Deleted(t.ID) {
 		return true, nil
 	}
-	organization := j.roster.movedTo(t.id)
+	organization := j.roster.MovedTo(t.ID)
 	if organization == 0 {
 		return false, nil
 	}
-	return j.State.owned(ctx, j.instance, organization, t.id)
+	return j.Ledger.Owned(ctx, ledger.Organization{Instance: j.instance, ID: organization}, t.ID)
 }
-
-// matches is what is kept of a run's matching, for the devices page.
-type matches struct {
-	Pairs      []keptPair     `json:"pairs"`
-	IntuneOnly []keptLeftover `json:"intuneOnly"`
-	NinjaOnly  []keptLeftover `json:"ninjaOnly"`
-}
-
-type keptPair struct {
-	ManagedDeviceID string         `json:"managedDeviceId"`
-	Name            string         `json:"name"` // in Intune
-	NinjaOneID      int            `json:"ninjaOneId"`
-	NinjaOneName    string         `json:"ninjaOneName"`
-	Evidence        match.Evidence `json:"evidence"`
-	Superseded      []string       `json:"superseded,omitempty"` // managed device ids
-	Contesting      []keptClaim    `json:"contesting,omitempty"`
-}
-
-// keptClaim is a managed device that contests the one of a pair.
-type keptClaim struct {
-	ManagedDeviceID string `json:"managedDeviceId"`
-	Name            string `json:"name"`
-}
-
-type keptLeftover struct {
-	ID     string `json:"id"`
-	Name   string `json:"name"`
-	Serial string `json:"serial,omitempty"`
-	Reason string `json:"reason"`
-	// Superseded says that it is an older record of another leftover.
-	Superseded bool `json:"superseded,omitempty"`
-}
-
-// nameOf is the name that technicians see a NinjaOne device under.
-func nameOf(d *ninjaone.Device) string { return cmp.Or(d.DisplayName, d.SystemName, d.DNSName) }
 
 // keepMatches stores which devices matched and why, and both leftovers.
 func (j *job) keepMatches(ctx context.Context, result match.Result) error {
-	m := matches{Pairs: []keptPair{}, IntuneOnly: []keptLeftover{}, NinjaOnly: []keptLeftover{}}
-	for _, p := range result.Pairs {
-		k := keptPair{ManagedDeviceID: p.Intune.ID, Name: p.Intune.DeviceName, NinjaOneID: p.Ninja.ID, NinjaOneName: nameOf(p.Ninja), Evidence: p.Evidence}
-		for _, s := range p.Superseded {
-			k.Superseded = append(k.Superseded, s.ID)
-		}
-		for _, c := range p.Contesting {
-			k.Contesting = append(k.Contesting, keptClaim{c.ID, c.DeviceName})
-		}
-		m.Pairs = append(m.Pairs, k)
-	}
-	for _, l := range result.IntuneOnly {
-		m.IntuneOnly = append(m.IntuneOnly, keptLeftover{l.Device.ID, l.Device.DeviceName, l.Device.SerialNumber, l.Reason, l.Superseded})
-	}
-	for _, l := range result.NinjaOnly {
-		m.NinjaOnly = append(m.NinjaOnly, keptLeftover{fmt.Sprint(l.Device.ID), nameOf(l.Device), l.Device.SerialNumber, l.Reason, false})
-	}
+	m := devicematch.Of(result)
 	if err := j.keepUnsure(ctx, &m); err != nil {
 		return err
 	}
-	if err := j.keep(ctx, matchesName(j.ref.ID), m, &j.run.MatchesDigest); err != nil {
+	if err := j.keep(ctx, devicematch.BlobName(j.ref.ID), m, &j.run.MatchesDigest); err != nil {
 		return fmt.Errorf("keep which devices matched: %w", err)
 	}
 	return nil
@@ -515,17 +464,17 @@ func (j *job) keepMatches(ctx context.Context, result match.Result) error {
 
 // keepUnsure leaves the pairs of devices as they were of which it is not known
 // what became: package compliance clears what has no pair.
-func (j *job) keepUnsure(ctx context.Context, m *matches) error {
-	if len(j.roster.unsure) == 0 {
+func (j *job) keepUnsure(ctx context.Context, m *devicematch.Matches) error {
+	if len(j.roster.Doubtful) == 0 {
 		return nil
 	}
-	former, _, err := loadMatches(ctx, j.Blobs, j.ref.ID)
+	former, err := devicematch.Load(ctx, j.Blobs, j.ref.ID)
 	if err != nil {
 		return err
 	}
 	for _, p := range former.Pairs {
-		i := slices.IndexFunc(m.IntuneOnly, func(l keptLeftover) bool { return l.ID == p.ManagedDeviceID })
-		if i >= 0 && slices.Contains(j.roster.unsure, p.NinjaOneID) {
+		i := slices.IndexFunc(m.IntuneOnly, func(l devicematch.Leftover) bool { return l.ID == p.ManagedDeviceID })
+		if i >= 0 && slices.Contains(j.roster.Doubtful, p.NinjaOneID) {
 			m.IntuneOnly = slices.Delete(m.IntuneOnly, i, i+1)
 			m.Pairs = append(m.Pairs, p)
 		}
@@ -536,7 +485,7 @@ func (j *job) keepUnsure(ctx context.Context, m *matches) error {
 // formerMatches are the pairs of the last run whose managed devices are still
 // there, for what is composed while NinjaOne's list cannot be believed.
 func (j *job) formerMatches(ctx context.Context, in *reading) (match.Result, error) {
-	former, _, err := loadMatches(ctx, j.Blobs, j.ref.ID)
+	former, err := devicematch.Load(ctx, j.Blobs, j.ref.ID)
 	if err != nil {
 		return match.Result{}, err
 	}
@@ -562,7 +511,7 @@ func (j *job) keep(ctx context.Context, name string, v any, noted *string) error
 	if err != nil {
 		return err
 	}
-	digest := accepted.Sum([]byte(name + accepted.Sum(body)))
+	digest := ledger.Sum([]byte(name + ledger.Sum(body)))
 	if digest == *noted && j.run.Owed != runs.OwedAll {
 		return nil
 	}
@@ -571,4 +520,12 @@ func (j *job) keep(ctx context.Context, name string, v any, noted *string) error
 	}
 	*noted = digest
 	return nil
+}
+
+// textOrClear returns the value of a TEXT field; an empty text clears it.
+func textOrClear(s string) ninjaone.Value {
+	if s == "" {
+		return ninjaone.Clear()
+	}
+	return ninjaone.Text(s)
 }

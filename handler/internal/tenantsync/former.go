@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/net/html"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -27,13 +27,13 @@ import (
 
 // scopes says which NinjaOne fields are mapped, for each kind of target, in
 // lower case. A field that CIPP maps for something else than ours counts for both.
-func scopes(mapped map[string]string) map[kind]map[string]bool {
-	names := map[kind]map[string]bool{kindOrganization: {}, kindDevice: {}}
+func scopes(mapped map[string]string) map[ledger.Kind]map[string]bool {
+	names := map[ledger.Kind]map[string]bool{ledger.KindOrganization: {}, ledger.KindDevice: {}}
 	for field, name := range mapped {
-		of := []kind{kindOrganization, kindDevice}
+		of := []ledger.Kind{ledger.KindOrganization, ledger.KindDevice}
 		for _, r := range requirements {
 			if r.field == field {
-				of = []kind{kindOf(r.scope)}
+				of = []ledger.Kind{kindOf(r.scope)}
 			}
 		}
 		for _, k := range of {
@@ -43,11 +43,11 @@ func scopes(mapped map[string]string) map[kind]map[string]bool {
 	return names
 }
 
-func kindOf(scope string) kind {
+func kindOf(scope string) ledger.Kind {
 	if scope == scopeDevice {
-		return kindDevice
+		return ledger.KindDevice
 	}
-	return kindOrganization
+	return ledger.KindOrganization
 }
 
 // review brings the records in line with the fields that are mapped now.
@@ -61,55 +61,41 @@ func (j *job) review(ctx context.Context, in *reading) error {
 	if err != nil {
 		return err
 	}
-	var changed []storage.Operation
+	var changed []ledger.Remapped
 	for t, r := range in.records {
-		if !touched[t] && dropped[t] == nil {
-			continue
+		if touched[t] || dropped[t] != nil {
+			changed = append(changed, ledger.Remapped{Record: r, Dropped: dropped[t], Unnote: r.Noted != "" && !usable[t.Kind][strings.ToLower(r.Noted)]})
 		}
-		e, err := j.State.entity(j.instance, j.mapping.OrganizationID, r)
-		if err != nil {
-			return err
-		}
-		for _, name := range dropped[t] {
-			accepted.Drop(e, name)
-		}
-		if r.noted != "" && !usable[t.kind][strings.ToLower(r.noted)] {
-			e[columnField] = ""
-		}
-		changed = append(changed, storage.MergeOp(e))
 	}
-	if err := j.State.table.WriteBatch(ctx, changed); err != nil {
-		return fmt.Errorf("note which fields of NinjaOne organization %d are mapped: %w", j.mapping.OrganizationID, err)
-	}
-	return nil
+	return j.Ledger.SaveRemapped(ctx, j.organization(), changed)
 }
 
 // foresee is review in memory alone. It returns which fields can be written, by
 // kind of target, and the records that changed.
-func (j *job) foresee(ctx context.Context, in *reading) (usable map[kind]map[string]bool, dropped map[target][]string, touched map[target]bool, err error) {
-	usable, dropped, touched = scopes(in.fields), map[target][]string{}, map[target]bool{}
-	mapped, former := scopes(j.mapped), map[target][]string{}
+func (j *job) foresee(ctx context.Context, in *reading) (usable map[ledger.Kind]map[string]bool, dropped map[ledger.Target][]string, touched map[ledger.Target]bool, err error) {
+	usable, dropped, touched = scopes(in.fields), map[ledger.Target][]string{}, map[ledger.Target]bool{}
+	mapped, former := scopes(j.mapped), map[ledger.Target][]string{}
 	for t, r := range in.records {
-		for name, noted := range r.fields {
+		for name, noted := range r.Fields {
 			switch low := strings.ToLower(name); {
-			case usable[t.kind][low]:
-			case mapped[t.kind][low]:
-				if accepted.Holds(noted) && noted != markSending {
-					r.fields[name], touched[t] = markSending, true
+			case usable[t.Kind][low]:
+			case mapped[t.Kind][low]:
+				if ledger.Holds(noted) && noted != ledger.Unknown {
+					r.Fields[name], touched[t] = ledger.Unknown, true
 				}
-			case !accepted.Holds(noted):
+			case !ledger.Holds(noted):
 				dropped[t] = append(dropped[t], name)
-			case t.kind == kindOrganization, in.clears(r, j.ref.ID):
+			case t.Kind == ledger.KindOrganization, in.clears(r, j.ref.ID):
 				former[t] = append(former[t], name)
 			}
 		}
 		// The note in the record's fields counts from now on.
-		touched[t] = touched[t] || r.noted != "" && !usable[t.kind][strings.ToLower(r.noted)]
+		touched[t] = touched[t] || r.Noted != "" && !usable[t.Kind][strings.ToLower(r.Noted)]
 	}
 	err = j.reviewFormer(ctx, in, former, dropped, touched)
 	for t, names := range dropped {
 		for _, name := range names {
-			delete(in.records[t].fields, name)
+			delete(in.records[t].Fields, name)
 		}
 	}
 	return usable, dropped, touched, err
@@ -118,7 +104,7 @@ func (j *job) foresee(ctx context.Context, in *reading) (usable map[kind]map[str
 // reviewFormer decides what becomes of fields that hold what we wrote and are
 // not mapped any more: j.former is to be cleared, dropped is not ours any more,
 // and what the touched hold is not known.
-func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map[target][]string, touched map[target]bool) error {
+func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map[ledger.Target][]string, touched map[ledger.Target]bool) error {
 	if len(former) == 0 {
 		return nil
 	}
@@ -137,7 +123,7 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 	for _, d := range definitions {
 		byName[strings.ToLower(d.Name)] = d
 	}
-	writable := map[target][]string{}
+	writable := map[ledger.Target][]string{}
 	for t, names := range former {
 		for _, name := range names {
 			d, ok := byName[strings.ToLower(name)]
@@ -148,9 +134,9 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 			case d.APIPermission != ninjaone.PermissionReadWrite:
 				j.problems.Add("former:"+name, "The NinjaOne custom field %q is not mapped any more, and shows what was last written there. "+
 					"It cannot be cleared because its API permission is %s: set it to Read/Write until the next sync, or delete the field.", name, d.APIPermission)
-			case d.Type == ninjaone.TypeWYSIWYG && j.awaits(t.kind, in.fields):
-				touched[t] = touched[t] || in.records[t].fields[name] != markSending
-				in.records[t].fields[name] = markSending
+			case d.Type == ninjaone.TypeWYSIWYG && j.awaits(t.Kind, in.fields):
+				touched[t] = touched[t] || in.records[t].Fields[name] != ledger.Unknown
+				in.records[t].Fields[name] = ledger.Unknown
 			default:
 				writable[t] = append(writable[t], name)
 			}
@@ -158,20 +144,20 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 	}
 	theirs, err := j.overwritten(ctx, in, writable)
 	if err != nil {
-		if !accepted.Tolerable(ctx, err) {
+		if !ninjaone.Tolerable(ctx, err) {
 			return failed("fields that are not mapped any more could not be read: %w", err)
 		}
 		j.problems.Add("former", "What NinjaOne shows in fields that are not mapped any more could not be read, so they are not cleared yet: %s", sentence(err.Error()))
 		return nil
 	}
-	j.former = map[target][]string{}
+	j.former = map[ledger.Target][]string{}
 	for t, names := range writable {
 		for _, name := range names {
 			switch {
 			case theirs[t][name]:
 				dropped[t] = append(dropped[t], name)
 				j.problems.Notice("theirs:"+name, "The NinjaOne custom field %q is not mapped any more. Where somebody else has written there since, it stays as it is.", name)
-			case t.kind == kindOrganization, j.roster.clearable(t.id):
+			case t.Kind == ledger.KindOrganization, j.roster.Clearable(t.ID):
 				j.former[t] = append(j.former[t], name)
 			}
 		}
@@ -182,7 +168,7 @@ func (j *job) reviewFormer(ctx context.Context, in *reading, former, dropped map
 // awaits reports whether a field of HTML is mapped, for a kind of target, to one
 // that cannot be written, which is told: until it can, what the former one shows
 // is better than nothing. A compliance that is not kept right is not.
-func (j *job) awaits(k kind, usable mappedFields) bool {
+func (j *job) awaits(k ledger.Kind, usable mappedFields) bool {
 	return slices.ContainsFunc(requirements, func(r requirement) bool {
 		return kindOf(r.scope) == k && r.kind == ninjaone.TypeWYSIWYG && j.mapped[r.field] != "" && usable[r.field] == ""
 	})
@@ -190,12 +176,12 @@ func (j *job) awaits(k kind, usable mappedFields) bool {
 
 // overwritten looks which fields somebody else has written since we did. It
 // reads one report of devices, and the organization's fields.
-func (j *job) overwritten(ctx context.Context, in *reading, fields map[target][]string) (map[target]map[string]bool, error) {
-	theirs := map[target]map[string]bool{}
+func (j *job) overwritten(ctx context.Context, in *reading, fields map[ledger.Target][]string) (map[ledger.Target]map[string]bool, error) {
+	theirs := map[ledger.Target]map[string]bool{}
 	var names []string
 	for t, list := range fields {
 		theirs[t] = map[string]bool{}
-		if t.kind == kindDevice {
+		if t.Kind == ledger.KindDevice {
 			names = append(names, list...)
 		}
 	}
@@ -205,30 +191,30 @@ func (j *job) overwritten(ctx context.Context, in *reading, fields map[target][]
 			if err != nil {
 				return nil, err
 			}
-			t := target{kindDevice, v.DeviceID}
+			t := ledger.Device(v.DeviceID)
 			for _, f := range v.Fields {
 				if slices.Contains(fields[t], f.Name) {
-					theirs[t][f.Name] = !in.records[t].wrote(f)
+					theirs[t][f.Name] = !wrote(in.records[t], f)
 				}
 			}
 		}
 	}
-	t := target{kindOrganization, j.mapping.OrganizationID}
+	t := j.organization().Target()
 	if len(fields[t]) == 0 {
 		return theirs, nil
 	}
-	values, err := j.client.OrganizationFields(ctx, t.id)
+	values, err := j.client.OrganizationFields(ctx, t.ID)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := j.State.Values(ctx, j.instance, t.id, 0)
+	ours, err := j.Ledger.Values(ctx, j.organization(), 0)
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range values {
 		if slices.Contains(fields[t], f.Name) && f.HTML+f.Text != "" {
-			r := in.records[t].fields[f.Name]
-			theirs[t][f.Name] = digest(ninjaone.HTML(f.HTML)) != r && words(f.HTML) != words(ours[f.Name].Text)
+			r := in.records[t].Fields[f.Name]
+			theirs[t][f.Name] = ledger.Digest(ninjaone.HTML(f.HTML)) != r && words(f.HTML) != words(ours[f.Name].Text)
 		}
 	}
 	return theirs, nil
@@ -237,17 +223,17 @@ func (j *job) overwritten(ctx context.Context, in *reading, fields map[target][]
 // wrote reports whether a device's field still has what we wrote: the very text,
 // or HTML that nobody has written since, as NinjaOne may give it back in another
 // form.
-func (r *record) wrote(f ninjaone.FieldValue) bool {
-	noted := r.fields[f.Name]
+func wrote(r *ledger.Record, f ninjaone.FieldValue) bool {
+	noted := r.Fields[f.Name]
 	switch {
 	case f.HTML != "":
-		return r.written.IsZero() || !f.Updated.After(r.written.Add(skew))
+		return r.Written.IsZero() || !f.Updated.After(r.Written.Add(skew))
 	case f.Text == "":
 		return true
-	case noted == markSending:
+	case noted == ledger.Unknown:
 		return f.Text == compose.ComplianceText(tenant.StateCompliant) || f.Text == compose.ComplianceText(tenant.StateNoncompliant)
 	}
-	return digest(ninjaone.Text(f.Text)) == noted
+	return ledger.Digest(ninjaone.Text(f.Text)) == noted
 }
 
 // words are the letters and digits of a text in HTML, which stay the same when
@@ -292,8 +278,8 @@ func (j *job) clearFormer(desired wants) {
 func (j *job) giveUp(p sending, refused map[string]error) {
 	for name, err := range refused {
 		answer, ok := errors.AsType[*ninjaone.APIError](err)
-		if ok && answer.Status < http.StatusInternalServerError && slices.Contains(j.former[p.record.target], name) {
-			delete(p.record.fields, name)
+		if ok && answer.Status < http.StatusInternalServerError && slices.Contains(j.former[p.record.Target], name) {
+			delete(p.record.Fields, name)
 		}
 	}
 }

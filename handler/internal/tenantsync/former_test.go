@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -22,10 +23,10 @@ func (b *bench) mapField(field, custom string) {
 // held are the fields that show something, by device, 0 for the organization.
 func (b *bench) held() map[string]bool {
 	held := map[string]bool{}
-	for t, fields := range map[target][]string{organization: {"summary"}, device(100): {"links", "details", "compliance", "other"}, device(101): {"links", "details", "compliance", "other"}} {
+	for t, fields := range map[ledger.Target][]string{organization: {"summary"}, device(100): {"links", "details", "compliance", "other"}, device(101): {"links", "details", "compliance", "other"}} {
 		for _, f := range fields {
-			if id := t.id; b.sent(t, f) != "" {
-				if t.kind == kindOrganization {
+			if id := t.ID; b.sent(t, f) != "" {
+				if t.Kind == ledger.KindOrganization {
 					id = 0
 				}
 				held[fmt.Sprint(id, " ", f)] = true

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -25,12 +26,12 @@ const (
 // weekly reports whether a target has its day of the week: on that day every
 // value of ours is written once more, so that whatever happened to it in
 // NinjaOne lasts a week at most. A hash spreads the targets over the week.
-func (r *record) weekly(now time.Time) bool {
-	if r.written.IsZero() || now.Sub(r.written) < rested || !r.holdsAny() {
+func weekly(r *ledger.Record, now time.Time) bool {
+	if r.Written.IsZero() || now.Sub(r.Written) < rested || !r.HoldsAny() {
 		return false
 	}
 	h := fnv.New32a()
-	h.Write([]byte(r.target.String()))
+	h.Write([]byte(r.Target.String()))
 	return (now.Unix()/(24*60*60)+int64(h.Sum32()))%7 == 0
 }
 
@@ -125,34 +126,34 @@ func (j *job) strays(in *reading) {
 // heal marks the fields that somebody else wrote or cleared after we did, so
 // that they are sent again. A text is compared as it is; NinjaOne may give HTML
 // back in another form, so there the time decides.
-func (in *reading) heal(compliance string, roster *Roster) {
+func (in *reading) heal(compliance string, roster *devicematch.Roster) {
 	for t, r := range in.records {
-		if t.kind != kindDevice {
+		if t.Kind != ledger.KindDevice {
 			continue
 		}
-		for name, updated := range in.touched.written[t.id] {
-			if accepted.Holds(r.fields[name]) && !r.written.IsZero() && updated.After(r.written.Add(skew)) {
-				r.fields[name] = markSending
+		for name, updated := range in.touched.written[t.ID] {
+			if ledger.Holds(r.Fields[name]) && !r.Written.IsZero() && updated.After(r.Written.Add(skew)) {
+				r.Fields[name] = ledger.Unknown
 			}
 		}
 	}
 	if compliance == "" || in.touched.texts == nil {
 		return
 	}
-	var cleared []*record
+	var cleared []*ledger.Record
 	held := 0
 	for _, d := range in.devices {
-		r := in.records[target{kindDevice, d.ID}]
-		if r == nil || !accepted.Holds(r.fields[compliance]) || r.fields[compliance] == markSending {
+		r := in.records[ledger.Device(d.ID)]
+		if r == nil || !ledger.Holds(r.Fields[compliance]) || r.Fields[compliance] == ledger.Unknown {
 			continue
 		}
 		text, there := in.touched.texts[d.ID]
 		switch {
-		case !there && roster.lacked[d.ID]: // as little evidence as the list
+		case !there && roster.Lacked[d.ID]: // as little evidence as the list
 		case !there || text == "":
 			cleared = append(cleared, r)
-		case digest(ninjaone.Text(text)) != r.fields[compliance]:
-			r.fields[compliance] = markSending
+		case ledger.Digest(ninjaone.Text(text)) != r.Fields[compliance]:
+			r.Fields[compliance] = ledger.Unknown
 		default:
 			held++
 		}
@@ -161,7 +162,7 @@ func (in *reading) heal(compliance string, roster *Roster) {
 	// not say what we take it to say, and each value sent again costs a call.
 	if len(cleared) <= max(held, believed) {
 		for _, r := range cleared {
-			r.fields[compliance] = markSending
+			r.Fields[compliance] = ledger.Unknown
 		}
 	}
 }

@@ -5,13 +5,15 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 func TestHeal(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	ours := digest(ninjaone.Text("Compliant"))
+	ours := ledger.Digest(ninjaone.Text("Compliant"))
 	texts := func(text string) touched { return touched{texts: map[int]string{100: text}} }
 	wrote := func(at time.Time) touched {
 		return touched{written: map[int]map[string]time.Time{100: {"links": at}}, texts: map[int]string{100: "Compliant"}}
@@ -24,22 +26,22 @@ func TestHeal(t *testing.T) {
 		"nothing is known":                      {"links", "digest", touched{}, "digest"},
 		"we wrote":                              {"links", "digest", wrote(noon), "digest"},
 		"we wrote, by a clock that is ahead":    {"links", "digest", wrote(noon.Add(skew)), "digest"},
-		"somebody wrote after us":               {"links", "digest", wrote(noon.Add(time.Hour)), markSending},
-		"somebody wrote where we cleared":       {"links", markCleared, wrote(noon.Add(time.Hour)), markCleared},
+		"somebody wrote after us":               {"links", "digest", wrote(noon.Add(time.Hour)), ledger.Unknown},
+		"somebody wrote where we cleared":       {"links", ledger.Cleared, wrote(noon.Add(time.Hour)), ledger.Cleared},
 		"no compliance text is known":           {"compliance", ours, touched{}, ours},
 		"the compliance text is ours":           {"compliance", ours, texts("Compliant"), ours},
-		"somebody changed the compliance text":  {"compliance", ours, texts("Fine"), markSending},
-		"somebody emptied the compliance text":  {"compliance", ours, texts(""), markSending},
-		"somebody cleared the compliance field": {"compliance", ours, touched{texts: map[int]string{}}, markSending},
-		"we cleared the compliance field":       {"compliance", markCleared, touched{texts: map[int]string{}}, markCleared},
+		"somebody changed the compliance text":  {"compliance", ours, texts("Fine"), ledger.Unknown},
+		"somebody emptied the compliance text":  {"compliance", ours, texts(""), ledger.Unknown},
+		"somebody cleared the compliance field": {"compliance", ours, touched{texts: map[int]string{}}, ledger.Unknown},
+		"we cleared the compliance field":       {"compliance", ledger.Cleared, touched{texts: map[int]string{}}, ledger.Cleared},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := &record{target: device(100), fields: map[string]string{tt.field: tt.noted}, written: noon}
-			in := &reading{records: map[target]*record{r.target: r}, touched: tt.found,
+			r := &ledger.Record{Target: device(100), Fields: map[string]string{tt.field: tt.noted}, Written: noon}
+			in := &reading{records: map[ledger.Target]*ledger.Record{r.Target: r}, touched: tt.found,
 				devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}}
-			in.heal("compliance", &Roster{})
-			if got := r.fields[tt.field]; got != tt.want {
+			in.heal("compliance", &devicematch.Roster{})
+			if got := r.Fields[tt.field]; got != tt.want {
 				t.Errorf("noted is %q, want %q", got, tt.want)
 			}
 		})
@@ -52,10 +54,10 @@ func TestWeeklyRewriteIsSpread(t *testing.T) {
 	perDay := [7]int{}
 	const targets = 700
 	for i := range targets {
-		r := &record{target: device(i), fields: map[string]string{"links": "digest"}, written: monday.AddDate(0, 0, -30)}
+		r := &ledger.Record{Target: device(i), Fields: map[string]string{"links": "digest"}, Written: monday.AddDate(0, 0, -30)}
 		days := 0
 		for d := range 7 {
-			if r.weekly(monday.AddDate(0, 0, d)) {
+			if weekly(r, monday.AddDate(0, 0, d)) {
 				days++
 				perDay[d]++
 			}
@@ -73,16 +75,16 @@ func TestWeeklyRewriteIsSpread(t *testing.T) {
 
 func TestWeeklyRewriteLeavesOut(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for name, r := range map[string]record{
-		"written today":            {fields: map[string]string{"links": "digest"}, written: now.Add(-23 * time.Hour)},
-		"nothing of ours":          {fields: map[string]string{"links": markCleared}, written: now.AddDate(0, 0, -30)},
-		"written at no one's time": {fields: map[string]string{"links": "digest"}},
+	for name, r := range map[string]ledger.Record{
+		"written today":            {Fields: map[string]string{"links": "digest"}, Written: now.Add(-23 * time.Hour)},
+		"nothing of ours":          {Fields: map[string]string{"links": ledger.Cleared}, Written: now.AddDate(0, 0, -30)},
+		"written at no one's time": {Fields: map[string]string{"links": "digest"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for d := range 7 {
-				r.target = device(d * 31)
-				if r.weekly(now.Add(time.Duration(d) * time.Minute)) {
-					t.Errorf("device %d is rewritten", r.target.id)
+				r.Target = device(d * 31)
+				if weekly(&r, now.Add(time.Duration(d)*time.Minute)) {
+					t.Errorf("device %d is rewritten", r.Target.ID)
 				}
 			}
 		})
@@ -121,7 +123,7 @@ func overwrittenFieldsAreSentAgain(t *testing.T, l *lab) {
 	j.run.LastSuccess = wrote
 	in := &reading{records: l.records(), devices: l.devices(3)}
 	in.touched = j.readTouched(t.Context(), mappedFields{deviceLinks: "links", deviceCompliance: "compliance"})
-	in.heal("compliance", &Roster{})
+	in.heal("compliance", &devicematch.Roster{})
 	must(t, j.write(t.Context(), in.records, desired().wants()))
 	if got := l.sent(device(101), "links"); got != "<p>1</p>" {
 		t.Errorf("the overwritten field holds %q", got)
@@ -177,7 +179,7 @@ func TestClearedTextsAreSentAgain(t *testing.T) {
 			l.ninja.ResetCounters()
 			in := &reading{records: l.records(), devices: l.devices(tt.devices + 1)}
 			in.touched = j.readTouched(t.Context(), mappedFields{deviceCompliance: "compliance"})
-			in.heal("compliance", &Roster{})
+			in.heal("compliance", &devicematch.Roster{})
 			must(t, j.write(t.Context(), in.records, desired.wants()))
 			if n := len(l.ninja.Writes()); n != tt.sent {
 				t.Errorf("%d devices were written, want %d", n, tt.sent)

@@ -4,15 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
-	"cipp-ninjaone/handler/internal/storage"
 )
-
-// columnClaims holds, in the record of a device, the other tenants of the
-// organization whose devices match it too, by id.
-const columnClaims = "Claims"
 
 // holders returns, of the devices that match this tenant's, those that show what
 // another tenant of the organization has, and whose. A device stays with its
@@ -22,22 +18,22 @@ func (j *job) holders(ctx context.Context, in *reading, pairs []match.Pair) (map
 	held := map[int]string{}
 	matched := map[string][]int{} // devices that the last run of a holder matched
 	for _, p := range pairs {
-		r := in.records[target{kindDevice, p.Ninja.ID}]
-		if r == nil || r.tenantID == "" || in.clears(r, j.ref.ID) || !r.holdsAny() {
+		r := in.records[ledger.Device(p.Ninja.ID)]
+		if r == nil || r.TenantID == "" || in.clears(r, j.ref.ID) || !r.HoldsAny() {
 			continue
 		}
-		if _, read := matched[r.tenantID]; !read {
-			theirs, _, err := loadMatches(ctx, j.Blobs, r.tenantID)
+		if _, read := matched[r.TenantID]; !read {
+			theirs, err := devicematch.Load(ctx, j.Blobs, r.TenantID)
 			if err != nil {
 				return nil, err
 			}
-			matched[r.tenantID] = []int{}
+			matched[r.TenantID] = []int{}
 			for _, k := range theirs.Pairs {
-				matched[r.tenantID] = append(matched[r.tenantID], k.NinjaOneID)
+				matched[r.TenantID] = append(matched[r.TenantID], k.NinjaOneID)
 			}
 		}
-		if slices.Contains(matched[r.tenantID], p.Ninja.ID) {
-			held[p.Ninja.ID] = r.tenantID
+		if slices.Contains(matched[r.TenantID], p.Ninja.ID) {
+			held[p.Ninja.ID] = r.TenantID
 		}
 	}
 	return held, nil
@@ -55,35 +51,31 @@ func (j *job) weighClaims(ctx context.Context, in *reading, pairs []match.Pair) 
 	for _, p := range pairs {
 		matched[p.Ninja.ID] = true
 		if holder := held[p.Ninja.ID]; holder != "" {
-			j.tellClaim(fmt.Sprintf("device %d (%s) shows what tenant %s has", p.Ninja.ID, nameOf(p.Ninja), j.nameOf(ctx, holder)))
+			j.tellClaim(fmt.Sprintf("device %d (%s) shows what tenant %s has", p.Ninja.ID, devicematch.NameOf(p.Ninja), j.nameOf(ctx, holder)))
 		}
 	}
-	var changed []storage.Operation
+	var changed []*ledger.Record
 	for t, r := range in.records {
-		if t.kind != kindDevice {
+		if t.Kind != ledger.KindDevice {
 			continue
 		}
-		if r.tenantID == j.ref.ID && matched[t.id] {
-			for _, id := range r.claims {
+		if r.TenantID == j.ref.ID && matched[t.ID] {
+			for _, id := range r.Claims {
 				if slices.Contains(j.sharing, id) {
-					j.tellClaim(fmt.Sprintf("device %d shows what this tenant has, and matches a device of tenant %s", t.id, j.nameOf(ctx, id)))
+					j.tellClaim(fmt.Sprintf("device %d shows what this tenant has, and matches a device of tenant %s", t.ID, j.nameOf(ctx, id)))
 				}
 			}
 		}
-		contested := held[t.id] != ""
-		if claimed := slices.Contains(r.claims, j.ref.ID); claimed != contested {
-			r.claims = slices.DeleteFunc(r.claims, func(id string) bool { return id == j.ref.ID })
+		contested := held[t.ID] != ""
+		if claimed := slices.Contains(r.Claims, j.ref.ID); claimed != contested {
+			r.Claims = slices.DeleteFunc(r.Claims, func(id string) bool { return id == j.ref.ID })
 			if contested {
-				r.claims = append(r.claims, j.ref.ID)
+				r.Claims = append(r.Claims, j.ref.ID)
 			}
-			changed = append(changed, storage.MergeOp(storage.Entity{"PartitionKey": partition(j.instance, j.mapping.OrganizationID), "RowKey": rowKey(t),
-				columnClaims: strings.Join(r.claims, " ")}))
+			changed = append(changed, r)
 		}
 	}
-	if err := j.State.table.WriteBatch(ctx, changed); err != nil {
-		return nil, fmt.Errorf("note which devices of NinjaOne organization %d two tenants claim: %w", j.mapping.OrganizationID, err)
-	}
-	return held, nil
+	return held, j.Ledger.SaveClaims(ctx, j.organization(), changed...)
 }
 
 // tellClaim tells of one more device that two tenants claim.

@@ -5,21 +5,17 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -35,10 +31,10 @@ const (
 type lab struct {
 	t       testing.TB
 	account *storage.Account
-	traffic *traffic
+	traffic *azuritetest.Traffic
 	ninja   *ninjasim.Server
 	client  *ninjaone.Client
-	state   *State
+	ledger  *ledger.Ledger
 	table   *storage.Table
 	store   *runs.Store
 	*clock
@@ -64,14 +60,14 @@ func (c *clock) set(at time.Time) {
 
 func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	t.Helper()
-	connection, traffic := watched(t)
+	connection, traffic := azuritetest.Watched(t)
 	account, err := storage.Open(func(name string) string {
 		return map[string]string{storage.Own: connection}[name]
 	}, storage.Own)
 	must(t, err)
 	l := &lab{t: t, account: account, traffic: traffic, clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
 		table: account.Table(azuritetest.UniqueName(t))}
-	l.state, l.store = NewState(l.table), runs.New(l.table)
+	l.ledger, l.store = ledger.New(l.table), runs.New(l.table)
 	config := ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret", Now: l.now, TokenLifetime: 1000 * time.Hour}
 	for _, option := range options {
 		option(&config)
@@ -103,61 +99,6 @@ func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	return l
 }
 
-// traffic counts what passes between a lab and its tables.
-type traffic struct {
-	calls atomic.Int64
-	bytes atomic.Int64 // of answers
-	// between is called once, before the next update of a row is handed on; it
-	// reports whether the answer to that is lost. nil for nothing.
-	between atomic.Pointer[func() (lost bool)]
-}
-
-// isUpdate reports whether a request changes a row that exists.
-func isUpdate(r *http.Request) bool {
-	return r.Header.Get("If-Match") != "" && (r.Method == http.MethodPatch || r.Method == http.MethodPut || r.Method == "MERGE")
-}
-
-// watched returns a connection to the storage emulator's tables, and counts what
-// passes over it.
-func watched(t testing.TB) (connection string, seen *traffic) {
-	t.Helper()
-	emulator := azuritetest.ForTest(t)
-	service, err := url.Parse(emulator.TableEndpoint())
-	must(t, err)
-	seen = &traffic{}
-	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: service.Scheme, Host: service.Host})
-	forward.Transport = &http.Transport{MaxIdleConnsPerHost: 16}
-	forward.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // calls that a test cuts short
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen.calls.Add(1)
-		lost := false
-		if isUpdate(r) {
-			if happens := seen.between.Swap(nil); happens != nil {
-				lost = (*happens)()
-			}
-		}
-		if lost {
-			forward.ServeHTTP(httptest.NewRecorder(), r)
-			panic(http.ErrAbortHandler)
-		}
-		forward.ServeHTTP(&counting{w, seen}, r)
-	}))
-	t.Cleanup(server.Close)
-	return "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
-		";QueueEndpoint=" + emulator.QueueEndpoint() + ";BlobEndpoint=" + emulator.BlobEndpoint() +
-		";TableEndpoint=" + server.URL + "/" + azurite.AccountName + ";", seen
-}
-
-type counting struct {
-	http.ResponseWriter
-	seen *traffic
-}
-
-func (c *counting) Write(b []byte) (int, error) {
-	c.seen.bytes.Add(int64(len(b)))
-	return c.ResponseWriter.Write(b)
-}
-
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -173,24 +114,24 @@ func (l *lab) define(f ninjasim.CustomField, permission string) {
 // job returns a run that has read everything and is about to write.
 func (l *lab) job() *job {
 	return &job{
-		Syncer: &Syncer{State: l.state, Runs: l.store, Now: l.now, Log: slog.New(slog.DiscardHandler)},
+		Syncer: &Syncer{Ledger: l.ledger, Table: l.table, Runs: l.store, Now: l.now, Log: slog.New(slog.DiscardHandler)},
 		ref:    tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, instance: labInstance,
 		mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
 		sharing: []string{labTenant}, client: l.client, log: slog.New(slog.DiscardHandler),
-		compliance: "compliance", readAt: time.Now(), roster: &Roster{},
+		compliance: "compliance", readAt: time.Now(), roster: &devicematch.Roster{},
 	}
 }
 
 // records reads what is noted.
-func (l *lab) records() map[target]*record {
+func (l *lab) records() map[ledger.Target]*ledger.Record {
 	l.t.Helper()
-	records, err := l.state.load(l.t.Context(), labInstance, labOrganization)
+	records, err := l.ledger.Load(l.t.Context(), labOrg)
 	must(l.t, err)
 	return records
 }
 
-// wanted is what targets are to hold.
-type wanted map[target]ninjaone.Fields
+// wanted is what ledger.Targets are to hold.
+type wanted map[ledger.Target]ninjaone.Fields
 
 func (w wanted) wants() wants {
 	all := wants{}
@@ -209,18 +150,21 @@ func (l *lab) write(desired wanted) (*job, error) {
 
 // sent is the value a target's field has in NinjaOne, as it was sent; "" for
 // none.
-func (l *lab) sent(t target, field string) string {
-	if t.kind == kindOrganization {
-		v, _ := l.ninja.OrganizationField(t.id, field)
+func (l *lab) sent(t ledger.Target, field string) string {
+	if t.Kind == ledger.KindOrganization {
+		v, _ := l.ninja.OrganizationField(t.ID, field)
 		return v.Sent
 	}
-	v, _ := l.ninja.DeviceField(t.id, field)
+	v, _ := l.ninja.DeviceField(t.ID, field)
 	return v.Sent
 }
 
-func device(id int) target { return target{kindDevice, id} }
+func device(id int) ledger.Target { return ledger.Device(id) }
 
-var organization = target{kindOrganization, labOrganization}
+var (
+	labOrg       = ledger.Organization{Instance: labInstance, ID: labOrganization}
+	organization = labOrg.Target()
+)
 
 // approve gives a device of the lab another status of approval.
 func (l *lab) approve(id int, status string) {

@@ -10,9 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -201,7 +202,7 @@ func (j *job) previewOrganization(ctx context.Context, in *reading, input compos
 	if err != nil {
 		return PreviewTarget{}, fmt.Errorf("the organization's fields could not be composed: %w", err)
 	}
-	t := target{kindOrganization, j.mapping.OrganizationID}
+	t := j.organization().Target()
 	whole, _, err := j.joined(ctx, composed, in.fields)
 	if err != nil {
 		return PreviewTarget{}, err
@@ -254,7 +255,7 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 			continue
 		}
 		seen[p.Ninja.ID] = true
-		d := j.previewDevice(in, p.Ninja.ID, nameOf(p.Ninja), f)
+		d := j.previewDevice(in, p.Ninja.ID, devicematch.NameOf(p.Ninja), f)
 		if p.Intune.ComplianceState == "" {
 			d.Fields = slices.DeleteFunc(d.Fields, func(f PreviewField) bool { return f.Field == deviceCompliance })
 		}
@@ -262,12 +263,12 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 	}
 	names := map[int]string{}
 	for i := range in.devices {
-		names[in.devices[i].ID] = nameOf(&in.devices[i])
+		names[in.devices[i].ID] = devicematch.NameOf(&in.devices[i])
 	}
 	nameless := in.nameless()
 	for t, r := range in.records {
-		if t.kind == kindDevice && in.clears(r, j.ref.ID) && !seen[t.id] && j.roster.clearable(t.id) && !nameless {
-			d := j.previewDevice(in, t.id, names[t.id], compose.DeviceFields{})
+		if t.Kind == ledger.KindDevice && in.clears(r, j.ref.ID) && !seen[t.ID] && j.roster.Clearable(t.ID) && !nameless {
+			d := j.previewDevice(in, t.ID, names[t.ID], compose.DeviceFields{})
 			d.Unmatched = true
 			out = append(out, d)
 		}
@@ -280,15 +281,15 @@ func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Inp
 func (j *job) previewFormer(in *reading, p *Preview) {
 	names := map[int]string{}
 	for i := range in.devices {
-		names[in.devices[i].ID] = nameOf(&in.devices[i])
+		names[in.devices[i].ID] = devicematch.NameOf(&in.devices[i])
 	}
 	at := map[int]int{}
 	for i := range p.Targets {
 		at[p.Targets[i].DeviceID] = i
 	}
 	for t, fields := range j.former {
-		id := t.id
-		if t.kind == kindOrganization {
+		id := t.ID
+		if t.Kind == ledger.KindOrganization {
 			id = 0
 		}
 		i, has := at[id]
@@ -307,7 +308,7 @@ func (j *job) previewFormer(in *reading, p *Preview) {
 
 func (j *job) previewDevice(in *reading, id int, name string, f compose.DeviceFields) PreviewTarget {
 	out := PreviewTarget{DeviceID: id, Name: name}
-	record := in.records[target{kindDevice, id}]
+	record := in.records[ledger.Device(id)]
 	for _, v := range []struct {
 		field, value string
 		sent         ninjaone.Value
@@ -326,22 +327,22 @@ func (j *job) previewDevice(in *reading, id int, name string, f compose.DeviceFi
 }
 
 // outcomeOf says what a sync would do with a field.
-func outcomeOf(r *record, name string, v ninjaone.Value) string {
+func outcomeOf(r *ledger.Record, name string, v ninjaone.Value) string {
 	if name == "" {
 		return OutcomeUnmapped
 	}
 	have := ""
 	if r != nil {
-		have = r.fields[name]
+		have = r.Fields[name]
 	}
 	switch {
-	case v.IsClear() && !accepted.Holds(have):
+	case v.IsClear() && !ledger.Holds(have):
 		return OutcomeEmpty
 	case v.IsClear():
 		return OutcomeCleared
-	case have == digest(v):
+	case have == ledger.Digest(v):
 		return OutcomeUnchanged
-	case !accepted.Holds(have):
+	case !ledger.Holds(have):
 		return OutcomeNew
 	}
 	return OutcomeChanged

@@ -8,55 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
-	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
-
-// two returns one state twice: as a writer sees it whose calls are watched, and
-// as everybody else does.
-func two(t *testing.T) (watchedState, others *State, seen *traffic) {
-	t.Helper()
-	table := azuritetest.UniqueName(t)
-	connection, seen := watched(t)
-	return stateOver(t, connection, table), stateOver(t, azuritetest.ForTest(t).ConnectionString(), table), seen
-}
-
-// A sweep that begins while an older reading is being claimed either sees the
-// claim or is seen by it.
-func TestASweepBetweenAClaimsSteps(t *testing.T) {
-	s, others, seen := two(t)
-	written(t, others, at(0, compliant))
-	var sweepSees DeviceCompliance
-	happens := func() bool {
-		must(t, others.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)))
-		sweepSees = noted(t, others)
-		return false
-	}
-	seen.between.Store(&happens)
-	c, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant))
-	if sweepSees.Holds(compliant) && (c != nil || !errors.Is(err, ErrNewerState)) {
-		t.Errorf("the sweep saw nothing to do, and the older reading was claimed: %v", err)
-	}
-	if d := noted(t, others); !d.Holds(compliant) {
-		t.Errorf("after a claim that was given back the note is %+v", d)
-	}
-}
-
-func TestAClaimWhoseAnswerIsLost(t *testing.T) {
-	s, others, seen := two(t)
-	written(t, others, at(0, compliant))
-	lost := func() bool { return true }
-	seen.between.Store(&lost)
-	c := claim(t, s, at(1, nonCompliant))
-	if settle(t, c, Accepted) {
-		t.Error("a lost answer counts as another writer")
-	}
-	if !noted(t, others).Holds(nonCompliant) {
-		t.Errorf("the note is %+v", noted(t, others))
-	}
-}
 
 // What a run writes that lost the organization to another one crosses with what
 // that one writes.
@@ -68,7 +24,7 @@ func TestARunThatLostTheOrganization(t *testing.T) {
 
 	older := l.job()
 	send := wanted{device(100): {"links": value("links", "b"), "compliance": ninjaone.Text("Non-Compliant")}}
-	plan, err := older.plan(t.Context(), l.records(), send.wants(), []target{device(100)})
+	plan, err := older.plan(t.Context(), l.records(), send.wants(), []ledger.Target{device(100)})
 	must(t, err)
 	claim, err := older.claim(t.Context(), &plan[0])
 	must(t, err)
@@ -78,15 +34,15 @@ func TestARunThatLostTheOrganization(t *testing.T) {
 	_, err = l.write(newer)
 	must(t, err)
 	for name, v := range plan[0].values {
-		plan[0].record.fields[name] = digest(v)
+		plan[0].record.Fields[name] = ledger.Digest(v)
 	}
 	must(t, older.note(t.Context(), plan[0], claim, plan[0].values, &ninjaone.RefusedError{}))
 
-	fields := l.records()[device(100)].fields
-	if fields["links"] != markSending || fields["compliance"] != markSending {
+	fields := l.records()[device(100)].Fields
+	if fields["links"] != ledger.Unknown || fields["compliance"] != ledger.Unknown {
 		t.Errorf("what two runs sent at once is noted as %v", fields)
 	}
-	if fields["details"] != digest(value("details", "c")) {
+	if fields["details"] != ledger.Digest(value("details", "c")) {
 		t.Errorf("what the newer run alone sent is noted as %q", fields["details"])
 	}
 }
@@ -106,7 +62,7 @@ func TestAForcedRunThatIsKilled(t *testing.T) {
 	forced := l.job()
 	forced.run.TenantID, forced.run.Owed = labTenant, runs.OwedAll
 	must(t, forced.owe(t.Context(), l.records(), desired.wants()))
-	if _, err := forced.plan(killed, l.records(), desired.wants(), []target{device(100)}); err == nil {
+	if _, err := forced.plan(killed, l.records(), desired.wants(), []ledger.Target{device(100)}); err == nil {
 		t.Fatal("a plan was made without marks")
 	}
 	l.ninja.ResetCounters()
@@ -152,10 +108,10 @@ func TestStorageCalls(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			records := l.records()
-			before := l.traffic.calls.Load()
+			before := l.traffic.Calls.Load()
 			must(t, l.job().write(t.Context(), records, tt.desired.wants()))
 			// One transaction marks them all.
-			if got, most := l.traffic.calls.Load()-before, int64(tt.each*devices+1); got > most {
+			if got, most := l.traffic.Calls.Load()-before, int64(tt.each*devices+1); got > most {
 				t.Errorf("%d calls for %d devices, want %d at most", got, devices, most)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -59,7 +60,7 @@ func TestAListThatLacksDevices(t *testing.T) {
 		"one, and NinjaOne shows it": {devices: 3, happens: func(b *bench) { b.ninja.Hide(101) },
 			told: "lacks 1 devices that NinjaOne shows as approved", calls: 1},
 		"more than can be believed": {devices: 14, happens: func(b *bench) { b.ninja.InjectFault(emptyList) },
-			told: "the list is not believed", calls: doubts + 1},
+			told: "the list is not believed", calls: 10 + 1},
 		"a list that never ends": {devices: 3, happens: func(b *bench) {
 			full := make([]string, 1000)
 			for i := range full {
@@ -70,7 +71,7 @@ func TestAListThatLacksDevices(t *testing.T) {
 			b.ninja.InjectFault(list)
 		}, told: "came to no end", calls: 0},
 		"all but a few, cut short": {devices: 14, happens: func(b *bench) { b.ninja.Hide(102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113) },
-			told: "the list is not believed", calls: doubts + 1},
+			told: "the list is not believed", calls: 10 + 1},
 		"one that is pending": {devices: 3, happens: func(b *bench) { b.approve(101, "PENDING") }, cleared: []int{101}, calls: 1},
 		"one that is staged":  {devices: 3, happens: func(b *bench) { b.approve(101, "STAGED") }, cleared: []int{101}, calls: 1},
 		"one that is decommissioned, and one that is there": {devices: 3, happens: func(b *bench) { b.approve(101, "DECOMMISSIONED"); b.ninja.Hide(102) },
@@ -154,9 +155,9 @@ func TestAListThatLacksDevices(t *testing.T) {
 // pairs are the pairs that the last sync kept.
 func (b *bench) pairs() map[string]int {
 	b.t.Helper()
-	m, err := LoadMatches(b.t.Context(), b.Blobs, labTenant)
+	m, err := devicematch.Load(b.t.Context(), b.Blobs, labTenant)
 	must(b.t, err)
-	return m.Pairs
+	return m.Managed()
 }
 
 // TestAListThatIsNotFiltered lets NinjaOne pass over the filter of its lists and

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
@@ -50,7 +51,7 @@ func newBench(t testing.TB, devices int) *bench {
 	store := cipp.New(b.account, cipp.Options{Timezone: "UTC"})
 	name := azuritetest.UniqueName(t)
 	b.Syncer = &Syncer{
-		CIPP: store, Reader: b.reader, State: b.state, Runs: b.store,
+		CIPP: store, Reader: b.reader, Ledger: b.ledger, Table: b.table, Runs: b.store,
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
 		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
 		Budget: time.Minute, Now: b.now, Log: slog.New(slog.DiscardHandler),
@@ -227,9 +228,9 @@ func TestRunRecord(t *testing.T) {
 	if got, want := counts(b.last()), [6]int{1, 1, 1, 1, 1, 2}; got != want {
 		t.Errorf("after a device left: %v, want %v", got, want)
 	}
-	kept, ok, err := ReadMatches(t.Context(), b.Blobs, labTenant)
-	if err != nil || !ok || len(kept.Pairs) != 1 || kept.Pairs[0].NinjaOneID != 101 || len(kept.IntuneOnly) != 1 || len(kept.NinjaOnly) != 2 {
-		t.Errorf("kept matches: %+v, %v, %v", kept, ok, err)
+	kept, err := devicematch.Load(t.Context(), b.Blobs, labTenant)
+	if err != nil || kept.Digest == "" || len(kept.Pairs) != 1 || kept.Pairs[0].NinjaOneID != 101 || len(kept.IntuneOnly) != 1 || len(kept.NinjaOnly) != 2 {
+		t.Errorf("kept matches: %+v, %v", kept, err)
 	}
 	if r := b.last(); r.OrganizationID != labOrganization || r.TenantID != labTenant {
 		t.Errorf("the run is recorded as %+v", r)
@@ -267,7 +268,7 @@ func TestNothingComesOfAMessage(t *testing.T) {
 		"not mapped any more": func(b *bench) { b.unmap() },
 		"paused":              func(b *bench) { must(b.t, b.Runs.Pause(b.t.Context(), labTenant, true)) },
 		"another run is under way": func(b *bench) {
-			lease, err := b.lease(b.t.Context(), labInstance, labOrganization)
+			lease, err := b.lease(b.t.Context(), labOrg)
 			must(b.t, err)
 			b.t.Cleanup(lease.Release)
 		},
@@ -297,7 +298,7 @@ func TestNothingComesOfAMessage(t *testing.T) {
 func TestEveryRowHasItsVersion(t *testing.T) {
 	b := newBench(t, 2)
 	must(t, b.Runs.MarkQueued(t.Context(), neighbour, b.now()))
-	must(t, b.state.MarkSwept(t.Context(), labTenant, b.now()))
+	must(t, b.ledger.MarkSwept(t.Context(), labTenant, b.now()))
 	must(t, b.Runs.Pause(t.Context(), neighbour, true))
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
 	b.sync(Message{})
@@ -305,22 +306,22 @@ func TestEveryRowHasItsVersion(t *testing.T) {
 	b.unmap()
 	b.later(0)
 	kinds := map[string]bool{}
-	for row, err := range b.state.table.List(t.Context(), "") {
+	for row, err := range b.table.List(t.Context(), "") {
 		must(t, err)
 		kinds[row.PartitionKey()] = true
 		if row.Int("Version") != layout.Version {
 			t.Errorf("the row %s, %s is %v", row.PartitionKey(), row.RowKey(), row)
 		}
 	}
-	for _, kind := range []string{"run", sweptPartition, "pause", unmappedPartition, partition(labInstance, labOrganization)} {
+	for _, kind := range []string{"run", "swept", "pause", unmappedPartition, labOrg.Partition()} {
 		if !kinds[kind] {
 			t.Errorf("there is no row of %s", kind)
 		}
 	}
 	row := storage.Entity{"PartitionKey": "run", "RowKey": labTenant, "Version": int32(layout.Version + 1)}
-	must(t, b.state.table.Replace(t.Context(), row))
+	must(t, b.table.Replace(t.Context(), row))
 	must(t, b.Runs.MarkQueued(t.Context(), labTenant, b.now()))
-	if row, err := b.state.table.Get(t.Context(), "run", labTenant); err != nil || row.Int("Version") != layout.Version+1 {
+	if row, err := b.table.Get(t.Context(), "run", labTenant); err != nil || row.Int("Version") != layout.Version+1 {
 		t.Errorf("the row of another version is %v, %v", row, err)
 	}
 }

@@ -16,11 +16,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
@@ -57,7 +58,8 @@ type Syncer struct {
 	SKUNames func(context.Context) map[string]string
 	// Documents documents users and licences; nil leaves them out.
 	Documents *documents.Syncer
-	State     *State
+	Ledger    *ledger.Ledger
+	Table     *storage.Table // NinjaOneSyncState
 	Runs      *runs.Store
 	Blobs     *storage.Container // leases, sections and matches
 	Queue     *storage.Queue     // ninjaone-sync
@@ -67,6 +69,11 @@ type Syncer struct {
 
 	// within ends a run's context in tests; nil ends it after Budget.
 	within func(context.Context) (context.Context, context.CancelFunc)
+}
+
+// organization is the NinjaOne organization that the tenant is mapped to.
+func (j *job) organization() ledger.Organization {
+	return ledger.Organization{Instance: j.instance, ID: j.mapping.OrganizationID}
 }
 
 // job is one run under way.
@@ -88,12 +95,12 @@ type job struct {
 	notes      []string // lines for the logbook that are no problems
 	cuts       string   // how the tenant's section is cut down; see Run.Cuts
 
-	mapped     map[string]string   // CIPP's field mapping, unusable fields included
-	readAt     time.Time           // when the reading of Microsoft 365 began
-	roster     *Roster             // what is known of the organization's devices
-	former     map[target][]string // fields that are not mapped any more and hold what we wrote, to be cleared
-	cleared    map[string]int      // how many targets each of them was cleared on
-	compliance string              // NinjaOne field of DeviceCompliance; "" when it is not written
+	mapped     map[string]string          // CIPP's field mapping, unusable fields included
+	readAt     time.Time                  // when the reading of Microsoft 365 began
+	roster     *devicematch.Roster        // what is known of the organization's devices
+	former     map[ledger.Target][]string // fields that are not mapped any more and hold what we wrote, to be cleared
+	cleared    map[string]int             // how many targets each of them was cleared on
+	compliance string                     // NinjaOne field of DeviceCompliance; "" when it is not written
 }
 
 // fatal is an error that ends a run as Failed; its text says why and what to do.
@@ -111,7 +118,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	if err != nil || j == nil {
 		return err
 	}
-	lease, err := s.lease(ctx, j.instance, j.mapping.OrganizationID)
+	lease, err := s.lease(ctx, j.organization())
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		// The holder may be another tenant of the same organization; then this
 		// one has not had its turn.
@@ -129,8 +136,8 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 }
 
 // lease takes an organization for this process alone.
-func (s *Syncer) lease(ctx context.Context, instance string, organizationID int) (*storage.Lease, error) {
-	return s.Blobs.Lease(ctx, fmt.Sprintf("lease/%s/%d", instance, organizationID), leaseDuration)
+func (s *Syncer) lease(ctx context.Context, o ledger.Organization) (*storage.Lease, error) {
+	return s.Blobs.Lease(ctx, fmt.Sprintf("lease/%s/%d", o.Instance, o.ID), leaseDuration)
 }
 
 // prepare decides whether there is anything to run. It returns nil, after a
@@ -234,7 +241,7 @@ func (j *job) do(ctx context.Context) error {
 	if delay, ok := j.goesOn(bounded, err); ok {
 		err = j.goOn(context.WithoutCancel(ctx), delay)
 	} else {
-		if err != nil && accepted.OutOfTime(bounded, err) {
+		if err != nil && ninjaone.OutOfTime(bounded, err) {
 			err = overtime{err}
 		}
 		err = j.finish(context.WithoutCancel(ctx), err)
@@ -284,7 +291,7 @@ func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
 		return max(throttled.RetryAfter, time.Minute), true
 	}
 	// After the delay this run has let go of the organization.
-	return retryTaken, accepted.OutOfTime(bounded, err)
+	return retryTaken, ninjaone.OutOfTime(bounded, err)
 }
 
 // goOn puts the tenant back on the queue. What NinjaOne accepted is noted, so
@@ -416,7 +423,7 @@ type reading struct {
 	foreign   int   // devices of other organizations that NinjaOne listed
 	unlisted  error // why the list of devices came to no end
 	fields    mappedFields
-	records   map[target]*record
+	records   map[ledger.Target]*ledger.Record
 	left      map[string]bool // tenants that wrote devices here and are mapped elsewhere or nowhere
 	touched   touched
 	portal    string
@@ -604,7 +611,7 @@ func (j *job) readAll(ctx context.Context) (*reading, error) {
 		return err
 	})
 	group.Go(func() (err error) {
-		in.records, err = j.State.load(gctx, j.instance, j.mapping.OrganizationID)
+		in.records, err = j.Ledger.Load(gctx, j.organization())
 		return err
 	})
 	group.Go(func() (err error) {
@@ -639,4 +646,47 @@ func absentParts(s *tenant.Snapshot) map[string][]string {
 		}
 	}
 	return byReason
+}
+
+// judge finds out what is known of the organization's devices, from the list
+// and from what was there before: devices that hold what we wrote, and those
+// that matched in the last run. Where it is not known which devices Intune has,
+// nothing is concluded and nothing asked.
+func (j *job) judge(ctx context.Context, in *reading) (err error) {
+	if in.left, err = j.unmapped(ctx, in); err != nil {
+		return err
+	}
+	var known []int
+	if in.snapshot.DevicesKnown() {
+		for t, r := range in.records {
+			if t.Kind == ledger.KindDevice && in.clears(r, j.ref.ID) && r.HoldsAny() {
+				known = append(known, t.ID)
+			}
+		}
+		if j.withDocuments() {
+			former, err := devicematch.Load(ctx, j.Blobs, j.ref.ID)
+			if err != nil {
+				return err
+			}
+			for _, p := range former.Pairs {
+				known = append(known, p.NinjaOneID)
+			}
+		}
+	}
+	if in.unlisted != nil {
+		j.roster = devicematch.Unlisted(j.mapping.OrganizationID, in.unlisted)
+	} else if j.roster, err = devicematch.JudgeDevices(ctx, j.client, j.mapping.OrganizationID, in.devices, in.foreign, known); err != nil {
+		return failed("%w", err)
+	}
+	in.devices = j.roster.Devices
+	for _, p := range j.roster.Odd {
+		j.problems.Add(p.Key, "%s", p.Message)
+	}
+	return nil
+}
+
+// clears reports whether a run of a tenant clears what was written on a device:
+// its own sync wrote it, or that of a tenant which is not mapped any more.
+func (in *reading) clears(r *ledger.Record, tenantID string) bool {
+	return r.TenantID == tenantID || in.left[r.TenantID]
 }

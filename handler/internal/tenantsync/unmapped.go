@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -28,31 +29,28 @@ const (
 // kept names what is kept of a tenant's part of an organization. Of the matches
 // of a tenant, which are kept for all organizations, only the tenant is set.
 type kept struct {
-	instance       string
-	organizationID int
-	tenantID       string
+	organization ledger.Organization
+	tenantID     string
 }
 
-const sectionPrefix, matchesPrefix = "sections/", "matches/"
+const sectionPrefix = "sections/"
 
 func (k kept) sectionName() string {
-	return fmt.Sprintf(sectionPrefix+"%s/%d/%s.json", k.instance, k.organizationID, k.tenantID)
+	return fmt.Sprintf(sectionPrefix+"%s/%d/%s.json", k.organization.Instance, k.organization.ID, k.tenantID)
 }
-
-func matchesName(tenantID string) string { return matchesPrefix + tenantID + ".json" }
 
 // keptOf reads the name of a blob; false for one that a later handler wrote.
 func keptOf(name string) (kept, bool) {
-	if tenant, ok := strings.CutPrefix(name, matchesPrefix); ok {
+	if tenant, ok := strings.CutPrefix(name, devicematch.BlobPrefix); ok {
 		k := kept{tenantID: strings.TrimSuffix(tenant, ".json")}
-		return k, matchesName(k.tenantID) == name
+		return k, devicematch.BlobName(k.tenantID) == name
 	}
 	parts := strings.Split(name, "/")
 	if len(parts) != 4 {
 		return kept{}, false
 	}
 	organization, _ := strconv.Atoi(parts[2])
-	k := kept{parts[1], organization, strings.TrimSuffix(parts[3], ".json")}
+	k := kept{ledger.Organization{Instance: parts[1], ID: organization}, strings.TrimSuffix(parts[3], ".json")}
 	return k, k.sectionName() == name
 }
 
@@ -79,15 +77,15 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 			return nil // a row is about a tenant or an organization that it does not name
 		}
 		mapped[kept{tenantID: m.TenantID}] = true
-		mapped[kept{instance, m.OrganizationID, m.TenantID}] = true
-		mapped[kept{instance: instance, organizationID: m.OrganizationID}] = true
+		mapped[kept{ledger.Organization{Instance: instance, ID: m.OrganizationID}, m.TenantID}] = true
+		mapped[kept{organization: ledger.Organization{Instance: instance, ID: m.OrganizationID}}] = true
 	}
-	found, err := s.State.unmapped(ctx)
+	found, err := s.unmappedRows(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, prefix := range []string{sectionPrefix, matchesPrefix} {
+	for _, prefix := range []string{sectionPrefix, devicematch.BlobPrefix} {
 		for blob, err := range s.Blobs.List(ctx, prefix) {
 			if err != nil {
 				return errors.Join(append(errs, fmt.Errorf("look for what is kept of tenants that are not mapped: %w", err))...)
@@ -100,7 +98,7 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 			delete(found, blob.Name)
 			switch {
 			case !known:
-				err = s.State.markUnmapped(ctx, blob.Name, s.Now())
+				err = s.markUnmapped(ctx, blob.Name, s.Now())
 			case s.Now().Sub(since) >= unmappedFor:
 				err = s.forgetKept(ctx, blob.Name, k, mapped)
 			}
@@ -110,7 +108,7 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 		}
 	}
 	for name := range found { // mapped again, or gone
-		errs = append(errs, s.State.unmarkUnmapped(ctx, name))
+		errs = append(errs, s.unmarkUnmapped(ctx, name))
 	}
 	return errors.Join(errs...)
 }
@@ -119,8 +117,8 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 // organization and its devices are noted to hold of the tenant. The blob goes
 // last: as long as it is there, the rest is looked for.
 func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map[kept]bool) error {
-	if k.organizationID != 0 {
-		lease, err := s.lease(ctx, k.instance, k.organizationID)
+	if k.organization.ID != 0 {
+		lease, err := s.lease(ctx, k.organization)
 		if errors.Is(err, storage.ErrLeaseTaken) {
 			return nil // a run may be writing; next time
 		}
@@ -129,7 +127,7 @@ func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map
 		}
 		defer lease.Release()
 		ctx = lease.Context()
-		if err := s.State.dropValues(ctx, k, mapped[kept{instance: k.instance, organizationID: k.organizationID}]); err != nil {
+		if err := s.Ledger.DropValues(ctx, k.organization, k.tenantID, mapped[kept{organization: k.organization}]); err != nil {
 			return err
 		}
 	}
@@ -140,39 +138,17 @@ func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map
 		return err
 	}
 	s.Log.InfoContext(ctx, "what was kept of a tenant that is not mapped any more is deleted", "tenant", k.tenantID)
-	return s.State.unmarkUnmapped(ctx, name)
-}
-
-// dropValues takes the values that only people look at out of the records of a
-// tenant's devices, and out of the organization's own unless other tenants share
-// it, whose next run writes it without this one.
-func (s *State) dropValues(ctx context.Context, k kept, shared bool) error {
-	var ops []storage.Operation
-	filter := storage.Eq("PartitionKey", partition(k.instance, k.organizationID))
-	for row, err := range s.table.List(ctx, filter, recordColumns...) {
-		if err != nil {
-			return err
-		}
-		if row.String("TenantId") != k.tenantID && (shared || row.RowKey() != string(kindOrganization)) {
-			continue
-		}
-		e := storage.Entity{"PartitionKey": row.PartitionKey(), "RowKey": row.RowKey()}
-		for field := range fieldsOf(row) {
-			accepted.Drop(e, field)
-		}
-		ops = append(ops, storage.MergeOp(e))
-	}
-	return s.table.WriteBatch(ctx, ops)
+	return s.unmarkUnmapped(ctx, name)
 }
 
 // The names of blobs have slashes, which a row's key may not have.
 func unmappedKey(name string) string { return strings.ReplaceAll(name, "/", "|") }
 
-// unmapped returns since when each blob is known to be of a tenant that is not
+// unmappedRows returns since when each blob is known to be of a tenant that is not
 // mapped.
-func (s *State) unmapped(ctx context.Context) (map[string]time.Time, error) {
+func (s *Syncer) unmappedRows(ctx context.Context) (map[string]time.Time, error) {
 	found := map[string]time.Time{}
-	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", unmappedPartition)) {
+	for row, err := range s.Table.List(ctx, storage.Eq("PartitionKey", unmappedPartition)) {
 		if err != nil {
 			return nil, fmt.Errorf("read which tenants are not mapped any more: %w", err)
 		}
@@ -181,10 +157,10 @@ func (s *State) unmapped(ctx context.Context) (map[string]time.Time, error) {
 	return found, nil
 }
 
-func (s *State) markUnmapped(ctx context.Context, name string, at time.Time) error {
-	return s.table.Replace(ctx, storage.Entity{"PartitionKey": unmappedPartition, "RowKey": unmappedKey(name), "Version": int32(layout.Version), columnFound: at.UTC()})
+func (s *Syncer) markUnmapped(ctx context.Context, name string, at time.Time) error {
+	return s.Table.Replace(ctx, storage.Entity{"PartitionKey": unmappedPartition, "RowKey": unmappedKey(name), "Version": int32(layout.Version), columnFound: at.UTC()})
 }
 
-func (s *State) unmarkUnmapped(ctx context.Context, name string) error {
-	return s.table.Delete(ctx, unmappedPartition, unmappedKey(name))
+func (s *Syncer) unmarkUnmapped(ctx context.Context, name string) error {
+	return s.Table.Delete(ctx, unmappedPartition, unmappedKey(name))
 }

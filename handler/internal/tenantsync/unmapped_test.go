@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -17,7 +18,7 @@ import (
 func (b *bench) blobs() []string {
 	b.t.Helper()
 	var names []string
-	for _, prefix := range []string{sectionPrefix, matchesPrefix} {
+	for _, prefix := range []string{sectionPrefix, devicematch.BlobPrefix} {
 		for blob, err := range b.Blobs.List(b.t.Context(), prefix) {
 			must(b.t, err)
 			names = append(names, blob.Name)
@@ -26,9 +27,9 @@ func (b *bench) blobs() []string {
 	return names
 }
 
-func (b *bench) values(device int) map[string]accepted.Value {
+func (b *bench) values(device int) map[string]ledger.Value {
 	b.t.Helper()
-	values, err := b.State.Values(b.t.Context(), labInstance, labOrganization, device)
+	values, err := b.ledger.Values(b.t.Context(), labOrg, device)
 	must(b.t, err)
 	return values
 }
@@ -88,7 +89,7 @@ func TestForgetUnmapped(t *testing.T) {
 		"a run is under way": {func(b *bench) {
 			b.unmap()
 			b.later(0)
-			lease, err := b.lease(b.t.Context(), labInstance, labOrganization)
+			lease, err := b.lease(b.t.Context(), labOrg)
 			must(b.t, err)
 			defer lease.Release()
 			b.later(2 * day)
@@ -122,7 +123,7 @@ func TestForgetUnmapped(t *testing.T) {
 			if got := len(b.values(0)) > 0; got != tt.whole {
 				t.Errorf("the organization's values are kept: %v, want %v", got, tt.whole)
 			}
-			if r := b.records()[device(100)]; r == nil || len(r.fields) != 3 {
+			if r := b.records()[device(100)]; r == nil || len(r.Fields) != 3 {
 				t.Errorf("what NinjaOne accepted is noted as %+v", r)
 			}
 		})
@@ -156,7 +157,7 @@ func TestBlobsAreStoredWhenTheyChange(t *testing.T) {
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(list), nil }
 	versions := func() map[string]string {
 		tags := map[string]string{}
-		for _, prefix := range []string{sectionPrefix, matchesPrefix} {
+		for _, prefix := range []string{sectionPrefix, devicematch.BlobPrefix} {
 			for blob, err := range b.Blobs.List(t.Context(), prefix) {
 				must(t, err)
 				tags[blob.Name] = blob.ETag
@@ -209,7 +210,7 @@ func TestBlobsAreStoredWhenTheyChange(t *testing.T) {
 // organization only when it has been unmapped for a while, and never while the
 // mappings do not tell.
 func TestNeighbourUnmapped(t *testing.T) {
-	section := kept{labInstance, labOrganization, neighbour}.sectionName()
+	section := kept{labOrg, neighbour}.sectionName()
 	for name, tt := range map[string]struct {
 		happens func(b *bench)
 		cleared bool
@@ -229,8 +230,8 @@ func TestNeighbourUnmapped(t *testing.T) {
 			b := newBench(t, 2)
 			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
 			must(t, b.Blobs.Put(t.Context(), section, []byte("{}")))
-			must(t, b.state.save(t.Context(), labInstance, labOrganization, &record{target: device(101), tenantID: neighbour,
-				fields: map[string]string{"links": "d1"}}))
+			must(t, b.ledger.Save(t.Context(), labOrg, &ledger.Record{Target: device(101), TenantID: neighbour,
+				Fields: map[string]string{"links": "d1"}}))
 			tt.happens(b)
 			p, err := b.Preview(t.Context(), labTenant)
 			must(t, err)
@@ -240,7 +241,7 @@ func TestNeighbourUnmapped(t *testing.T) {
 			}
 			b.sync(Message{})
 			r := b.records()[device(101)]
-			if cleared := r == nil || !r.holdsAny(); cleared != tt.cleared {
+			if cleared := r == nil || !r.HoldsAny(); cleared != tt.cleared {
 				t.Errorf("the neighbour's device is cleared: %v, want %v", cleared, tt.cleared)
 			}
 		})
@@ -250,7 +251,7 @@ func TestNeighbourUnmapped(t *testing.T) {
 // TestNeighbourSection keeps the part of a tenant that shared the organization
 // while it may be that CIPP just saves its mapping.
 func TestNeighbourSection(t *testing.T) {
-	name := kept{labInstance, labOrganization, neighbour}.sectionName()
+	name := kept{labOrg, neighbour}.sectionName()
 	for what, tt := range map[string]struct {
 		happens func(b *bench)
 		shown   bool
@@ -289,14 +290,14 @@ func TestDeviceChangesTenant(t *testing.T) {
 	b.remap(neighbour, "7")
 	b.sync(Message{})
 	r := b.records()[device(100)]
-	r.tenantID = neighbour
-	must(t, b.state.save(t.Context(), labInstance, labOrganization, r))
+	r.TenantID = neighbour
+	must(t, b.ledger.Save(t.Context(), labOrg, r))
 	writes := len(b.ninja.Writes())
 	b.sync(Message{})
 	if n := len(b.ninja.Writes()) - writes; n != 0 {
 		t.Errorf("%d writes, and nothing differs", n)
 	}
-	if r := b.records()[device(100)]; r.tenantID != labTenant || !r.holdsAny() {
+	if r := b.records()[device(100)]; r.TenantID != labTenant || !r.HoldsAny() {
 		t.Errorf("the device is noted as %+v", r)
 	}
 }

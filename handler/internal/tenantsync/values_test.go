@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -25,13 +25,13 @@ func noise(length int) string {
 
 func TestValuesAreKept(t *testing.T) {
 	l := newLab(t, 1)
-	values := func(id int) map[string]accepted.Value {
+	values := func(id int) map[string]ledger.Value {
 		t.Helper()
-		kept, err := l.state.Values(t.Context(), labInstance, labOrganization, id)
+		kept, err := l.ledger.Values(t.Context(), labOrg, id)
 		must(t, err)
 		return kept
 	}
-	check := func(when string, id int, want map[string]accepted.Value) {
+	check := func(when string, id int, want map[string]ledger.Value) {
 		t.Helper()
 		if got := values(id); !maps.Equal(got, want) {
 			t.Fatalf("%s: %.300v is kept of %d, want %.300v", when, got, id, want)
@@ -43,50 +43,34 @@ func TestValuesAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check("before the first run", 100, map[string]accepted.Value{})
+	check("before the first run", 100, map[string]ledger.Value{})
 
 	write(wanted{
 		organization: {"summary": ninjaone.HTML("<p>Ünser \"Kunde\" & Söhne</p>")},
 		device(100):  {"links": ninjaone.HTML("<p>l</p>"), "details": ninjaone.HTML("<p>d</p>"), "compliance": ninjaone.Text("Compliant")},
 	})
-	check("first run", 0, map[string]accepted.Value{"summary": {Text: "<p>Ünser \"Kunde\" & Söhne</p>", Certain: true}})
-	links, details, compliant := accepted.Value{Text: "<p>l</p>", Certain: true}, accepted.Value{Text: "<p>d</p>", Certain: true}, accepted.Value{Text: "Compliant", Certain: true}
-	check("first run", 100, map[string]accepted.Value{"links": links, "details": details, "compliance": compliant})
+	check("first run", 0, map[string]ledger.Value{"summary": {Text: "<p>Ünser \"Kunde\" & Söhne</p>", Certain: true}})
+	links, details, compliant := ledger.Value{Text: "<p>l</p>", Certain: true}, ledger.Value{Text: "<p>d</p>", Certain: true}, ledger.Value{Text: "Compliant", Certain: true}
+	check("first run", 100, map[string]ledger.Value{"links": links, "details": details, "compliance": compliant})
 
 	// One field changes, one is cleared, one stays.
 	write(wanted{device(100): {"links": ninjaone.HTML("<p>m</p>"), "details": ninjaone.Clear(), "compliance": ninjaone.Text("Compliant")}})
 	links.Text = "<p>m</p>"
-	check("second run", 100, map[string]accepted.Value{"links": links, "details": {Certain: true}, "compliance": compliant})
+	check("second run", 100, map[string]ledger.Value{"links": links, "details": {Certain: true}, "compliance": compliant})
 
 	// What NinjaOne refuses is not kept.
 	l.define(ninjasim.CustomField{Name: "links", Type: "WYSIWYG", DefinitionScope: []string{"NODE"}}, "READ_ONLY")
 	write(wanted{device(100): {"links": ninjaone.HTML("<p>n</p>"), "details": ninjaone.HTML("<p>e</p>")}})
 	links.Certain = false // the record says no more than that something was sent
 	details.Text = "<p>e</p>"
-	check("refused", 100, map[string]accepted.Value{"links": links, "details": details, "compliance": compliant})
+	check("refused", 100, map[string]ledger.Value{"links": links, "details": details, "compliance": compliant})
 
 	// What is too large for a row is not, and does not leave an older value.
 	write(wanted{device(100): {"details": ninjaone.HTML("<p>" + noise(150_000) + "</p>")}})
-	check("too large", 100, map[string]accepted.Value{"links": links, "compliance": compliant})
+	check("too large", 100, map[string]ledger.Value{"links": links, "compliance": compliant})
 	large := ninjaone.HTML(strings.Repeat("<tr><td>Alex Example</td><td>alex@contoso.example</td></tr>", 3000))
 	write(wanted{device(100): {"details": large}})
-	check("large, and small when compressed", 100, map[string]accepted.Value{"links": links, "details": {Text: large.String(), Certain: true}, "compliance": compliant})
-}
-
-func TestTheCompliancePathKeepsItsValue(t *testing.T) {
-	s := newTestState(t)
-	written(t, s, at(0, compliant))
-	kept, err := s.Values(t.Context(), testInstance, testOrganization, testDevice)
-	must(t, err)
-	if want := (accepted.Value{Text: "Compliant", Certain: true}); kept[testField] != want {
-		t.Errorf("kept %v, want %v", kept, want)
-	}
-	claim(t, s, at(1, nonCompliant))
-	kept, err = s.Values(t.Context(), testInstance, testOrganization, testDevice)
-	must(t, err)
-	if want := (accepted.Value{Text: "Compliant"}); kept[testField] != want {
-		t.Errorf("while another value is on its way, %v is kept, want %v", kept, want)
-	}
+	check("large, and small when compressed", 100, map[string]ledger.Value{"links": links, "details": {Text: large.String(), Certain: true}, "compliance": compliant})
 }
 
 // TestARunDoesNotReadValues keeps what a run reads of its state small, whatever
@@ -101,12 +85,12 @@ func TestARunDoesNotReadValues(t *testing.T) {
 	if _, err := l.write(desired); err != nil {
 		t.Fatal(err)
 	}
-	before := l.traffic.bytes.Load()
+	before := l.traffic.Bytes.Load()
 	records := l.records()
-	if read := l.traffic.bytes.Load() - before; read > devices*size/10 || read == 0 {
+	if read := l.traffic.Bytes.Load() - before; read > devices*size/10 || read == 0 {
 		t.Errorf("%d bytes are read for %d records", read, len(records))
 	}
-	if n := len(records[device(100)].fields); n != 1 {
+	if n := len(records[device(100)].Fields); n != 1 {
 		t.Errorf("a record has %d fields", n)
 	}
 }
@@ -125,9 +109,9 @@ func TestUnmappedValuesAreDropped(t *testing.T) {
 	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil)}
 	must(t, j.judge(t.Context(), in))
 	must(t, j.review(t.Context(), in))
-	row, err := l.state.table.Get(t.Context(), partition(labInstance, labOrganization), rowKey(device(100)))
+	row, err := l.table.Get(t.Context(), labOrg.Partition(), "device-100")
 	must(t, err)
-	kept := accepted.Kept(row, map[string]string{"details": accepted.Sending, "links": accepted.Sending})
+	kept := ledger.Kept(row, map[string]string{"details": ledger.Unknown, "links": ledger.Unknown})
 	if _, there := kept["details"]; there || kept["links"].Text != "<p>l</p>" {
 		t.Errorf("the row still holds %v", kept)
 	}

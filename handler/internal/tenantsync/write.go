@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"cipp-ninjaone/handler/internal/accepted"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -35,12 +35,12 @@ const (
 
 // write sends what the targets do not hold yet. It composes, marks and sends a
 // part of them after another, so that it never holds the values of all.
-func (j *job) write(ctx context.Context, records map[target]*record, desired wants) error {
+func (j *job) write(ctx context.Context, records map[ledger.Target]*ledger.Record, desired wants) error {
 	if err := j.owe(ctx, records, desired); err != nil {
 		return err
 	}
-	targets := slices.SortedFunc(maps.Keys(desired), func(a, b target) int {
-		return cmp.Or(-cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
+	targets := slices.SortedFunc(maps.Keys(desired), func(a, b ledger.Target) int {
+		return cmp.Or(-cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
 	})
 	w := writing{job: j, refusals: refusals{}}
 	j.cleared = map[string]int{}
@@ -52,7 +52,7 @@ func (j *job) write(ctx context.Context, records map[target]*record, desired wan
 		for _, t := range part {
 			w.refusals.recall(records[t], j.run.Begun)
 		}
-		left, err := accepted.Each(ctx, plan, writers, func(p sending) error { return w.one(ctx, p) })
+		left, err := ninjaone.Each(ctx, plan, writers, func(p sending) error { return w.one(ctx, p) })
 		if err = errors.Join(err, w.takeBack(ctx, append(w.unsent, left...))); err != nil {
 			return err
 		}
@@ -78,12 +78,12 @@ func (w *writing) takeBack(ctx context.Context, unsent []sending) error {
 	}
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	records := make([]*record, 0, len(unsent))
+	records := make([]*ledger.Record, 0, len(unsent))
 	for _, p := range unsent {
 		p.unmark(maps.Keys(p.values))
 		records = append(records, p.record)
 	}
-	return w.State.saveAll(ctx, w.instance, w.mapping.OrganizationID, records)
+	return w.Ledger.Save(ctx, w.organization(), records...)
 }
 
 // one writes one target. The error ends the run.
@@ -142,7 +142,7 @@ const proven = -1
 
 func (r refusals) note(p sending, o outcome, err error) {
 	refused, ok := errors.AsType[*ninjaone.RefusedError](err)
-	if p.record.target.kind != kindDevice || (err != nil && !ok) || o.gone {
+	if p.record.Target.Kind != ledger.KindDevice || (err != nil && !ok) || o.gone {
 		return
 	}
 	for name := range p.values {
@@ -166,9 +166,9 @@ func (r refusals) refused(name string) {
 }
 
 // recall counts what earlier ones of these runs were refused.
-func (r refusals) recall(rec *record, begun time.Time) {
-	if rec != nil && rec.target.kind == kindDevice {
-		for name := range rec.singled.of(begun) {
+func (r refusals) recall(rec *ledger.Record, begun time.Time) {
+	if rec != nil && rec.Target.Kind == ledger.KindDevice {
+		for name := range rec.Singled.Of(begun) {
 			r.refused(name)
 		}
 	}
@@ -177,7 +177,7 @@ func (r refusals) recall(rec *record, begun time.Time) {
 // without returns the values to send, less the fields that NinjaOne refuses
 // wherever they are sent.
 func (r refusals) without(p sending) ninjaone.Fields {
-	if p.record.target.kind != kindDevice {
+	if p.record.Target.Kind != ledger.KindDevice {
 		return p.values
 	}
 	send := ninjaone.Fields{}
@@ -191,7 +191,7 @@ func (r refusals) without(p sending) ninjaone.Fields {
 
 // sending is one target with the values it is about to be sent.
 type sending struct {
-	record *record
+	record *ledger.Record
 	values ninjaone.Fields
 	before map[string]string // what the record noted before the values were marked
 	force  bool              // send the compliance text also where NinjaOne is noted to hold it
@@ -202,27 +202,27 @@ type sending struct {
 func (p sending) unmark(names iter.Seq[string]) {
 	for name := range names {
 		if noted, had := p.before[name]; had {
-			p.record.fields[name] = noted
+			p.record.Fields[name] = noted
 		} else {
-			delete(p.record.fields, name)
+			delete(p.record.Fields, name)
 		}
 	}
 }
 
 // owe marks as unknown all that the targets of a forced run hold of ours, so
 // that it is sent again by this run or, should this one end early, by the next.
-func (j *job) owe(ctx context.Context, records map[target]*record, desired wants) error {
+func (j *job) owe(ctx context.Context, records map[ledger.Target]*ledger.Record, desired wants) error {
 	if j.run.Owed != runs.OwedAll {
 		return nil
 	}
-	var marked []*record
+	var marked []*ledger.Record
 	for t := range desired {
-		if r := records[t]; r != nil && r.holdsAny() {
-			r.doubt()
+		if r := records[t]; r != nil && r.HoldsAny() {
+			r.MarkUnknown()
 			marked = append(marked, r)
 		}
 	}
-	if err := j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked); err != nil {
+	if err := j.Ledger.Save(ctx, j.organization(), marked...); err != nil {
 		return err
 	}
 	j.run.Owed = runs.OwedDocuments
@@ -232,9 +232,9 @@ func (j *job) owe(ctx context.Context, records map[target]*record, desired wants
 // plan lists what is to be sent to a part of the targets, and marks it as under
 // way before anything is: a run that is killed between NinjaOne's answer and our
 // note leaves marks, never a digest that is no longer true.
-func (j *job) plan(ctx context.Context, records map[target]*record, desired wants, targets []target) ([]sending, error) {
+func (j *job) plan(ctx context.Context, records map[ledger.Target]*ledger.Record, desired wants, targets []ledger.Target) ([]sending, error) {
 	var plan []sending
-	var marked []*record
+	var marked []*ledger.Record
 	for _, t := range targets {
 		want, err := desired[t]()
 		if err != nil {
@@ -245,20 +245,20 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 		}
 		r := records[t]
 		if r == nil {
-			r = &record{target: t, fields: map[string]string{}}
+			r = &ledger.Record{Target: t, Fields: map[string]string{}}
 		}
 		// What another tenant wrote on the device before is ours to keep and to
 		// clear from now on, whether or not anything differs.
-		moved := t.kind == kindDevice && r.tenantID != "" && r.tenantID != j.ref.ID
-		if t.kind == kindDevice {
-			r.tenantID = j.ref.ID
+		moved := t.Kind == ledger.KindDevice && r.TenantID != "" && r.TenantID != j.ref.ID
+		if t.Kind == ledger.KindDevice {
+			r.TenantID = j.ref.ID
 		}
-		if r.weekly(j.Now()) {
-			r.doubt()
+		if weekly(r, j.Now()) {
+			r.MarkUnknown()
 		}
-		send := r.changes(want)
-		for name, refusal := range r.singled.of(j.run.Begun) {
-			if v, sent := send[name]; sent && digest(v) == refusal.Digest {
+		send := r.Changes(want)
+		for name, refusal := range r.Singled.Of(j.run.Begun) {
+			if v, sent := send[name]; sent && ledger.Digest(v) == refusal.Digest {
 				delete(send, name)
 				j.tellRefused(t, name, refusal.Reason)
 			}
@@ -271,20 +271,20 @@ func (j *job) plan(ctx context.Context, records map[target]*record, desired want
 			continue
 		}
 		// What the field holds may be unknown although the note of it is not.
-		force := r.fields[j.compliance] == markSending
+		force := r.Fields[j.compliance] == ledger.Unknown
 		last := true
-		before := maps.Clone(r.fields)
+		before := maps.Clone(r.Fields)
 		for name := range send {
-			r.fields[name] = markSending
+			r.Fields[name] = ledger.Unknown
 		}
-		for name, noted := range r.fields {
+		for name, noted := range r.Fields {
 			v, sent := send[name]
-			last = last && (sent && v.IsClear() || !sent && !accepted.Holds(noted))
+			last = last && (sent && v.IsClear() || !sent && !ledger.Holds(noted))
 		}
 		marked = append(marked, r)
 		plan = append(plan, sending{r, send, before, force, last})
 	}
-	return plan, j.State.saveAll(ctx, j.instance, j.mapping.OrganizationID, marked)
+	return plan, j.Ledger.Save(ctx, j.organization(), marked...)
 }
 
 // outcome is how the sending of one target ended.
@@ -299,9 +299,9 @@ type outcome struct {
 
 // send writes one target and notes what NinjaOne accepted.
 func (j *job) send(ctx context.Context, p sending) (outcome, error) {
-	t := p.record.target
-	if organization := j.roster.movedTo(t.id); t.kind == kindDevice && organization != 0 {
-		owned, err := j.State.owned(ctx, j.instance, organization, t.id)
+	t := p.record.Target
+	if organization := j.roster.MovedTo(t.ID); t.Kind == ledger.KindDevice && organization != 0 {
+		owned, err := j.Ledger.Owned(ctx, ledger.Organization{Instance: j.instance, ID: organization}, t.ID)
 		if err != nil {
 			return outcome{unsent: true}, err
 		}
@@ -314,28 +314,28 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 		return outcome{unsent: true}, err
 	}
 	if len(p.values) == 0 { // a newer compliance state is known, and being written
-		return outcome{}, j.State.save(ctx, j.instance, j.mapping.OrganizationID, p.record)
+		return outcome{}, j.Ledger.Save(ctx, j.organization(), p.record)
 	}
 	update := j.client.UpdateDeviceFields
-	switch alone := p.record.singled.of(j.run.Begun) != nil; {
-	case t.kind == kindOrganization && alone:
+	switch alone := p.record.Singled.Of(j.run.Begun) != nil; {
+	case t.Kind == ledger.KindOrganization && alone:
 		update = j.client.UpdateOrganizationFieldsAlone
-	case t.kind == kindOrganization:
+	case t.Kind == ledger.KindOrganization:
 		update = j.client.UpdateOrganizationFields
 	case alone:
 		update = j.client.UpdateDeviceFieldsAlone
 	}
-	err = update(ctx, t.id, p.values)
+	err = update(ctx, t.ID, p.values)
 	refusal, partly := errors.AsType[*ninjaone.RefusedError](err)
 	switch {
 	case err != nil && errors.Is(err, ninjaone.ErrNotFound) && !partly:
 		return j.gone(ctx, t)
 	case err != nil && !partly:
-		end := outcome{unsent: errors.Is(err, ninjaone.ErrNotSent), tolerable: accepted.Tolerable(ctx, err)}
+		end := outcome{unsent: errors.Is(err, ninjaone.ErrNotSent), tolerable: ninjaone.Tolerable(ctx, err)}
 		if claim != nil {
-			settled := Unknown
+			settled := ledger.Lost
 			if end.unsent {
-				settled = Refused
+				settled = ledger.Refused
 			}
 			if _, noted := claim.Settle(ctx, settled); noted != nil {
 				end.tolerable = false
@@ -347,9 +347,9 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 	if !partly {
 		refusal = &ninjaone.RefusedError{}
 	}
-	end := outcome{taken: ninjaone.Fields{}, tolerable: partly && (refusal.Cause == nil || accepted.Tolerable(ctx, refusal.Cause))}
+	end := outcome{taken: ninjaone.Fields{}, tolerable: partly && (refusal.Cause == nil || ninjaone.Tolerable(ctx, refusal.Cause))}
 	if partly {
-		end.learned = p.record.single(j.run.Begun, p.values, refusal)
+		end.learned = p.record.Single(j.run.Begun, p.values, refusal)
 		j.giveUp(p, refusal.Refused)
 	}
 	for name, v := range p.values {
@@ -359,7 +359,7 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 			p.unmark(slices.Values([]string{name}))
 		case left || refusal.Refused[name] != nil:
 		default:
-			p.record.fields[name] = digest(v)
+			p.record.Fields[name] = ledger.Digest(v)
 			end.taken[name] = v
 		}
 	}
@@ -373,29 +373,29 @@ func (j *job) send(ctx context.Context, p sending) (outcome, error) {
 
 // note saves what a target accepted, in one call where it can, also when the
 // run has just been told to stop.
-func (j *job) note(ctx context.Context, p sending, claim *Claim, taken ninjaone.Fields, refusal *ninjaone.RefusedError) error {
+func (j *job) note(ctx context.Context, p sending, claim *ledger.Claim, taken ninjaone.Fields, refusal *ninjaone.RefusedError) error {
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	organization, r := j.mapping.OrganizationID, p.record
+	r := p.record
 	forget := p.last && len(taken) == len(p.values)
 	if len(taken) > 0 {
-		r.written, r.taken = j.Now(), taken
-		defer func() { r.taken = nil }() // the record outlives the writing, the values need not
+		r.Written, r.Taken = j.Now(), taken
+		defer func() { r.Taken = nil }() // the record outlives the writing, the values need not
 	}
 	found := len(refusal.Refused)+len(refusal.Left) > 0
 	if claim != nil {
-		outcome := Refused
+		outcome := ledger.Refused
 		held, left := refusal.Left[j.compliance]
 		if _, ok := taken[j.compliance]; ok {
-			outcome = Accepted
+			outcome = ledger.Accepted
 		} else if left && !held {
-			outcome = Unknown
+			outcome = ledger.Lost
 		}
 		also := r
 		if len(taken) == 0 {
 			also = nil
 		}
-		overtaken, err := claim.settle(ctx, outcome, also)
+		overtaken, err := claim.SettleWith(ctx, outcome, also)
 		if err != nil {
 			return err
 		}
@@ -403,31 +403,31 @@ func (j *job) note(ctx context.Context, p sending, claim *Claim, taken ninjaone.
 	}
 	switch {
 	case forget:
-		return j.State.forget(ctx, j.instance, organization, p.record.target)
+		return j.Ledger.Forget(ctx, j.organization(), r.Target)
 	case claim == nil && len(taken) > 0, found && len(taken) == 0:
-		return j.State.save(ctx, j.instance, organization, r)
+		return j.Ledger.Save(ctx, j.organization(), r)
 	}
 	return nil
 }
 
 // gone handles a target that NinjaOne does not know any more.
-func (j *job) gone(ctx context.Context, t target) (outcome, error) {
-	if t.kind == kindOrganization {
-		return outcome{}, failed("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.id)
+func (j *job) gone(ctx context.Context, t ledger.Target) (outcome, error) {
+	if t.Kind == ledger.KindOrganization {
+		return outcome{}, failed("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.ID)
 	}
-	return outcome{gone: true}, j.State.forget(ctx, j.instance, j.mapping.OrganizationID, t)
+	return outcome{gone: true}, j.Ledger.Forget(ctx, j.organization(), t)
 }
 
 // count adds one target's outcome to the run.
 func (j *job) count(p sending, o outcome) {
-	for _, name := range j.former[p.record.target] {
+	for _, name := range j.former[p.record.Target] {
 		if _, cleared := o.taken[name]; cleared {
 			j.cleared[name]++
 		}
 	}
 	switch {
 	case o.accepted == 0:
-	case p.record.target.kind == kindOrganization:
+	case p.record.Target.Kind == ledger.KindOrganization:
 		j.run.OrganizationFields += o.accepted
 	default:
 		j.run.Devices++
@@ -436,7 +436,7 @@ func (j *job) count(p sending, o outcome) {
 
 // tell notes why a target, or some of its fields, could not be written.
 func (j *job) tell(p sending, err error) {
-	t := p.record.target
+	t := p.record.Target
 	if r, ok := errors.AsType[*ninjaone.RefusedError](err); ok {
 		for name, cause := range r.Refused {
 			j.tellRefused(t, name, cause.Error())
@@ -445,7 +445,7 @@ func (j *job) tell(p sending, err error) {
 			return
 		}
 	}
-	j.problems.Count("write:"+string(t.kind), fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
+	j.problems.Count("write:"+string(t.Kind), fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
 		if n == 1 {
 			return "One target could not be written in NinjaOne and is tried again with the next run: " + sentence(first)
 		}
@@ -454,11 +454,35 @@ func (j *job) tell(p sending, err error) {
 }
 
 // tellRefused notes that NinjaOne does not take a field of a target.
-func (j *job) tellRefused(t target, name, reason string) {
-	j.problems.Count("refused:"+string(t.kind)+":"+name, fmt.Sprintf("%s: %s", t, reason), func(n int, first string) string {
+func (j *job) tellRefused(t ledger.Target, name, reason string) {
+	j.problems.Count("refused:"+string(t.Kind)+":"+name, fmt.Sprintf("%s: %s", t, reason), func(n int, first string) string {
 		if n == 1 {
 			return fmt.Sprintf("NinjaOne refused the custom field %q on %s", name, sentence(first))
 		}
 		return fmt.Sprintf("NinjaOne refused the custom field %q on at least %d devices; the first is %s", name, n, sentence(first))
 	})
+}
+
+// claim claims the compliance field of a device that is about to be written,
+// and takes it out of what is sent, and its mark away, when a newer state is
+// known. It returns nil when the field is not sent.
+func (j *job) claim(ctx context.Context, p *sending) (*ledger.Claim, error) {
+	value, sent := p.values[j.compliance]
+	if p.record.Target.Kind != ledger.KindDevice || !sent {
+		return nil, nil
+	}
+	c, err := j.Ledger.ClaimCompliance(ctx, ledger.ComplianceWrite{
+		Organization: j.organization(), DeviceID: p.record.Target.ID,
+		TenantID: j.ref.ID, Field: j.compliance, Value: value, Read: j.readAt, Force: p.force, Sync: true,
+	})
+	if err != nil && !errors.Is(err, ledger.ErrNewerState) {
+		return nil, err
+	}
+	if c == nil {
+		p.values = maps.Clone(p.values)
+		delete(p.values, j.compliance)
+		delete(p.record.Fields, j.compliance) // its columns say what NinjaOne holds
+		p.last = false
+	}
+	return c, nil
 }

@@ -9,12 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // fieldsOfKind are the lab's fields by kind of target.
-var fieldsOfKind = map[kind][]string{kindOrganization: {"summary"}, kindDevice: {"links", "details", "compliance"}}
+var fieldsOfKind = map[ledger.Kind][]string{ledger.KindOrganization: {"summary"}, ledger.KindDevice: {"links", "details", "compliance"}}
 
 // value makes a value of the field; "" clears it.
 func value(field, text string) ninjaone.Value {
@@ -38,10 +39,10 @@ func plain(sent string) string {
 func TestStateIsTrue(t *testing.T) {
 	l := newLab(t, 4)
 	rng := rand.New(rand.NewPCG(3, 14))
-	targets := []target{organization, device(100), device(101), device(102)}
+	targets := []ledger.Target{organization, device(100), device(101), device(102)}
 	// Wanted clear at every step, and never ours.
 	l.ninja.SetDeviceField(103, "details", "<p>by hand</p>")
-	attempted := map[target]map[string]bool{} // where a value of ours may be
+	attempted := map[ledger.Target]map[string]bool{} // where a value of ours may be
 	for _, tg := range targets {
 		attempted[tg] = map[string]bool{}
 	}
@@ -54,14 +55,14 @@ func TestStateIsTrue(t *testing.T) {
 				continue
 			}
 			desired[tg] = ninjaone.Fields{}
-			for _, f := range fieldsOfKind[tg.kind] {
+			for _, f := range fieldsOfKind[tg.Kind] {
 				desired[tg][f] = value(f, []string{"a", "b", "c", ""}[rng.IntN(4)])
 			}
 		}
 		trouble := []string{"none", "none", "refused", "lost", "read only", "killed"}[rng.IntN(6)]
 		victim := targets[rng.IntN(len(targets))]
-		path := fmt.Sprintf("^/v2/device/%d/custom-fields$", victim.id)
-		if victim.kind == kindOrganization {
+		path := fmt.Sprintf("^/v2/device/%d/custom-fields$", victim.ID)
+		if victim.Kind == ledger.KindOrganization {
 			path = "^/v2/organization/7/custom-fields$"
 		}
 		name := fmt.Sprintf("step %d (%s on %s)", step, trouble, victim)
@@ -86,15 +87,15 @@ func TestStateIsTrue(t *testing.T) {
 			plan, err := j.plan(t.Context(), l.records(), desired.wants(), slices.Collect(maps.Keys(desired)))
 			must(t, err)
 			for _, p := range plan {
-				if p.record.target != victim {
+				if p.record.Target != victim {
 					continue
 				}
 				_, err := j.claim(t.Context(), &p)
 				must(t, err)
-				if victim.kind == kindOrganization {
-					must(t, l.client.UpdateOrganizationFields(t.Context(), victim.id, p.values))
+				if victim.Kind == ledger.KindOrganization {
+					must(t, l.client.UpdateOrganizationFields(t.Context(), victim.ID, p.values))
 				} else {
-					must(t, l.client.UpdateDeviceFields(t.Context(), victim.id, p.values))
+					must(t, l.client.UpdateDeviceFields(t.Context(), victim.ID, p.values))
 				}
 			}
 		} else if _, err := l.write(desired); err != nil {
@@ -104,13 +105,13 @@ func TestStateIsTrue(t *testing.T) {
 		l.define(ninjasim.CustomField{Name: "links", Type: "WYSIWYG", DefinitionScope: []string{"NODE"}}, "READ_WRITE")
 
 		for tg, r := range l.records() {
-			for f, noted := range r.fields {
+			for f, noted := range r.Fields {
 				have := l.sent(tg, f)
 				switch {
-				case noted == markSending || noted == "":
-				case noted == markCleared && have != "":
+				case noted == ledger.Unknown || noted == "":
+				case noted == ledger.Cleared && have != "":
 					t.Fatalf("%s: %s of %s is noted as cleared and holds %q", name, f, tg, have)
-				case noted != markCleared && noted != digest(value(f, plain(have))):
+				case noted != ledger.Cleared && noted != ledger.Digest(value(f, plain(have))):
 					t.Fatalf("%s: the digest of %s of %s is not that of %q, which NinjaOne holds", name, f, tg, have)
 				}
 			}
@@ -187,11 +188,11 @@ func TestHopeless(t *testing.T) {
 				t.Errorf("%d calls before the run gave up", n)
 			}
 			for tg, r := range l.records() {
-				noted := r.fields["links"]
-				if noted != "" && noted != markSending && l.sent(tg, "links") == "" {
+				noted := r.Fields["links"]
+				if noted != "" && noted != ledger.Unknown && l.sent(tg, "links") == "" {
 					t.Errorf("%s is noted as %q, and NinjaOne holds nothing", tg, noted)
 				}
-				if noted == markSending {
+				if noted == ledger.Unknown {
 					unknown++
 				}
 			}
@@ -219,7 +220,7 @@ func TestHopeless(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	refused := &ninjaone.RefusedError{Refused: map[string]error{"details": fmt.Errorf("not writable")}}
 	of := func(id int, names ...string) sending {
-		p := sending{record: &record{target: device(id)}, values: ninjaone.Fields{}}
+		p := sending{record: &ledger.Record{Target: device(id)}, values: ninjaone.Fields{}}
 		for _, n := range names {
 			p.values[n] = value(n, "a")
 		}
@@ -246,7 +247,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("after %d refusals %q are sent, want only links", stubborn, got)
 	}
 	organizationOf := of(9, all...)
-	organizationOf.record.target = organization
+	organizationOf.record.Target = organization
 	if got := sent(r, organizationOf); !slices.Equal(got, all) {
 		t.Errorf("of the organization %q are sent; what devices refuse is not about it", got)
 	}

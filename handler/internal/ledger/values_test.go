@@ -1,4 +1,4 @@
-package accepted
+package ledger
 
 import (
 	"maps"
@@ -21,7 +21,7 @@ func TestKept(t *testing.T) {
 		"HTML":                         {"f", []ninjaone.Value{rich}, Digest(rich), map[string]Value{"f": {"<p>a</p>", true}}},
 		"the newer value":              {"f", []ninjaone.Value{text, rich}, Digest(rich), map[string]Value{"f": {"<p>a</p>", true}}},
 		"a name with other letters":    {"größe-2 x", []ninjaone.Value{text}, Digest(text), map[string]Value{"größe-2 x": {"Compliant", true}}},
-		"another value on its way":     {"f", []ninjaone.Value{text}, Sending, map[string]Value{"f": {"Compliant", false}}},
+		"another value on its way":     {"f", []ninjaone.Value{text}, Unknown, map[string]Value{"f": {"Compliant", false}}},
 		"another value noted":          {"f", []ninjaone.Value{text}, Digest(rich), map[string]Value{}},
 		"cleared":                      {"f", []ninjaone.Value{text, ninjaone.Clear()}, Cleared, map[string]Value{"f": {"", true}}},
 		"cleared by an older handler":  {"f", []ninjaone.Value{text}, Cleared, map[string]Value{"f": {"", true}}},
@@ -62,7 +62,7 @@ func TestADamagedValueIsNoValue(t *testing.T) {
 	Keep(row, "f", ninjaone.HTML(strings.Repeat("a", 1000)))
 	column, _ := columnOf("f")
 	for _, content := range [][]byte{{1, 2, 3}, row[column].([]byte)[:5], deflate([]byte(`{"text":"x"}`)), deflate([]byte(`[`))} {
-		if kept := Kept(storage.Entity{column: content}, map[string]string{"f": Sending}); len(kept) != 0 {
+		if kept := Kept(storage.Entity{column: content}, map[string]string{"f": Unknown}); len(kept) != 0 {
 			t.Errorf("%v gives %v", content, kept)
 		}
 	}

@@ -1,4 +1,4 @@
-package accepted
+package ledger
 
 import (
 	"bytes"
@@ -83,7 +83,7 @@ func Kept(row storage.Entity, noted map[string]string) map[string]Value {
 		}
 		// A digest of another value was noted by a handler that keeps none.
 		certain := Sum(body) == digest
-		if text, ok := textOf(body); ok && (certain || digest == Sending) {
+		if text, ok := textOf(body); ok && (certain || digest == Unknown) {
 			kept[field] = Value{text, certain}
 		}
 	}

@@ -1,4 +1,4 @@
-package tenantsync
+package ledger
 
 import (
 	"errors"
@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	testInstance     = "eu.ninjarmm.com"
-	testOrganization = 17
-	testDevice       = 7
-	testField        = "cippCompliance"
-	tenantOne        = "11111111-1111-4111-8111-111111111111"
-	tenantTwo        = "22222222-2222-4222-8222-222222222222"
+	testInstance = "eu.ninjarmm.com"
+	testDevice   = 7
+	testField    = "cippCompliance"
+	tenantOne    = "11111111-1111-4111-8111-111111111111"
+	tenantTwo    = "22222222-2222-4222-8222-222222222222"
 )
 
 var (
+	testOrg      = Organization{testInstance, 17}
 	compliant    = ninjaone.Text("Compliant")
 	nonCompliant = ninjaone.Text("Non-Compliant")
 	noon         = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 )
 
-func newTestState(t *testing.T) *State {
+func newTestState(t *testing.T) *Ledger {
 	t.Helper()
 	return stateOver(t, azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
 }
 
-func stateOver(t *testing.T, connection, table string) *State {
+func stateOver(t *testing.T, connection, table string) *Ledger {
 	t.Helper()
 	account, err := storage.Open(func(name string) string {
 		return map[string]string{storage.Own: connection}[name]
@@ -38,16 +38,16 @@ func stateOver(t *testing.T, connection, table string) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewState(account.Table(table))
+	return New(account.Table(table))
 }
 
 // at is a write of a value that was read so many minutes after noon.
 func at(minute int, v ninjaone.Value) ComplianceWrite {
-	return ComplianceWrite{Instance: testInstance, OrganizationID: testOrganization, DeviceID: testDevice, TenantID: tenantOne,
+	return ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne,
 		Field: testField, Value: v, Read: noon.Add(time.Duration(minute) * time.Minute)}
 }
 
-func claim(t *testing.T, s *State, w ComplianceWrite) *Claim {
+func claim(t *testing.T, s *Ledger, w ComplianceWrite) *Claim {
 	t.Helper()
 	c, err := s.ClaimCompliance(t.Context(), w)
 	if err != nil {
@@ -69,20 +69,20 @@ func settle(t *testing.T, c *Claim, o Outcome) bool {
 }
 
 // written writes a value as an undisturbed writer does.
-func written(t *testing.T, s *State, w ComplianceWrite) {
+func written(t *testing.T, s *Ledger, w ComplianceWrite) {
 	t.Helper()
 	if settle(t, claim(t, s, w), Accepted) {
 		t.Fatal("overtaken")
 	}
 }
 
-func noted(t *testing.T, s *State) DeviceCompliance {
+func noted(t *testing.T, s *Ledger) DeviceCompliance {
 	t.Helper()
-	notes, err := s.Compliance(t.Context(), testInstance, testOrganization, testField)
+	notes, err := s.Compliance(t.Context(), testOrg, testField)
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, _, err := s.ComplianceOf(t.Context(), testInstance, testOrganization, testDevice, testField)
+	one, _, err := s.ComplianceOf(t.Context(), testOrg, testDevice, testField)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +114,8 @@ func TestClaim(t *testing.T) {
 		"clear what is cleared":               {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, ninjaone.Clear()), false, false},
 		"back after a clear":                  {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, compliant), true, false},
 		"another tenant's device":             {[]ComplianceWrite{at(0, compliant)}, other(at(1, nonCompliant)), false, false},
-		"a device in another organization":    {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Instance: testInstance, OrganizationID: 18, DeviceID: testDevice, TenantID: tenantOne, Field: testField, Value: nonCompliant, Read: noon}, true, false},
-		"another field, older than the first": {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Instance: testInstance, OrganizationID: testOrganization, DeviceID: testDevice, TenantID: tenantOne, Field: "other", Value: nonCompliant, Read: noon}, true, false},
+		"a device in another organization":    {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: Organization{testInstance, 18}, DeviceID: testDevice, TenantID: tenantOne, Field: testField, Value: nonCompliant, Read: noon}, true, false},
+		"another field, older than the first": {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne, Field: "other", Value: nonCompliant, Read: noon}, true, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestOutcomes(t *testing.T) {
 	}{
 		"accepted": {Accepted, nonCompliant, false},
 		"refused":  {Refused, compliant, false},
-		"unknown":  {Unknown, ninjaone.Value{}, true},
+		"unknown":  {Lost, ninjaone.Value{}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestAClaimWhoseWriterIsGone(t *testing.T) {
 		t.Fatalf("a value that is being sent was claimed again: %v, %v", c, err)
 	}
 	// Its time is over.
-	key := storage.Entity{"PartitionKey": partition(testInstance, testOrganization), "RowKey": rowKey(target{kindDevice, testDevice}),
+	key := storage.Entity{"PartitionKey": testOrg.Partition(), "RowKey": rowKey(Device(testDevice)),
 		columnSince: time.Now().Add(-claimLife)}
 	if err := s.table.Merge(t.Context(), key); err != nil {
 		t.Fatal(err)
@@ -252,27 +252,87 @@ func TestTheSyncLeavesComplianceNotesAlone(t *testing.T) {
 	s := newTestState(t)
 	written(t, s, at(0, compliant))
 	// A sync that loaded before a newer state was written saves after it.
-	records, err := s.load(t.Context(), testInstance, testOrganization)
+	records, err := s.Load(t.Context(), testOrg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := records[target{kindDevice, testDevice}]
-	if r == nil || r.fields[testField] != digest(compliant) {
+	r := records[Device(testDevice)]
+	if r == nil || r.Fields[testField] != Digest(compliant) {
 		t.Fatalf("the sync loads %+v", r)
 	}
 	written(t, s, at(5, nonCompliant))
-	r.fields["cippLinks"] = "digest"
-	if err := s.save(t.Context(), testInstance, testOrganization, r); err != nil {
+	r.Fields["cippLinks"] = "digest"
+	if err := s.Save(t.Context(), testOrg, r); err != nil {
 		t.Fatal(err)
 	}
 	if !noted(t, s).Holds(nonCompliant) {
 		t.Error("the sync overwrote the newer note")
 	}
-	records, err = s.load(t.Context(), testInstance, testOrganization)
+	records, err = s.Load(t.Context(), testOrg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := records[target{kindDevice, testDevice}].fields; got["cippLinks"] != "digest" || got[testField] != digest(nonCompliant) {
+	if got := records[Device(testDevice)].Fields; got["cippLinks"] != "digest" || got[testField] != Digest(nonCompliant) {
 		t.Errorf("the record holds %v", got)
+	}
+}
+
+func TestTheCompliancePathKeepsItsValue(t *testing.T) {
+	s := newTestState(t)
+	written(t, s, at(0, compliant))
+	kept, err := s.Values(t.Context(), testOrg, testDevice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Value{Text: "Compliant", Certain: true}); kept[testField] != want {
+		t.Errorf("kept %v, want %v", kept, want)
+	}
+	claim(t, s, at(1, nonCompliant))
+	kept, err = s.Values(t.Context(), testOrg, testDevice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Value{Text: "Compliant"}); kept[testField] != want {
+		t.Errorf("while another value is on its way, %v is kept, want %v", kept, want)
+	}
+}
+
+func TestRecordChanges(t *testing.T) {
+	compliant := ninjaone.Text("Compliant")
+	tests := map[string]struct {
+		have  string // what the record notes of the field
+		want  ninjaone.Value
+		force bool
+		sent  bool
+	}{
+		"never written":                           {"", compliant, false, true},
+		"same value":                              {Digest(compliant), compliant, false, false},
+		"same value, forced":                      {Digest(compliant), compliant, true, true},
+		"other value":                             {Digest(ninjaone.Text("Non-Compliant")), compliant, false, true},
+		"same text as HTML is another value":      {Digest(ninjaone.HTML("Compliant")), compliant, false, true},
+		"outcome of the last write unknown":       {Unknown, compliant, false, true},
+		"cleared before":                          {Cleared, compliant, false, true},
+		"clear what was never ours":               {"", ninjaone.Clear(), false, false},
+		"clear what was never ours, forced":       {"", ninjaone.Clear(), true, false},
+		"clear what we wrote":                     {Digest(compliant), ninjaone.Clear(), false, true},
+		"clear after a write of unknown outcome":  {Unknown, ninjaone.Clear(), false, true},
+		"clear what we cleared":                   {Cleared, ninjaone.Clear(), false, false},
+		"clear what we cleared, forced":           {Cleared, ninjaone.Clear(), true, false},
+		"an empty text clears a field of ours":    {Digest(compliant), ninjaone.Clear(), false, true},
+		"a text that is not empty does not clear": {Digest(compliant), compliant, false, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := Record{Fields: map[string]string{"cippCompliance": tt.have}}
+			if tt.force {
+				r.MarkUnknown()
+			}
+			send := r.Changes(ninjaone.Fields{"cippCompliance": tt.want})
+			if got, sent := send["cippCompliance"]; sent != tt.sent {
+				t.Fatalf("sent = %v, want %v", sent, tt.sent)
+			} else if sent && got != tt.want {
+				t.Errorf("sent %v, want %v", got, tt.want)
+			}
+		})
 	}
 }

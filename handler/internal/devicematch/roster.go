@@ -1,12 +1,12 @@
-package tenantsync
+package devicematch
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
 )
@@ -34,11 +34,11 @@ type Roster struct {
 
 	has  map[int]bool            // ids of Devices
 	gone map[int]ninjaone.Device // the list lacks them rightly; without an id where NinjaOne deleted them
-	// lacked are those of Devices that NinjaOne shows and does not list: reports
+	// Lacked are those of Devices that NinjaOne shows and does not list: reports
 	// may lack them as well.
-	lacked map[int]bool
-	// unsure are known devices of which it is not known what became.
-	unsure []int
+	Lacked map[int]bool
+	// Doubtful are known devices of which it is not known what became.
+	Doubtful []int
 }
 
 // JudgeDevices compares what NinjaOne listed of an organization, and how many
@@ -46,7 +46,7 @@ type Roster struct {
 // It calls GET /v2/device/{id} for each that is not listed. The error is one
 // that concerns more than one device.
 func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID int, listed []ninjaone.Device, foreign int, known []int) (*Roster, error) {
-	r := &Roster{Devices: slices.Clip(listed), organizationID: organizationID, has: map[int]bool{}, gone: map[int]ninjaone.Device{}, lacked: map[int]bool{}}
+	r := &Roster{Devices: slices.Clip(listed), organizationID: organizationID, has: map[int]bool{}, gone: map[int]ninjaone.Device{}, Lacked: map[int]bool{}}
 	for _, d := range listed {
 		r.has[d.ID] = true
 	}
@@ -61,23 +61,23 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 			continue
 		}
 		if shown > doubts || failures > doubts {
-			r.unsure = append(r.unsure, id)
+			r.Doubtful = append(r.Doubtful, id)
 			continue
 		}
 		d, err := client.Device(ctx, id)
 		switch {
 		case errors.Is(err, ninjaone.ErrNotFound):
 			r.gone[id] = ninjaone.Device{}
-		case err != nil && !accepted.Tolerable(ctx, err):
+		case err != nil && !ninjaone.Tolerable(ctx, err):
 			return nil, fmt.Errorf("NinjaOne device %d, which NinjaOne lists no more, could not be read: %w", id, err)
 		case err != nil, d.OrganizationID == 0:
 			if failures++; first == "" {
 				first = fmt.Sprintf("device %d: %v", id, cause(err))
 			}
-			r.unsure = append(r.unsure, id)
+			r.Doubtful = append(r.Doubtful, id)
 		case d.OrganizationID == organizationID && d.Approved():
 			shown++
-			r.has[id], r.lacked[id], r.Devices = true, true, append(r.Devices, d)
+			r.has[id], r.Lacked[id], r.Devices = true, true, append(r.Devices, d)
 		default: // of another organization, or not approved at present
 			r.gone[id] = d
 		}
@@ -92,13 +92,13 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 			"They are taken to be there. If this lasts, ask NinjaOne's support.", organizationID, shown)
 	}
 	if first != "" {
-		r.odd("left", "NinjaOne does not list %d devices any more, and what became of them could not be looked up, so their fields stay. The first is %s", len(r.unsure), sentence(first))
+		r.odd("left", "NinjaOne does not list %d devices any more, and what became of them could not be looked up, so their fields stay. The first is %s", len(r.Doubtful), sentence(first))
 	}
 	return r, nil
 }
 
-// unlisted is the roster of an organization whose list of devices came to no end.
-func unlisted(organizationID int, err error) *Roster {
+// Unlisted is the roster of an organization whose list of devices came to no end.
+func Unlisted(organizationID int, err error) *Roster {
 	r := &Roster{Unusable: true, organizationID: organizationID}
 	why := err.Error()
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -123,11 +123,11 @@ func (r *Roster) odd(key, format string, args ...any) {
 
 // Known reports whether the list was believed, and it is known of every device
 // what became of it.
-func (r *Roster) Known() bool { return !r.Unusable && len(r.unsure) == 0 }
+func (r *Roster) Known() bool { return !r.Unusable && len(r.Doubtful) == 0 }
 
-// movedTo is the organization that a device is in by now; 0 when it is in none
+// MovedTo is the organization that a device is in by now; 0 when it is in none
 // or in the one that the roster is about.
-func (r *Roster) movedTo(id int) int {
+func (r *Roster) MovedTo(id int) int {
 	if d := r.gone[id]; d.OrganizationID != r.organizationID {
 		return d.OrganizationID
 	}
@@ -141,49 +141,14 @@ func (r *Roster) Unsure(id int) bool {
 	return r.Unusable || !gone && !r.has[id]
 }
 
-// clearable reports whether it is known of a device that is not matched whether
+// Deleted reports whether NinjaOne deleted the device.
+func (r *Roster) Deleted(id int) bool {
+	d, gone := r.gone[id]
+	return gone && d.ID == 0
+}
+
+// Clearable reports whether it is known of a device that is not matched whether
 // it is there, and NinjaOne can be asked to clear it.
-func (r *Roster) clearable(id int) bool { return !r.Unsure(id) && (r.has[id] || r.gone[id].ID != 0) }
+func (r *Roster) Clearable(id int) bool { return !r.Unsure(id) && (r.has[id] || r.gone[id].ID != 0) }
 
-// judge finds out what is known of the organization's devices, from the list
-// and from what was there before: devices that hold what we wrote, and those
-// that matched in the last run. Where it is not known which devices Intune has,
-// nothing is concluded and nothing asked.
-func (j *job) judge(ctx context.Context, in *reading) (err error) {
-	if in.left, err = j.unmapped(ctx, in); err != nil {
-		return err
-	}
-	var known []int
-	if in.snapshot.DevicesKnown() {
-		for t, r := range in.records {
-			if t.kind == kindDevice && in.clears(r, j.ref.ID) && r.holdsAny() {
-				known = append(known, t.id)
-			}
-		}
-		if j.withDocuments() {
-			former, _, err := loadMatches(ctx, j.Blobs, j.ref.ID)
-			if err != nil {
-				return err
-			}
-			for _, p := range former.Pairs {
-				known = append(known, p.NinjaOneID)
-			}
-		}
-	}
-	if in.unlisted != nil {
-		j.roster = unlisted(j.mapping.OrganizationID, in.unlisted)
-	} else if j.roster, err = JudgeDevices(ctx, j.client, j.mapping.OrganizationID, in.devices, in.foreign, known); err != nil {
-		return failed("%w", err)
-	}
-	in.devices = j.roster.Devices
-	for _, p := range j.roster.Odd {
-		j.problems.Add(p.Key, "%s", p.Message)
-	}
-	return nil
-}
-
-// clears reports whether a run of a tenant clears what was written on a device:
-// its own sync wrote it, or that of a tenant which is not mapped any more.
-func (in *reading) clears(r *record, tenantID string) bool {
-	return r.tenantID == tenantID || in.left[r.tenantID]
-}
+func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }

@@ -1,38 +1,21 @@
-package tenantsync
+package ledger
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"cipp-ninjaone/handler/internal/accepted"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// The compliance field is written by the sync and by package compliance at the
-// same time, so what is noted of it has columns of its own in the device's
-// record, which change only by ClaimCompliance and Claim.Settle.
 const (
-	columnField  = "ComplianceField"  // NinjaOne custom field name
-	columnDigest = "ComplianceDigest" // digest or mark
-	columnRead   = "ComplianceRead"   // when the state was read in Intune
-	columnClaim  = "ComplianceClaim"  // who is sending at present; "" for nobody
-	columnSince  = "ComplianceSince"  // since when
-)
-
-const (
-	noFields = "{}" // column Fields of a record without any
-	// sweptPartition holds, per tenant, when the list that its last sweep
-	// compared was read.
-	sweptPartition = "swept"
 	// claimLife is after how long a claim that was never settled no longer
 	// stands for a request that may still be under way.
 	claimLife = 5 * time.Minute
@@ -48,14 +31,13 @@ var ErrNewerState = errors.New("a newer compliance state is known")
 
 // ComplianceWrite is a value on its way to the compliance field of a device.
 type ComplianceWrite struct {
-	Instance       string // normalised NinjaOne host
-	OrganizationID int
-	DeviceID       int    // NinjaOne's id
-	TenantID       string // the tenant whose Intune manages the device
-	Field          string // NinjaOne custom field name
-	Value          ninjaone.Value
-	Read           time.Time // when the reading of Intune that says so began
-	Force          bool      // send the value even if NinjaOne holds it
+	Organization Organization
+	DeviceID     int    // NinjaOne's id
+	TenantID     string // the tenant whose Intune manages the device
+	Field        string // NinjaOne custom field name
+	Value        ninjaone.Value
+	Read         time.Time // when the reading of Intune that says so began
+	Force        bool      // send the value even if NinjaOne holds it
 	// Sync says that the writer is a sync, which has the organization to
 	// itself: the claim of another sync is of one that was stopped.
 	Sync bool
@@ -85,7 +67,7 @@ func (n complianceNote) sending(now time.Time) bool {
 // settled is the digest of what NinjaOne holds, as far as it is known.
 func (n complianceNote) settled() string {
 	if n.claim != "" {
-		return markSending
+		return Unknown
 	}
 	return n.digest
 }
@@ -93,7 +75,7 @@ func (n complianceNote) settled() string {
 // Claim is the right to send one value of one device's compliance field, until
 // it is settled or a newer reading overtakes it.
 type Claim struct {
-	state    *State
+	ledger   *Ledger
 	write    ComplianceWrite
 	id       string
 	before   string // settled digest before the claim
@@ -106,17 +88,17 @@ type Claim struct {
 // no error when there is nothing to send: NinjaOne holds the value, or it is
 // to be cleared where we never wrote, or the device is another tenant's. It
 // returns ErrNewerState when a newer reading is known. A claim must be settled.
-func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim, error) {
+func (l *Ledger) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim, error) {
 	fail := func(err error) (*Claim, error) {
 		return nil, fmt.Errorf("claim the compliance field of NinjaOne device %d: %w", w.DeviceID, err)
 	}
-	c := &Claim{state: s, write: w, id: uuid.NewString()}
+	c := &Claim{ledger: l, write: w, id: uuid.NewString()}
 	if w.Sync {
 		c.id = syncClaim + c.id
 	}
 	unheld := false // another value is noted than the one to be sent
 	for range claimAttempts {
-		row, err := s.table.Get(ctx, partition(w.Instance, w.OrganizationID), rowKey(target{kindDevice, w.DeviceID}))
+		row, err := l.table.Get(ctx, w.Organization.Partition(), rowKey(Device(w.DeviceID)))
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fail(err)
 		}
@@ -133,14 +115,14 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 		case !noted: // not yet, or by a run that was stopped before its claim
 			note.digest = fieldsOf(row)[w.Field]
 		case note.claim != "" && !note.sending(now), w.Sync && strings.HasPrefix(note.claim, syncClaim):
-			note.digest, note.claim = markSending, "" // its writer is gone
+			note.digest, note.claim = Unknown, "" // its writer is gone
 		}
-		want := digest(w.Value)
+		want := Digest(w.Value)
 		next := storage.Entity{columnField: w.Field, columnRead: w.Read.UTC()}
 		switch {
 		case note.read.After(w.Read):
 			return nil, ErrNewerState
-		case w.Value.IsClear() && (note.digest == "" || note.digest == markCleared && note.claim == ""):
+		case w.Value.IsClear() && (note.digest == "" || note.digest == Cleared && note.claim == ""):
 			return nil, nil
 		case note.digest == want && !w.Force:
 			if !noted || !w.Read.After(note.read) {
@@ -156,7 +138,7 @@ func (s *State) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim,
 			}
 			next[columnDigest], next[columnClaim], next[columnSince] = want, c.id, now.UTC()
 		}
-		err = s.putNote(ctx, w, row, next)
+		err = l.putNote(ctx, w, row, next)
 		switch {
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNotFound):
 			continue // another writer was first
@@ -178,7 +160,7 @@ func (c *Claim) unlessSwept(ctx context.Context, unheld bool) (*Claim, error) {
 	if !unheld {
 		return c, nil
 	}
-	swept, err := c.state.swept(ctx, c.write.TenantID)
+	swept, err := c.ledger.swept(ctx, c.write.TenantID)
 	if err == nil && !swept.After(c.write.Read) {
 		return c, nil
 	}
@@ -190,16 +172,16 @@ func (c *Claim) unlessSwept(ctx context.Context, unheld bool) (*Claim, error) {
 }
 
 // putNote writes columns of a record in the version that was read.
-func (s *State) putNote(ctx context.Context, w ComplianceWrite, row, columns storage.Entity) error {
-	columns["PartitionKey"] = partition(w.Instance, w.OrganizationID)
-	columns["RowKey"] = rowKey(target{kindDevice, w.DeviceID})
+func (l *Ledger) putNote(ctx context.Context, w ComplianceWrite, row, columns storage.Entity) error {
+	columns["PartitionKey"] = w.Organization.Partition()
+	columns["RowKey"] = rowKey(Device(w.DeviceID))
 	if row == nil {
 		columns["TenantId"] = w.TenantID
 		columns["Fields"] = noFields
 		columns["Version"] = int32(layout.Version)
-		return s.table.Insert(ctx, columns)
+		return l.table.Insert(ctx, columns)
 	}
-	return s.table.MergeIfMatch(ctx, columns, row.ETag())
+	return l.table.MergeIfMatch(ctx, columns, row.ETag())
 }
 
 // Outcome is how the sending of a claimed value ended.
@@ -207,7 +189,7 @@ type Outcome int
 
 // The outcomes of a claim.
 const (
-	Unknown  Outcome = iota // the request failed on the way, so that NinjaOne may hold either value
+	Lost     Outcome = iota // the request failed on the way, so that NinjaOne may hold either value
 	Accepted                // NinjaOne holds the value
 	Refused                 // NinjaOne holds what it held before
 )
@@ -220,12 +202,12 @@ const (
 func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, err error) {
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	return c.settle(ctx, outcome, nil)
+	return c.SettleWith(ctx, outcome, nil)
 }
 
-// settle is Settle that in the same call notes what NinjaOne accepted of the
+// SettleWith is Settle that in the same call notes what NinjaOne accepted of the
 // record's other fields; nil for none.
-func (c *Claim) settle(ctx context.Context, outcome Outcome, r *record) (overtaken bool, err error) {
+func (c *Claim) SettleWith(ctx context.Context, outcome Outcome, r *Record) (overtaken bool, err error) {
 	fail := func(err error) (bool, error) {
 		return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: %w", c.write.DeviceID, err)
 	}
@@ -240,14 +222,14 @@ func (c *Claim) settle(ctx context.Context, outcome Outcome, r *record) (overtak
 		if overtaken = c.note(next, row, outcome); len(next) == 0 {
 			return overtaken, nil
 		}
-		next["PartitionKey"] = partition(c.write.Instance, c.write.OrganizationID)
-		next["RowKey"] = rowKey(target{kindDevice, c.write.DeviceID})
-		err = c.state.table.MergeIfMatch(ctx, next, etag)
+		next["PartitionKey"] = c.write.Organization.Partition()
+		next["RowKey"] = rowKey(Device(c.write.DeviceID))
+		err = c.ledger.table.MergeIfMatch(ctx, next, etag)
 		if err == nil {
 			return overtaken, nil
 		}
 		if errors.Is(err, storage.ErrConflict) {
-			row, err = c.state.table.Get(ctx, next.PartitionKey(), next.RowKey())
+			row, err = c.ledger.table.Get(ctx, next.PartitionKey(), next.RowKey())
 			etag = row.ETag()
 		}
 		if errors.Is(err, storage.ErrNotFound) {
@@ -261,18 +243,18 @@ func (c *Claim) settle(ctx context.Context, outcome Outcome, r *record) (overtak
 }
 
 // columns are those that note what NinjaOne accepted of the record's fields.
-func (c *Claim) columns(r *record, row storage.Entity) (storage.Entity, error) {
+func (c *Claim) columns(r *Record, row storage.Entity) (storage.Entity, error) {
 	if r == nil {
 		return storage.Entity{}, nil
 	}
 	if row.String("Fields") == c.fields {
-		return c.state.entity(c.write.Instance, c.write.OrganizationID, r)
+		return c.ledger.entity(c.write.Organization, r)
 	}
 	// This run has lost the organization to another one, which has written the
 	// record: in which order NinjaOne served the two is not known.
 	fields := fieldsOf(row)
-	for name := range r.taken {
-		fields[name] = markSending
+	for name := range r.Taken {
+		fields[name] = Unknown
 	}
 	text, err := json.Marshal(fields)
 	return storage.Entity{"Fields": string(text)}, err
@@ -285,7 +267,7 @@ func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool)
 	case !noted && outcome != Refused:
 		// Another field is mapped by now. The next sync clears this one again.
 		fields := fieldsOf(row)
-		fields[c.write.Field] = markSending
+		fields[c.write.Field] = Unknown
 		if text, err := json.Marshal(fields); err == nil {
 			next["Fields"] = string(text)
 		}
@@ -293,19 +275,19 @@ func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool)
 	case note.claim == c.id:
 		next[columnClaim] = ""
 		switch {
-		case c.overtook || outcome == Unknown:
-			next[columnDigest] = markSending
+		case c.overtook || outcome == Lost:
+			next[columnDigest] = Unknown
 		case outcome == Refused:
 			next[columnDigest] = c.before
 		default:
-			next[columnDigest] = digest(c.write.Value)
-			accepted.Keep(next, c.write.Field, c.write.Value)
+			next[columnDigest] = Digest(c.write.Value)
+			Keep(next, c.write.Field, c.write.Value)
 		}
 	case outcome == Refused:
 	case note.claim != "": // the newer writer is still sending, and settles as unknown
 		return true
 	default:
-		next[columnDigest] = markSending
+		next[columnDigest] = Unknown
 		return true
 	}
 	return false
@@ -314,16 +296,16 @@ func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool)
 // MarkSwept notes when the list of a tenant's devices was read that a sweep is
 // about to compare: whatever an older reading says differently is out of date.
 // It is called before Compliance reads the notes that are compared.
-func (s *State) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
+func (l *Ledger) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
 	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, "Version": int32(layout.Version), columnRead: read.UTC()}
-	if err := s.table.Replace(ctx, row); err != nil {
+	if err := l.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("note when the tenant was swept: %w", err)
 	}
 	return nil
 }
 
-func (s *State) swept(ctx context.Context, tenantID string) (time.Time, error) {
-	row, err := s.table.Get(ctx, sweptPartition, tenantID)
+func (l *Ledger) swept(ctx context.Context, tenantID string) (time.Time, error) {
+	row, err := l.table.Get(ctx, sweptPartition, tenantID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return time.Time{}, err
 	}
@@ -338,43 +320,43 @@ type DeviceCompliance struct {
 
 // Holds reports whether NinjaOne last accepted exactly this value.
 func (d DeviceCompliance) Holds(v ninjaone.Value) bool {
-	return d.digest == digest(v) || v.IsClear() && d.digest == ""
+	return d.digest == Digest(v) || v.IsClear() && d.digest == ""
 }
 
 // Ours reports whether the field may hold a value of ours.
-func (d DeviceCompliance) Ours() bool { return accepted.Holds(d.digest) }
+func (d DeviceCompliance) Ours() bool { return Holds(d.digest) }
 
 // Changed reports whether the value differs from one that NinjaOne is known to
 // hold: Intune's state changed since it was written.
 func (d DeviceCompliance) Changed(v ninjaone.Value) bool {
-	return d.digest != "" && d.digest != markSending && !d.Holds(v)
+	return d.digest != "" && d.digest != Unknown && !d.Holds(v)
 }
 
 // Compliance returns what is noted of the compliance field of each device of
 // an organization that has a record, by NinjaOne's device id.
-func (s *State) Compliance(ctx context.Context, instance string, organizationID int, field string) (map[int]DeviceCompliance, error) {
-	records, err := s.load(ctx, instance, organizationID)
+func (l *Ledger) Compliance(ctx context.Context, o Organization, field string) (map[int]DeviceCompliance, error) {
+	records, err := l.Load(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	notes := make(map[int]DeviceCompliance, len(records))
 	for t, r := range records {
-		if t.kind != kindDevice {
+		if t.Kind != KindDevice {
 			continue
 		}
-		d := DeviceCompliance{r.tenantID, r.fields[field]}
-		if r.noted == field {
+		d := DeviceCompliance{r.TenantID, r.Fields[field]}
+		if r.Noted == field {
 			d.digest = r.settled
 		}
-		notes[t.id] = d
+		notes[t.ID] = d
 	}
 	return notes, nil
 }
 
 // ComplianceOf returns what is noted of one device; noted is false when it has
 // no record as a device of the organization.
-func (s *State) ComplianceOf(ctx context.Context, instance string, organizationID, deviceID int, field string) (d DeviceCompliance, noted bool, err error) {
-	row, err := s.table.Get(ctx, partition(instance, organizationID), rowKey(target{kindDevice, deviceID}))
+func (l *Ledger) ComplianceOf(ctx context.Context, o Organization, deviceID int, field string) (d DeviceCompliance, noted bool, err error) {
+	row, err := l.table.Get(ctx, o.Partition(), rowKey(Device(deviceID)))
 	if errors.Is(err, storage.ErrNotFound) {
 		return DeviceCompliance{}, false, nil
 	}
@@ -390,65 +372,6 @@ func (s *State) ComplianceOf(ctx context.Context, instance string, organizationI
 
 // ForgetDevice removes the record of a device that NinjaOne does not know any
 // more.
-func (s *State) ForgetDevice(ctx context.Context, instance string, organizationID, deviceID int) error {
-	return s.forget(ctx, instance, organizationID, target{kindDevice, deviceID})
-}
-
-// Matches is the outcome of a tenant's matching, by Intune's device ids.
-type Matches struct {
-	Pairs      map[string]int  // managed device id to NinjaOne device id, which several have that contest it
-	Superseded map[string]bool // older records of machines among the pairs
-	IntuneOnly map[string]bool // without NinjaOne device
-	Digest     string          // changes with the matches; "" when there are none yet
-}
-
-// LoadMatches returns the matches of the tenant's last sync; empty when it has
-// had none.
-func LoadMatches(ctx context.Context, blobs *storage.Container, tenantID string) (Matches, error) {
-	out := Matches{Pairs: map[string]int{}, Superseded: map[string]bool{}, IntuneOnly: map[string]bool{}}
-	kept, digest, err := loadMatches(ctx, blobs, tenantID)
-	if err != nil {
-		return out, err
-	}
-	out.Digest = digest
-	for _, p := range kept.Pairs {
-		out.Pairs[p.ManagedDeviceID] = p.NinjaOneID
-		for _, c := range p.Contesting {
-			out.Pairs[c.ManagedDeviceID] = p.NinjaOneID
-		}
-		for _, id := range p.Superseded {
-			out.Superseded[id] = true
-		}
-	}
-	for _, l := range kept.IntuneOnly {
-		out.IntuneOnly[l.ID] = true
-	}
-	// Of a record without its id nothing can be remembered.
-	delete(out.Pairs, "")
-	delete(out.IntuneOnly, "")
-	return out, nil
-}
-
-// claim claims the compliance field of a device that is about to be written,
-// and takes it out of what is sent, and its mark away, when a newer state is
-// known. It returns nil when the field is not sent.
-func (j *job) claim(ctx context.Context, p *sending) (*Claim, error) {
-	value, sent := p.values[j.compliance]
-	if p.record.target.kind != kindDevice || !sent {
-		return nil, nil
-	}
-	c, err := j.State.ClaimCompliance(ctx, ComplianceWrite{
-		Instance: j.instance, OrganizationID: j.mapping.OrganizationID, DeviceID: p.record.target.id,
-		TenantID: j.ref.ID, Field: j.compliance, Value: value, Read: j.readAt, Force: p.force, Sync: true,
-	})
-	if err != nil && !errors.Is(err, ErrNewerState) {
-		return nil, err
-	}
-	if c == nil {
-		p.values = maps.Clone(p.values)
-		delete(p.values, j.compliance)
-		delete(p.record.fields, j.compliance) // its columns say what NinjaOne holds
-		p.last = false
-	}
-	return c, nil
+func (l *Ledger) ForgetDevice(ctx context.Context, o Organization, deviceID int) error {
+	return l.Forget(ctx, o, Device(deviceID))
 }

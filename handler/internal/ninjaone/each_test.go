@@ -1,45 +1,13 @@
-package accepted
+package ninjaone
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"testing"
-
-	"cipp-ninjaone/handler/internal/ninjaone"
 )
-
-func TestDigest(t *testing.T) {
-	values := []ninjaone.Value{ninjaone.Clear(), ninjaone.Text(""), ninjaone.HTML(""), ninjaone.Text("a"), ninjaone.HTML("a"), ninjaone.Text("b")}
-	seen := map[string]bool{}
-	for _, v := range values {
-		d := Digest(v)
-		if seen[d] || d == Sending || d != Digest(v) {
-			t.Errorf("the digest %q of %v is taken, a mark, or not stable", d, v)
-		}
-		seen[d] = true
-	}
-	if Digest(ninjaone.Clear()) != Cleared {
-		t.Error("a cleared field has no mark of its own")
-	}
-}
-
-func TestChanges(t *testing.T) {
-	have := map[string]string{
-		"same": Digest(ninjaone.Text("v")), "other": Digest(ninjaone.Text("old")), "unknown": Sending,
-		"gone": Digest(ninjaone.Text("v")), "cleared": Cleared,
-	}
-	want := ninjaone.Fields{
-		"same": ninjaone.Text("v"), "other": ninjaone.Text("v"), "unknown": ninjaone.Text("v"), "new": ninjaone.Text("v"),
-		"gone": ninjaone.Clear(), "cleared": ninjaone.Clear(), "never": ninjaone.Clear(),
-	}
-	if got := slices.Sorted(maps.Keys(Changes(have, want))); !slices.Equal(got, []string{"gone", "new", "other", "unknown"}) {
-		t.Errorf("changed: %v", got)
-	}
-}
 
 func TestTolerable(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
@@ -50,11 +18,11 @@ func TestTolerable(t *testing.T) {
 		want bool
 	}{
 		"one target's failure": {t.Context(), errors.New("500"), true},
-		"throttled":            {t.Context(), fmt.Errorf("x: %w", ninjaone.ErrThrottled), false},
-		"no credentials":       {t.Context(), ninjaone.ErrUnauthorized, false},
-		"wrong instance":       {t.Context(), ninjaone.ErrWrongInstance, false},
+		"throttled":            {t.Context(), fmt.Errorf("x: %w", ErrThrottled), false},
+		"no credentials":       {t.Context(), ErrUnauthorized, false},
+		"wrong instance":       {t.Context(), ErrWrongInstance, false},
 		"run over":             {ended, errors.New("500"), false},
-		"run about to be over": {t.Context(), fmt.Errorf("x: %w", ninjaone.ErrOutOfTime), false},
+		"run about to be over": {t.Context(), fmt.Errorf("x: %w", ErrOutOfTime), false},
 		"another's time over":  {t.Context(), fmt.Errorf("CIPP's Key Vault did not answer in time: %w", context.DeadlineExceeded), true},
 	} {
 		if got := Tolerable(tt.ctx, tt.err); got != tt.want {

@@ -1,0 +1,291 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// Kind is what a NinjaOne target is.
+type Kind string
+
+// The kinds of targets that have fields.
+const (
+	KindOrganization Kind = "organization"
+	KindDevice       Kind = "device"
+)
+
+// Target is an organization or a device in NinjaOne.
+type Target struct {
+	Kind Kind
+	ID   int
+}
+
+// Device is the target of a NinjaOne device.
+func Device(id int) Target { return Target{KindDevice, id} }
+
+// Organization is a NinjaOne organization of an instance. The rows about it and
+// its devices share a partition.
+type Organization struct {
+	Instance string // normalised NinjaOne host
+	ID       int
+}
+
+// Target is the organization as the target of its own fields.
+func (o Organization) Target() Target { return Target{KindOrganization, o.ID} }
+
+// Partition is the partition of the organization's rows.
+func (o Organization) Partition() string { return fmt.Sprintf("%s|%d", o.Instance, o.ID) }
+
+func (t Target) String() string { return fmt.Sprintf("%s %d", t.Kind, t.ID) }
+
+// Record is what we know of one target: which of our values it holds.
+type Record struct {
+	Target   Target
+	TenantID string            // the tenant whose sync wrote a device; "" for an organization
+	Fields   map[string]string // NinjaOne custom field name to digest or mark
+	Noted    string            // the field whose note has columns of its own; "" for none
+	settled  string            // the digest or mark in that note
+	Written  time.Time         // when NinjaOne last accepted a value; zero when unknown
+	Taken    ninjaone.Fields   // values that NinjaOne accepted and that are not saved yet
+	// Claims are the other tenants, by id, whose devices match this one too.
+	Claims  []string
+	Singled *Singled // nil when nothing was refused
+}
+
+// Changes returns the values of want that the target does not hold yet.
+func (r *Record) Changes(want ninjaone.Fields) ninjaone.Fields {
+	return Changes(r.Fields, want)
+}
+
+// MarkUnknown marks every value of ours as unknown, so that it is sent again.
+func (r *Record) MarkUnknown() {
+	for name, noted := range r.Fields {
+		if Holds(noted) {
+			r.Fields[name] = Unknown
+		}
+	}
+}
+
+// HoldsAny reports whether the target may hold any value of ours.
+func (r *Record) HoldsAny() bool {
+	for _, noted := range r.Fields {
+		if Holds(noted) {
+			return true
+		}
+	}
+	return false
+}
+
+// Ledger keeps what NinjaOne  It is keyed by the NinjaOne target, so
+// it stays right when a tenant is mapped elsewhere or a device changes hands.
+type Ledger struct {
+	table *storage.Table
+}
+
+// New returns the ledger kept in the table NinjaOneSyncState.
+func New(table *storage.Table) *Ledger { return &Ledger{table: table} }
+
+func rowKey(t Target) string {
+	if t.Kind == KindOrganization {
+		return string(KindOrganization)
+	}
+	return fmt.Sprintf("%s-%d", t.Kind, t.ID)
+}
+
+// recordColumns are what load reads of a row: all but the values.
+var recordColumns = []string{"TenantId", "Fields", "Written", columnField, columnDigest, columnRead, columnClaim, columnSince, columnClaims, columnSingled}
+
+// Load returns every record of an organization, by target.
+func (l *Ledger) Load(ctx context.Context, o Organization) (map[Target]*Record, error) {
+	records := map[Target]*Record{}
+	filter := storage.Eq("PartitionKey", o.Partition())
+	for row, err := range l.table.List(ctx, filter, recordColumns...) {
+		if err != nil {
+			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", o.ID, err)
+		}
+		r := &Record{TenantID: row.String("TenantId"), Fields: fieldsOf(row), Written: row.Time("Written"), Claims: strings.Fields(row.String(columnClaims)), Singled: singledOf(row)}
+		if row.RowKey() == string(KindOrganization) {
+			r.Target = Target{KindOrganization, o.ID}
+		} else if _, err := fmt.Sscanf(row.RowKey(), string(KindDevice)+"-%d", &r.Target.ID); err == nil {
+			r.Target.Kind = KindDevice
+		} else {
+			continue // written by a later handler
+		}
+		if note, noted := noteOf(row, row.String(columnField)); noted {
+			r.Noted, r.settled = row.String(columnField), note.settled()
+			if r.Fields[r.Noted] != Unknown { // which a sync marked and did not get to claim
+				r.Fields[r.Noted] = r.settled
+			}
+		}
+		records[r.Target] = r
+	}
+	return records, nil
+}
+
+// fieldsOf reads the digests of a record. What cannot be read is unknown, so
+// it is sent again.
+func fieldsOf(row storage.Entity) map[string]string {
+	fields := map[string]string{}
+	if json.Unmarshal([]byte(row.String("Fields")), &fields) != nil || fields == nil {
+		return map[string]string{}
+	}
+	return fields
+}
+
+func (l *Ledger) entity(o Organization, r *Record) (storage.Entity, error) {
+	fields, err := json.Marshal(r.Fields)
+	if err != nil {
+		return nil, err
+	}
+	e := storage.Entity{
+		"PartitionKey": o.Partition(),
+		"RowKey":       rowKey(r.Target),
+		"TenantId":     r.TenantID,
+		"Fields":       string(fields),
+		"Version":      int32(layout.Version),
+	}
+	if !r.Written.IsZero() {
+		e["Written"] = r.Written.UTC()
+	}
+	if r.Singled != nil {
+		note, err := json.Marshal(r.Singled)
+		if err != nil {
+			return nil, err
+		}
+		e[columnSingled] = string(note)
+	}
+	for field, v := range r.Taken {
+		Keep(e, field, v)
+	}
+	return e, nil
+}
+
+// Save writes records in as few transactions as the table allows. It leaves
+// the columns of the compliance field as they are.
+func (l *Ledger) Save(ctx context.Context, o Organization, records ...*Record) error {
+	rows := make([]storage.Operation, 0, len(records))
+	for _, r := range records {
+		e, err := l.entity(o, r)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, storage.MergeOp(e))
+	}
+	if err := l.table.WriteBatch(ctx, rows); err != nil {
+		return fmt.Errorf("note what is being sent to NinjaOne organization %d: %w", o.ID, err)
+	}
+	return nil
+}
+
+// Values returns the values that NinjaOne last accepted for our fields of a
+// device, or of the organization as a whole where deviceID is 0, by NinjaOne
+// custom field name. The instance is the normalised NinjaOne host. A field is
+// missing where no value is kept: it was never written, or its value is too
+// large to keep.
+func (l *Ledger) Values(ctx context.Context, o Organization, deviceID int) (map[string]Value, error) {
+	t := Target{KindDevice, deviceID}
+	if deviceID == 0 {
+		t = Target{KindOrganization, o.ID}
+	}
+	row, err := l.table.Get(ctx, o.Partition(), rowKey(t))
+	if errors.Is(err, storage.ErrNotFound) {
+		return map[string]Value{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the values that NinjaOne %s last accepted: %w", t, err)
+	}
+	noted := fieldsOf(row)
+	if note, ok := noteOf(row, row.String(columnField)); ok {
+		noted[row.String(columnField)] = note.settled()
+	}
+	return Kept(row, noted), nil
+}
+
+// Forget removes a record: the target is gone or belongs to someone else.
+func (l *Ledger) Forget(ctx context.Context, o Organization, t Target) error {
+	if err := l.table.Delete(ctx, o.Partition(), rowKey(t)); err != nil {
+		return fmt.Errorf("forget NinjaOne %s: %w", t, err)
+	}
+	return nil
+}
+
+// Owned reports whether some tenant's sync wrote the device as a device of
+// the organization.
+func (l *Ledger) Owned(ctx context.Context, o Organization, deviceID int) (bool, error) {
+	_, err := l.table.Get(ctx, o.Partition(), rowKey(Target{KindDevice, deviceID}))
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// SaveClaims notes which other tenants claim the devices of records.
+func (l *Ledger) SaveClaims(ctx context.Context, o Organization, records ...*Record) error {
+	rows := make([]storage.Operation, 0, len(records))
+	for _, r := range records {
+		rows = append(rows, storage.MergeOp(storage.Entity{"PartitionKey": o.Partition(), "RowKey": rowKey(r.Target), columnClaims: strings.Join(r.Claims, " ")}))
+	}
+	if err := l.table.WriteBatch(ctx, rows); err != nil {
+		return fmt.Errorf("note which devices of NinjaOne organization %d two tenants claim: %w", o.ID, err)
+	}
+	return nil
+}
+
+// Remapped is a record that changed because other fields are mapped now.
+type Remapped struct {
+	*Record
+	Dropped []string // fields that are not ours any more
+	Unnote  bool     // the note of the compliance field ends: another one is mapped
+}
+
+// SaveRemapped saves records as Save does, and with them what became of fields
+// that are not mapped any more.
+func (l *Ledger) SaveRemapped(ctx context.Context, o Organization, records []Remapped) error {
+	rows := make([]storage.Operation, 0, len(records))
+	for _, r := range records {
+		e, err := l.entity(o, r.Record)
+		if err != nil {
+			return err
+		}
+		for _, name := range r.Dropped {
+			Drop(e, name)
+		}
+		if r.Unnote {
+			e[columnField] = ""
+		}
+		rows = append(rows, storage.MergeOp(e))
+	}
+	if err := l.table.WriteBatch(ctx, rows); err != nil {
+		return fmt.Errorf("note which fields of NinjaOne organization %d are mapped: %w", o.ID, err)
+	}
+	return nil
+}
+
+// DropValues takes the values that only people look at out of the records of a
+// tenant's devices, and out of the organization's own unless other tenants share
+// it, whose next run writes it without this one.
+func (l *Ledger) DropValues(ctx context.Context, o Organization, tenantID string, shared bool) error {
+	var rows []storage.Operation
+	for row, err := range l.table.List(ctx, storage.Eq("PartitionKey", o.Partition()), recordColumns...) {
+		if err != nil {
+			return err
+		}
+		if row.String("TenantId") != tenantID && (shared || row.RowKey() != string(KindOrganization)) {
+			continue
+		}
+		e := storage.Entity{"PartitionKey": row.PartitionKey(), "RowKey": row.RowKey()}
+		for field := range fieldsOf(row) {
+			Drop(e, field)
+		}
+		rows = append(rows, storage.MergeOp(e))
+	}
+	return l.table.WriteBatch(ctx, rows)
+}
