@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,6 +104,40 @@ func BenchmarkFiveASecond(b *testing.B) {
 	r.storage = countOf(storage.take())
 	n.spotCheck(b)
 	r.report(b, 1)
+}
+
+// BenchmarkLargeBesideSmall syncs a tenant of 50,000 users and 20,000 devices with
+// documents, and LARGE_SMALL (500) small ones that wait behind it: all of them
+// complete, and the small ones do not wait for the large one's end.
+func BenchmarkLargeBesideSmall(b *testing.B) {
+	factor := number(b, "NIGHT_FACTOR", 60)
+	users := int(number(b, "LARGE_USERS", 50_000))
+	data := seed.Generate(
+		seed.Size{Tenants: 1, Users: users, Devices: users * 2 / 5, Groups: users / 25},
+		seed.Size{Tenants: int(number(b, "LARGE_SMALL", 500)), Users: 10, Devices: 5, Groups: 3})
+	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
+	n := startNights(b, data, allowed*factor, 0, nil)
+	r := n.sleep(b, n.enqueueAll)
+	var large, small time.Time
+	for _, i := range r.runs {
+		end := i.Start.Add(i.Duration)
+		if strings.Contains(i.Message, data.Tenants[0].ID) {
+			large = later(large, end)
+		} else {
+			small = later(small, end)
+		}
+	}
+	b.ReportMetric(large.Sub(r.begun).Seconds(), "large-s")
+	b.ReportMetric(small.Sub(r.begun).Seconds(), "all-small-s")
+	n.spotCheck(b)
+	r.report(b, factor)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // number reads a number from the environment.
@@ -219,8 +254,11 @@ func (n *nights) sleep(b *testing.B, begin func() error) night {
 	return r
 }
 
+// patience is longer than one run may take.
+const patience = 31 * time.Minute
+
 // await waits until every tenant's sync has completed since a time. It fails when
-// nothing ends for five minutes.
+// nothing ends for longer than one run may take.
 func (n *nights) await(b *testing.B, since time.Time) {
 	b.Helper()
 	tenants := map[string]bool{}
@@ -228,8 +266,8 @@ func (n *nights) await(b *testing.B, since time.Time) {
 	for len(tenants) < len(n.Seed.Tenants) || !n.completed(b, since) {
 		select {
 		case <-n.news:
-		case <-time.After(5 * time.Minute):
-			b.Fatalf("nothing ended for five minutes; %d of %d tenants had a run", len(tenants), len(n.Seed.Tenants))
+		case <-time.After(patience):
+			b.Fatalf("nothing ended for %s; %d of %d tenants had a run", patience, len(tenants), len(n.Seed.Tenants))
 		}
 		n.mu.Lock()
 		for _, i := range n.runs[counted:] {

@@ -15,47 +15,56 @@ type Size struct {
 	Day                             time.Time // zero = today, UTC
 }
 
-// Generate makes tenants of a size for measurements, the same ones for the
-// same size: users with licences and mailboxes, groups with members, and
-// devices that checked in today, each with its NinjaOne device.
-func Generate(size Size) *Seed {
-	if size.Day.IsZero() {
-		size.Day = time.Now()
+// Generate makes tenants of one or more sizes for measurements, the same ones
+// for the same sizes: users with licences and mailboxes, groups with members, and
+// devices that checked in today, each with its NinjaOne device. The first size's
+// day is that of all.
+func Generate(sizes ...Size) *Seed {
+	day := sizes[0].Day
+	if day.IsZero() {
+		day = time.Now()
 	}
-	s := newSeed(size.Day)
-	for i := range size.Tenants {
-		rng := rand.New(rand.NewPCG(7, uint64(i)))
-		name := fmt.Sprintf("Tenant %03d", i+1)
-		b := newTenant(s, rng, name, fmt.Sprintf("tenant-%03d.example", i+1), 100+i)
-		b.fresh = true
-		s.organization(b, 100+i, name)
-		list := b.users(size.Users*9/10, skuE3)
-		b.users(size.Users - size.Users*9/10)
-		b.products(10, skuE3)
-		b.computers(size.Devices)
-		b.compliancePolicies()
-		for g := range size.Groups {
-			n := 5 + rng.IntN(40)
-			var members []m365sim.Member
-			if g%10 == 9 {
-				members = b.deviceRefs(n)
-			} else {
-				members = refs("user", some(rng, b.t.Users, n)...)
-			}
-			if g > 0 && g%7 == 0 {
-				members = append(members, m365sim.Member{Type: "group", ID: b.t.Groups[g-1].ID()})
-			}
-			b.group(fmt.Sprintf("Group %04d", g+1), []string{"security", "unified", "dynamic"}[g%3], members...)
+	s := newSeed(day)
+	for _, size := range sizes {
+		for range size.Tenants {
+			s.generated(len(s.Tenants), size)
 		}
-		if len(list) > 1 {
-			b.role(roleGlobalAdmin, refs("user", list[0], list[1])...)
-			exclusions := b.group("CA exclusions", "security", refs("user", list[1])...)
-			b.access(exclusions, b.t.Groups[0].ID(), list[0].ID())
-		}
-		b.security(0.5)
-		b.mail()
 	}
 	return s
+}
+
+// generated adds the tenant with a number.
+func (s *Seed) generated(i int, size Size) {
+	rng := rand.New(rand.NewPCG(7, uint64(i)))
+	name := fmt.Sprintf("Tenant %03d", i+1)
+	b := newTenant(s, rng, name, fmt.Sprintf("tenant-%03d.example", i+1), 100+i)
+	b.fresh = true
+	s.organization(b, 100+i, name)
+	list := b.users(size.Users*9/10, skuE3)
+	b.users(size.Users - size.Users*9/10)
+	b.products(10, skuE3)
+	b.computers(size.Devices)
+	b.compliancePolicies()
+	for g := range size.Groups {
+		n := 5 + rng.IntN(40)
+		var members []m365sim.Member
+		if g%10 == 9 {
+			members = b.deviceRefs(n)
+		} else {
+			members = refs("user", some(rng, b.t.Users, n)...)
+		}
+		if g > 0 && g%7 == 0 {
+			members = append(members, m365sim.Member{Type: "group", ID: b.t.Groups[g-1].ID()})
+		}
+		b.group(fmt.Sprintf("Group %04d", g+1), []string{"security", "unified", "dynamic"}[g%3], members...)
+	}
+	if len(list) > 1 {
+		b.role(roleGlobalAdmin, refs("user", list[0], list[1])...)
+		exclusions := b.group("CA exclusions", "security", refs("user", list[1])...)
+		b.access(exclusions, b.t.Groups[0].ID(), list[0].ID())
+	}
+	b.security(0.5)
+	b.mail()
 }
 
 // Changed lists what a typical day really changed, by tenant id.
