@@ -9,14 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
-	"golang.org/x/sync/singleflight"
 
+	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -58,9 +57,7 @@ type Secrets struct {
 	store func(ctx context.Context, name, value string) error
 	// storable finds out whether store would be allowed.
 	storable func(ctx context.Context) error
-	group    singleflight.Group
-	mu       sync.Mutex
-	kept     map[string]keptSecret
+	kept     lookup.Cache[string, keptSecret]
 }
 
 type keptSecret struct {
@@ -69,7 +66,7 @@ type keptSecret struct {
 }
 
 func newSecrets(load func(context.Context, string) (string, error)) *Secrets {
-	return &Secrets{load: load, kept: map[string]keptSecret{}}
+	return &Secrets{load: load, kept: lookup.Cache[string, keptSecret]{Limit: secretTimeout}}
 }
 
 // Format writes a fixed word, so that formatting never shows a value.
@@ -83,38 +80,22 @@ func (s *Secrets) LogValue() slog.Value { return slog.StringValue("[secrets]") }
 // in that way. Callers at the same time share one read. ErrNotSetUp when the
 // value is the placeholder of a fresh deployment, ErrNoSecret when there is none.
 func (s *Secrets) Secret(ctx context.Context, name string, fresh bool) (string, error) {
-	s.mu.Lock()
-	kept, ok := s.kept[name]
-	s.mu.Unlock()
 	life := secretLife
 	if fresh {
 		life = secretPause
 	}
-	if ok && time.Since(kept.read) < life {
-		return kept.value, nil
-	}
-	result := s.group.DoChan(name, func() (any, error) {
-		// The read is shared, so no single caller may end it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), secretTimeout)
-		defer cancel()
+	good := func(have keptSecret) bool { return time.Since(have.read) < life }
+	got, err := s.kept.Get(ctx, name, good, func(ctx context.Context, _ keptSecret) (keptSecret, error) {
 		value, err := s.load(ctx, name)
 		if value = strings.TrimSpace(value); err == nil {
 			err = check(name, value)
 		}
-		if err != nil {
-			return "", fmt.Errorf("read CIPP's secret %s: %w", name, err)
-		}
-		s.mu.Lock()
-		s.kept[name] = keptSecret{value, time.Now()}
-		s.mu.Unlock()
-		return value, nil
+		return keptSecret{value, time.Now()}, err
 	})
-	select {
-	case <-ctx.Done():
-		return "", fmt.Errorf("read CIPP's secret %s: %w", name, ctx.Err())
-	case r := <-result:
-		return r.Val.(string), r.Err
+	if err != nil {
+		return "", fmt.Errorf("read CIPP's secret %s: %w", name, err)
 	}
+	return got.value, nil
 }
 
 func check(name, value string) error {

@@ -26,9 +26,7 @@ func (s *Secrets) StoreNinjaOne(ctx context.Context, value string) error {
 	if err := s.store(ctx, SecretNinjaOne, value); err != nil {
 		return fmt.Errorf("store the NinjaOne API client's secret: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kept[SecretNinjaOne] = keptSecret{value, time.Now()}
+	s.kept.Put(SecretNinjaOne, keptSecret{value, time.Now()})
 	return nil
 }
 

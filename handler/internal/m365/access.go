@@ -106,9 +106,7 @@ func (g grants) allow(p Permission, auth string) bool {
 // fresh returns a token that was not kept, so that it names what the tenant
 // consents to now.
 func (t *tokens) fresh(ctx context.Context, ref tenant.Ref, scope string) (string, error) {
-	t.mu.Lock()
-	delete(t.cached, tokenKey{strings.ToLower(ref.ID), ref.Direct, scope})
-	t.mu.Unlock()
+	t.kept.Forget(func(k tokenKey, _ token) bool { return k == keyOf(ref, scope) })
 	return t.get(ctx, ref, scope)
 }
 
@@ -130,9 +128,8 @@ func (r *Reader) grants(ref tenant.Ref, p part) grants {
 	if permissions[p].Service == serviceExchange {
 		scope = r.exchangeScope
 	}
-	r.tokens.mu.Lock()
-	defer r.tokens.mu.Unlock()
-	return grantsOf(r.tokens.cached[tokenKey{strings.ToLower(ref.ID), ref.Direct, scope}].value)
+	have, _ := r.tokens.kept.Peek(keyOf(ref, scope))
+	return grantsOf(have.value)
 }
 
 // roleMissing says that a service refuses although the app has the permission.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -115,8 +116,7 @@ func NewReader(c Config) (*Reader, error) {
 			credentials: c.Credentials,
 			application: c.Auth == AuthApplication,
 			now:         time.Now,
-			cached:      map[tokenKey]token{},
-			stale:       map[tokenKey]bool{},
+			kept:        lookup.Cache[tokenKey, token]{Limit: tokenTimeout},
 		},
 		client: client,
 		retry:  retry,

@@ -6,10 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
+	"cipp-ninjaone/handler/internal/lookup"
 
 	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/m365/wire"
@@ -36,10 +35,13 @@ type SKUNames struct {
 	log     *slog.Logger
 	now     func() time.Time
 
-	flight singleflight.Group
-	mu     sync.Mutex
-	names  map[string]string
-	next   time.Time
+	kept lookup.Cache[struct{}, skuNames]
+}
+
+// skuNames are the names as they were read last, and when to read them again.
+type skuNames struct {
+	names map[string]string
+	next  time.Time
 }
 
 // NewSKUNames returns a source of names read from address ("" =
@@ -58,6 +60,7 @@ func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logge
 		address: address,
 		log:     logger,
 		now:     time.Now,
+		kept:    lookup.Cache[struct{}, skuNames]{Limit: skuNamesTimeout},
 		client: &http.Client{Transport: steady(transport), CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) >= 5 || !endpoint.Safe(req.URL) {
 				return fmt.Errorf("a redirect that is not followed")
@@ -71,32 +74,17 @@ func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logge
 // when they were never read; a failure is logged and never an error, because
 // part numbers do as well.
 func (s *SKUNames) Names(ctx context.Context) map[string]string {
-	s.mu.Lock()
-	names, next := s.names, s.next
-	s.mu.Unlock()
-	if s.now().Before(next) {
-		return names
-	}
-	result := s.flight.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), skuNamesTimeout)
-		defer cancel()
-		got, err := s.fetch(ctx)
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	good := func(have skuNames) bool { return s.now().Before(have.next) }
+	// Nothing but the end of the context is an error here.
+	got, _ := s.kept.Get(ctx, struct{}{}, good, func(ctx context.Context, old skuNames) (skuNames, error) {
+		names, err := s.fetch(ctx)
 		if err != nil {
 			s.log.Warn("names of licences not read; part numbers are shown instead", "error", err)
-			s.next = s.now().Add(skuNamesRetry)
-			return s.names, nil
+			return skuNames{old.names, s.now().Add(skuNamesRetry)}, nil
 		}
-		s.names, s.next = got, s.now().Add(skuNamesLife)
-		return got, nil
+		return skuNames{names, s.now().Add(skuNamesLife)}, nil
 	})
-	select {
-	case <-ctx.Done():
-		return names
-	case r := <-result:
-		return r.Val.(map[string]string)
-	}
+	return got.names
 }
 
 func (s *SKUNames) fetch(ctx context.Context) (map[string]string, error) {

@@ -9,11 +9,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
+	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
@@ -43,10 +41,7 @@ type tokens struct {
 	application bool
 	now         func() time.Time
 
-	flights singleflight.Group
-	mu      sync.Mutex
-	cached  map[tokenKey]token
-	stale   map[tokenKey]bool // the next request reads the secrets anew
+	kept lookup.Cache[tokenKey, token]
 }
 
 type tokenKey struct {
@@ -60,57 +55,41 @@ type token struct {
 	expires time.Time
 }
 
-// get returns a token for the tenant and scope. All concurrent callers share
-// one request; it outlives the caller who began it.
+func keyOf(ref tenant.Ref, scope string) tokenKey {
+	return tokenKey{strings.ToLower(ref.ID), ref.Direct, scope}
+}
+
+// get returns a token for the tenant and scope.
 func (t *tokens) get(ctx context.Context, ref tenant.Ref, scope string) (string, error) {
-	key := tokenKey{strings.ToLower(ref.ID), ref.Direct, scope}
-	t.mu.Lock()
-	have, ok := t.cached[key]
-	t.mu.Unlock()
-	if ok && t.now().Before(have.expires) {
-		return have.value, nil
-	}
-	result := t.flights.DoChan(fmt.Sprint(key), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
-		defer cancel()
-		return t.fetch(ctx, key)
-	})
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case r := <-result:
-		if r.Err != nil {
-			return "", r.Err
-		}
-		return r.Val.(string), nil
-	}
+	return t.lookUp(ctx, keyOf(ref, scope), false)
 }
 
 // renew returns another token than the one a service has refused.
 func (t *tokens) renew(ctx context.Context, ref tenant.Ref, scope, refused string) (string, error) {
-	key := tokenKey{strings.ToLower(ref.ID), ref.Direct, scope}
-	t.mu.Lock()
-	if t.cached[key].value == refused {
-		delete(t.cached, key)
-		t.stale[key] = true
-	}
-	t.mu.Unlock()
-	return t.get(ctx, ref, scope)
+	key, fresh := keyOf(ref, scope), false
+	t.kept.Forget(func(k tokenKey, have token) bool {
+		forget := k == key && have.value == refused
+		fresh = fresh || forget
+		return forget
+	})
+	return t.lookUp(ctx, key, fresh)
 }
 
-func (t *tokens) fetch(ctx context.Context, key tokenKey) (string, error) {
-	t.mu.Lock()
-	if have, ok := t.cached[key]; ok && t.now().Before(have.expires) {
-		t.mu.Unlock()
-		return have.value, nil // stored between the caller's look and its turn
-	}
-	fresh := t.stale[key]
-	delete(t.stale, key)
-	t.mu.Unlock()
+// lookUp returns the kept token, or a new one. With fresh the secrets for it are
+// read anew.
+func (t *tokens) lookUp(ctx context.Context, key tokenKey, fresh bool) (string, error) {
+	good := func(have token) bool { return t.now().Before(have.expires) }
+	got, err := t.kept.Get(ctx, key, good, func(ctx context.Context, _ token) (token, error) {
+		t.kept.Forget(func(_ tokenKey, have token) bool { return !good(have) })
+		return t.fetch(ctx, key, fresh)
+	})
+	return got.value, err
+}
 
+func (t *tokens) fetch(ctx context.Context, key tokenKey, fresh bool) (token, error) {
 	form, err := t.form(ctx, key, fresh)
 	if err != nil {
-		return "", err
+		return token{}, err
 	}
 	got, err := t.post(ctx, key, form)
 	var refusal *AuthError
@@ -118,24 +97,13 @@ func (t *tokens) fetch(ctx context.Context, key tokenKey) (string, error) {
 		// CIPP may have rotated a secret since it was read.
 		again, formErr := t.form(ctx, key, true)
 		if formErr != nil {
-			return "", formErr
+			return token{}, formErr
 		}
 		if again.Encode() != form.Encode() {
 			got, err = t.post(ctx, key, again)
 		}
 	}
-	if err != nil {
-		return "", err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for k, old := range t.cached {
-		if !t.now().Before(old.expires) {
-			delete(t.cached, k)
-		}
-	}
-	t.cached[key] = got
-	return got.value, nil
+	return got, err
 }
 
 func (t *tokens) form(ctx context.Context, key tokenKey, fresh bool) (url.Values, error) {

@@ -102,7 +102,7 @@ func New(cfg Config) (*Client, error) {
 		observe: cfg.Observe,
 		pacer:   newPacer(cfg.Rate),
 	}
-	c.tokens = newTokenCache(c, cfg.ClientID, cfg.Secret)
+	c.tokens = &tokenCache{client: c, clientID: cfg.ClientID, secret: cfg.Secret}
 	return c, nil
 }
 

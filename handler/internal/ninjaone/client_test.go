@@ -112,7 +112,7 @@ func TestErrorsNameTheCallWithoutItsQuery(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	c := newClient(t, Config{Endpoint: "http://127.0.0.1:1", ClientID: testClientID, Secret: goodSecret, Logger: slog.New(slog.DiscardHandler)})
-	c.tokens.token = "t"
+	c.tokens.kept.Put(struct{}{}, token{value: "t"})
 	r, err := newRequest(http.MethodPost, "/v2/thing", nil, []param{{"df", "private"}}, nil)
 	if err != nil {
 		t.Fatal(err)

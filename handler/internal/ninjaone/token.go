@@ -9,13 +9,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-	"golang.org/x/sync/singleflight"
 
+	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
 )
@@ -34,88 +33,56 @@ type tokenCache struct {
 	clientID string
 	secret   func(ctx context.Context, fresh bool) (string, error)
 
-	flight singleflight.Group
-
-	mu      sync.Mutex
-	token   string
-	renewAt time.Time // zero: NinjaOne did not say how long the token lives
+	kept lookup.Cache[struct{}, token]
 }
 
-func newTokenCache(c *Client, clientID string, secret func(context.Context, bool) (string, error)) *tokenCache {
-	return &tokenCache{client: c, clientID: clientID, secret: secret}
+type token struct {
+	value   string
+	renewAt time.Time // zero: NinjaOne did not say how long the token lives
 }
 
 // get returns a token that is good for a while.
 func (t *tokenCache) get(ctx context.Context) (string, error) {
-	if token := t.cached(); token != "" {
-		return token, nil
+	good := func(have token) bool { return have.renewAt.IsZero() || time.Now().Before(have.renewAt) }
+	got, err := t.kept.Get(ctx, struct{}{}, good, func(ctx context.Context, _ token) (token, error) { return t.renew(ctx) })
+	if err != nil {
+		return "", fmt.Errorf("getting an access token: %w", err)
 	}
-	// The request serves all callers, so it must outlive the one who began it.
-	ch := t.flight.DoChan("", func() (any, error) {
-		if token := t.cached(); token != "" {
-			return token, nil
-		}
-		return t.renew(context.WithoutCancel(ctx))
-	})
-	select {
-	case r := <-ch:
-		if r.Err != nil {
-			return "", fmt.Errorf("getting an access token: %w", r.Err)
-		}
-		return r.Val.(string), nil
-	case <-ctx.Done():
-		return "", fmt.Errorf("getting an access token: %w", ctx.Err())
-	}
-}
-
-func (t *tokenCache) cached() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.renewAt.IsZero() && !time.Now().Before(t.renewAt) {
-		return ""
-	}
-	return t.token
+	return got.value, nil
 }
 
 // discard forgets the token, unless it was replaced already.
-func (t *tokenCache) discard(token string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.token == token {
-		t.token = ""
-	}
+func (t *tokenCache) discard(refused string) {
+	t.kept.Forget(func(_ struct{}, have token) bool { return have.value == refused })
 }
 
 // renew asks for a new token. When NinjaOne does not take the secret, the
 // secret is read again, and if it has changed, tried once more.
-func (t *tokenCache) renew(ctx context.Context) (string, error) {
+func (t *tokenCache) renew(ctx context.Context) (token, error) {
 	secret, err := t.readSecret(ctx, false)
 	if err != nil {
-		return "", err
+		return token{}, err
 	}
 	asked := time.Now()
-	token, err := t.request(ctx, secret)
+	got, err := t.request(ctx, secret)
 	if errors.Is(err, ErrUnauthorized) {
 		fresh, readErr := t.readSecret(ctx, true)
 		if readErr != nil {
-			return "", errors.Join(err, readErr)
+			return token{}, errors.Join(err, readErr)
 		}
 		if fresh != secret {
 			asked = time.Now()
-			token, err = t.request(ctx, fresh)
+			got, err = t.request(ctx, fresh)
 		}
 	}
 	if err != nil {
-		return "", err
+		return token{}, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.token = token.AccessToken
-	t.renewAt = time.Time{}
-	if !token.Expiry.IsZero() {
-		t.renewAt = token.Expiry.Add(-min(renewEarly, token.Expiry.Sub(asked)/2))
+	have := token{value: got.AccessToken}
+	if !got.Expiry.IsZero() {
+		have.renewAt = got.Expiry.Add(-min(renewEarly, got.Expiry.Sub(asked)/2))
 	}
-	return t.token, nil
+	return have, nil
 }
 
 func (t *tokenCache) readSecret(ctx context.Context, fresh bool) (string, error) {
