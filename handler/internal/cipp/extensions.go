@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -268,7 +269,7 @@ func (s *Store) SaveNinjaOneSettings(ctx context.Context, changes []Property, ch
 		if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("save the NinjaOne settings: %w", err)
 		}
-		if err := pause(ctx, rand.N(100*time.Millisecond)); err != nil {
+		if err := retry.Sleep(ctx, rand.N(100*time.Millisecond)); err != nil {
 			return fmt.Errorf("save the NinjaOne settings: %w", err)
 		}
 	}
@@ -326,16 +327,4 @@ func mergeSettings(text string, changes []Property) (string, error) {
 		part = set(part, c.Name, c.Value)
 	}
 	return string(formatObject(set(all, extensionID, formatObject(part)))), nil
-}
-
-// pause waits, unless the context ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

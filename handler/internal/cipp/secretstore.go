@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"cipp-ninjaone/handler/internal/retry"
+
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 )
@@ -80,12 +82,8 @@ func (v vaultWriter) store(ctx context.Context, name, value string) error {
 		return fmt.Errorf("recover the deleted secret: %w", writeError(recoverErr))
 	}
 	for try := 1; try <= recoverTries && statusOf(err) == http.StatusConflict; try++ {
-		timer := time.NewTimer(v.pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return writeError(ctx.Err())
+		if err := retry.Sleep(ctx, v.pause); err != nil {
+			return writeError(err)
 		}
 		err = set()
 	}

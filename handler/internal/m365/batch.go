@@ -139,7 +139,7 @@ func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, re
 				}
 				if transient(response.Status) {
 					again = append(again, i)
-					wait = max(wait, retryDelay(header.Get("Retry-After"), round, time.Now()))
+					wait = max(wait, retryDelay(header, round))
 				}
 			}
 		}

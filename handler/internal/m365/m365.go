@@ -21,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -102,8 +103,8 @@ func NewReader(c Config) (*Reader, error) {
 		own.MaxIdleConnsPerHost = 16
 		c.Transport = own
 	}
-	retry := &retrier{next: steady(c.Transport), sleep: sleep}
-	client := &http.Client{Transport: retry, CheckRedirect: followNone}
+	repeats := &retrier{next: steady(c.Transport), sleep: retry.Sleep}
+	client := &http.Client{Transport: repeats, CheckRedirect: followNone}
 	return &Reader{
 		graphEndpoint:    graph,
 		exchangeEndpoint: exchange,
@@ -119,7 +120,7 @@ func NewReader(c Config) (*Reader, error) {
 			kept:        lookup.Cache[tokenKey, token]{Limit: tokenTimeout},
 		},
 		client: client,
-		retry:  retry,
+		retry:  repeats,
 		log:    c.Logger,
 	}, nil
 }

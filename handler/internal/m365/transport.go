@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,8 +11,8 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/endpoint"
-	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/reply"
+	"cipp-ninjaone/handler/internal/retry"
 )
 
 // Bounds of one request. Every request is safe to repeat, but for the creation
@@ -75,7 +74,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		case !transient(res.StatusCode) || last:
 			return res, nil
 		default:
-			wait = retryDelay(res.Header.Get("Retry-After"), attempt, time.Now())
+			wait = retryDelay(res.Header, attempt)
 		}
 		if deadline, ok := ctx.Deadline(); waited+wait > maxWaitOf(ctx) || ok && time.Until(deadline) < wait {
 			return res, err
@@ -98,31 +97,17 @@ func transient(status int) bool {
 	return false
 }
 
-// retryDelay is how long a Retry-After value says to wait. Without one it is
-// the back-off of the attempt, counted from 1: Conditional Access throttles
-// without saying for how long.
-func retryDelay(value string, attempt int, now time.Time) time.Duration {
-	if wait, ok := wire.RetryAfter(value, now); ok {
+// retryDelay is how long an answer says to wait. Without Retry-After it is the
+// back-off of the attempt, counted from 1: Conditional Access throttles without
+// saying for how long.
+func retryDelay(h http.Header, attempt int) time.Duration {
+	if wait, ok := retry.After(h); ok {
 		return wait
 	}
 	return backoff(attempt)
 }
 
-func backoff(attempt int) time.Duration {
-	base := time.Second << min(attempt-1, 5)
-	return base + rand.N(time.Second)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
+func backoff(attempt int) time.Duration { return retry.Backoff(time.Second, attempt) }
 
 func discard(res *http.Response) { reply.Discard(res.Body) }
 

@@ -13,33 +13,9 @@ import (
 
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/reply/replytest"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
-
-func TestRetryDelay(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	tests := []struct {
-		name, value string
-		least, most time.Duration
-	}{
-		{"seconds", "7", 7 * time.Second, 7 * time.Second},
-		{"decimals are not cut", "1.5", 1500 * time.Millisecond, 1500 * time.Millisecond},
-		{"a date", "Mon, 23 Nov 2026 12:00:30 GMT", 30 * time.Second, 30 * time.Second},
-		{"a date gone by", "Mon, 23 Nov 2026 11:00:00 GMT", 0, 0},
-		{"negative", "-4", 0, 0},
-		{"beyond reason", "1e300", 24 * time.Hour, 24 * time.Hour},
-		{"none", "", 2 * time.Second, 3 * time.Second},
-		{"nonsense", "soon", 2 * time.Second, 3 * time.Second},
-		{"not a number", "NaN", 2 * time.Second, 3 * time.Second},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if got := retryDelay(test.value, 2, now); got < test.least || got > test.most {
-				t.Errorf("got %v, want %v to %v", got, test.least, test.most)
-			}
-		})
-	}
-}
 
 type transportFunc func(*http.Request) (*http.Response, error)
 
@@ -80,7 +56,7 @@ func TestRetries(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tries := 0
-				rt := &retrier{sleep: sleep, next: transportFunc(func(r *http.Request) (*http.Response, error) {
+				rt := &retrier{sleep: retry.Sleep, next: transportFunc(func(r *http.Request) (*http.Response, error) {
 					if body, _ := io.ReadAll(r.Body); string(body) != "question" {
 						t.Errorf("attempt %d sent %q", tries, body)
 					}
@@ -235,7 +211,7 @@ func (o onPlainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestServicesThatStopAnswering(t *testing.T) {
 	t.Run("before the answer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			rt := &retrier{sleep: sleep, next: steady(transportFunc(func(r *http.Request) (*http.Response, error) {
+			rt := &retrier{sleep: retry.Sleep, next: steady(transportFunc(func(r *http.Request) (*http.Response, error) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}))}
@@ -248,7 +224,7 @@ func TestServicesThatStopAnswering(t *testing.T) {
 	t.Run("cancelled while waiting", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			rt := &retrier{sleep: sleep, next: transportFunc(func(*http.Request) (*http.Response, error) {
+			rt := &retrier{sleep: retry.Sleep, next: transportFunc(func(*http.Request) (*http.Response, error) {
 				time.AfterFunc(time.Second, cancel)
 				return answerWith(429, "60"), nil
 			})}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"cipp-ninjaone/handler/internal/retry"
 )
 
 func TestBatches(t *testing.T) {
@@ -311,7 +313,7 @@ func TestSlowBatch(t *testing.T) {
 					var calls atomic.Int32
 					c := inProcess(t, newFake(t, func(w http.ResponseWriter, r *http.Request) {
 						calls.Add(1)
-						if sleep(r.Context(), takes) == nil {
+						if retry.Sleep(r.Context(), takes) == nil {
 							answer(w, 400, `{}`)
 						}
 					}))

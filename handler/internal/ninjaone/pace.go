@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,8 +25,6 @@ const (
 	// maxPause is the longest that a call waits because NinjaOne asks for it.
 	// Beyond it the call fails with ErrThrottled, and the run can be resumed.
 	maxPause = time.Minute
-	// longestRetryAfter bounds nonsense in Retry-After.
-	longestRetryAfter = 24 * time.Hour
 )
 
 // pacer spaces all calls of its clients. Throttling halves its rate and holds
@@ -210,41 +205,4 @@ func (p *pacer) succeeded() {
 		p.slowed += 1.0 / recoverySteps
 		p.adjust()
 	}
-}
-
-// sleep waits for d or the end of the context.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// retryAfter reads the Retry-After header: seconds, decimals included, or a
-// date, which is compared with the server's own clock where the answer has it.
-// It returns 0 when there is none to go by.
-func retryAfter(h http.Header) time.Duration {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	if v == "" {
-		return 0
-	}
-	if s, err := strconv.ParseFloat(v, 64); err == nil {
-		if !(s > 0) {
-			return 0
-		}
-		return time.Duration(min(s, longestRetryAfter.Seconds()) * float64(time.Second))
-	}
-	at, err := http.ParseTime(v)
-	if err != nil {
-		return 0
-	}
-	now := time.Now()
-	if d, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = d
-	}
-	return min(max(0, at.Sub(now)), longestRetryAfter)
 }

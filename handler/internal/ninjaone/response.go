@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"cipp-ninjaone/handler/internal/netfault"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -102,11 +103,8 @@ func (op operation) decodeAnswer(resp *http.Response, content io.Reader, decode 
 // validation's {errorMessage: {code, params}}, the billing part's {errorCode,
 // message}, and a gateway's HTML page.
 func newAPIError(op operation, status int, h http.Header, body []byte) *APIError {
-	e := &APIError{
-		Method: op.method, Path: op.path, Status: status,
-		RequestID:  clean(h.Get("X-Nj-Request-Id"), maxErrorCode),
-		RetryAfter: retryAfter(h),
-	}
+	e := &APIError{Method: op.method, Path: op.path, Status: status, RequestID: clean(h.Get("X-Nj-Request-Id"), maxErrorCode)}
+	e.RetryAfter, _ = retry.After(h)
 	html := isHTML(h.Get("Content-Type"), body)
 	if !e.fromJSON(body) {
 		e.Message = clean(string(body), maxErrorMessage)

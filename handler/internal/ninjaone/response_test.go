@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"cipp-ninjaone/handler/internal/retry"
 )
 
 var allKinds = []error{ErrNotFound, ErrForbidden, ErrUnauthorized, ErrThrottled, ErrNotJSON, ErrWrongInstance, ErrInvalidScope, ErrMalformedAuth}
@@ -142,7 +144,7 @@ func FuzzNewAPIError(f *testing.F) {
 		if strings.Contains(strings.ToLower(e.Message+e.Code), "<script") {
 			t.Fatalf("markup survived: %q", text)
 		}
-		if e.RetryAfter < 0 || e.RetryAfter > longestRetryAfter {
+		if e.RetryAfter < 0 || e.RetryAfter > retry.Longest {
 			t.Fatalf("RetryAfter = %s", e.RetryAfter)
 		}
 	})

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
 
 	"cipp-ninjaone/handler/internal/reply"
+	"cipp-ninjaone/handler/internal/retry"
 )
 
 const (
@@ -71,7 +71,7 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 			throttled++
 			pause := answer.RetryAfter
 			if pause == 0 {
-				pause = backoff(throttleBackoff, throttled)
+				pause = retry.Backoff(throttleBackoff, throttled)
 			}
 			c.pacer.throttled(pause)
 			again := throttled < maxThrottled && repeatable(op, answer, err) && time.Since(start)+pause <= maxWaiting
@@ -87,7 +87,7 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 		if failed == maxFailed || op.splits && errors.Is(err, ErrTimedOut) || !passing(answer, err) || !repeatable(op, answer, err) {
 			return fail(err)
 		}
-		if sleep(ctx, backoff(failureBackoff, failed)) != nil {
+		if retry.Sleep(ctx, retry.Backoff(failureBackoff, failed)) != nil {
 			return fail(op.wrap(ctx.Err()))
 		}
 	}
@@ -168,11 +168,4 @@ func nothingDone(answer *APIError, err error) bool {
 	}
 	var failed *net.OpError
 	return errors.As(err, &failed) && failed.Op == "dial"
-}
-
-// backoff returns the nth wait of a doubling series, up to a quarter longer by
-// chance so that callers do not return all at once.
-func backoff(first time.Duration, n int) time.Duration {
-	d := first << (n - 1)
-	return d + rand.N(d/4)
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"cipp-ninjaone/handler/internal/retry"
 )
 
 // simulate runs a test in which time passes by itself whenever everyone waits.
@@ -25,7 +27,7 @@ func simulate(t *testing.T, test func(*testing.T)) {
 // pass lets simulated time pass.
 func pass(t *testing.T, d time.Duration) {
 	t.Helper()
-	if err := sleep(t.Context(), d); err != nil {
+	if err := retry.Sleep(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -101,7 +103,7 @@ func TestRetry(t *testing.T) {
 		{name: "throttled for long", steps: times(99, throttle("50")), calls: 3, wait: [2]time.Duration{100 * time.Second, maxWaiting},
 			want: ErrThrottled, status: 429, retryMin: 50 * time.Second},
 		{name: "Retry-After beyond patience", steps: times(1, throttle("3600")), calls: 1, want: ErrThrottled, status: 429, retryMin: time.Hour},
-		{name: "Retry-After beyond reason", steps: times(1, throttle("1e300")), calls: 1, want: ErrThrottled, status: 429, retryMin: longestRetryAfter},
+		{name: "Retry-After beyond reason", steps: times(1, throttle("1e300")), calls: 1, want: ErrThrottled, status: 429, retryMin: retry.Longest},
 		{name: "502 passes", steps: times(2, status(502, "")), calls: 3, wait: [2]time.Duration{1500 * time.Millisecond, 2 * time.Second}},
 		{name: "502 stays", steps: times(9, status(502, "")), calls: maxFailed, wait: [2]time.Duration{time.Second, 2 * time.Second}, want: errAny, status: 502},
 		{name: "500 without code", steps: times(1, status(500, `{}`)), calls: 2, wait: [2]time.Duration{500 * time.Millisecond, time.Second}},
@@ -406,25 +408,6 @@ func TestUnlimitedPacerSlowsDownAndRecovers(t *testing.T) {
 			t.Error("the rate did not recover")
 		}
 	})
-}
-
-func TestRetryAfterHeader(t *testing.T) {
-	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	for _, tt := range []struct {
-		in   string
-		want time.Duration
-	}{
-		{"", 0}, {"3", 3 * time.Second}, {" 0.25 ", 250 * time.Millisecond}, {"0", 0}, {"-4", 0}, {"NaN", 0}, {"Inf", longestRetryAfter},
-		{"99999999", longestRetryAfter}, {"soon", 0},
-		{now.Add(time.Minute).Format(http.TimeFormat), time.Minute},
-		{now.Add(-time.Minute).Format(http.TimeFormat), 0},
-		{now.AddDate(9, 0, 0).Format(http.TimeFormat), longestRetryAfter},
-	} {
-		h := http.Header{"Retry-After": {tt.in}, "Date": {now.Format(http.TimeFormat)}}
-		if got := retryAfter(h); got != tt.want {
-			t.Errorf("retryAfter(%q) = %s, want %s", tt.in, got, tt.want)
-		}
-	}
 }
 
 func TestRedirects(t *testing.T) {
