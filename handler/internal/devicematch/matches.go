@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -38,6 +39,11 @@ type Pair struct {
 	Evidence        match.Evidence `json:"evidence"`
 	Superseded      []string       `json:"superseded,omitempty"` // managed device ids of older records of the machine
 	Contesting      []Contestant   `json:"contesting,omitempty"`
+
+	// HeldElsewhere says that the NinjaOne device shows what another tenant has, so
+	// that CIPP's map leaves it out.
+	HeldElsewhere bool   `json:"-"`
+	entraDeviceID string // "" when the pair was read from a blob
 }
 
 // Contestant is another managed device in use that claims to be the machine of a
@@ -67,7 +73,7 @@ func BlobName(tenantID string) string { return BlobPrefix + tenantID + ".json" }
 func Of(result match.Result) Matches {
 	m := Matches{Pairs: []Pair{}, IntuneOnly: []Leftover{}, NinjaOnly: []Leftover{}}
 	for _, p := range result.Pairs {
-		k := Pair{ManagedDeviceID: p.Intune.ID, Name: p.Intune.DeviceName, NinjaOneID: p.Ninja.ID, NinjaOneName: NameOf(p.Ninja), Evidence: p.Evidence}
+		k := Pair{ManagedDeviceID: p.Intune.ID, Name: p.Intune.DeviceName, NinjaOneID: p.Ninja.ID, NinjaOneName: NameOf(p.Ninja), Evidence: p.Evidence, entraDeviceID: p.Intune.AzureADDeviceID}
 		for _, s := range p.Superseded {
 			k.Superseded = append(k.Superseded, s.ID)
 		}
@@ -87,6 +93,33 @@ func Of(result match.Result) Matches {
 
 // NameOf is the name that technicians see a NinjaOne device under.
 func NameOf(d *ninjaone.Device) string { return cmp.Or(d.DisplayName, d.SystemName, d.DNSName) }
+
+// Save keeps the matches of a tenant's sync, in a blob and in CIPP's device map.
+// It leaves a blob alone whose digest is noted, and returns the digest to note.
+func Save(ctx context.Context, store *cipp.Store, blobs *storage.Container, tenantID string, m Matches, noted string) (digest string, err error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return "", err
+	}
+	name := BlobName(tenantID)
+	if digest = ledger.Sum([]byte(name + ledger.Sum(body))); digest != noted {
+		if err := blobs.Put(ctx, name, body); err != nil {
+			return "", fmt.Errorf("keep which devices of tenant %s matched: %w", tenantID, err)
+		}
+	}
+	return digest, m.saveMap(ctx, store, tenantID)
+}
+
+// saveMap brings CIPP's device map up to date.
+func (m Matches) saveMap(ctx context.Context, store *cipp.Store, tenantID string) error {
+	var entries []cipp.DeviceMapEntry
+	for _, p := range m.Pairs {
+		if !p.HeldElsewhere {
+			entries = append(entries, cipp.DeviceMapEntry{EntraDeviceID: p.entraDeviceID, NinjaOneID: p.NinjaOneID, ManagedDeviceID: p.ManagedDeviceID})
+		}
+	}
+	return store.SaveDeviceMap(ctx, tenantID, entries)
+}
 
 // Load reads how the devices of a tenant matched in its last sync; without Digest
 // when it has had none.

@@ -265,9 +265,11 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 	if err != nil {
 		return failed("the devices' fields could not be composed: %w", err)
 	}
-	var kept []cipp.DeviceMapEntry
 	held, err := j.weighClaims(ctx, in, input.Matches.Pairs)
 	if err != nil {
+		return err
+	}
+	if err := j.saveMatches(ctx, input.Matches, held); err != nil {
 		return err
 	}
 	for _, p := range input.Matches.Pairs {
@@ -286,10 +288,6 @@ func (j *job) deviceValues(ctx context.Context, input compose.Input, in *reading
 			}
 			return in.fields.values(values), err
 		}
-		kept = append(kept, cipp.DeviceMapEntry{EntraDeviceID: p.Intune.AzureADDeviceID, NinjaOneID: p.Ninja.ID, ManagedDeviceID: p.Intune.ID})
-	}
-	if err := j.CIPP.SaveDeviceMap(ctx, j.ref.ID, kept); err != nil {
-		return err
 	}
 	return j.clearUnmatched(ctx, in, desired)
 }
@@ -450,16 +448,25 @@ func (j *job) changedHands(ctx context.Context, t ledger.Target) (bool, error) {
 	return j.Ledger.Owned(ctx, ledger.Organization{Instance: j.instance, ID: organization}, t.ID)
 }
 
-// keepMatches stores which devices matched and why, and both leftovers.
-func (j *job) keepMatches(ctx context.Context, result match.Result) error {
+// saveMatches stores which devices matched and why, and both leftovers. CIPP's
+// map leaves out the devices that another tenant holds.
+func (j *job) saveMatches(ctx context.Context, result match.Result, held map[int]string) error {
 	m := devicematch.Of(result)
 	if err := j.keepUnsure(ctx, &m); err != nil {
 		return err
 	}
-	if err := j.keep(ctx, devicematch.BlobName(j.ref.ID), m, &j.run.MatchesDigest); err != nil {
-		return fmt.Errorf("keep which devices matched: %w", err)
+	for i, p := range m.Pairs {
+		m.Pairs[i].HeldElsewhere = held[p.NinjaOneID] != ""
 	}
-	return nil
+	noted := j.run.MatchesDigest
+	if j.run.Owed == runs.OwedAll {
+		noted = ""
+	}
+	digest, err := devicematch.Save(ctx, j.CIPP, j.Blobs, j.ref.ID, m, noted)
+	if err == nil {
+		j.run.MatchesDigest = digest
+	}
+	return err
 }
 
 // keepUnsure leaves the pairs of devices as they were of which it is not known

@@ -479,9 +479,6 @@ func (j *job) decide(ctx context.Context, in *reading) (input compose.Input, des
 			return input, desired, err
 		}
 		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(result.Pairs), result.IntuneMachines(), len(result.NinjaOnly)
-		if err = j.keepMatches(ctx, result); err != nil {
-			return input, desired, err
-		}
 	case j.roster.Unusable:
 		if result, err = j.formerMatches(ctx, in); err != nil {
 			return input, desired, err
