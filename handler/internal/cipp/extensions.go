@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -183,26 +184,19 @@ type Property struct {
 // stay as they are.
 func ParseObject(data []byte) ([]Property, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
-	t, err := d.Token()
-	if err != nil || t != json.Delim('{') {
-		return nil, errors.New("this is not a JSON object")
-	}
 	properties := []Property{}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, errors.New("this is not a complete JSON object")
-		}
-		p := Property{Name: name.(string)} // the decoder takes no other key
-		if err := d.Decode(&p.Value); err != nil {
-			return nil, errors.New("this is not a complete JSON object")
-		}
+	err := reply.Members(d, func(name string) error {
+		p := Property{Name: name}
+		err := d.Decode(&p.Value)
 		properties = append(properties, p)
-	}
-	if _, err := d.Token(); err != nil {
+		return err
+	})
+	switch {
+	case errors.Is(err, reply.ErrForm):
+		return nil, errors.New("this is not a JSON object")
+	case err != nil:
 		return nil, errors.New("this is not a complete JSON object")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	case reply.End(d) != nil:
 		return nil, errors.New("something follows the JSON object")
 	}
 	return properties, nil

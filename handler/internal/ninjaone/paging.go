@@ -264,24 +264,17 @@ func decodeIdentified[T any](out *[]T, id func(T) int) func(*json.Decoder) error
 func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
 		*out = nil
-		if err := expect(dec, '['); err != nil {
-			return err
-		}
-		for dec.More() {
+		return reply.Elements(dec, func() error {
 			var w W
 			if _, err := reply.Decode(dec, &w); err != nil {
 				return err
 			}
 			v, wanted, err := choose(w)
-			if err != nil {
-				return err
-			}
-			if wanted {
+			if err == nil && wanted {
 				*out = append(*out, v)
 			}
-		}
-		_, err := dec.Token()
-		return err
+			return err
+		})
 	}
 }
 
@@ -289,39 +282,17 @@ func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*j
 // they come, and skips the others. The required member must be there.
 func decodeMembers(members map[string]func(*json.Decoder) error, required string) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
-		if err := expect(dec, '{'); err != nil {
-			return err
-		}
 		found := false
-		for dec.More() {
-			name, err := dec.Token()
-			if err != nil {
-				return err
-			}
-			decode, known := members[name.(string)] // a member's name is a string
-			if !known {
-				decode = reply.Skip
-			}
-			if err := decode(dec); err != nil {
-				return err
-			}
+		err := reply.Members(dec, func(name string) error {
 			found = found || name == required
+			if decode := members[name]; decode != nil {
+				return decode(dec)
+			}
+			return reply.Skip(dec)
+		})
+		if err == nil && !found {
+			err = errors.New("the answer has no member " + strconv.Quote(required))
 		}
-		if _, err := dec.Token(); err != nil {
-			return err
-		}
-		if !found {
-			return errors.New("the answer has no member " + strconv.Quote(required))
-		}
-		return nil
+		return err
 	}
-}
-
-// expect consumes the start of a list or an object.
-func expect(dec *json.Decoder, start json.Delim) error {
-	t, err := dec.Token()
-	if err == nil && t != start {
-		return errors.New("the answer has not the expected form, which starts with " + start.String())
-	}
-	return err
 }

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"cipp-ninjaone/handler/internal/netfault"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -79,12 +80,10 @@ func (op operation) decodeAnswer(resp *http.Response, content io.Reader, decode 
 	dec := json.NewDecoder(content)
 	err := decode(dec)
 	if err == nil {
-		if _, err = dec.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = errors.New("something follows the end of the answer")
-		}
+		err = reply.End(dec)
+	}
+	if err == nil {
+		return nil
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the answer ends too early")

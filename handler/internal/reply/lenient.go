@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 )
 
 // Unmarshal decodes JSON, and passes over values whose type is not that of
@@ -49,19 +48,16 @@ func (l *List[T]) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	if start, err := dec.Token(); err != nil || start != json.Delim('[') {
-		return nil
+	if bytes.HasPrefix(data, []byte("[")) {
+		*l = List[T]{}
 	}
-	*l = List[T]{}
-	for dec.More() {
+	_ = Elements(dec, func() error {
 		v, fits, err := element[T](dec)
-		if err != nil {
-			return nil
-		}
-		if fits {
+		if err == nil && fits {
 			*l = append(*l, v)
 		}
-	}
+		return err
+	})
 	return nil
 }
 
@@ -99,10 +95,7 @@ func (o *Optional[T]) UnmarshalJSON(data []byte) error {
 // Skip passes over the next value of a decoder without keeping it.
 func Skip(dec *json.Decoder) error {
 	for depth := 0; ; {
-		t, err := dec.Token()
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
+		t, err := token(dec)
 		if err != nil {
 			return err
 		}

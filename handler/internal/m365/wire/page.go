@@ -30,64 +30,41 @@ var (
 func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 	var p Page[T]
 	dec := json.NewDecoder(r)
-	if err := expect(dec, json.Delim('{')); err != nil {
-		return p, err
-	}
 	found := false
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return p, err
-		}
-		switch key {
+	err := reply.Members(dec, func(name string) error {
+		switch name {
 		case member:
 			if found {
-				return p, fmt.Errorf("it holds %q twice", member)
+				return fmt.Errorf("it holds %q twice", member)
 			}
 			found = true
-			if err := expect(dec, json.Delim('[')); err != nil {
-				return p, err
-			}
-			for dec.More() {
+			return reply.Elements(dec, func() error {
 				var item T
 				fits, err := reply.Decode(dec, &item)
-				if err != nil {
-					return p, err
-				}
 				if fits && identified(&item) {
 					p.Items = append(p.Items, item)
 				} else {
 					p.Odd++
 				}
-			}
-			if err := expect(dec, json.Delim(']')); err != nil {
-				return p, err
-			}
+				return err
+			})
 		case "@odata.nextLink":
-			err = decodeLink(dec, &p.Next)
+			return decodeLink(dec, &p.Next)
 		case "@odata.deltaLink":
-			err = decodeLink(dec, &p.Delta)
-		default:
-			err = reply.Skip(dec)
+			return decodeLink(dec, &p.Delta)
 		}
-		if err != nil {
-			return p, err
-		}
-	}
-	if err := expect(dec, json.Delim('}')); err != nil {
+		return reply.Skip(dec)
+	})
+	switch {
+	case err != nil:
 		return p, err
-	}
-	if !found {
+	case !found:
 		return p, errNoCollection
-	}
-	if p.Odd > 0 && len(p.Items) == 0 {
+	case p.Odd > 0 && len(p.Items) == 0:
 		return p, errNoIDs
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return p, errors.New("it goes on after its end")
-	}
 	p.Size = dec.InputOffset()
-	return p, nil
+	return p, reply.End(dec)
 }
 
 // identified reports whether a record has its id, if records of its type have
@@ -104,20 +81,6 @@ func decodeLink(dec *json.Decoder, link *string) error {
 		return err
 	}
 	return errors.New("a link of it is not a text")
-}
-
-func expect(dec *json.Decoder, want json.Delim) error {
-	got, err := dec.Token()
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return err
-	}
-	if got != want {
-		return errNoCollection
-	}
-	return nil
 }
 
 // BatchResponse is the answer to one part of POST /$batch.
