@@ -329,10 +329,9 @@ func (w *world) name(id string) string {
 // order.
 func (w *world) mapped() []cipp.Tenant {
 	var list []cipp.Tenant
-	for _, t := range w.tenants {
-		if !t.Excluded && slices.ContainsFunc(w.mappings, func(m cipp.OrganizationMapping) bool { return m.Problem == "" && m.TenantID == t.ID }) {
-			list = append(list, t)
-		}
+	mapped, _ := cipp.Join(w.tenants, w.mappings)
+	for _, t := range mapped {
+		list = append(list, t.Tenant)
 	}
 	return list
 }

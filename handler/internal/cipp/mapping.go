@@ -124,6 +124,52 @@ func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping
 	return append(mappings, lost...), nil
 }
 
+// MappedTenant is a tenant that is synced to an organization.
+type MappedTenant struct {
+	Tenant
+	Mapping OrganizationMapping
+}
+
+// Mapped returns the tenants that are synced, by default domain: mapped to an
+// organization, and not excluded. The mappings that belong to none of them are
+// left.
+func (s *Store) Mapped(ctx context.Context) (mapped []MappedTenant, left []OrganizationMapping, err error) {
+	tenants, err := s.Tenants(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	mappings, err := s.OrganizationMappings(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	mapped, left = Join(tenants, mappings)
+	return mapped, left, nil
+}
+
+// Join is Mapped of what was read already.
+func Join(tenants []Tenant, mappings []OrganizationMapping) (mapped []MappedTenant, left []OrganizationMapping) {
+	byTenant := map[string]OrganizationMapping{}
+	for _, m := range mappings {
+		if m.OrganizationID == 0 {
+			left = append(left, m)
+			continue
+		}
+		byTenant[m.TenantID] = m
+	}
+	for _, t := range tenants {
+		if m, ok := byTenant[t.ID]; ok && !t.Excluded {
+			mapped = append(mapped, MappedTenant{t, m})
+			delete(byTenant, t.ID)
+		}
+	}
+	for _, m := range mappings {
+		if _, ok := byTenant[m.TenantID]; ok && m.OrganizationID != 0 {
+			left = append(left, m)
+		}
+	}
+	return mapped, left
+}
+
 func tenantOf(tenants []Tenant, domain string) string {
 	for _, t := range tenants {
 		if t.has(strings.TrimSpace(domain)) {

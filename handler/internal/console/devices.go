@@ -34,7 +34,7 @@ type pairRow struct {
 // devices shows which devices of a tenant matched in its last sync.
 func (c *Console) devices(x *exchange) error {
 	p := devicesPage{Tenant: strings.ToLower(x.value("tenant")), Search: x.value("q")}
-	mapped, err := c.mappedTenants(x)
+	mapped, _, err := c.CIPP.Mapped(x.ctx())
 	if err != nil {
 		return err
 	}
@@ -94,33 +94,16 @@ func pairEvidence(e match.Evidence) string {
 	return text
 }
 
-// mappedTenants returns the tenants that are mapped to an organization.
-func (c *Console) mappedTenants(x *exchange) ([]cipp.Tenant, error) {
-	tenants, err := c.CIPP.Tenants(x.ctx())
-	if err != nil {
-		return nil, err
-	}
-	mappings, err := c.CIPP.OrganizationMappings(x.ctx())
-	if err != nil {
-		return nil, err
-	}
-	mapped := map[string]bool{}
-	for _, m := range mappings {
-		mapped[m.TenantID] = m.OrganizationID != 0
-	}
-	return slices.DeleteFunc(tenants, func(t cipp.Tenant) bool { return !mapped[t.ID] }), nil
-}
-
 // tenantOptions lists tenants to choose from. An id that is not among them is
 // made empty.
-func tenantOptions(tenants []cipp.Tenant, chosen, domain *string) []option {
+func tenantOptions(tenants []cipp.MappedTenant, chosen, domain *string) []option {
 	list := []option{}
 	known := false
 	for _, t := range tenants {
 		if t.ID == *chosen {
 			known, *domain = true, t.DefaultDomain
 		}
-		list = append(list, option{t.ID, tenantName(t) + " (" + t.DefaultDomain + ")", t.ID == *chosen})
+		list = append(list, option{t.ID, tenantName(t.Tenant) + " (" + t.DefaultDomain + ")", t.ID == *chosen})
 	}
 	if !known {
 		*chosen = ""

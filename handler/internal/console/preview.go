@@ -98,7 +98,7 @@ func (x *exchange) askAgain() {
 func (c *Console) preview(x *exchange) error {
 	p := previewPage{Tenant: strings.ToLower(x.value("tenant")), Theme: themeOf(x), Search: x.value("q"), View: x.value("view"), Only: x.value("only")}
 	p.Themes = options(p.Theme, "", "As this device", "light", "Light", "dark", "Dark")
-	mapped, err := c.mappedTenants(x)
+	mapped, _, err := c.CIPP.Mapped(x.ctx())
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ const valuePolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img
 // previewValue serves one composed value as a document of its own.
 func (c *Console) previewValue(x *exchange) error {
 	id := strings.ToLower(x.value("tenant"))
-	mapped, err := c.mappedTenants(x)
+	mapped, _, err := c.CIPP.Mapped(x.ctx())
 	if err != nil {
 		return err
 	}

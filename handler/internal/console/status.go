@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/schedule"
 	"cipp-ninjaone/handler/internal/words"
@@ -90,24 +91,18 @@ func (c *Console) status(x *exchange) error { return c.showStatus(x, "") }
 
 // facts are what the status page shows, as read from storage.
 type facts struct {
-	config   cipp.ExtensionConfig
-	tenants  []cipp.Tenant
-	mappings []cipp.OrganizationMapping
-	runs     map[string]runs.Run
-	pauses   runs.Pauses
-	given    bool // the syncs were given back to CIPP
-	updates  map[string]compliance.Status
-	failed   poison.List
-	stopped  []string
+	config  cipp.ExtensionConfig
+	roster  roster.Roster
+	given   bool // the syncs were given back to CIPP
+	updates map[string]compliance.Status
+	failed  poison.List
+	stopped []string
 }
 
 func (c *Console) facts(ctx context.Context) (f facts, err error) {
 	all, ctx := errgroup.WithContext(ctx)
 	read(ctx, all, c.CIPP.NinjaOneConfig, &f.config)
-	read(ctx, all, c.CIPP.Tenants, &f.tenants)
-	read(ctx, all, c.CIPP.OrganizationMappings, &f.mappings)
-	read(ctx, all, c.Runs.All, &f.runs)
-	read(ctx, all, c.Runs.Pauses, &f.pauses)
+	read(ctx, all, func(ctx context.Context) (roster.Roster, error) { return roster.Read(ctx, c.CIPP, c.Runs) }, &f.roster)
 	read(ctx, all, c.Engine.GivenBack, &f.given)
 	read(ctx, all, c.Compliance, &f.updates)
 	read(ctx, all, c.Poison.List, &f.failed)
@@ -128,23 +123,14 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 	if err != nil {
 		return err
 	}
-	mapped := map[string]cipp.OrganizationMapping{}
-	for _, m := range f.mappings {
-		mapped[m.TenantID] = m
-	}
 	p := statusPage{
 		Search: x.value("q"), Show: x.value("show"), Failed: f.failed, Set: f.config.Configured, Enabled: f.config.Enabled, CVESync: f.config.CVESync,
-		AllOff: f.pauses[runs.Everyone], Given: f.given, Stopped: f.stopped, Advice: heartbeat.Advice,
+		Unmapped: f.roster.Unmapped, AllOff: f.roster.Pauses[runs.Everyone], Given: f.given, Stopped: f.stopped, Advice: heartbeat.Advice,
 	}
 	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")
 	counts := map[string]int{}
-	for _, t := range f.tenants {
-		m, ok := mapped[t.ID]
-		if !ok || m.OrganizationID == 0 {
-			p.Unmapped++
-			continue
-		}
-		row, kind := c.rowOf(f, t, m)
+	for _, t := range f.roster.Tenants {
+		row, kind := c.rowOf(f, t)
 		p.Live = p.Live || row.Busy
 		counts[kind]++
 		if len(row.Problems) > 0 {
@@ -153,7 +139,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 		if row.Paused {
 			counts["paused"]++
 		}
-		if !contains(p.Search, t.DisplayName, t.DefaultDomain, t.ID, m.OrganizationName) ||
+		if !contains(p.Search, t.DisplayName, t.DefaultDomain, t.ID, row.OrganizationName) ||
 			(p.Show == "problems" && len(row.Problems) == 0) || (p.Show == "paused" && !row.Paused) ||
 			((p.Show == "failed" || p.Show == "busy") && kind != p.Show) {
 			continue
@@ -172,12 +158,11 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 }
 
 // rowOf is the row of a mapped tenant, and the kind of its state.
-func (c *Console) rowOf(f facts, t cipp.Tenant, m cipp.OrganizationMapping) (row statusRow, kind string) {
-	now := c.Now()
-	run := f.runs[t.ID]
+func (c *Console) rowOf(f facts, t roster.Tenant) (row statusRow, kind string) {
+	now, run := c.Now(), t.Run
 	row = statusRow{
-		ID: t.ID, Name: tenantName(t), Domain: t.DefaultDomain, OrganizationID: m.OrganizationID, OrganizationName: m.OrganizationName,
-		Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == runs.Failed, Problems: run.Problems, Paused: f.pauses.Paused(t.ID),
+		ID: t.ID, Name: tenantName(t.Tenant), Domain: t.DefaultDomain, OrganizationID: t.Mapping.OrganizationID, OrganizationName: t.Mapping.OrganizationName,
+		Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == runs.Failed, Problems: run.Problems, Paused: t.Paused,
 	}
 	for _, trouble := range f.updates[t.ID].Trouble(now) {
 		row.Problems = append(slices.Clip(row.Problems), problems.Problem{Message: trouble})

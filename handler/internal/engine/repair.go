@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -26,19 +27,7 @@ type answered struct {
 // all of them or had them back, and of any tenant that CIPP synced after our
 // last sync of it. Paused tenants wait until they are resumed. A message that is sent twice costs time and does no harm.
 func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
-	mappings, err := h.CIPP.OrganizationMappings(ctx)
-	if err != nil {
-		return err
-	}
-	tenants, err := h.CIPP.Tenants(ctx)
-	if err != nil {
-		return err
-	}
-	last, err := h.Runs.All(ctx)
-	if err != nil {
-		return err
-	}
-	pauses, err := h.Runs.Pauses(ctx)
+	all, err := roster.Read(ctx, h.CIPP, h.Runs)
 	if err != nil {
 		return err
 	}
@@ -46,29 +35,24 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{}
-	for _, t := range tenants {
-		known[t.ID] = true
-	}
 	var errs []error
 	queued := 0
-	for _, m := range mappings {
-		// What CIPP wrote of a paused tenant its mapping row still shows later.
-		if m.Problem != "" || !known[m.TenantID] || pauses.Paused(m.TenantID) {
+	for _, t := range all.Tenants {
+		if t.Paused { // what CIPP wrote of it its mapping row still shows later
 			continue
 		}
-		a, owed := done[m.TenantID], false
+		a, owed := done[t.ID], false
 		if k.owe.After(a.owe) {
 			a.owe, owed = k.owe, true
 		}
-		if !a.start.Equal(m.LastStart) && wroteAfter(m, last[m.TenantID], now) {
-			a.start, owed = m.LastStart, true
+		if !a.start.Equal(t.Mapping.LastStart) && wroteAfter(t.Mapping, t.Run, now) {
+			a.start, owed = t.Mapping.LastStart, true
 		}
 		if !owed {
 			continue
 		}
-		if err := h.force(ctx, m.TenantID, a, now); err != nil {
-			errs = append(errs, fmt.Errorf("queue a forced sync of tenant %s, because CIPP's own engine may have written to it: %w", m.TenantID, err))
+		if err := h.force(ctx, t.ID, a, now); err != nil {
+			errs = append(errs, fmt.Errorf("queue a forced sync of tenant %s, because CIPP's own engine may have written to it: %w", t.ID, err))
 			continue
 		}
 		queued++

@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/telemetry"
@@ -61,15 +62,7 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 		s.Log.InfoContext(ctx, "the NinjaOne integration is turned off in CIPP; nothing is scheduled")
 		return nil
 	}
-	mappings, err := s.CIPP.OrganizationMappings(ctx)
-	if err != nil {
-		return err
-	}
-	last, err := s.Runs.All(ctx)
-	if err != nil {
-		return err
-	}
-	pauses, err := s.Runs.Pauses(ctx)
+	all, err := roster.Read(ctx, s.CIPP, s.Runs)
 	if err != nil {
 		return err
 	}
@@ -78,53 +71,39 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 		return err
 	}
 	now := s.Now().UTC()
-	candidates, bad, err := s.candidates(ctx, mappings)
+	bad, err := s.unusable(ctx, all.Left)
 	if err != nil {
 		return err
 	}
 	paused := 0
 	var late, turns []string
-	for _, id := range candidates {
-		if pauses.Paused(id) {
+	for _, t := range all.Tenants {
+		if t.Paused {
 			paused++
 			continue
 		}
-		if overdue(last[id], now) {
-			late = append(late, id)
+		if overdue(t.Run, now) {
+			late = append(late, t.ID)
 		}
-		if due(last[id], turn(id, now), now, waiting == 0) {
-			turns = append(turns, id)
+		if due(t.Run, turn(t.ID, now), now, waiting == 0) {
+			turns = append(turns, t.ID)
 		}
 	}
 	errs := s.enqueueAll(ctx, turns, now)
 	queued := len(turns) - len(errs)
 	alarm.RaiseFor(ctx, s.Log, alarm.TenantsOverdue, late)
-	telemetry.Scheduled(ctx, len(candidates)-paused, len(late))
+	telemetry.Scheduled(ctx, len(all.Tenants)-paused, len(late))
 	errs = append(errs, s.Problems.Announce(ctx, tenant.Ref{}, "schedule", bad, now))
-	s.Log.InfoContext(ctx, "scheduled", "mapped", len(mappings), "paused", paused, "queued", queued, "waiting", waiting)
+	s.Log.InfoContext(ctx, "scheduled", "mapped", len(all.Tenants)+len(all.Left), "paused", paused, "queued", queued, "waiting", waiting)
 	return errors.Join(errs...)
 }
 
-// candidates are the mapped tenants that can be synced; the others become
-// problems, or a notice where CIPP excludes a tenant on purpose.
-func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.OrganizationMapping) ([]string, []problems.Problem, error) {
-	tenants, err := s.CIPP.Tenants(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	listed := map[string]bool{}
-	for _, t := range tenants {
-		listed[t.ID] = true
-	}
-	var ids []string
-	var bad []problems.Problem
+// unusable makes problems of mappings that lead to no sync, or a notice where
+// CIPP excludes the tenant on purpose.
+func (s *Scheduler) unusable(ctx context.Context, mappings []cipp.OrganizationMapping) (bad []problems.Problem, err error) {
 	for _, m := range mappings {
 		if m.Problem != "" {
 			bad = append(bad, problems.Problem{Key: "mapping:" + m.Problem, Message: "A tenant mapping cannot be used: " + m.Problem})
-			continue
-		}
-		if listed[m.TenantID] {
-			ids = append(ids, m.TenantID)
 			continue
 		}
 		switch t, err := s.CIPP.Tenant(ctx, m.TenantID); {
@@ -132,13 +111,13 @@ func (s *Scheduler) candidates(ctx context.Context, mappings []cipp.Organization
 			bad = append(bad, problems.Problem{Key: "unknown:" + m.TenantID, Message: fmt.Sprintf(
 				"Tenant %s is mapped to NinjaOne organization %d, and CIPP does not know it: refresh CIPP's tenant list, or remove the mapping.", m.TenantID, m.OrganizationID)})
 		case err != nil:
-			return nil, nil, err
+			return nil, err
 		case t.Excluded:
 			bad = append(bad, problems.Problem{Key: "excluded:" + m.TenantID, Notice: true, Message: fmt.Sprintf(
 				"Tenant %s is excluded in CIPP and is not synced. What NinjaOne organization %d shows of it stays as it is.", t.DefaultDomain, m.OrganizationID)})
 		}
 	}
-	return ids, bad, nil
+	return bad, nil
 }
 
 // enqueueAll puts tenants on the queue, several at once: on the first night they

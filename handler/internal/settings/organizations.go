@@ -133,28 +133,16 @@ func (h *Handlers) client(ctx context.Context) (*ninjaone.Client, string, error)
 
 // mappingRows returns the mappings of the tenants that CIPP's page shows.
 func (h *Handlers) mappingRows(ctx context.Context, listed time.Time) ([]mappingRow, error) {
-	tenants, err := h.CIPP.Tenants(ctx)
+	tenants, _, err := h.CIPP.Mapped(ctx)
 	if err != nil {
 		return nil, err
-	}
-	mappings, err := h.CIPP.OrganizationMappings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	known := map[string]cipp.Tenant{}
-	for _, t := range tenants {
-		known[t.ID] = t
 	}
 	rows := []mappingRow{}
-	for _, m := range mappings {
-		t, ok := known[m.TenantID]
-		if !ok || m.OrganizationID == 0 {
-			continue
-		}
+	for _, t := range tenants {
 		rows = append(rows, mappingRow{
 			TenantID: t.ID, Tenant: t.DisplayName, TenantDomain: t.DefaultDomain,
-			IntegrationID: flexibleText(strconv.Itoa(m.OrganizationID)), IntegrationName: flexibleText(m.OrganizationName),
-			Listed: listedMark{listed, m.OrganizationID},
+			IntegrationID: flexibleText(strconv.Itoa(t.Mapping.OrganizationID)), IntegrationName: flexibleText(t.Mapping.OrganizationName),
+			Listed: listedMark{listed, t.Mapping.OrganizationID},
 		})
 	}
 	return rows, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,26 +43,13 @@ func (h *Handlers) queueSyncs(ctx context.Context, tenant string) (string, error
 	if !config.Enabled {
 		return "", errors.New("the NinjaOne integration is turned off: turn it on and save")
 	}
-	tenants, err := h.CIPP.Tenants(ctx)
+	wanted, _, err := h.CIPP.Mapped(ctx)
 	if err != nil {
 		return "", err
 	}
-	mappings, err := h.CIPP.OrganizationMappings(ctx)
-	if err != nil {
-		return "", err
-	}
-	mapped := map[string]cipp.OrganizationMapping{}
-	for _, m := range mappings {
-		if m.OrganizationID != 0 {
-			mapped[m.TenantID] = m
-		}
-	}
-	var wanted []cipp.Tenant
-	for _, t := range tenants {
-		if _, ok := mapped[t.ID]; ok && (tenant == "" || strings.EqualFold(tenant, t.ID) || strings.EqualFold(tenant, t.DefaultDomain)) {
-			wanted = append(wanted, t)
-		}
-	}
+	wanted = slices.DeleteFunc(wanted, func(t cipp.MappedTenant) bool {
+		return tenant != "" && !strings.EqualFold(tenant, t.ID) && !strings.EqualFold(tenant, t.DefaultDomain)
+	})
 	if tenant != "" && len(wanted) != 1 {
 		return "Tenant was not found.", nil
 	}
@@ -78,7 +66,7 @@ func (h *Handlers) queueSyncs(ctx context.Context, tenant string) (string, error
 	}
 	t := wanted[0]
 	h.logbook(ctx, cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, API: "NinjaOneSync", Message: "A sync to NinjaOne was asked for."})
-	return "NinjaOne Synchronization Queued for " + mapped[t.ID].OrganizationName, nil
+	return "NinjaOne Synchronization Queued for " + t.Mapping.OrganizationName, nil
 }
 
 // queueAtOnce is how many messages are sent at the same time.
@@ -86,7 +74,7 @@ const queueAtOnce = 8
 
 // queueEach sends one message per tenant and tells how many were sent. The
 // first failure ends it.
-func (h *Handlers) queueEach(ctx context.Context, tenants []cipp.Tenant) (queued int, err error) {
+func (h *Handlers) queueEach(ctx context.Context, tenants []cipp.MappedTenant) (queued int, err error) {
 	var mu sync.Mutex
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(queueAtOnce)
@@ -153,30 +141,22 @@ func (h *Handlers) syncTasks(ctx context.Context) ([]syncTask, error) {
 	for _, t := range others {
 		tasks = append(tasks, syncTask{t.RowKey, t.PartitionKey, t.Tenant, t.Name, t.SyncType, text(t.ScheduledTime), text(t.ExecutedTime), t.Recurrence, jsonOrText(t.Results)})
 	}
-	tenants, err := h.CIPP.Tenants(ctx)
-	if err != nil {
-		return nil, err
-	}
-	mappings, err := h.CIPP.OrganizationMappings(ctx)
+	tenants, _, err := h.CIPP.Mapped(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range tenants {
-		for _, m := range mappings {
-			if m.TenantID != t.ID || m.OrganizationID == 0 {
-				continue
-			}
-			task := syncTask{RowKey: t.ID, PartitionKey: "NinjaOneMapping", Tenant: t.DefaultDomain,
-				Name: "Sync to NinjaOne: " + m.OrganizationName, SyncType: "NinjaOne", RepeatsEvery: "1d",
-				ExecutedTime: unix(m.LastEnd)}
-			if m.LastStatus != "" {
-				task.Results = m.LastStatus
-			}
-			if !m.LastStart.IsZero() {
-				task.ScheduledTime = unix(m.LastStart.Add(24 * time.Hour))
-			}
-			tasks = append(tasks, task)
+		m := t.Mapping
+		task := syncTask{RowKey: t.ID, PartitionKey: "NinjaOneMapping", Tenant: t.DefaultDomain,
+			Name: "Sync to NinjaOne: " + m.OrganizationName, SyncType: "NinjaOne", RepeatsEvery: "1d",
+			ExecutedTime: unix(m.LastEnd)}
+		if m.LastStatus != "" {
+			task.Results = m.LastStatus
 		}
+		if !m.LastStart.IsZero() {
+			task.ScheduledTime = unix(m.LastStart.Add(24 * time.Hour))
+		}
+		tasks = append(tasks, task)
 	}
 	return tasks, nil
 }
