@@ -23,8 +23,8 @@ import (
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/console"
 	"cipp-ninjaone/handler/internal/customhandler"
-	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/heartbeat"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -137,7 +137,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		Ledger:   a.ledger,
 		Runs:     a.runs,
 		Blobs:    a.blobs,
-		Brakes:   documents.NewState(a.table),
+		Brakes:   ledger.NewDocuments(a.table),
 		Engine:   a.hold,
 		Poison:   failed,
 		Check:    a.checker(getenv),

@@ -29,7 +29,6 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
-	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/poison"
@@ -60,10 +59,10 @@ type Secrets interface {
 	Secret(ctx context.Context, name string, fresh bool) (string, error)
 }
 
-// Brakes keeps the archivings that wait for a person's word; *documents.State
+// Brakes keeps the archivings that wait for a person's word; *ledger.Documents
 // is one.
 type Brakes interface {
-	Brakes(ctx context.Context) (map[string]documents.Brake, error)
+	Brakes(ctx context.Context) (map[string]ledger.Brake, error)
 	Confirm(ctx context.Context, tenantID string) error
 }
 

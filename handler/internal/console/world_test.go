@@ -94,13 +94,13 @@ func newWorld(t *testing.T) *world {
 	blobs := w.account.Container(name)
 	w.syncer = &tenantsync.Syncer{
 		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
-		Documents: &documents.Syncer{CIPP: store, State: documents.NewState(w.table), Blobs: blobs, Now: time.Now, Log: log},
+		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Budget:    10 * time.Minute, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true, DevToken: devToken})
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
-		Brakes: documents.NewState(w.table),
+		Brakes: ledger.NewDocuments(w.table),
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
 			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: known.MarkQueued}},

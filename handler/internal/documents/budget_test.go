@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -93,17 +94,17 @@ func TestNothingUnknownOfWhatWasNotSent(t *testing.T) {
 			if r, err := w.run(t.Context(), m); !errors.Is(err, ninjaone.ErrThrottled) || r.Updated > 0 || r.Related > 0 {
 				t.Fatalf("%+v, %v", r, err)
 			}
-			records, _, err := w.syncer.State.load(t.Context(), partition(instance, organization, m.id))
+			records, _, err := w.syncer.Ledger.Of(ledger.Organization{Instance: instance, ID: organization}, m.id).Load(t.Context())
 			must(t, err)
 			for k, rec := range records {
-				for _, v := range rec.fields {
-					if v.text() == "?" {
-						t.Errorf("%v: the field %s is noted as unknown", k, fieldNames[v.field])
+				for field, noted := range rec.Fields.All() {
+					if noted == ledger.Unknown {
+						t.Errorf("%v: the field %s is noted as unknown", k, field)
 					}
 				}
-				for _, l := range rec.relations {
-					if l.id == relationSending {
-						t.Errorf("%v: the relation to %v is noted as unknown", k, l.entity())
+				for r := range rec.Relations.All() {
+					if r.Owner == ledger.InFlight {
+						t.Errorf("%v: the relation to %v is noted as unknown", k, r.Host)
 					}
 				}
 			}

@@ -20,16 +20,16 @@ func (sec *section) about(d ninjaone.NewDocument) string {
 
 // sendCreations creates one batch of documents.
 func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.NewDocument) error {
-	records := make([]*record, len(batch))
+	records := make([]*ledger.Document, len(batch))
 	for i, d := range batch {
 		rec := r.record(sec.kind, sec.about(d))
-		rec.fields.set(nameField, ledger.Unknown)
+		rec.Fields.Set(ledger.NameField, ledger.Unknown)
 		for field := range d.Fields {
-			rec.fields.set(field, ledger.Unknown)
+			rec.Fields.Set(field, ledger.Unknown)
 		}
 		records[i] = rec
 	}
-	if err := r.State.save(ctx, r.part, records...); err != nil {
+	if err := r.ledger.Save(ctx, records...); err != nil {
 		return err
 	}
 	made := map[string]int{} // user or SKU id to document id
@@ -39,7 +39,7 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 		for _, d := range part {
 			unknown[sec.about(d)] = errors.Is(err, ninjaone.ErrOutcomeUnknown)
 		}
-		suspects := make([]*record, len(part))
+		suspects := make([]*ledger.Document, len(part))
 		for i, d := range part {
 			suspects[i] = r.record(sec.kind, sec.about(d))
 		}
@@ -49,25 +49,25 @@ func (r *run) sendCreations(ctx context.Context, sec *section, batch []ninjaone.
 	for i, d := range batch {
 		rec := records[i]
 		switch {
-		case made[rec.id] != 0:
-			rec.reset()
-			rec.document = made[rec.id]
-			rec.fields.set(nameField, ledger.Digest(ninjaone.Text(d.Name)))
+		case made[rec.ID] != 0:
+			rec.Reset()
+			rec.DocumentID = made[rec.ID]
+			rec.Fields.Set(ledger.NameField, ledger.Digest(ninjaone.Text(d.Name)))
 			for field, v := range d.Fields {
-				rec.fields.set(field, ledger.Digest(v))
+				rec.Fields.Set(field, ledger.Digest(v))
 			}
 			sec.byDocument = nil
-			r.settled(sec, rec.id)
+			r.settled(sec, rec.ID)
 			r.result.Created++
 		case refused[i] != nil:
-			rec.fields = nil
+			rec.Fields = nil
 			if err := r.refusedCreation(ctx, sec, rec, refused[i]); err != nil {
 				return err
 			}
-		case unknown[rec.id]:
-			sec.stuck[rec.id] = true // the marks stay, so the next run reads
+		case unknown[rec.ID]:
+			sec.stuck[rec.ID] = true // the marks stay, so the next run reads
 		default:
-			rec.fields = nil // certainly nothing was written
+			rec.Fields = nil // certainly nothing was written
 		}
 	}
 	if saveErr := r.save(ctx, records...); saveErr != nil {
@@ -130,8 +130,8 @@ func (r *run) create(ctx context.Context, sec *section, batch []ninjaone.NewDocu
 // readAgain lets the next run read the documents of a section: NinjaOne may carry
 // out late what was not there when it was looked for.
 func (r *run) readAgain(ctx context.Context, sec *section) error {
-	delete(r.progress.listed, sec.kind)
-	return r.State.saveProgress(ctx, r.part, r.progress)
+	delete(r.progress.Listed, sec.kind)
+	return r.ledger.SaveProgress(ctx, r.progress)
 }
 
 // identify notes the documents that were asked for, by the ids that they

@@ -15,13 +15,15 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/documents/relations"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 const (
@@ -34,18 +36,15 @@ const (
 	// hopeless is after how many failed batches, with nothing accepted, a run
 	// gives up: NinjaOne is not answering, not a single document.
 	hopeless = 3
-	// writers is how many relations are written at once. The client's pacing
-	// sets the rate.
-	writers = 8
 )
 
 // Syncer syncs documents. Its fields are set once and not changed afterwards.
 type Syncer struct {
-	CIPP  *cipp.Store
-	State *State
-	Blobs *storage.Container // the lease under which templates are set up
-	Now   func() time.Time
-	Log   *slog.Logger
+	CIPP   *cipp.Store
+	Ledger *ledger.Documents
+	Blobs  *storage.Container // the lease under which templates are set up
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Input is one tenant's run.
@@ -95,29 +94,25 @@ type run struct {
 	*Syncer
 	in       Input
 	tenantID string
-	part     string // partition of the tenant's rows
+	ledger   ledger.TenantDocuments
 	started  time.Time
 	log      *slog.Logger
 
-	doubted     map[kind]bool // kinds of which it is not known whether their template is there
-	templateIDs map[int]bool  // templates in NinjaOne's list
+	doubted     map[ledger.Kind]bool // kinds of which it is not known whether their template is there
+	templateIDs map[int]bool         // templates in NinjaOne's list
 
 	users, licenses *section // nil when they are not synced in this run
 	people          *compose.UserDocuments
 	skus            *compose.LicenseDocuments
 	pages           compose.DocumentPages // of the users' documents; filled once they exist
 
-	records  map[key]*record
-	progress progress
-	surplus  []ninjaone.Relation // relations that nobody wants and no record holds
-	unclear  []unclear
-	stale    bool // a relation was refused: a document is not there any more, so the next run reads them
-	makers   makers
+	records  map[ledger.Subject]*ledger.Document
+	progress ledger.Progress
 	maps     *userMaps
+	keeper   *relations.Keeper
 
 	usersSKUs map[string]bool // SKUs that users have; made when it is needed
 
-	mu     sync.Mutex // guards the records' relations, makers and result while relations are written
 	result Result
 }
 
@@ -129,6 +124,10 @@ type run struct {
 func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
 	r := newRun(s, in)
 	err := r.sync(ctx)
+	if r.keeper != nil {
+		r.result.Related, r.result.Unrelated = r.keeper.Added, r.keeper.Removed
+		r.result.Learned += r.keeper.Learned
+	}
 	if err != nil {
 		err = fmt.Errorf("sync documents: %w", err)
 	}
@@ -137,7 +136,7 @@ func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
 
 func newRun(s *Syncer, in Input) *run {
 	r := &run{Syncer: s, in: in, tenantID: strings.ToLower(in.Compose.Snapshot.Tenant.ID), started: s.Now()}
-	r.part = partition(in.Instance, in.OrganizationID, r.tenantID)
+	r.ledger = r.tenantLedger(r.tenantID)
 	r.log = s.Log.With("tenant", r.tenantID, "organization", in.OrganizationID)
 	r.in.Compose.MaxChars = 0
 	return r
@@ -147,6 +146,9 @@ func (r *run) sync(ctx context.Context) error {
 	plans := r.plans()
 	if len(plans) == 0 {
 		return nil
+	}
+	if err := r.load(ctx); err != nil {
+		return err
 	}
 	templates, err := r.templates(ctx, plans)
 	if err != nil || len(templates) == 0 {
@@ -198,20 +200,29 @@ func (r *run) plans() []blueprint {
 	return plans
 }
 
-// prepare loads what is remembered, and composes nothing yet.
-func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template) error {
+// load reads what is remembered.
+func (r *run) load(ctx context.Context) (err error) {
+	r.records, r.progress, err = r.ledger.Load(ctx)
+	r.keeper = r.newKeeper()
+	return err
+}
+
+// tenantLedger is what is known of a tenant's documents in the organization.
+func (r *run) tenantLedger(tenantID string) ledger.TenantDocuments {
+	return r.Ledger.Of(ledger.Organization{Instance: r.in.Instance, ID: r.in.OrganizationID}, tenantID)
+}
+
+// prepare says what is to be documented, and composes nothing yet.
+func (r *run) prepare(ctx context.Context, templates map[ledger.Kind]ninjaone.Template) error {
 	var err error
-	if r.records, r.progress, err = r.State.load(ctx, r.part); err != nil {
-		return err
-	}
-	if t, ok := templates[kindUser]; ok {
+	if t, ok := templates[ledger.KindUser]; ok {
 		if r.people, err = compose.NewUserDocuments(r.in.Compose, r.mailboxAccess(ctx)); err != nil {
 			return err
 		}
 		r.users = newSection(userBlueprint, t, r.people.IDs(), r.people.Has, r.people.Document)
 		r.pages = compose.DocumentPages{OrganizationID: r.in.OrganizationID, TemplateID: t.ID, Documents: map[string]int{}}
 	}
-	if t, ok := templates[kindLicense]; ok {
+	if t, ok := templates[ledger.KindLicense]; ok {
 		if r.people != nil {
 			r.skus = r.people.LicenseDocuments(r.pages)
 		} else if r.skus, err = compose.NewLicenseDocuments(r.in.Compose, r.pages); err != nil {
@@ -221,7 +232,7 @@ func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template)
 	}
 	r.recall()
 	for _, sec := range r.sections() {
-		before := r.progress.template[sec.kind]
+		before := r.progress.Template[sec.kind]
 		if before == 0 || before == sec.template.ID {
 			continue
 		}
@@ -242,12 +253,12 @@ func (r *run) prepare(ctx context.Context, templates map[kind]ninjaone.Template)
 // startOver forgets the documents of a template that is not the one any more.
 func (r *run) startOver(sec *section) {
 	for k, rec := range r.records {
-		if k.kind == sec.kind {
-			rec.reset()
+		if k.Kind == sec.kind {
+			rec.Reset()
 			sec.touched[rec] = true
 		}
 	}
-	r.progress.listed[sec.kind] = time.Time{}
+	r.progress.Listed[sec.kind] = time.Time{}
 }
 
 // section is one kind of documents in a run.
@@ -259,22 +270,22 @@ type section struct {
 	has      func(id string) bool // the tenant has it, with a document or without
 	compose  func(id string) (compose.Document, error)
 
-	listed       bool             // the documents were read in this run
-	contradicted bool             // the list that was read lacks most of what is known to be there
-	present      map[int]bool     // documents in the last list
-	extras       map[int]bool     // surplus documents found in this run
-	blocked      bool             // nothing can be written in this run
-	unrelated    bool             // relations are left alone in this run
-	byDocument   map[int]*record  // made when it is needed
-	touched      map[*record]bool // to be saved with the next list
+	listed       bool                      // the documents were read in this run
+	contradicted bool                      // the list that was read lacks most of what is known to be there
+	present      map[int]bool              // documents in the last list
+	extras       map[int]bool              // surplus documents found in this run
+	blocked      bool                      // nothing can be written in this run
+	unrelated    bool                      // relations are left alone in this run
+	byDocument   map[int]*ledger.Document  // made when it is needed
+	touched      map[*ledger.Document]bool // to be saved with the next list
 
-	done     map[string]bool     // settled in this run
-	stuck    map[string]bool     // of unknown outcome; the next run reads
-	tries    map[string]*attempt // what was tried with those that NinjaOne refused something of
-	unlisted map[string]bool     // neither restored nor listed: whether they take a change tells whether they are there
-	freed    map[string]bool     // digests of names that were given up and may be had now
-	again    bool                // something can be tried once more
-	tired    bool                // so many were refused again that the others wait for the next run
+	done     map[string]bool            // settled in this run
+	stuck    map[string]bool            // of unknown outcome; the next run reads
+	tries    map[string]*ledger.Attempt // what was tried with those that NinjaOne refused something of
+	unlisted map[string]bool            // neither restored nor listed: whether they take a change tells whether they are there
+	freed    map[string]bool            // digests of names that were given up and may be had now
+	again    bool                       // something can be tried once more
+	tired    bool                       // so many were refused again that the others wait for the next run
 
 	largest  int // largest batch that NinjaOne is known to take; 0: no limit found
 	accepted int
@@ -284,8 +295,8 @@ type section struct {
 func newSection(b blueprint, t ninjaone.Template, ids []string, has func(string) bool, document func(string) (compose.Document, error)) *section {
 	sec := &section{
 		blueprint: b, template: t, ids: ids, has: has, compose: document,
-		wanted: map[string]bool{}, present: map[int]bool{}, extras: map[int]bool{}, touched: map[*record]bool{},
-		done: map[string]bool{}, stuck: map[string]bool{}, tries: map[string]*attempt{}, unlisted: map[string]bool{}, freed: map[string]bool{},
+		wanted: map[string]bool{}, present: map[int]bool{}, extras: map[int]bool{}, touched: map[*ledger.Document]bool{},
+		done: map[string]bool{}, stuck: map[string]bool{}, tries: map[string]*ledger.Attempt{}, unlisted: map[string]bool{}, freed: map[string]bool{},
 	}
 	for _, id := range ids {
 		sec.wanted[id] = true
@@ -302,34 +313,32 @@ func (r *run) problem(key, format string, args ...any) {
 func (r *run) counted(key, first, one, many string) {
 	r.in.Problem(key, first, func(n int, first string) string {
 		if n == 1 {
-			return fmt.Sprintf(one, sentence(first))
+			return fmt.Sprintf(one, words.End(first))
 		}
-		return fmt.Sprintf(many, n, sentence(first))
+		return fmt.Sprintf(many, n, words.End(first))
 	})
 }
 
-func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }
-
 // save writes records, also when the run has just been told to stop: what
 // NinjaOne accepted is to be remembered.
-func (r *run) save(ctx context.Context, records ...*record) error {
+func (r *run) save(ctx context.Context, records ...*ledger.Document) error {
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	return r.State.save(ctx, r.part, records...)
+	return r.ledger.Save(ctx, records...)
 }
 
 // saveProgress is save for how far the run has come.
 func (r *run) saveProgress(ctx context.Context) error {
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	return r.State.saveProgress(ctx, r.part, r.progress)
+	return r.ledger.SaveProgress(ctx, r.progress)
 }
 
 // record returns the record of a user or licence, a new one if need be.
-func (r *run) record(kind kind, id string) *record {
-	k := key{kind, id}
+func (r *run) record(kind ledger.Kind, id string) *ledger.Document {
+	k := ledger.Subject{Kind: kind, ID: id}
 	if r.records[k] == nil {
-		r.records[k] = newRecord(k)
+		r.records[k] = &ledger.Document{Subject: k}
 	}
 	return r.records[k]
 }
@@ -342,7 +351,7 @@ func (r *run) fails(ctx context.Context, sec *section, err error) error {
 	}
 	if errors.Is(err, ninjaone.ErrForbidden) || errors.Is(err, ninjaone.ErrBatchRefused) {
 		sec.blocked = true
-		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, sentence(err.Error()))
+		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, words.End(err.Error()))
 		return nil
 	}
 	sec.failures++
@@ -362,8 +371,8 @@ func (r *run) saveUserMap(ctx context.Context) error {
 	}
 	var entries []cipp.UserMapEntry
 	for _, id := range r.users.ids {
-		if rec := r.records[key{kindUser, id}]; rec.live() {
-			entries = append(entries, cipp.UserMapEntry{UserID: id, DocumentID: rec.document})
+		if rec := r.records[ledger.Subject{Kind: ledger.KindUser, ID: id}]; rec.Live() {
+			entries = append(entries, cipp.UserMapEntry{UserID: id, DocumentID: rec.DocumentID})
 		}
 	}
 	return r.CIPP.SaveUserMap(ctx, r.in.Compose.Snapshot.Tenant.ID, entries)

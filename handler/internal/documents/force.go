@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"slices"
+
+	"cipp-ninjaone/handler/internal/ledger"
 )
 
 // owe notes, in a run that is to write everything again, that nobody knows what
@@ -13,19 +15,19 @@ func (r *run) owe(ctx context.Context) error {
 	if !r.in.Force {
 		return nil
 	}
-	if err := r.State.save(ctx, r.part, r.doubtAll()...); err != nil {
+	if err := r.ledger.Save(ctx, r.doubtAll()...); err != nil {
 		return err
 	}
-	read := map[kind]bool{}
+	read := map[ledger.Kind]bool{}
 	for _, sec := range r.sections() {
 		read[sec.kind] = sec.listed && !sec.unrelated
 	}
-	for k := range r.progress.listed {
+	for k := range r.progress.Listed {
 		if !read[k] {
-			delete(r.progress.listed, k) // what this run could not read, the next one does
+			delete(r.progress.Listed, k) // what this run could not read, the next one does
 		}
 	}
-	if err := r.State.saveProgress(ctx, r.part, r.progress); err != nil {
+	if err := r.ledger.SaveProgress(ctx, r.progress); err != nil {
 		return err
 	}
 	return r.in.ForceNoted(ctx)
@@ -33,14 +35,14 @@ func (r *run) owe(ctx context.Context) error {
 
 // doubtAll marks every value in every document as unknown, and forgets what
 // NinjaOne refused. It returns all records. The documents' names were just read.
-func (r *run) doubtAll() []*record {
+func (r *run) doubtAll() []*ledger.Document {
 	for _, rec := range r.records {
-		name := rec.fields.get(nameField)
-		rec.doubt()
+		name := rec.Fields.Get(ledger.NameField)
+		rec.MarkUnknown()
 		if name != "" {
-			rec.fields.set(nameField, name)
+			rec.Fields.Set(ledger.NameField, name)
 		}
-		rec.settle()
+		rec.ForgetRefusal()
 	}
 	return slices.Collect(maps.Values(r.records))
 }

@@ -35,12 +35,12 @@ func TestForcedInParts(t *testing.T) {
 			sent = sent || r.Method == http.MethodPatch
 			return nil
 		})
-		w.syncer.State.ended = func() error {
+		w.endedWhen(func() bool {
 			if sent { // and now it is noted
 				cancel()
 			}
-			return nil
-		}
+			return false
+		})
 		_, err := w.run(ctx, m, func(in *Input) {
 			in.Force, in.ForceNoted = force, func(context.Context) error { force = false; return nil }
 		})
@@ -54,7 +54,7 @@ func TestForcedInParts(t *testing.T) {
 		}
 	}
 	w.wire.set(nil)
-	w.syncer.State.ended = func() error { return nil }
+	w.endedWhen(nil)
 
 	times := map[int]int{}
 	for _, c := range w.DocumentWrites() {

@@ -112,18 +112,16 @@ func (w *world) killedAt(m *model, n int, done bool) int {
 		}
 		return nil
 	})
-	w.syncer.State.ended = func() error {
+	w.endedWhen(func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		if dead {
-			return errEnded
-		}
-		return nil
-	}
+		return dead
+	})
 	if _, err := w.run(ctx, m); err != nil && n == 0 {
 		w.t.Fatal(err)
 	}
-	w.wire.hold, w.syncer.State.ended = nil, func() error { return nil }
+	w.wire.hold = nil
 	w.wire.set(nil)
+	w.endedWhen(nil)
 	return calls
 }

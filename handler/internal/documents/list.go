@@ -10,6 +10,7 @@ import (
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // listIfNeeded reads the documents of a section when what is remembered may
@@ -24,10 +25,10 @@ func (r *run) listIfNeeded(ctx context.Context, sec *section) error {
 
 // unsure reports whether there may be documents that are not remembered.
 func (r *run) unsure(sec *section) bool {
-	read := r.progress.listed[sec.kind]
+	read := r.progress.Listed[sec.kind]
 	needed := r.in.Force || read.IsZero() || r.Now().Sub(read) >= relistAfter
 	for k, rec := range r.records {
-		needed = needed || k.kind == sec.kind && rec.pending()
+		needed = needed || k.Kind == sec.kind && rec.Pending()
 	}
 	return needed
 }
@@ -41,7 +42,7 @@ func (r *run) orBlock(ctx context.Context, sec *section, err error) error {
 	if err != nil {
 		// To create anything now could create it twice.
 		sec.blocked = true
-		r.problem("documents:list:"+string(sec.kind), "The documents of the template %q could not be read, so none were written: %s", sec.name, sentence(err.Error()))
+		r.problem("documents:list:"+string(sec.kind), "The documents of the template %q could not be read, so none were written: %s", sec.name, words.End(err.Error()))
 	}
 	return nil
 }
@@ -68,9 +69,9 @@ func (r *run) list(ctx context.Context, sec *section) error {
 	}
 	sec.listed = true
 	sec.surplus(found)
-	r.progress.listed[sec.kind], r.progress.template[sec.kind] = r.Now().UTC(), sec.template.ID
+	r.progress.Listed[sec.kind], r.progress.Template[sec.kind] = r.Now().UTC(), sec.template.ID
 	if len(sec.extras) > 0 {
-		delete(r.progress.listed, sec.kind)
+		delete(r.progress.Listed, sec.kind)
 	}
 	return r.saveProgress(ctx)
 }
@@ -122,8 +123,8 @@ func (r *run) lacking(sec *section, c claims, documents []ninjaone.Document) boo
 		}
 	}
 	for k, rec := range r.records {
-		if k.kind == sec.kind && rec.live() && sec.wanted[k.id] { // the others may be archived already
-			count(rec.document)
+		if k.Kind == sec.kind && rec.Live() && sec.wanted[k.ID] { // the others may be archived already
+			count(rec.DocumentID)
 		}
 	}
 	if len(c.remembered) == 0 {
@@ -142,18 +143,18 @@ func (r *run) lacking(sec *section, c claims, documents []ninjaone.Document) boo
 func (r *run) probe(ctx context.Context, sec *section, found map[string]claimed) (map[string]claimed, error) {
 	asked := 0
 	for _, id := range sec.ids {
-		rec := r.records[key{sec.kind, id}]
-		if _, has := found[id]; has || !rec.live() {
+		rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]
+		if _, has := found[id]; has || !rec.Live() {
 			continue
 		}
 		r.try(sec, rec).Restored = true
-		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
-		reason := refused[rec.document]
+		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.DocumentID})
+		reason := refused[rec.DocumentID]
 		switch {
 		case err != nil && !ninjaone.Tolerable(ctx, err):
 			return nil, err
 		case errors.Is(reason, ninjaone.ErrNotFound):
-			rec.reset()
+			rec.Reset()
 		case err != nil || reason != nil:
 			return found, nil
 		default:
@@ -185,55 +186,55 @@ func (r *run) query(sec *section) ninjaone.DocumentQuery {
 
 // take notes which documents there are.
 func (r *run) take(sec *section, found map[string]claimed) {
-	touch := func(rec *record) { sec.touched[rec] = true }
-	holders := map[int]*record{}
+	touch := func(rec *ledger.Document) { sec.touched[rec] = true }
+	holders := map[int]*ledger.Document{}
 	for k, rec := range r.records {
-		if k.kind == sec.kind && rec.document != 0 {
-			holders[rec.document] = rec
+		if k.Kind == sec.kind && rec.DocumentID != 0 {
+			holders[rec.DocumentID] = rec
 		}
 	}
 	for id, c := range found {
 		rec := r.record(sec.kind, id)
-		if before := holders[c.document.ID]; before != nil && before != rec && before.document == c.document.ID {
+		if before := holders[c.document.ID]; before != nil && before != rec && before.DocumentID == c.document.ID {
 			// The document says by now that it is about somebody else.
-			rec.reset()
-			rec.relations = before.relations
-			rec.document = before.document
-			before.reset()
+			rec.Reset()
+			rec.Relations = before.Relations
+			rec.DocumentID = before.DocumentID
+			before.Reset()
 			touch(before)
 			touch(rec)
 		}
 		switch {
-		case rec.document == c.document.ID:
-			if c.document.Archived && !rec.archived {
-				rec.archived = true
+		case rec.DocumentID == c.document.ID:
+			if c.document.Archived && !rec.Archived {
+				rec.Archived = true
 				touch(rec)
 			}
 			if r.compare(sec, rec, *c.document) {
 				touch(rec)
 			}
-		case rec.document == 0 && rec.pending(): // created, and the answer was lost
-			rec.document, rec.archived = c.document.ID, c.document.Archived
+		case rec.DocumentID == 0 && rec.Pending(): // created, and the answer was lost
+			rec.DocumentID, rec.Archived = c.document.ID, c.document.Archived
 			touch(rec)
 		default: // a document that we did not write, or not last
-			rec.reset()
-			rec.document, rec.archived = c.document.ID, c.document.Archived
-			rec.fields.set(nameField, ledger.Digest(ninjaone.Text(c.document.Name)))
+			rec.Reset()
+			rec.DocumentID, rec.Archived = c.document.ID, c.document.Archived
+			rec.Fields.Set(ledger.NameField, ledger.Digest(ninjaone.Text(c.document.Name)))
 			touch(rec)
 		}
 	}
 	for k, rec := range r.records {
-		if _, has := found[k.id]; has || k.kind != sec.kind {
+		if _, has := found[k.ID]; has || k.Kind != sec.kind {
 			continue
 		}
 		switch {
-		case rec.pending():
-			rec.fields = nil // never created
+		case rec.Pending():
+			rec.Fields = nil // never created
 			touch(rec)
-		case rec.live() && sec.wanted[k.id] && !sec.contradicted && !sec.tried(k.id):
+		case rec.Live() && sec.wanted[k.ID] && !sec.contradicted && !sec.tried(k.ID):
 			// Archived or deleted by somebody else; to bring it back tells which.
 			// Of one that nobody wants, to archive it does.
-			rec.archived = true
+			rec.Archived = true
 			touch(rec)
 		}
 	}
@@ -242,14 +243,14 @@ func (r *run) take(sec *section, found map[string]claimed) {
 // compare notes what somebody changed in a document since: its name, or the ids
 // that say whose it is. What its pages say cannot be compared, since NinjaOne
 // answers them as it cleaned them.
-func (r *run) compare(sec *section, rec *record, d ninjaone.Document) (changed bool) {
-	if name := ledger.Digest(ninjaone.Text(d.Name)); rec.fields.get(nameField) != name {
-		rec.fields.set(nameField, name)
+func (r *run) compare(sec *section, rec *ledger.Document, d ninjaone.Document) (changed bool) {
+	if name := ledger.Digest(ninjaone.Text(d.Name)); rec.Fields.Get(ledger.NameField) != name {
+		rec.Fields.Set(ledger.NameField, name)
 		changed = true
 	}
-	for field, want := range map[string]string{sec.idField: rec.id, compose.FieldTenantID: r.tenantID} {
-		if fold(d.Text(field)) != want && rec.fields.get(field) != ledger.Unknown {
-			rec.fields.set(field, ledger.Unknown)
+	for field, want := range map[string]string{sec.idField: rec.ID, compose.FieldTenantID: r.tenantID} {
+		if fold(d.Text(field)) != want && rec.Fields.Get(field) != ledger.Unknown {
+			rec.Fields.Set(field, ledger.Unknown)
 			changed = true
 		}
 	}
@@ -261,7 +262,7 @@ func (r *run) compare(sec *section, rec *record, d ninjaone.Document) (changed b
 type userMaps struct {
 	own    map[string]int // user to document
 	taken  map[int]bool   // documents of other tenants' users
-	theirs map[key]bool
+	theirs map[ledger.Subject]bool
 	unread bool // another tenant's licences are not known
 }
 
@@ -269,7 +270,7 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 	if r.maps != nil {
 		return r.maps, nil
 	}
-	m := &userMaps{taken: map[int]bool{}, theirs: map[key]bool{}}
+	m := &userMaps{taken: map[int]bool{}, theirs: map[ledger.Subject]bool{}}
 	var err error
 	if m.own, err = r.CIPP.UserMap(ctx, r.in.Compose.Snapshot.Tenant.ID); err != nil {
 		return nil, err
@@ -280,17 +281,17 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 			return nil, err
 		}
 		for user, document := range mapped {
-			m.taken[document], m.theirs[key{kindUser, user}] = true, true
+			m.taken[document], m.theirs[ledger.Subject{Kind: ledger.KindUser, ID: user}] = true, true
 		}
-		for _, k := range []kind{kindUser, kindLicense} {
-			ids, read, err := r.State.ids(ctx, partition(r.in.Instance, r.in.OrganizationID, fold(other)), k)
+		for _, k := range []ledger.Kind{ledger.KindUser, ledger.KindLicense} {
+			ids, read, err := r.tenantLedger(fold(other)).IDs(ctx, k)
 			if err != nil {
 				return nil, err
 			}
 			for _, id := range ids {
-				m.theirs[key{k, id}] = true
+				m.theirs[ledger.Subject{Kind: k, ID: id}] = true
 			}
-			m.unread = m.unread || k == kindLicense && !read
+			m.unread = m.unread || k == ledger.KindLicense && !read
 		}
 	}
 	r.maps = m
@@ -311,23 +312,25 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 	c := claims{
 		tenantID: r.tenantID, idField: sec.idField,
 		known: func(id string) int {
-			if rec := r.records[key{sec.kind, id}]; rec != nil {
-				return rec.document
+			if rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]; rec != nil {
+				return rec.DocumentID
 			}
 			return 0
 		},
-		ours: func(id string) bool { return sec.has(id) || r.records[key{sec.kind, id}] != nil },
+		ours: func(id string) bool { return sec.has(id) || r.records[ledger.Subject{Kind: sec.kind, ID: id}] != nil },
 		// A SKU id is the same in every tenant, so a licence's document that
 		// does not name its tenant may be that of any that may have the licence.
-		theirs:     func(id string) bool { return m.theirs[key{sec.kind, id}] || sec.kind == kindLicense && m.unread },
+		theirs: func(id string) bool {
+			return m.theirs[ledger.Subject{Kind: sec.kind, ID: id}] || sec.kind == ledger.KindLicense && m.unread
+		},
 		remembered: map[int]string{},
 	}
 	for k, rec := range r.records {
-		if k.kind == sec.kind && rec.document != 0 {
-			c.remembered[rec.document] = k.id
+		if k.Kind == sec.kind && rec.DocumentID != 0 {
+			c.remembered[rec.DocumentID] = k.ID
 		}
 	}
-	if sec.kind != kindUser {
+	if sec.kind != ledger.KindUser {
 		return c, nil
 	}
 	c.taken, c.mapped = m.taken, make(map[int]string, len(m.own))
@@ -347,7 +350,7 @@ func (r *run) archiveExtras(ctx context.Context) error {
 	if r.users != nil && (r.users.blocked || r.users.unrelated) {
 		return nil // their relations are not known; the next run reads them
 	}
-	if err := r.removeSurplus(ctx); err != nil {
+	if err := r.keeper.RemoveSurplus(ctx); err != nil {
 		return err
 	}
 	for _, sec := range r.sections() {
@@ -369,9 +372,9 @@ func (r *run) archiveExtras(ctx context.Context) error {
 			r.result.Duplicates += n
 			r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
 		}
-		r.progress.listed[sec.kind] = r.Now().UTC()
+		r.progress.Listed[sec.kind] = r.Now().UTC()
 		if len(refused) > 0 { // they are archived already, or are tried again tomorrow
-			r.progress.listed[sec.kind] = r.Now().UTC().Add(refusedFor - relistAfter)
+			r.progress.Listed[sec.kind] = r.Now().UTC().Add(refusedFor - relistAfter)
 		}
 		if err := r.saveProgress(ctx); err != nil {
 			return err

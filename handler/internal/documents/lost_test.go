@@ -316,15 +316,10 @@ func (w *world) killed(cancel func(), method string, run func()) {
 		cancel()
 		return errLost
 	})
-	w.syncer.State.ended = func() error {
-		if dead.Load() {
-			return errEnded
-		}
-		return nil
-	}
+	w.endedWhen(dead.Load)
 	run()
 	w.wire.set(nil)
-	w.syncer.State.ended = func() error { return nil }
+	w.endedWhen(nil)
 }
 
 func TestLostRestore(t *testing.T) {

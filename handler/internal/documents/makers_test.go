@@ -130,17 +130,13 @@ func TestKilledBeforeRelating(t *testing.T) {
 					cancel()
 				}
 			}
-			w.syncer.State.ended = func() error {
-				if ctx.Err() != nil {
-					return errEnded
-				}
-				return nil
-			}
+			w.endedWhen(func() bool { return ctx.Err() != nil })
 			before := len(w.Relations())
 			if _, err := w.run(ctx, m); err == nil || len(w.Relations()) != before {
 				t.Fatalf("the run ended with %v, and %d relations", err, len(w.Relations()))
 			}
-			w.wire.hold, w.syncer.State.ended = nil, func() error { return nil }
+			w.wire.hold = nil
+			w.endedWhen(nil)
 			mine := w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: m.devices[device].ninja,
 				RelatedType: "DOCUMENT", RelatedID: w.live(m, userBlueprint)[ids[2]].ID, MadeByTechnician: true})
 			w.now = w.now.Add(later)

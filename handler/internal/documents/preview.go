@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -66,7 +67,7 @@ func (p *Preview) Document(kindName, id string) (compose.Document, error) {
 	switch {
 	case i < 0:
 		return compose.Document{}, fmt.Errorf("the preview has no such document")
-	case kindName == string(kindUser):
+	case kindName == string(ledger.KindUser):
 		return p.users.Document(id)
 	}
 	return p.licenses.Document(id)
@@ -81,6 +82,9 @@ func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 	plans := r.plans()
 	if len(plans) == 0 {
 		return p, nil
+	}
+	if err := r.load(ctx); err != nil {
+		return p, err
 	}
 	list, err := r.plannedTemplates(ctx, plans, p)
 	if err != nil || list == nil {
@@ -110,7 +114,7 @@ func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 	}
 	r.previewRelations(p)
 	p.users, p.licenses = r.people, r.skus
-	rank := map[string]int{string(kindLicense): 1}
+	rank := map[string]int{string(ledger.KindLicense): 1}
 	slices.SortStableFunc(p.Items, func(a, b PreviewItem) int {
 		if a.Kind != b.Kind {
 			return rank[a.Kind] - rank[b.Kind]
@@ -161,15 +165,7 @@ func (r *run) glanceAtRelations(ctx context.Context) error {
 	if r.users == nil || r.users.blocked {
 		return nil
 	}
-	none, all, doubtful := r.unlearned()
-	var err error
-	switch {
-	case none:
-	case all:
-		_, err = r.learn(ctx)
-	default:
-		err = r.lookUpAll(ctx, doubtful)
-	}
+	_, _, err := r.readRelations(ctx)
 	return r.orLeave(ctx, err)
 }
 
@@ -177,13 +173,13 @@ func (r *run) glanceAtRelations(ctx context.Context) error {
 func (r *run) previewLeavers(ctx context.Context, p *Preview) error {
 	leavers, forget, leaving, total := r.leavers()
 	for _, rec := range forget {
-		delete(r.records, rec.key)
+		delete(r.records, rec.Subject)
 	}
 	brake, err := r.brake(ctx)
 	if err != nil {
 		return err
 	}
-	p.Held = brake.holds(leaving, total)
+	p.Held = holds(brake, leaving, total)
 	for _, sec := range r.sections() {
 		names := map[int]string{}
 		if len(leavers[sec]) > 0 {
@@ -196,13 +192,13 @@ func (r *run) previewLeavers(ctx context.Context, p *Preview) error {
 			}
 		}
 		for _, rec := range leavers[sec] {
-			it := PreviewItem{Kind: string(sec.kind), ID: rec.id, Name: names[rec.document], Document: rec.document, Outcome: OutcomeArchived, Unrelate: removable(rec.relations)}
+			it := PreviewItem{Kind: string(sec.kind), ID: rec.ID, Name: names[rec.DocumentID], Document: rec.DocumentID, Outcome: OutcomeArchived, Unrelate: removable(rec.Relations)}
 			if p.Held {
 				it.Unrelate = 0
 			}
 			p.Items = append(p.Items, it)
 			if !p.Held {
-				rec.archived = true
+				rec.Archived = true
 			}
 		}
 	}
@@ -210,10 +206,10 @@ func (r *run) previewLeavers(ctx context.Context, p *Preview) error {
 }
 
 // removable counts the relations that are ours to remove.
-func removable(relations links) int {
+func removable(relations ledger.Relations) int {
 	n := 0
-	for _, l := range relations {
-		if l.id > 0 {
+	for have := range relations.All() {
+		if have.Owner == ledger.Ours {
 			n++
 		}
 	}
@@ -237,18 +233,18 @@ func (r *run) previewSection(ctx context.Context, sec *section, p *Preview) erro
 			continue
 		}
 		rec := r.record(sec.kind, id)
-		it := PreviewItem{Kind: string(sec.kind), ID: id, Name: doc.Name, Document: rec.document}
+		it := PreviewItem{Kind: string(sec.kind), ID: id, Name: doc.Name, Document: rec.DocumentID}
 		changes := r.update(sec, rec, doc)
 		switch {
-		case rec.archived:
+		case rec.Archived:
 			r.restored(rec)
 			it.Outcome, changes = OutcomeRestored, r.update(sec, rec, doc)
-		case rec.document != 0 && len(changes.Fields) == 0 && changes.Name == "":
+		case rec.DocumentID != 0 && len(changes.Fields) == 0 && changes.Name == "":
 			it.Outcome = OutcomeUnchanged
 		case r.held(rec, doc):
-			it.Outcome, it.Reason = OutcomeRefused, rec.reason
-		case rec.document == 0:
-			it.Outcome, rec.document = OutcomeCreated, -1-len(p.Items)
+			it.Outcome, it.Reason = OutcomeRefused, rec.Reason
+		case rec.DocumentID == 0:
+			it.Outcome, rec.DocumentID = OutcomeCreated, -1-len(p.Items)
 			changes.Name, changes.Fields = doc.Name, doc.Fields
 		default:
 			it.Outcome = OutcomeUpdated
@@ -256,11 +252,11 @@ func (r *run) previewSection(ctx context.Context, sec *section, p *Preview) erro
 		if it.Outcome != OutcomeRefused {
 			it.Changes = slices.Sorted(maps.Keys(changes.Fields))
 			if changes.Name != "" {
-				it.Changes = append(it.Changes, nameField)
+				it.Changes = append(it.Changes, ledger.NameField)
 			}
 		}
-		if sec.kind == kindUser && rec.live() && rec.document > 0 {
-			r.pages.Documents[id] = rec.document
+		if sec.kind == ledger.KindUser && rec.Live() && rec.DocumentID > 0 {
+			r.pages.Documents[id] = rec.DocumentID
 		}
 		p.Items = append(p.Items, it)
 	}
@@ -272,30 +268,31 @@ func (r *run) previewRelations(p *Preview) {
 	if r.users == nil || r.users.blocked || r.users.unrelated {
 		return
 	}
-	p.SurplusRelations = len(r.surplus)
-	shown := map[*record]bool{}
+	p.SurplusRelations = r.keeper.Surplus()
+	shown := map[*ledger.Document]bool{}
 	for _, it := range p.Items {
-		shown[r.records[key{kind(it.Kind), it.ID}]] = true
+		shown[r.records[ledger.Subject{Kind: ledger.Kind(it.Kind), ID: it.ID}]] = true
 	}
-	relate, unrelate := map[*record]int{}, map[*record]int{}
-	for _, e := range append(r.endedRelations(), r.relationsOfArchived()...) {
-		id, _ := e.rec.relations.get(e.host)
+	relate, unrelate := map[*ledger.Document]int{}, map[*ledger.Document]int{}
+	plan := r.planRelations()
+	for _, e := range append(plan.Ended, plan.Archived...) {
+		owner, _ := e.Owner()
 		switch {
-		case id <= 0:
-		case shown[e.rec]:
-			unrelate[e.rec]++
+		case owner != ledger.Ours:
+		case shown[e.Document]:
+			unrelate[e.Document]++
 		default: // archived before
 			p.SurplusRelations++
 		}
 	}
-	for _, records := range r.missingRelations() {
+	for _, records := range plan.Add {
 		for _, rec := range records {
 			relate[rec]++
 		}
 	}
 	for i := range p.Items {
 		it := &p.Items[i]
-		if rec := r.records[key{kind(it.Kind), it.ID}]; rec != nil && it.Outcome != OutcomeArchived {
+		if rec := r.records[ledger.Subject{Kind: ledger.Kind(it.Kind), ID: it.ID}]; rec != nil && it.Outcome != OutcomeArchived {
 			it.Relate, it.Unrelate = relate[rec], unrelate[rec]
 		}
 	}

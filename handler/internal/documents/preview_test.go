@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/compose"
-	"cipp-ninjaone/handler/internal/storage"
 )
 
 // preview makes a preview, and checks that nothing at all was written for it.
@@ -20,11 +19,9 @@ func (w *world) preview(m *model, options ...option) *Preview {
 	w.t.Helper()
 	rows := func() string {
 		var b strings.Builder
-		for _, table := range []*storage.Table{w.syncer.State.table} {
-			for e, err := range table.List(w.t.Context(), "") {
-				must(w.t, err)
-				fmt.Fprintln(&b, e.PartitionKey(), e.RowKey(), e.ETag())
-			}
+		for e, err := range w.table.List(w.t.Context(), "") {
+			must(w.t, err)
+			fmt.Fprintln(&b, e.PartitionKey(), e.RowKey(), e.ETag())
 		}
 		mapped, err := w.syncer.CIPP.UserMap(w.t.Context(), m.id)
 		must(w.t, err)
@@ -130,7 +127,7 @@ func TestPreviewForetells(t *testing.T) {
 				case 1:
 					w.now = w.now.Add(relistAfter)
 				case 2:
-					must(t, w.syncer.State.Confirm(t.Context(), m.id))
+					must(t, w.syncer.Ledger.Confirm(t.Context(), m.id))
 				}
 				p := w.preview(m, options...)
 				got, err := w.run(t.Context(), m, options...)

@@ -15,9 +15,6 @@ import (
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
-// errEnded stands for the end of the process: nothing is written after it.
-var errEnded = errors.New("the process ended")
-
 // TestAnySequence applies random joiners, movers and leavers to two tenants of
 // one organization, with answers lost and runs cut short at random, and checks
 // that NinjaOne ends as a fresh sync would leave it.
@@ -88,7 +85,7 @@ func TestAnySequence(t *testing.T) {
 				sync, w.othernames = w.misnamed, true
 			}
 			for _, m := range w.tenants {
-				must(t, w.syncer.State.Confirm(t.Context(), m.id))
+				must(t, w.syncer.Ledger.Confirm(t.Context(), m.id))
 				sync(m)
 			}
 			for _, m := range w.tenants {
@@ -176,17 +173,12 @@ func (w *world) disturb(r *rand.Rand, m *model) {
 		cancel()
 		return errLost
 	})
-	w.syncer.State.ended = func() error {
-		if dead.Load() {
-			return errEnded
-		}
-		return nil
-	}
+	w.endedWhen(dead.Load)
 	defer func() { dead.Store(false) }()
 	if r.IntN(4) == 0 {
 		w.now = w.now.Add(relistAfter)
 	}
-	if _, err := w.run(ctx, m); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, errEnded) {
+	if _, err := w.run(ctx, m); err != nil && !errors.Is(err, context.Canceled) && !dead.Load() {
 		w.t.Errorf("the run failed: %v", err)
 	}
 }

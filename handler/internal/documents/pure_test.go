@@ -4,16 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"cipp-ninjaone/handler/internal/compose"
-	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
-	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
 func TestAdopt(t *testing.T) {
@@ -145,58 +141,6 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestRecordsAreKept(t *testing.T) {
-	s, part := NewState(account(t).Table(azuritetest.UniqueName(t))), partition(instance, organization, "tenant")
-	r := newRecord(key{kindUser, "u1"})
-	r.document, r.archived, r.refused, r.reason = 1<<33, true, "digest", "reason"
-	r.fields.set(nameField, ledger.Digest(ninjaone.Text("n")))
-	r.fields.set(compose.FieldUserUPN, ledger.Unknown)
-	r.fields.set(compose.FieldUserLinks, ledger.Cleared)
-	r.fields.set(compose.FieldUserGroups, "written by a later handler")
-	r.fields.set("unknown", ledger.Unknown)
-	for n := range 9000 { // more than one column holds
-		r.relations.set(device(100_000+n), 5_000_000+n)
-	}
-	r.relations.set(document(7), relationForeign)
-	r.relations.set(document(8), relationSending)
-	r.relations.set(document(9), -77)
-	must(t, s.save(t.Context(), part, r, newRecord(key{kindLicense, "s1"})))
-	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	p := progress{template: map[kind]int{kindUser: 3, kindLicense: 0}, listed: map[kind]time.Time{kindUser: now, kindLicense: {}}, related: now}
-	must(t, s.saveProgress(t.Context(), part, p))
-	records, read, err := s.load(t.Context(), part)
-	must(t, err)
-	if diff := cmp.Diff(p, read, cmp.AllowUnexported(progress{})); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff(map[key]*record{r.key: r, {kindLicense, "s1"}: newRecord(key{kindLicense, "s1"})}, records, cmp.AllowUnexported(record{}, key{}, value{}, link{}), cmpopts.SortSlices(func(a, b value) bool { return a.field < b.field })); diff != "" {
-		t.Error(diff)
-	}
-	want := map[string]string{nameField: ledger.Digest(ninjaone.Text("n")), compose.FieldUserUPN: ledger.Unknown,
-		compose.FieldUserLinks: ledger.Cleared, compose.FieldUserGroups: ledger.Unknown}
-	if diff := cmp.Diff(want, records[r.key].fields.all()); diff != "" {
-		t.Errorf("noted of the fields: %s", diff)
-	}
-	if id, has := records[r.key].relations.get(document(9)); !has || id != -77 || r.fields.get(compose.FieldUserID) != "" {
-		t.Errorf("noted of a relation: %d, %v", id, has)
-	}
-	r.relations = nil
-	r.relations.set(device(1), 2)
-	must(t, s.save(t.Context(), part, r))
-	if records, _, err = s.load(t.Context(), part); err != nil || len(records[r.key].relations) != 1 {
-		t.Errorf("relations are left over: %d, %v", len(records[r.key].relations), err)
-	}
-	for k, want := range map[kind]string{kindUser: "u1", kindLicense: "s1"} {
-		if ids, was, err := s.ids(t.Context(), part, k); err != nil || !cmp.Equal(ids, []string{want}) || was != (k == kindUser) {
-			t.Errorf("ids: %v, %v, %v", ids, was, err)
-		}
-	}
-	must(t, s.forget(t.Context(), part, r))
-	if records, _, err = s.load(t.Context(), part); err != nil || records[r.key] != nil {
-		t.Errorf("the record is still there: %v", err)
-	}
-}
-
 func TestPermissionsOfCIPPsCache(t *testing.T) {
 	full := map[string][]string{}
 	for _, data := range []string{
@@ -226,7 +170,7 @@ func TestPermissionsOfCIPPsCache(t *testing.T) {
 func TestCacheReachesTheDocument(t *testing.T) {
 	w, m, _ := small(t)
 	domain := fmt.Sprintf("d%s.example", m.id[:8])
-	must(t, account(t).Table("CippReportingDB").Replace(t.Context(), storage.Entity{
+	must(t, w.account.Table("CippReportingDB").Replace(t.Context(), storage.Entity{
 		"PartitionKey": domain, "RowKey": "MailboxPermissions-1", "Type": "MailboxPermissions",
 		"Data": `{"Identity":"box","User":"ann@contoso.example","AccessRights":["FullAccess"]}`,
 	}))

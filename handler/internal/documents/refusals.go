@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // NinjaOne does not say of what it refuses whether it is the name, which another
@@ -28,31 +28,13 @@ const (
 	maxPasses = 30
 )
 
-// attempt is what the runs of one sync tried with a document of which NinjaOne
-// refused something, alone or with others. It is kept in the record, since each
-// run may have time for one call only.
-type attempt struct {
-	Begun    time.Time `json:"begun"`              // when the first of these runs began
-	Part     int       `json:"part,omitempty"`     // how many documents it may be sent with, itself included; 0 for any number
-	Restored bool      `json:"restored,omitempty"` // it was tried to restore it
-	Unnamed  bool      `json:"unnamed,omitempty"`  // its name is left out; a new document gets another one
-	Bare     bool      `json:"bare,omitempty"`     // it was refused without its name, too
-	Name     string    `json:"name,omitempty"`     // digest of the name that it is to have
-	Reason   string    `json:"reason,omitempty"`   // of the last refusal
-	// Hosts are those to which its relation was refused: with how many others it
-	// may be sent, itself included; 0 when it was refused alone. See hostOf.
-	Hosts    map[int64]int `json:"hosts,omitempty"`
-	Unlinked string        `json:"unlinked,omitempty"` // why its relation was refused
-	refused  string        // digest of the content that NinjaOne refused; "" while that is not certain
-}
-
 // try returns what was tried with a document.
-func (r *run) try(sec *section, rec *record) *attempt {
-	if sec.tries[rec.id] == nil {
-		sec.tries[rec.id] = &attempt{Begun: r.in.Begun}
+func (r *run) try(sec *section, rec *ledger.Document) *ledger.Attempt {
+	if sec.tries[rec.ID] == nil {
+		sec.tries[rec.ID] = &ledger.Attempt{Begun: r.in.Begun}
 	}
-	rec.attempt = sec.tries[rec.id]
-	return rec.attempt
+	rec.Attempt = sec.tries[rec.ID]
+	return rec.Attempt
 }
 
 // recall takes up what earlier ones of these runs tried.
@@ -60,11 +42,11 @@ func (r *run) recall() {
 	for _, sec := range r.sections() {
 		for k, rec := range r.records {
 			switch {
-			case k.kind != sec.kind || rec.attempt == nil:
-			case r.in.Begun.IsZero() || !rec.attempt.Begun.Equal(r.in.Begun):
-				rec.attempt = nil
+			case k.Kind != sec.kind || rec.Attempt == nil:
+			case r.in.Begun.IsZero() || !rec.Attempt.Begun.Equal(r.in.Begun):
+				rec.Attempt = nil
 			default:
-				sec.tries[k.id] = rec.attempt
+				sec.tries[k.ID] = rec.Attempt
 			}
 		}
 	}
@@ -82,24 +64,27 @@ func (sec *section) part(id string) int {
 	if sec.tries[id] == nil {
 		return 0
 	}
-	return sec.tries[id].Part
+	return sec.tries[id].Limit
 }
 
 // held reports whether NinjaOne refused the very same document less than a day
 // ago.
-func (r *run) held(rec *record, doc compose.Document) bool {
-	return r.today(rec) && rec.refuses(doc)
+func (r *run) held(rec *ledger.Document, doc compose.Document) bool {
+	return r.today(rec) && refuses(rec, doc)
 }
 
 // today reports whether what NinjaOne refused is not to be tried again yet.
-func (r *run) today(rec *record) bool {
-	return rec.refused != "" && r.started.Sub(time.Unix(rec.tried, 0)) < refusedFor
+func (r *run) today(rec *ledger.Document) bool {
+	return rec.Refused != "" && r.started.Sub(time.Unix(rec.Tried, 0)) < refusedFor
 }
 
 // refuses reports whether NinjaOne refused the very same document before.
-func (r *record) refuses(doc compose.Document) bool {
-	return r.refused != "" && !r.misnamed() && r.refused == content(doc)
+func refuses(rec *ledger.Document, doc compose.Document) bool {
+	return rec.Refused != "" && rec.RefusedName() == "" && rec.Refused == content(doc)
 }
+
+// digestOf is the digest of a name.
+func digestOf(name string) string { return ledger.Digest(ninjaone.Text(name)) }
 
 // distinct is a name that no other document has.
 func (r *run) distinct(doc compose.Document) string {
@@ -109,32 +94,32 @@ func (r *run) distinct(doc compose.Document) string {
 // refusedUpdate handles a change that NinjaOne does not take: the document is
 // gone, or archived by somebody, or its name or content is not to NinjaOne's
 // liking.
-func (r *run) refusedUpdate(ctx context.Context, sec *section, rec *record, u ninjaone.DocumentUpdate, reason error) error {
+func (r *run) refusedUpdate(ctx context.Context, sec *section, rec *ledger.Document, u ninjaone.DocumentUpdate, reason error) error {
 	try := r.try(sec, rec)
 	r.result.Learned++
 	if errors.Is(reason, ninjaone.ErrNotFound) {
-		rec.reset()
+		rec.Reset()
 		sec.again = true
 		return r.save(ctx, rec)
 	}
 	if u.Name != "" {
-		try.Unnamed, try.Name, try.Reason = true, digestOf(u.Name), shorten(reason.Error())
-		if len(u.Fields) == 0 && rec.refused != refusedName(u.Name) {
-			rec.fields.set(sec.idField, ledger.Unknown) // whether the document takes anything
+		try.Unnamed, try.Name, try.Reason = true, digestOf(u.Name), ledger.Reason(reason)
+		if len(u.Fields) == 0 && rec.Refused != ledger.RefusedName(digestOf(u.Name)) {
+			rec.Fields.Set(sec.idField, ledger.Unknown) // whether the document takes anything
 		}
 		sec.again = true
 		return nil
 	}
-	try.Bare, try.Reason = true, shorten(reason.Error())
+	try.Bare, try.Reason = true, ledger.Reason(reason)
 	return r.bring(ctx, sec, rec)
 }
 
 // bring restores a document that NinjaOne refuses without its name, too, since it
 // may be archived. If that is not why, NinjaOne does not take what it says.
-func (r *run) bring(ctx context.Context, sec *section, rec *record) error {
+func (r *run) bring(ctx context.Context, sec *section, rec *ledger.Document) error {
 	try := r.try(sec, rec)
 	if !try.Restored {
-		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.document})
+		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.DocumentID})
 		try.Restored = !errors.Is(err, ninjaone.ErrNotSent)
 		if err != nil && !ninjaone.Tolerable(ctx, err) {
 			return errors.Join(err, r.save(ctx, rec))
@@ -148,16 +133,16 @@ func (r *run) bring(ctx context.Context, sec *section, rec *record) error {
 		}
 		r.result.Learned++
 	}
-	if sec.unlisted[rec.id] {
+	if sec.unlisted[rec.ID] {
 		return r.abandon(ctx, sec, rec)
 	}
-	return r.refuse(sec, rec.id, try.Reason)
+	return r.refuse(sec, rec.ID, try.Reason)
 }
 
 // bringRest goes on where an earlier one of these runs had no more time.
 func (r *run) bringRest(ctx context.Context, sec *section) error {
 	for _, id := range slices.Sorted(maps.Keys(sec.tries)) {
-		if rec, try := r.records[key{sec.kind, id}], sec.tries[id]; try.Bare && try.refused == "" && rec.live() && (rec.refused == "" || rec.misnamed()) && !sec.done[id] {
+		if rec, try := r.records[ledger.Subject{Kind: sec.kind, ID: id}], sec.tries[id]; try.Bare && try.Refused == "" && rec.Live() && (rec.Refused == "" || rec.RefusedName() != "") && !sec.done[id] {
 			if err := r.bring(ctx, sec, rec); err != nil {
 				return err
 			}
@@ -169,29 +154,29 @@ func (r *run) bringRest(ctx context.Context, sec *section) error {
 // refusedCreation handles a document that NinjaOne does not create. If one of
 // ours has its name whose user or licence ended, it becomes that of the new one:
 // an account that was deleted and made anew keeps its document.
-func (r *run) refusedCreation(ctx context.Context, sec *section, rec *record, reason error) error {
+func (r *run) refusedCreation(ctx context.Context, sec *section, rec *ledger.Document, reason error) error {
 	try := r.try(sec, rec)
 	r.result.Learned++
 	if try.Unnamed {
-		return r.refuse(sec, rec.id, reason.Error())
+		return r.refuse(sec, rec.ID, ledger.Reason(reason))
 	}
-	doc, err := sec.compose(rec.id)
+	doc, err := sec.compose(rec.ID)
 	if err != nil {
 		return err
 	}
 	name := ledger.Digest(ninjaone.Text(doc.Name))
 	sec.again = true
 	for k, old := range r.records {
-		if k.kind != sec.kind || sec.wanted[k.id] || old.document == 0 || old.fields.get(nameField) != name {
+		if k.Kind != sec.kind || sec.wanted[k.ID] || old.DocumentID == 0 || old.Fields.Get(ledger.NameField) != name {
 			continue
 		}
-		*rec = record{key: rec.key, document: old.document, archived: old.archived, relations: old.relations, attempt: try}
-		rec.fields.set(nameField, name)
-		old.reset()
+		*rec = ledger.Document{Subject: rec.Subject, DocumentID: old.DocumentID, Archived: old.Archived, Relations: old.Relations, Attempt: try}
+		rec.Fields.Set(ledger.NameField, name)
+		old.Reset()
 		sec.byDocument = nil
 		return r.save(ctx, rec, old) // both or neither
 	}
-	try.Unnamed, try.Name, try.Reason = true, name, shorten(reason.Error())
+	try.Unnamed, try.Name, try.Reason = true, name, ledger.Reason(reason)
 	return nil
 }
 
@@ -202,20 +187,20 @@ func (r *run) refuse(sec *section, id, reason string) error {
 		return err
 	}
 	try := r.try(sec, r.record(sec.kind, id))
-	try.refused, try.Reason = content(doc), shorten(reason)
+	try.Refused, try.Reason = content(doc), reason
 	sec.done[id] = true
 	return nil
 }
 
 // suspect notes that several documents were refused together, or took NinjaOne
 // too long: they go on in halves, also when this run has no time for that.
-func (r *run) suspect(sec *section, records []*record, err error) {
+func (r *run) suspect(sec *section, records []*ledger.Document, err error) {
 	if len(records) < 2 || !errors.Is(err, ninjaone.ErrBatchRefused) && !errors.Is(err, ninjaone.ErrTimedOut) {
 		return
 	}
 	r.result.Learned++
 	for _, rec := range records {
-		r.try(sec, rec).Part = (len(records) + 1) / 2
+		r.try(sec, rec).Limit = ledger.Half(len(records))
 	}
 }
 
@@ -223,15 +208,12 @@ func (r *run) suspect(sec *section, records []*record, err error) {
 // whether there are any.
 func (r *run) retryFreed(sec *section) (found bool) {
 	for _, id := range sec.ids {
-		rec := r.records[key{sec.kind, id}]
+		rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]
 		if rec == nil {
 			continue
 		}
-		try, name := sec.tries[id], ""
-		if rec.misnamed() {
-			name = strings.TrimPrefix(rec.refused, namePrefix)
-		}
-		if sec.unnamed(id) && try.refused == "" {
+		try, name := sec.tries[id], rec.RefusedName()
+		if sec.unnamed(id) && try.Refused == "" {
 			name = try.Name
 		}
 		if name == "" || !sec.freed[name] {
@@ -240,7 +222,7 @@ func (r *run) retryFreed(sec *section) (found bool) {
 		if try != nil {
 			try.Unnamed = false
 		}
-		rec.settle()
+		rec.ForgetRefusal()
 		delete(sec.done, id)
 		found = true
 	}
@@ -252,24 +234,24 @@ func (r *run) retryFreed(sec *section) (found bool) {
 // have, round in a circle, and gives one of them a name of its own, so that the
 // others can go on. It reports whether it did.
 func (r *run) untangle(ctx context.Context, sec *section) (bool, error) {
-	holders := map[string]*record{}
+	holders := map[string]*ledger.Document{}
 	for id, try := range sec.tries {
-		if rec := r.records[key{sec.kind, id}]; try.Unnamed && rec.live() {
-			holders[rec.fields.get(nameField)] = rec
+		if rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]; try.Unnamed && rec.Live() {
+			holders[rec.Fields.Get(ledger.NameField)] = rec
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(sec.tries)) {
-		first := r.records[key{sec.kind, id}]
-		if !sec.unnamed(id) || !first.live() {
+		first := r.records[ledger.Subject{Kind: sec.kind, ID: id}]
+		if !sec.unnamed(id) || !first.Live() {
 			continue
 		}
 		at := first
 		for range len(holders) {
-			if at = holders[sec.tries[at.id].Name]; at == nil || at == first {
+			if at = holders[sec.tries[at.ID].Name]; at == nil || at == first {
 				break
 			}
 		}
-		if at != first || sec.tries[id].Name == first.fields.get(nameField) {
+		if at != first || sec.tries[id].Name == first.Fields.Get(ledger.NameField) {
 			continue
 		}
 		return r.park(ctx, sec, first)
@@ -278,23 +260,23 @@ func (r *run) untangle(ctx context.Context, sec *section) (bool, error) {
 }
 
 // park gives a document a name that no other has.
-func (r *run) park(ctx context.Context, sec *section, rec *record) (bool, error) {
-	doc, err := sec.compose(rec.id)
+func (r *run) park(ctx context.Context, sec *section, rec *ledger.Document) (bool, error) {
+	doc, err := sec.compose(rec.ID)
 	if err != nil {
 		return false, err
 	}
-	before, name := rec.fields.get(nameField), r.distinct(doc)
-	rec.fields.set(nameField, ledger.Unknown)
+	before, name := rec.Fields.Get(ledger.NameField), r.distinct(doc)
+	rec.Fields.Set(ledger.NameField, ledger.Unknown)
 	if err := r.save(ctx, rec); err != nil {
 		return false, err
 	}
-	if _, err := r.in.Client.UpdateDocuments(ctx, []ninjaone.DocumentUpdate{{ID: rec.document, Name: name}}); err != nil {
+	if _, err := r.in.Client.UpdateDocuments(ctx, []ninjaone.DocumentUpdate{{ID: rec.DocumentID, Name: name}}); err != nil {
 		if !ninjaone.Tolerable(ctx, err) {
 			return false, err
 		}
 		return false, nil
 	}
-	rec.fields.set(nameField, ledger.Digest(ninjaone.Text(name)))
+	rec.Fields.Set(ledger.NameField, ledger.Digest(ninjaone.Text(name)))
 	sec.freed[before] = true
 	return true, r.save(ctx, rec)
 }
@@ -307,11 +289,11 @@ func (r *run) keepRefusals(ctx context.Context, sec *section, ended error) error
 	if goesOn {
 		r.retryFreed(sec) // the next run does not know whose names are free now
 	}
-	var changed []*record
+	var changed []*ledger.Document
 	fresh, first := 0, ""
 	for _, id := range slices.Sorted(maps.Keys(sec.tries)) {
 		rec, try := r.record(sec.kind, id), sec.tries[id]
-		if try.Unnamed && try.refused == "" && rec.document == 0 && !sec.stuck[id] && !goesOn {
+		if try.Unnamed && try.Refused == "" && rec.DocumentID == 0 && !sec.stuck[id] && !goesOn {
 			// Its turn did not come any more, or its batch failed.
 			if err := r.refuse(sec, id, try.Reason); err != nil {
 				return err
@@ -321,25 +303,25 @@ func (r *run) keepRefusals(ctx context.Context, sec *section, ended error) error
 			changed = append(changed, rec)
 		}
 		switch {
-		case try.refused != "":
-			rec.refused = try.refused
+		case try.Refused != "":
+			rec.Refused = try.Refused
 			first = cmp.Or(first, try.Reason)
 			fresh++
-		case rec.refused != "" && !rec.misnamed(): // an earlier run found out that it is not the name
+		case rec.Refused != "" && rec.RefusedName() == "": // an earlier run found out that it is not the name
 			continue
-		case try.Unnamed && rec.document != 0 && rec.fields.get(nameField) != try.Name:
-			rec.refused = namePrefix + try.Name
+		case try.Unnamed && rec.DocumentID != 0 && rec.Fields.Get(ledger.NameField) != try.Name:
+			rec.Refused = ledger.RefusedName(try.Name)
 		default:
 			continue
 		}
-		rec.reason, rec.tried = try.Reason, r.started.Unix()
+		rec.Reason, rec.Tried = try.Reason, r.started.Unix()
 		changed = append(changed, rec)
 	}
 	if fresh > probes && sec.accepted == 0 {
-		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, sentence(first))
+		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, words.End(first))
 	}
 	for _, id := range sec.ids {
-		if rec := r.records[key{sec.kind, id}]; rec != nil && rec.refused != "" {
+		if rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]; rec != nil && rec.Refused != "" {
 			r.tellRefusal(sec, rec)
 		}
 	}
@@ -347,9 +329,9 @@ func (r *run) keepRefusals(ctx context.Context, sec *section, ended error) error
 }
 
 // tellRefusal tells that NinjaOne does not take a document, or not its name.
-func (r *run) tellRefusal(sec *section, rec *record) {
-	first := fmt.Sprintf("%s %s: %s", sec.noun, rec.id, rec.reason)
-	if rec.misnamed() {
+func (r *run) tellRefusal(sec *section, rec *ledger.Document) {
+	first := fmt.Sprintf("%s %s: %s", sec.noun, rec.ID, rec.Reason)
+	if rec.RefusedName() != "" {
 		r.counted("documents:name:"+string(sec.kind), first,
 			"NinjaOne refuses the name of the document of a "+sec.noun+", probably because another document has it. The document is up to date under another name; rename or delete the other one. The name is tried again every day: %s",
 			"NinjaOne refuses the names of the documents of %d "+sec.noun+"s, probably because other documents have them. The documents are up to date under other names; rename or delete the others. The names are tried again every day; the first is of the %s")
@@ -359,4 +341,12 @@ func (r *run) tellRefusal(sec *section, rec *record) {
 	r.counted("documents:content:"+string(sec.kind), first,
 		"NinjaOne refuses the document of a "+sec.noun+". It is tried again every day, and when its content changes: %s",
 		"NinjaOne refuses the documents of %d "+sec.noun+"s. They are tried again every day, and when their content changes; the first is of the %s")
+}
+
+func unique(records []*ledger.Document) []*ledger.Document {
+	set := map[*ledger.Document]bool{}
+	for _, rec := range records {
+		set[rec] = true
+	}
+	return slices.Collect(maps.Keys(set))
 }

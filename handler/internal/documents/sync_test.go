@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -428,27 +429,27 @@ func TestBrake(t *testing.T) {
 			t.Errorf("the brake: %+v, %v", r, w.problems)
 		}
 	}
-	brakes, err := w.syncer.State.Brakes(t.Context())
+	brakes, err := w.syncer.Ledger.Brakes(t.Context())
 	must(t, err)
-	want := map[string]Brake{m.id: {TenantID: m.id, OrganizationID: organization, Archive: 11, Of: 40, Since: w.now}}
+	want := map[string]ledger.Brake{m.id: {TenantID: m.id, OrganizationID: organization, Archive: 11, Of: 40, Since: w.now}}
 	if diff := cmp.Diff(want, brakes); diff != "" {
 		t.Error(diff)
 	}
-	must(t, w.syncer.State.Confirm(t.Context(), strings.ToUpper(m.id)))
+	must(t, w.syncer.Ledger.Confirm(t.Context(), strings.ToUpper(m.id)))
 	leave(1) // one more since
 	if r := w.sync(m); r.Archived != 12 {
 		t.Errorf("confirmed: %+v", r)
 	}
 	w.verify(m)
-	if brakes, err = w.syncer.State.Brakes(t.Context()); err != nil || len(brakes) > 0 {
+	if brakes, err = w.syncer.Ledger.Brakes(t.Context()); err != nil || len(brakes) > 0 {
 		t.Errorf("the brake is still on: %v, %v", brakes, err)
 	}
-	must(t, w.syncer.State.Confirm(t.Context(), m.id))
+	must(t, w.syncer.Ledger.Confirm(t.Context(), m.id))
 	leave(20)
 	if r, err := w.run(t.Context(), m); err != nil || r.Archived != 0 {
 		t.Errorf("an old confirmation was used again: %+v, %v", r, err)
 	}
-	if brakes, err = w.syncer.State.Brakes(t.Context()); err != nil || brakes[m.id].Confirmed {
+	if brakes, err = w.syncer.Ledger.Brakes(t.Context()); err != nil || brakes[m.id].Confirmed {
 		t.Errorf("a confirmation of nothing counts: %v, %v", brakes, err)
 	}
 }
@@ -458,12 +459,12 @@ func TestManyRelationsEnd(t *testing.T) {
 	w := newWorld(t, 1)
 	m := w.tenants[0]
 	sku := m.buy("SPE_E3")
-	for range 5 * writers {
+	for range 40 {
 		w.enrol(m, m.join("User", sku))
 	}
 	w.sync(m)
 	clear(m.devices)
-	if r := w.sync(m); r.Unrelated != 5*writers {
+	if r := w.sync(m); r.Unrelated != 40 {
 		t.Errorf("%+v", r)
 	}
 	w.verify(m)
@@ -511,7 +512,7 @@ func TestBadDocument(t *testing.T) {
 	if r.Created != 4 || r.Refused != 1 || !strings.Contains(w.problems["documents:content:user"], "not to its liking") {
 		t.Errorf("%+v, %v", r, w.problems)
 	}
-	if row, err := account(t).Table("NinjaOneUserMap").Get(t.Context(), m.id, users[1]); !errors.Is(err, storage.ErrNotFound) {
+	if row, err := w.account.Table("NinjaOneUserMap").Get(t.Context(), m.id, users[1]); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("NinjaOneUserMap has a row of a user without document: %v, %v", row, err)
 	}
 	w.ResetCounters()
@@ -577,6 +578,7 @@ func TestDocumentThatCannotBeComposed(t *testing.T) {
 			}
 			clear(w.problems)
 			r := newRun(w.syncer, w.inputOf(m))
+			must(t, r.load(t.Context()))
 			templates, err := r.templates(t.Context(), r.plans())
 			must(t, err)
 			must(t, r.prepare(t.Context(), templates))

@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // blueprint is what one of the two templates has to be. The names are CIPP's,
 // so that customers of CIPP's own integration keep their documents.
 type blueprint struct {
-	kind        kind
+	kind        ledger.Kind
 	name        string
 	description string
 	idField     string // holds the user or SKU id
@@ -25,7 +27,7 @@ type blueprint struct {
 }
 
 var userBlueprint = blueprint{
-	kind: kindUser, name: "CIPP - Microsoft 365 Users", idField: compose.FieldUserID, noun: "user",
+	kind: ledger.KindUser, name: "CIPP - Microsoft 365 Users", idField: compose.FieldUserID, noun: "user",
 	description: "Users of Microsoft 365. Written automatically; changes by hand are overwritten.",
 	fields: []ninjaone.TemplateField{
 		page(compose.FieldUserLinks, "User Links"),
@@ -39,7 +41,7 @@ var userBlueprint = blueprint{
 }
 
 var licenseBlueprint = blueprint{
-	kind: kindLicense, name: "CIPP - Microsoft 365 Licenses", idField: compose.FieldLicenseID, noun: "licence",
+	kind: ledger.KindLicense, name: "CIPP - Microsoft 365 Licenses", idField: compose.FieldLicenseID, noun: "licence",
 	description: "Licences of Microsoft 365. Written automatically; changes by hand are overwritten.",
 	fields: []ninjaone.TemplateField{
 		page(compose.FieldLicenseSummary, "License Summary"),
@@ -135,7 +137,7 @@ func (b blueprint) complete(t ninjaone.Template) bool {
 
 // templates returns the usable templates, created or completed if need be.
 // What is missing is a problem; an error ends the run.
-func (r *run) templates(ctx context.Context, plans []blueprint) (map[kind]ninjaone.Template, error) {
+func (r *run) templates(ctx context.Context, plans []blueprint) (map[ledger.Kind]ninjaone.Template, error) {
 	list, err := r.readTemplates(ctx, plans)
 	if err != nil || list == nil {
 		return nil, err
@@ -163,7 +165,7 @@ func (r *run) readTemplates(ctx context.Context, plans []blueprint) ([]ninjaone.
 		return nil, r.noTemplates(ctx, err)
 	}
 	list = append([]ninjaone.Template{}, list...)
-	r.doubted, r.templateIDs = map[kind]bool{}, map[int]bool{}
+	r.doubted, r.templateIDs = map[ledger.Kind]bool{}, map[int]bool{}
 	for _, t := range list {
 		r.templateIDs[t.ID] = true
 	}
@@ -171,11 +173,7 @@ func (r *run) readTemplates(ctx context.Context, plans []blueprint) ([]ninjaone.
 		if c := choose(list, b); c.found && b.complete(c.template) {
 			continue // prepare asks, should it not be the remembered one
 		}
-		id, err := r.State.template(ctx, r.part, b.kind)
-		if err != nil {
-			return nil, err
-		}
-		t, shown, err := r.unlistedTemplate(ctx, b, id)
+		t, shown, err := r.unlistedTemplate(ctx, b, r.progress.Template[b.kind])
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +199,7 @@ func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjao
 		return ninjaone.Template{}, false, err
 	case err != nil:
 		r.doubted[b.kind] = true
-		r.problem("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %d of the documents of each %s, and what became of it could not be looked up, so none of these documents were written: %s", id, b.noun, sentence(err.Error()))
+		r.problem("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %d of the documents of each %s, and what became of it could not be looked up, so none of these documents were written: %s", id, b.noun, words.End(err.Error()))
 		return ninjaone.Template{}, false, nil
 	case !t.Archived:
 		r.problem("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %q (%d), which NinjaOne shows. It is taken to be there. If this lasts, ask NinjaOne's support.", t.Name, id)
@@ -211,8 +209,8 @@ func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjao
 
 // usable returns the templates that can hold our documents. What is wrong with
 // the others is a problem.
-func (r *run) usable(plans []blueprint, list []ninjaone.Template) map[kind]ninjaone.Template {
-	usable := map[kind]ninjaone.Template{}
+func (r *run) usable(plans []blueprint, list []ninjaone.Template) map[ledger.Kind]ninjaone.Template {
+	usable := map[ledger.Kind]ninjaone.Template{}
 	for _, b := range plans {
 		c := choose(list, b)
 		if len(c.duplicates) > 0 {
@@ -241,10 +239,10 @@ func (r *run) noTemplates(ctx context.Context, err error) error {
 		return err
 	}
 	if errors.Is(err, ninjaone.ErrNoDocumentation) {
-		r.problem("documents:unavailable", "Documents are turned on in CIPP, but cannot be written; the custom fields are. %s Enable Documentation in NinjaOne, or turn documents off in CIPP.", sentence(err.Error()))
+		r.problem("documents:unavailable", "Documents are turned on in CIPP, but cannot be written; the custom fields are. %s Enable Documentation in NinjaOne, or turn documents off in CIPP.", words.End(err.Error()))
 		return nil
 	}
-	r.problem("documents:templates", "The document templates of NinjaOne could not be read, so no documents were written: %s", sentence(err.Error()))
+	r.problem("documents:templates", "The document templates of NinjaOne could not be read, so no documents were written: %s", words.End(err.Error()))
 	return nil
 }
 
@@ -296,7 +294,7 @@ func (r *run) setUp(ctx context.Context, plans []blueprint) ([]ninjaone.Template
 			if c.archived && !c.found {
 				hint = " An archived template has that name: restore or delete it in NinjaOne."
 			}
-			r.problem("documents:template:"+string(b.kind), "The NinjaOne document template %q could not be set up: %s%s", b.name, sentence(err.Error()), hint)
+			r.problem("documents:template:"+string(b.kind), "The NinjaOne document template %q could not be set up: %s%s", b.name, words.End(err.Error()), hint)
 			list = slices.DeleteFunc(list, func(t ninjaone.Template) bool { return t.Name == b.name })
 			continue
 		}

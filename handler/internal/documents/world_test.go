@@ -21,6 +21,8 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/documents/relations"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -41,7 +43,10 @@ type world struct {
 	t        testing.TB
 	syncer   *Syncer
 	client   *ninjaone.Client
+	account  *storage.Account
+	table    *storage.Table
 	wire     *wire
+	storage  *azuritetest.Traffic
 	now      time.Time
 	tenants  []*model
 	problems map[string]string // of the last run
@@ -150,20 +155,24 @@ func newWorld(t testing.TB, tenants int) *world {
 	w.AddOrganization(ninjasim.Organization{ID: organization, Name: "Contoso"})
 	w.AddOrganization(ninjasim.Organization{ID: organization + 1, Name: "Fabrikam"})
 	w.wire = &wire{base: http.DefaultTransport.(*http.Transport).Clone()}
-	var err error
+	connection, traffic := azuritetest.Watched(t)
+	w.storage = traffic
+	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
+	must(t, err)
+	w.account = account
 	w.client, err = ninjaone.New(ninjaone.Config{
 		Instance: instance, Endpoint: w.URL(), ClientID: "app", Rate: math.Inf(1), Transport: w.wire,
 		Secret: func(context.Context, bool) (string, error) { return "secret", nil },
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
-	account := account(t)
+	w.table = account.Table(azuritetest.UniqueName(t))
 	w.syncer = &Syncer{
-		CIPP:  cipp.New(account, cipp.Options{}),
-		State: NewState(account.Table(azuritetest.UniqueName(t))),
-		Blobs: account.Container(azuritetest.UniqueName(t)),
-		Now:   func() time.Time { return w.now },
-		Log:   slog.New(slog.DiscardHandler),
+		CIPP:   cipp.New(account, cipp.Options{}),
+		Ledger: ledger.NewDocuments(w.table),
+		Blobs:  account.Container(azuritetest.UniqueName(t)),
+		Now:    func() time.Time { return w.now },
+		Log:    slog.New(slog.DiscardHandler),
 	}
 	for i := range tenants {
 		w.tenants = append(w.tenants, &model{
@@ -174,14 +183,14 @@ func newWorld(t testing.TB, tenants int) *world {
 	return w
 }
 
-// account is the storage emulator.
-func account(t testing.TB) *storage.Account {
-	t.Helper()
-	a, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
-	}, storage.Own)
-	must(t, err)
-	return a
+// endedWhen lets nothing be written to the tables once the process has ended,
+// which is asked before each write; nil for never.
+func (w *world) endedWhen(ended func() bool) {
+	if ended == nil {
+		w.storage.Ended.Store(nil)
+		return
+	}
+	w.storage.Ended.Store(&ended)
 }
 
 func must(t testing.TB, err error) {
@@ -376,10 +385,10 @@ func (w *world) verify(m *model) {
 	for id, d := range users {
 		pages.Documents[id] = d.ID
 		for _, n := range people.Devices(id) {
-			want[relation{device(n), document(d.ID)}]++
+			want[relation{relations.Device(n), relations.Document(d.ID)}]++
 		}
 		for _, sku := range people.Licenses(id) {
-			want[relation{document(licenses[sku].ID), document(d.ID)}]++
+			want[relation{relations.Document(licenses[sku].ID), relations.Document(d.ID)}]++
 		}
 	}
 	list, err := compose.NewLicenseDocuments(w.input(m), pages)

@@ -23,8 +23,8 @@ func (r *run) writeUsers(ctx context.Context) error {
 		return err
 	}
 	for _, id := range r.users.ids {
-		if rec := r.records[key{kindUser, id}]; rec.live() {
-			r.pages.Documents[id] = rec.document
+		if rec := r.records[ledger.Subject{Kind: ledger.KindUser, ID: id}]; rec.Live() {
+			r.pages.Documents[id] = rec.DocumentID
 		}
 	}
 	return nil
@@ -77,7 +77,7 @@ func (r *run) pass(ctx context.Context, sec *section) error {
 		return nil
 	}
 	for _, how := range []manner{together, inParts} {
-		for batch := range parts(sec, r.updates(ctx, sec, how), func(u ninjaone.DocumentUpdate) string { return r.byDocument(sec, u.ID).id }) {
+		for batch := range parts(sec, r.updates(ctx, sec, how), func(u ninjaone.DocumentUpdate) string { return r.byDocument(sec, u.ID).ID }) {
 			if err := r.sendUpdates(ctx, sec, batch); err != nil || sec.blocked {
 				return err
 			}
@@ -163,15 +163,15 @@ func oneByOne[T any](sec *section, items iter.Seq[T], send func([]T) error) erro
 }
 
 // pendingWork yields the composed documents that this pass has to look at.
-func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.Seq2[*record, compose.Document] {
-	return func(yield func(*record, compose.Document) bool) {
+func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.Seq2[*ledger.Document, compose.Document] {
+	return func(yield func(*ledger.Document, compose.Document) bool) {
 		for _, id := range sec.ids {
-			rec := r.records[key{sec.kind, id}]
-			exists := rec != nil && rec.document != 0
+			rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]
+			exists := rec != nil && rec.DocumentID != 0
 			if ctx.Err() != nil {
 				return
 			}
-			if sec.done[id] || sec.stuck[id] || exists == create || exists && rec.archived {
+			if sec.done[id] || sec.stuck[id] || exists == create || exists && rec.Archived {
 				continue
 			}
 			doc, err := sec.compose(id)
@@ -194,9 +194,9 @@ func (r *run) pendingWork(ctx context.Context, sec *section, create bool) iter.S
 
 // update is what differs between a document and what it is to say. A name that
 // NinjaOne refused is left out for a day.
-func (r *run) update(sec *section, rec *record, doc compose.Document) ninjaone.DocumentUpdate {
-	u := ninjaone.DocumentUpdate{ID: rec.document, Fields: ledger.Changes(rec.fields.all(), doc.Fields)}
-	if rec.fields.get(nameField) != ledger.Digest(ninjaone.Text(doc.Name)) && !sec.unnamed(rec.id) && !(r.today(rec) && rec.refused == refusedName(doc.Name)) {
+func (r *run) update(sec *section, rec *ledger.Document, doc compose.Document) ninjaone.DocumentUpdate {
+	u := ninjaone.DocumentUpdate{ID: rec.DocumentID, Fields: ledger.Changes(rec.Fields.All(), doc.Fields)}
+	if rec.Fields.Get(ledger.NameField) != ledger.Digest(ninjaone.Text(doc.Name)) && !sec.unnamed(rec.ID) && !(r.today(rec) && rec.Refused == ledger.RefusedName(digestOf(doc.Name))) {
 		u.Name = doc.Name
 	}
 	return u
@@ -208,12 +208,12 @@ func (r *run) updates(ctx context.Context, sec *section, how manner) iter.Seq[ni
 		for rec, doc := range r.pendingWork(ctx, sec, false) {
 			u := r.update(sec, rec, doc)
 			if len(u.Fields) == 0 && u.Name == "" {
-				sec.done[rec.id] = true
+				sec.done[rec.ID] = true
 				r.result.Unchanged++
 				continue
 			}
-			before := sec.unnamed(rec.id) || rec.refuses(doc) || u.Name != "" && rec.refused == refusedName(doc.Name)
-			if sec.manner(rec.id, before) == how && !yield(u) {
+			before := sec.unnamed(rec.ID) || refuses(rec, doc) || u.Name != "" && rec.Refused == ledger.RefusedName(digestOf(doc.Name))
+			if sec.manner(rec.ID, before) == how && !yield(u) {
 				return
 			}
 		}
@@ -227,12 +227,12 @@ func (r *run) creations(ctx context.Context, sec *section, how manner) iter.Seq[
 			return // they may be there
 		}
 		for rec, doc := range r.pendingWork(ctx, sec, true) {
-			before := sec.unnamed(rec.id) || rec.refuses(doc)
+			before := sec.unnamed(rec.ID) || refuses(rec, doc)
 			d := ninjaone.NewDocument{OrganizationID: r.in.OrganizationID, TemplateID: sec.template.ID, Name: doc.Name, Fields: doc.Fields}
-			if sec.unnamed(rec.id) {
+			if sec.unnamed(rec.ID) {
 				d.Name = r.distinct(doc)
 			}
-			if sec.manner(rec.id, before) == how && !yield(d) {
+			if sec.manner(rec.ID, before) == how && !yield(d) {
 				return
 			}
 		}
@@ -251,20 +251,20 @@ func content(doc compose.Document) string {
 
 // sendUpdates sends one batch of changes.
 func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.DocumentUpdate) error {
-	records := make(map[int]*record, len(batch))
-	before := make(map[int]values, len(batch))
+	records := make(map[int]*ledger.Document, len(batch))
+	before := make(map[int]ledger.Values, len(batch))
 	for _, u := range batch {
 		rec := r.byDocument(sec, u.ID)
-		records[u.ID], before[u.ID] = rec, slices.Clone(rec.fields)
+		records[u.ID], before[u.ID] = rec, slices.Clone(rec.Fields)
 		for field := range u.Fields {
-			rec.fields.set(field, ledger.Unknown)
+			rec.Fields.Set(field, ledger.Unknown)
 		}
 		if u.Name != "" {
-			rec.fields.set(nameField, ledger.Unknown)
+			rec.Fields.Set(ledger.NameField, ledger.Unknown)
 		}
 	}
 	all := slices.Collect(maps.Values(records))
-	if err := r.State.save(ctx, r.part, all...); err != nil {
+	if err := r.ledger.Save(ctx, all...); err != nil {
 		return err
 	}
 	sent, taken, answered := map[int]bool{}, map[int]bool{}, map[int]bool{}
@@ -274,7 +274,7 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 			sent[u.ID] = sent[u.ID] || !errors.Is(err, ninjaone.ErrNotSent)
 		}
 		if err != nil {
-			suspects := make([]*record, len(part))
+			suspects := make([]*ledger.Document, len(part))
 			for i, u := range part {
 				suspects[i] = records[u.ID]
 			}
@@ -292,30 +292,30 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 	for _, u := range batch {
 		rec := records[u.ID]
 		if !sent[u.ID] {
-			rec.fields = before[u.ID]
+			rec.Fields = before[u.ID]
 		}
 		if !taken[u.ID] || !answered[u.ID] {
 			continue
 		}
 		for field, v := range u.Fields {
-			rec.fields.set(field, ledger.Digest(v))
+			rec.Fields.Set(field, ledger.Digest(v))
 		}
 		if u.Name != "" {
-			rec.fields.set(nameField, ledger.Digest(ninjaone.Text(u.Name)))
-			if name := before[u.ID].get(nameField); name != rec.fields.get(nameField) {
+			rec.Fields.Set(ledger.NameField, ledger.Digest(ninjaone.Text(u.Name)))
+			if name := before[u.ID].Get(ledger.NameField); name != rec.Fields.Get(ledger.NameField) {
 				sec.freed[name] = true
 			}
 		}
-		if u.Name != "" || !rec.misnamed() {
-			rec.settle()
+		if u.Name != "" || rec.RefusedName() == "" {
+			rec.ForgetRefusal()
 		}
-		if sec.unlisted[rec.id] {
-			delete(sec.unlisted, rec.id)
+		if sec.unlisted[rec.ID] {
+			delete(sec.unlisted, rec.ID)
 			r.counted("documents:unlisted:"+string(sec.kind), fmt.Sprint("document ", u.ID),
 				"NinjaOne's list of documents lacks one that is there: %s",
 				"NinjaOne's list of documents lacks %d that are there; the first: %s")
 		}
-		r.settled(sec, rec.id)
+		r.settled(sec, rec.ID)
 		r.result.Updated++
 	}
 	if n := len(taken) - len(answered); n > 0 {
@@ -323,7 +323,7 @@ func (r *run) sendUpdates(ctx context.Context, sec *section, batch []ninjaone.Do
 	}
 	for i := range refused {
 		if u := batch[i]; u.Name != "" {
-			records[u.ID].fields.set(nameField, before[u.ID].get(nameField)) // it still has the name that it had
+			records[u.ID].Fields.Set(ledger.NameField, before[u.ID].Get(ledger.NameField)) // it still has the name that it had
 		}
 	}
 	if saveErr := r.save(ctx, all...); saveErr != nil {
@@ -346,17 +346,17 @@ func (r *run) settled(sec *section, id string) {
 	sec.done[id] = true
 	sec.accepted++
 	if try := sec.tries[id]; try != nil {
-		try.Part, try.Bare = 0, false
+		try.Limit, try.Bare = 0, false
 	}
 }
 
 // byDocument returns the record of a document of this run's section.
-func (r *run) byDocument(sec *section, document int) *record {
+func (r *run) byDocument(sec *section, document int) *ledger.Document {
 	if sec.byDocument == nil {
-		sec.byDocument = map[int]*record{}
+		sec.byDocument = map[int]*ledger.Document{}
 		for k, rec := range r.records {
-			if k.kind == sec.kind && rec.document != 0 {
-				sec.byDocument[rec.document] = rec
+			if k.Kind == sec.kind && rec.DocumentID != 0 {
+				sec.byDocument[rec.DocumentID] = rec
 			}
 		}
 	}

@@ -17,6 +17,53 @@ package ledger
 // Partition "swept", a row per tenant whose key is the tenant's id:
 //
 //	ComplianceRead  time: when the list was read that its last sweep compared
+//
+// Partition "<instance>|<organization id>|<tenant id>", with a row for each document
+// ("user-<user id>", "license-<SKU id>"), keyed by what it is about, because its own id
+// is known only after NinjaOne's answer:
+//
+//	DocumentId  int64: NinjaOne's id; 0 when there is none
+//	Archived    bool
+//	Fields      text: a JSON object, field name to digest or mark
+//	Refused     text: digest of what NinjaOne refused, see [Document]
+//	Reason      text: why
+//	Tried       int64: when, in seconds since 1970
+//	Attempt     text: a JSON object of [Attempt]; absent when nothing was refused
+//	Relations0… text: "d<device id>=<relation>" or "l<document id>=<relation>", with
+//	            commas between; for <relation> see packedRelation
+//
+// and in it a row "documents" of the [Progress]:
+//
+//	UserTemplate, LicenseTemplate  int64
+//	UserListed, LicenseListed      time
+//	Related                        time
+//
+// Partition "documents-makers", a row per instance:
+//
+//	Ids  text: NinjaOne users' ids, with commas between
+//
+// Partition "documents-brake", a row per tenant whose key is the tenant's id, while
+// a [Brake] is on:
+//
+//	OrganizationId  int64
+//	Archive, Of     int32
+//	Since           time
+//	Confirmed       bool
+const (
+	progressRow    = "documents"
+	makerPartition = "documents-makers"
+	brakePartition = "documents-brake"
+
+	// maxRelationColumn is the length of a column of relations in characters,
+	// below Azure's limit of 32 Ki.
+	maxRelationColumn = 30_000
+	// documentRows is how many documents become rows at a time: a multiple of the
+	// hundred that one transaction takes.
+	documentRows = 1000
+)
+
+var columnPrefix = map[Kind]string{KindUser: "User", KindLicense: "License"}
+
 const (
 	columnClaims   = "Claims"
 	columnSingled  = "Singled"

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -19,7 +20,7 @@ import (
 func (b *bench) withDocuments(users int) {
 	b.configure(`,"UserDocumentsEnabled":true`)
 	b.Documents = &documents.Syncer{
-		CIPP: b.CIPP, State: documents.NewState(b.account.Table(azuritetest.UniqueName(b.t))), Blobs: b.Blobs,
+		CIPP: b.CIPP, Ledger: ledger.NewDocuments(b.account.Table(azuritetest.UniqueName(b.t))), Blobs: b.Blobs,
 		Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}
 	b.reader.snapshot = func() (*tenant.Snapshot, error) {

@@ -19,6 +19,9 @@ type Traffic struct {
 	// Between is called once, before the next update of a row is handed on; it
 	// reports whether the answer to that is lost. nil for nothing.
 	Between atomic.Pointer[func() (lost bool)]
+	// Ended is asked before each request that writes whether the process that
+	// sent it has ended, so that nothing is written. nil for never.
+	Ended atomic.Pointer[func() bool]
 }
 
 // isUpdate reports whether a request changes a row that exists.
@@ -41,6 +44,10 @@ func Watched(t testing.TB) (connection string, seen *Traffic) {
 	forward.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // calls that a test cuts short
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen.Calls.Add(1)
+		if ended := seen.Ended.Load(); ended != nil && r.Method != http.MethodGet && (*ended)() {
+			w.WriteHeader(http.StatusForbidden) // which nobody repeats
+			return
+		}
 		lost := false
 		if isUpdate(r) {
 			if happens := seen.Between.Swap(nil); happens != nil {

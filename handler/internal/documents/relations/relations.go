@@ -1,0 +1,148 @@
+// Package relations keeps users' documents related to the devices and the
+// licences' documents that belong to them: what there is is fetched, classified by
+// its owner and compared, what is missing is added, and what ended is removed.
+//
+// It knows nothing of what documents say. What somebody else made is not touched.
+package relations
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// Keeper keeps the relations of one tenant's documents, in one run. NinjaOne
+// relates any number of entities to one host in a call, and only to one. A device
+// hosts the relations to its users, and a licence's document those to its
+// holders, as CIPP makes them: CIPP looks for them there, and would make them anew
+// if it did not find them, should it take over again.
+type Keeper struct {
+	Client    *ninjaone.Client
+	Ledger    *ledger.Documents
+	Tenant    ledger.TenantDocuments
+	Instance  string
+	Documents map[ledger.Subject]*ledger.Document
+	Started   time.Time // when this run began
+	Begun     time.Time // when the first of the runs began that go on from one another
+	// Shown reports whether people see a licence's document.
+	Shown func(ctx context.Context, document int) bool
+	// Failed tells of a relation that NinjaOne did not take, and why.
+	Failed func(reason string)
+
+	Added, Removed int
+	Learned        int  // refusals
+	Stale          bool // NinjaOne refused a relation: a document is not there any more
+
+	mu      sync.Mutex // guards the documents' relations and the above while relations are written
+	makers  makers
+	surplus []ninjaone.Relation // ours, that nobody wants and no document notes
+	unsure  []found
+}
+
+// Device is a device as a host of relations.
+func Device(id int) ninjaone.Entity { return ninjaone.Entity{Type: ninjaone.EntityDevice, ID: id} }
+
+// Document is a document as an entity.
+func Document(id int) ninjaone.Entity { return ninjaone.Entity{Type: ninjaone.EntityDocument, ID: id} }
+
+// Relation is one relation of a document, by its host.
+type Relation struct {
+	Document *ledger.Document
+	Host     ninjaone.Entity
+}
+
+// Owner is whose it is; noted is false when the document notes none.
+func (r Relation) Owner() (owner ledger.Owner, noted bool) {
+	have, noted := r.Document.Relations.To(r.Host)
+	return have.Owner, noted
+}
+
+// Plan is what is to become of relations.
+type Plan struct {
+	Add      map[ninjaone.Entity][]*ledger.Document // by host
+	Ended    []Relation                             // of documents that people see
+	Archived []Relation                             // of documents that nobody wants any more
+}
+
+// NewPlan compares what documents that people see are related to with what they
+// are to be related to.
+func NewPlan(live iter.Seq[*ledger.Document], wanted func(*ledger.Document) map[ninjaone.Entity]bool, archived iter.Seq[*ledger.Document]) Plan {
+	p := Plan{Add: map[ninjaone.Entity][]*ledger.Document{}}
+	for d := range live {
+		hosts := wanted(d)
+		for host := range hosts {
+			if _, has := d.Relations.To(host); !has {
+				p.Add[host] = append(p.Add[host], d)
+			}
+		}
+		for have := range d.Relations.All() {
+			if !hosts[have.Host] {
+				p.Ended = append(p.Ended, Relation{d, have.Host})
+			}
+		}
+	}
+	for d := range archived {
+		for have := range d.Relations.All() {
+			p.Archived = append(p.Archived, Relation{d, have.Host})
+		}
+	}
+	return p
+}
+
+// Surplus is how many relations nobody wants and no document notes: of surplus
+// documents, and those that are there twice.
+func (k *Keeper) Surplus() int { return len(k.surplus) }
+
+func sortedHosts[V any](hosts map[ninjaone.Entity]V) []ninjaone.Entity {
+	return slices.SortedFunc(maps.Keys(hosts), func(a, b ninjaone.Entity) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// save notes documents also when the run has just been told to stop: what
+// NinjaOne accepted is to be remembered.
+func (k *Keeper) save(ctx context.Context, documents map[*ledger.Document]bool) error {
+	ctx, done := storage.Noting(ctx)
+	defer done()
+	return k.Tenant.Save(ctx, slices.Collect(maps.Keys(documents))...)
+}
+
+// fails notes a relation that could not be written. The caller holds the lock.
+func (k *Keeper) fails(ctx context.Context, err error) error {
+	if !ninjaone.Tolerable(ctx, err) {
+		return err
+	}
+	k.Failed(err.Error())
+	return nil
+}
+
+// refused notes that NinjaOne refused relations to a host together, so that they
+// go on in halves when this run has no time for that. The caller holds the lock.
+func (k *Keeper) refused(host ninjaone.Entity, documents []*ledger.Document, err error) {
+	k.Learned++
+	for _, d := range documents {
+		try := d.Try(k.Begun)
+		try.LimitTo(host, len(documents))
+		try.Unlinked = ledger.Reason(err)
+	}
+}
+
+// refusedAlone reports whether an earlier one of these runs had the relation
+// refused by itself, and tells of it.
+func (k *Keeper) refusedAlone(d *ledger.Document, host ninjaone.Entity) bool {
+	limit, limited := d.Attempt.LimitOf(host)
+	if !limited || limit > 0 {
+		return false
+	}
+	k.Stale = true // the host may not be there
+	k.Failed(d.Attempt.Unlinked)
+	return true
+}
