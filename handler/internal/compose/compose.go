@@ -61,13 +61,6 @@ var (
 	errNoLicence  = errors.New("the tenant has no such licence")
 )
 
-// Organization composes the organization's fields. What does not fit into
-// MaxChars gives way; a value of which nothing fits is "".
-func Organization(in Input) (OrganizationFields, error) {
-	whole, _, err := Sections(in)
-	return whole, err
-}
-
 // organizationPage is the page of one of the organization's fields.
 type organizationPage struct {
 	name string

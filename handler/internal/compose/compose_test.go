@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // composeAll returns every value that an input yields, by field name.
 func composeAll(t testing.TB, in Input) map[string]string {
 	t.Helper()
-	org, err := Organization(in)
+	org, _, err := Sections(in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +435,7 @@ func TestNoRoom(t *testing.T) {
 }
 
 func TestCallersMistakes(t *testing.T) {
-	if _, err := Organization(Input{}); !errors.Is(err, errNoSnapshot) {
+	if _, _, err := Sections(Input{}); !errors.Is(err, errNoSnapshot) {
 		t.Errorf("Organization without snapshot: %v", err)
 	}
 	if _, err := NewDevices(Input{}); !errors.Is(err, errNoSnapshot) {
@@ -501,7 +501,7 @@ func large() Input {
 func BenchmarkLargeTenant(b *testing.B) {
 	in := large()
 	for b.Loop() {
-		if _, err := Organization(in); err != nil {
+		if _, _, err := Sections(in); err != nil {
 			b.Fatal(err)
 		}
 		d, err := NewDevices(in)

@@ -316,7 +316,7 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 	s.PolicyStates = tenant.Present(map[string][]tenant.PolicyState{})
 	in = withMatches(in)
 	user := documentOf(t, in, id(kindUser, 2))
-	organization, err := Organization(in)
+	organization, _, err := Sections(in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,10 +30,11 @@ type Forms struct {
 // splits are the parts of NinjaOne's limit to which a section is cut down.
 var splits = [...]int{2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
 
-// Sections composes a tenant's sections of the organization's fields: whole, as
-// Organization does, and in the shorter forms. Of a tenant that is alone in its
-// organization these are the shortest alone: they serve from when another one is
-// mapped to it until its own next sync.
+// Sections composes a tenant's sections of the organization's fields: whole, and
+// in the shorter forms. What does not fit into MaxChars gives way; a value of
+// which nothing fits is "". Of a tenant that is alone in its organization the
+// forms are the shortest alone: they serve from when another one is mapped to it
+// until its own next sync.
 func Sections(in Input) (OrganizationFields, Forms, error) {
 	if in.Snapshot == nil {
 		return OrganizationFields{}, Forms{}, errNoSnapshot

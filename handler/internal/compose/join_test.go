@@ -110,7 +110,7 @@ func TestAloneAndShared(t *testing.T) {
 		t.Errorf("it keeps the heading %q and %d shorter forms", kept.Heading, len(kept.TenantSummary))
 	}
 	in.Shared = true
-	shared, err := Organization(in)
+	shared, _, err := Sections(in)
 	if err != nil {
 		t.Fatal(err)
 	}

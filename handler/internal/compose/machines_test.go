@@ -42,7 +42,7 @@ func TestAMachineCountsOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := machines(tt.inNinjaOne)
-			f, err := Organization(in)
+			f, _, err := Sections(in)
 			if err != nil {
 				t.Fatal(err)
 			}

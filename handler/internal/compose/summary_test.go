@@ -78,7 +78,7 @@ func TestWidgets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := believable()
 			c.change(in.Snapshot)
-			f, err := Organization(in)
+			f, _, err := Sections(in)
 			if err != nil {
 				t.Fatal(err)
 			}

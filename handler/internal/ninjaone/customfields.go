@@ -14,10 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/reply"
 )
 
-const (
-	definitionsPageSize = 500  // the maximum of /v2/custom-fields
-	reportPageSize      = 1000 // the default of /v2/queries/custom-fields-detailed
-)
+const reportPageSize = 1000 // the default of /v2/queries/custom-fields-detailed
 
 // CustomFields returns the definitions of the custom fields that devices and
 // organizations can have. It calls GET /v2/device-custom-fields, which lists
@@ -38,14 +35,6 @@ func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
 		return f.Name == "" || len(f.DefinitionScope) > 0 &&
 			!slices.Contains(f.DefinitionScope, ScopeNode) && !slices.Contains(f.DefinitionScope, ScopeOrganization)
 	}), nil
-}
-
-// CustomFieldDefinitions yields the definitions of all custom fields, of every
-// scope. An error ends it. It calls GET /v2/custom-fields, which belongs to
-// the endpoints that create definitions, and which older instances lack
-// (ErrNotFound).
-func (c *Client) CustomFieldDefinitions(ctx context.Context) iter.Seq2[CustomField, error] {
-	return listCursorName(ctx, c, "/v2/custom-fields", definitionsPageSize, func(f CustomField) string { return f.Name })
 }
 
 // DeviceFieldValues are the values that a device's custom fields have in

@@ -145,60 +145,6 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 	}
 }
 
-// listCursorName reads a list whose answer is {page, pageSize, count, results}
-// and whose next page is asked for by cursorName. The OpenAPI document does
-// not say where the answer names that cursor; both a member cursorName and the
-// reports' cursor.name are understood. The list ends with a page that is short
-// or names no cursor.
-func listCursorName[T any](ctx context.Context, c *Client, template string, pageSize int, key func(T) string) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
-		isFresh := bounds.Fresh[string]()
-		for at := ""; ; {
-			q := []param{{"pageSize", strconv.Itoa(pageSize)}}
-			if at != "" {
-				q = append(q, param{"cursorName", at})
-			}
-			var page []T
-			var name string
-			var next cursor
-			if err := p.read(ctx, q, decodeMembers(map[string]func(*json.Decoder) error{
-				"results":    decodeList(&page),
-				"cursorName": decodeCursor(&name),
-				"cursor":     decodeCursor(&next),
-			}, "results")); err != nil {
-				yield(none, err)
-				return
-			}
-			fresh := 0
-			for _, v := range page {
-				if isFresh(key(v)) {
-					fresh++
-				}
-				if !yield(v, nil) {
-					return
-				}
-			}
-			if name == "" {
-				name = next.Name
-			}
-			if len(page) < pageSize || name == "" {
-				return
-			}
-			if name == at {
-				yield(none, p.request.wrap(errNoProgress))
-				return
-			}
-			if err := p.goOn(len(page), fresh); err != nil {
-				yield(none, err)
-				return
-			}
-			at = name
-		}
-	}
-}
-
 // collect gathers a list, or fails as a whole: part of a list is worth nothing.
 func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	var all []T

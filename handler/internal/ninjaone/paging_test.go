@@ -90,14 +90,13 @@ func TestListAfterStopsWhenNothingNewComes(t *testing.T) {
 	}
 }
 
-// endlessPage is a page of a report or of definitions that always names a next
-// one; # in its members is n.
+// endlessPage is a page of a report that always names a next one; # in its
+// members is n.
 func endlessPage(members string, n int, next string) string {
-	return fmt.Sprintf(`{"results":[%s],"cursor":{"name":%q},"cursorName":%[2]q}`, strings.ReplaceAll(members, "#", strconv.Itoa(n)), next)
+	return fmt.Sprintf(`{"results":[%s],"cursor":{"name":%q}}`, strings.ReplaceAll(members, "#", strconv.Itoa(n)), next)
 }
 
 func TestListsThatNeverEnd(t *testing.T) {
-	definitions := strings.TrimSuffix(strings.Repeat(`{"name":"same"},`, definitionsPageSize), ",")
 	for _, tt := range []struct {
 		name   string
 		limits bounds.Limits
@@ -126,12 +125,6 @@ func TestListsThatNeverEnd(t *testing.T) {
 		{"heavy rows of a report", bounds.Limits{Pages: 100, Items: 1e6, Bytes: 10_000, Idle: 20}, func(n int) string {
 			return endlessPage(`{"deviceId":#,"more":"`+strings.Repeat("x", 2000)+`"}`, n+1, fmt.Sprint("c", n))
 		}, readReport, 5},
-		{"the same definitions behind new cursors", bounds.Limits{}, func(n int) string {
-			return endlessPage(definitions, n, fmt.Sprint("c", n))
-		}, readDefinitions, 21},
-		{"new definitions for ever", bounds.Limits{Pages: 30, Items: 1e6, Bytes: 1 << 30, Idle: 20}, func(n int) string {
-			return endlessPage(strings.ReplaceAll(definitions, "same", "f#"), n, fmt.Sprint("c", n))
-		}, readDefinitions, 30},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := -1
@@ -154,11 +147,6 @@ func TestListsThatNeverEnd(t *testing.T) {
 
 func readReport(ctx context.Context, c *Client) error {
 	_, err := collect(c.DeviceFieldValues(ctx, 42, nil, time.Time{}))
-	return err
-}
-
-func readDefinitions(ctx context.Context, c *Client) error {
-	_, err := collect(c.CustomFieldDefinitions(ctx))
 	return err
 }
 
@@ -191,10 +179,7 @@ func TestListsStopWhenTheCallerDoes(t *testing.T) {
 	for range c.DeviceFieldValues(t.Context(), 1, nil, time.Time{}) {
 		break
 	}
-	for range c.CustomFieldDefinitions(t.Context()) {
-		break
-	}
-	if got := len(fake.made()); got != 3 {
+	if got := len(fake.made()); got != 2 {
 		t.Errorf("%d calls, want one for each list", got)
 	}
 }
@@ -360,42 +345,6 @@ func TestCustomFields(t *testing.T) {
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", got, want)
-	}
-}
-
-func TestCustomFieldDefinitions(t *testing.T) {
-	full := func(n int) string {
-		names := make([]string, definitionsPageSize)
-		for i := range names {
-			names[i] = fmt.Sprintf(`{"name":"f%d-%d"}`, n, i)
-		}
-		return strings.Join(names, ",")
-	}
-	for _, tt := range []struct {
-		name  string
-		pages map[string]string // by cursorName
-		want  int
-		err   error
-	}{
-		{"one page", map[string]string{"": `{"page":0,"pageSize":500,"count":1,"results":[{"name":"a"}],"cursorName":"x"}`}, 1, nil},
-		{"two pages by cursorName", map[string]string{"": `{"results":[` + full(1) + `],"cursorName":"x y"}`, "x y": `{"results":[{"name":"a"}]}`}, 501, nil},
-		{"two pages by cursor", map[string]string{"": `{"cursor":{"name":"x"},"results":[` + full(1) + `]}`, "x": `{"results":[]}`}, 500, nil},
-		{"full page without cursor", map[string]string{"": `{"results":[` + full(1) + `]}`}, 500, nil},
-		{"cursor that leads nowhere", map[string]string{"": `{"cursorName":"x","results":[` + full(1) + `]}`, "x": `{"cursorName":"x","results":[` + full(1) + `]}`}, 0, errNoProgress},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
-				body, ok := tt.pages[r.URL.Query().Get("cursorName")]
-				if !ok || r.URL.Path != "/v2/custom-fields" || r.URL.Query().Get("pageSize") != "500" {
-					t.Errorf("%s", r.URL)
-				}
-				answer(w, 200, body)
-			})
-			got, err := collect(serve(t, fake).CustomFieldDefinitions(t.Context()))
-			if len(got) != tt.want || !errors.Is(err, tt.err) {
-				t.Errorf("got %d, %v; want %d, %v", len(got), err, tt.want, tt.err)
-			}
-		})
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
@@ -43,38 +42,25 @@ func (c *Container) op(what, name string) string {
 // Get reads a blob whole. A missing blob, and a missing container, is
 // ErrNotFound.
 func (c *Container) Get(ctx context.Context, name string) ([]byte, error) {
-	data, _, err := c.GetVersion(ctx, name)
-	return data, err
-}
-
-// GetVersion is Get that also returns the ETag for PutIfMatch.
-func (c *Container) GetVersion(ctx context.Context, name string) (data []byte, etag string, err error) {
 	if c.err != nil {
-		return nil, "", c.err
+		return nil, c.err
 	}
 	op := c.op("read", name)
 	resp, err := c.client.NewBlobClient(name).DownloadStream(ctx, nil)
 	if err != nil {
-		return nil, "", wrap(err, op)
+		return nil, wrap(err, op)
 	}
 	body := resp.NewRetryReader(ctx, nil)
-	data, err = io.ReadAll(body)
+	data, err := io.ReadAll(body)
 	if err = errors.Join(err, body.Close()); err != nil {
-		return nil, "", wrap(err, op)
+		return nil, wrap(err, op)
 	}
-	return data, string(value(resp.ETag)), nil
+	return data, nil
 }
 
 // Put writes a blob whole, whatever is there. A missing container is created.
 func (c *Container) Put(ctx context.Context, name string, data []byte) error {
 	return c.put(ctx, name, data, nil)
-}
-
-// PutIfMatch writes a blob whole if it is still in the version etag;
-// ErrConflict otherwise, ErrNotFound or ErrConflict when it is gone.
-func (c *Container) PutIfMatch(ctx context.Context, name string, data []byte, etag string) error {
-	tag := azcore.ETag(etag)
-	return c.put(ctx, name, data, &blob.ModifiedAccessConditions{IfMatch: &tag})
 }
 
 func (c *Container) put(ctx context.Context, name string, data []byte, condition *blob.ModifiedAccessConditions) error {
