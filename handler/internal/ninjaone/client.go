@@ -47,12 +47,9 @@ type Config struct {
 	Transport http.RoundTripper
 	// Logger receives one debug line per call; nil means slog.Default().
 	Logger *slog.Logger
-	// Observe, if set, is told of every call after it was made. It may be
-	// called by several goroutines at once.
-	Observe func(Call)
 }
 
-// Call is one HTTP request that the client made, for telemetry.
+// Call is one HTTP request that the client made, for its log line.
 type Call struct {
 	Method    string
 	Path      string        // template, for example /v2/device/{id}
@@ -67,12 +64,11 @@ type Call struct {
 // Client calls one NinjaOne instance. It is safe for concurrent use; its
 // callers share the access token and the pace.
 type Client struct {
-	base    *url.URL
-	http    *http.Client
-	log     *slog.Logger
-	observe func(Call)
-	pacer   *pacer
-	tokens  *tokenCache
+	base   *url.URL
+	http   *http.Client
+	log    *slog.Logger
+	pacer  *pacer
+	tokens *tokenCache
 
 	limits bounds.Limits // of one list; bounds.Default when zero
 }
@@ -96,11 +92,10 @@ func New(cfg Config) (*Client, error) {
 		transport = t
 	}
 	c := &Client{
-		base:    base,
-		http:    &http.Client{Transport: &reply.Steady{Next: transport}, CheckRedirect: checkRedirect},
-		log:     cmp.Or(cfg.Logger, slog.Default()),
-		observe: cfg.Observe,
-		pacer:   newPacer(cfg.Rate),
+		base:  base,
+		http:  &http.Client{Transport: &reply.Steady{Next: transport}, CheckRedirect: checkRedirect},
+		log:   cmp.Or(cfg.Logger, slog.Default()),
+		pacer: newPacer(cfg.Rate),
 	}
 	c.tokens = &tokenCache{client: c, clientID: cfg.ClientID, secret: cfg.Secret}
 	return c, nil

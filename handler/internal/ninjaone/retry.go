@@ -118,9 +118,6 @@ func (c *Client) once(ctx context.Context, op operation, timeout time.Duration, 
 		slog.Int("attempt", call.Attempt),
 		slog.Bool("throttled", call.Throttled),
 		slog.String("requestId", call.requestID))
-	if c.observe != nil {
-		c.observe(call)
-	}
 	return err
 }
 

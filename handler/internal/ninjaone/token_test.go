@@ -1,8 +1,10 @@
 package ninjaone
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -157,7 +159,7 @@ func TestTokenFailures(t *testing.T) {
 		name   string
 		change func(*fakeNinja, *Config)
 		want   error
-		asked  int32 // token requests
+		asked  int // token requests
 		text   string
 	}{
 		{name: "wrong secret", change: func(f *fakeNinja, c *Config) { f.secret = "another" }, want: ErrUnauthorized, asked: 1, text: "invalid_client"},
@@ -190,21 +192,17 @@ func TestTokenFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			simulate(t, func(t *testing.T) {
 				fake := newFake(t, emptyList)
-				var asked atomic.Int32
+				var log bytes.Buffer
 				c := inProcess(t, fake, func(cfg *Config) {
 					tt.change(fake, cfg)
-					cfg.Observe = func(call Call) {
-						if call.Path == tokenPath {
-							asked.Add(1)
-						}
-					}
+					cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 				})
 				err := get(t.Context(), c)
 				if err == nil || tt.want != errAny && !errors.Is(err, tt.want) {
 					t.Fatalf("got %v, want %v", err, tt.want)
 				}
-				if asked.Load() != tt.asked {
-					t.Errorf("%d token requests, want %d", asked.Load(), tt.asked)
+				if asked := strings.Count(log.String(), "path="+tokenPath+" "); asked != tt.asked {
+					t.Errorf("%d token requests, want %d", asked, tt.asked)
 				}
 				if !strings.Contains(err.Error(), tt.text) {
 					t.Errorf("%q does not say %q", err, tt.text)
