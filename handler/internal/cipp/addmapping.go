@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -15,7 +16,7 @@ import (
 // that was made meanwhile. A row under one of the tenant's domains in place of
 // its id is not looked for: OrganizationMappings resolves those.
 func (s *Store) AddOrganizationMapping(ctx context.Context, tenantID string, organizationID int, name string) (added bool, err error) {
-	id := guid(tenantID)
+	id := guid.Parse(tenantID)
 	if id == "" || organizationID <= 0 {
 		return false, errors.New("map a tenant to NinjaOne: a tenant id and an organization id are needed")
 	}

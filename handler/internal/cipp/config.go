@@ -10,8 +10,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/uuid"
-
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -159,26 +158,13 @@ func (s *Store) ExcludedSKUs(ctx context.Context) (map[string]bool, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read CIPP's excluded licences: %w", err)
 		}
-		id := guid(e.RowKey())
+		id := guid.Parse(e.RowKey())
 		if id == "" {
-			id = guid(e.String("GUID"))
+			id = guid.Parse(e.String("GUID"))
 		}
 		if id != "" && (!e.Has("ExcludedEverywhere") || e.Bool("ExcludedEverywhere")) {
 			excluded[id] = true
 		}
 	}
 	return excluded, nil
-}
-
-// guid returns a GUID in lower case; "" when the text is none.
-func guid(text string) string {
-	text = strings.TrimSpace(text)
-	if len(text) != 36 {
-		return ""
-	}
-	id, err := uuid.Parse(text)
-	if err != nil {
-		return ""
-	}
-	return id.String()
 }

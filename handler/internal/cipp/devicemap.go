@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -43,7 +44,7 @@ func (s *Store) SaveDeviceMap(ctx context.Context, tenantID string, entries []De
 	rows := make([]mapRow, 0, len(entries))
 	for _, entry := range entries {
 		rows = append(rows, mapRow{
-			key:     strings.ToLower(strings.TrimSpace(entry.EntraDeviceID)),
+			key:     guid.Fold(entry.EntraDeviceID),
 			ninjaID: entry.NinjaOneID,
 			m365ID:  entry.ManagedDeviceID,
 		})

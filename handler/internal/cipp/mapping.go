@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -87,7 +88,7 @@ func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping
 		if err != nil {
 			return nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
 		}
-		id := guid(e.RowKey())
+		id := guid.Parse(e.RowKey())
 		r := 1 // a row whose key is a domain, which one version of CIPP's pages wrote
 		if id != "" {
 			r = 2

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -111,7 +112,7 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 	var ops []storage.Operation
 	wanted := map[string]bool{}
 	for _, c := range choices {
-		id := guid(c.TenantID)
+		id := guid.Parse(c.TenantID)
 		if id == "" || c.OrganizationID <= 0 {
 			return changes, errors.New("save the tenant mapping: each mapping needs a tenant id and a NinjaOne organization; nothing was saved")
 		}
@@ -171,7 +172,7 @@ func (m storedMapping) write(tenantID string, c OrganizationChoice) storage.Oper
 	row := mappingColumns(c.OrganizationID, c.Name)
 	row["PartitionKey"], row["RowKey"] = orgPartition, tenantID
 	for _, e := range m.rows {
-		if e.PartitionKey() == orgPartition && guid(e.RowKey()) != "" {
+		if e.PartitionKey() == orgPartition && guid.Parse(e.RowKey()) != "" {
 			row["RowKey"] = e.RowKey() // perhaps in upper case
 		}
 	}
@@ -199,7 +200,7 @@ func (s *Store) storedMappings(ctx context.Context) (map[string]storedMapping, e
 		if err != nil {
 			return nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
 		}
-		id := guid(e.RowKey())
+		id := guid.Parse(e.RowKey())
 		if id == "" {
 			id = tenantOf(tenants, e.RowKey())
 		}
@@ -225,7 +226,7 @@ func (s *Store) storedMappings(ctx context.Context) (map[string]storedMapping, e
 // partition before the legacy one, then a GUID before a domain.
 func rankOf(e storage.Entity) int {
 	rank := 1
-	if guid(e.RowKey()) != "" {
+	if guid.Parse(e.RowKey()) != "" {
 		rank++
 	}
 	if e.PartitionKey() == orgPartition {

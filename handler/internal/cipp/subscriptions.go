@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -40,7 +41,7 @@ func (s *Store) DeviceSubscriptions(ctx context.Context) ([]DeviceSubscription, 
 			continue
 		}
 		stored := e.String("SubscriptionID")
-		list = append(list, DeviceSubscription{Domain: e.PartitionKey(), SubscriptionID: guid(stored), row: e.RowKey(), stored: stored})
+		list = append(list, DeviceSubscription{Domain: e.PartitionKey(), SubscriptionID: guid.Parse(stored), row: e.RowKey(), stored: stored})
 	}
 	if len(list) == 0 {
 		return nil, nil
@@ -51,7 +52,7 @@ func (s *Store) DeviceSubscriptions(ctx context.Context) ([]DeviceSubscription, 
 	}
 	for i, d := range list {
 		for _, t := range tenants {
-			if t.has(d.Domain) || t.ID == guid(d.Domain) {
+			if t.has(d.Domain) || t.ID == guid.Parse(d.Domain) {
 				list[i].Tenant = t.Ref
 				break
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -35,7 +36,7 @@ func TestLog(t *testing.T) {
 			must(t, s.Log(ctx, LogEntry{API: "NinjaOneSync", Message: "nothing to do"}))
 			got := map[string]storage.Entity{}
 			for _, e := range s.all(t, tableLogs) {
-				if guid(e.RowKey()) == "" {
+				if guid.Parse(e.RowKey()) == "" {
 					t.Errorf("row key %q is not a GUID", e.RowKey())
 				}
 				for _, name := range []string{"RowKey", "Timestamp", "odata.etag"} {

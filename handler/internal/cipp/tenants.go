@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -65,9 +66,9 @@ func (s *Store) allTenants(ctx context.Context, conditions ...string) ([]Tenant,
 		if err != nil {
 			return nil, fmt.Errorf("read CIPP's tenants: %w", err)
 		}
-		id := guid(e.String("customerId"))
+		id := guid.Parse(e.String("customerId"))
 		if id == "" {
-			id = guid(e.RowKey())
+			id = guid.Parse(e.RowKey())
 		}
 		domain := strings.TrimSpace(e.String("defaultDomainName"))
 		if id == "" || domain == "" || strings.Contains(strings.ToLower(domain), "domain error") {

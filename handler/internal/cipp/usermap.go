@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -20,7 +21,7 @@ type UserMapEntry struct {
 func (s *Store) SaveUserMap(ctx context.Context, tenantID string, entries []UserMapEntry) error {
 	rows := make([]mapRow, 0, len(entries))
 	for _, entry := range entries {
-		id := strings.ToLower(strings.TrimSpace(entry.UserID))
+		id := guid.Fold(entry.UserID)
 		rows = append(rows, mapRow{key: id, ninjaID: entry.DocumentID, m365ID: id})
 	}
 	return s.saveMap(ctx, tableUserMap, "user", tenantID, rows)

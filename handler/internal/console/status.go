@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/problems"
@@ -248,7 +248,7 @@ func (c *Console) syncNow(x *exchange) error {
 	notice := "synced"
 	if id == "all" {
 		id, notice = "", "syncedall"
-	} else if uuid.Validate(id) != nil {
+	} else if guid.Parse(id) == "" {
 		return c.showStatus(x, "Nothing was asked for: choose a tenant.")
 	}
 	text, err := c.Settings.SyncNow(x.ctx(), id)

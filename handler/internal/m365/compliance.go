@@ -12,6 +12,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
 	"github.com/microsoftgraph/msgraph-sdk-go/devices"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -63,9 +64,6 @@ func (r *Reader) listForCompliance(ctx context.Context, ref tenant.Ref, fields [
 
 // openGraph returns Graph as seen from the tenant, with a token.
 func (r *Reader) openGraph(ctx context.Context, ref tenant.Ref) (*graph, error) {
-	if !wire.IsGUID(ref.ID) {
-		return nil, fmt.Errorf("tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
-	}
 	g, err := r.newGraph(ref)
 	if err != nil {
 		return nil, err
@@ -122,7 +120,7 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 		if err != nil {
 			return nil, fmt.Errorf("reading devices of tenant %s: %w", ref.ID, err)
 		}
-		out[i].DeviceID = wire.GUID(d.DeviceID)
+		out[i].DeviceID = guid.Fold(d.DeviceID)
 	}
 	return out, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/devices"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -50,12 +51,12 @@ func skusOf(ctx context.Context, g *graph, a answer) ([]tenant.SKU, []lost, erro
 	var out []tenant.SKU
 	odd := 0
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.SKU) (string, tenant.SKU) {
-		sku := tenant.SKU{ID: wire.GUID(s.SKUID), PartNumber: s.PartNumber, AppliesTo: s.AppliesTo,
+		sku := tenant.SKU{ID: guid.Fold(s.SKUID), PartNumber: s.PartNumber, AppliesTo: s.AppliesTo,
 			Status: s.CapabilityStatus, Consumed: s.Consumed, Enabled: s.Prepaid.Enabled,
 			Warning: s.Prepaid.Warning, Suspended: s.Prepaid.Suspended, LockedOut: s.Prepaid.LockedOut}
 		for _, plan := range s.Plans {
 			sku.ServicePlans = append(sku.ServicePlans,
-				tenant.ServicePlan{ID: wire.GUID(plan.ID), Name: plan.Name, Status: plan.Status})
+				tenant.ServicePlan{ID: guid.Fold(plan.ID), Name: plan.Name, Status: plan.Status})
 		}
 		return sku.ID, sku
 	}).counting(&odd))
@@ -103,7 +104,7 @@ func hasIntune(skus []tenant.SKU) bool { return hasPlan(skus, "INTUNE_", "INTUNE
 func subscriptionsOf(ctx context.Context, g *graph, a answer) ([]tenant.Subscription, error) {
 	var out []tenant.Subscription
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.Subscription) (string, tenant.Subscription) {
-		return s.ID, tenant.Subscription{ID: s.ID, SKUID: wire.GUID(s.SKUID), Status: s.Status, Total: s.Total,
+		return s.ID, tenant.Subscription{ID: s.ID, SKUID: guid.Fold(s.SKUID), Status: s.Status, Total: s.Total,
 			Trial: s.Trial, Created: s.Created.Time, NextLifecycle: s.NextLifecycle.Time}
 	}))
 	return out, err
@@ -183,7 +184,7 @@ func (g *graph) listEntraDevices(ctx context.Context, details []string) ([]tenan
 	}
 	var out []tenant.EntraDevice
 	_, err = list(ctx, g, query(ri, pageSize, slices.Concat(deviceFields, details)...), rows(&out, func(d *wire.Device) (string, tenant.EntraDevice) {
-		device := tenant.EntraDevice{ID: wire.GUID(d.ID), DeviceID: wire.GUID(d.DeviceID), Name: d.DisplayName,
+		device := tenant.EntraDevice{ID: guid.Fold(d.ID), DeviceID: guid.Fold(d.DeviceID), Name: d.DisplayName,
 			TrustType: d.TrustType, Enabled: d.Enabled, Registered: d.Registered.Time}
 		for _, tag := range d.PhysicalTags {
 			device.Autopilot = device.Autopilot || strings.HasPrefix(tag, "[ZTDID]")

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -85,9 +86,9 @@ func (x *exchange) mailboxes(ctx context.Context) ([]tenant.Mailbox, error) {
 		"RecipientTypeDetails", "ForwardingAddress", "ForwardingSmtpAddress", "DeliverToMailboxAndForward",
 		"LitigationHoldEnabled", "HiddenFromAddressListsEnabled", "PrimarySmtpAddress", "ArchiveStatus", "ArchiveGuid",
 		"RetainDeletedItemsFor"}, rows(&out, func(m *wire.Mailbox) (string, tenant.Mailbox) {
-		archive := wire.GUID(string(m.ArchiveGUID))
+		archive := guid.Fold(string(m.ArchiveGUID))
 		box := tenant.Mailbox{
-			UserID:                  wire.GUID(string(m.UserID)),
+			UserID:                  guid.Fold(string(m.UserID)),
 			UserPrincipalName:       string(m.UserPrincipalName),
 			Type:                    string(m.Type),
 			ForwardingAddress:       string(m.ForwardingAddress),
@@ -111,7 +112,7 @@ func (x *exchange) casMailboxes(ctx context.Context) ([]tenant.CASMailbox, error
 	err := invoke(ctx, x, "Get-CASMailbox", unlimited, []string{"ExternalDirectoryObjectId", "OWAEnabled", "MAPIEnabled",
 		"ImapEnabled", "PopEnabled", "ActiveSyncEnabled", "EwsEnabled"}, rows(&out, func(m *wire.CASMailbox) (string, tenant.CASMailbox) {
 		box := tenant.CASMailbox{
-			UserID:            wire.GUID(string(m.UserID)),
+			UserID:            guid.Fold(string(m.UserID)),
 			UserPrincipalName: string(m.UserPrincipalName),
 			OWA:               m.OWA.IsTrue(),
 			MAPI:              m.MAPI.IsTrue(),

@@ -12,6 +12,7 @@ import (
 	khttp "github.com/microsoft/kiota-http-go"
 	graphcore "github.com/microsoftgraph/msgraph-sdk-go-core"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -28,6 +29,9 @@ type graph struct {
 // middleware is listed in order, without compression of request bodies, and
 // without redirects, which are followed by hand where they are expected.
 func (r *Reader) newGraph(ref tenant.Ref) (*graph, error) {
+	if guid.Parse(ref.ID) == "" {
+		return nil, fmt.Errorf("tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
+	}
 	client := &http.Client{
 		CheckRedirect: followNone,
 		Transport: khttp.NewCustomTransportWithParentTransport(r.retry,

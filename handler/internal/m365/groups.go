@@ -7,6 +7,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/directoryroles"
 	"github.com/microsoftgraph/msgraph-sdk-go/groups"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -91,7 +92,7 @@ func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, er
 	}
 	out := []tenant.DirectoryRole{}
 	all.Each(func(o *wire.Membership) {
-		template := wire.GUID(o.TemplateID.Value)
+		template := guid.Fold(o.TemplateID.Value)
 		out = append(out, tenant.DirectoryRole{
 			ID:          o.ID,
 			TemplateID:  template,

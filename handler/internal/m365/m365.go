@@ -20,7 +20,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/lookup"
-	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -151,15 +150,9 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 // transport's when Graph cannot be reached at all. The deadline of the context
 // ends the reading: what was not read by then is absent like any other part.
 func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
-	if !wire.IsGUID(ref.ID) {
-		return nil, fmt.Errorf("reading tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
-	}
-	g, err := r.newGraph(ref)
-	if err != nil {
-		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)
-	}
 	started := time.Now().UTC()
-	if err := g.open(ctx); err != nil {
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

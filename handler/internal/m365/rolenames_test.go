@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -54,7 +54,7 @@ func TestRolesHaveTodaysNames(t *testing.T) {
 
 func TestBuiltInRoles(t *testing.T) {
 	for id, name := range builtInRoles {
-		if !wire.IsGUID(id) || id != strings.ToLower(id) || strings.TrimSpace(name) != name || name == "" {
+		if guid.Parse(id) == "" || id != strings.ToLower(id) || strings.TrimSpace(name) != name || name == "" {
 			t.Errorf("%q: %q", id, name)
 		}
 	}

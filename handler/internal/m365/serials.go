@@ -8,6 +8,7 @@ import (
 
 	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -20,9 +21,6 @@ import (
 // The error says what it means: an *AuthError when the tenant gives no token,
 // the context's error when it ended, else what Graph refused.
 func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) {
-	if !wire.IsGUID(ref.ID) {
-		return nil, fmt.Errorf("reading tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)
-	}
 	g, err := r.newGraph(ref)
 	if err != nil {
 		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)
@@ -55,7 +53,7 @@ func (g *graph) serials(ctx context.Context) ([]string, error) {
 	}
 	var serials []string
 	_, err = list(ctx, g, query(ri, pageSize, "id", "serialNumber"), rows(&serials, func(d *wire.DeviceSerial) (string, string) {
-		return wire.GUID(d.ID), d.SerialNumber
+		return guid.Fold(d.ID), d.SerialNumber
 	}))
 	return serials, err
 }

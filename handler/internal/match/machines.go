@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -172,7 +173,7 @@ func apart(a, b *tenant.ManagedDevice) bool {
 // entraID returns the Entra device of a record; "" when it has none. The
 // all-zero id, which Intune gives devices that are not registered, is none.
 func entraID(d *tenant.ManagedDevice) string {
-	id := strings.ToLower(strings.TrimSpace(d.AzureADDeviceID))
+	id := guid.Fold(d.AzureADDeviceID)
 	if strings.Trim(id, "0-") == "" {
 		return ""
 	}

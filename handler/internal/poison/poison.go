@@ -18,9 +18,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -147,8 +146,8 @@ func (s Source) read(p storage.Message) Message {
 		m.Readable = false
 		m.What = "A message on the queue " + m.Queue + " cannot be read, so it was put there by hand or by another program."
 		m.Then = "Nothing was done for it, and nothing will be: remove it."
-	} else if id, err := uuid.Parse(body.TenantID); err == nil {
-		m.TenantID = id.String()
+	} else {
+		m.TenantID = guid.Parse(body.TenantID)
 	}
 	return m
 }

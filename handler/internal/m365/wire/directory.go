@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -100,7 +101,7 @@ type SignInActivity struct {
 // Record is the user as the rest of the handler sees it.
 func (u *User) Record() tenant.User {
 	out := tenant.User{
-		ID:                    GUID(u.ID),
+		ID:                    guid.Fold(u.ID),
 		DisplayName:           u.DisplayName,
 		UserPrincipalName:     u.UserPrincipalName,
 		Mail:                  u.Mail,
@@ -116,13 +117,13 @@ func (u *User) Record() tenant.User {
 		OnPremisesSyncEnabled: u.OnPremisesSyncEnabled,
 	}
 	for _, l := range u.AssignedLicenses {
-		license := tenant.License{SKUID: GUID(l.SKUID)}
+		license := tenant.License{SKUID: guid.Fold(l.SKUID)}
 		if license.SKUID == "" {
 			continue
 		}
 		// A SKU may be assigned directly and through groups: the last change counts.
 		for _, s := range u.AssignmentStates {
-			if GUID(s.SKUID) == license.SKUID && strings.HasPrefix(s.State, "Active") && s.Updated.After(license.Assigned) {
+			if guid.Fold(s.SKUID) == license.SKUID && strings.HasPrefix(s.State, "Active") && s.Updated.After(license.Assigned) {
 				license.Assigned = s.Updated.Time
 			}
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -71,8 +72,8 @@ type Hardware struct {
 // row came from the beta list, which alone fills some fields.
 func (d *ManagedDevice) Record(beta bool) tenant.ManagedDevice {
 	out := tenant.ManagedDevice{
-		ID:                   GUID(d.ID),
-		AzureADDeviceID:      GUID(d.AzureADDeviceID),
+		ID:                   guid.Fold(d.ID),
+		AzureADDeviceID:      guid.Fold(d.AzureADDeviceID),
 		DeviceName:           d.DeviceName,
 		SerialNumber:         d.SerialNumber,
 		Manufacturer:         d.Manufacturer,
@@ -95,7 +96,7 @@ func (d *ManagedDevice) Record(beta bool) tenant.ManagedDevice {
 		TotalStorage:         d.TotalStorage,
 		FreeStorage:          d.FreeStorage,
 		PhysicalMemory:       d.PhysicalMemory,
-		UserID:               GUID(d.UserID),
+		UserID:               guid.Fold(d.UserID),
 		UserPrincipalName:    d.UserPrincipalName,
 		UserDisplayName:      d.UserDisplayName,
 		EmailAddress:         d.EmailAddress,
@@ -109,7 +110,7 @@ func (d *ManagedDevice) Record(beta bool) tenant.ManagedDevice {
 	}
 	out.JoinType, out.ChassisType, out.Autopilot = d.JoinType, d.ChassisType, d.Autopilot.Pointer()
 	for _, u := range d.UsersLogged {
-		out.UsersLogged = append(out.UsersLogged, tenant.LoggedOn{UserID: GUID(u.UserID), Last: u.Last.Time})
+		out.UsersLogged = append(out.UsersLogged, tenant.LoggedOn{UserID: guid.Fold(u.UserID), Last: u.Last.Time})
 	}
 	// Lists often carry the block unfilled, and its defaults read like "running".
 	// Intune's inventory of the hardware always has the serial number.

@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -74,7 +75,7 @@ func (m *Memberships) Add(p []DeltaObject) (fresh int) {
 }
 
 func (m *Memberships) object(o DeltaObject) *Membership {
-	id := GUID(o.ID)
+	id := guid.Fold(o.ID)
 	have, ok := m.byID[id]
 	if !ok {
 		have = &Membership{kinds: map[string]tenant.MemberKind{}}
@@ -107,7 +108,7 @@ func (m *Membership) Forget() { m.order, m.kinds = nil, map[string]tenant.Member
 // many were not there before.
 func (m *Membership) Change(members []Member) (fresh int) {
 	for _, member := range members {
-		id := GUID(member.ID)
+		id := guid.Fold(member.ID)
 		if id == "" {
 			continue
 		}

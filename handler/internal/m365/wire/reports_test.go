@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/reply"
 )
 
@@ -114,7 +115,7 @@ func FuzzSKUNames(f *testing.F) {
 			t.Errorf("%d names, %v", len(names), err)
 		}
 		for id, name := range names {
-			if !IsGUID(id) || name == "" || !utf8.ValidString(name) {
+			if guid.Parse(id) == "" || name == "" || !utf8.ValidString(name) {
 				t.Errorf("%q is named %q", id, name)
 			}
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -53,13 +54,13 @@ func (g Guests) types() reply.List[string] {
 func (p ConditionalAccessPolicy) Record() tenant.ConditionalAccessPolicy {
 	u := p.Conditions.Users
 	out := tenant.ConditionalAccessPolicy{
-		ID:                GUID(p.ID),
+		ID:                guid.Fold(p.ID),
 		Name:              p.DisplayName,
 		State:             p.State,
-		IncludeGroups:     GUIDs(u.IncludeGroups),
-		ExcludeGroups:     GUIDs(u.ExcludeGroups),
-		IncludeRoles:      GUIDs(u.IncludeRoles),
-		ExcludeRoles:      GUIDs(u.ExcludeRoles),
+		IncludeGroups:     guid.FoldAll(u.IncludeGroups),
+		ExcludeGroups:     guid.FoldAll(u.ExcludeGroups),
+		IncludeRoles:      guid.FoldAll(u.IncludeRoles),
+		ExcludeRoles:      guid.FoldAll(u.ExcludeRoles),
 		IncludeGuestTypes: u.IncludeGuests.types(),
 		ExcludeGuestTypes: u.ExcludeGuests.types(),
 
@@ -75,7 +76,7 @@ func (p ConditionalAccessPolicy) Record() tenant.ConditionalAccessPolicy {
 		case "GuestsOrExternalUsers":
 			out.IncludeGuests = true
 		default:
-			out.IncludeUsers = append(out.IncludeUsers, GUID(id))
+			out.IncludeUsers = append(out.IncludeUsers, guid.Fold(id))
 		}
 	}
 	for _, id := range u.ExcludeUsers {
@@ -83,7 +84,7 @@ func (p ConditionalAccessPolicy) Record() tenant.ConditionalAccessPolicy {
 			out.ExcludeGuests = true
 			continue
 		}
-		out.ExcludeUsers = append(out.ExcludeUsers, GUID(id))
+		out.ExcludeUsers = append(out.ExcludeUsers, guid.Fold(id))
 	}
 	return out
 }

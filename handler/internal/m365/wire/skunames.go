@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"cipp-ninjaone/handler/internal/guid"
 )
 
 // DecodeSKUNames decodes Microsoft's public file of product names into names by
@@ -11,13 +13,13 @@ import (
 func DecodeSKUNames(r io.Reader) (map[string]string, error) {
 	names := map[string]string{}
 	err := readCSV(r, []string{"GUID"}, func(column func(string) string) {
-		id := GUID(column("GUID"))
+		id := guid.Fold(column("GUID"))
 		name := column("Product_Display_Name")
 		if name == "" {
 			name = column("???Product_Display_Name") // as once published, with a broken byte-order mark
 		}
 		name = strings.ToValidUTF8(name, "")
-		if _, have := names[id]; !have && name != "" && IsGUID(id) {
+		if _, have := names[id]; !have && name != "" && guid.Parse(id) != "" {
 			names[id] = name // some ids carry two names: the first stays
 		}
 	})

@@ -6,7 +6,6 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
-	"regexp"
 	"strings"
 	"time"
 
@@ -26,18 +25,6 @@ func (w *Time) UnmarshalJSON(b []byte) error {
 		}
 	}
 	return nil
-}
-
-// GUID brings an id into the form in which ids are compared.
-func GUID(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
-
-// GUIDs is GUID of each.
-func GUIDs(in []string) []string {
-	var out []string
-	for _, s := range in {
-		out = append(out, GUID(s))
-	}
-	return out
 }
 
 // ZeroGUID is how services write an id that is not set.
@@ -69,8 +56,3 @@ func later(a, b time.Time) time.Time {
 	}
 	return a
 }
-
-// IsGUID reports whether s is a GUID, in whatever case.
-func IsGUID(s string) bool { return guidPattern.MatchString(s) }
-
-var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
