@@ -50,7 +50,7 @@ func TestUnusableFields(t *testing.T) {
 		},
 		{
 			name: "wrong type", whole: true, field: "TenantSummary", custom: "cippTenantSummary",
-			line: "TenantSummary is not written: the NinjaOne custom field \"cippTenantSummary\" has the type TEXT, and must have the type WYSIWYG",
+			line: "TenantSummary is not written: the NinjaOne custom field \"cippTenantSummary\" cannot hold it, because its type is TEXT, and must be WYSIWYG",
 			broken: func(w *world) {
 				f := field(w.Seed, "cippTenantSummary")
 				f.Type = "TEXT"
@@ -60,7 +60,7 @@ func TestUnusableFields(t *testing.T) {
 		},
 		{
 			name: "read only", field: "DeviceCompliance", custom: "cippDeviceCompliance",
-			line: `DeviceCompliance is not written: the NinjaOne custom field "cippDeviceCompliance" has the API permission READ_ONLY`,
+			line: `DeviceCompliance is not written: the NinjaOne custom field "cippDeviceCompliance" cannot hold it, because its API permission is READ_ONLY`,
 			broken: func(w *world) {
 				f := field(w.Seed, "cippDeviceCompliance")
 				f.APIPermission = "READ_ONLY"
@@ -70,7 +70,7 @@ func TestUnusableFields(t *testing.T) {
 		},
 		{
 			name: "wrong scope", field: "DeviceLinks", custom: "cippDeviceLinks",
-			line: `DeviceLinks is not written: the NinjaOne custom field "cippDeviceLinks" is not defined for the scope NODE`,
+			line: `DeviceLinks is not written: the NinjaOne custom field "cippDeviceLinks" cannot hold it, because it is not defined for the scope Device`,
 			broken: func(w *world) {
 				f := field(w.Seed, "cippDeviceLinks")
 				f.DefinitionScope = []string{"ORGANIZATION"}

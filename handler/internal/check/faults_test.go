@@ -121,11 +121,11 @@ var faults = map[string]struct {
 	"field gone": {func(l *lab) { l.NinjaOne.RemoveCustomField(l.Seed.FieldMapping["DeviceLinks"]) },
 		"ninjaone", Problem, "DeviceLinks is not written", "other fields", false, false},
 	"field of another type": {func(l *lab) { l.field("TenantLinks", "TEXT", "ORGANIZATION", "READ_WRITE") },
-		"ninjaone", Problem, "must have the type WYSIWYG", "other fields", false, false},
+		"ninjaone", Problem, "must be WYSIWYG", "other fields", false, false},
 	"field of another scope": {func(l *lab) { l.field("TenantLinks", "WYSIWYG", "NODE", "READ_WRITE") },
-		"ninjaone", Problem, "not defined for the scope ORGANIZATION", "other fields", false, false},
+		"ninjaone", Problem, "not defined for the scope Organization", "other fields", false, false},
 	"field read only": {func(l *lab) { l.field("TenantLinks", "WYSIWYG", "ORGANIZATION", "READ_ONLY") },
-		"ninjaone", Problem, "API permission READ_ONLY", "other fields", false, false},
+		"ninjaone", Problem, "API permission is READ_ONLY", "other fields", false, false},
 	"no field mapped": {func(l *lab) {
 		for field := range l.Seed.FieldMapping {
 			l.merge("CippMapping", "NinjaOneFieldMapping", field, map[string]any{"IntegrationId": ""})

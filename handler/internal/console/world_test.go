@@ -93,7 +93,7 @@ func newWorld(t *testing.T) *world {
 	told := &problems.Book{Table: w.table, Log: store.Log, API: "NinjaOneSync"}
 	blobs := w.account.Container(name)
 	w.syncer = &tenantsync.Syncer{
-		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
+		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Budget:    10 * time.Minute, Now: time.Now, Log: log,
 	}

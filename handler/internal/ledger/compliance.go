@@ -25,6 +25,22 @@ const (
 	syncClaim = "sync-"
 )
 
+// Two writers share the compliance field: a sync writes it with a device's other
+// fields, package compliance alone, each from a reading of Intune. So that the
+// newer reading wins whatever happens, a writer claims the note before it sends:
+//
+//	           claim (the row is as it was read)              Accepted → Known, Cleared
+//	noted ───────────────────────────────────► claimed by A ─ Refused  → noted as before
+//	  ▲                                            │          Lost     → Unknown
+//	  │                                            │ a newer reading claims
+//	  │                                            ▼
+//	  └── the next sync or sweep sends again ─ claimed by B: both requests may be on
+//	                                           their way, so both settle as Unknown
+//
+// An older reading never claims over a newer one, nor over the list that the
+// tenant's last sweep compared. A claim that nobody settles ends after claimLife;
+// a sync ends that of a stopped sync at once, since it holds the organization.
+
 // ErrNewerState says that the field was not claimed, because a newer reading
 // of the device's state is known than the one that was to be written.
 var ErrNewerState = errors.New("a newer compliance state is known")
@@ -75,13 +91,60 @@ func (n complianceNote) settled() string {
 // Claim is the right to send one value of one device's compliance field, until
 // it is settled or a newer reading overtakes it.
 type Claim struct {
-	ledger   *Ledger
-	write    ComplianceWrite
-	id       string
+	ledger *Ledger
+	write  ComplianceWrite
+	id     string
+	etag   string // of the record with the claim
+	claimed
+}
+
+// claimed is what a writer remembers of the note that it claimed.
+type claimed struct {
+	since    time.Time
 	before   string // settled digest before the claim
 	overtook bool   // another writer's request may still be under way
-	etag     string // of the record with the claim
-	fields   string // what the record says of the other fields
+	unheld   bool   // another value was noted than the one to be sent
+}
+
+// decision is what the note of a row means for a write.
+type decision struct {
+	claims  bool           // the value is to be sent
+	newer   bool           // a newer reading is known
+	columns storage.Entity // to be noted; nil for none
+	claimed
+}
+
+// decide judges whether a value is to be sent, by the row of its device; nil for
+// a device without row.
+func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) (d decision) {
+	if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
+		return d
+	}
+	note, noted := noteOf(row, w.Field)
+	switch {
+	case !noted: // not yet, or by a run that was stopped before its claim
+		note.digest = fieldsOf(row)[w.Field]
+	case note.claim != "" && !note.sending(now), w.Sync && strings.HasPrefix(note.claim, syncClaim):
+		note.digest, note.claim = Unknown, "" // its writer is gone
+	}
+	want := Digest(w.Value)
+	columns := storage.Entity{columnField: w.Field, columnRead: w.Read.UTC()}
+	switch {
+	case note.read.After(w.Read):
+		d.newer = true
+	case w.Value.IsClear() && (note.digest == "" || note.digest == Cleared && note.claim == ""):
+	case note.digest == want && !w.Force:
+		// NinjaOne holds it, or is being sent it. That it still holds now keeps an
+		// older reading from undoing it.
+		if noted && w.Read.After(note.read) {
+			d.columns = columns
+		}
+	default:
+		d.claims, d.columns = true, columns
+		d.claimed = claimed{now.UTC().Truncate(time.Millisecond), note.settled(), note.sending(now), noted && note.digest != want}
+		columns[columnDigest], columns[columnClaim], columns[columnSince] = want, id, d.since
+	}
+	return d
 }
 
 // ClaimCompliance notes that the value is about to be sent. It returns nil and
@@ -93,71 +156,46 @@ func (l *Ledger) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim
 		return nil, fmt.Errorf("claim the compliance field of NinjaOne device %d: %w", w.DeviceID, err)
 	}
 	c := &Claim{ledger: l, write: w, id: uuid.NewString()}
-	if w.Sync {
-		c.id = syncClaim + c.id
-	}
-	unheld := false // another value is noted than the one to be sent
 	for range claimAttempts {
 		row, err := l.table.Get(ctx, w.Organization.Partition(), rowKey(Device(w.DeviceID)))
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fail(err)
 		}
-		note, noted := noteOf(row, w.Field)
-		if noted && note.claim == c.id { // written by an attempt whose answer was lost
+		if note, noted := noteOf(row, w.Field); noted && note.claim == c.id { // written by an attempt whose answer was lost
 			c.etag = row.ETag()
-			return c.unlessSwept(ctx, unheld)
+			return c.unlessSwept(ctx)
 		}
-		if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
-			return nil, nil
-		}
-		now := time.Now()
+		d := w.decide(row, c.id, time.Now())
 		switch {
-		case !noted: // not yet, or by a run that was stopped before its claim
-			note.digest = fieldsOf(row)[w.Field]
-		case note.claim != "" && !note.sending(now), w.Sync && strings.HasPrefix(note.claim, syncClaim):
-			note.digest, note.claim = Unknown, "" // its writer is gone
-		}
-		want := Digest(w.Value)
-		next := storage.Entity{columnField: w.Field, columnRead: w.Read.UTC()}
-		switch {
-		case note.read.After(w.Read):
+		case d.newer:
 			return nil, ErrNewerState
-		case w.Value.IsClear() && (note.digest == "" || note.digest == Cleared && note.claim == ""):
+		case d.columns == nil:
 			return nil, nil
-		case note.digest == want && !w.Force:
-			if !noted || !w.Read.After(note.read) {
-				return nil, nil
-			}
-			// NinjaOne holds it, or is being sent it. That it still holds now
-			// keeps an older reading from undoing it.
-		default:
-			unheld = noted && note.digest != want
-			c.before, c.overtook, c.fields = note.settled(), note.sending(now), row.String("Fields")
-			if row == nil {
-				c.fields = noFields
-			}
-			next[columnDigest], next[columnClaim], next[columnSince] = want, c.id, now.UTC()
 		}
-		err = l.putNote(ctx, w, row, next)
+		c.claimed = d.claimed
+		err = l.putNote(ctx, w, row, d.columns)
 		switch {
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNotFound):
 			continue // another writer was first
 		case err != nil:
 			return fail(err)
-		case next[columnClaim] == nil:
+		case !d.claims:
 			return nil, nil
 		}
-		c.etag = next.ETag()
-		return c.unlessSwept(ctx, unheld)
+		c.etag = d.columns.ETag()
+		return c.unlessSwept(ctx)
 	}
-	return fail(errors.New("other writers of the same device were always first; it is tried again later"))
+	return fail(errFirst)
 }
+
+// errFirst says that other writers of the same rows were always first.
+var errFirst = errors.New("other writers of the same device were always first; it is tried again later")
 
 // unlessSwept gives a claim back whose reading is older than the list that the
 // tenant's last sweep compared, where NinjaOne is not noted to hold the value
 // already. It looks after the claim is noted: a sweep that begins later sees it.
-func (c *Claim) unlessSwept(ctx context.Context, unheld bool) (*Claim, error) {
-	if !unheld {
+func (c *Claim) unlessSwept(ctx context.Context) (*Claim, error) {
+	if !c.unheld {
 		return c, nil
 	}
 	swept, err := c.ledger.swept(ctx, c.write.TenantID)
@@ -202,28 +240,17 @@ const (
 func (c *Claim) Settle(ctx context.Context, outcome Outcome) (overtaken bool, err error) {
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	return c.SettleWith(ctx, outcome, nil)
-}
-
-// SettleWith is Settle that in the same call notes what NinjaOne accepted of the
-// record's other fields; nil for none.
-func (c *Claim) SettleWith(ctx context.Context, outcome Outcome, r *Record) (overtaken bool, err error) {
 	fail := func(err error) (bool, error) {
 		return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: %w", c.write.DeviceID, err)
 	}
 	// Undisturbed, the record is as the claim left it, and need not be read.
-	row := storage.Entity{columnField: c.write.Field, columnClaim: c.id, "Fields": c.fields}
-	etag := c.etag
+	row, etag := storage.Entity{columnField: c.write.Field, columnClaim: c.id, columnSince: c.since}, c.etag
 	for range claimAttempts {
-		next, err := c.columns(r, row)
-		if err != nil {
-			return fail(err)
-		}
-		if overtaken = c.note(next, row, outcome); len(next) == 0 {
+		var next storage.Entity
+		if next, overtaken = c.settle(c.id, c.write, row, outcome); len(next) == 0 {
 			return overtaken, nil
 		}
-		next["PartitionKey"] = c.write.Organization.Partition()
-		next["RowKey"] = rowKey(Device(c.write.DeviceID))
+		next["PartitionKey"], next["RowKey"] = c.write.Organization.Partition(), rowKey(Device(c.write.DeviceID))
 		err = c.ledger.table.MergeIfMatch(ctx, next, etag)
 		if err == nil {
 			return overtaken, nil
@@ -239,40 +266,25 @@ func (c *Claim) SettleWith(ctx context.Context, outcome Outcome, r *Record) (ove
 			return fail(err)
 		}
 	}
-	return fail(errors.New("other writers were always first"))
+	return fail(errFirst)
 }
 
-// columns are those that note what NinjaOne accepted of the record's fields.
-func (c *Claim) columns(r *Record, row storage.Entity) (storage.Entity, error) {
-	if r == nil {
-		return storage.Entity{}, nil
-	}
-	if row.String("Fields") == c.fields {
-		return c.ledger.entity(c.write.Organization, r)
-	}
-	// This run has lost the organization to another one, which has written the
-	// record: in which order NinjaOne served the two is not known.
-	fields := fieldsOf(row)
-	for name := range r.Taken {
-		fields[name] = Unknown
-	}
-	text, err := json.Marshal(fields)
-	return storage.Entity{"Fields": string(text)}, err
-}
-
-// note adds to next what becomes of the note in a row.
-func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool) {
-	note, noted := noteOf(row, c.write.Field)
+// settle returns the columns that note how the sending under a claim ended, given
+// the row as it is now.
+func (c claimed) settle(id string, w ComplianceWrite, row storage.Entity, outcome Outcome) (next storage.Entity, overtaken bool) {
+	note, noted := noteOf(row, w.Field)
+	next = storage.Entity{}
 	switch {
+	case noted && note.claim == "" && note.since.Equal(c.since): // this claim, settled: the answer to that was lost
 	case !noted && outcome != Refused:
 		// Another field is mapped by now. The next sync clears this one again.
 		fields := fieldsOf(row)
-		fields[c.write.Field] = Unknown
+		fields[w.Field] = Unknown
 		if text, err := json.Marshal(fields); err == nil {
 			next["Fields"] = string(text)
 		}
 	case !noted:
-	case note.claim == c.id:
+	case note.claim == id:
 		next[columnClaim] = ""
 		switch {
 		case c.overtook || outcome == Lost:
@@ -280,17 +292,17 @@ func (c *Claim) note(next, row storage.Entity, outcome Outcome) (overtaken bool)
 		case outcome == Refused:
 			next[columnDigest] = c.before
 		default:
-			next[columnDigest] = Digest(c.write.Value)
-			Keep(next, c.write.Field, c.write.Value)
+			next[columnDigest] = Digest(w.Value)
+			Keep(next, w.Field, w.Value)
 		}
 	case outcome == Refused:
 	case note.claim != "": // the newer writer is still sending, and settles as unknown
-		return true
+		return next, true
 	default:
 		next[columnDigest] = Unknown
-		return true
+		return next, true
 	}
-	return false
+	return next, false
 }
 
 // MarkSwept notes when the list of a tenant's devices was read that a sweep is

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +55,7 @@ type Record struct {
 	Noted    string            // the field whose note has columns of its own; "" for none
 	settled  string            // the digest or mark in that note
 	Written  time.Time         // when NinjaOne last accepted a value; zero when unknown
-	Taken    ninjaone.Fields   // values that NinjaOne accepted and that are not saved yet
+	owner    string            // TenantID as it was read
 	// Claims are the other tenants, by id, whose devices match this one too.
 	Claims  []string
 	Singled *Singled // nil when nothing was refused
@@ -84,7 +85,7 @@ func (r *Record) HoldsAny() bool {
 	return false
 }
 
-// Ledger keeps what NinjaOne  It is keyed by the NinjaOne target, so
+// Ledger keeps what NinjaOne accepted. It is keyed by the NinjaOne target, so
 // it stays right when a tenant is mapped elsewhere or a device changes hands.
 type Ledger struct {
 	table *storage.Table
@@ -111,7 +112,7 @@ func (l *Ledger) Load(ctx context.Context, o Organization) (map[Target]*Record, 
 		if err != nil {
 			return nil, fmt.Errorf("read what NinjaOne organization %d last accepted: %w", o.ID, err)
 		}
-		r := &Record{TenantID: row.String("TenantId"), Fields: fieldsOf(row), Written: row.Time("Written"), Claims: strings.Fields(row.String(columnClaims)), Singled: singledOf(row)}
+		r := &Record{TenantID: row.String("TenantId"), owner: row.String("TenantId"), Fields: fieldsOf(row), Written: row.Time("Written"), Claims: strings.Fields(row.String(columnClaims)), Singled: singledOf(row)}
 		if row.RowKey() == string(KindOrganization) {
 			r.Target = Target{KindOrganization, o.ID}
 		} else if _, err := fmt.Sscanf(row.RowKey(), string(KindDevice)+"-%d", &r.Target.ID); err == nil {
@@ -162,9 +163,6 @@ func (l *Ledger) entity(o Organization, r *Record) (storage.Entity, error) {
 		}
 		e[columnSingled] = string(note)
 	}
-	for field, v := range r.Taken {
-		Keep(e, field, v)
-	}
 	return e, nil
 }
 
@@ -209,10 +207,14 @@ func (l *Ledger) Values(ctx context.Context, o Organization, deviceID int) (map[
 	return Kept(row, noted), nil
 }
 
-// Forget removes a record: the target is gone or belongs to someone else.
-func (l *Ledger) Forget(ctx context.Context, o Organization, t Target) error {
-	if err := l.table.Delete(ctx, o.Partition(), rowKey(t)); err != nil {
-		return fmt.Errorf("forget NinjaOne %s: %w", t, err)
+// Forget removes records: their targets are gone or belong to someone else.
+func (l *Ledger) Forget(ctx context.Context, o Organization, targets ...Target) error {
+	rows := make([]storage.Operation, 0, len(targets))
+	for _, t := range targets {
+		rows = append(rows, storage.DeleteOp(o.Partition(), rowKey(t)))
+	}
+	if err := l.table.WriteBatch(ctx, rows); err != nil {
+		return fmt.Errorf("forget targets of NinjaOne organization %d: %w", o.ID, err)
 	}
 	return nil
 }
@@ -285,7 +287,16 @@ func (l *Ledger) DropValues(ctx context.Context, o Organization, tenantID string
 		for field := range fieldsOf(row) {
 			Drop(e, field)
 		}
+		if compliance := row.String(columnField); compliance != "" {
+			Drop(e, compliance)
+		}
 		rows = append(rows, storage.MergeOp(e))
 	}
 	return l.table.WriteBatch(ctx, rows)
+}
+
+// Compare orders targets as they are written: organizations first, then devices in
+// the order of their rows' keys, so that a batch's rows lie near each other.
+func Compare(a, b Target) int {
+	return cmp.Or(-cmp.Compare(a.Kind, b.Kind), cmp.Compare(rowKey(a), rowKey(b)))
 }

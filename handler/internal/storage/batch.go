@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 )
 
@@ -22,21 +23,35 @@ const (
 type Operation struct {
 	kind   aztables.TransactionType
 	entity Entity
+	etag   string // the version that the row must have; "" for any
 }
 
 // InsertOp adds a row; the batch fails with ErrExists when it is there.
-func InsertOp(e Entity) Operation { return Operation{aztables.TransactionTypeAdd, e} }
+func InsertOp(e Entity) Operation { return Operation{kind: aztables.TransactionTypeAdd, entity: e} }
 
 // MergeOp writes the given columns of a row and leaves its others; a missing
 // row is added.
-func MergeOp(e Entity) Operation { return Operation{aztables.TransactionTypeInsertMerge, e} }
+func MergeOp(e Entity) Operation {
+	return Operation{kind: aztables.TransactionTypeInsertMerge, entity: e}
+}
 
 // ReplaceOp writes a row whole.
-func ReplaceOp(e Entity) Operation { return Operation{aztables.TransactionTypeInsertReplace, e} }
+func ReplaceOp(e Entity) Operation {
+	return Operation{kind: aztables.TransactionTypeInsertReplace, entity: e}
+}
 
 // DeleteOp removes a row; a row that is not there is fine.
 func DeleteOp(partition, row string) Operation {
-	return Operation{aztables.TransactionTypeDelete, Entity{partitionKey: partition, rowKey: row}}
+	return Operation{kind: aztables.TransactionTypeDelete, entity: Entity{partitionKey: partition, rowKey: row}}
+}
+
+// IfMatch lets an operation, a merge or a deletion, fail the batch with ErrConflict
+// or ErrNotFound unless its row exists in the version etag.
+func (o Operation) IfMatch(etag string) Operation {
+	if o.etag = etag; o.kind == aztables.TransactionTypeInsertMerge {
+		o.kind = aztables.TransactionTypeUpdateMerge
+	}
+	return o
 }
 
 // ReplaceAll writes rows whole, as WriteBatch does.
@@ -120,7 +135,11 @@ func (t *Table) submit(ctx context.Context, op string, group []action) error {
 	deletes := false
 	for i, a := range group {
 		actions[i] = aztables.TransactionAction{ActionType: a.kind, Entity: a.body}
-		deletes = deletes || a.kind == aztables.TransactionTypeDelete
+		if a.etag != "" {
+			tag := azcore.ETag(a.etag)
+			actions[i].IfMatch = &tag
+		}
+		deletes = deletes || a.kind == aztables.TransactionTypeDelete && a.etag == ""
 	}
 	err := t.creating(ctx, op, func(ctx context.Context) error {
 		_, err := t.client.SubmitTransaction(ctx, actions, nil)
@@ -129,7 +148,7 @@ func (t *Table) submit(ctx context.Context, op string, group []action) error {
 	if !deletes || !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	// A row to delete was not there, which undid the whole transaction.
+	// A row was not there, which undid the whole transaction.
 	for _, a := range group {
 		if err := t.single(ctx, a); err != nil {
 			return err
@@ -141,9 +160,14 @@ func (t *Table) submit(ctx context.Context, op string, group []action) error {
 func (t *Table) single(ctx context.Context, a action) error {
 	switch a.kind {
 	case aztables.TransactionTypeDelete:
+		if a.etag != "" {
+			return t.deleteIfMatch(ctx, a.entity, a.etag)
+		}
 		return t.Delete(ctx, a.entity.PartitionKey(), a.entity.RowKey())
 	case aztables.TransactionTypeAdd:
 		return t.Insert(ctx, a.entity)
+	case aztables.TransactionTypeUpdateMerge:
+		return t.MergeIfMatch(ctx, a.entity, a.etag)
 	case aztables.TransactionTypeInsertMerge:
 		return t.Merge(ctx, a.entity)
 	default:

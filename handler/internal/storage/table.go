@@ -197,6 +197,12 @@ func (t *Table) Delete(ctx context.Context, partition, row string) error {
 	return err
 }
 
+func (t *Table) deleteIfMatch(ctx context.Context, e Entity, etag string) error {
+	tag := azcore.ETag(etag)
+	_, err := t.client.DeleteEntity(ctx, e.PartitionKey(), e.RowKey(), &aztables.DeleteEntityOptions{IfMatch: &tag})
+	return wrap(err, t.op("delete a row of"))
+}
+
 func (t *Table) body(e Entity) ([]byte, error) {
 	if t.err != nil {
 		return nil, t.err

@@ -71,20 +71,22 @@ func TestClearUnmatched(t *testing.T) {
 			if tt.fields == nil {
 				tt.fields = usable
 			}
-			in := &reading{fields: tt.fields, records: l.records(), snapshot: snapshot(nil)}
+			j, list := l.job(), listing{}
 			if listed {
-				in.devices = []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}
+				list.devices = l.devices(1)
 			}
-			j, desired := l.job(), wants{}
 			if tt.tenantID != "" {
 				j.sharing = append(j.sharing, tt.tenantID)
 			}
-			must(t, j.judge(t.Context(), in))
-			must(t, j.clearUnmatched(t.Context(), in, desired))
+			in, p, changes := l.inputs(j), &Plan{}, map[ledger.Target]*change{}
+			in.fields = tt.fields
+			must(t, j.judge(t.Context(), in, list))
+			must(t, j.readElsewhere(t.Context(), in))
+			p.clearUnmatched(in, changes)
 			var got []string
 			clear := ninjaone.Fields{}
-			if want := desired[device(100)]; want != nil {
-				clear, _ = want()
+			if c := changes[device(100)]; c != nil {
+				clear, _ = c.values()
 			}
 			for f, v := range clear {
 				if !v.IsClear() {
@@ -96,7 +98,7 @@ func TestClearUnmatched(t *testing.T) {
 			if !slices.Equal(got, tt.clear) {
 				t.Errorf("%q are to be cleared, want %q", got, tt.clear)
 			}
-			if _, kept := l.records()[device(100)]; kept != tt.kept {
+			if kept := len(p.forget) == 0; kept != tt.kept {
 				t.Errorf("the record is kept: %v, want %v", kept, tt.kept)
 			}
 			if n := len(j.problems.List()); (n > 0) != tt.problem {
@@ -112,13 +114,10 @@ func TestMatchedIsNeverCleared(t *testing.T) {
 	l := newLab(t, 1)
 	must(t, l.ledger.Save(t.Context(), labOrg, &ledger.Record{Target: device(100), TenantID: labTenant,
 		Fields: map[string]string{"links": "d1"}}))
-	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil)}
-	desired := wanted{device(100): {}}.wants()
-	j := l.job()
-	must(t, j.clearUnmatched(t.Context(), in, desired))
-	must(t, j.write(t.Context(), in.records, desired))
-	if n := len(l.ninja.Writes()); n != 0 {
-		t.Errorf("%d writes", n)
+	in, p, changes := l.inputs(l.job()), &Plan{}, map[ledger.Target]*change{device(100): {target: device(100)}}
+	p.clearUnmatched(in, changes)
+	if len(changes) != 1 || changes[device(100)].unmatched || len(p.forget) > 0 {
+		t.Errorf("a matched device is to be cleared, or forgotten")
 	}
 }
 
@@ -129,12 +128,17 @@ func TestReview(t *testing.T) {
 		must(t, l.ledger.Save(t.Context(), labOrg, &ledger.Record{Target: device(id), TenantID: labTenant,
 			Fields: map[string]string{"links": "d1", "details": "d2", "compliance": ledger.Cleared}}))
 	}
-	j := l.job()
-	j.mapped = map[string]string{deviceLinks: "links", deviceCompliance: "COMPLIANCE"}
-	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil),
-		devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}, {ID: 101, OrganizationID: labOrganization}}}
-	must(t, j.judge(t.Context(), in))
-	must(t, j.review(t.Context(), in))
+	remap := func(mapped map[string]string, fields mappedFields) (*inputs, *Plan) {
+		j := l.job()
+		in, p := l.inputs(j), &Plan{}
+		in.mapped, in.fields = mapped, fields
+		must(t, j.judge(t.Context(), in, listing{devices: l.devices(2)}))
+		must(t, j.readFormerFields(t.Context(), in))
+		p.remap(in)
+		must(t, l.ledger.SaveRemapped(t.Context(), labOrg, p.remapped))
+		return in, p
+	}
+	in, p := remap(map[string]string{deviceLinks: "links", deviceCompliance: "COMPLIANCE"}, mappedFields{deviceLinks: "links"})
 	want := map[string]string{"links": "d1", "details": "d2", "compliance": ledger.Cleared}
 	for _, records := range []map[ledger.Target]*ledger.Record{in.records, l.records()} {
 		for tg, r := range records {
@@ -144,14 +148,12 @@ func TestReview(t *testing.T) {
 		}
 	}
 	for id := 100; id < 102; id++ {
-		if got := j.former[device(id)]; !slices.Equal(got, []string{"details"}) {
+		if got := p.former[device(id)]; !slices.Equal(got, []string{"details"}) {
 			t.Errorf("device %d: %q is to be cleared", id, got)
 		}
 	}
 	// A field that cannot be written at present may lose its value.
-	in.fields, j = mappedFields{}, l.job()
-	j.mapped = map[string]string{deviceLinks: "Links"}
-	must(t, j.review(t.Context(), in))
+	remap(map[string]string{deviceLinks: "Links"}, mappedFields{})
 	if got := l.records()[device(101)].Fields; !maps.Equal(got, map[string]string{"links": ledger.Unknown, "details": ledger.Unknown}) {
 		t.Errorf("notes %v", got)
 	}

@@ -38,9 +38,9 @@ func TestHeal(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := &ledger.Record{Target: device(100), Fields: map[string]string{tt.field: tt.noted}, Written: noon}
-			in := &reading{records: map[ledger.Target]*ledger.Record{r.Target: r}, touched: tt.found,
-				devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}}
-			in.heal("compliance", &devicematch.Roster{})
+			in := &inputs{records: map[ledger.Target]*ledger.Record{r.Target: r}, touched: tt.found, fields: mappedFields{deviceCompliance: "compliance"},
+				roster: &devicematch.Roster{Devices: []ninjaone.Device{{ID: 100, OrganizationID: labOrganization}}}}
+			in.heal()
 			if got := r.Fields[tt.field]; got != tt.want {
 				t.Errorf("noted is %q, want %q", got, tt.want)
 			}
@@ -119,12 +119,7 @@ func overwrittenFieldsAreSentAgain(t *testing.T, l *lab) {
 	l.ninja.SetDeviceField(102, "compliance", "Fine")
 	l.ninja.ResetCounters()
 
-	j := l.job()
-	j.run.LastSuccess = wrote
-	in := &reading{records: l.records(), devices: l.devices(3)}
-	in.touched = j.readTouched(t.Context(), mappedFields{deviceLinks: "links", deviceCompliance: "compliance"})
-	in.heal("compliance", &devicematch.Roster{})
-	must(t, j.write(t.Context(), in.records, desired().wants()))
+	l.healing(wrote, desired(), 3, mappedFields{deviceLinks: "links", deviceCompliance: "compliance"})
 	if got := l.sent(device(101), "links"); got != "<p>1</p>" {
 		t.Errorf("the overwritten field holds %q", got)
 	}
@@ -138,6 +133,17 @@ func overwrittenFieldsAreSentAgain(t *testing.T, l *lab) {
 	if n := calls["PATCH /v2/device/{id}/custom-fields"]; n != 2 {
 		t.Errorf("%d devices were written, want the 2 that were changed", n)
 	}
+}
+
+// healing writes in a run that sees what happened to some fields since a time.
+func (l *lab) healing(since time.Time, desired wanted, devices int, fields mappedFields) {
+	l.t.Helper()
+	w := l.writing(desired)
+	w.run.LastSuccess = since
+	w.in.roster.Devices, w.in.fields = l.devices(devices), fields
+	w.in.touched = w.readTouched(l.t.Context(), fields)
+	w.in.heal()
+	must(l.t, w.write(l.t.Context()))
 }
 
 // devices are the machines of the lab as NinjaOne lists them.
@@ -170,17 +176,13 @@ func TestClearedTextsAreSentAgain(t *testing.T) {
 			}
 			_, err := l.write(desired)
 			must(t, err)
-			j := l.job()
-			j.run.LastSuccess = l.now()
+			wrote := l.now()
 			l.set(l.now().Add(time.Hour))
 			for i := range tt.cleared {
 				l.ninja.SetDeviceField(100+i, "compliance", "")
 			}
 			l.ninja.ResetCounters()
-			in := &reading{records: l.records(), devices: l.devices(tt.devices + 1)}
-			in.touched = j.readTouched(t.Context(), mappedFields{deviceCompliance: "compliance"})
-			in.heal("compliance", &devicematch.Roster{})
-			must(t, j.write(t.Context(), in.records, desired.wants()))
+			l.healing(wrote, desired, tt.devices+1, mappedFields{deviceCompliance: "compliance"})
 			if n := len(l.ninja.Writes()); n != tt.sent {
 				t.Errorf("%d devices were written, want %d", n, tt.sent)
 			}

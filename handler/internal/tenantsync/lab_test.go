@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -111,14 +112,14 @@ func (l *lab) define(f ninjasim.CustomField, permission string) {
 	l.ninja.AddCustomField(f)
 }
 
-// job returns a run that has read everything and is about to write.
+// job returns a run of the lab's tenant.
 func (l *lab) job() *job {
 	return &job{
-		Syncer: &Syncer{Ledger: l.ledger, Table: l.table, Runs: l.store, Now: l.now, Log: slog.New(slog.DiscardHandler)},
-		ref:    tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, instance: labInstance,
-		mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
-		sharing: []string{labTenant}, client: l.client, log: slog.New(slog.DiscardHandler),
-		compliance: "compliance", readAt: time.Now(), roster: &devicematch.Roster{},
+		Syncer: &Syncer{Ledger: l.ledger, Runs: l.store, Table: l.table, Now: l.now, Log: slog.New(slog.DiscardHandler)},
+		assignment: assignment{ref: tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, organization: labOrg,
+			mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
+			sharing: []string{labTenant}},
+		client: l.client, log: slog.New(slog.DiscardHandler), cleared: map[string]int{},
 	}
 }
 
@@ -130,22 +131,52 @@ func (l *lab) records() map[ledger.Target]*ledger.Record {
 	return records
 }
 
-// wanted is what ledger.Targets are to hold.
+// inputs are those of a run that has read what is noted, and nothing else.
+func (l *lab) inputs(j *job, devices ...ninjaone.Device) *inputs {
+	l.t.Helper()
+	return &inputs{assignment: j.assignment, problems: &j.problems, snapshot: snapshot(nil), records: l.records(),
+		fields: mappedFields{deviceLinks: "links", deviceSummary: "details", deviceCompliance: "compliance"},
+		roster: &devicematch.Roster{Devices: devices}}
+}
+
+// wanted is what targets are to hold.
 type wanted map[ledger.Target]ninjaone.Fields
 
-func (w wanted) wants() wants {
-	all := wants{}
-	for t, f := range w {
-		all[t] = known(f)
+func (w wanted) changes() []*change {
+	var all []*change
+	for t, values := range w {
+		all = append(all, &change{target: t, fields: func() (fields []field, err error) {
+			for name, v := range values {
+				fields = append(fields, field{ninja: name, value: v})
+			}
+			return fields, nil
+		}})
 	}
+	slices.SortFunc(all, func(a, b *change) int { return ledger.Compare(a.target, b.target) })
 	return all
 }
 
-// write runs the write phase of a job of its own.
-func (l *lab) write(desired wanted) (*job, error) {
+// writing is a run of its own that is about to write.
+func (l *lab) writing(desired wanted) *writing {
 	l.t.Helper()
 	j := l.job()
-	return j, j.write(l.t.Context(), l.records(), desired.wants())
+	in := l.inputs(j)
+	in.snapshot.ReadAt = time.Now()
+	return &writing{job: j, in: in, plan: &Plan{changes: desired.changes()}, refusals: refusals{}}
+}
+
+// mark is the first half of write for all that is wanted.
+func (w *writing) mark(ctx context.Context) ([]*ledger.Send, *ledger.Batch, error) {
+	sends, moved := w.due(w.plan.changes)
+	batch, err := w.Ledger.Mark(ctx, w.organization, ledger.Reading{TenantID: w.ref.ID, Field: "compliance", Began: w.in.snapshot.ReadAt}, sends, moved...)
+	return sends, batch, err
+}
+
+// write runs the write phase of a run of its own.
+func (l *lab) write(desired wanted) (*job, error) {
+	l.t.Helper()
+	w := l.writing(desired)
+	return w.job, w.write(l.t.Context())
 }
 
 // sent is the value a target's field has in NinjaOne, as it was sent; "" for

@@ -10,14 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/compose"
-	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ledger"
-	"cipp-ninjaone/handler/internal/match"
-	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Preview is what a sync of a tenant would write at one moment. Nothing was
@@ -79,54 +76,56 @@ type PreviewField struct {
 	HaveLast bool
 }
 
-// Preview reads and composes a tenant as a sync would, and writes nothing. The
-// error says in a sentence for a technician why nothing can be shown.
+// Preview reads a tenant and makes a plan for it as a sync would, and writes
+// nothing. The error says in a sentence for a technician why nothing can be shown.
 func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error) {
-	j, err := s.preparePreview(ctx, tenantID)
+	a, err := s.assign(ctx, tenantID, true)
 	if err != nil {
 		return nil, err
 	}
+	j := &job{Syncer: s, assignment: a, log: s.Log.With("tenant", tenantID)}
 	in, err := j.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	j.strays(in)
-	in.heal(in.fields[deviceCompliance], j.roster)
-	if _, _, _, err := j.foresee(ctx, in); err != nil {
-		return nil, err
-	}
-	for reason, names := range absentParts(in.snapshot) {
-		j.problems.Add("part:"+reason, "Not read: %s, because %s", strings.Join(names, ", "), sentence(reason))
-	}
-	result := match.Result{}
-	matchable := in.snapshot.DevicesKnown() && !j.roster.Unusable
-	switch {
-	case matchable:
-		if result, err = j.matchDevices(ctx, in); err != nil {
-			return nil, err
-		}
-	case j.roster.Unusable:
-		if result, err = j.formerMatches(ctx, in); err != nil {
-			return nil, err
-		}
-	}
-	input := j.input(in, result)
-	p := &Preview{Tenant: j.ref, Instance: j.instance, OrganizationID: j.mapping.OrganizationID, Shared: len(j.sharing) > 1, At: j.Now().UTC()}
-	organization, err := j.previewOrganization(ctx, in, input)
+	plan, err := in.plan(s.Now())
 	if err != nil {
 		return nil, err
 	}
-	p.Targets = append(p.Targets, organization)
-	if matchable {
-		devices, err := j.previewDevices(ctx, in, input)
-		if err != nil {
-			return nil, err
-		}
-		p.Targets = append(p.Targets, devices...)
-	}
-	j.previewFormer(in, p)
-	if err := j.previewDocuments(ctx, input, p); err != nil {
+	p := &Preview{Tenant: a.ref, Instance: a.organization.Instance, OrganizationID: a.organization.ID, Shared: len(a.sharing) > 1, At: s.Now().UTC()}
+	last, kept, err := j.lastSection(ctx)
+	if err != nil {
 		return nil, err
+	}
+	if plan.section == nil {
+		p.Targets = append(p.Targets, PreviewTarget{}) // the organization, of which nothing could be composed
+	}
+	for _, c := range plan.changes {
+		t, err := c.preview(in.records[c.target])
+		if err != nil {
+			j.problems.Add(fmt.Sprint("device:", c.target.ID), "%s could not be composed: %v", c.target, err)
+			continue
+		}
+		for i := range t.Fields {
+			for _, f := range organizationFields {
+				if plan.section != nil && f.name == t.Fields[i].Field {
+					// People see this tenant's section, not those of others.
+					t.Fields[i].Value, t.Fields[i].Last, t.Fields[i].HaveLast = f.whole(plan.section.Fields), f.whole(last.Fields), kept
+				}
+			}
+		}
+		p.Targets = append(p.Targets, t)
+	}
+	slices.SortFunc(p.Targets, func(a, b PreviewTarget) int {
+		return cmp.Or(cmp.Compare(min(a.DeviceID, 1), min(b.DeviceID, 1)), cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.DeviceID, b.DeviceID))
+	})
+	if j.withDocuments() {
+		if p.Documents, err = s.Documents.Preview(ctx, j.documentsInput(in, plan)); ctx.Err() != nil {
+			return nil, err
+		} else if err != nil {
+			p.Documents = nil
+			j.problems.Add("documents", "What would become of documents cannot be said: %s", words.End(err.Error()))
+		}
 	}
 	for _, problem := range j.problems.List() {
 		p.Problems = append(p.Problems, problem.Message)
@@ -134,213 +133,45 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	return p, nil
 }
 
-// previewDocuments foresees the documents, where CIPP's settings ask for them.
-func (j *job) previewDocuments(ctx context.Context, input compose.Input, p *Preview) error {
-	if !j.withDocuments() {
-		return nil
-	}
-	var err error
-	if p.Documents, err = j.Documents.Preview(ctx, j.documentsInput(input)); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		p.Documents = nil
-		j.problems.Add("documents", "What would become of documents cannot be said: %s", sentence(err.Error()))
-	}
-	return nil
-}
-
-// preparePreview finds what a run of the tenant would work with.
-func (s *Syncer) preparePreview(ctx context.Context, tenantID string) (*job, error) {
-	config, err := s.CIPP.NinjaOneConfig(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t, err := s.CIPP.Tenant(ctx, tenantID)
-	if err != nil {
-		return nil, err
-	}
-	mappings, err := s.CIPP.OrganizationMappings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	j := &job{Syncer: s, ref: t.Ref, config: config, log: s.Log.With("tenant", tenantID)}
-	for _, m := range mappings {
-		if m.TenantID == t.ID {
-			j.mapping = m
-		}
-	}
-	switch {
-	case j.mapping.Problem != "":
-		return nil, errors.New(j.mapping.Problem)
-	case j.mapping.OrganizationID == 0:
-		return nil, errors.New("the tenant is not mapped to a NinjaOne organization: map it first")
-	}
-	if j.instance, err = ninjaone.NormalizeInstance(config.Instance); err != nil {
-		return nil, err
-	}
-	return j, j.share(ctx, mappings)
-}
-
-// input is what the fields are composed from.
-func (j *job) input(in *reading, result match.Result) compose.Input {
-	return compose.Input{
-		Snapshot: in.snapshot, Matches: result,
-		NinjaHost: j.instance, CIPPHost: in.portal,
-		LicensedOnly: j.config.LicensedOnly,
-		ExcludedSKUs: in.excluded, SKUNames: in.skuNames, Standards: in.standards,
-		Shared: len(j.sharing) > 1,
-		Today:  j.Now().UTC(),
-	}
-}
-
-// previewOrganization shows this tenant's section, and compares the whole
-// field, with the sections of other tenants, with what NinjaOne holds.
-func (j *job) previewOrganization(ctx context.Context, in *reading, input compose.Input) (PreviewTarget, error) {
-	composed, err := j.ownSection(input)
-	own := composed.Fields
-	if err != nil {
-		return PreviewTarget{}, fmt.Errorf("the organization's fields could not be composed: %w", err)
-	}
-	t := j.organization().Target()
-	whole, _, err := j.joined(ctx, composed, in.fields)
-	if err != nil {
-		return PreviewTarget{}, err
-	}
-	last, kept := section{}, true
+// lastSection reads the section that the tenant's last sync composed.
+func (j *job) lastSection(ctx context.Context) (last section, kept bool, err error) {
 	body, err := j.Blobs.Get(ctx, j.sectionName(j.ref.ID))
+	if errors.Is(err, storage.ErrNotFound) {
+		return last, false, nil
+	}
+	if err != nil {
+		return last, false, fmt.Errorf("read what was composed last: %w", err)
+	}
+	return last, json.Unmarshal(body, &last) == nil, nil
+}
+
+// preview shows what a change would do, given the record of its target.
+func (c *change) preview(r *ledger.Record) (PreviewTarget, error) {
+	out := PreviewTarget{Name: c.name, Unmatched: c.unmatched}
+	if c.target.Kind == ledger.KindDevice {
+		out.DeviceID = c.target.ID
+	}
+	if r == nil {
+		r = &ledger.Record{}
+	}
+	fields, err := c.fields()
+	for _, f := range fields {
+		out.Fields = append(out.Fields, PreviewField{Field: f.name, NinjaOne: f.ninja, Value: f.value.String(), Outcome: f.outcome(r)})
+	}
+	return out, err
+}
+
+// outcome says what a sync would do with a field.
+func (f field) outcome(r *ledger.Record) string {
+	have := r.Fields[f.ninja]
 	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		kept = false
-	case err != nil:
-		return PreviewTarget{}, fmt.Errorf("read what was composed last: %w", err)
-	default:
-		kept = json.Unmarshal(body, &last) == nil
-	}
-	out := PreviewTarget{}
-	for _, f := range []struct{ name, value, last string }{
-		{tenantLinks, own.TenantLinks, last.Fields.TenantLinks},
-		{tenantSummary, own.TenantSummary, last.Fields.TenantSummary},
-		{usersSummary, own.UsersSummary, last.Fields.UsersSummary},
-	} {
-		name := in.fields[f.name]
-		out.Fields = append(out.Fields, PreviewField{
-			Field: f.name, NinjaOne: name, Value: f.value, Last: f.last, HaveLast: kept,
-			Outcome: outcomeOf(in.records[t], name, whole[name]),
-		})
-	}
-	return out, nil
-}
-
-// previewDevices shows the matched devices, and those whose fields would be
-// cleared, those of a tenant that was unmapped among them.
-func (j *job) previewDevices(ctx context.Context, in *reading, input compose.Input) ([]PreviewTarget, error) {
-	devices, err := compose.NewDevices(input)
-	if err != nil {
-		return nil, fmt.Errorf("the devices' fields could not be composed: %w", err)
-	}
-	held, err := j.holders(ctx, in, input.Matches.Pairs)
-	if err != nil {
-		return nil, err
-	}
-	var out []PreviewTarget
-	seen := map[int]bool{}
-	for _, p := range input.Matches.Pairs {
-		if held[p.Ninja.ID] != "" {
-			continue
-		}
-		f, err := devices.Fields(p)
-		if err != nil {
-			j.problems.Add(fmt.Sprint("device:", p.Ninja.ID), "NinjaOne device %d could not be composed: %v", p.Ninja.ID, err)
-			continue
-		}
-		seen[p.Ninja.ID] = true
-		d := j.previewDevice(in, p.Ninja.ID, devicematch.NameOf(p.Ninja), f)
-		if p.Intune.ComplianceState == "" {
-			d.Fields = slices.DeleteFunc(d.Fields, func(f PreviewField) bool { return f.Field == deviceCompliance })
-		}
-		out = append(out, d)
-	}
-	names := map[int]string{}
-	for i := range in.devices {
-		names[in.devices[i].ID] = devicematch.NameOf(&in.devices[i])
-	}
-	nameless := in.nameless()
-	for t, r := range in.records {
-		if t.Kind == ledger.KindDevice && in.clears(r, j.ref.ID) && !seen[t.ID] && j.roster.Clearable(t.ID) && !nameless {
-			d := j.previewDevice(in, t.ID, names[t.ID], compose.DeviceFields{})
-			d.Unmatched = true
-			out = append(out, d)
-		}
-	}
-	return out, nil
-}
-
-// previewFormer adds the fields that are not mapped any more and would be cleared,
-// and puts the devices in order.
-func (j *job) previewFormer(in *reading, p *Preview) {
-	names := map[int]string{}
-	for i := range in.devices {
-		names[in.devices[i].ID] = devicematch.NameOf(&in.devices[i])
-	}
-	at := map[int]int{}
-	for i := range p.Targets {
-		at[p.Targets[i].DeviceID] = i
-	}
-	for t, fields := range j.former {
-		id := t.ID
-		if t.Kind == ledger.KindOrganization {
-			id = 0
-		}
-		i, has := at[id]
-		if !has {
-			i, at[id] = len(p.Targets), len(p.Targets)
-			p.Targets = append(p.Targets, PreviewTarget{DeviceID: id, Name: names[id]})
-		}
-		for _, name := range slices.Sorted(slices.Values(fields)) {
-			p.Targets[i].Fields = append(p.Targets[i].Fields, PreviewField{NinjaOne: name, Outcome: OutcomeCleared})
-		}
-	}
-	slices.SortFunc(p.Targets[1:], func(a, b PreviewTarget) int {
-		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.DeviceID, b.DeviceID))
-	})
-}
-
-func (j *job) previewDevice(in *reading, id int, name string, f compose.DeviceFields) PreviewTarget {
-	out := PreviewTarget{DeviceID: id, Name: name}
-	record := in.records[ledger.Device(id)]
-	for _, v := range []struct {
-		field, value string
-		sent         ninjaone.Value
-	}{
-		{deviceLinks, f.DeviceLinks, ninjaone.HTML(f.DeviceLinks)},
-		{deviceSummary, f.DeviceSummary, ninjaone.HTML(f.DeviceSummary)},
-		{deviceCompliance, f.DeviceCompliance, textOrClear(f.DeviceCompliance)},
-	} {
-		if v.value == "" {
-			v.sent = ninjaone.Clear()
-		}
-		name := in.fields[v.field]
-		out.Fields = append(out.Fields, PreviewField{Field: v.field, NinjaOne: name, Value: v.value, Outcome: outcomeOf(record, name, v.sent)})
-	}
-	return out
-}
-
-// outcomeOf says what a sync would do with a field.
-func outcomeOf(r *ledger.Record, name string, v ninjaone.Value) string {
-	if name == "" {
+	case f.ninja == "":
 		return OutcomeUnmapped
-	}
-	have := ""
-	if r != nil {
-		have = r.Fields[name]
-	}
-	switch {
-	case v.IsClear() && !ledger.Holds(have):
+	case f.value.IsClear() && !ledger.Holds(have):
 		return OutcomeEmpty
-	case v.IsClear():
+	case f.value.IsClear():
 		return OutcomeCleared
-	case have == ledger.Digest(v):
+	case have == ledger.Digest(f.value):
 		return OutcomeUnchanged
 	case !ledger.Holds(have):
 		return OutcomeNew

@@ -22,21 +22,18 @@ func TestARunThatLostTheOrganization(t *testing.T) {
 	_, err := l.write(first)
 	must(t, err)
 
-	older := l.job()
-	send := wanted{device(100): {"links": value("links", "b"), "compliance": ninjaone.Text("Non-Compliant")}}
-	plan, err := older.plan(t.Context(), l.records(), send.wants(), []ledger.Target{device(100)})
+	older := l.writing(wanted{device(100): {"links": value("links", "b"), "compliance": ninjaone.Text("Non-Compliant")}})
+	sends, batch, err := older.mark(t.Context())
 	must(t, err)
-	claim, err := older.claim(t.Context(), &plan[0])
-	must(t, err)
-	must(t, l.client.UpdateDeviceFields(t.Context(), 100, plan[0].values))
+	must(t, older.update(t.Context(), sends[0]))
 	l.set(l.now().Add(time.Hour))
 	newer := wanted{device(100): {"links": value("links", "c"), "details": value("details", "c"), "compliance": ninjaone.Text("Compliant")}}
 	_, err = l.write(newer)
 	must(t, err)
-	for name, v := range plan[0].values {
-		plan[0].record.Fields[name] = ledger.Digest(v)
+	for name := range sends[0].Values {
+		sends[0].Accept(name, l.now())
 	}
-	must(t, older.note(t.Context(), plan[0], claim, plan[0].values, &ninjaone.RefusedError{}))
+	must(t, batch.Settle(t.Context()))
 
 	fields := l.records()[device(100)].Fields
 	if fields["links"] != ledger.Unknown || fields["compliance"] != ledger.Unknown {
@@ -59,11 +56,11 @@ func TestAForcedRunThatIsKilled(t *testing.T) {
 	must(t, err)
 	killed, stop := context.WithCancel(t.Context())
 	stop()
-	forced := l.job()
+	forced := l.writing(desired)
 	forced.run.TenantID, forced.run.Owed = labTenant, runs.OwedAll
-	must(t, forced.owe(t.Context(), l.records(), desired.wants()))
-	if _, err := forced.plan(killed, l.records(), desired.wants(), []ledger.Target{device(100)}); err == nil {
-		t.Fatal("a plan was made without marks")
+	must(t, forced.force(t.Context()))
+	if _, _, err := forced.mark(killed); err == nil {
+		t.Fatal("values were sent without marks")
 	}
 	l.ninja.ResetCounters()
 	_, err = l.write(desired)
@@ -83,10 +80,10 @@ func TestAForcedRunThatIsKilled(t *testing.T) {
 	}
 }
 
-// TestStorageCalls holds the calls to our state for each device that is written
-// to the fewest that are safe.
+// TestStorageCalls holds the calls to our state for a hundred devices that are
+// written to the fewest that are safe, however many of them change.
 func TestStorageCalls(t *testing.T) {
-	const devices = 60
+	const devices = ledger.MaxBatch
 	fill := func(text, state string) wanted {
 		w := wanted{}
 		for i := range devices {
@@ -99,20 +96,19 @@ func TestStorageCalls(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		desired wanted
-		each    int
+		most    int64
 	}{
-		{"new devices", fill("a", "Compliant"), 3},
+		{"new devices", fill("a", "Compliant"), 4}, // each of marking and settling reads and writes
 		{"nothing changed", fill("a", "Compliant"), 0},
-		{"no compliance among it", fill("b", "Compliant"), 1},
-		{"other compliance", fill("b", "Non-Compliant"), 4}, // one looks whether a sweep knows better
+		{"no compliance among it", fill("b", "Compliant"), 3},
+		{"other compliance", fill("b", "Non-Compliant"), 5}, // one looks whether a sweep knows better
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			records := l.records()
+			w := l.writing(tt.desired)
 			before := l.traffic.Calls.Load()
-			must(t, l.job().write(t.Context(), records, tt.desired.wants()))
-			// One transaction marks them all.
-			if got, most := l.traffic.Calls.Load()-before, int64(tt.each*devices+1); got > most {
-				t.Errorf("%d calls for %d devices, want %d at most", got, devices, most)
+			must(t, w.write(t.Context()))
+			if got := l.traffic.Calls.Load() - before; got > tt.most {
+				t.Errorf("%d calls for %d devices, want %d at most", got, devices, tt.most)
 			}
 		})
 	}
@@ -121,17 +117,20 @@ func TestStorageCalls(t *testing.T) {
 // TestManyTargets writes more than are composed at once, some of which cannot be
 // composed or sent.
 func TestManyTargets(t *testing.T) {
-	const devices = 2*together + 7
+	const devices = 2*ledger.MaxBatch + 7
 	l := newLab(t, devices)
 	desired := wanted{organization: {"summary": value("summary", "a")}}
 	for i := range devices {
 		desired[device(100+i)] = ninjaone.Fields{"links": value("links", fmt.Sprint(i))}
 	}
-	wants := desired.wants()
-	wants[device(100)] = func() (ninjaone.Fields, error) { return nil, errors.New("no such template") }
 	l.ninja.InjectFault(ninjasim.Fault{Method: "PATCH", Path: "^/v2/device/101/custom-fields$", Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE"}`})
-	j := l.job()
-	must(t, j.write(t.Context(), l.records(), wants))
+	j := l.writing(desired)
+	for _, c := range j.plan.changes {
+		if c.target == device(100) {
+			c.fields = func() ([]field, error) { return nil, errors.New("no such template") }
+		}
+	}
+	must(t, j.write(t.Context()))
 	if j.run.Devices != devices-2 || j.run.OrganizationFields != 1 {
 		t.Errorf("wrote %d devices and %d organization fields", j.run.Devices, j.run.OrganizationFields)
 	}

@@ -53,6 +53,7 @@ func newBench(t testing.TB, devices int) *bench {
 	b.Syncer = &Syncer{
 		CIPP: store, Reader: b.reader, Ledger: b.ledger, Table: b.table, Runs: b.store,
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
+		SKUNames: func(context.Context) map[string]string { return nil },
 		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
 		Budget: time.Minute, Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}

@@ -57,9 +57,14 @@ func (b *bench) mapSharer(n int) {
 // syncSharer syncs another tenant of the organization, a small one.
 func (b *bench) syncSharer(n int) {
 	b.t.Helper()
-	read, written := b.reader.snapshot, b.Documents
-	defer func() { b.reader.snapshot, b.Documents = read, written }()
-	b.Documents = nil
+	read := b.reader.snapshot
+	defer func() {
+		b.reader.snapshot = read
+		if b.Documents != nil {
+			b.configure(`,"UserDocumentsEnabled":true`)
+		}
+	}()
+	b.configure("")
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(nil), nil }
 	must(b.t, b.Run(b.t.Context(), Message{TenantID: sharer(n)}))
 }

@@ -218,11 +218,11 @@ func TestNeighbourUnmapped(t *testing.T) {
 		"mapped":                           {func(b *bench) { b.remap(neighbour, "7") }, false},
 		"not noted yet":                    {func(*bench) {}, false},
 		"just noted":                       {func(b *bench) { b.later(0) }, false},
-		"noted":                            {func(b *bench) { b.later(0); b.set(b.now().Add(settled)) }, true},
+		"noted":                            {func(b *bench) { b.later(0); b.set(b.now().Add(longUnmapped)) }, true},
 		"noted, and nothing kept any more": {func(b *bench) { b.later(0); b.later(24 * time.Hour) }, true},
 		"a mapping that names no tenant": {func(b *bench) {
 			b.later(0)
-			b.set(b.now().Add(settled))
+			b.set(b.now().Add(longUnmapped))
 			b.remap("nobody.example", "7")
 		}, false},
 	} {
@@ -259,7 +259,7 @@ func TestNeighbourSection(t *testing.T) {
 		"mapped":                          {func(b *bench) { b.remap(neighbour, "7") }, true},
 		"not noted yet":                   {func(*bench) {}, true},
 		"just noted":                      {func(b *bench) { b.later(0) }, true},
-		"noted":                           {func(b *bench) { b.later(0); b.set(b.now().Add(settled)) }, false},
+		"noted":                           {func(b *bench) { b.later(0); b.set(b.now().Add(longUnmapped)) }, false},
 		"mapped elsewhere":                {func(b *bench) { b.remap(neighbour, "8") }, false},
 		"mapped to nothing that is known": {func(b *bench) { b.remap(neighbour, "eight") }, true},
 	} {

@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // unended marks the failure to record how a run ended.
@@ -78,7 +79,7 @@ func (u *Unrecorded) Watch(run func(context.Context, Message) error) func(contex
 		if _, ok := errors.AsType[unended](err); ok {
 			failure.kind = "end"
 		}
-		failure.problem = problems.Problem{Key: failure.kind, Message: fmt.Sprintf(unrecordedKinds[failure.kind], sentence(err.Error())) + thenAgain}
+		failure.problem = problems.Problem{Key: failure.kind, Message: fmt.Sprintf(unrecordedKinds[failure.kind], words.End(err.Error())) + thenAgain}
 		u.mu.Lock()
 		if u.untold == nil {
 			u.untold = map[string]unrecorded{}

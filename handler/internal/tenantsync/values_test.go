@@ -103,12 +103,13 @@ func TestUnmappedValuesAreDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.set(l.now().Add(time.Hour))
-	j := l.job()
-	j.mapped = map[string]string{deviceLinks: "links"}
 	l.ninja.RemoveCustomField("details")
-	in := &reading{fields: mappedFields{deviceLinks: "links"}, records: l.records(), snapshot: snapshot(nil)}
-	must(t, j.judge(t.Context(), in))
-	must(t, j.review(t.Context(), in))
+	j := l.job()
+	in, p := l.inputs(j), &Plan{}
+	in.mapped, in.fields = map[string]string{deviceLinks: "links"}, mappedFields{deviceLinks: "links"}
+	must(t, j.readFormerFields(t.Context(), in))
+	p.remap(in)
+	must(t, l.ledger.SaveRemapped(t.Context(), labOrg, p.remapped))
 	row, err := l.table.Get(t.Context(), labOrg.Partition(), "device-100")
 	must(t, err)
 	kept := ledger.Kept(row, map[string]string{"details": ledger.Unknown, "links": ledger.Unknown})

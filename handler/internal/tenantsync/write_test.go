@@ -82,20 +82,13 @@ func TestStateIsTrue(t *testing.T) {
 			}
 		}
 		if trouble == "killed" {
-			// The plan is made, one target claimed and sent, and nothing noted.
-			j := l.job()
-			plan, err := j.plan(t.Context(), l.records(), desired.wants(), slices.Collect(maps.Keys(desired)))
+			// The targets are marked, one is sent its values, and nothing is settled.
+			w := l.writing(desired)
+			sends, _, err := w.mark(t.Context())
 			must(t, err)
-			for _, p := range plan {
-				if p.record.Target != victim {
-					continue
-				}
-				_, err := j.claim(t.Context(), &p)
-				must(t, err)
-				if victim.Kind == ledger.KindOrganization {
-					must(t, l.client.UpdateOrganizationFields(t.Context(), victim.ID, p.values))
-				} else {
-					must(t, l.client.UpdateDeviceFields(t.Context(), victim.ID, p.values))
+			for _, s := range sends {
+				if s.Record.Target == victim && len(s.Values) > 0 {
+					must(t, w.update(t.Context(), s))
 				}
 			}
 		} else if _, err := l.write(desired); err != nil {
@@ -219,20 +212,16 @@ func TestHopeless(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	refused := &ninjaone.RefusedError{Refused: map[string]error{"details": fmt.Errorf("not writable")}}
-	of := func(id int, names ...string) sending {
-		p := sending{record: &ledger.Record{Target: device(id)}, values: ninjaone.Fields{}}
+	of := func(id int, names ...string) *ledger.Send {
+		values := ninjaone.Fields{}
 		for _, n := range names {
-			p.values[n] = value(n, "a")
+			values[n] = value(n, "a")
 		}
-		return p
+		return ledger.NewSend(&ledger.Record{Target: device(id), Fields: map[string]string{}}, values)
 	}
-	sent := func(r refusals, p sending) []string {
-		var names []string
-		for n := range r.without(p) {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		return names
+	sent := func(r refusals, s *ledger.Send) []string {
+		r.hold(s)
+		return slices.Sorted(maps.Keys(s.Values))
 	}
 	all := []string{"details", "links"}
 
@@ -241,22 +230,22 @@ func TestRefusals(t *testing.T) {
 		if got := sent(r, of(i, all...)); !slices.Equal(got, all) {
 			t.Errorf("after %d refusals %q are sent, want %q", i, got, all)
 		}
-		r.note(of(i, all...), outcome{accepted: 1, tolerable: true}, refused)
+		r.note(of(i, all...), outcome{tolerable: true}, refused)
 	}
 	if got := sent(r, of(9, all...)); !slices.Equal(got, []string{"links"}) {
 		t.Errorf("after %d refusals %q are sent, want only links", stubborn, got)
 	}
 	organizationOf := of(9, all...)
-	organizationOf.record.Target = organization
+	organizationOf.Record.Target = organization
 	if got := sent(r, organizationOf); !slices.Equal(got, all) {
 		t.Errorf("of the organization %q are sent; what devices refuse is not about it", got)
 	}
 
 	// A field that was accepted once is never given up.
 	r = refusals{}
-	r.note(of(1, all...), outcome{accepted: 2}, nil)
+	r.note(of(1, all...), outcome{}, nil)
 	for i := range 2 * stubborn {
-		r.note(of(i, all...), outcome{accepted: 1, tolerable: true}, refused)
+		r.note(of(i, all...), outcome{tolerable: true}, refused)
 	}
 	if got := sent(r, of(9, all...)); !slices.Equal(got, all) {
 		t.Errorf("%q are sent, want %q", got, all)

@@ -1,0 +1,374 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// MaxBatch is how many targets one batch may have, which is what one transaction
+// of the table takes.
+const MaxBatch = 100
+
+// Reading is the reading of Intune that a sync's compliance values come from.
+type Reading struct {
+	TenantID string    // whose devices were read
+	Field    string    // NinjaOne custom field of DeviceCompliance; "" when it is not written
+	Began    time.Time // when the reading began
+}
+
+// Send is one target with the values that are about to be sent to it. The sender
+// says with its methods how that ended; what it says nothing of is Unknown.
+type Send struct {
+	Record *Record
+	Values ninjaone.Fields // by NinjaOne custom field name
+
+	last   bool              // the record is of no use once NinjaOne accepted all of them
+	field  string            // of compliance
+	before map[string]string // what the record noted before the values were marked
+	force  bool              // the compliance value goes also where NinjaOne is noted to hold it
+	claim  *claimed          // of the compliance field; nil when it is not sent
+	marked string            // column Fields as it was marked
+	taken  ninjaone.Fields
+	ended  Outcome // of the claim
+	gone   bool
+}
+
+// NewSend returns a send of values, which are not none, to a target.
+func NewSend(r *Record, values ninjaone.Fields) *Send {
+	s := &Send{Record: r, Values: values, last: true}
+	for name, noted := range r.Fields {
+		if _, sent := values[name]; !sent && Holds(noted) {
+			s.last = false
+		}
+	}
+	for _, v := range values {
+		s.last = s.last && v.IsClear()
+	}
+	return s
+}
+
+// Accept notes that NinjaOne accepted a value.
+func (s *Send) Accept(name string, at time.Time) {
+	if s.taken == nil {
+		s.taken = ninjaone.Fields{}
+	}
+	s.taken[name] = s.Values[name]
+	s.Record.Fields[name], s.Record.Written = Digest(s.Values[name]), at
+	if name == s.field {
+		s.ended = Accepted
+	}
+}
+
+// Unsent notes that NinjaOne holds in fields what it held before.
+func (s *Send) Unsent(names ...string) {
+	for _, name := range names {
+		if noted, had := s.before[name]; had {
+			s.Record.Fields[name] = noted
+		} else {
+			delete(s.Record.Fields, name)
+		}
+		s.Refuse(name)
+	}
+}
+
+// Hold takes values out that are not sent. NinjaOne holds what it held before.
+func (s *Send) Hold(names ...string) {
+	s.Values = maps.Clone(s.Values)
+	for _, name := range names {
+		delete(s.Values, name)
+	}
+	s.last = false
+	s.Unsent(names...)
+}
+
+// Refuse notes that NinjaOne refused a value. It is sent again by the next run.
+func (s *Send) Refuse(name string) {
+	if name == s.field {
+		s.ended = Refused
+	}
+}
+
+// Gone notes that NinjaOne does not know the target any more.
+func (s *Send) Gone() { s.gone = true }
+
+// Taken are the values that NinjaOne accepted.
+func (s *Send) Taken() ninjaone.Fields { return s.taken }
+
+// without takes the compliance value out: a newer state is known, or NinjaOne
+// holds it. Its columns say what NinjaOne holds.
+func (s *Send) without(field string) {
+	s.Values = maps.Clone(s.Values)
+	delete(s.Values, field)
+	delete(s.Record.Fields, field)
+	s.last = false
+}
+
+// Batch is a part of a run's targets. One transaction marks their values as
+// Unknown before anything is sent, and one settles them afterwards: a run that is
+// killed in between leaves marks, never a digest that is not true any more.
+type Batch struct {
+	ledger *Ledger
+	org    Organization
+	read   Reading
+	id     string // of the claims
+	sends  []*Send
+}
+
+// Mark notes that values are about to be sent, claims the compliance field of
+// devices, and takes it out of those that need no sending, or where a newer state
+// is known. It saves other records with them.
+func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends []*Send, others ...*Record) (*Batch, error) {
+	b := &Batch{l, o, read, syncClaim + uuid.NewString(), sends}
+	claims := false
+	for _, s := range sends {
+		s.field, s.before, s.force = read.Field, maps.Clone(s.Record.Fields), s.Record.Fields[read.Field] == Unknown
+		for name := range s.Values {
+			s.Record.Fields[name] = Unknown
+		}
+		claims = claims || b.claimable(s)
+	}
+	err := b.write(func() error {
+		rows := map[string]storage.Entity{}
+		var err error
+		if claims {
+			if rows, err = b.rows(ctx); err != nil {
+				return err
+			}
+		}
+		var ops []storage.Operation
+		for _, s := range sends {
+			op, err := b.mark(s, rows[rowKey(s.Record.Target)])
+			if err != nil {
+				return err
+			}
+			ops = append(ops, op...)
+		}
+		for _, r := range others {
+			e, err := l.entity(o, r)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, storage.MergeOp(e))
+		}
+		return l.table.WriteBatch(ctx, ops)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("note what is being sent to NinjaOne organization %d: %w", o.ID, err)
+	}
+	return b, b.unlessSwept(ctx)
+}
+
+// claimable reports whether a send has a compliance value.
+func (b *Batch) claimable(s *Send) bool {
+	_, has := s.Values[b.read.Field]
+	return has && s.Record.Target.Kind == KindDevice
+}
+
+// write repeats a transaction while other writers of its rows are first.
+func (b *Batch) write(transaction func() error) (err error) {
+	for range claimAttempts {
+		err = transaction()
+		if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+	}
+	return errors.Join(errFirst, err)
+}
+
+// compliance is the compliance value of a send, as package compliance writes it.
+func (b *Batch) compliance(s *Send) ComplianceWrite {
+	return ComplianceWrite{
+		Organization: b.org, DeviceID: s.Record.Target.ID, TenantID: b.read.TenantID,
+		Field: b.read.Field, Value: s.Values[b.read.Field], Read: b.read.Began, Force: s.force, Sync: true,
+	}
+}
+
+// mark returns what marks one target, given its row.
+func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
+	var columns storage.Entity
+	if b.claimable(s) {
+		if note, noted := noteOf(row, b.read.Field); noted && note.claim == b.id {
+			return nil, nil // written by an attempt whose answer was lost
+		}
+		if row != nil && row.String("TenantId") == s.Record.owner {
+			row["TenantId"] = b.read.TenantID // what another tenant wrote here is this one's from now on
+		}
+		d := b.compliance(s).decide(row, b.id, time.Now())
+		if s.claim = &d.claimed; !d.claims {
+			s.claim = nil
+			s.without(b.read.Field)
+		}
+		columns = d.columns
+	}
+	e, err := b.entity(s)
+	if err != nil {
+		return nil, err
+	}
+	s.marked = e.String("Fields")
+	maps.Copy(e, columns)
+	switch {
+	case columns == nil:
+		return []storage.Operation{storage.MergeOp(e)}, nil
+	case row == nil:
+		return []storage.Operation{storage.InsertOp(e)}, nil
+	}
+	return []storage.Operation{storage.MergeOp(e).IfMatch(row.ETag())}, nil
+}
+
+// entity is the row of a send. The compliance field that is claimed is noted in
+// columns of its own alone.
+func (b *Batch) entity(s *Send) (storage.Entity, error) {
+	r := *s.Record
+	if s.claim != nil {
+		r.Fields = maps.Clone(r.Fields)
+		delete(r.Fields, b.read.Field)
+	}
+	return b.ledger.entity(b.org, &r)
+}
+
+// rows reads the rows of the sends. Their keys are near each other in the
+// partition, since a run writes its devices in order of their keys.
+func (b *Batch) rows(ctx context.Context) (map[string]storage.Entity, error) {
+	rows := map[string]storage.Entity{}
+	var keys []string
+	for _, s := range b.sends {
+		keys = append(keys, rowKey(s.Record.Target))
+	}
+	slices.Sort(keys)
+	if len(keys) == 0 {
+		return rows, nil
+	}
+	among := storage.And(storage.Ge("RowKey", keys[0]), storage.Lt("RowKey", keys[len(keys)-1]+"!"))
+	for row, err := range b.ledger.table.List(ctx, storage.And(storage.Eq("PartitionKey", b.org.Partition()), among), recordColumns...) {
+		if err != nil {
+			return nil, err
+		}
+		if _, found := slices.BinarySearch(keys, row.RowKey()); !found {
+			continue
+		}
+		if row.ETag() == "" { // a list need not say versions
+			if row, err = b.ledger.table.Get(ctx, row.PartitionKey(), row.RowKey()); err != nil {
+				return nil, err
+			}
+		}
+		rows[row.RowKey()] = row
+	}
+	return rows, nil
+}
+
+// unlessSwept gives the claims back whose reading is older than the list that the
+// tenant's last sweep compared. It looks after the claims are noted: a sweep that
+// begins later sees them.
+func (b *Batch) unlessSwept(ctx context.Context) error {
+	unheld := func(s *Send) bool { return s.claim != nil && s.claim.unheld }
+	if !slices.ContainsFunc(b.sends, unheld) {
+		return nil
+	}
+	swept, err := b.ledger.swept(ctx, b.read.TenantID)
+	if err != nil {
+		return fmt.Errorf("see when tenant %s was swept: %w", b.read.TenantID, err)
+	}
+	for _, s := range b.sends {
+		if unheld(s) && swept.After(b.read.Began) {
+			s.without(b.read.Field)
+			s.ended = Refused // nothing is sent
+		}
+	}
+	return nil
+}
+
+// Settle notes how the sends of a batch ended, also when ctx has just ended.
+func (b *Batch) Settle(ctx context.Context) error {
+	if len(b.sends) == 0 {
+		return nil
+	}
+	ctx, done := storage.Noting(ctx)
+	defer done()
+	err := b.write(func() error {
+		rows, err := b.rows(ctx)
+		if err != nil {
+			return err
+		}
+		var ops []storage.Operation
+		for _, s := range b.sends {
+			row := rows[rowKey(s.Record.Target)]
+			if row == nil {
+				continue // forgotten, because the device is gone
+			}
+			op, err := b.settle(s, row)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, op...)
+		}
+		return b.ledger.table.WriteBatch(ctx, ops)
+	})
+	if err != nil {
+		return fmt.Errorf("note what NinjaOne organization %d accepted: %w", b.org.ID, err)
+	}
+	return nil
+}
+
+// settle returns what notes how one send ended, given its row as it is now.
+func (b *Batch) settle(s *Send, row storage.Entity) ([]storage.Operation, error) {
+	one := func(op storage.Operation) ([]storage.Operation, error) {
+		return []storage.Operation{op.IfMatch(row.ETag())}, nil
+	}
+	gone := storage.DeleteOp(row.PartitionKey(), row.RowKey())
+	if s.gone {
+		return one(gone)
+	}
+	columns, overtaken := storage.Entity{}, false
+	if s.claim != nil {
+		columns, overtaken = s.claim.settle(b.id, b.compliance(s), row, s.ended)
+	}
+	e, err := b.entity(s)
+	if err != nil {
+		return nil, err
+	}
+	switch now := row.String("Fields"); {
+	case now == s.marked && s.last && len(s.taken) == len(s.Values) && !overtaken:
+		return one(gone)
+	case now == s.marked:
+		for name, v := range s.taken {
+			if name != b.read.Field || s.claim == nil {
+				Keep(e, name, v)
+			}
+		}
+	case now == e.String("Fields") && len(columns) == 0:
+		return nil, nil // settled, and the answer to that was lost
+	default:
+		// This run has lost the organization to another one, which has written the
+		// record: in which order NinjaOne served the two is not known.
+		fields := fieldsOf(row)
+		for name := range s.taken {
+			fields[name] = Unknown
+		}
+		text, err := json.Marshal(fields)
+		if err != nil {
+			return nil, err
+		}
+		e = storage.Entity{"PartitionKey": row.PartitionKey(), "RowKey": row.RowKey(), "Fields": string(text)}
+	}
+	if noted := columns.String("Fields"); noted != "" { // another compliance field is mapped by now
+		fields, own := fieldsOf(columns), fieldsOf(e)
+		own[b.read.Field] = fields[b.read.Field]
+		text, err := json.Marshal(own)
+		if err != nil {
+			return nil, err
+		}
+		columns["Fields"] = string(text)
+	}
+	maps.Copy(e, columns)
+	return one(storage.MergeOp(e))
+}

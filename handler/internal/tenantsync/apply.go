@@ -1,0 +1,363 @@
+package tenantsync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
+)
+
+const (
+	// writers is how many targets are written at once. The client's pacing
+	// sets the rate; this only keeps slow answers from adding up.
+	writers = 8
+	// hopeless is after how many failed targets, with none written, a run
+	// gives up: NinjaOne is not answering, not a single device.
+	hopeless = 10
+	// stubborn is on how many devices NinjaOne must have refused a field, and
+	// accepted it on none, before the run stops sending it: every refusal costs
+	// a call per field.
+	stubborn = 3
+)
+
+// apply carries a plan out: it keeps what other runs and people look at, and then
+// writes to NinjaOne.
+func (j *job) apply(ctx context.Context, in *inputs, p *Plan) error {
+	j.notes, j.cuts = append(j.notes, p.notes...), p.cuts
+	if err := j.Ledger.SaveRemapped(ctx, j.organization, p.remapped); err != nil {
+		return err
+	}
+	if p.devices {
+		j.run.Matched, j.run.IntuneOnly, j.run.NinjaOnly = len(p.result.Pairs), p.result.IntuneMachines(), len(p.result.NinjaOnly)
+		noted := j.run.MatchesDigest
+		if j.run.Owed == runs.OwedAll {
+			noted = ""
+		}
+		var err error
+		if j.run.MatchesDigest, err = devicematch.Save(ctx, j.CIPP, j.Blobs, j.ref.ID, p.matches, noted); err != nil {
+			return err
+		}
+	}
+	if p.section != nil {
+		if err := j.keep(ctx, j.sectionName(j.ref.ID), p.section, &j.run.SectionDigest); err != nil {
+			return fmt.Errorf("keep the tenant's section: %w", err)
+		}
+	}
+	if p.devices {
+		if err := j.Ledger.SaveClaims(ctx, j.organization, p.claims...); err != nil {
+			return err
+		}
+		if err := j.Ledger.Forget(ctx, j.organization, p.forget...); err != nil {
+			return err
+		}
+	}
+	w := &writing{job: j, in: in, plan: p, refusals: refusals{}}
+	j.cleared = map[string]int{}
+	return errors.Join(w.write(ctx), j.tellCleared(ctx))
+}
+
+// keep stores a value as a blob of JSON, unless it is noted that the blob holds
+// it already. A forced run stores it in any case.
+func (j *job) keep(ctx context.Context, name string, v any, noted *string) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	digest := ledger.Sum([]byte(name + ledger.Sum(body)))
+	if digest == *noted && j.run.Owed != runs.OwedAll {
+		return nil
+	}
+	if err := j.Blobs.Put(ctx, name, body); err != nil {
+		return err
+	}
+	*noted = digest
+	return nil
+}
+
+// writing is what the writers of one run share.
+type writing struct {
+	*job
+	in       *inputs
+	plan     *Plan
+	mu       sync.Mutex
+	failures int
+	refusals refusals
+}
+
+// write sends what the targets do not hold yet. It composes, marks and sends a
+// part of them after another, so that it never holds the values of all.
+func (w *writing) write(ctx context.Context) error {
+	if err := w.force(ctx); err != nil {
+		return err
+	}
+	read := ledger.Reading{TenantID: w.ref.ID, Field: w.in.fields[deviceCompliance], Began: w.in.snapshot.ReadAt}
+	for part := range slices.Chunk(w.plan.changes, ledger.MaxBatch) {
+		sends, moved := w.due(part)
+		batch, err := w.Ledger.Mark(ctx, w.organization, read, sends, moved...)
+		if err != nil {
+			return err
+		}
+		left, err := ninjaone.Each(ctx, sends, writers, func(s *ledger.Send) error { return w.one(ctx, s) })
+		for _, s := range left {
+			s.Hold(slices.Collect(maps.Keys(s.Values))...)
+		}
+		if err = errors.Join(err, batch.Settle(ctx)); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// force marks as unknown all that the targets of a forced run hold of ours, so
+// that it is sent again by this run or, should this one end early, by the next.
+func (w *writing) force(ctx context.Context) error {
+	if w.run.Owed != runs.OwedAll {
+		return nil
+	}
+	var marked []*ledger.Record
+	for _, c := range w.plan.changes {
+		if r := w.in.records[c.target]; r != nil && r.HoldsAny() {
+			r.MarkUnknown()
+			marked = append(marked, r)
+		}
+	}
+	if err := w.Ledger.Save(ctx, w.organization, marked...); err != nil {
+		return err
+	}
+	w.run.Owed = runs.OwedDocuments
+	return w.Runs.Save(ctx, w.run)
+}
+
+// due composes a part of the targets, and lists what is to be sent to them, and
+// the records of devices that only change hands: what another tenant wrote on a
+// device before is this tenant's to keep and to clear from now on.
+func (w *writing) due(part []*change) (sends []*ledger.Send, moved []*ledger.Record) {
+	for _, c := range part {
+		want, err := c.values()
+		if err != nil {
+			w.problems.Count("devices:compose", fmt.Sprintf("%s: %v", c.target, err), func(n int, first string) string {
+				return fmt.Sprintf("%d devices could not be composed; the first is %s", n, words.End(first))
+			})
+			continue
+		}
+		r := w.in.records[c.target]
+		if r == nil {
+			r = &ledger.Record{Target: c.target, Fields: map[string]string{}}
+		}
+		w.refusals.recall(r, w.run.Begun)
+		other := false
+		if c.target.Kind == ledger.KindDevice {
+			other = r.TenantID != "" && r.TenantID != w.ref.ID
+			r.TenantID = w.ref.ID
+		}
+		if weekly(r, w.Now()) {
+			r.MarkUnknown()
+		}
+		values := r.Changes(want)
+		for name, refusal := range r.Singled.Of(w.run.Begun) {
+			if v, sent := values[name]; sent && ledger.Digest(v) == refusal.Digest {
+				delete(values, name)
+				w.tellRefused(c.target, name, refusal.Reason)
+			}
+		}
+		switch {
+		case len(values) > 0:
+			sends = append(sends, ledger.NewSend(r, values))
+			continue
+		case other:
+			moved = append(moved, r)
+		}
+		w.run.Unchanged++
+	}
+	return sends, moved
+}
+
+// one writes one target. The error ends the run.
+func (w *writing) one(ctx context.Context, s *ledger.Send) error {
+	w.mu.Lock()
+	w.refusals.hold(s)
+	w.mu.Unlock()
+	if len(s.Values) == 0 {
+		return nil // a newer compliance state is known, or NinjaOne refuses the fields
+	}
+	outcome, err := w.send(ctx, s)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refusals.note(s, outcome, err)
+	w.count(s)
+	if outcome.learned {
+		w.learned++
+	}
+	if err == nil || !outcome.tolerable {
+		return err
+	}
+	w.tellFailed(s.Record.Target, err)
+	if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Cause == nil {
+		return nil // NinjaOne answers: it is the field, not the service
+	}
+	w.failures++
+	if w.failures >= hopeless && w.run.Devices+w.run.OrganizationFields == 0 {
+		return failed("NinjaOne accepted none of the first %d writes; the last answer was: %w", w.failures, err)
+	}
+	return nil
+}
+
+// outcome is how the sending of one target ended.
+type outcome struct {
+	gone      bool // NinjaOne does not know the target any more
+	learned   bool // it is known better which fields NinjaOne refuses
+	tolerable bool // the error concerns this target alone
+}
+
+// send writes one target, and says in s how that ended.
+func (w *writing) send(ctx context.Context, s *ledger.Send) (outcome, error) {
+	t := s.Record.Target
+	all := slices.Collect(maps.Keys(s.Values))
+	if t.Kind == ledger.KindDevice {
+		// Its new tenant may have written a device since this run looked.
+		switch elsewhere, err := w.writtenElsewhere(ctx, w.in.roster, t.ID); {
+		case err != nil:
+			s.Hold(all...)
+			return outcome{}, err
+		case elsewhere:
+			return w.gone(s)
+		}
+	}
+	err := w.update(ctx, s)
+	refusal, partly := errors.AsType[*ninjaone.RefusedError](err)
+	switch {
+	case errors.Is(err, ninjaone.ErrNotFound) && !partly:
+		return w.gone(s)
+	case err != nil && !partly:
+		if errors.Is(err, ninjaone.ErrNotSent) {
+			s.Hold(all...)
+		}
+		return outcome{tolerable: ninjaone.Tolerable(ctx, err)}, err
+	case !partly:
+		for _, name := range all {
+			s.Accept(name, w.Now())
+		}
+		return outcome{}, nil
+	}
+	end := outcome{tolerable: refusal.Cause == nil || ninjaone.Tolerable(ctx, refusal.Cause)}
+	end.learned = s.Record.Single(w.run.Begun, s.Values, refusal)
+	w.giveUp(s, refusal.Refused)
+	for _, name := range all {
+		held, left := refusal.Left[name]
+		switch {
+		case refusal.Refused[name] != nil:
+			s.Refuse(name)
+		case left && held:
+			s.Unsent(name)
+		case !left:
+			s.Accept(name, w.Now())
+		}
+	}
+	return end, err
+}
+
+// update calls NinjaOne. After a refusal the fields go one by one.
+func (w *writing) update(ctx context.Context, s *ledger.Send) error {
+	t, alone := s.Record.Target, s.Record.Singled.Of(w.run.Begun) != nil
+	switch {
+	case t.Kind == ledger.KindOrganization && alone:
+		return w.client.UpdateOrganizationFieldsAlone(ctx, t.ID, s.Values)
+	case t.Kind == ledger.KindOrganization:
+		return w.client.UpdateOrganizationFields(ctx, t.ID, s.Values)
+	case alone:
+		return w.client.UpdateDeviceFieldsAlone(ctx, t.ID, s.Values)
+	}
+	return w.client.UpdateDeviceFields(ctx, t.ID, s.Values)
+}
+
+// gone handles a target that NinjaOne does not know any more.
+func (w *writing) gone(s *ledger.Send) (outcome, error) {
+	if t := s.Record.Target; t.Kind == ledger.KindOrganization {
+		return outcome{}, failed("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.ID)
+	}
+	s.Gone()
+	return outcome{gone: true}, nil
+}
+
+// count adds one target's outcome to the run.
+func (w *writing) count(s *ledger.Send) {
+	taken := s.Taken()
+	for _, name := range w.plan.former[s.Record.Target] {
+		if _, cleared := taken[name]; cleared {
+			w.cleared[name]++
+		}
+	}
+	switch {
+	case len(taken) == 0:
+	case s.Record.Target.Kind == ledger.KindOrganization:
+		w.run.OrganizationFields += len(taken)
+	default:
+		w.run.Devices++
+	}
+}
+
+// giveUp takes the notes of former fields away that NinjaOne refuses to clear for
+// good, so that they are not tried for ever.
+func (w *writing) giveUp(s *ledger.Send, refused map[string]error) {
+	for name, err := range refused {
+		answer, ok := errors.AsType[*ninjaone.APIError](err)
+		if ok && answer.Status < http.StatusInternalServerError && slices.Contains(w.plan.former[s.Record.Target], name) {
+			delete(s.Record.Fields, name)
+		}
+	}
+}
+
+// tellFailed notes why a target, or some of its fields, could not be written.
+func (j *job) tellFailed(t ledger.Target, err error) {
+	if r, ok := errors.AsType[*ninjaone.RefusedError](err); ok {
+		for name, cause := range r.Refused {
+			j.tellRefused(t, name, cause.Error())
+		}
+		if err = r.Cause; err == nil {
+			return
+		}
+	}
+	j.problems.Count("write:"+string(t.Kind), fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
+		if n == 1 {
+			return "One target could not be written in NinjaOne and is tried again with the next run: " + words.End(first)
+		}
+		return fmt.Sprintf("%d devices could not be written in NinjaOne and are tried again with the next run; the first is %s", n, words.End(first))
+	})
+}
+
+// tellRefused notes that NinjaOne does not take a field of a target.
+func (j *job) tellRefused(t ledger.Target, name, reason string) {
+	j.problems.Count("refused:"+string(t.Kind)+":"+name, fmt.Sprintf("%s: %s", t, reason), func(n int, first string) string {
+		if n == 1 {
+			return fmt.Sprintf("NinjaOne refused the custom field %q on %s", name, words.End(first))
+		}
+		return fmt.Sprintf("NinjaOne refused the custom field %q on at least %d devices; the first is %s", name, n, words.End(first))
+	})
+}
+
+// tellCleared writes a line for each former field that was cleared, whatever
+// becomes of the rest of the run.
+func (j *job) tellCleared(ctx context.Context) error {
+	if len(j.cleared) == 0 {
+		return nil
+	}
+	ctx, done := storage.Noting(ctx)
+	defer done()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(j.cleared)) {
+		errs = append(errs, j.tell(ctx, cipp.SeverityInfo, fmt.Sprintf("The NinjaOne custom field %q is not mapped any more. What was written there was cleared on %d devices or organizations.", name, j.cleared[name])))
+	}
+	return errors.Join(errs...)
+}

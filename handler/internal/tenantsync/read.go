@@ -1,0 +1,472 @@
+package tenantsync
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// inputs is everything that a plan is made from.
+type inputs struct {
+	assignment
+	lastCuts string // how the last run cut the tenant's section down
+	problems *problems.Collector
+
+	snapshot  *tenant.Snapshot
+	portal    string // CIPP's host
+	excluded  map[string]bool
+	skuNames  map[string]string
+	standards tenant.Part[[]tenant.Standard]
+
+	mapped       map[string]string               // CIPP's field mapping, unusable fields included
+	definitions  map[string]ninjaone.CustomField // NinjaOne's fields by name in lower case
+	fields       mappedFields
+	formerFields formerFields
+	touched      touched
+	roster       *devicematch.Roster // what is known of the organization's devices
+
+	records   map[ledger.Target]*ledger.Record
+	left      map[string]bool                // tenants that wrote devices here and are mapped elsewhere or nowhere
+	former    devicematch.Matches            // of this tenant's last run
+	others    map[string]devicematch.Matches // of the tenants that wrote other devices of the organization
+	domains   map[string]string              // default domains of tenants
+	sections  map[string]section             // of the tenants that share the organization
+	elsewhere map[int]bool                   // devices that another tenant's sync writes in their new organization
+}
+
+// domain names a tenant for technicians: by its default domain, or else its id.
+func (in *inputs) domain(tenantID string) string { return cmp.Or(in.domains[tenantID], tenantID) }
+
+// listing is what NinjaOne listed of the organization's devices.
+type listing struct {
+	devices  []ninjaone.Device
+	foreign  int   // devices of other organizations
+	unlisted error // why the list came to no end
+}
+
+// read gathers all inputs; what does not depend on each other runs at once. The
+// services have half of the run's time to be read in: the other half is for
+// writing. What follows from the answers is read after that.
+func (j *job) read(run context.Context) (*inputs, error) {
+	ctx, cancel := half(run)
+	defer cancel()
+	in := &inputs{assignment: j.assignment, lastCuts: j.run.Cuts, problems: &j.problems}
+	listed, err := j.readServices(ctx, in)
+	switch {
+	case run.Err() != nil:
+		return nil, cmp.Or(err, run.Err())
+	case err != nil && ctx.Err() != nil:
+		return nil, failed("reading took longer than half of the sync's time, which SYNC_TIME_BUDGET sets: %w", err)
+	case err != nil:
+		return nil, err
+	}
+	for _, follow := range []func(context.Context, *inputs) error{
+		j.readUnmapped,
+		func(ctx context.Context, in *inputs) error { return j.judge(ctx, in, listed) },
+		j.readNeighbours, j.readElsewhere, j.readFormerFields,
+	} {
+		if err := follow(run, in); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// half returns a context that ends after half of the time that ctx has left.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
+}
+
+func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err error) {
+	if j.client, err = j.NinjaOne(j.config); err != nil {
+		return listed, failed("NinjaOne cannot be called: %w", err)
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		if in.snapshot, err = j.Reader.Read(gctx, j.ref); err != nil {
+			return failed("Microsoft 365 could not be read: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() (err error) {
+		listed, err = j.readDevices(ctx, gctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		if err = j.readFields(gctx, in); err == nil {
+			in.touched = j.readTouched(gctx, in.fields)
+		}
+		return err
+	})
+	group.Go(func() (err error) {
+		in.records, err = j.Ledger.Load(gctx, j.organization)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.former, err = devicematch.Load(gctx, j.Blobs, j.ref.ID)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.portal, err = j.CIPP.PortalHost(gctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.excluded, err = j.CIPP.ExcludedSKUs(gctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		in.standards, err = j.CIPP.Standards(gctx, j.ref)
+		return err
+	})
+	group.Go(func() error {
+		in.skuNames = j.SKUNames(gctx)
+		return nil
+	})
+	return listed, group.Wait()
+}
+
+// readDevices lists the organization's devices. Devices prove that the
+// organization exists; without them it is asked for.
+func (j *job) readDevices(reading, ctx context.Context) (l listing, err error) {
+	l.devices, l.foreign, err = j.client.Devices(ctx, j.organization.ID)
+	refusal, refused := errors.AsType[*ninjaone.APIError](err)
+	if refused && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusNotFound) || err == nil && len(l.devices) == 0 {
+		_, missing := j.client.Organization(ctx, j.organization.ID)
+		if errors.Is(missing, ninjaone.ErrNotFound) {
+			return l, failed("NinjaOne organization %d (%s) does not exist any more: map the tenant to another one in CIPP, or remove the mapping", j.organization.ID, j.mapping.OrganizationName)
+		}
+		if err == nil {
+			err = missing
+		}
+	}
+	if errors.Is(err, bounds.ErrEndless) || err != nil && errors.Is(reading.Err(), context.DeadlineExceeded) {
+		l.unlisted, err = err, nil
+	}
+	if err != nil {
+		return l, failed("the devices of the NinjaOne organization could not be read: %w", err)
+	}
+	return l, nil
+}
+
+// readFields reads the field mapping and checks it against NinjaOne's
+// definitions. A field that cannot be used is a problem, not a failure.
+func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
+	if in.mapped, err = j.CIPP.FieldMapping(ctx); err != nil {
+		return err
+	}
+	if len(in.mapped) == 0 {
+		in.problems.Add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
+		return nil
+	}
+	definitions, err := j.client.CustomFields(ctx)
+	if err != nil {
+		return failed("NinjaOne's custom fields could not be read: %w", err)
+	}
+	var faults []problems.Problem
+	in.definitions = definitionsByName(definitions)
+	in.fields, faults = usableFields(in.mapped, definitions)
+	for _, f := range faults {
+		in.problems.Add(f.Key, "%s", f.Message)
+	}
+	return nil
+}
+
+// readTouched asks NinjaOne what it holds of ours: of the fields of HTML only
+// when they were written since the last completed run, one call where none was;
+// of the compliance field, which conditions and filters rely on, every value,
+// two calls for a thousand devices. For a field that was cleared a report has
+// nothing, so that only a whole one shows it. An answer that cannot be had is no
+// problem, since the weekly rewrite heals as well.
+func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
+	var found touched
+	if j.run.LastSuccess.IsZero() {
+		return found
+	}
+	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 {
+		found.written = map[int]map[string]time.Time{}
+		complete := j.report(ctx, names, j.run.LastSuccess.Add(-skew), &found.unasked, func(id int, f ninjaone.FieldValue) {
+			if found.written[id] == nil {
+				found.written[id] = map[string]time.Time{}
+			}
+			found.written[id][f.Name] = f.Updated
+		})
+		if !complete {
+			found.written = nil
+		}
+	}
+	if name := fields[deviceCompliance]; name != "" {
+		found.texts = map[int]string{}
+		complete := j.report(ctx, []string{name}, time.Time{}, &found.unasked, func(id int, f ninjaone.FieldValue) {
+			found.texts[id] = f.Text
+		})
+		if !complete {
+			found.texts = nil
+		}
+	}
+	return found
+}
+
+// report gives every value of a report to each, and names a field that it was
+// not asked for, which it leaves out; false when it could not be read to its end.
+func (j *job) report(ctx context.Context, names []string, since time.Time, unasked *string, each func(deviceID int, f ninjaone.FieldValue)) bool {
+	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, since) {
+		if err != nil {
+			j.log.InfoContext(ctx, "what NinjaOne holds of our fields could not be read", "error", err)
+			return false
+		}
+		for _, f := range v.Fields {
+			if slices.Contains(names, f.Name) {
+				each(v.DeviceID, f)
+			} else {
+				*unasked = f.Name
+			}
+		}
+	}
+	return true
+}
+
+// readUnmapped finds the tenants that wrote devices of the organization and have
+// not been mapped to it for a while, as ForgetUnmapped notes it. There are none
+// while a mapping does not say whose it is, or for which organization.
+func (j *job) readUnmapped(ctx context.Context, in *inputs) error {
+	gone := map[string]bool{}
+	for t, r := range in.records {
+		if t.Kind == ledger.KindDevice && r.TenantID != "" && !slices.Contains(j.sharing, r.TenantID) {
+			gone[r.TenantID] = true
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	mappings, err := j.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range mappings {
+		if m.TenantID == "" || m.OrganizationID == 0 {
+			return nil
+		}
+		if m.OrganizationID == j.organization.ID {
+			delete(gone, m.TenantID)
+		}
+	}
+	found, err := j.unmappedRows(ctx)
+	if err != nil {
+		return err
+	}
+	for id := range gone {
+		noted, long := j.foundUnmapped(found, kept{j.organization, id})
+		if long {
+			continue
+		}
+		// Of a tenant that was unmapped for a day nothing is kept to be noted.
+		for _, err := range j.Blobs.List(ctx, j.sectionName(id)) {
+			if err != nil {
+				return err
+			}
+			noted = true
+		}
+		if noted {
+			delete(gone, id)
+		}
+	}
+	in.left = gone
+	return nil
+}
+
+// judge finds out what is known of the organization's devices, from the list
+// and from what was there before: devices that hold what we wrote, and those
+// that matched in the last run. Where it is not known which devices Intune has,
+// nothing is concluded and nothing asked.
+func (j *job) judge(ctx context.Context, in *inputs, l listing) (err error) {
+	var known []int
+	if in.snapshot.DevicesKnown() {
+		for t, r := range in.records {
+			if t.Kind == ledger.KindDevice && in.clears(r) && r.HoldsAny() {
+				known = append(known, t.ID)
+			}
+		}
+		if j.withDocuments() {
+			for _, p := range in.former.Pairs {
+				known = append(known, p.NinjaOneID)
+			}
+		}
+	}
+	if l.unlisted != nil {
+		in.roster = devicematch.Unlisted(j.organization.ID, l.unlisted)
+	} else if in.roster, err = devicematch.JudgeDevices(ctx, j.client, j.organization.ID, l.devices, l.foreign, known); err != nil {
+		return failed("%w", err)
+	}
+	for _, p := range in.roster.Odd {
+		in.problems.Add(p.Key, "%s", p.Message)
+	}
+	return nil
+}
+
+// readNeighbours reads what is kept of the tenants that share the organization:
+// their sections, and the last matches of those that wrote devices in it.
+func (j *job) readNeighbours(ctx context.Context, in *inputs) (err error) {
+	in.sections, in.others, in.domains = map[string]section{}, map[string]devicematch.Matches{}, map[string]string{}
+	name := func(id string) {
+		if t, err := j.CIPP.Tenant(ctx, id); err == nil {
+			in.domains[id] = t.DefaultDomain
+		}
+	}
+	for _, id := range j.sharing {
+		if id == j.ref.ID {
+			continue
+		}
+		name(id)
+		body, err := j.Blobs.Get(ctx, j.sectionName(id))
+		if errors.Is(err, storage.ErrNotFound) {
+			continue // that tenant has not been synced yet
+		}
+		if err != nil {
+			return fmt.Errorf("read the section of the tenant %s: %w", id, err)
+		}
+		var s section
+		if json.Unmarshal(body, &s) == nil { // else it is rewritten by that tenant's next run
+			in.sections[id] = s
+		}
+	}
+	for t, r := range in.records {
+		if _, read := in.others[r.TenantID]; read || t.Kind != ledger.KindDevice || r.TenantID == "" || in.clears(r) {
+			continue
+		}
+		if in.others[r.TenantID], err = devicematch.Load(ctx, j.Blobs, r.TenantID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readElsewhere looks which devices that this tenant wrote another tenant's sync
+// writes already, in the organization that they moved to.
+func (j *job) readElsewhere(ctx context.Context, in *inputs) (err error) {
+	in.elsewhere = map[int]bool{}
+	for t, r := range in.records {
+		if t.Kind != ledger.KindDevice || !in.clears(r) || !r.HoldsAny() {
+			continue
+		}
+		if in.elsewhere[t.ID], err = j.writtenElsewhere(ctx, in.roster, t.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writtenElsewhere reports whether another tenant's sync writes a device in the
+// organization that it moved to.
+func (j *job) writtenElsewhere(ctx context.Context, roster *devicematch.Roster, id int) (bool, error) {
+	organization := roster.MovedTo(id)
+	if organization == 0 {
+		return false, nil
+	}
+	return j.Ledger.Owned(ctx, ledger.Organization{Instance: j.organization.Instance, ID: organization}, id)
+}
+
+// readFormerFields looks what NinjaOne shows in the fields that hold what we
+// wrote and are not mapped any more. CIPP stores that a field is not
+// synchronised; a table without any row is no technician's act.
+func (j *job) readFormerFields(ctx context.Context, in *inputs) error {
+	former := map[ledger.Target][]string{}
+	for t, r := range in.records {
+		if names := in.formerOf(r); len(names) > 0 {
+			former[t] = names
+		}
+	}
+	if len(former) == 0 {
+		return nil
+	}
+	if in.formerFields.said = len(in.mapped) > 0; !in.formerFields.said {
+		said, err := j.CIPP.FieldsUnmapped(ctx)
+		if err != nil || !said {
+			return err
+		}
+		in.formerFields.said = true
+	}
+	// Anew: a field may have been deleted since the mapping was checked.
+	definitions, err := j.client.CustomFields(ctx)
+	if err != nil {
+		return failed("NinjaOne's custom fields could not be read: %w", err)
+	}
+	in.definitions = definitionsByName(definitions)
+	for t, names := range former {
+		former[t] = slices.DeleteFunc(names, func(name string) bool {
+			d, exists := in.definitions[strings.ToLower(name)]
+			return !exists || !in.clearable(t, d)
+		})
+	}
+	in.formerFields.theirs, err = j.overwritten(ctx, in, former)
+	if err != nil && !ninjaone.Tolerable(ctx, err) {
+		return failed("fields that are not mapped any more could not be read: %w", err)
+	}
+	in.formerFields.unread = err
+	return nil
+}
+
+// overwritten looks which fields somebody else has written since we did. It
+// reads one report of devices, and the organization's fields.
+func (j *job) overwritten(ctx context.Context, in *inputs, fields map[ledger.Target][]string) (map[ledger.Target]map[string]bool, error) {
+	theirs := map[ledger.Target]map[string]bool{}
+	var names []string
+	for t, list := range fields {
+		theirs[t] = map[string]bool{}
+		if t.Kind == ledger.KindDevice {
+			names = append(names, list...)
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) > 0 {
+		for v, err := range j.client.DeviceFieldValues(ctx, j.organization.ID, names, time.Time{}) {
+			if err != nil {
+				return nil, err
+			}
+			t := ledger.Device(v.DeviceID)
+			for _, f := range v.Fields {
+				if slices.Contains(fields[t], f.Name) {
+					theirs[t][f.Name] = !wrote(in.records[t], f)
+				}
+			}
+		}
+	}
+	t := j.organization.Target()
+	if len(fields[t]) == 0 {
+		return theirs, nil
+	}
+	values, err := j.client.OrganizationFields(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := j.Ledger.Values(ctx, j.organization, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range values {
+		if slices.Contains(fields[t], f.Name) && f.HTML+f.Text != "" {
+			r := in.records[t].Fields[f.Name]
+			theirs[t][f.Name] = ledger.Digest(ninjaone.HTML(f.HTML)) != r && lettersOf(f.HTML) != lettersOf(ours[f.Name].Text)
+		}
+	}
+	return theirs, nil
+}

@@ -1,0 +1,64 @@
+package tenantsync
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// refusals counts, per custom field of devices, how often NinjaOne refused it
+// before it accepted it once.
+type refusals map[string]int
+
+// proven marks a field that NinjaOne is known to accept.
+const proven = -1
+
+func (r refusals) note(s *ledger.Send, o outcome, err error) {
+	refused, ok := errors.AsType[*ninjaone.RefusedError](err)
+	if s.Record.Target.Kind != ledger.KindDevice || (err != nil && !ok) || o.gone {
+		return
+	}
+	for name := range s.Values {
+		left := false
+		if ok {
+			_, left = refused.Left[name]
+		}
+		switch {
+		case ok && refused.Refused[name] != nil:
+			r.refused(name)
+		case !left:
+			r[name] = proven
+		}
+	}
+}
+
+func (r refusals) refused(name string) {
+	if r[name] != proven {
+		r[name]++
+	}
+}
+
+// recall counts what earlier ones of these runs were refused.
+func (r refusals) recall(rec *ledger.Record, begun time.Time) {
+	if rec != nil && rec.Target.Kind == ledger.KindDevice {
+		for name := range rec.Singled.Of(begun) {
+			r.refused(name)
+		}
+	}
+}
+
+// hold takes the fields out of a send that NinjaOne refuses wherever they are
+// sent.
+func (r refusals) hold(s *ledger.Send) {
+	if s.Record.Target.Kind == ledger.KindDevice {
+		for _, name := range slices.Collect(maps.Keys(s.Values)) {
+			if r[name] >= stubborn {
+				s.Hold(name)
+			}
+		}
+	}
+}

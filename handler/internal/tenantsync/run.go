@@ -1,0 +1,292 @@
+// Package tenantsync runs one tenant's sync: it reads the tenant, matches its
+// devices, composes the fields, and writes to NinjaOne what NinjaOne does not
+// hold yet. It decides what is sent and what is remembered; how a service is
+// called belongs to packages m365, ninjaone, cipp and storage.
+package tenantsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/telemetry"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// apiName is the name under which the sync writes to CIPP's logbook.
+const apiName = "NinjaOneSync"
+
+// ContainerName is our blob container: leases and last composed values.
+const ContainerName = "ninjaone-sync"
+
+const (
+	leaseDuration = 45 * time.Second // renewed while the run lasts; over before a message of a dead run comes again
+	retryTaken    = 15 * time.Second // before a message that found the organization busy comes again
+	recordTimeout = 30 * time.Second // for writing down how a run ended
+)
+
+// Reader reads a tenant from Microsoft 365.
+type Reader interface {
+	Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error)
+}
+
+// Syncer runs syncs. Its fields are set once and not changed afterwards.
+type Syncer struct {
+	CIPP   *cipp.Store
+	Reader Reader
+	// NinjaOne returns the client for CIPP's present settings.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	// SKUNames returns friendly names by SKU id.
+	SKUNames func(context.Context) map[string]string
+	// Documents documents users and licences; nil leaves them out.
+	Documents *documents.Syncer
+	Ledger    *ledger.Ledger
+	Table     *storage.Table // NinjaOneSyncState
+	Runs      *runs.Store
+	Blobs     *storage.Container // leases, sections and matches
+	Queue     *storage.Queue     // ninjaone-sync
+	Budget    time.Duration      // how long one run may take
+	Now       func() time.Time
+	Log       *slog.Logger
+
+	// within ends a run's context in tests; nil ends it after Budget.
+	within func(context.Context) (context.Context, context.CancelFunc)
+}
+
+// job is one run under way.
+type job struct {
+	*Syncer
+	assignment
+	message Message
+	client  *ninjaone.Client
+	log     *slog.Logger
+
+	run        runs.Run
+	documented int // changes made to documents, their relations and templates
+	learned    int // what was found out of what NinjaOne refuses
+	problems   problems.Collector
+	notes      []string       // lines for the logbook that are no problems
+	cuts       string         // see Plan.cuts
+	cleared    map[string]int // on how many targets each former field was cleared
+}
+
+// fatal is an error that ends a run as Failed; its text says why and what to do.
+type fatal struct{ error }
+
+func (f fatal) Unwrap() error { return f.error }
+
+func failed(format string, args ...any) error { return fatal{fmt.Errorf(format, args...)} }
+
+// Run syncs the tenant of one message. A run that fails is recorded, told in
+// the logbook, and left to the schedule; the returned error is for what could
+// not even be recorded, so that the host delivers the message again.
+func (s *Syncer) Run(ctx context.Context, m Message) error {
+	a, err := s.assign(ctx, m.TenantID, false)
+	j := &job{Syncer: s, assignment: a, message: m, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
+	if why, ok := errors.AsType[unassigned](err); ok {
+		return j.refuse(ctx, "Not synced: "+why.Error())
+	}
+	if why, ok := errors.AsType[unusable](err); ok {
+		// Without a usable host there is no lease to take either.
+		return j.finish(ctx, failed("the NinjaOne instance set in CIPP cannot be used: %w", why))
+	}
+	if err != nil {
+		return err
+	}
+	lease, err := s.lease(ctx, j.organization)
+	if errors.Is(err, storage.ErrLeaseTaken) {
+		// The holder may be another tenant of the same organization; then this
+		// one has not had its turn.
+		if !m.Force && len(j.sharing) == 1 {
+			j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
+			return s.Runs.Unqueue(ctx, m.TenantID)
+		}
+		return s.Queue.Send(ctx, m, retryTaken)
+	}
+	if err != nil {
+		return fmt.Errorf("lease NinjaOne organization %d: %w", j.organization.ID, err)
+	}
+	defer lease.Release()
+	return j.do(lease.Context())
+}
+
+// lease takes an organization for this process alone.
+func (s *Syncer) lease(ctx context.Context, o ledger.Organization) (*storage.Lease, error) {
+	return s.Blobs.Lease(ctx, fmt.Sprintf("lease/%s/%d", o.Instance, o.ID), leaseDuration)
+}
+
+// do runs the sync and records how it ended.
+func (j *job) do(ctx context.Context) error {
+	last, err := j.Runs.Last(ctx, j.ref.ID)
+	if err != nil {
+		return err
+	}
+	if needless, err := j.needless(ctx, last); err != nil {
+		return err
+	} else if needless {
+		return j.Runs.Unqueue(ctx, j.ref.ID)
+	}
+	j.begin(last)
+	j.run.Begun = j.run.Start.Truncate(time.Millisecond) // what a row keeps of it
+	if last.Status == runs.Running && !j.message.Force && !last.Begun.IsZero() {
+		j.run.Begun = last.Begun
+	}
+	j.cuts = last.Cuts
+	if last.Status == runs.Running && !last.Queued.After(last.Start) {
+		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
+			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
+	}
+	if j.message.Force {
+		j.run.Owed = runs.OwedAll
+	}
+	started := j.run
+	started.MatchesDigest, started.SectionDigest = "", ""
+	if err := j.Runs.Save(ctx, started); err != nil {
+		return err
+	}
+	if err := j.CIPP.RecordRun(ctx, j.mapping, j.run.Start, time.Time{}, runs.Running); err != nil {
+		return err
+	}
+	j.log.InfoContext(ctx, "sync started", "force", j.message.Force)
+	bounded, cancel := j.bound(ctx)
+	defer cancel()
+	err = j.sync(bounded)
+	if ctx.Err() != nil {
+		// The lease is lost or the handler is stopping: whoever holds the lease
+		// next records its own run, so this one says no more.
+		return fmt.Errorf("sync of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
+	}
+	if delay, ok := j.goesOn(bounded, err); ok {
+		err = j.goOn(context.WithoutCancel(ctx), delay)
+	} else {
+		if err != nil && ninjaone.OutOfTime(bounded, err) {
+			err = overtime{err}
+		}
+		err = j.finish(context.WithoutCancel(ctx), err)
+	}
+	if err != nil {
+		return unended{err}
+	}
+	return nil
+}
+
+// begin makes the record of a run, with what it takes over from the last one.
+func (j *job) begin(last runs.Run) {
+	j.run = runs.Run{
+		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
+		Status: runs.Running, Start: j.Now().UTC(),
+		LastSuccess: last.LastSuccess, Failures: last.Failures,
+		Problems: last.Problems, MatchesDigest: last.MatchesDigest, SectionDigest: last.SectionDigest,
+		Owed: last.Owed, Cuts: last.Cuts,
+	}
+}
+
+// bound returns the context of a run's work, which ends with its time.
+func (s *Syncer) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.within != nil {
+		return s.within(ctx)
+	}
+	return context.WithTimeout(ctx, s.Budget)
+}
+
+// needless reports whether a message that nobody forced asks for nothing any
+// more: the tenant was synced after it was sent, since the schedule or the queue
+// may send a message twice, or was paused. A run that goes on is never left
+// where it is.
+func (j *job) needless(ctx context.Context, last runs.Run) (bool, error) {
+	if j.message.Force || last.Status == runs.Running {
+		return false, nil
+	}
+	if sent := j.message.Sent; !sent.IsZero() && last.Status == runs.Completed && !last.End.Before(sent.Add(time.Second)) {
+		j.log.InfoContext(ctx, "the tenant was synced after this message was sent; it is dropped", "sent", sent, "synced", last.End)
+		return true, nil
+	}
+	pauses, err := j.Runs.Pauses(ctx)
+	if err == nil && pauses.Paused(j.ref.ID) {
+		j.log.InfoContext(ctx, "the tenant was paused after this message was sent; it is dropped")
+		return true, nil
+	}
+	return false, err
+}
+
+// goesOn reports whether a run that was cut short goes on, and after what
+// delay: its time is used up or NinjaOne asks for a pause, and it got
+// somewhere. A run that got nowhere has failed, and is left to the schedule.
+func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
+	if err == nil || j.run.Devices+j.run.OrganizationFields+j.documented+j.learned == 0 {
+		return 0, false
+	}
+	if throttled, ok := errors.AsType[*ninjaone.APIError](err); ok && errors.Is(err, ninjaone.ErrThrottled) {
+		return max(throttled.RetryAfter, time.Minute), true
+	}
+	// After the delay this run has let go of the organization.
+	return retryTaken, ninjaone.OutOfTime(bounded, err)
+}
+
+// sync is one run between its recorded start and end: it reads, plans and applies.
+func (j *job) sync(ctx context.Context) error {
+	var in *inputs
+	var p *Plan
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"read", func(ctx context.Context) (err error) { in, err = j.read(ctx); return err }},
+		{"compose", func(ctx context.Context) (err error) { p, err = in.plan(j.Now()); return err }},
+		{"write", func(ctx context.Context) error { return j.apply(ctx, in, p) }},
+		{"documents", func(ctx context.Context) error { return j.document(ctx, in, p) }},
+	} {
+		if err := telemetry.Phase(ctx, step.name, step.do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withDocuments reports whether CIPP's settings ask for documents.
+func (j *job) withDocuments() bool {
+	return j.config.UserDocuments || j.config.LicenseDocuments
+}
+
+// document brings the tenant's documents up to date, where CIPP's settings ask
+// for them.
+func (j *job) document(ctx context.Context, in *inputs, p *Plan) error {
+	if !j.withDocuments() {
+		j.run.Owed = ""
+		return nil
+	}
+	done, err := j.Documents.Sync(ctx, j.documentsInput(in, p))
+	j.run.Documents = done.Created + done.Updated + done.Archived + done.Restored
+	j.documented = done.Changes()
+	j.learned += done.Learned
+	j.notes = append(j.notes, done.Notes...)
+	if err != nil {
+		return fmt.Errorf("documents: %w", err)
+	}
+	return nil
+}
+
+// nothingOwed notes that all that a forced sync is to write again is marked, so
+// that any later run does it.
+func (j *job) nothingOwed(ctx context.Context) error {
+	j.run.Owed = ""
+	return j.Runs.Save(ctx, j.run)
+}
+
+func (j *job) documentsInput(in *inputs, p *Plan) documents.Input {
+	return documents.Input{
+		Client: j.client, Instance: j.organization.Instance, OrganizationID: j.organization.ID, Sharing: j.sharing,
+		Compose: p.compose, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
+		DeviceUnsure: in.roster.Unsure, Begun: j.run.Begun,
+		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.Count,
+	}
+}
