@@ -98,7 +98,7 @@ type Deps struct {
 	Queues     []string         // whose poison queues are looked at
 	Client     *http.Client     // for the public address and the clock; nil = one of the check's own
 	Now        func() time.Time // the local clock; time.Now when nil
-	Log        *slog.Logger     // nothing is logged when nil
+	Log        *slog.Logger
 }
 
 // Options choose what is looked at.
@@ -131,9 +131,6 @@ type Checker struct{ d Deps }
 func New(d Deps) *Checker {
 	if d.Now == nil {
 		d.Now = time.Now
-	}
-	if d.Log == nil {
-		d.Log = slog.New(slog.DiscardHandler)
 	}
 	if d.Client == nil {
 		d.Client = &http.Client{}

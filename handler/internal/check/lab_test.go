@@ -195,7 +195,7 @@ func (l *lab) run() (*Report, error) {
 	return New(Deps{
 		Getenv: l.getenv, Settings: settings, Own: l.own, CIPP: l.store, Secrets: secrets, Graph: reader, Engine: l.hold,
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
-		Runs:     l.history,
+		Runs:     l.history, Log: slog.New(slog.DiscardHandler),
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, l.own.Table(compliance.TableName))
 		},

@@ -102,7 +102,7 @@ type Deps struct {
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
 	Compliance func(context.Context) (map[string]compliance.Status, error)
 	Now        func() time.Time // time.Now when nil
-	Log        *slog.Logger     // nothing is logged when nil
+	Log        *slog.Logger
 }
 
 // Console is the handler of the function. It is safe for concurrent use.
@@ -117,9 +117,6 @@ type Console struct {
 func New(d Deps) *Console {
 	if d.Now == nil {
 		d.Now = time.Now
-	}
-	if d.Log == nil {
-		d.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Console{Deps: d, previews: newPreviews(), templates: template.Must(templates.Clone()).Funcs(template.FuncMap{
 		"ago": func(t time.Time) string { return ago(t, d.Now()) },

@@ -100,7 +100,7 @@ func newWorld(t *testing.T) *world {
 	guard := access.New(access.Config{Development: true, DevToken: devToken})
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
-		Brakes: ledger.NewDocuments(w.table),
+		Brakes: ledger.NewDocuments(w.table), Log: log,
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
 			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: known.MarkQueued}},
@@ -110,7 +110,7 @@ func newWorld(t *testing.T) *world {
 		Compliance: func(context.Context) (map[string]compliance.Status, error) { return w.updates, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
-			Sync: w.syncs, Automap: w.automaps, Runs: known,
+			Sync: w.syncs, Automap: w.automaps, Runs: known, Log: log,
 		}),
 	})
 	w.server = httptest.NewServer(w.console)

@@ -49,8 +49,7 @@ var ErrStopped = errors.New("the handler was told to stop")
 type Config struct {
 	// MaxBody limits the body of a request, in bytes; 16 MiB by default.
 	MaxBody int64
-	// Logger receives what the host cannot be told; slog.Default() by default.
-	// It must write to stdout: the host logs stderr lines as errors.
+	// Logger receives what the host cannot be told. It must write to stdout: the host logs stderr lines as errors.
 	Logger *slog.Logger
 	// Telemetry gets a trace of each invocation; nil for none.
 	Telemetry *telemetry.Telemetry
@@ -96,9 +95,6 @@ func WithTimeout(d time.Duration) Option {
 func New(c Config) *Server {
 	if c.MaxBody <= 0 {
 		c.MaxBody = defaultMaxBody
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
 	}
 	return &Server{config: c, logger: c.Logger, functions: map[string]*function{}, routes: map[string]*route{}}
 }

@@ -10,6 +10,7 @@
 package m365
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ type Config struct {
 	ExchangeEndpoint string // "" = DefaultExchangeEndpoint
 	Auth             string // AuthDelegated (also "") or AuthApplication
 	Credentials      Credentials
-	Transport        http.RoundTripper // nil = a transport of the reader's own
+	Transport        http.RoundTripper // nil = http.DefaultTransport
 	Logger           *slog.Logger      // nil = slog.Default()
 }
 
@@ -94,15 +95,7 @@ func NewReader(c Config) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.Transport == nil {
-		own := http.DefaultTransport.(*http.Transport).Clone()
-		own.MaxIdleConnsPerHost = 16
-		c.Transport = own
-	}
-	repeats := &retrier{next: steady(c.Transport), sleep: retry.Sleep}
+	repeats := &retrier{next: steady(cmp.Or(c.Transport, http.DefaultTransport)), sleep: retry.Sleep}
 	client := &http.Client{Transport: repeats, CheckRedirect: followNone}
 	return &Reader{
 		graphEndpoint:    graph,
@@ -120,7 +113,7 @@ func NewReader(c Config) (*Reader, error) {
 		},
 		client: client,
 		retry:  repeats,
-		log:    c.Logger,
+		log:    cmp.Or(c.Logger, slog.Default()),
 	}, nil
 }
 

@@ -45,16 +45,10 @@ type skuNames struct {
 }
 
 // NewSKUNames returns a source of names read from address ("" =
-// DefaultSKUNamesURL). A nil transport or logger means the default one.
+// DefaultSKUNamesURL).
 func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logger) *SKUNames {
 	if address == "" {
 		address = DefaultSKUNamesURL
-	}
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
-	if logger == nil {
-		logger = slog.Default()
 	}
 	return &SKUNames{
 		address: address,

@@ -30,7 +30,7 @@ func TestSKUNames(t *testing.T) {
 	}))
 	defer server.Close()
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	names := NewSKUNames(server.URL, nil, slog.New(slog.DiscardHandler))
+	names := NewSKUNames(server.URL, http.DefaultTransport, slog.New(slog.DiscardHandler))
 	names.now = func() time.Time { return now }
 
 	want := map[string]string{skuMain: "Suite, the Big One", second: "Café"}
@@ -88,7 +88,7 @@ func TestSKUNamesFailures(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			server := httptest.NewServer(test.h)
 			defer server.Close()
-			if got := NewSKUNames(server.URL, nil, slog.New(slog.DiscardHandler)).Names(t.Context()); got != nil {
+			if got := NewSKUNames(server.URL, http.DefaultTransport, slog.New(slog.DiscardHandler)).Names(t.Context()); got != nil {
 				t.Errorf("got %v", got)
 			}
 		})

@@ -43,7 +43,7 @@ type Config struct {
 	// Rate is the number of calls per second that this client makes at most,
 	// all callers together. 0 means 5, +Inf means no limit.
 	Rate float64
-	// Transport carries the requests; nil means one like net/http's default.
+	// Transport carries the requests; nil means http.DefaultTransport.
 	Transport http.RoundTripper
 	// Logger receives one debug line per call; nil means slog.Default().
 	Logger *slog.Logger
@@ -82,18 +82,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.ClientID == "" {
 		return nil, errors.New("the NinjaOne client ID is not set")
 	}
-	if cfg.Secret == nil {
-		return nil, errors.New("there is no source for the NinjaOne client secret")
-	}
-	transport := cfg.Transport
-	if transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxIdleConnsPerHost = 8
-		transport = t
-	}
 	c := &Client{
 		base:  base,
-		http:  &http.Client{Transport: &reply.Steady{Next: transport}, CheckRedirect: checkRedirect},
+		http:  &http.Client{Transport: &reply.Steady{Next: cmp.Or(cfg.Transport, http.DefaultTransport)}, CheckRedirect: checkRedirect},
 		log:   cmp.Or(cfg.Logger, slog.Default()),
 		pacer: newPacer(cfg.Rate),
 	}

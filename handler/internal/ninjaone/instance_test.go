@@ -110,7 +110,6 @@ func TestBaseURL(t *testing.T) {
 func TestNewRefusesIncompleteConfig(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no client id": {Instance: "eu.ninjarmm.com", Secret: goodSecret},
-		"no secret":    {Instance: "eu.ninjarmm.com", ClientID: "x"},
 		"bad instance": {Instance: "example.com", ClientID: "x", Secret: goodSecret},
 	} {
 		t.Run(name, func(t *testing.T) {

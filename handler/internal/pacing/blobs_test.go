@@ -39,8 +39,7 @@ func blobLane(t *testing.T, slots int, rate float64) *lane {
 		t.Fatal(err)
 	}
 	return &lane{nil, newMeter(t, rate), Config{
-		Blobs: blobs, Lane: Lane{"sync", slots, rate}, LeaseDuration: time.Minute, // none may end on a busy machine
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Blobs: blobs, Lane: Lane{"sync", slots, rate}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}}
 }
 

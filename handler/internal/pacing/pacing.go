@@ -61,9 +61,6 @@ type Config struct {
 	// on, 0 at first. The rate must hold when it returns. It must not call the
 	// Pacer. It is normally ninjaone.Pool.SetRate.
 	SetRate func(callsPerSecond float64)
-	// LeaseDuration is how long slots stay taken when their process was
-	// killed, 15 to 60 seconds; 0 means 60.
-	LeaseDuration time.Duration
 	// Logger receives a debug line for each change of the rate, and a warning
 	// when storage fails; nil means slog.Default().
 	Logger *slog.Logger
@@ -132,7 +129,7 @@ type waiter struct {
 func New(cfg Config) *Pacer {
 	p := &Pacer{
 		perSlot:  max(1, cfg.RunsPerSlot),
-		duration: cmp.Or(cfg.LeaseDuration, defaultLease),
+		duration: defaultLease,
 		poll:     defaultPoll,
 		setRate:  cfg.SetRate,
 		log:      cmp.Or(cfg.Logger, slog.Default()).With("lane", cfg.Name),

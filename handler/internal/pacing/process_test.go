@@ -61,13 +61,13 @@ func child(name string) error {
 		Logger:   quiet,
 	})
 	pacer := New(Config{
-		Blobs: blobs, Lane: Lane{"sync", processSlots, processRate}, LeaseDuration: 15 * time.Second, Logger: quiet,
+		Blobs: blobs, Lane: Lane{"sync", processSlots, processRate}, Logger: quiet,
 		SetRate: func(rate float64) {
 			pool.SetRate(rate)
 			fmt.Println(rate)
 		},
 	})
-	pacer.poll = 3 * shortPoll
+	pacer.poll, pacer.duration = 3*shortPoll, 15*time.Second
 	client, err := pool.Client("eu.ninjarmm.com", name)
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ type Deps struct {
 	Automap Queue // ninjaone-automap
 	Runs    Runs
 	Now     func() time.Time // time.Now when nil
-	Log     *slog.Logger     // nothing is logged when nil
+	Log     *slog.Logger
 }
 
 // Handlers are the HTTP functions.
@@ -62,9 +62,6 @@ type Handlers struct{ Deps }
 func New(d Deps) *Handlers {
 	if d.Now == nil {
 		d.Now = time.Now
-	}
-	if d.Log == nil {
-		d.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Handlers{d}
 }
