@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -24,9 +25,10 @@ type Traffic struct {
 	Ended atomic.Pointer[func() bool]
 }
 
-// isUpdate reports whether a request changes a row that exists.
+// isUpdate reports whether a request changes a row that exists, or several rows in
+// one transaction.
 func isUpdate(r *http.Request) bool {
-	return r.Header.Get("If-Match") != "" && (r.Method == http.MethodPatch || r.Method == http.MethodPut || r.Method == "MERGE")
+	return strings.HasSuffix(r.URL.Path, "/$batch") || r.Header.Get("If-Match") != "" && (r.Method == http.MethodPatch || r.Method == http.MethodPut || r.Method == "MERGE")
 }
 
 // Watched returns a connection to the storage emulator's tables, and counts what
