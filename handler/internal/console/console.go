@@ -292,8 +292,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// elsewhere reports whether a GET asks for work that costs calls to Microsoft 365
-// or NinjaOne, and none of this app's own pages asks: another site may have made
+// elsewhere reports whether a GET asks for work that costs calls to Microsoft 365,
+// NinjaOne or storage, and none of this app's own pages asks: another site may have made
 // somebody's browser send it. The two lists of NinjaOne's are cheap, so an
 // address that a person typed does for them.
 func (c *Console) elsewhere(x *exchange) bool {
@@ -304,6 +304,8 @@ func (c *Console) elsewhere(x *exchange) bool {
 		costs = id != "" && (x.value("fresh") != "" || !c.previews.keeps(id, c.Now()))
 	case "settings":
 		costs = x.value("test") != ""
+	case "logbook": // which reads a partition for each day
+		costs = x.value("from")+x.value("to") != ""
 	case "organizations", "fields":
 		costs = x.r.Header.Get("Sec-Fetch-Site") != "none"
 	}

@@ -320,7 +320,7 @@ func TestPreviewsThatNobodyWaitsFor(t *testing.T) {
 func TestOtherSitesStartNothing(t *testing.T) {
 	w := newWorld(t)
 	id := w.tenantID(1)
-	costly := []string{"/preview?tenant=" + id, "/preview?fresh=1&tenant=" + id, "/preview/value?field=TenantSummary&tenant=" + id, "/settings?test=now", "/organizations", "/fields", "/Preview/?tenant=" + id}
+	costly := []string{"/preview?tenant=" + id, "/preview?fresh=1&tenant=" + id, "/preview/value?field=TenantSummary&tenant=" + id, "/settings?test=now", "/organizations", "/fields", "/Preview/?tenant=" + id, "/logbook?from=2026-07-01"}
 	browsers := map[string]http.Header{
 		"a link on another site":     {"Sec-Fetch-Site": {"cross-site"}},
 		"a neighbour's page":         {"Sec-Fetch-Site": {"same-site"}},

@@ -90,7 +90,7 @@ func (h *Handlers) Functions() []Function {
 		{"ExecExtensionMapping", h.mapping(read, work, change), []string{http.MethodGet, http.MethodPost}},
 		{"ExecExtensionSync", change(h.sync), []string{http.MethodGet, http.MethodPost}},
 		{"ListExtensionSync", read(h.listSync), []string{http.MethodGet}},
-		{"ListLogs", read(h.listLogs), []string{http.MethodGet}},
+		{"ListLogs", work(h.listLogs), []string{http.MethodGet}},
 		{"ListTenants", read(h.listTenants), []string{http.MethodGet}},
 	} {
 		all = append(all, Function{f.name, f.name, only(f.methods, f.handler)})

@@ -212,7 +212,7 @@ func TestAccess(t *testing.T) {
 		{"GET", "ExecExtensionSync?Extension=NinjaOne", true, true},
 		{"POST", "ExecExtensionSync?Extension=NinjaOne", true, true},
 		{"GET", "ListExtensionSync", false, false},
-		{"GET", "ListLogs", false, false},
+		{"GET", "ListLogs?Filter=true&StartDate=20250801&EndDate=20260801", false, true},
 		{"GET", "ListTenants", false, false},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
