@@ -92,6 +92,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	// body through a new buffer of that size.
 	connections.WriteBufferSize = 32 << 10
 	connections.MaxIdleConnsPerHost = 32
+	connections.MaxResponseHeaderBytes = 256 << 10
 	transport := a.telemetry.Transport(connections)
 	a.reader, err = m365.NewReader(m365.Config{
 		GraphEndpoint:    settings.GraphEndpoint,

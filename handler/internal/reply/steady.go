@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"sync"
 	"time"
 )
 
@@ -31,18 +33,30 @@ type Steady struct {
 	Whole time.Duration // of reading all of it; 0 where the caller bounds that
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. A service may think before the first
+// byte of its answer; from then on its headers have the patience of its body.
 func (s *Steady) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	stop := func() bool { return true }
-	if s.Begin > 0 {
-		stop = time.AfterFunc(s.Begin, func() { cancel(ErrStopped) }).Stop
+	var timers []*time.Timer
+	var mu sync.Mutex
+	giveUp := func(after time.Duration, cause error) {
+		mu.Lock()
+		defer mu.Unlock()
+		timers = append(timers, time.AfterFunc(after, func() { cancel(cause) }))
 	}
-	res, err := s.Next.RoundTrip(req.WithContext(ctx))
-	stop()
+	if s.Begin > 0 {
+		giveUp(s.Begin, ErrStopped)
+	}
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { giveUp(patience, ErrSlow) }})
+	res, err := s.Next.RoundTrip(req.WithContext(traced))
+	mu.Lock()
+	for _, t := range timers {
+		t.Stop()
+	}
+	mu.Unlock()
 	if err != nil {
-		if context.Cause(ctx) == ErrStopped {
-			err = ErrStopped
+		if cause := context.Cause(ctx); errors.Is(cause, ErrSlow) {
+			err = cause
 		}
 		cancel(nil)
 		return nil, err

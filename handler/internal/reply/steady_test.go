@@ -64,6 +64,60 @@ func TestSteady(t *testing.T) {
 	}
 }
 
+// TestSteadyHeaders has a server send its headers in drops: however long it
+// thought, they have to come soon once they began.
+func TestSteadyHeaders(t *testing.T) {
+	for name, tt := range map[string]struct {
+		thinks time.Duration
+		want   error
+		most   time.Duration
+	}{"for ever": {time.Minute, ErrSlow, time.Minute + patience}, "at last": {time.Minute, nil, time.Minute + patience/2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				steady := &Steady{Next: replytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					conn, _, err := http.NewResponseController(w).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					left := make(chan struct{})
+					go func() {
+						defer close(left)
+						_, _ = io.Copy(io.Discard, conn)
+					}()
+					<-time.After(tt.thinks)
+					_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Long: ")
+					for began := time.Now(); err == nil && (tt.want != nil || time.Since(began) < patience/2); {
+						select {
+						case <-left:
+							return
+						case <-time.After(time.Second):
+							_, err = io.WriteString(conn, "a")
+						}
+					}
+					_, _ = io.WriteString(conn, "\r\nContent-Length: 4\r\n\r\ndone")
+				}))}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://service.example", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				res, err := steady.RoundTrip(req)
+				if took := time.Since(began); !errors.Is(err, tt.want) || took > tt.most {
+					t.Errorf("got %v after %s", err, took)
+				}
+				if err == nil {
+					if got, err := io.ReadAll(res.Body); err != nil || string(got) != "done" {
+						t.Errorf("got %q, %v", got, err)
+					}
+					_ = res.Body.Close()
+				}
+			})
+		})
+	}
+}
+
 // TestSteadyBegin has a server think before it answers, and a caller before it
 // reads on: only the former counts.
 func TestSteadyBegin(t *testing.T) {
