@@ -25,6 +25,7 @@ import (
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -175,6 +176,8 @@ func queue[M any](a *app, server *customhandler.Server, name string, parse func(
 		if err != nil {
 			return customhandler.BadMessage(err.Error())
 		}
+		ctx, release := reply.Keeping(ctx)
+		defer release()
 		return a.layout.PutBack(ctx, a.own.Queue(queueOf[name]), q.Text, run(ctx, m))
 	}, options...)
 }

@@ -33,6 +33,14 @@ type answer struct {
 	err     error
 }
 
+// take returns the body, once: it is not kept any longer than it takes to read it.
+func (a *answer) take(ctx context.Context) json.RawMessage {
+	body := a.body
+	a.body = nil
+	giveBack(ctx, int64(len(body)))
+	return body
+}
+
 // pause is until when the batches of one call leave Graph alone.
 type pause struct {
 	mu    sync.Mutex
@@ -58,13 +66,13 @@ func (p *pause) left() time.Duration {
 // throttled are sent again, after the longest wait that any of them was told,
 // during which no other batch begins. Parts whose token was refused are sent once
 // more with another. Facts: JSON batching in Graph's documentation.
-func (g *graph) batch(ctx context.Context, requests []*abstractions.RequestInformation) []answer {
+func (g *graph) batch(ctx context.Context, requests []*abstractions.RequestInformation) []*answer {
 	return g.batchOn(ctx, "v1.0", requests)
 }
 
 // batchOn is batch for a version of Graph, whatever version the requests name.
-func (g *graph) batchOn(ctx context.Context, version string, requests []*abstractions.RequestInformation) []answer {
-	answers := make([]answer, len(requests))
+func (g *graph) batchOn(ctx context.Context, version string, requests []*abstractions.RequestInformation) []*answer {
+	answers := make([]*answer, len(requests))
 	var pause pause
 	var group errgroup.Group
 	group.SetLimit(batchConcurrency)
@@ -87,13 +95,13 @@ type batchRequest struct {
 
 var errPartMissing = errors.New("a part of the batch is missing")
 
-func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, requests []*abstractions.RequestInformation, answers []answer) {
+func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, requests []*abstractions.RequestInformation, answers []*answer) {
 	parts := make([]batchRequest, len(requests))
 	pending := make([]int, 0, len(requests))
 	for i, ri := range requests {
 		address, err := g.relative(ri)
 		if err != nil {
-			answers[i] = answer{request: ri, err: err}
+			answers[i] = &answer{request: ri, err: err}
 			continue
 		}
 		parts[i] = batchRequest{ID: strconv.Itoa(i + 1), Method: http.MethodGet, URL: address}
@@ -101,7 +109,7 @@ func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, re
 	}
 	give := func(err error) {
 		for _, i := range pending {
-			answers[i] = answer{request: requests[i], err: err}
+			answers[i] = &answer{request: requests[i], err: err}
 		}
 	}
 	if left := pause.left(); left > 0 {
@@ -124,16 +132,19 @@ func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, re
 			response, ok := responses[parts[i].ID]
 			switch {
 			case !ok:
-				answers[i] = answer{request: requests[i], err: &bodyError{g.service, errPartMissing}}
+				answers[i] = &answer{request: requests[i], err: &bodyError{g.service, errPartMissing}}
 				again = append(again, i)
 			case response.Status == http.StatusOK:
-				answers[i] = answer{request: requests[i], body: response.Body}
+				answers[i] = &answer{request: requests[i], body: response.Body}
+				if err := g.keep(ctx, int64(len(response.Body))); err != nil {
+					answers[i] = &answer{request: requests[i], err: err}
+				}
 			default:
 				header := http.Header{}
 				for k, v := range response.Headers {
 					header.Set(k, string(v))
 				}
-				answers[i] = answer{request: requests[i], err: newStatusError(g.service, response.Status, header, response.Body)}
+				answers[i] = &answer{request: requests[i], err: newStatusError(g.service, response.Status, header, response.Body)}
 				if response.Status == http.StatusUnauthorized {
 					refused = append(refused, i)
 				}
@@ -214,15 +225,16 @@ func (g *graph) postBatch(ctx context.Context, version string, parts []batchRequ
 }
 
 // objectOf reads the answer of a part that is one object.
-func objectOf[T any](g *graph, a answer) (T, error) {
+func objectOf[T any](ctx context.Context, g *graph, a *answer) (T, error) {
 	var v T
 	if a.err != nil {
 		return v, a.err
 	}
-	if len(a.body) == 0 || a.body[0] != '{' {
+	body := a.take(ctx)
+	if len(body) == 0 || body[0] != '{' {
 		return v, &bodyError{g.service, errors.New("it holds no object")}
 	}
-	if err := reply.Unmarshal(a.body, &v); err != nil {
+	if err := reply.Unmarshal(body, &v); err != nil {
 		return v, &bodyError{g.service, err}
 	}
 	return v, nil

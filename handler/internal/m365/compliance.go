@@ -106,7 +106,7 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 	out := make([]EntraDeviceID, len(objectIDs))
 	for i, a := range g.batch(ctx, requests) {
 		out[i].ObjectID = objectIDs[i]
-		d, err := objectOf[wire.Device](g, a)
+		d, err := objectOf[wire.Device](ctx, g, a)
 		if err == nil && !strings.EqualFold(d.ID, objectIDs[i]) {
 			err = &bodyError{g.service, errOther}
 		}

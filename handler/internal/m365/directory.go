@@ -22,7 +22,7 @@ const (
 	signInPageSize = 500 // with signInActivity Graph gives no larger pages
 )
 
-func organizationOf(ctx context.Context, g *graph, a answer) (tenant.Organization, error) {
+func organizationOf(ctx context.Context, g *graph, a *answer) (tenant.Organization, error) {
 	var out []tenant.Organization
 	_, err := listOf(ctx, g, a, rows(&out, func(o *wire.Organization) (string, tenant.Organization) {
 		return "", tenant.Organization{
@@ -38,7 +38,7 @@ func organizationOf(ctx context.Context, g *graph, a answer) (tenant.Organizatio
 	return out[0], nil
 }
 
-func domainsOf(ctx context.Context, g *graph, a answer) ([]tenant.Domain, error) {
+func domainsOf(ctx context.Context, g *graph, a *answer) ([]tenant.Domain, error) {
 	var out []tenant.Domain
 	_, err := listOf(ctx, g, a, rows(&out, func(d *wire.Domain) (string, tenant.Domain) {
 		return d.ID, tenant.Domain{Name: d.ID, IsDefault: d.IsDefault, IsInitial: d.IsInitial,
@@ -47,7 +47,7 @@ func domainsOf(ctx context.Context, g *graph, a answer) ([]tenant.Domain, error)
 	return never(g, "domains", out, err)
 }
 
-func skusOf(ctx context.Context, g *graph, a answer) ([]tenant.SKU, []lost, error) {
+func skusOf(ctx context.Context, g *graph, a *answer) ([]tenant.SKU, []lost, error) {
 	var out []tenant.SKU
 	odd := 0
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.SKU) (string, tenant.SKU) {
@@ -101,7 +101,7 @@ func hasPremium(skus []tenant.SKU) bool { return hasPlan(skus, "AAD_PREMIUM") }
 // comes with Office 365 is not it.
 func hasIntune(skus []tenant.SKU) bool { return hasPlan(skus, "INTUNE_", "INTUNE_O365") }
 
-func subscriptionsOf(ctx context.Context, g *graph, a answer) ([]tenant.Subscription, error) {
+func subscriptionsOf(ctx context.Context, g *graph, a *answer) ([]tenant.Subscription, error) {
 	var out []tenant.Subscription
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.Subscription) (string, tenant.Subscription) {
 		return s.ID, tenant.Subscription{ID: s.ID, SKUID: guid.Fold(s.SKUID), Status: s.Status, Total: s.Total,

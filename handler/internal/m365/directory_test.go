@@ -241,7 +241,7 @@ func TestBatchRetriesThrottledPartsAlone(t *testing.T) {
 	g := c.graph()
 	answers := g.batch(t.Context(), requestsFor(t, g, 5))
 	for i, a := range answers {
-		p, err := pageOf[wire.User](g, a)
+		p, err := pageOf[wire.User](t.Context(), g, a)
 		switch {
 		case i == 4 && !hasStatus(err, 404):
 			t.Errorf("part 4: %v", err)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -37,7 +38,7 @@ func firstOf[T any](ctx context.Context, forms ...form[T]) (T, []lost, error) {
 			return v, without(failed, f.details), nil
 		}
 		var signIn *AuthError
-		if ctx.Err() != nil || errors.As(err, &signIn) || hasStatus(err, http.StatusUnauthorized) || noIntune(err) {
+		if ctx.Err() != nil || errors.As(err, &signIn) || hasStatus(err, http.StatusUnauthorized) || noIntune(err) || errors.Is(err, reply.ErrNoRoom) {
 			return v, nil, err
 		}
 		forbidden := hasStatus(err, http.StatusForbidden)

@@ -67,7 +67,7 @@ func (g *graph) rolesDelta(ctx context.Context) (*abstractions.RequestInformatio
 }
 
 // roles reads the directory roles from the answer to rolesDelta.
-func (g *graph) roles(ctx context.Context, a answer) ([]tenant.DirectoryRole, error) {
+func (g *graph) roles(ctx context.Context, a *answer) ([]tenant.DirectoryRole, error) {
 	all, err := g.readMemberships(ctx,
 		func(ctx context.Context, into gather[wire.DeltaObject]) (string, error) {
 			return listOf(ctx, g, a, into)

@@ -12,6 +12,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 )
 
 // maxBeginnings is how often a list is read from its start at most.
@@ -69,6 +70,8 @@ type source[T any] struct {
 // link to and does not know any more (Directory_ExpiredPageToken, a delta link
 // that is too old) has the list read from its start.
 func read[T any](ctx context.Context, s *session, from source[T], into gather[T], given *wire.Page[T]) (deltaLink string, err error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
 	for beginning := 1; ; beginning++ {
 		var p wire.Page[T]
 		if given != nil {
@@ -80,7 +83,11 @@ func read[T any](ctx context.Context, s *session, from source[T], into gather[T]
 		if into.odd != nil {
 			*into.odd = 0
 		}
-		deltaLink, err = follow(ctx, s, p, into, from.next)
+		var kept int64
+		deltaLink, kept, err = follow(ctx, s, p, into, from.next)
+		if err != nil {
+			giveBack(ctx, kept)
+		}
 		var expired *expiredError
 		if !errors.As(err, &expired) {
 			return deltaLink, err
@@ -97,36 +104,41 @@ type expiredError struct{ err error }
 func (e *expiredError) Error() string { return e.err.Error() }
 func (e *expiredError) Unwrap() error { return e.err }
 
-// follow gathers page p and all pages after it. A list that does not end within
-// bounds is an error.
+// follow gathers page p and all pages after it, and returns how many bytes these
+// take. A list that does not end within bounds is an error.
 func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[T],
-	next func(ctx context.Context, link string) (wire.Page[T], error)) (string, error) {
+	next func(ctx context.Context, link string) (wire.Page[T], error)) (deltaLink string, kept int64, _ error) {
 	seen := map[string]bool{}
 	list := bounds.List{Limits: s.limits}
 	for {
+		size := reply.Size(p.Items) + int64(len(p.Next))
+		if err := s.keep(ctx, size); err != nil {
+			return "", kept, err
+		}
+		kept += size
 		fresh := into.page(p.Items)
 		if into.odd != nil {
 			*into.odd += p.Odd
 		}
 		if p.Next == "" {
-			return p.Delta, nil
+			return p.Delta, kept, nil
 		}
 		if err := list.Page(len(p.Items), fresh, p.Size); err != nil {
-			return "", &endlessError{s.service, err}
+			return "", kept, &endlessError{s.service, err}
 		}
 		link, err := url.Parse(p.Next)
 		if err != nil || !sameOrigin(link, s.origin) {
-			return "", &linkError{s.service}
+			return "", kept, &linkError{s.service}
 		}
 		if seen[p.Next] {
-			return "", &endlessError{s.service, errors.New("its pages go round in a circle")}
+			return "", kept, &endlessError{s.service, errors.New("its pages go round in a circle")}
 		}
 		seen[p.Next] = true
 		if p, err = next(ctx, p.Next); err != nil {
 			if hasStatus(err, http.StatusBadRequest, http.StatusNotFound, http.StatusGone) {
-				return "", &expiredError{err}
+				return "", kept, &expiredError{err}
 			}
-			return "", err
+			return "", kept, err
 		}
 	}
 }
@@ -154,8 +166,8 @@ func list[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformat
 }
 
 // listOf reads a collection whose first page is the answer of a part of a batch.
-func listOf[T any](ctx context.Context, g *graph, a answer, into gather[T]) (deltaLink string, err error) {
-	p, err := pageOf[T](g, a)
+func listOf[T any](ctx context.Context, g *graph, a *answer, into gather[T]) (deltaLink string, err error) {
+	p, err := pageOf[T](ctx, g, a)
 	if err != nil {
 		return "", err
 	}
@@ -163,11 +175,11 @@ func listOf[T any](ctx context.Context, g *graph, a answer, into gather[T]) (del
 }
 
 // pageOf reads the answer of a part that is the first page of a collection.
-func pageOf[T any](g *graph, a answer) (wire.Page[T], error) {
+func pageOf[T any](ctx context.Context, g *graph, a *answer) (wire.Page[T], error) {
 	if a.err != nil {
 		return wire.Page[T]{}, a.err
 	}
-	p, err := decodePage[T](bytes.NewReader(a.body))
+	p, err := decodePage[T](bytes.NewReader(a.take(ctx)))
 	if err != nil {
 		return wire.Page[T]{}, &bodyError{g.service, err}
 	}

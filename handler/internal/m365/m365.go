@@ -21,6 +21,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/lookup"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -143,6 +144,8 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 // transport's when Graph cannot be reached at all. The deadline of the context
 // ends the reading: what was not read by then is absent like any other part.
 func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
 	started := time.Now().UTC()
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {

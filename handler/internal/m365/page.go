@@ -121,6 +121,18 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 	}
 }
 
+// keep counts bytes of answers that are kept for the reading.
+func (s *session) keep(ctx context.Context, bytes int64) error {
+	err := reply.Keep(ctx, bytes)
+	if errors.Is(err, reply.ErrNoRoom) {
+		return &bodyError{s.service, err}
+	}
+	return err
+}
+
+// giveBack says that bytes which were kept are not kept any more.
+func giveBack(ctx context.Context, bytes int64) { _ = reply.Keep(ctx, -bytes) } // which never fails
+
 // renew obtains another token than the one that the reading began with, unless
 // that was done already.
 func (s *session) renew(ctx context.Context) error {

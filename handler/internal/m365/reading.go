@@ -122,18 +122,18 @@ func (run *reading) readBasics(ctx context.Context) {
 		profiles, profilesErr = g.scoreProfiles(ctx)
 	})
 
-	answers := make([]answer, basics)
+	answers := make([]*answer, basics)
 	requests, err := g.basicRequests(ctx)
 	if err == nil {
 		answers = g.batch(ctx, requests)
 	} else {
 		for i := range answers {
-			answers[i].err = err
+			answers[i] = &answer{err: err}
 		}
 	}
 	skus, skusLost, skuErr := skusOf(ctx, g, answers[inSKUs])
 	putDetailed(run, partSKUs, partDetail, &s.SKUs, skus, skusLost, skuErr)
-	settings, settingsErr := objectOf[wire.ReportSettings](g, answers[inReportSettings])
+	settings, settingsErr := objectOf[wire.ReportSettings](ctx, g, answers[inReportSettings])
 	hidden := settingsErr == nil && settings.Concealed
 
 	var users []tenant.User
@@ -178,7 +178,7 @@ func (run *reading) readBasics(ctx context.Context) {
 		if profilesErr != nil {
 			details = []lost{{tenant.DetailTitles, profilesErr}}
 		}
-		v, err := secureScoreOf(g, answers[inSecureScore], profiles)
+		v, err := secureScoreOf(ctx, g, answers[inSecureScore], profiles)
 		putDetailed(run, partSecureScore, partDetail, &s.SecureScore, v, details, err)
 	})
 	all.Go(func() {
@@ -188,7 +188,7 @@ func (run *reading) readBasics(ctx context.Context) {
 		put(run, partDomains, &s.Domains, d, err)
 		sub, err := subscriptionsOf(ctx, g, answers[inSubscriptions])
 		put(run, partSubscriptions, &s.Subscriptions, sub, err)
-		p, err := authorizationPolicyOf(g, answers[inAuthorizationPolicy])
+		p, err := authorizationPolicyOf(ctx, g, answers[inAuthorizationPolicy])
 		put(run, partAuthorizationPolicy, &s.AuthorizationPolicy, p, err)
 	})
 	all.Wait()
@@ -403,6 +403,8 @@ func (run *reading) reason(f failure) string {
 		return unavailable + service + " gave a list that never ends (" + endless.brief() + ")" + nextSync
 	case errors.As(f.err, &empty):
 		return unavailable + service + " gave an empty list of " + empty.what + ", which cannot be" + nextSync
+	case errors.Is(f.err, reply.ErrNoRoom):
+		return unavailable + service + " gave more than there is room for in memory" + nextSync
 	case errors.As(f.err, &body) && errors.Is(f.err, reply.ErrSlow):
 		return unavailable + service + " sent its answer too slowly" + nextSync
 	case errors.As(f.err, &link), errors.As(f.err, &body):

@@ -44,7 +44,7 @@ func (g *graph) oneDriveUsage(ctx context.Context) ([]wire.Usage[tenant.OneDrive
 // readReport follows the redirect of a report to its download, once more from
 // the beginning if the file was cut. The download's address is itself a secret,
 // and is fetched without the token.
-func readReport[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformation, decode func(io.Reader) (T, error)) (T, error) {
+func readReport[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformation, decode func(context.Context, io.Reader) (T, error)) (T, error) {
 	var none T
 	for attempt := 1; ; attempt++ {
 		res, err := g.do(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, ri) })
@@ -57,7 +57,7 @@ func readReport[T any](ctx context.Context, g *graph, ri *abstractions.RequestIn
 				return none, err
 			}
 		}
-		v, err := decode(res.Body)
+		v, err := decode(ctx, res.Body)
 		discard(res)
 		switch {
 		case err == nil:

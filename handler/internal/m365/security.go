@@ -10,7 +10,7 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-func conditionalAccessOf(ctx context.Context, g *graph, a answer) ([]tenant.ConditionalAccessPolicy, error) {
+func conditionalAccessOf(ctx context.Context, g *graph, a *answer) ([]tenant.ConditionalAccessPolicy, error) {
 	var out []tenant.ConditionalAccessPolicy
 	_, err := listOf(ctx, g, a, rows(&out, func(p *wire.ConditionalAccessPolicy) (string, tenant.ConditionalAccessPolicy) {
 		policy := p.Record()
@@ -19,8 +19,8 @@ func conditionalAccessOf(ctx context.Context, g *graph, a answer) ([]tenant.Cond
 	return out, err
 }
 
-func authorizationPolicyOf(g *graph, a answer) (tenant.AuthorizationPolicy, error) {
-	w, err := objectOf[wire.AuthorizationPolicy](g, a)
+func authorizationPolicyOf(ctx context.Context, g *graph, a *answer) (tenant.AuthorizationPolicy, error) {
+	w, err := objectOf[wire.AuthorizationPolicy](ctx, g, a)
 	if err != nil {
 		return tenant.AuthorizationPolicy{}, err
 	}
@@ -48,9 +48,9 @@ func (g *graph) scoreProfiles(ctx context.Context) (map[string]wire.ScoreProfile
 
 // secureScoreOf joins the newest score with the profiles of its controls.
 // Controls that Microsoft has retired are left out.
-func secureScoreOf(g *graph, a answer, profiles map[string]wire.ScoreProfile) (tenant.SecureScore, error) {
+func secureScoreOf(ctx context.Context, g *graph, a *answer, profiles map[string]wire.ScoreProfile) (tenant.SecureScore, error) {
 	// One page only: $top=1 asks for the newest of many days.
-	p, err := pageOf[wire.SecureScore](g, a)
+	p, err := pageOf[wire.SecureScore](ctx, g, a)
 	if err != nil {
 		return tenant.SecureScore{}, err
 	}

@@ -105,7 +105,9 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 	keep := keepFields(q.Fields)
 	var documents []Document
 	odd := map[int]bool{}
-	err = c.do(ctx, r, decodeSelected(&documents, func(w wireDocument) (Document, bool, error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
+	err = c.do(ctx, r, decodeKept(ctx, &documents, func(w wireDocument) (Document, bool, error) {
 		if w.ID <= 0 || w.OrganizationID <= 0 || w.TemplateID <= 0 {
 			return Document{}, false, errors.New("the answer has a document without its own, its organization's or its template's id")
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -54,6 +55,8 @@ func (p *pager) goOn(records, fresh int) error {
 func listAfter[T any](ctx context.Context, c *Client, template string, query []param, pageSize int, id func(T) int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
+		ctx, release := reply.Keeping(ctx)
+		defer release()
 		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
 		for after := 0; ; {
 			q := append(query[:len(query):len(query)], param{"pageSize", strconv.Itoa(pageSize)})
@@ -63,6 +66,10 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 			var page []T
 			if err := p.read(ctx, q, decodeIdentified(&page, id)); err != nil {
 				yield(none, err)
+				return
+			}
+			if err := reply.Keep(ctx, reply.Size(page)); err != nil {
+				yield(none, p.request.wrap(err))
 				return
 			}
 			last, fresh := after, 0
@@ -221,6 +228,28 @@ func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*j
 			}
 			return err
 		})
+	}
+}
+
+// decodeKept is decodeSelected for a list without pages, whose elements count as
+// kept by the run.
+func decodeKept[W, T any](ctx context.Context, out *[]T, choose func(W) (T, bool, error)) func(*json.Decoder) error {
+	var kept int64 // of the attempt before
+	return func(dec *json.Decoder) error {
+		_ = reply.Keep(ctx, -kept) // it never fails
+		kept = 0
+		return decodeSelected(out, func(w W) (T, bool, error) {
+			v, wanted, err := choose(w)
+			if err != nil || !wanted {
+				return v, wanted, err
+			}
+			size := int64(reflect.TypeFor[T]().Size()) + reply.Size(v)
+			if err := reply.Keep(ctx, size); err != nil {
+				return v, false, err
+			}
+			kept += size
+			return v, true, nil
+		})(dec)
 	}
 }
 

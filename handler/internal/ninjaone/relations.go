@@ -69,7 +69,9 @@ func (c *Client) relations(ctx context.Context, template string, args []any, que
 	}
 	r.timeout, r.limits = documentsTimeout, reply.Stream
 	var relations []Relation
-	if err := c.do(ctx, r, decodeSelected(&relations, func(w wireRelation) (Relation, bool, error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
+	if err := c.do(ctx, r, decodeKept(ctx, &relations, func(w wireRelation) (Relation, bool, error) {
 		relation, is := w.relation()
 		if is && relation.ID <= 0 {
 			return Relation{}, false, errors.New("the answer has a relation without an id")

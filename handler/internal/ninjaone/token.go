@@ -1,7 +1,6 @@
 package ninjaone
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -122,12 +121,15 @@ func (t *tokenCache) request(ctx context.Context, secret string) (*oauth2.Token,
 			if err != nil {
 				return nil, err
 			}
+			sent := resp.Body
+			in := reply.NewReader(ctx, sent, reply.Object)
+			resp.Body = readCloser{in, sent}
 			body, err := checkResponse(op, resp, call)
 			if err != nil {
-				reply.Discard(resp.Body)
+				reply.Discard(sent)
 				return nil, err
 			}
-			resp.Body = readCloser{body, resp.Body}
+			resp.Body = readCloser{body, sent}
 			return resp, nil
 		})
 		var err error
@@ -164,6 +166,6 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 type readCloser struct {
-	*bufio.Reader
+	io.Reader
 	io.Closer
 }

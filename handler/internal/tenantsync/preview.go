@@ -12,6 +12,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/words"
@@ -79,6 +80,8 @@ type PreviewField struct {
 // Preview reads a tenant and makes a plan for it as a sync would, and writes
 // nothing. The error says in a sentence for a technician why nothing can be shown.
 func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
 	a, err := s.assign(ctx, tenantID, true)
 	if err != nil {
 		return nil, err

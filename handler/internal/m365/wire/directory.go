@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strings"
+	"time"
 
 	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/reply"
@@ -116,18 +117,17 @@ func (u *User) Record() tenant.User {
 		Created:               u.Created.Time,
 		OnPremisesSyncEnabled: u.OnPremisesSyncEnabled,
 	}
+	// A SKU may be assigned directly and through groups: the last change counts.
+	assigned := make(map[string]time.Time, len(u.AssignmentStates))
+	for _, s := range u.AssignmentStates {
+		if id := guid.Fold(s.SKUID); strings.HasPrefix(s.State, "Active") {
+			assigned[id] = later(assigned[id], s.Updated.Time)
+		}
+	}
 	for _, l := range u.AssignedLicenses {
-		license := tenant.License{SKUID: guid.Fold(l.SKUID)}
-		if license.SKUID == "" {
-			continue
+		if id := guid.Fold(l.SKUID); id != "" {
+			out.Licenses = append(out.Licenses, tenant.License{SKUID: id, Assigned: assigned[id]})
 		}
-		// A SKU may be assigned directly and through groups: the last change counts.
-		for _, s := range u.AssignmentStates {
-			if guid.Fold(s.SKUID) == license.SKUID && strings.HasPrefix(s.State, "Active") && s.Updated.After(license.Assigned) {
-				license.Assigned = s.Updated.Time
-			}
-		}
-		out.Licenses = append(out.Licenses, license)
 	}
 	out.LastSignIn = later(u.SignIn.Interactive.Time, u.SignIn.NonInteractive.Time)
 	return out

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bufio"
+	"context"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -22,11 +23,11 @@ type Usage[T any] struct {
 
 // DecodeMailboxUsage decodes the file of
 // GET /reports/getMailboxUsageDetail.
-func DecodeMailboxUsage(r io.Reader) ([]Usage[tenant.MailboxUsage], error) {
+func DecodeMailboxUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.MailboxUsage], error) {
 	var out []Usage[tenant.MailboxUsage]
-	err := readCSV(r, []string{"User Principal Name", "Storage Used (Byte)"}, func(column func(string) string) {
+	err := readCSV(ctx, r, []string{"User Principal Name", "Storage Used (Byte)"}, func(column func(string) string) int64 {
 		if deleted(column) {
-			return
+			return 0
 		}
 		upn := strings.Clone(column("User Principal Name")) // else it keeps its whole row in memory
 		out = append(out, Usage[tenant.MailboxUsage]{upn, tenant.MailboxUsage{
@@ -39,17 +40,18 @@ func DecodeMailboxUsage(r io.Reader) ([]Usage[tenant.MailboxUsage], error) {
 			SendReceiveQuota:  count(column("Prohibit Send/Receive Quota (Byte)")),
 			RefreshDate:       day(column("Report Refresh Date")),
 		}})
+		return reply.Size(out[len(out)-1:])
 	})
 	return out, err
 }
 
 // DecodeOneDriveUsage decodes the file of
 // GET /reports/getOneDriveUsageAccountDetail.
-func DecodeOneDriveUsage(r io.Reader) ([]Usage[tenant.OneDriveUsage], error) {
+func DecodeOneDriveUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.OneDriveUsage], error) {
 	var out []Usage[tenant.OneDriveUsage]
-	err := readCSV(r, []string{"Owner Principal Name", "Storage Used (Byte)"}, func(column func(string) string) {
+	err := readCSV(ctx, r, []string{"Owner Principal Name", "Storage Used (Byte)"}, func(column func(string) string) int64 {
 		if deleted(column) {
-			return
+			return 0
 		}
 		upn := strings.Clone(column("Owner Principal Name"))
 		out = append(out, Usage[tenant.OneDriveUsage]{upn, tenant.OneDriveUsage{
@@ -61,6 +63,7 @@ func DecodeOneDriveUsage(r io.Reader) ([]Usage[tenant.OneDriveUsage], error) {
 			Allocated:          count(column("Storage Allocated (Byte)")),
 			RefreshDate:        day(column("Report Refresh Date")),
 		}})
+		return reply.Size(out[len(out)-1:])
 	})
 	return out, err
 }
@@ -70,7 +73,14 @@ func deleted(column func(string) string) bool { return strings.EqualFold(column(
 // readCSV gives each row of a CSV file to row, which reads it by column name; a
 // column that is not there reads as "". The required columns must be there, and
 // every row must have as many fields as the header, else the file was cut.
-func readCSV(r io.Reader, required []string, row func(column func(string) string)) error {
+// row returns how many bytes of it are kept.
+func readCSV(ctx context.Context, r io.Reader, required []string, row func(column func(string) string) (kept int64)) (err error) {
+	var kept, counted int64
+	defer func() {
+		if err != nil {
+			_ = reply.Keep(ctx, -counted)
+		}
+	}()
 	bounded := &boundedRows{in: r}
 	in := bufio.NewReader(bounded)
 	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
@@ -102,12 +112,18 @@ func readCSV(r io.Reader, required []string, row func(column func(string) string
 		if err != nil {
 			return fmt.Errorf("reading the CSV file: %w", position(err))
 		}
-		row(func(name string) string {
+		kept += row(func(name string) string {
 			if i, ok := index[name]; ok {
 				return strings.TrimSpace(record[i])
 			}
 			return ""
 		})
+		if kept >= counted+1<<20 {
+			if err := reply.Keep(ctx, kept-counted); err != nil {
+				return fmt.Errorf("reading the CSV file: %w", err)
+			}
+			counted = kept
+		}
 	}
 }
 

@@ -15,11 +15,11 @@ const mailHeader = "User Principal Name,Storage Used (Byte),Is Deleted\n"
 
 // TestReportsWithoutNumbers has the reports leave cells empty, or columns out.
 func TestReportsWithoutNumbers(t *testing.T) {
-	mail, err := DecodeMailboxUsage(strings.NewReader(mailHeader + "ada@tailspin.example,,False\n"))
+	mail, err := DecodeMailboxUsage(t.Context(), strings.NewReader(mailHeader+"ada@tailspin.example,,False\n"))
 	if err != nil || len(mail) != 1 || mail[0].Row.Used != -1 || mail[0].Row.Items != -1 || mail[0].Row.SendQuota != -1 {
 		t.Errorf("mailboxes: %+v, %v", mail, err)
 	}
-	drives, err := DecodeOneDriveUsage(strings.NewReader("Owner Principal Name,Storage Used (Byte),File Count\nada@tailspin.example,0,\n"))
+	drives, err := DecodeOneDriveUsage(t.Context(), strings.NewReader("Owner Principal Name,Storage Used (Byte),File Count\nada@tailspin.example,0,\n"))
 	if err != nil || len(drives) != 1 || drives[0].Row.Used != 0 || drives[0].Row.Files != -1 || drives[0].Row.Allocated != -1 {
 		t.Errorf("drives: %+v, %v", drives, err)
 	}
@@ -31,13 +31,13 @@ func TestDatesOfReports(t *testing.T) {
 	want := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 	for _, form := range []string{"2026-11-20", "2026-11-20T00:00:00Z", "2026-11-20T13:14:15.1234567Z", "2026-11-20T13:14:15",
 		"2026-11-20 13:14:15", "20261120", "20261120T131415Z", "2026-324", "2026-W47-5", "2026-11-21T01:00:00+02:00"} {
-		rows, err := DecodeMailboxUsage(strings.NewReader(header + "ada@tailspin.example,1," + form + "," + form + "\n"))
+		rows, err := DecodeMailboxUsage(t.Context(), strings.NewReader(header+"ada@tailspin.example,1,"+form+","+form+"\n"))
 		if err != nil || len(rows) != 1 || !rows[0].Row.LastActivity.Equal(want) || !rows[0].Row.RefreshDate.Equal(want) {
 			t.Errorf("%s: %+v, %v", form, rows, err)
 		}
 	}
 	for _, form := range []string{"", "never", "20/11/2026"} {
-		rows, err := DecodeMailboxUsage(strings.NewReader(header + "ada@tailspin.example,1,2026-11-20," + form + "\n"))
+		rows, err := DecodeMailboxUsage(t.Context(), strings.NewReader(header+"ada@tailspin.example,1,2026-11-20,"+form+"\n"))
 		if err != nil || len(rows) != 1 || !rows[0].Row.LastActivity.IsZero() {
 			t.Errorf("%q: %+v, %v", form, rows, err)
 		}
@@ -62,14 +62,14 @@ func FuzzReports(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		if rows, err := DecodeMailboxUsage(strings.NewReader(in)); err == nil {
+		if rows, err := DecodeMailboxUsage(t.Context(), strings.NewReader(in)); err == nil {
 			for _, r := range rows {
 				if r.Row.Used < -1 || r.Row.Items < -1 {
 					t.Errorf("less than not known: %+v", r)
 				}
 			}
 		}
-		_, _ = DecodeOneDriveUsage(strings.NewReader(in))
+		_, _ = DecodeOneDriveUsage(t.Context(), strings.NewReader(in))
 	})
 }
 
@@ -82,7 +82,7 @@ func TestReportBombs(t *testing.T) {
 		mailHeader + "\n": "\n",
 	} {
 		in := &growing{rest: begin, again: strings.Repeat(again, 4096/len(again))}
-		if _, err := DecodeMailboxUsage(in); !errors.Is(err, reply.ErrTooLarge) || in.n > 64<<20 {
+		if _, err := DecodeMailboxUsage(t.Context(), in); !errors.Is(err, reply.ErrTooLarge) || in.n > 64<<20 {
 			t.Errorf("%.60q: %v after %d bytes", begin+again, err, in.n)
 		}
 	}

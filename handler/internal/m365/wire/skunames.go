@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -12,7 +13,7 @@ import (
 // SKU id (a GUID in lower case).
 func DecodeSKUNames(r io.Reader) (map[string]string, error) {
 	names := map[string]string{}
-	err := readCSV(r, []string{"GUID"}, func(column func(string) string) {
+	err := readCSV(context.Background(), r, []string{"GUID"}, func(column func(string) string) int64 {
 		id := guid.Fold(column("GUID"))
 		name := column("Product_Display_Name")
 		if name == "" {
@@ -22,6 +23,7 @@ func DecodeSKUNames(r io.Reader) (map[string]string, error) {
 		if _, have := names[id]; !have && name != "" && guid.Parse(id) != "" {
 			names[id] = name // some ids carry two names: the first stays
 		}
+		return 0
 	})
 	if err != nil {
 		return nil, err
