@@ -141,10 +141,13 @@ func (h *Heart) claim(ctx context.Context, t Timer) (mine bool, err error) {
 		return false, err
 	}
 	if len(before) == 0 {
-		err = h.tell(ctx, cipp.SeverityError, fmt.Sprintf("The timer %s of the app has not fired since %s, so heartbeats on the queue %s do the work of late timers. %s",
+		said := h.tell(ctx, cipp.SeverityError, fmt.Sprintf("The timer %s of the app has not fired since %s, so heartbeats on the queue %s do the work of late timers. %s",
 			t.Name, row.Time(columnLast).UTC().Format("2006-01-02 at 15:04 UTC"), QueueName, Advice))
+		if said != nil { // no reason to leave the work undone
+			h.Log.ErrorContext(ctx, "that a timer stopped was not told", "timer", t.Name, "error", said)
+		}
 	}
-	return true, err
+	return true, nil
 }
 
 // InPlace returns the names of the timers that stopped, whose work heartbeats do.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -141,6 +143,23 @@ func TestTimersThatStop(t *testing.T) {
 	}
 	w.beat()
 	w.ran(2, 1)
+}
+
+// TestStoppedTimerThatCannotBeTold: where CIPP's storage refuses the logbook's
+// line, the timer's work is done all the same.
+func TestStoppedTimerThatCannotBeTold(t *testing.T) {
+	w := newWorld(t)
+	refuses := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusForbidden) }))
+	defer refuses.Close()
+	connection := "TableEndpoint=" + refuses.URL + ";SharedAccessSignature=sig=none"
+	closed, err := storage.Open(func(name string) string { return map[string]string{storage.CIPP: connection}[name] }, storage.CIPP)
+	must(t, err)
+	w.CIPP = cipp.New(closed, cipp.Options{})
+	w.Fired(t.Context(), "Quick")
+	w.Fired(t.Context(), "Slow")
+	w.now = w.now.Add(time.Hour)
+	w.beat()
+	w.ran(1, 0)
 }
 
 // TestTimersThatNeverFired are given their time from the first heartbeat on.
