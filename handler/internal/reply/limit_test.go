@@ -55,6 +55,7 @@ func TestBombs(t *testing.T) {
 		{"members of a stream", Stream, page(`{"a":`, `1,"b":`), 2 << 20, "it has more than 200000 records"},
 		{"tiny members", Page, page(`{"value":[{"members@delta":[`, `{"id":""},`), 9 << 20, "a record of it is larger than 4 MiB"},
 		{"empty strings", Page, page(`{"value":[{"a":[`, `"",`), 9 << 20, "a record of it is larger than 4 MiB"},
+		{"records of tiny members", Page, page(`{"value":[`, `{"a":[`+strings.Repeat(`{},`, 200_000)+`{}]},`), 3 << 20, "its values would take more than 96 MiB of memory"},
 		{"tiny documents", Stream, page(`[`, `{"documentId":1},`), 5 << 20, "it has more than 200000 records"},
 		{"an object that should be small", Object, page(`{`, `"a":"`+strings.Repeat("x", 1000)+`",`), 2 << 20, "larger than 1 MiB"},
 	} {
@@ -70,6 +71,15 @@ func TestBombs(t *testing.T) {
 				t.Errorf("%d bytes were read of it", counted.n)
 			}
 		})
+	}
+}
+
+// TestStreamEnds: a list without pages ends at its bound, too.
+func TestStreamEnds(t *testing.T) {
+	r := NewReader(t.Context(), &endless{text: `{"id":1},`}, Stream)
+	r.total = 1<<30 - 1000 // of records that came before
+	if n, err := io.Copy(io.Discard, r); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "larger than 1024 MiB") || n > 64<<10 {
+		t.Errorf("after %d bytes: %v", n, err)
 	}
 }
 
