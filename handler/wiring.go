@@ -174,9 +174,11 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 		Runs:   a.runs,
 		Blobs:  a.blobs,
 		Queue:  a.syncQueue,
-		Budget: settings.SyncTimeBudget,
-		Now:    time.Now,
-		Log:    a.log,
+		Within: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, settings.SyncTimeBudget)
+		},
+		Now: time.Now,
+		Log: a.log,
 	}
 	a.mapper = &automap.Mapper{
 		CIPP:   a.cipp,

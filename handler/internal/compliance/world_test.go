@@ -213,7 +213,7 @@ func (w *world) restart() {
 		Queue: w.queue, Keeper: p.keeper, Now: w.clock.now, Log: log}
 	p.sweeper = &Sweeper{Assignments: assignments, Table: table, Queue: w.queue, Every: 15 * time.Minute, Now: w.clock.now, Log: log}
 	p.syncer = &tenantsync.Syncer{CIPP: w.store, Reader: reader, NinjaOne: client, SKUNames: func(context.Context) map[string]string { return nil }, Ledger: state, Table: w.own.Table(layout.TableName), Runs: runs.New(w.own.Table(layout.TableName)), Blobs: blobs,
-		Queue: w.own.Queue(tenantsync.QueueName), Budget: time.Minute, Now: time.Now, Log: log}
+		Queue: w.own.Queue(tenantsync.QueueName), Within: context.WithCancel, Now: time.Now, Log: log}
 	w.process = p
 	w.door.open(p.receiver)
 }

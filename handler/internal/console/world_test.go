@@ -95,7 +95,7 @@ func newWorld(t *testing.T) *world {
 	w.syncer = &tenantsync.Syncer{
 		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
-		Budget:    10 * time.Minute, Now: time.Now, Log: log,
+		Within:    context.WithCancel, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true, DevToken: devToken})
 	w.console = New(Deps{

@@ -66,12 +66,12 @@ func (b *bench) allow(mode ending) *allowance {
 	var err error
 	b.client, err = a.pool.Client(labInstance, "sync-app")
 	must(b.t, err)
-	b.within = func(ctx context.Context) (context.Context, context.CancelFunc) {
+	b.Within = func(ctx context.Context) (context.Context, context.CancelFunc) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.calls, a.reads, a.wrote, a.spent, a.over = 0, 0, 0, 0, false
 		a.pool.SetRate(math.Inf(1))
-		bounded, stop := context.WithTimeout(ctx, b.Budget)
+		bounded, stop := inAMinute(ctx)
 		a.end = stop
 		return bounded, stop
 	}

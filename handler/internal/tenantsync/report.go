@@ -129,16 +129,21 @@ func (j *job) summary(seconds int) string {
 }
 
 // overtime is an error that ended a run because its time was used up.
-type overtime struct{ error }
+type overtime struct {
+	error
+	run context.Context
+}
 
 // Unwrap returns what the run was about when its time was used up.
 func (o overtime) Unwrap() error { return o.error }
 
 // reason words an error for the logbook.
 func (j *job) reason(err error) string {
-	if _, over := errors.AsType[overtime](err); !over {
+	o, over := errors.AsType[overtime](err)
+	if !over {
 		return err.Error()
 	}
+	end, _ := o.run.Deadline()
 	return fmt.Sprintf("the time for one run was used up before anything was written, at last by %q. A run has %s: give it more with the setting SYNC_TIME_BUDGET, and functionTimeout in host.json where that is the limit",
-		strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()), j.Budget)
+		strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()), end.Sub(j.run.Start).Round(time.Second))
 }

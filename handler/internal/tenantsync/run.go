@@ -46,20 +46,17 @@ type Syncer struct {
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	// SKUNames returns friendly names by SKU id.
-	SKUNames func(context.Context) map[string]string
-	// Documents documents users and licences; nil leaves them out.
+	SKUNames  func(context.Context) map[string]string
 	Documents *documents.Syncer
 	Ledger    *ledger.Ledger
 	Table     *storage.Table // NinjaOneSyncState
 	Runs      *runs.Store
 	Blobs     *storage.Container // leases, sections and matches
 	Queue     *storage.Queue     // ninjaone-sync
-	Budget    time.Duration      // how long one run may take
-	Now       func() time.Time
-	Log       *slog.Logger
-
-	// within ends a run's context in tests; nil ends it after Budget.
-	within func(context.Context) (context.Context, context.CancelFunc)
+	// Within returns the context of one run, which ends with the time that it may take.
+	Within func(context.Context) (context.Context, context.CancelFunc)
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // job is one run under way.
@@ -157,7 +154,7 @@ func (j *job) do(ctx context.Context) error {
 		return err
 	}
 	j.log.InfoContext(ctx, "sync started", "force", j.message.Force)
-	bounded, cancel := j.bound(ctx)
+	bounded, cancel := j.Within(ctx)
 	defer cancel()
 	err = j.sync(bounded)
 	if ctx.Err() != nil {
@@ -169,7 +166,7 @@ func (j *job) do(ctx context.Context) error {
 		err = j.goOn(context.WithoutCancel(ctx), delay)
 	} else {
 		if err != nil && ninjaone.OutOfTime(bounded, err) {
-			err = overtime{err}
+			err = overtime{err, bounded}
 		}
 		err = j.finish(context.WithoutCancel(ctx), err)
 	}
@@ -188,14 +185,6 @@ func (j *job) begin(last runs.Run) {
 		Problems: last.Problems, MatchesDigest: last.MatchesDigest, SectionDigest: last.SectionDigest,
 		Owed: last.Owed, Cuts: last.Cuts,
 	}
-}
-
-// bound returns the context of a run's work, which ends with its time.
-func (s *Syncer) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.within != nil {
-		return s.within(ctx)
-	}
-	return context.WithTimeout(ctx, s.Budget)
 }
 
 // needless reports whether a message that nobody forced asks for nothing any

@@ -55,7 +55,7 @@ func newBench(t testing.TB, devices int) *bench {
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
 		SKUNames: func(context.Context) map[string]string { return nil },
 		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
-		Budget: time.Minute, Now: b.now, Log: slog.New(slog.DiscardHandler),
+		Within: inAMinute, Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}
 	// CIPP's tables have fixed names, so the tests take turns with them.
 	for _, table := range []string{"Tenants", "CippMapping", "CippLogs", "Extensionsconfig", "NinjaOneDeviceMap"} {
@@ -74,6 +74,10 @@ func newBench(t testing.TB, devices int) *bench {
 		b.row("CippMapping", storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": field, "IntegrationId": custom})
 	}
 	return b
+}
+
+func inAMinute(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Minute)
 }
 
 // configure saves CIPP's settings, with more of them as JSON.
