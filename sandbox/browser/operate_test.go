@@ -153,7 +153,7 @@ func TestDocumentsAndTheirConfirmation(t *testing.T) {
 
 	w.M365.Tenant(id).View(func(m *m365sim.Tenant) { m.Users = m.Users[:10] })
 	w.visit("/preview?fresh=1&view=documents&only=archived&tenant=" + id)
-	w.says("none is before somebody confirms it")
+	w.says("a person must confirm it first")
 	w.says("Waits for a confirmation")
 	w.picture("preview-documents-held")
 	w.visit("/")

@@ -70,7 +70,7 @@ type Config struct {
 func FromEnvironment(getenv func(string) string) Config {
 	c := Config{
 		PlatformAuth: strings.EqualFold(strings.TrimSpace(getenv("WEBSITE_AUTH_ENABLED")), "true"),
-		// An app that the platform runs is no developer's machine, whatever its
+		// An app that the platform runs is not a developer's machine, whatever its
 		// storage.
 		Development: storage.IsDevelopment(getenv) && getenv("WEBSITE_INSTANCE_ID") == "",
 		DevToken:    strings.TrimSpace(getenv("DEV_TOKEN")),
@@ -92,7 +92,7 @@ type Guard struct {
 	dev    devToken
 }
 
-// New returns a Guard. Origins that are none are left out.
+// New returns a Guard. Texts that are not origins are left out.
 func New(c Config) *Guard {
 	g := &Guard{config: c, log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), cross: http.NewCrossOriginProtection(), dev: newDevToken(c.DevToken)}
 	for _, origin := range c.Origins {

@@ -7,7 +7,7 @@ import (
 )
 
 // ownPage reports whether a request that changes something comes from one of
-// this app's own pages, or from a program that is no browser. A browser sends
+// this app's own pages, or from a program that is not a browser. A browser sends
 // the user's login along with whatever any site makes it request, so its
 // requests must prove where they come from.
 func (g *Guard) ownPage(r *http.Request) bool {

@@ -29,7 +29,7 @@ type principal struct {
 // and takes from clients. Only role claims of Microsoft Entra ID count: other
 // providers may let people name their own. The list userRoles of Static Web
 // Apps counts for nothing, since its roles are not this app's. False when there
-// is no single readable principal of Entra.
+// is not a single readable principal of Entra.
 func principalOf(h http.Header) (principal, bool) {
 	values := h.Values("X-Ms-Client-Principal")
 	if len(values) != 1 {

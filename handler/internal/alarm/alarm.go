@@ -3,10 +3,10 @@
 // holds the two together; the names are a contract with rules that are deployed
 // already.
 //
-// A line is written again at every look while its cause lasts, so that a rule
-// resolves itself when the cause is gone, and a line that sampling drops does
-// no harm. It counts, and names tenants by their ids; what is wrong with a
-// tenant in detail is told on the console and in CIPP's logbook, not here.
+// While its cause lasts, each look writes the line again. So a rule resolves
+// itself when the cause is gone, and a line that sampling drops does no harm. It
+// counts, and names tenants by their ids; what is wrong with a tenant in detail
+// is told on the console and in CIPP's logbook, not here.
 package alarm
 
 import (

@@ -80,9 +80,9 @@ func failed(format string, args ...any) error { return failure{fmt.Errorf(format
 // mapped stays as it is. Only one automap runs at a time, over all processes;
 // a message that finds another one under way is put back with a delay.
 //
-// What goes wrong is told in the logbook. The returned error is for what could
-// not be told, and for an automap that was interrupted, so that the host
-// delivers the message again.
+// What goes wrong is told in the logbook. Run returns an error for what could
+// not be told, and for an automap that was interrupted. The host then delivers
+// the message again.
 func (m *Mapper) Run(ctx context.Context, message Message) error {
 	lease, err := m.Blobs.Lease(ctx, leaseBlob, leaseDuration)
 	if errors.Is(err, storage.ErrLeaseTaken) {
@@ -229,7 +229,7 @@ func (c customers) all() map[string]tenant.Ref {
 }
 
 // open returns CIPP's tenants. Those that are excluded in CIPP are left out, and
-// so is the partner's own: its name in CIPP is no name, so a technician maps it.
+// so is the partner's own: its name in CIPP is not a real name, so a technician maps it.
 func (j *job) open(ctx context.Context) (customers, error) {
 	c := customers{mapped: map[string]tenant.Ref{}, organizations: map[int]bool{}}
 	tenants, err := j.CIPP.Tenants(ctx)

@@ -242,7 +242,7 @@ func (p *part) handshake(ctx context.Context, base string) (time.Duration, error
 	address := base + compliance.Path + "?" + url.Values{"validationToken": {token}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
 	if err != nil {
-		return 0, errors.New("the app's public address is none that can be called")
+		return 0, errors.New("the app's public address cannot be called")
 	}
 	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
 	start := time.Now()

@@ -128,7 +128,7 @@ func (b *lenientBool) UnmarshalJSON(data []byte) error {
 var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(:[0-9]{1,5})?$`)
 
 // PortalHost returns the host of CIPP's portal (table Config, row CIPPURL) for
-// links; "" when it is unknown or is no host name.
+// links; "" when it is unknown or is not a host name.
 func (s *Store) PortalHost(ctx context.Context) (string, error) {
 	text, err := s.value(ctx, tableConfig, "InstanceProperties", "CIPPURL", "Value")
 	if err != nil {

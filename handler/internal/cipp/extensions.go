@@ -270,8 +270,8 @@ func (s *Store) SaveNinjaOneSettings(ctx context.Context, changes []Property, ch
 	return errors.New("save the NinjaOne settings: others keep changing CIPP's extension settings; nothing was saved, try again")
 }
 
-// mergedRow returns the row of all extensions' settings with the changes in it,
-// and the version it was made from, "" when there was none.
+// mergedRow returns the row of all extensions' settings with the changes in it.
+// etag is the version that it was made from; "" when there was no row.
 func (s *Store) mergedRow(ctx context.Context, changes []Property, check func(ExtensionConfig) error) (row storage.Entity, etag string, err error) {
 	row, text, err := s.extensionRow(ctx)
 	if err != nil {

@@ -84,7 +84,7 @@ func (s *Store) logZone(ctx context.Context) *time.Location {
 	}
 	zone, err := time.LoadLocation(strings.TrimSpace(name)) // "" is UTC
 	if err != nil || strings.EqualFold(name, "local") {
-		s.log.WarnContext(ctx, "CIPP's time zone is no IANA name; the logbook's days are UTC", "zone", name)
+		s.log.WarnContext(ctx, "CIPP's time zone is not an IANA name; the logbook's days are UTC", "zone", name)
 		zone = time.UTC
 	}
 	s.zone, s.zoneRead = zone, s.now()

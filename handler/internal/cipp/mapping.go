@@ -63,7 +63,7 @@ func (s *Store) fieldRows(ctx context.Context) (map[string]string, error) {
 // OrganizationMapping says which NinjaOne organization a tenant goes to, and
 // how CIPP's pages were last told that its sync went.
 type OrganizationMapping struct {
-	TenantID         string // lower case; "" when the row's key is no tenant of CIPP
+	TenantID         string // lower case; "" when the row's key is not a tenant of CIPP
 	OrganizationID   int    // NinjaOne's id; 0 when Problem says that there is none
 	OrganizationName string // as it was when it was mapped
 	LastStart        time.Time
@@ -80,7 +80,7 @@ type OrganizationMapping struct {
 // organization. Rows that cannot be used are among them, with their Problem.
 func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping, error) {
 	var tenants []Tenant
-	best := map[string]storage.Entity{} // by tenant id, or by row key where that is no tenant
+	best := map[string]storage.Entity{} // by tenant id, or by row key where that is not a tenant
 	rank := map[string]int{}
 	var lost []OrganizationMapping
 	filter := storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition))
@@ -213,7 +213,7 @@ func mappingOf(tenantID string, e storage.Entity) (OrganizationMapping, bool) {
 
 // RecordRun writes how a tenant's sync stands into the row of its mapping,
 // where CIPP's own code looks for it. A zero time leaves its column as it is.
-// A mapping that was removed meanwhile stays removed; that is no error.
+// A mapping that was removed meanwhile stays removed; that is not an error.
 func (s *Store) RecordRun(ctx context.Context, m OrganizationMapping, start, end time.Time, status string) error {
 	e := storage.Entity{
 		"PartitionKey": cmp.Or(m.partition, orgPartition),

@@ -45,9 +45,9 @@ func (s *Secrets) Storable(ctx context.Context) error {
 // noVersion is a version that no secret has: Key Vault draws them at random.
 const noVersion = "00000000000000000000000000000000"
 
-// storable changes the attributes of a version that is not there, for which
-// Key Vault asks for the same right, or a role's action beside it, as for
-// setting a secret.
+// storable changes the attributes of a version that does not exist. For that,
+// Key Vault asks for the same right as for setting a secret, or for a role's
+// action beside it.
 // https://learn.microsoft.com/rest/api/keyvault/secrets/update-secret
 func (v vaultWriter) storable(ctx context.Context) error {
 	_, err := v.client.UpdateSecretProperties(ctx, SecretNinjaOne, noVersion, azsecrets.UpdateSecretPropertiesParameters{}, nil)

@@ -22,8 +22,8 @@ func TestLog(t *testing.T) {
 		{"the setting", "Europe/Berlin", "America/New_York", "20260802", ""},
 		{"CIPP's own", "", "Europe/Berlin", "20260802", ""},
 		{"west of Greenwich", "America/Los_Angeles", "", "20260801", ""},
-		{"unknown zone", "", "Middle/Earth", "20260801", "no IANA name"},
-		{"this machine's zone is never meant", "Local", "", "20260801", "no IANA name"},
+		{"unknown zone", "", "Middle/Earth", "20260801", "not an IANA name"},
+		{"this machine's zone is never meant", "Local", "", "20260801", "not an IANA name"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

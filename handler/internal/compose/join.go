@@ -18,8 +18,8 @@ type Form struct {
 }
 
 // Forms are the shorter forms of a tenant's sections, by field from the longest
-// to the shortest. They do not depend on how many tenants share the organization,
-// so that whoever joins the sections of the same tenants gets the same value.
+// to the shortest. They do not depend on how many tenants share the
+// organization. So everyone who joins the same sections gets the same value.
 type Forms struct {
 	Heading       string // names the tenant above a section that was composed for it alone
 	TenantLinks   []Form

@@ -66,7 +66,7 @@ func TestStatus(t *testing.T) {
 	if got, want := w.message(w.syncs), fmt.Sprintf(`{"tenantId":%q,"force":true}`, second); got != want {
 		t.Errorf("message %s, want %s", got, want)
 	}
-	w.has(w.refused("/sync", "tenant", "9d0b1c00-0000-4000-8000-000000000009"), "no such tenant")
+	w.has(w.refused("/sync", "tenant", "9d0b1c00-0000-4000-8000-000000000009"), "no mapped tenant")
 	w.has(w.refused("/sync"), "choose a tenant")
 	w.has(w.post("/sync", "tenant", "all"), "Syncs of all tenants were asked for")
 

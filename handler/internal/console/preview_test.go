@@ -38,7 +38,7 @@ func (w *world) state() string {
 func TestPreview(t *testing.T) {
 	w := newWorld(t)
 	id := w.tenantID(1)
-	w.has(w.get("/preview"), "Choose a tenant", "Nothing is written")
+	w.has(w.get("/preview"), "Choose a tenant", "The preview writes nothing")
 
 	before := w.state()
 	page := w.get("/preview?tenant=" + id)

@@ -29,8 +29,8 @@ const (
 	previewWanted = time.Minute
 )
 
-// previews composes previews, a few at a time, and keeps the last ones, so that
-// the fields on one page are read from Microsoft 365 once.
+// previews composes a few previews at a time and keeps the last ones. So the
+// fields of one page cost one reading of Microsoft 365.
 type previews struct {
 	turns chan struct{} // holds a value for each preview that is composed now
 

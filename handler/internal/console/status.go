@@ -256,7 +256,7 @@ func (c *Console) syncNow(x *exchange) error {
 		return c.showStatus(x, words.Sentence(err.Error()))
 	}
 	if strings.Contains(text, "not found") {
-		return c.showStatus(x, "Nothing was asked for: CIPP knows no such tenant with a mapping.")
+		return c.showStatus(x, "Nothing was asked for: CIPP knows no mapped tenant of that id.")
 	}
 	c.audit(x, "a sync was asked for on the console", "tenant", id)
 	return x.done("", notice, 0, "q", x.value("q"), "show", x.value("show"))

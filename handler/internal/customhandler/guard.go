@@ -31,8 +31,8 @@ const (
 	// restTime is how long the rest of a body that nobody wants is waited for
 	// before the answer, so that a connection can be used again: what is on its
 	// way already, and no more. restSize is how much of it is read then. A body
-	// that is too large has the time of any body, because the host answers 500 in
-	// place of the refusal when it cannot send it to its end.
+	// that is too large has the time of any body: a host that cannot send all of
+	// it answers 500 in place of our refusal.
 	restTime    = 50 * time.Millisecond
 	restSize    = 256 << 10
 	refusedSize = 100 << 20
@@ -91,9 +91,9 @@ func (b requestBody) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (b requestBody) Close() error { return b.x.body.Close() }
 
-// WriteHeader sends the status. An answer before the end of the body waits for
-// no more of it than is on its way, and closes the connection where that is not
-// all: what is left must not be taken for another request.
+// WriteHeader sends the status. An answer before the end of the body waits only
+// for what is on its way. Where that is not all, it closes the connection: what
+// is left must not be taken for another request.
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status

@@ -113,7 +113,7 @@ func (s *Server) Functions() []string {
 // that can never be right.
 func (s *Server) register(f *function, options []Option) *function {
 	if f.name == "" || strings.ContainsAny(f.name, "/ ") {
-		panic(fmt.Sprintf("customhandler: %q is no function name", f.name))
+		panic(fmt.Sprintf("customhandler: %q is not a function name", f.name))
 	}
 	if s.functions[f.name] != nil {
 		panic("customhandler: function " + f.name + " is registered twice")
@@ -170,7 +170,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return ErrStopped
 }
 
-// ServeHTTP answers one request of the host. An address that is no function's is
+// ServeHTTP answers one request of the host. An address that is not a function's is
 // answered at once, whatever body is to come.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)

@@ -376,7 +376,7 @@ func TestGiveBack(t *testing.T) {
 		t.Errorf("forced syncs are queued for %v, want %v", got, w.mapped)
 	}
 	w.wantLines(0, "Force Sync for example")
-	w.wantLines(1, "in place of CIPP. Every mapped tenant")
+	w.wantLines(1, "in place of CIPP. It syncs every mapped tenant")
 	if given, err := w.GivenBack(t.Context()); err != nil || given {
 		t.Errorf("GivenBack = %v, %v", given, err)
 	}

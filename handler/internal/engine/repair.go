@@ -23,9 +23,10 @@ type answered struct {
 	start time.Time // of the run of CIPP that the mapping row showed
 }
 
-// repair queues forced syncs: of every mapped tenant, once, when CIPP started
-// all of them or had them back, and of any tenant that CIPP synced after our
-// last sync of it. Paused tenants wait until they are resumed. A message that is sent twice costs time and does no harm.
+// repair queues forced syncs. Every mapped tenant gets one when CIPP started all
+// of them, or had them back. So does any tenant that CIPP synced after our last
+// sync of it. Paused tenants wait until they are resumed. A message that is sent
+// twice costs time and does no harm.
 func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	all, err := roster.Read(ctx, h.CIPP, h.Runs)
 	if err != nil {
@@ -63,10 +64,10 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	if len(errs) > 0 || k.owe.IsZero() {
 		return errors.Join(errs...)
 	}
-	message := "CIPP's own NinjaOne sync was started in CIPP, by Force Sync for example. Every mapped tenant is synced again by this app, with all its fields, so that NinjaOne shows one rule's values. " +
+	message := "CIPP's own NinjaOne sync was started in CIPP, by Force Sync for example. This app syncs every mapped tenant again with all its fields, so that NinjaOne shows the values of one rule. " +
 		"To sync at once, use this app's own page instead."
 	if k.reason == reasonTakeOver {
-		message = "This app syncs to NinjaOne again in place of CIPP. Every mapped tenant is synced with all its fields, since CIPP may have written them meanwhile."
+		message = "This app syncs to NinjaOne again in place of CIPP. It syncs every mapped tenant with all its fields, since CIPP may have written them meanwhile."
 	}
 	if err := h.tell(ctx, cipp.SeverityInfo, message); err != nil {
 		return err
@@ -81,16 +82,16 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	return err
 }
 
-// wroteAfter reports whether the mapping row shows a run of CIPP's engine that
-// ended after our last run of the tenant began, so that NinjaOne may hold its
-// values. Before our first run there is nothing of ours to put right, and
-// while one lasts it is too early to tell.
+// wroteAfter reports whether NinjaOne may hold values of CIPP's engine: the
+// mapping row shows a run of CIPP that ended after our last run began. Before
+// our first run there is nothing of ours to put right, and while one lasts it is
+// too early to tell.
 func wroteAfter(m cipp.OrganizationMapping, last runs.Run, now time.Time) bool {
 	if last.Start.IsZero() || last.Status == runs.Running || m.LastStart.IsZero() {
 		return false
 	}
-	// The row's times have milliseconds. A start that is ours with an end that
-	// is not comes of a run of CIPP that found ours under way and gave up.
+	// The row's times have milliseconds. Where only the start is ours, a run of
+	// CIPP found ours under way and gave up.
 	if m.LastStart.Equal(last.Start.Truncate(time.Millisecond)) {
 		return false
 	}

@@ -70,12 +70,12 @@ func (h *Hold) dropSubscriptions(ctx context.Context) ([]problems.Problem, error
 	}
 	_ = group.Wait() // no task returns an error
 	if removed > 0 {
-		errs = append(errs, h.tell(ctx, cipp.SeverityInfo, fmt.Sprintf("Removed CIPP's own subscriptions on devices, through which it wrote the compliance field by another rule: %d.", removed)))
+		errs = append(errs, h.tell(ctx, cipp.SeverityInfo, fmt.Sprintf("This app removed CIPP's own subscriptions on devices, through which CIPP wrote the compliance field by another rule: %d.", removed)))
 	}
 	if len(left) > 0 {
 		slices.Sort(left)
-		errs = append(errs, h.tell(ctx, cipp.SeverityWarn, fmt.Sprintf("CIPP's own subscriptions on the devices of %d tenants could not be removed at Microsoft Graph, which refused it or knows no such tenant of CIPP's. "+
-			"Their rows in CIPP's table were removed, so CIPP takes no notification of theirs, and Graph ends them within a day: %s.", len(left), someOf(left))))
+		errs = append(errs, h.tell(ctx, cipp.SeverityWarn, fmt.Sprintf("CIPP's own subscriptions on the devices of %d tenants could not be removed at Microsoft Graph, which refused it or does not know the tenant. "+
+			"Their rows in CIPP's table were removed, so CIPP accepts none of their notifications, and Graph ends them within a day: %s.", len(left), someOf(left))))
 	}
 	slices.SortFunc(bad, func(a, b problems.Problem) int { return strings.Compare(a.Key, b.Key) })
 	if n := len(bad); n > maxProblems {

@@ -69,7 +69,7 @@ func (h *Heart) ensure(ctx context.Context, others int) error {
 }
 
 // Fired notes that a timer fired, and sees that a message waits. What fails is
-// logged: it is no reason to leave the timer's work undone.
+// logged: it is not a reason to leave the timer's work undone.
 func (h *Heart) Fired(ctx context.Context, name string) {
 	if err := errors.Join(h.fired(ctx, name), h.Ensure(ctx)); err != nil {
 		h.Log.ErrorContext(ctx, "the time of a timer was not noted", "timer", name, "error", err)

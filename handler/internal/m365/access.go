@@ -65,9 +65,9 @@ func (p Permission) Least(auth string) string {
 // grants are the permissions that a token names; nil when it does not tell.
 type grants map[string]bool
 
-// grantsOf reads the claims scp (delegated) and roles (application) of an
-// access token. Such a token is for the service and not for us, so nothing is
-// decided by it but what to tell people, and one that cannot be read is fine.
+// grantsOf reads the claims scp (delegated) and roles (application) of an access
+// token. Such a token is meant for the service, not for us. It decides only what
+// to tell people, so a token that cannot be read does no harm.
 // https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
 func grantsOf(token string) grants {
 	parts := strings.Split(token, ".")

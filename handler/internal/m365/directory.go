@@ -201,9 +201,8 @@ func intoMemberships(all *wire.Memberships) gather[wire.DeltaObject] {
 
 var errNoDeltaLink = errors.New("a delta list ended without its delta link")
 
-// readMemberships reads objects with their members from a delta list, or where
-// that cannot be read, from a plain list and one list of members for each object,
-// in batches.
+// readMemberships reads objects with their members from a delta list. Where that
+// fails, it reads a plain list, and in batches the members of each object.
 func (g *graph) readMemberships(ctx context.Context,
 	delta func(context.Context, gather[wire.DeltaObject]) (deltaLink string, err error),
 	plain func() (*abstractions.RequestInformation, error),

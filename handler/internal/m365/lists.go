@@ -66,9 +66,9 @@ type source[T any] struct {
 
 // read reads a list from its first page, which is given where it came already,
 // to its last, and returns the delta link of that. Next links are followed
-// untouched, and only to the session's own origin. A page that the service gave a
-// link to and does not know any more (Directory_ExpiredPageToken, a delta link
-// that is too old) has the list read from its start.
+// untouched, and only to the session's own origin. Where the service no longer
+// knows a page that it linked to (Directory_ExpiredPageToken, a delta link that
+// is too old), read begins the list again.
 func read[T any](ctx context.Context, s *session, from source[T], into gather[T], given *wire.Page[T]) (deltaLink string, err error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()

@@ -71,9 +71,9 @@ func (s *session) open(ctx context.Context) error {
 	return nil
 }
 
-// do sends a request built by build and returns an answer below 400. A token
-// refused with 401 is renewed once in a reading, for all requests together, so
-// that a resource that always answers 401 does not renew for ever.
+// do sends a request built by build and returns an answer below 400. A reading
+// renews a token that was refused with 401 once, for all requests together: a
+// resource that always answers 401 must not renew for ever.
 func (s *session) do(ctx context.Context, build func(context.Context) (*http.Request, error)) (*http.Response, error) {
 	value, err := s.tokens.get(ctx, s.ref, s.scope)
 	if err != nil {

@@ -34,8 +34,8 @@ func steady(next http.RoundTripper) http.RoundTripper {
 }
 
 // retrier repeats requests that were throttled, met an unavailable service or
-// lost their connection. It replaces kiota-http-go's retry handler, which cuts
-// decimals of Retry-After, so that it comes back too early, leaves discarded
+// lost their connection. It replaces kiota-http-go's retry handler. That one
+// cuts decimals of Retry-After and so comes back too early, leaves discarded
 // answers open, and gives up on lost connections.
 type retrier struct {
 	next  http.RoundTripper

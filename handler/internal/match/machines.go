@@ -171,7 +171,7 @@ func apart(a, b *tenant.ManagedDevice) bool {
 }
 
 // entraID returns the Entra device of a record; "" when it has none. The
-// all-zero id, which Intune gives devices that are not registered, is none.
+// all-zero id, which Intune gives devices that are not registered, does not count.
 func entraID(d *tenant.ManagedDevice) string {
 	id := guid.Fold(d.AzureADDeviceID)
 	if strings.Trim(id, "0-") == "" {

@@ -103,7 +103,7 @@ func Batches[T NewDocument | DocumentUpdate](items iter.Seq[T]) iter.Seq[[]T] {
 }
 
 // maxStumbles is how many single items in a row may fail without being refused
-// before it is no more taken for the items' fault.
+// before the items are no longer blamed.
 const maxStumbles = 3
 
 // stumbled reports whether NinjaOne failed on a request in a way that may be the
@@ -113,12 +113,13 @@ func stumbled(err error) bool {
 	return !errors.Is(err, ErrUnread) && (errors.Is(err, ErrTimedOut) || errors.As(err, &answer) && answer.Status >= http.StatusInternalServerError && !answer.Is(ErrThrottled))
 }
 
-// SplitRefused sends items as one batch. When the batch is refused
-// (ErrBatchRefused), takes too long (ErrTimedOut) or makes NinjaOne fail (5xx) it
-// is halved, down to single items, so that the good ones are written and each bad
+// SplitRefused sends items as one batch. A batch that is refused
+// (ErrBatchRefused), takes too long (ErrTimedOut) or makes NinjaOne fail (5xx)
+// is halved, down to single items. So the good items are written, and each bad
 // one is found with its reason. It returns what send returned for the accepted
 // parts, and the refused items' reasons by their index. After a failure that is
-// not a refusal send has to know what of the part is written already, or to add ErrUnread.
+// not a refusal send has to know what of the part is written already, or to add
+// ErrUnread.
 //
 // A single item that fails without being refused holds back no other; the first
 // such failure is the error. Three of them in a row end it, and so does at once

@@ -32,7 +32,7 @@ type Document struct {
 	// member: whether lists hold archived documents is not documented.
 	Archived bool
 	// Fields holds the text of those values that were asked for. A field
-	// without a value is absent. It is no map, because an organization may have
+	// without a value is absent. It is not a map, because an organization may have
 	// many tens of thousands of documents.
 	Fields []FieldText
 }
@@ -131,11 +131,10 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 
 // CreateDocuments creates documents, all of them or none, and returns them as
 // NinjaOne has them, in any order, with the fields that were sent as text. It
-// calls POST /v2/organization/documents, which NinjaOne does not recognise
-// when it is repeated, so the client repeats it only after NinjaOne has
-// certainly done nothing. Errors: ErrBatchRefused, ErrOutcomeUnknown, and
-// others after which nothing was written. The caller limits the batch (see
-// Batches).
+// calls POST /v2/organization/documents. NinjaOne does not recognise a
+// repetition, so the client repeats it only where NinjaOne certainly did
+// nothing. Errors: ErrBatchRefused, ErrOutcomeUnknown, and others after which
+// nothing was written. The caller limits the batch (see Batches).
 func (c *Client) CreateDocuments(ctx context.Context, batch []NewDocument) ([]Document, error) {
 	return writeDocuments(ctx, c, http.MethodPost, batch, func(d NewDocument) (string, Fields) {
 		return fmt.Sprintf("document %q", d.Name), d.Fields

@@ -121,7 +121,7 @@ func (c *Client) AddRelations(ctx context.Context, host Entity, related []Entity
 
 // DeleteRelation removes one relation. It calls
 // DELETE /v2/related-items/{relatedItemId}, which may be repeated; a relation
-// that is gone already is no error.
+// that is gone already is not an error.
 func (c *Client) DeleteRelation(ctx context.Context, id int) error {
 	if id <= 0 {
 		return fmt.Errorf("relation %d has no id that NinjaOne gave, and was not deleted", id)

@@ -26,12 +26,11 @@ const (
 // enough.
 //
 // Throttling (429, 503, or HTML that says so) holds back all callers of the
-// client. Calls that are safe to repeat are repeated after throttling, after
-// other 5xx answers, after answers that are not JSON, and after failures of
-// the connection. A POST is repeated only when NinjaOne certainly did nothing:
-// the connection was never made, or the answer is an explicit refusal (429, or
-// 503 with Retry-After). Where that is so of all attempts, the error is
-// ErrNotSent.
+// client. A call that is safe to repeat is repeated after throttling, another
+// 5xx, an answer that is not JSON, or a failure of the connection. A POST is
+// repeated only when NinjaOne certainly did nothing: the connection was never
+// made, or the answer is an explicit refusal (429, or 503 with Retry-After).
+// Where that is so of all attempts, the error is ErrNotSent.
 func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration, attempt func(context.Context, *Call) error) error {
 	start := time.Now()
 	throttled, failed := 0, 0

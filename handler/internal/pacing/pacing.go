@@ -161,9 +161,9 @@ type Slot struct {
 	cancel context.CancelCauseFunc
 }
 
-// Context returns a context that ends when the process has lost its slots, with
-// the cause ErrLost, when the slot is released, or with the context given to
-// Acquire. All calls of the run are made under it.
+// Context returns a context that ends when the slot is released, or with the
+// context given to Acquire. It ends with the cause ErrLost when the process
+// loses its slots. All calls of the run are made under it.
 func (s *Slot) Context() context.Context { return s.ctx }
 
 // Release ends the run. When it was the last of the process, all slots of the

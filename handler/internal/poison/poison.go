@@ -2,10 +2,9 @@
 // host moves them to a queue of its own, named as theirs with "-poison" at the
 // end, where nothing would look at them again.
 //
-// It says in the logbook and to the console which they are and what they mean,
-// and puts them back or removes them when a person asks for it. It never
-// handles a message itself, and does neither by itself: what failed five times
-// would fail again.
+// It tells the logbook and the console which messages these are, and what they
+// mean. It puts them back or removes them only when a person asks for it: what
+// failed five times would fail again. It never handles a message itself.
 package poison
 
 import (
@@ -24,8 +23,8 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// Suffix ends the name of the queue that the Functions host moves a message to
-// when it failed as often as maxDequeueCount of host.json says.
+// Suffix ends the name of a poison queue. The Functions host moves a message
+// there after maxDequeueCount failures (host.json).
 const Suffix = "-poison"
 
 // shown is how many messages of a queue are looked at; the service lets no
@@ -232,7 +231,7 @@ func (w *Watch) tell(ctx context.Context, s Source) error {
 	}
 	if now.More = more > 0; now.More && !before.More {
 		if err := w.CIPP.Log(ctx, cipp.LogEntry{API: s.API, Severity: cipp.SeverityError, Message: fmt.Sprintf(
-			"About %d more messages are on the queue %s; each is told of when it is among the oldest %d. So many at once have one reason, mostly: look for it in the app's own log before they are put back.",
+			"About %d more messages are on the queue %s; each is told of when it is among the oldest %d. So many at once mostly have one cause: look for it in the app's own log before you put them back.",
 			more, s.Poison.Name(), shown)}); err != nil {
 			return err
 		}
@@ -274,10 +273,9 @@ const (
 
 var errEnough = errors.New("it took long enough")
 
-// PutBackAll puts the messages of a queue back that can be read, 1,000 of them
-// at most and for a minute at most, and tells how many those were and about how
-// many are left. Called again, it goes on. After an error, what was put back
-// stays so.
+// PutBackAll puts the readable messages of a queue back: at most 1,000 of them,
+// for at most a minute. It tells how many it put back, and about how many are
+// left. Called again, it goes on. After an error, what was put back stays so.
 func (w *Watch) PutBackAll(ctx context.Context, queue string) (back, left int, err error) {
 	s, ok := w.source(queue)
 	if !ok {

@@ -32,7 +32,7 @@ func lenient(err error) (fits bool, _ error) {
 	return err == nil, err
 }
 
-// List is a list in a record. What is not a list is none, and elements of
+// List is a list in a record. What is not a list is empty, and elements of
 // another type than T, null included, are left out.
 type List[T any] []T
 

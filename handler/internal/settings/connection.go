@@ -30,10 +30,9 @@ func (h *Handlers) test(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, results("Successfully Connected to NinjaOne"))
 }
 
-// TestConnection proves that the settings that are saved in CIPP reach
-// NinjaOne, with the secret that is stored now, and that organizations and
-// custom fields can be read. The error says in a sentence for a person which
-// setting is wrong and what to do.
+// TestConnection reads organizations and custom fields with the settings that
+// CIPP holds and the secret that is stored now. The error says in a sentence for
+// a person which setting is wrong and what to do.
 func (h *Handlers) TestConnection(ctx context.Context) error {
 	config, err := h.CIPP.NinjaOneConfig(ctx)
 	if err != nil {

@@ -61,8 +61,8 @@ type fieldRow struct {
 }
 
 // listFields lists CIPP's fields, the NinjaOne custom fields that fit them, and
-// what is chosen. When NinjaOne cannot be read, the fields that are chosen are
-// listed, so that none looks as if it were gone, and Results says why.
+// what is chosen. When NinjaOne cannot be read, listFields lists the fields that
+// are chosen, so that none looks gone. Results says why.
 func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	choices, err := h.CIPP.FieldChoices(ctx)

@@ -243,7 +243,7 @@ func (m listedMark) MarshalText() ([]byte, error) {
 	return []byte(m.at.Format(time.RFC3339Nano) + "/" + strconv.Itoa(m.organization)), nil
 }
 
-// UnmarshalText reads a mark; what is none is as if it were not there.
+// UnmarshalText reads a mark; a text that is not a mark counts as absent.
 func (m *listedMark) UnmarshalText(text []byte) error {
 	at, organization, _ := strings.Cut(string(text), "/")
 	t, err := time.Parse(time.RFC3339Nano, at)

@@ -120,8 +120,8 @@ type syncTask struct {
 }
 
 // listSync is CIPP's ListExtensionSync: the syncs of other extensions as CIPP
-// schedules them, and one entry per tenant that is mapped to NinjaOne, which
-// CIPP itself has none of.
+// schedules them, and one entry per tenant that is mapped to NinjaOne. CIPP
+// itself has no such entries.
 func (h *Handlers) listSync(w http.ResponseWriter, r *http.Request) {
 	tasks, err := h.syncTasks(r.Context())
 	if err != nil {

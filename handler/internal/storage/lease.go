@@ -143,9 +143,9 @@ func keep(ctx context.Context, start time.Time, duration time.Duration, renew fu
 	}
 }
 
-// Context returns a context that ends when the lease is lost, with the cause
-// ErrLeaseLost, when it is released, or with the context given to
-// Container.Lease. Work that needs the lease runs under it.
+// Context returns a context that ends when the lease is released, or with the
+// context given to Container.Lease. It ends with the cause ErrLeaseLost when the
+// lease is lost. Work that needs the lease runs under it.
 func (l *Lease) Context() context.Context { return l.ctx }
 
 // Release ends the renewal and frees the lease for others. A lease that

@@ -139,10 +139,10 @@ func (t *Table) Readable(ctx context.Context) (exists bool, err error) {
 	return err == nil, wrap(err, t.op("read"))
 }
 
-// Changeable tries to change and to delete a row that is not there, which
-// changes nothing and tells all the same whether it would be allowed. A missing
-// table is fine. Whether rows may be added it cannot tell; no role of Azure's
-// own allows one without the other.
+// Changeable tries to change and to delete a row that does not exist. That
+// changes nothing, and still tells whether it would be allowed. A missing table
+// is fine. Whether rows may be added it cannot tell; no role of Azure's own
+// allows one without the other.
 func (t *Table) Changeable(ctx context.Context) error {
 	if t.err != nil {
 		return t.err

@@ -154,9 +154,9 @@ func (t *Table) upsert(ctx context.Context, e Entity, mode aztables.UpdateMode) 
 	})
 }
 
-// MergeIfMatch writes the given columns of a row that exists in the version
-// etag, or in any version with AnyETag, and sets the new ETag in e. It never
-// adds a row: a missing row or table is ErrNotFound, another version ErrConflict.
+// MergeIfMatch writes the given columns of a row whose version is etag, or any
+// with AnyETag. It sets the new ETag in e. It never adds a row: a missing row or
+// table is ErrNotFound, another version ErrConflict.
 func (t *Table) MergeIfMatch(ctx context.Context, e Entity, etag string) error {
 	return t.update(ctx, e, etag, aztables.UpdateModeMerge)
 }

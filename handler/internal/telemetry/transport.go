@@ -105,7 +105,7 @@ var (
 // that looks like any other word.
 var namedByCallers = map[string]bool{"users": true, "organizations": true, "tenants": true}
 
-// template returns a path with everything that is no fixed part of an API's
+// template returns a path with everything that is not a fixed part of an API's
 // address replaced by {id}.
 func template(path string) string {
 	segments := strings.Split(path, "/")
