@@ -2,12 +2,15 @@ package documents
 
 import (
 	"cmp"
+	"context"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
@@ -21,12 +24,9 @@ type claims struct {
 	// mapped is the user that CIPP's map of the tenant names for a document;
 	// taken are the documents that the maps of the organization's other tenants
 	// name.
-	mapped map[int]string
-	taken  map[int]bool
-	// known is the document that we remember for a user or licence, 0 for none;
-	// remembered is for whom we remember a document.
-	known      func(id string) int
-	remembered map[int]string
+	mapped     map[int]string
+	taken      map[int]bool
+	remembered map[int]string // for whom we remember a document
 }
 
 // claimed is the document of a user or licence, and further ones about the
@@ -46,12 +46,12 @@ type claimed struct {
 func adopt(documents []ninjaone.Document, c claims) map[string]claimed {
 	// better reports whether a is to be taken rather than b.
 	better := func(id string, a, b *ninjaone.Document) bool {
-		known := c.known(id)
+		known := c.remembered[a.ID] == id
 		switch {
 		case a.Archived != b.Archived:
 			return b.Archived
-		case !a.Archived && (a.ID == known || b.ID == known):
-			return a.ID == known
+		case !a.Archived && known != (c.remembered[b.ID] == id):
+			return known
 		}
 		return a.ID < b.ID
 	}
@@ -118,4 +118,118 @@ func (c claims) named(d ninjaone.Document) (tenant, id string) {
 	return cmp.Or(tenant, owner), sku
 }
 
-func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+// claims gathers what decides whose a document is.
+func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
+	m, err := r.readMaps(ctx)
+	if err != nil {
+		return claims{}, err
+	}
+	c := claims{
+		tenantID: r.tenantID, idField: sec.idField, remembered: map[int]string{},
+		// A SKU id is the same in every tenant, so a licence's document that
+		// does not name its tenant may be that of any that may have the licence.
+		theirs: func(id string) bool {
+			return m.theirs[ledger.Subject{Kind: sec.kind, ID: id}] || sec.kind == ledger.KindLicense && m.unread
+		},
+		ours: func(id string) bool {
+			return sec.Has(id) || r.records[ledger.Subject{Kind: sec.kind, ID: id}] != nil || sec.kind == ledger.KindUser && m.own[id] != 0
+		},
+	}
+	for s, rec := range r.records {
+		if s.Kind == sec.kind && rec.DocumentID != 0 {
+			c.remembered[rec.DocumentID] = s.ID
+		}
+	}
+	if sec.kind == ledger.KindUser {
+		c.taken, c.mapped = m.taken, make(map[int]string, len(m.own))
+		for _, user := range slices.Sorted(maps.Keys(m.own)) {
+			c.mapped[m.own[user]] = user
+		}
+	}
+	return c, nil
+}
+
+// userMaps are the rows of CIPP's NinjaOneUserMap of the organization's
+// tenants, and what the other ones are known to have.
+type userMaps struct {
+	own    map[string]int // user to document
+	taken  map[int]bool   // documents of other tenants' users
+	theirs map[ledger.Subject]bool
+	unread bool // another tenant's licences are not known
+}
+
+func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
+	if r.maps != nil {
+		return r.maps, nil
+	}
+	m := &userMaps{taken: map[int]bool{}, theirs: map[ledger.Subject]bool{}}
+	var err error
+	if m.own, err = r.CIPP.UserMap(ctx, r.in.Compose.Snapshot.Tenant.ID); err != nil {
+		return nil, err
+	}
+	for _, other := range r.in.Sharing {
+		if fold(other) == r.tenantID {
+			continue
+		}
+		mapped, err := r.CIPP.UserMap(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		for user, document := range mapped {
+			m.taken[document], m.theirs[ledger.Subject{Kind: ledger.KindUser, ID: user}] = true, true
+		}
+		subjects, read, err := r.ledgerOf(fold(other)).Subjects(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range subjects {
+			m.theirs[s] = true
+		}
+		m.unread = m.unread || !read[ledger.KindLicense]
+	}
+	r.maps = m
+	return m, nil
+}
+
+// take notes that a document is about a user or licence. holder is the one for
+// whom it was remembered, "" for none.
+func (r *run) take(sec *section, id string, d ninjaone.Document, holder string) {
+	rec := r.record(sec.kind, id)
+	if before := r.records[ledger.Subject{Kind: sec.kind, ID: holder}]; before != nil && before != rec && before.DocumentID == d.ID {
+		// The document says by now that it is about somebody else.
+		rec.Reset()
+		rec.Relations, rec.DocumentID = before.Relations, d.ID
+		before.Reset()
+		r.touch(before, rec)
+	}
+	switch {
+	case rec.DocumentID == d.ID:
+		if d.Archived && !rec.Archived {
+			rec.Archived = true
+			r.touch(rec)
+		}
+		r.compare(sec, rec, d)
+		return
+	case !rec.Pending(): // else it was created, and the answer was lost
+		rec.Reset() // a document that we did not write, or not last
+		rec.Fields.Set(ledger.NameField, digestOf(d.Name))
+	}
+	rec.DocumentID, rec.Archived = d.ID, d.Archived
+	r.touch(rec)
+}
+
+// compare notes what somebody changed in a document since: its name, or the ids
+// that say whose it is. What its pages say cannot be compared, since NinjaOne
+// answers them as it cleaned them.
+func (r *run) compare(sec *section, rec *ledger.Document, d ninjaone.Document) {
+	if name := digestOf(d.Name); rec.Fields.Get(ledger.NameField) != name {
+		rec.Fields.Set(ledger.NameField, name)
+		r.touch(rec)
+	}
+	for field, want := range map[string]string{sec.idField: rec.ID, compose.FieldTenantID: r.tenantID} {
+		if fold(d.Text(field)) != want && rec.Fields.Get(field) != ledger.Unknown {
+			rec.Fields.Set(field, ledger.Unknown)
+			r.touch(rec)
+		}
+	}
+}

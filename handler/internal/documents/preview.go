@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/documents/relations"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
@@ -45,19 +47,6 @@ type PreviewItem struct {
 	Unrelate int      // relations that would be removed
 }
 
-// Outcome is what a sync would do with a document.
-type Outcome string
-
-// Outcomes.
-const (
-	OutcomeCreated   Outcome = "created"
-	OutcomeUpdated   Outcome = "updated"
-	OutcomeUnchanged Outcome = "unchanged"
-	OutcomeArchived  Outcome = "archived" // its user or licence ended; nothing composed is there to show
-	OutcomeRestored  Outcome = "restored" // its user or licence is back
-	OutcomeRefused   Outcome = "refused"  // NinjaOne refused it as it is, so it is not sent
-)
-
 // Document composes a document of the preview as a sync would write it. Links
 // to documents that do not exist yet are left out.
 func (p *Preview) Document(kindName, id string) (compose.Document, error) {
@@ -74,226 +63,130 @@ func (p *Preview) Document(kindName, id string) (compose.Document, error) {
 }
 
 // Preview says what Sync would do, and writes nothing, neither in NinjaOne nor
-// in our own state. It reads what Sync would read, and the names of documents
-// that would be archived.
+// in our own state. It reads and plans as Sync does, takes each plan as carried out
+// in memory, and reads the names of documents that would be archived.
 func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 	r := newRun(s, in)
 	p := &Preview{}
-	plans := r.plans()
-	if len(plans) == 0 {
-		return p, nil
-	}
-	if err := r.load(ctx); err != nil {
+	if err := r.read(ctx, p.addTemplates(r)); err != nil || len(r.sections) == 0 {
 		return p, err
 	}
-	list, err := r.plannedTemplates(ctx, plans, p)
-	if err != nil || list == nil {
-		return p, err
-	}
-	if err := r.prepare(ctx, r.usable(plans, list)); err != nil {
-		return p, err
-	}
-	for _, sec := range r.sections() {
-		if err := r.glance(ctx, sec, p); err != nil {
-			return p, err
-		}
-	}
-	if err := r.glanceAtRelations(ctx); err != nil {
-		return p, err
-	}
-	if in.Force {
-		r.doubtAll()
-	}
-	if err := r.previewLeavers(ctx, p); err != nil {
-		return p, err
-	}
-	for _, sec := range r.sections() {
-		if err := r.previewSection(ctx, sec, p); err != nil {
-			return p, err
-		}
-	}
-	r.previewRelations(p)
 	p.users, p.licenses = r.people, r.skus
-	rank := map[string]int{string(ledger.KindLicense): 1}
-	slices.SortStableFunc(p.Items, func(a, b PreviewItem) int {
-		if a.Kind != b.Kind {
-			return rank[a.Kind] - rank[b.Kind]
+	end := r.planEnd()
+	p.Held = end.braked(r.brake)
+	records := map[*ledger.Document]int{} // their items
+	for _, sec := range r.sections {
+		p.Surplus += len(sec.extras)
+		if err := p.addEnded(ctx, r, sec, end.archive[sec], records); err != nil {
+			return p, err
 		}
-		return strings.Compare(strings.ToLower(a.Name)+a.ID, strings.ToLower(b.Name)+b.ID)
+	}
+	for _, sec := range r.sections {
+		r.linkUsers()
+		if err := p.addChanges(ctx, r, sec, records); err != nil {
+			return p, err
+		}
+	}
+	p.addRelations(r.planRelations(), records)
+	p.SurplusRelations += r.keeper.Surplus()
+	slices.SortStableFunc(p.Items, func(a, b PreviewItem) int {
+		return cmp.Or(strings.Compare(b.Kind, a.Kind), strings.Compare(strings.ToLower(a.Name)+a.ID, strings.ToLower(b.Name)+b.ID))
 	})
 	return p, nil
 }
 
-// plannedTemplates returns the templates as they would be once they are set
-// up; nil when they could not be read.
-func (r *run) plannedTemplates(ctx context.Context, plans []blueprint, p *Preview) ([]ninjaone.Template, error) {
-	list, err := r.readTemplates(ctx, plans)
-	if err != nil || list == nil {
-		return nil, err
-	}
-	for _, b := range plans {
-		switch c := choose(list, b); {
-		case !c.found && r.doubted[b.kind]:
-		case !c.found:
-			p.Notes = append(p.Notes, fmt.Sprintf("The document template %q would be created.", b.name))
-			list = append(list, ninjaone.Template{Name: b.name, AllowMultiple: true, Fields: b.fields})
-		case !b.complete(c.template):
-			merged, added := c.template.WithFields(b.fields)
-			p.Notes = append(p.Notes, fmt.Sprintf("Fields would be added to the document template %q: %s.", b.name, strings.Join(added, ", ")))
-			list = slices.DeleteFunc(list, func(t ninjaone.Template) bool { return t.ID == merged.ID })
-			list = append(list, merged)
+// addTemplates adds what would be done to the templates, and returns them as they
+// would be then.
+func (p *Preview) addTemplates(r *run) func(context.Context, []blueprint, []ninjaone.Template) ([]ninjaone.Template, error) {
+	return func(_ context.Context, kinds []blueprint, list []ninjaone.Template) ([]ninjaone.Template, error) {
+		for _, c := range r.planTemplates(kinds, list) {
+			if c.added == nil {
+				p.Notes = append(p.Notes, fmt.Sprintf("The document template %q would be created.", c.name))
+				list = append(list, c.template)
+			} else {
+				p.Notes = append(p.Notes, fmt.Sprintf("Fields would be added to the document template %q: %s.", c.name, strings.Join(c.added, ", ")))
+				list = with(list, c.template)
+			}
 		}
+		return list, nil
 	}
-	return list, nil
 }
 
-// glance brings the records of a section in line with NinjaOne where a sync
-// would, in memory alone.
-func (r *run) glance(ctx context.Context, sec *section, p *Preview) error {
-	if sec.template.ID == 0 || !r.unsure(sec) {
+// add adds what would become of a document.
+func (p *Preview) add(rec *ledger.Document, it PreviewItem, records map[*ledger.Document]int) {
+	it.Kind, it.ID, it.Document = string(rec.Kind), rec.ID, rec.DocumentID
+	records[rec] = len(p.Items)
+	p.Items = append(p.Items, it)
+}
+
+// addEnded adds the documents of a section that would be archived.
+func (p *Preview) addEnded(ctx context.Context, r *run, sec *section, ended []*ledger.Document, records map[*ledger.Document]int) error {
+	if len(ended) == 0 {
 		return nil
 	}
-	found, err := r.look(ctx, sec)
-	if err == nil {
-		sec.listed = !sec.contradicted
-		p.Surplus += len(sec.surplus(found))
-	}
-	return r.orBlock(ctx, sec, err)
-}
-
-func (r *run) glanceAtRelations(ctx context.Context) error {
-	if r.users == nil || r.users.blocked {
-		return nil
-	}
-	_, _, err := r.readRelations(ctx)
-	return r.orLeave(ctx, err)
-}
-
-// previewLeavers adds the documents that would be archived.
-func (r *run) previewLeavers(ctx context.Context, p *Preview) error {
-	leavers, forget, leaving, total := r.leavers()
-	for _, rec := range forget {
-		delete(r.records, rec.Subject)
-	}
-	brake, err := r.brake(ctx)
-	if err != nil {
+	documents, err := r.in.Client.Documents(ctx, r.query(sec))
+	if err != nil && !ninjaone.Tolerable(ctx, err) {
 		return err
 	}
-	p.Held = holds(brake, leaving, total)
-	for _, sec := range r.sections() {
-		names := map[int]string{}
-		if len(leavers[sec]) > 0 {
-			documents, err := r.in.Client.Documents(ctx, r.query(sec))
-			if err != nil && !ninjaone.Tolerable(ctx, err) {
-				return err
-			}
-			for _, d := range documents {
-				names[d.ID] = d.Name
-			}
-		}
-		for _, rec := range leavers[sec] {
-			it := PreviewItem{Kind: string(sec.kind), ID: rec.ID, Name: names[rec.DocumentID], Document: rec.DocumentID, Outcome: OutcomeArchived, Unrelate: removable(rec.Relations)}
-			if p.Held {
-				it.Unrelate = 0
-			}
-			p.Items = append(p.Items, it)
-			if !p.Held {
-				rec.Archived = true
-			}
-		}
+	names := map[int]string{}
+	for _, d := range documents {
+		names[d.ID] = d.Name
+	}
+	for _, rec := range ended {
+		p.add(rec, PreviewItem{Name: names[rec.DocumentID], Outcome: OutcomeArchived}, records)
+		rec.Archived = !p.Held
 	}
 	return nil
 }
 
-// removable counts the relations that are ours to remove.
-func removable(relations ledger.Relations) int {
-	n := 0
-	for have := range relations.All() {
-		if have.Owner == ledger.Ours {
-			n++
-		}
-	}
-	return n
-}
-
-// previewSection adds the documents that are to be there. Those that do not
-// exist get an id below zero in memory, so that their relations are counted.
-func (r *run) previewSection(ctx context.Context, sec *section, p *Preview) error {
+// addChanges adds the documents of a section that are to be there. Those that do
+// not exist get an id below zero, so that their relations are counted.
+func (p *Preview) addChanges(ctx context.Context, r *run, sec *section, records map[*ledger.Document]int) error {
 	if sec.blocked {
 		return nil
 	}
-	for _, id := range sec.ids {
-		if err := ctx.Err(); err != nil {
-			return err
+	for c, err := range r.changes(sec, func(*ledger.Document) bool { return true }) {
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		doc, err := sec.compose(id)
 		if err != nil {
-			r.counted("documents:compose", err.Error(),
-				"A document could not be composed: %s", "%d documents could not be composed; the first: %s")
+			r.notComposed(err)
 			continue
 		}
-		rec := r.record(sec.kind, id)
-		it := PreviewItem{Kind: string(sec.kind), ID: id, Name: doc.Name, Document: rec.DocumentID}
-		changes := r.update(sec, rec, doc)
-		switch {
-		case rec.Archived:
-			r.restored(rec)
-			it.Outcome, changes = OutcomeRestored, r.update(sec, rec, doc)
-		case rec.DocumentID != 0 && len(changes.Fields) == 0 && changes.Name == "":
-			it.Outcome = OutcomeUnchanged
-		case r.held(rec, doc):
-			it.Outcome, it.Reason = OutcomeRefused, rec.Reason
-		case rec.DocumentID == 0:
-			it.Outcome, rec.DocumentID = OutcomeCreated, -1-len(p.Items)
-			changes.Name, changes.Fields = doc.Name, doc.Fields
-		default:
-			it.Outcome = OutcomeUpdated
+		it := PreviewItem{Name: c.title, Outcome: c.outcome}
+		if c.outcome == OutcomeRefused {
+			it.Reason = c.Reason
+		} else if it.Changes = slices.Sorted(maps.Keys(c.fields)); c.name != "" {
+			it.Changes = append(it.Changes, ledger.NameField)
 		}
-		if it.Outcome != OutcomeRefused {
-			it.Changes = slices.Sorted(maps.Keys(changes.Fields))
-			if changes.Name != "" {
-				it.Changes = append(it.Changes, ledger.NameField)
-			}
+		p.add(c.Document, it, records)
+		switch c.outcome {
+		case OutcomeRestored:
+			c.Archived = false
+		case OutcomeCreated:
+			c.DocumentID = -len(p.Items)
 		}
-		if sec.kind == ledger.KindUser && rec.Live() && rec.DocumentID > 0 {
-			r.pages.Documents[id] = rec.DocumentID
-		}
-		p.Items = append(p.Items, it)
 	}
 	return nil
 }
 
-// previewRelations notes with each user's document how its relations change.
-func (r *run) previewRelations(p *Preview) {
-	if r.users == nil || r.users.blocked || r.users.unrelated {
-		return
-	}
-	p.SurplusRelations = r.keeper.Surplus()
-	shown := map[*ledger.Document]bool{}
-	for _, it := range p.Items {
-		shown[r.records[ledger.Subject{Kind: ledger.Kind(it.Kind), ID: it.ID}]] = true
-	}
-	relate, unrelate := map[*ledger.Document]int{}, map[*ledger.Document]int{}
-	plan := r.planRelations()
+// addRelations adds to each user's document how its relations would change.
+func (p *Preview) addRelations(plan relations.Plan, records map[*ledger.Document]int) {
 	for _, e := range append(plan.Ended, plan.Archived...) {
-		owner, _ := e.Owner()
+		i, shown := records[e.Document]
 		switch {
-		case owner != ledger.Ours:
-		case shown[e.Document]:
-			unrelate[e.Document]++
+		case e.Owner != ledger.Ours:
+		case shown:
+			p.Items[i].Unrelate++
 		default: // archived before
 			p.SurplusRelations++
 		}
 	}
-	for _, records := range plan.Add {
-		for _, rec := range records {
-			relate[rec]++
-		}
-	}
-	for i := range p.Items {
-		it := &p.Items[i]
-		if rec := r.records[ledger.Subject{Kind: ledger.Kind(it.Kind), ID: it.ID}]; rec != nil && it.Outcome != OutcomeArchived {
-			it.Relate, it.Unrelate = relate[rec], unrelate[rec]
+	for _, added := range plan.Add {
+		for _, rec := range added {
+			if i, shown := records[rec]; shown {
+				p.Items[i].Relate++
+			}
 		}
 	}
 }

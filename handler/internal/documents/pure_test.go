@@ -74,9 +74,7 @@ func TestAdopt(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := claims{tenantID: me, idField: compose.FieldUserID, ours: in(tt.ours), theirs: in(tt.theirs), mapped: tt.mapped, taken: map[int]bool{},
-				known: func(id string) int { return tt.known[id] }}
-			c.remembered = map[int]string{}
+			c := claims{tenantID: me, idField: compose.FieldUserID, ours: in(tt.ours), theirs: in(tt.theirs), mapped: tt.mapped, taken: map[int]bool{}, remembered: map[int]string{}}
 			for id, d := range tt.known {
 				c.remembered[d] = id
 			}

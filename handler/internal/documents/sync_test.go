@@ -563,6 +563,19 @@ func TestBadChange(t *testing.T) {
 	}
 }
 
+// broken fails to compose one document.
+type broken struct {
+	subjects
+	id string
+}
+
+func (b broken) Document(id string) (compose.Document, error) {
+	if id == b.id {
+		return compose.Document{}, errors.New("its template is broken")
+	}
+	return b.subjects.Document(id)
+}
+
 // TestDocumentThatCannotBeComposed lets one user's and one licence's document fail
 // while they are composed: all others are written, these stay as they are, and
 // both are told.
@@ -578,21 +591,12 @@ func TestDocumentThatCannotBeComposed(t *testing.T) {
 			}
 			clear(w.problems)
 			r := newRun(w.syncer, w.inputOf(m))
-			must(t, r.load(t.Context()))
-			templates, err := r.templates(t.Context(), r.plans())
-			must(t, err)
-			must(t, r.prepare(t.Context(), templates))
-			for _, sec := range r.sections() {
-				one, document := sec.ids[0], sec.compose
-				sec.compose = func(id string) (doc compose.Document, err error) {
-					if id == one {
-						return doc, errors.New("its template is broken")
-					}
-					return document(id)
-				}
+			must(t, r.read(t.Context(), r.setUp))
+			for _, sec := range r.sections {
+				sec.subjects = broken{sec.subjects, sec.ids[0]}
 			}
 			before := len(w.Documents(organization))
-			must(t, r.carryOut(t.Context()))
+			must(t, r.apply(t.Context()))
 			if made && r.result.Updated < len(users)-1 || !made && r.result.Created != 3 || made && len(w.Documents(organization)) != before {
 				t.Errorf("%+v", r.result)
 			}

@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,32 +80,22 @@ type chosen struct {
 // the one that CIPP takes. One that was renamed, known by having all our fields,
 // is taken when there is none of the name: a new one would document everybody
 // once more, beside documents that nobody keeps up to date.
-func choose(templates []ninjaone.Template, b blueprint) chosen {
-	c := b.named(templates)
-	for _, t := range templates {
-		ours := !t.Archived && t.AllowMultiple && b.complete(t)
-		if ours && !c.found || ours && c.renamed && t.ID < c.template.ID {
-			c.template, c.found, c.renamed = t, true, true
-		}
-	}
-	return c
-}
-
-// named is choose by name alone.
-func (b blueprint) named(templates []ninjaone.Template) chosen {
-	var c chosen
+func choose(templates []ninjaone.Template, b blueprint) (c chosen) {
+	templates = slices.SortedFunc(slices.Values(templates), func(a, b ninjaone.Template) int { return cmp.Compare(a.ID, b.ID) })
 	for _, t := range templates {
 		switch {
 		case t.Name != b.name:
 		case t.Archived:
 			c.archived = true
-		case !c.found:
-			c.template, c.found = t, true
-		case t.ID < c.template.ID:
-			c.duplicates = append(c.duplicates, c.template.ID)
-			c.template = t
-		default:
+		case c.found:
 			c.duplicates = append(c.duplicates, t.ID)
+		default:
+			c.template, c.found = t, true
+		}
+	}
+	for _, t := range templates {
+		if !c.found && !t.Archived && t.AllowMultiple && b.complete(t) {
+			c.template, c.found, c.renamed = t, true, true
 		}
 	}
 	return c
@@ -135,31 +126,39 @@ func (b blueprint) complete(t ninjaone.Template) bool {
 	return len(added) == 0
 }
 
-// templates returns the usable templates, created or completed if need be.
-// What is missing is a problem; an error ends the run.
-func (r *run) templates(ctx context.Context, plans []blueprint) (map[ledger.Kind]ninjaone.Template, error) {
-	list, err := r.readTemplates(ctx, plans)
-	if err != nil || list == nil {
-		return nil, err
-	}
-	ready := !slices.ContainsFunc(plans, func(b blueprint) bool {
+// templateChange is what is to become of a template.
+type templateChange struct {
+	blueprint
+	template ninjaone.Template
+	added    []string // fields; nil when the template is to be created
+	archived bool     // there is an archived one of the name
+}
+
+// planTemplates returns which templates are to be created or completed.
+func (r *run) planTemplates(kinds []blueprint, list []ninjaone.Template) (changes []templateChange) {
+	for _, b := range kinds {
 		c := choose(list, b)
-		return !c.found && !r.doubted[b.kind] || c.found && !b.complete(c.template)
-	})
-	if !ready {
-		made, err := r.setUp(ctx, plans)
-		if err != nil || made == nil {
-			return nil, err
+		switch {
+		case !c.found && !r.doubted[b.kind]:
+			t := ninjaone.Template{Name: b.name, Description: b.description, AllowMultiple: true, Fields: b.fields}
+			changes = append(changes, templateChange{b, t, nil, c.archived})
+		case c.found && !b.complete(c.template):
+			merged, added := c.template.WithFields(b.fields)
+			changes = append(changes, templateChange{b, merged, added, c.archived})
 		}
-		list = made
 	}
-	return r.usable(plans, list), nil
+	return changes
+}
+
+// with returns the list with a template in place of the one of its id.
+func with(list []ninjaone.Template, t ninjaone.Template) []ninjaone.Template {
+	return append(slices.DeleteFunc(list, func(old ninjaone.Template) bool { return old.ID == t.ID }), t)
 }
 
 // readTemplates reads the templates; nil when they could not be read. A list that
 // lacks the template of our documents does not prove that it is gone, so NinjaOne
 // is asked for it by its id.
-func (r *run) readTemplates(ctx context.Context, plans []blueprint) ([]ninjaone.Template, error) {
+func (r *run) readTemplates(ctx context.Context, kinds []blueprint) ([]ninjaone.Template, error) {
 	list, err := r.in.Client.Templates(ctx)
 	if err != nil {
 		return nil, r.noTemplates(ctx, err)
@@ -169,9 +168,9 @@ func (r *run) readTemplates(ctx context.Context, plans []blueprint) ([]ninjaone.
 	for _, t := range list {
 		r.templateIDs[t.ID] = true
 	}
-	for _, b := range plans {
+	for _, b := range kinds {
 		if c := choose(list, b); c.found && b.complete(c.template) {
-			continue // prepare asks, should it not be the remembered one
+			continue // begin asks, should it not be the remembered one
 		}
 		t, shown, err := r.unlistedTemplate(ctx, b, r.progress.Template[b.kind])
 		if err != nil {
@@ -207,30 +206,26 @@ func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjao
 	return t, true, nil
 }
 
-// usable returns the templates that can hold our documents. What is wrong with
-// the others is a problem.
-func (r *run) usable(plans []blueprint, list []ninjaone.Template) map[ledger.Kind]ninjaone.Template {
-	usable := map[ledger.Kind]ninjaone.Template{}
-	for _, b := range plans {
-		c := choose(list, b)
-		if len(c.duplicates) > 0 {
-			r.problem("documents:duplicate:"+string(b.kind), "NinjaOne has several document templates named %q. The one with the lowest id, %d, is used; move what is needed from the others (%s) and delete them.",
-				b.name, c.template.ID, strings.Trim(fmt.Sprint(c.duplicates), "[]"))
-		}
-		if !c.found {
-			continue // said while it was set up
-		}
-		if c.renamed {
-			r.problem("documents:renamed:"+string(b.kind), "The NinjaOne document template %q (%d) was renamed to %q. Its documents are still kept up to date; give it its name back, because CIPP knows it by its name.",
-				b.name, c.template.ID, c.template.Name)
-		}
-		if why := b.unusable(c.template); why != "" {
-			r.problem("documents:template:"+string(b.kind), "Documents of each %s are not written: the NinjaOne document template %q (%d) cannot be used, because %s.", b.noun, b.name, c.template.ID, why)
-			continue
-		}
-		usable[b.kind] = c.template
+// usable returns the template of a list that can hold documents of a kind. What is
+// wrong with it is a problem.
+func (r *run) usable(b blueprint, list []ninjaone.Template) (ninjaone.Template, bool) {
+	c := choose(list, b)
+	if !c.found {
+		return c.template, false // said while it was set up
 	}
-	return usable
+	if len(c.duplicates) > 0 {
+		r.problem("documents:duplicate:"+string(b.kind), "NinjaOne has several document templates named %q. The one with the lowest id, %d, is used; move what is needed from the others (%s) and delete them.",
+			b.name, c.template.ID, strings.Trim(fmt.Sprint(c.duplicates), "[]"))
+	}
+	if c.renamed {
+		r.problem("documents:renamed:"+string(b.kind), "The NinjaOne document template %q (%d) was renamed to %q. Its documents are still kept up to date; give it its name back, because CIPP knows it by its name.",
+			b.name, c.template.ID, c.template.Name)
+	}
+	why := b.unusable(c.template)
+	if why != "" {
+		r.problem("documents:template:"+string(b.kind), "Documents of each %s are not written: the NinjaOne document template %q (%d) cannot be used, because %s.", b.noun, b.name, c.template.ID, why)
+	}
+	return c.template, why == ""
 }
 
 // noTemplates tells that the templates could not be read.
@@ -256,7 +251,7 @@ const (
 // tenants that start together only one does, and each reads again once it has
 // its turn. It returns the templates afterwards; nil when another run holds
 // the lease for too long.
-func (r *run) setUp(ctx context.Context, plans []blueprint) ([]ninjaone.Template, error) {
+func (r *run) setUp(ctx context.Context, kinds []blueprint, _ []ninjaone.Template) ([]ninjaone.Template, error) {
 	lease, err := r.lease(ctx)
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		r.problem("documents:templates", "Another run was still setting up NinjaOne's document templates, so no documents were written; the next run will.")
@@ -267,40 +262,26 @@ func (r *run) setUp(ctx context.Context, plans []blueprint) ([]ninjaone.Template
 	}
 	defer lease.Release()
 	ctx = lease.Context()
-	list, err := r.readTemplates(ctx, plans)
+	list, err := r.readTemplates(ctx, kinds)
 	if err != nil || list == nil {
 		return nil, err
 	}
-	for _, b := range plans {
-		c := choose(list, b)
-		var t ninjaone.Template
-		switch {
-		case !c.found && r.doubted[b.kind]:
-			continue
-		case !c.found:
-			t, err = r.createTemplate(ctx, b)
-		case !b.complete(c.template):
-			merged, added := c.template.WithFields(b.fields)
-			r.log.InfoContext(ctx, "fields are added to a document template", "template", c.template.ID, "fields", added)
-			t, err = r.in.Client.UpdateTemplate(ctx, merged)
-		default:
+	for _, c := range r.planTemplates(kinds, list) {
+		t, err := r.changeTemplate(ctx, c)
+		if err == nil {
+			r.result.Templates++
+			list = with(list, t)
 			continue
 		}
-		if err != nil {
-			if !ninjaone.Tolerable(ctx, err) {
-				return nil, err
-			}
-			hint := ""
-			if c.archived && !c.found {
-				hint = " An archived template has that name: restore or delete it in NinjaOne."
-			}
-			r.problem("documents:template:"+string(b.kind), "The NinjaOne document template %q could not be set up: %s%s", b.name, words.End(err.Error()), hint)
-			list = slices.DeleteFunc(list, func(t ninjaone.Template) bool { return t.Name == b.name })
-			continue
+		if !ninjaone.Tolerable(ctx, err) {
+			return nil, err
 		}
-		r.result.Templates++
-		list = slices.DeleteFunc(list, func(old ninjaone.Template) bool { return old.ID == t.ID })
-		list = append(list, t)
+		hint := ""
+		if c.archived && c.added == nil {
+			hint = " An archived template has that name: restore or delete it in NinjaOne."
+		}
+		r.problem("documents:template:"+string(c.kind), "The NinjaOne document template %q could not be set up: %s%s", c.name, words.End(err.Error()), hint)
+		list = slices.DeleteFunc(list, func(t ninjaone.Template) bool { return t.Name == c.name })
 	}
 	return list, nil
 }
@@ -330,12 +311,14 @@ func (r *run) lease(ctx context.Context) (*storage.Lease, error) {
 	}
 }
 
-// createTemplate creates a template. When the answer is lost, reading tells
-// whether it exists.
-func (r *run) createTemplate(ctx context.Context, b blueprint) (ninjaone.Template, error) {
-	t, err := r.in.Client.CreateTemplate(ctx, ninjaone.Template{
-		Name: b.name, Description: b.description, AllowMultiple: true, Fields: b.fields,
-	})
+// changeTemplate creates or completes a template. When the answer to a creation is
+// lost, reading tells whether it exists.
+func (r *run) changeTemplate(ctx context.Context, c templateChange) (ninjaone.Template, error) {
+	if c.added != nil {
+		r.log.InfoContext(ctx, "fields are added to a document template", "template", c.template.ID, "fields", c.added)
+		return r.in.Client.UpdateTemplate(ctx, c.template)
+	}
+	t, err := r.in.Client.CreateTemplate(ctx, c.template)
 	if !errors.Is(err, ninjaone.ErrOutcomeUnknown) || ctx.Err() != nil {
 		return t, err
 	}
@@ -343,8 +326,8 @@ func (r *run) createTemplate(ctx context.Context, b blueprint) (ninjaone.Templat
 	if readErr != nil {
 		return t, fmt.Errorf("%w; and then: %w", err, readErr)
 	}
-	if c := choose(list, b); c.found {
-		return c.template, nil
+	if made := choose(list, c.blueprint); made.found {
+		return made.template, nil
 	}
 	return t, err
 }

@@ -321,10 +321,7 @@ func (d TenantDocuments) Forget(ctx context.Context, documents ...*Document) err
 	for _, document := range documents {
 		ops = append(ops, storage.DeleteOp(d.partition, document.rowKey()))
 	}
-	if err := d.table.WriteBatch(ctx, ops); err != nil {
-		return fmt.Errorf("forget documents that are gone: %w", err)
-	}
-	return nil
+	return doing("forget documents that are gone", d.table.WriteBatch(ctx, ops))
 }
 
 // SaveProgress notes how far the documents as a whole are known.
@@ -333,29 +330,25 @@ func (d TenantDocuments) SaveProgress(ctx context.Context, p Progress) error {
 	for k, prefix := range columnPrefix {
 		row[prefix+"Template"], row[prefix+"Listed"] = int64(p.Template[k]), p.Listed[k]
 	}
-	if err := d.table.Replace(ctx, row); err != nil {
-		return fmt.Errorf("note the progress of documents: %w", err)
-	}
-	return nil
+	return doing("note the progress of documents", d.table.Replace(ctx, row))
 }
 
-// IDs returns the users or licences of which something is known, and whether
-// their documents were ever read.
-func (d TenantDocuments) IDs(ctx context.Context, k Kind) (ids []string, read bool, err error) {
-	filter := storage.And(storage.Eq("PartitionKey", d.partition), storage.Ge("RowKey", string(k)+"-"), storage.Lt("RowKey", string(k)+"."))
-	for row, err := range d.table.List(ctx, filter, "RowKey") {
+// Subjects returns of whom something is known, and of which kinds the documents
+// were ever read.
+func (d TenantDocuments) Subjects(ctx context.Context) (subjects []Subject, read map[Kind]bool, err error) {
+	read = map[Kind]bool{}
+	for row, err := range d.table.List(ctx, storage.Eq("PartitionKey", d.partition), "RowKey", columnPrefix[KindUser]+"Listed", columnPrefix[KindLicense]+"Listed") {
 		if err != nil {
-			return nil, false, fmt.Errorf("read what another tenant of the organization has: %w", err)
+			return nil, nil, fmt.Errorf("read what another tenant of the organization has: %w", err)
 		}
 		if s, ok := subjectOf(row.RowKey()); ok {
-			ids = append(ids, s.ID)
+			subjects = append(subjects, s)
+		}
+		for k, prefix := range columnPrefix {
+			read[k] = read[k] || !row.Time(prefix+"Listed").IsZero()
 		}
 	}
-	row, err := d.table.Get(ctx, d.partition, progressRow)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return nil, false, fmt.Errorf("read what another tenant of the organization has: %w", err)
-	}
-	return ids, !row.Time(columnPrefix[k] + "Listed").IsZero(), nil
+	return subjects, read, nil
 }
 
 // Makers returns whom NinjaOne names as having made the relations of this
@@ -378,10 +371,15 @@ func (d *Documents) Makers(ctx context.Context, instance string) (map[int]bool, 
 func (d *Documents) SaveMakers(ctx context.Context, instance string, ids map[int]bool) error {
 	text := strings.ReplaceAll(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(ids))), "[]"), " ", ",")
 	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Version": int32(layout.Version), "Ids": text}
-	if err := d.table.Replace(ctx, row); err != nil {
-		return fmt.Errorf("note who makes relations: %w", err)
+	return doing("note who makes relations", d.table.Replace(ctx, row))
+}
+
+// doing says of a failure what was being done.
+func doing(what string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // Brake is a run's refusal to archive as many documents as it would have had
@@ -405,18 +403,6 @@ func (d *Documents) Brakes(ctx context.Context) (map[string]Brake, error) {
 		brakes[row.RowKey()] = brakeOf(row)
 	}
 	return brakes, nil
-}
-
-// Brake returns the tenant's brake; the zero Brake when none is on.
-func (d *Documents) Brake(ctx context.Context, tenantID string) (Brake, error) {
-	row, err := d.table.Get(ctx, brakePartition, tenantID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return Brake{}, nil
-	}
-	if err != nil {
-		return Brake{}, fmt.Errorf("read whether archiving waits for a confirmation: %w", err)
-	}
-	return brakeOf(row), nil
 }
 
 func brakeOf(row storage.Entity) Brake {
@@ -444,16 +430,10 @@ func (d *Documents) PutBrakeOn(ctx context.Context, b Brake) error {
 		"OrganizationId": int64(b.OrganizationID), "Archive": int32(b.Archive), "Of": int32(b.Of),
 		"Since": b.Since.UTC(), "Confirmed": b.Confirmed,
 	}
-	if err := d.table.Replace(ctx, row); err != nil {
-		return fmt.Errorf("note that archiving waits for a confirmation: %w", err)
-	}
-	return nil
+	return doing("note that archiving waits for a confirmation", d.table.Replace(ctx, row))
 }
 
 // TakeBrakeOff notes that a tenant's archiving no longer waits.
 func (d *Documents) TakeBrakeOff(ctx context.Context, tenantID string) error {
-	if err := d.table.Delete(ctx, brakePartition, tenantID); err != nil {
-		return fmt.Errorf("note that archiving no longer waits for a confirmation: %w", err)
-	}
-	return nil
+	return doing("note that archiving no longer waits for a confirmation", d.table.Delete(ctx, brakePartition, tenantID))
 }

@@ -74,8 +74,9 @@ func TestDocumentRows(t *testing.T) {
 	if !cmp.Equal(makers, map[int]bool{0: true, 12: true, 130: true}) {
 		t.Errorf("makers: %v", makers)
 	}
-	brake, err := d.Brake(t.Context(), "11111111-0000-4000-8000-000000000001")
+	brakes, err := d.Brakes(t.Context())
 	must(t, err)
+	brake := brakes["11111111-0000-4000-8000-000000000001"]
 	if want := (Brake{"11111111-0000-4000-8000-000000000001", 7, 11, 40, listed, true}); brake != want {
 		t.Errorf("the brake: %+v", brake)
 	}
@@ -128,10 +129,9 @@ func TestDocumentsAreKept(t *testing.T) {
 	if documents, _, err = d.Load(t.Context()); err != nil || len(documents[user.Subject].Relations) != 1 {
 		t.Errorf("relations are left over: %d, %v", len(documents[user.Subject].Relations), err)
 	}
-	for k, want := range map[Kind]string{KindUser: "u1", KindLicense: "s1"} {
-		if ids, read, err := d.IDs(t.Context(), k); err != nil || fmt.Sprint(ids) != "["+want+"]" || read != (k == KindUser) {
-			t.Errorf("ids: %v, %v, %v", ids, read, err)
-		}
+	subjects, read, err := d.Subjects(t.Context())
+	if err != nil || fmt.Sprint(subjects) != "[{license s1} {user u1}]" || !read[KindUser] || read[KindLicense] {
+		t.Errorf("subjects: %v, %v, %v", subjects, read, err)
 	}
 	must(t, d.Forget(t.Context(), user))
 	if documents, _, err = d.Load(t.Context()); err != nil || documents[user.Subject] != nil {

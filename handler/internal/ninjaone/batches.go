@@ -77,14 +77,14 @@ func Permanent(err error) bool {
 // most MaxBatchBytes unless one item alone is larger. It draws items only as
 // they are needed, so no more than one batch of them has to exist at a time.
 // An item that cannot be encoded gets a batch of its own, which fails when it
-// is sent.
-func Batches[T NewDocument | DocumentUpdate](items iter.Seq[T]) iter.Seq[[]T] {
+// is sent. For an item, sent is the NewDocument or DocumentUpdate.
+func Batches[T any](items iter.Seq[T], sent func(T) any) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
 		var batch []T
 		bytes := 0
 		for item := range items {
 			size := MaxBatchBytes
-			if encoded, err := encodeJSON(item); err == nil {
+			if encoded, err := encodeJSON(sent(item)); err == nil {
 				size = len(encoded) + 1 // the comma
 			}
 			if len(batch) > 0 && (len(batch) == MaxBatchDocuments || bytes+size > MaxBatchBytes-1) {

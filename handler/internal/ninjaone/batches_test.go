@@ -42,7 +42,7 @@ func TestBatches(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []int
-			for batch := range Batches(slices.Values(tt.items)) {
+			for batch := range Batches(slices.Values(tt.items), func(d NewDocument) any { return d }) {
 				got = append(got, len(batch))
 				body, err := encodeJSON(batch)
 				if err != nil || len(body) > MaxBatchBytes && len(batch) > 1 {
@@ -66,7 +66,7 @@ func TestBatchesDrawsOnlyWhatItNeeds(t *testing.T) {
 			}
 		}
 	}
-	for range Batches(items) {
+	for range Batches(items, func(u DocumentUpdate) any { return u }) {
 		break
 	}
 	if drawn != MaxBatchDocuments+1 {

@@ -9,7 +9,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/storage"
 )
 
 const (
@@ -211,26 +210,10 @@ func (k *Keeper) post(ctx context.Context, host ninjaone.Entity, documents []*le
 	return nil
 }
 
-func (k *Keeper) saveMakers(ctx context.Context) error {
-	ctx, done := storage.Noting(ctx)
-	defer done()
-	k.makers.new = false
-	return k.Ledger.SaveMakers(ctx, k.Instance, k.makers.ids)
-}
-
 // RemoveSurplus removes relations of surplus documents, and relations that are
 // there twice.
 func (k *Keeper) RemoveSurplus(ctx context.Context) error {
-	_, err := ninjaone.Each(ctx, k.surplus, writers, func(n ninjaone.Relation) error {
-		err := k.Client.DeleteRelation(ctx, n.ID)
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if err != nil {
-			return k.fails(ctx, err)
-		}
-		k.Removed++
-		return nil
-	})
+	_, err := ninjaone.Each(ctx, k.surplus, writers, func(n ninjaone.Relation) error { return k.remove(ctx, n.ID, nil) })
 	k.surplus = nil
 	return err
 }
@@ -238,21 +221,27 @@ func (k *Keeper) RemoveSurplus(ctx context.Context) error {
 // Remove removes relations, and forgets them. What somebody else made, or may
 // have made, stays in NinjaOne, and so does what it refused to remove just now.
 func (k *Keeper) Remove(ctx context.Context, ended []Relation) error {
-	ended = slices.DeleteFunc(ended, func(r Relation) bool { return k.refusedAlone(r.Document, r.Host) })
 	for chunk := range slices.Chunk(ended, hostsAtOnce) {
 		touched := map[*ledger.Document]bool{}
-		var ours []Relation
+		ids := map[int]Relation{} // of ours
 		for _, r := range chunk {
-			switch owner, noted := r.Owner(); {
-			case noted && owner == ledger.Others:
+			have, noted := r.Document.Relations.To(r.Host)
+			switch {
+			case k.refusedAlone(r.Document, r.Host) || !noted:
+				continue
+			case have.Owner == ledger.Others:
 				r.Document.Relations.Remove(r.Host)
-				touched[r.Document] = true
-			case owner == ledger.Ours:
-				ours = append(ours, r)
-				touched[r.Document] = true
-			} // else a later run knows
+			case have.Owner == ledger.Ours:
+				ids[have.ID] = r
+			default: // a later run knows
+				continue
+			}
+			touched[r.Document] = true
 		}
-		_, err := ninjaone.Each(ctx, ours, writers, func(r Relation) error { return k.remove(ctx, r) })
+		_, err := ninjaone.Each(ctx, slices.Sorted(maps.Keys(ids)), writers, func(id int) error {
+			r := ids[id]
+			return k.remove(ctx, id, &r)
+		})
 		if saveErr := k.save(ctx, touched); saveErr != nil {
 			return saveErr
 		}
@@ -263,20 +252,21 @@ func (k *Keeper) Remove(ctx context.Context, ended []Relation) error {
 	return nil
 }
 
-func (k *Keeper) remove(ctx context.Context, r Relation) error {
-	k.mu.Lock()
-	have, _ := r.Document.Relations.To(r.Host)
-	k.mu.Unlock()
-	err := k.Client.DeleteRelation(ctx, have.ID)
+// remove removes a relation, which a document may note.
+func (k *Keeper) remove(ctx context.Context, id int, r *Relation) error {
+	err := k.Client.DeleteRelation(ctx, id)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err != nil {
-		if _, answered := errors.AsType[*ninjaone.APIError](err); answered && ninjaone.Tolerable(context.WithoutCancel(ctx), err) {
-			k.refused(r.Host, []*ledger.Document{r.Document}, err) // also when it came as the time ended
+	if err == nil {
+		k.Removed++
+		if r != nil {
+			r.Document.Relations.Remove(r.Host)
 		}
-		return k.fails(ctx, err)
+		return nil
 	}
-	k.Removed++
-	r.Document.Relations.Remove(r.Host)
-	return nil
+	_, answered := errors.AsType[*ninjaone.APIError](err)
+	if r != nil && answered && ninjaone.Tolerable(context.WithoutCancel(ctx), err) {
+		k.refused(r.Host, []*ledger.Document{r.Document}, err) // also when it came as the time ended
+	}
+	return k.fails(ctx, err)
 }

@@ -8,6 +8,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
 )
 
 const (
@@ -176,9 +177,12 @@ func (k *Keeper) lookUp(ctx context.Context, host ninjaone.Entity, documents []*
 // has been learnt meanwhile who makes ours.
 func (k *Keeper) settleUnsure(ctx context.Context) error {
 	if k.makers.new {
-		if err := k.saveMakers(ctx); err != nil {
+		noting, done := storage.Noting(ctx)
+		defer done()
+		if err := k.Ledger.SaveMakers(noting, k.Instance, k.makers.ids); err != nil {
 			return err
 		}
+		k.makers.new = false
 	}
 	if len(k.makers.ids) == 0 {
 		return nil

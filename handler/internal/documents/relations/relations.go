@@ -8,7 +8,6 @@ package relations
 import (
 	"cmp"
 	"context"
-	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -53,16 +52,10 @@ func Device(id int) ninjaone.Entity { return ninjaone.Entity{Type: ninjaone.Enti
 // Document is a document as an entity.
 func Document(id int) ninjaone.Entity { return ninjaone.Entity{Type: ninjaone.EntityDocument, ID: id} }
 
-// Relation is one relation of a document, by its host.
+// Relation is what a document notes of a relation.
 type Relation struct {
 	Document *ledger.Document
-	Host     ninjaone.Entity
-}
-
-// Owner is whose it is; noted is false when the document notes none.
-func (r Relation) Owner() (owner ledger.Owner, noted bool) {
-	have, noted := r.Document.Relations.To(r.Host)
-	return have.Owner, noted
+	ledger.Relation
 }
 
 // Plan is what is to become of relations.
@@ -74,9 +67,9 @@ type Plan struct {
 
 // NewPlan compares what documents that people see are related to with what they
 // are to be related to.
-func NewPlan(live iter.Seq[*ledger.Document], wanted func(*ledger.Document) map[ninjaone.Entity]bool, archived iter.Seq[*ledger.Document]) Plan {
+func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone.Entity]bool, archived []*ledger.Document) Plan {
 	p := Plan{Add: map[ninjaone.Entity][]*ledger.Document{}}
-	for d := range live {
+	for _, d := range live {
 		hosts := wanted(d)
 		for host := range hosts {
 			if _, has := d.Relations.To(host); !has {
@@ -85,13 +78,13 @@ func NewPlan(live iter.Seq[*ledger.Document], wanted func(*ledger.Document) map[
 		}
 		for have := range d.Relations.All() {
 			if !hosts[have.Host] {
-				p.Ended = append(p.Ended, Relation{d, have.Host})
+				p.Ended = append(p.Ended, Relation{d, have})
 			}
 		}
 	}
-	for d := range archived {
+	for _, d := range archived {
 		for have := range d.Relations.All() {
-			p.Archived = append(p.Archived, Relation{d, have.Host})
+			p.Archived = append(p.Archived, Relation{d, have})
 		}
 	}
 	return p

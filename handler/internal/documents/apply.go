@@ -1,0 +1,364 @@
+package documents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/documents/relations"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
+)
+
+const (
+	// probes is how many documents a run looks at one by one, when NinjaOne
+	// refused to archive them or its list lacks them.
+	probes = 5
+	// maxPasses bounds how often a run looks at what turned out to be possible.
+	maxPasses = 30
+)
+
+// apply brings NinjaOne in line with what is planned, phase by phase, and asks for
+// the plan of each phase when its turn has come.
+func (r *run) apply(ctx context.Context) error {
+	steps := []func(context.Context) error{r.noteRead, r.archiveExtras, r.archiveLeavers}
+	for _, sec := range r.sections {
+		steps = append(steps, func(ctx context.Context) error {
+			r.linkUsers() // which come before licences
+			return r.write(ctx, sec)
+		})
+	}
+	for _, step := range append(steps, r.relate, r.saveUserMap, r.unrelateArchived) {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteRead notes what was read.
+func (r *run) noteRead(ctx context.Context) error {
+	anything := r.in.Force || r.progress.Related.Equal(r.started)
+	if r.in.Force {
+		clear(r.progress.Listed) // what this run could not read, the next one does
+	}
+	for _, sec := range r.sections {
+		if sec.present == nil || sec.blocked {
+			continue
+		}
+		anything = true
+		if err := r.noteList(ctx, sec); err != nil {
+			return err
+		}
+		if sec == r.users && r.in.Force && r.unrelated {
+			delete(r.progress.Listed, sec.kind)
+		}
+	}
+	if err := r.save(ctx); err != nil || !anything {
+		return err
+	}
+	if err := r.saveProgress(ctx); err != nil || !r.in.Force {
+		return err
+	}
+	return r.in.ForceNoted(ctx)
+}
+
+// noteList notes in memory that the documents of a section were read. Where there
+// are surplus documents of one user or licence, they do not count as read before
+// these are archived.
+func (r *run) noteList(ctx context.Context, sec *section) error {
+	if sec.contradicted {
+		if err := r.probe(ctx, sec); err != nil {
+			return err
+		}
+	}
+	if sec.contradicted {
+		r.problem("documents:contradiction:"+string(sec.kind), "NinjaOne's list of the documents of the template %q lacks most of those that are there. So none was created or archived in this run; the next one reads them again.", sec.name)
+		delete(r.progress.Listed, sec.kind)
+		return nil
+	}
+	r.progress.Listed[sec.kind], r.progress.Template[sec.kind] = r.Now().UTC(), sec.template.ID
+	if len(sec.extras) > 0 {
+		delete(r.progress.Listed, sec.kind)
+	}
+	return nil
+}
+
+// list reads the documents of a section once more.
+func (r *run) list(ctx context.Context, sec *section) error {
+	if err := r.look(ctx, sec); err != nil {
+		return err
+	}
+	if err := r.noteList(ctx, sec); err != nil {
+		return err
+	}
+	if err := r.save(ctx); err != nil {
+		return err
+	}
+	return r.saveProgress(ctx)
+}
+
+// probe asks for a few of the documents that a list lacks, and that are to be
+// there, whether they can be restored. If they can, or are gone, the list is
+// right; if not, they are there, and the list is wrong.
+func (r *run) probe(ctx context.Context, sec *section) error {
+	asked := 0
+	for _, id := range sec.ids {
+		rec := r.record(sec.kind, id)
+		if _, has := sec.found[id]; has || !rec.Live() {
+			continue
+		}
+		rec.Try(r.in.Begun).Restored = true
+		refused, err := r.in.Client.RestoreDocuments(ctx, []int{rec.DocumentID})
+		reason := refused[rec.DocumentID]
+		switch {
+		case err != nil && !ninjaone.Tolerable(ctx, err):
+			return err
+		case errors.Is(reason, ninjaone.ErrNotFound):
+			rec.Reset()
+		case err != nil || reason != nil:
+			return nil
+		default:
+			r.restored(rec)
+		}
+		r.touch(rec)
+		if asked++; asked == probes {
+			break
+		}
+	}
+	if asked > 0 {
+		r.believe(sec)
+	}
+	return nil
+}
+
+// archiveExtras archives the surplus documents that were listed, after their
+// relations, so that a run that ends in between is made up for by the next. CIPP
+// created a licence's document anew with each of its runs, so there may be many:
+// the brake is for users and licences that seem to have ended, not for these.
+func (r *run) archiveExtras(ctx context.Context) error {
+	if r.users != nil && r.unrelated {
+		return nil // their relations are not known; the next run reads them
+	}
+	if err := r.keeper.RemoveSurplus(ctx); err != nil {
+		return err
+	}
+	for _, sec := range r.sections {
+		if len(sec.extras) == 0 || sec.contradicted {
+			continue
+		}
+		ids := slices.Sorted(maps.Keys(sec.extras))
+		refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
+			return err
+		}
+		if err != nil || len(refused) > 0 {
+			r.log.WarnContext(ctx, "surplus documents were not archived", "template", sec.template.ID, "refused", len(refused), "of", len(ids), "error", err)
+		}
+		if err != nil {
+			continue // the next run reads which are left
+		}
+		if n := len(ids) - len(refused); n > 0 {
+			r.result.Duplicates += n
+			r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
+		}
+		r.progress.Listed[sec.kind] = r.Now().UTC()
+		if len(refused) > 0 { // they are archived already, or are tried again tomorrow
+			r.progress.Listed[sec.kind] = r.Now().UTC().Add(refusedFor - relistAfter)
+		}
+		if err := r.saveProgress(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move archives or restores documents, and hands on those of which it is not known
+// whether that was done, with why.
+func (r *run) move(ctx context.Context, records []*ledger.Document, call func(context.Context, []int) (map[int]error, error), moved func(*ledger.Document), doubtful func([]*ledger.Document, error) error) error {
+	for chunk := range slices.Chunk(records, ninjaone.MaxBatchDocuments) {
+		ids := make([]int, len(chunk))
+		for i, rec := range chunk {
+			ids[i] = rec.DocumentID
+		}
+		refused, err := call(ctx, ids)
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
+			return err
+		}
+		var rest []*ledger.Document
+		for _, rec := range chunk {
+			reason, was := refused[rec.DocumentID]
+			switch {
+			case !was && err == nil:
+				moved(rec)
+			case errors.Is(reason, ninjaone.ErrNotFound):
+				rec.Reset() // deleted
+			default:
+				rest = append(rest, rec)
+				if err == nil {
+					err = reason
+				}
+			}
+		}
+		r.touch(chunk...)
+		if saveErr := r.save(ctx); saveErr != nil {
+			return saveErr
+		}
+		if len(rest) > 0 {
+			if err := doubtful(rest, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// archive archives the documents of records. Their relations go last.
+func (r *run) archive(ctx context.Context, sec *section, records []*ledger.Document) error {
+	return r.move(ctx, records, r.in.Client.ArchiveDocuments, func(rec *ledger.Document) { r.archived(sec, rec) },
+		func(rest []*ledger.Document, cause error) error { return r.archiveDoubtful(ctx, sec, rest, cause) })
+}
+
+func (r *run) archived(sec *section, rec *ledger.Document) {
+	rec.Archived = true
+	sec.freed[rec.Fields.Get(ledger.NameField)] = true
+	r.result.Archived++
+}
+
+// archiveDoubtful finds out whether documents are archived already, after
+// NinjaOne refused to archive them or its answer was lost: those that are not
+// listed any more are. Should lists hold archived documents, too, some are
+// restored and archived again.
+func (r *run) archiveDoubtful(ctx context.Context, sec *section, records []*ledger.Document, cause error) error {
+	left := len(records)
+	err := r.list(ctx, sec)
+	if err != nil && !ninjaone.Tolerable(ctx, err) {
+		return err
+	}
+	for i, rec := range records {
+		if err != nil {
+			break
+		}
+		ok := rec.Archived || !sec.contradicted && !sec.present[rec.DocumentID]
+		if !ok && i < probes {
+			var err error
+			if ok, err = r.rearchive(ctx, rec.DocumentID); err != nil {
+				return err
+			}
+		}
+		if ok {
+			r.archived(sec, rec)
+			left--
+		}
+	}
+	if left > 0 {
+		r.problem("documents:archive:"+string(sec.kind), "%d documents of the template %q could not be archived and are tried again with the next run: %s", left, sec.name, words.End(cause.Error()))
+	}
+	r.touch(records...)
+	return r.save(ctx)
+}
+
+// rearchive archives a document that may be archived already: if it can be
+// restored it was.
+func (r *run) rearchive(ctx context.Context, document int) (bool, error) {
+	for _, call := range []func(context.Context, []int) (map[int]error, error){r.in.Client.RestoreDocuments, r.in.Client.ArchiveDocuments} {
+		refused, err := call(ctx, []int{document})
+		if err != nil && !ninjaone.Tolerable(ctx, err) {
+			return false, err
+		}
+		if err != nil || len(refused) > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// restore brings back the documents of users and licences that returned. Of those
+// of which it stays unknown, sending their values tells.
+func (r *run) restore(ctx context.Context, sec *section) error {
+	var back []*ledger.Document
+	for _, id := range sec.ids {
+		if rec := r.record(sec.kind, id); rec.DocumentID != 0 && rec.Archived {
+			rec.Try(r.in.Begun).Restored = true
+			back = append(back, rec)
+		}
+	}
+	return r.move(ctx, back, r.in.Client.RestoreDocuments, r.restored, func(rest []*ledger.Document, _ error) error {
+		if err := r.list(ctx, sec); err != nil {
+			return r.orBlock(ctx, sec, err)
+		}
+		for _, rec := range rest {
+			if sec.present[rec.DocumentID] {
+				r.restored(rec)
+				continue
+			}
+			rec.Archived = false
+			rec.MarkUnknown()
+			sec.unlisted[rec.ID] = true
+		}
+		r.touch(rest...)
+		return r.save(ctx)
+	})
+}
+
+func (r *run) restored(rec *ledger.Document) {
+	restore(rec)
+	r.result.Restored++
+}
+
+// newKeeper returns what keeps the relations of the tenant's documents.
+func (r *run) newKeeper() *relations.Keeper {
+	return &relations.Keeper{
+		Client: r.in.Client, Ledger: r.Ledger, Tenant: r.ledger, Instance: r.in.Instance,
+		Documents: r.records, Started: r.started, Begun: r.in.Begun,
+		Shown: func(ctx context.Context, id int) bool {
+			documents, err := r.in.Client.Documents(ctx, r.query(r.licenses))
+			return err != nil || slices.ContainsFunc(documents, func(d ninjaone.Document) bool { return d.ID == id && !d.Archived })
+		},
+		Failed: func(reason string) {
+			r.counted("documents:relations:write", reason,
+				"A relation of documents could not be written in NinjaOne and is tried again with the next run: %s",
+				"%d relations of documents could not be written in NinjaOne and are tried again with the next run; the first: %s")
+		},
+	}
+}
+
+// relate brings relations in line with what is wanted, but for those of archived
+// documents.
+func (r *run) relate(ctx context.Context) error {
+	if err := r.keeper.Change(ctx, r.planRelations()); err != nil || !r.keeper.Stale {
+		return err
+	}
+	clear(r.progress.Listed) // a document is not there any more, so the next run reads them
+	return r.saveProgress(ctx)
+}
+
+// saveUserMap keeps CIPP's table NinjaOneUserMap right.
+func (r *run) saveUserMap(ctx context.Context) error {
+	if r.users == nil {
+		return nil
+	}
+	var entries []cipp.UserMapEntry
+	for _, id := range r.users.ids {
+		if rec := r.record(ledger.KindUser, id); rec.Live() {
+			entries = append(entries, cipp.UserMapEntry{UserID: id, DocumentID: rec.DocumentID})
+		}
+	}
+	return r.CIPP.SaveUserMap(ctx, r.in.Compose.Snapshot.Tenant.ID, entries)
+}
+
+// unrelateArchived removes the relations of archived documents. People see
+// neither, so what there is no time for waits for later runs, and is no reason
+// to go on.
+func (r *run) unrelateArchived(ctx context.Context) error {
+	err := r.keeper.Remove(ctx, r.planRelations().Archived)
+	if err == nil || !ninjaone.OutOfTime(ctx, err) && !errors.Is(err, ninjaone.ErrThrottled) {
+		return err
+	}
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf("%d relations of archived documents are still there, because NinjaOne or the time for one run allowed no more calls. The next syncs remove them.", len(r.planRelations().Archived)))
+	return nil
+}

@@ -1,0 +1,68 @@
+package documents
+
+import (
+	"context"
+
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// The brake on archiving: users and licences that seem to have ended may be many
+// because something is wrong. Then their documents wait for a person's word.
+
+// braked reports whether a run may not archive so many of a tenant's documents
+// without being asked to: more than ten, and more than a fifth.
+func braked(archive, of int) bool { return archive > 10 && archive*5 > of }
+
+// held reports whether the brake holds documents that ended, given what was
+// confirmed.
+func (e ending) braked(b ledger.Brake) bool {
+	return braked(e.leaving, e.of) && !(b.Confirmed && e.leaving <= b.Archive+10)
+}
+
+// archiveLeavers archives the documents of users and licences that ended,
+// unless they are too many.
+func (r *run) archiveLeavers(ctx context.Context) error {
+	e := r.planEnd()
+	if e.held > 0 {
+		r.problem("documents:licences", "Microsoft 365 no longer lists %d licences that users still have. Their documents stay as they are until it agrees with itself.", e.held)
+	}
+	noting, done := storage.Noting(ctx)
+	defer done()
+	if err := r.ledger.Forget(noting, e.forget...); err != nil {
+		return err
+	}
+	for _, rec := range e.forget {
+		delete(r.records, rec.Subject)
+	}
+	if e.braked(r.brake) {
+		return r.putBrakeOn(ctx, e)
+	}
+	for _, sec := range r.sections {
+		if err := r.archive(ctx, sec, e.archive[sec]); err != nil {
+			return err
+		}
+	}
+	// A confirmation holds until everything is archived.
+	unread := false
+	for _, sec := range r.sections {
+		unread = unread || sec.blocked || sec.contradicted
+	}
+	if r.brake.TenantID == "" || unread || r.brake.Confirmed && r.planEnd().leaving > 0 {
+		return nil
+	}
+	return r.Ledger.TakeBrakeOff(ctx, r.tenantID)
+}
+
+// putBrakeOn tells that the brake holds, and notes it.
+func (r *run) putBrakeOn(ctx context.Context, e ending) error {
+	r.problem("documents:brake", "%d of %d documents would be archived, because their users or licences are gone from Microsoft 365 or no longer qualify. As that is more than a fifth, none was. Check that this is right, and confirm it on the console; the next sync then archives them.", e.leaving, e.of)
+	b := ledger.Brake{TenantID: r.tenantID, OrganizationID: r.in.OrganizationID, Archive: e.leaving, Of: e.of, Since: r.brake.Since}
+	if b == r.brake {
+		return nil
+	}
+	if b.Since.IsZero() {
+		b.Since = r.Now()
+	}
+	return r.Ledger.PutBrakeOn(ctx, b)
+}

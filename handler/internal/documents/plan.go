@@ -1,0 +1,271 @@
+package documents
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/documents/relations"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// refusedFor is how long what NinjaOne refused is not sent again unless it
+// changes: shorter than the day between two syncs.
+const refusedFor = 20 * time.Hour
+
+// Outcome is what a sync would do with a document.
+type Outcome string
+
+// Outcomes.
+const (
+	OutcomeCreated   Outcome = "created"
+	OutcomeUpdated   Outcome = "updated"
+	OutcomeUnchanged Outcome = "unchanged"
+	OutcomeArchived  Outcome = "archived" // its user or licence ended; nothing composed is there to show
+	OutcomeRestored  Outcome = "restored" // its user or licence is back
+	OutcomeRefused   Outcome = "refused"  // NinjaOne refused it as it is, so it is not sent
+)
+
+// manner is how a document is sent.
+type manner int
+
+const (
+	together manner = iota
+	inParts         // NinjaOne refused one of those that it was sent with
+	alone           // NinjaOne refused it
+)
+
+// change is what is to become of a document that is to be there.
+type change struct {
+	*ledger.Document
+	outcome Outcome
+	title   string // the name that the document is to have
+	name    string // "" where it has the name, or is to get it another day
+	fields  ninjaone.Fields
+	manner  manner
+}
+
+// changes yields what is to become of the documents of a section of which picked
+// says so, and composes each only then. Those that are settled are passed over. A
+// document that cannot be composed has an error.
+func (r *run) changes(sec *section, picked func(*ledger.Document) bool) iter.Seq2[change, error] {
+	return func(yield func(change, error) bool) {
+		for _, id := range sec.ids {
+			rec := r.record(sec.kind, id)
+			// Where the list is contradicted, those that are not known may be there.
+			if sec.done[id] || rec.Pending() || rec.DocumentID == 0 && sec.contradicted || !picked(rec) {
+				continue
+			}
+			doc, err := sec.Document(id)
+			c := change{Document: rec}
+			if err == nil {
+				c = r.decide(rec, doc)
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
+// decide says what is to become of a document. A name that NinjaOne refused is
+// left out for a day.
+func (r *run) decide(rec *ledger.Document, doc compose.Document) change {
+	if rec.Archived {
+		back := *rec
+		back.Fields = slices.Clone(rec.Fields)
+		restore(&back)
+		c := r.decide(&back, doc)
+		c.Document, c.outcome = rec, OutcomeRestored
+		return c
+	}
+	c := change{Document: rec, title: doc.Name, fields: doc.Fields}
+	refused := rec.Refused != "" && rec.Refused == content(doc)
+	today := rec.Refused != "" && r.started.Sub(time.Unix(rec.Tried, 0)) < refusedFor
+	misnamed := rec.Refused == ledger.RefusedName(digestOf(doc.Name))
+	switch unnamed := tried(rec).Unnamed; {
+	case rec.DocumentID == 0 && unnamed:
+		c.name = r.distinct(doc)
+	case rec.DocumentID == 0:
+		c.name = doc.Name
+	default:
+		c.fields = ledger.Changes(rec.Fields.All(), doc.Fields)
+		if rec.Fields.Get(ledger.NameField) != digestOf(doc.Name) && !unnamed && !(today && misnamed) {
+			c.name = doc.Name
+		}
+	}
+	switch {
+	case tried(rec).Unnamed || refused || c.name != "" && misnamed:
+		c.manner = alone
+	case tried(rec).Limit > 0:
+		c.manner = inParts
+	}
+	switch {
+	case refused && today:
+		c.outcome = OutcomeRefused
+	case rec.DocumentID == 0:
+		c.outcome = OutcomeCreated
+	case c.name == "" && len(c.fields) == 0:
+		c.outcome = OutcomeUnchanged
+	default:
+		c.outcome = OutcomeUpdated
+	}
+	return c
+}
+
+// restore notes that people see a document again. All its values are sent again,
+// because nobody knows what became of them meanwhile.
+func restore(rec *ledger.Document) {
+	rec.Archived = false
+	rec.ForgetRefusal()
+	rec.MarkUnknown()
+}
+
+// tried returns what these runs tried with a document.
+func tried(rec *ledger.Document) ledger.Attempt {
+	if rec.Attempt == nil {
+		return ledger.Attempt{}
+	}
+	return *rec.Attempt
+}
+
+// distinct is a name that no other document has.
+func (r *run) distinct(doc compose.Document) string {
+	return doc.Name + " [" + ledger.Sum([]byte(r.tenantID + "/" + doc.ID))[:8] + "]"
+}
+
+// digestOf is the digest of a name.
+func digestOf(name string) string { return ledger.Digest(ninjaone.Text(name)) }
+
+// content stands for all that a document says.
+func content(doc compose.Document) string {
+	var b strings.Builder
+	b.WriteString(digestOf(doc.Name))
+	for _, field := range slices.Sorted(maps.Keys(doc.Fields)) {
+		b.WriteString("\n" + field + "=" + ledger.Digest(doc.Fields[field]))
+	}
+	return ledger.Sum([]byte(b.String()))
+}
+
+// ending is what is to become of the documents that nobody wants any more.
+type ending struct {
+	archive map[*section][]*ledger.Document
+	forget  []*ledger.Document // about no document
+	leaving int                // documents to archive
+	of      int                // documents that people see
+	held    int                // of licences that users still have
+}
+
+// planEnd finds the documents whose user or licence ended.
+func (r *run) planEnd() ending {
+	e := ending{archive: map[*section][]*ledger.Document{}}
+	for _, sec := range r.sections {
+		for s, rec := range r.records {
+			if s.Kind != sec.kind {
+				continue
+			}
+			if rec.Live() {
+				e.of++
+			}
+			switch {
+			case sec.wanted[s.ID]:
+			case rec.DocumentID == 0 && !rec.Pending():
+				e.forget = append(e.forget, rec)
+			case !rec.Live() || sec.blocked || sec.contradicted || r.mayBeLeftOut(sec, s.ID):
+			case r.stillHeld(sec, s.ID):
+				e.held++
+			default:
+				e.archive[sec] = append(e.archive[sec], rec)
+				e.leaving++
+			}
+		}
+		slices.SortFunc(e.archive[sec], func(a, b *ledger.Document) int { return a.DocumentID - b.DocumentID })
+	}
+	return e
+}
+
+// mayBeLeftOut reports whether Microsoft 365 gave users or licences without their
+// id, of which this may be one.
+func (r *run) mayBeLeftOut(sec *section, id string) bool {
+	detail := tenant.DetailSomeUsers
+	if sec.kind == ledger.KindLicense {
+		detail = tenant.DetailSomeSKUs
+	}
+	_, some := r.in.Compose.Snapshot.Unknown[detail]
+	return some && !sec.Has(id)
+}
+
+// stillHeld reports whether a licence that the tenant no longer has is one that
+// users still have, or may have when it is not known which: then the list of
+// licences contradicts that of users, and proves nothing.
+func (r *run) stillHeld(sec *section, sku string) bool {
+	users := r.in.Compose.Snapshot.Users
+	switch {
+	case sec.kind != ledger.KindLicense || sec.Has(sku):
+		return false
+	case !users.OK():
+		return len(r.in.Compose.Snapshot.SKUs.Value) == 0
+	case r.usersSKUs == nil:
+		r.usersSKUs = map[string]bool{}
+		for _, u := range users.Value {
+			for _, l := range u.Licenses {
+				r.usersSKUs[fold(l.SKUID)] = true
+			}
+		}
+	}
+	return r.usersSKUs[sku]
+}
+
+// planRelations compares the relations of users' documents with what is wanted.
+func (r *run) planRelations() relations.Plan {
+	if r.unrelated || r.users.blocked {
+		return relations.Plan{}
+	}
+	var live, archived []*ledger.Document
+	for _, id := range r.users.ids {
+		if rec := r.record(ledger.KindUser, id); rec.Live() {
+			live = append(live, rec)
+		}
+	}
+	for s, rec := range r.records {
+		if s.Kind == ledger.KindUser && rec.Archived && !r.users.wanted[s.ID] {
+			archived = append(archived, rec)
+		}
+	}
+	return relations.NewPlan(live, r.hosts, archived)
+}
+
+// hosts returns what a user's document is to be related to: the devices and
+// the licences' documents that host the relations. What this run cannot judge,
+// because devices or licences were not read, stays as it is.
+func (r *run) hosts(rec *ledger.Document) map[ninjaone.Entity]bool {
+	want := map[ninjaone.Entity]bool{}
+	devices := r.in.Compose.Snapshot.ManagedDevices.OK()
+	licenses := r.licenses != nil && !r.licenses.blocked
+	_, loggedOnUnknown := r.in.Compose.Snapshot.Unknown[tenant.DetailLoggedOn]
+	for have := range rec.Relations.All() {
+		device := have.Host.Type == ninjaone.EntityDevice
+		unsure := !devices || loggedOnUnknown || r.in.DeviceUnsure != nil && r.in.DeviceUnsure(have.Host.ID)
+		if device && unsure || !device && !licenses {
+			want[have.Host] = true
+		}
+	}
+	if devices {
+		for _, id := range r.people.Devices(rec.ID) {
+			want[relations.Device(id)] = true
+		}
+	}
+	if licenses {
+		for _, sku := range r.people.Licenses(rec.ID) {
+			if license := r.records[ledger.Subject{Kind: ledger.KindLicense, ID: sku}]; license.Live() {
+				want[relations.Document(license.DocumentID)] = true
+			}
+		}
+	}
+	return want
+}
