@@ -1,13 +1,11 @@
 package documents
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -80,48 +78,13 @@ func TestKilledAtAnyCall(t *testing.T) {
 
 // killedAt runs a tenant's sync of which the process ends at the nth call, done
 // says whether NinjaOne did what it asks. It returns how many calls there were.
-func (w *world) killedAt(m *model, n int, done bool) int {
-	ctx, cancel := context.WithCancel(w.t.Context())
-	defer cancel()
-	var mu sync.Mutex
-	calls, dead := 0, false
-	at := func(r *http.Request, count bool) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if strings.Contains(r.URL.Path, "/oauth/") {
-			return false
-		}
-		if count {
-			calls++
-		}
-		if calls == n && !dead {
-			dead = true
-			cancel()
-			return true
-		}
-		return dead
-	}
-	w.wire.hold = func(r *http.Request) {
-		if !done {
-			at(r, true)
-		}
-	}
-	w.wire.set(func(r *http.Request) error {
-		if done && at(r, true) {
-			return errLost
-		}
-		return nil
+func (w *world) killedAt(m *model, n int, done bool) (calls int) {
+	err := w.dying(m, done, func(*http.Request) bool {
+		calls++
+		return calls == n
 	})
-	w.endedWhen(func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return dead
-	})
-	if _, err := w.run(ctx, m); err != nil && n == 0 {
+	if err != nil && n == 0 {
 		w.t.Fatal(err)
 	}
-	w.wire.hold = nil
-	w.wire.set(nil)
-	w.endedWhen(nil)
 	return calls
 }

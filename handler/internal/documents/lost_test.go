@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,36 +289,14 @@ func TestCreationThatComesLate(t *testing.T) {
 func TestKilledWhileUpdating(t *testing.T) {
 	w, m, users := small(t)
 	w.sync(m)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	was := *m.users[users[0]]
 	m.users[users[0]].title, m.users[users[0]].name = "New", "Adele"
-	w.killed(cancel, http.MethodPatch, func() {
-		if _, err := w.run(ctx, m); err == nil {
-			t.Error("the run did not end")
-		}
-	})
+	if err := w.dying(m, true, func(r *http.Request) bool { return r.Method == http.MethodPatch }); err == nil {
+		t.Error("the run did not end")
+	}
 	*m.users[users[0]] = was
 	w.sync(m)
 	w.verify(m)
-}
-
-// killed ends the process when NinjaOne has carried out the first request of a
-// method: nothing is noted of it, nor of anything after.
-func (w *world) killed(cancel func(), method string, run func()) {
-	var dead atomic.Bool
-	w.wire.set(func(r *http.Request) error {
-		if r.Method != method || strings.Contains(r.URL.Path, "/oauth/") {
-			return nil
-		}
-		dead.Store(true)
-		cancel()
-		return errLost
-	})
-	w.endedWhen(dead.Load)
-	run()
-	w.wire.set(nil)
-	w.endedWhen(nil)
 }
 
 func TestLostRestore(t *testing.T) {

@@ -1,7 +1,6 @@
 package documents
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -123,20 +122,11 @@ func TestKilledBeforeRelating(t *testing.T) {
 			w.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{Makers: ninjasim.MakersSaid})
 			w.sync(m)
 			device := w.enrol(m, ids[2])
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			w.wire.hold = func(r *http.Request) {
-				if strings.HasSuffix(r.URL.Path, "/relations") {
-					cancel()
-				}
-			}
-			w.endedWhen(func() bool { return ctx.Err() != nil })
 			before := len(w.Relations())
-			if _, err := w.run(ctx, m); err == nil || len(w.Relations()) != before {
+			err := w.dying(m, false, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/relations") })
+			if err == nil || len(w.Relations()) != before {
 				t.Fatalf("the run ended with %v, and %d relations", err, len(w.Relations()))
 			}
-			w.wire.hold = nil
-			w.endedWhen(nil)
 			mine := w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: m.devices[device].ninja,
 				RelatedType: "DOCUMENT", RelatedID: w.live(m, userBlueprint)[ids[2]].ID, MadeByTechnician: true})
 			w.now = w.now.Add(later)

@@ -78,7 +78,6 @@ func (r *run) changes(sec *section, picked func(*ledger.Document) bool) iter.Seq
 func (r *run) decide(rec *ledger.Document, doc compose.Document) change {
 	if rec.Archived {
 		back := *rec
-		back.Fields = slices.Clone(rec.Fields)
 		restore(&back)
 		c := r.decide(&back, doc)
 		c.Document, c.outcome = rec, OutcomeRestored

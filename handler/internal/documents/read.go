@@ -195,7 +195,7 @@ func (r *run) look(ctx context.Context, sec *section) error {
 	}
 	for s, rec := range r.records {
 		if _, has := sec.found[s.ID]; !has && s.Kind == sec.kind && rec.Pending() {
-			rec.Fields = nil // never created
+			rec.Fields = ledger.Values{} // never created
 			r.touch(rec)
 		}
 	}

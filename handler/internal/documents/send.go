@@ -167,7 +167,7 @@ func (r *run) send(ctx context.Context, sec *section, batch []change) error {
 	before := make([]ledger.Values, len(batch))
 	records := make([]*ledger.Document, len(batch))
 	for i, c := range batch {
-		records[i], before[i] = c.Document, slices.Clone(c.Fields)
+		records[i], before[i] = c.Document, c.Fields
 		c.note(func(ninjaone.Value) string { return ledger.Unknown })
 	}
 	if err := r.ledger.Save(ctx, records...); err != nil {

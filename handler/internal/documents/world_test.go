@@ -183,6 +183,45 @@ func newWorld(t testing.TB, tenants int) *world {
 	return w
 }
 
+// dying runs a tenant's sync of which the process ends at the first call that dies
+// picks, before NinjaOne does what it asks, or when that is done: nothing is noted
+// of it, nor of anything after.
+func (w *world) dying(m *model, done bool, dies func(*http.Request) bool) error {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	defer cancel()
+	var mu sync.Mutex
+	dead := false
+	at := func(r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if !strings.Contains(r.URL.Path, "/oauth/") && !dead && dies(r) {
+			dead = true
+			cancel()
+		}
+		return dead
+	}
+	if !done {
+		w.wire.hold = func(r *http.Request) { at(r) }
+	} else {
+		w.wire.set(func(r *http.Request) error {
+			if at(r) {
+				return errLost
+			}
+			return nil
+		})
+	}
+	w.endedWhen(func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return dead
+	})
+	_, err := w.run(ctx, m)
+	w.wire.hold = nil
+	w.wire.set(nil)
+	w.endedWhen(nil)
+	return err
+}
+
 // endedWhen lets nothing be written to the tables once the process has ended,
 // which is asked before each write; nil for never.
 func (w *world) endedWhen(ended func() bool) {

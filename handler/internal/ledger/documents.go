@@ -70,7 +70,7 @@ func (d *Document) ForgetRefusal() { d.Refused, d.Reason, d.Tried = "", "", 0 }
 func (d *Document) Live() bool { return d != nil && d.DocumentID != 0 && !d.Archived }
 
 // Pending reports whether a document was on its way and its id is not known.
-func (d *Document) Pending() bool { return d != nil && d.DocumentID == 0 && len(d.Fields) > 0 }
+func (d *Document) Pending() bool { return d != nil && d.DocumentID == 0 && d.Fields != (Values{}) }
 
 // Reset forgets the document, which is gone.
 func (d *Document) Reset() { *d = Document{Subject: d.Subject, Attempt: d.Attempt} }
@@ -78,7 +78,9 @@ func (d *Document) Reset() { *d = Document{Subject: d.Subject, Attempt: d.Attemp
 // MarkUnknown marks every value as unknown, so that it is sent again.
 func (d *Document) MarkUnknown() {
 	for i := range d.Fields {
-		d.Fields[i].mark = Unknown[0]
+		if d.Fields[i].mark != 0 {
+			d.Fields[i] = packedValue{mark: Unknown[0]}
+		}
 	}
 }
 
@@ -91,13 +93,14 @@ var documentFields = [...]string{
 }
 
 // Values notes, by field, the digest of the value that NinjaOne holds, or a mark.
-type Values []packedValue
+type Values [len(documentFields)]packedValue
 
 type packedValue struct {
-	field  uint8            // index in documentFields
-	mark   byte             // 0 when there is a digest
-	digest [DigestSize]byte // as Digest writes it in hexadecimal
+	mark   byte             // 0 when nothing is noted
+	digest [DigestSize]byte // as Digest writes it in hexadecimal, with the mark digested
 }
+
+const digested = '#'
 
 // Set notes a field's digest or mark. What is neither is noted as unknown.
 func (vs *Values) Set(field, digest string) {
@@ -105,49 +108,41 @@ func (vs *Values) Set(field, digest string) {
 	if i < 0 {
 		return // of a field that no document of ours has; it never differs
 	}
-	v := packedValue{field: uint8(i)}
-	switch raw, err := hex.DecodeString(digest); {
-	case digest == Cleared:
-		v.mark = Cleared[0]
-	case err != nil || len(raw) != DigestSize:
-		v.mark = Unknown[0]
-	default:
-		copy(v.digest[:], raw)
+	vs[i] = packedValue{mark: Unknown[0]}
+	if digest == Cleared {
+		vs[i].mark = Cleared[0]
+	} else if raw, err := hex.DecodeString(digest); err == nil && len(raw) == DigestSize {
+		vs[i] = packedValue{digested, [DigestSize]byte(raw)}
 	}
-	if j := slices.IndexFunc(*vs, func(have packedValue) bool { return have.field == v.field }); j >= 0 {
-		(*vs)[j] = v
-		return
-	}
-	if *vs == nil {
-		*vs = make(Values, 0, 8)
-	}
-	*vs = append(*vs, v)
 }
 
 // Get returns a field's digest or mark; "" when nothing is noted.
-func (vs Values) Get(field string) string {
-	for _, v := range vs {
-		if documentFields[v.field] == field {
-			return v.text()
-		}
+func (vs *Values) Get(field string) string {
+	if i := slices.Index(documentFields[:], field); i >= 0 {
+		return vs[i].text()
 	}
 	return ""
 }
 
-func (v packedValue) text() string {
-	if v.mark != 0 {
-		return string(rune(v.mark))
-	}
-	return hex.EncodeToString(v.digest[:])
-}
-
 // All returns the digests and marks by field.
-func (vs Values) All() map[string]string {
+func (vs *Values) All() map[string]string {
 	all := make(map[string]string, len(vs))
-	for _, v := range vs {
-		all[documentFields[v.field]] = v.text()
+	for i, v := range vs {
+		if v.mark != 0 {
+			all[documentFields[i]] = v.text()
+		}
 	}
 	return all
+}
+
+func (v packedValue) text() string {
+	switch v.mark {
+	case 0:
+		return ""
+	case digested:
+		return hex.EncodeToString(v.digest[:])
+	}
+	return string(rune(v.mark))
 }
 
 // Attempt is what the runs of one sync tried with a document of which NinjaOne
