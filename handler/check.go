@@ -10,6 +10,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/check"
 	"cipp-ninjaone/handler/internal/compliance"
@@ -40,9 +43,29 @@ func (a *app) checker(getenv func(string) string) *check.Checker {
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
 		},
-		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
-		Log:    a.log,
+		Assertion: loginAssertion(getenv),
+		Queues:    []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
+		Log:       a.log,
 	})
+}
+
+// loginAssertion returns what asks for the token by which App Service
+// authentication proves itself as the login's app registration: see
+// clientSecretSettingName in deploy/main.bicep. It is nil where this process has
+// not that identity.
+func loginAssertion(getenv func(string) string) func(context.Context) (string, error) {
+	id := getenv("OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID")
+	if id == "" || getenv("IDENTITY_ENDPOINT") == "" {
+		return nil
+	}
+	return func(ctx context.Context) (string, error) {
+		identity, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ID: azidentity.ClientID(id)})
+		if err != nil {
+			return "", err
+		}
+		token, err := identity.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"api://AzureADTokenExchange/.default"}})
+		return token.Token, err
+	}
 }
 
 // checkCommand runs "handler check". It returns errFindings when there are

@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"cipp-ninjaone/handler/internal/customhandler"
+	"cipp-ninjaone/handler/internal/heartbeat"
 )
 
 // TestTimers compares the timers with what the host reads: the time between two
@@ -38,5 +42,25 @@ func TestTimers(t *testing.T) {
 	}
 	if found == 0 || found != len(timers) {
 		t.Errorf("%d timers, and heartbeats know %d", found, len(timers))
+	}
+}
+
+// TestTimersTurnedOff: a heartbeat leaves alone the timers that an app setting
+// turns off.
+func TestTimersTurnedOff(t *testing.T) {
+	a := &app{heart: &heartbeat.Heart{}}
+	getenv := func(name string) string {
+		return map[string]string{"AzureWebJobs.SweepCompliance.Disabled": "true"}[name]
+	}
+	server := customhandler.New(customhandler.Config{})
+	for name := range timers {
+		a.timer(server, getenv, name, nil)
+	}
+	var known []string
+	for _, timer := range a.heart.Timers {
+		known = append(known, timer.Name)
+	}
+	if all := strings.Join(known, " "); len(known) != len(timers)-1 || strings.Contains(all, "SweepCompliance") {
+		t.Errorf("heartbeats look after %s", all)
 	}
 }

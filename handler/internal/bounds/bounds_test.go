@@ -22,6 +22,9 @@ func TestListEnds(t *testing.T) {
 		"heavy pages":              {small, 1, 1, 512 << 10, 2, "after 1 MiB"},
 		"members of known records": {small, 1, 7, 10, 50, "after 50 pages"},
 		"the usual limits":         {Limits{}, 999, 999, 1 << 20, 301, "records"},
+		"the usual pages":          {Limits{}, 1, 1, 10, 3000, "after 3000 pages"},
+		"the usual bytes":          {Limits{}, 1, 1, 32 << 20, 16, "after 512 MiB"},
+		"the usual patience":       {Limits{}, 1, 0, 10, 20, "nothing new"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := List{Limits: tt.limits}

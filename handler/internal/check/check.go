@@ -95,10 +95,13 @@ type Deps struct {
 	Runs     *runs.Store
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
 	Compliance func(context.Context) (map[string]compliance.Status, error)
-	Queues     []string         // whose poison queues are looked at
-	Client     *http.Client     // for the public address and the clock; nil = one of the check's own
-	Now        func() time.Time // the local clock; time.Now when nil
-	Log        *slog.Logger
+	// Assertion returns the token of the app's identity by which its login proves
+	// itself; nil where there is none.
+	Assertion func(context.Context) (string, error)
+	Queues    []string         // whose poison queues are looked at
+	Client    *http.Client     // for the public address and the clock; nil = one of the check's own
+	Now       func() time.Time // the local clock; time.Now when nil
+	Log       *slog.Logger
 }
 
 // Options choose what is looked at.

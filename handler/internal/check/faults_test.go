@@ -144,6 +144,14 @@ var faults = map[string]struct {
 			http.Error(w, "This app is closed", http.StatusForbidden)
 		})
 	}, "address", Problem, "App Service authentication is off", "step 4 of the guide", false, false},
+	"redirect URI not registered": {func(l *lab) {
+		l.asks("<html>AADSTS50011: The redirect URI specified in the request does not match</html>", "{}")
+	}, "address", Problem, "AADSTS50011", "this redirect URI: https://" + publicHost + "/.auth/login/aad/callback", false, false},
+	"login's app gone": {func(l *lab) { l.asks("<html>AADSTS700016: Application was not found</html>", "{}") },
+		"address", Problem, "AADSTS700016", "authClientId", false, false},
+	"login trusts another identity": {func(l *lab) {
+		l.asks("<html>Sign in</html>", `{"error":"invalid_client","error_description":"AADSTS700213: No matching federated identity record found"}`)
+	}, "address", Problem, "does not trust the app's identity (AADSTS700213)", "step 5 of the guide", false, false},
 	"address refuses": {func(l *lab) {
 		l.answers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	}, "address", Problem, "closed to strangers", "IP restriction", false, false},
@@ -247,13 +255,22 @@ func forbidden(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `{"error":{"code":"Forbidden","message":"Caller is not authorized to perform action on resource."}}`)
 }
 
-// TestLoginIsNoFinding: a console that asks strangers to log in is as it should be.
+// asks has the console send strangers to a login, and says what Microsoft answers
+// there.
+func (l *lab) asks(authorize, exchange string) {
+	l.env["PUBLIC_BASE_URL"] = "https://" + publicHost
+	l.asksLogin, l.authorize, l.exchange = "cccccccc-0000-4000-8000-000000000001", authorize, exchange
+	l.console(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, l.env["LOGIN_ENDPOINT"]+"/provider/oauth2/v2.0/authorize?"+url.Values{"client_id": {l.asksLogin},
+			"redirect_uri": {"https://" + publicHost + "/.auth/login/aad/callback"}}.Encode(), http.StatusFound)
+	})
+}
+
+// TestLoginIsNoFinding: a console that asks strangers to log in is as it should
+// be, and whatever else Microsoft answers.
 func TestLoginIsNoFinding(t *testing.T) {
 	l := newLab(t)
-	l.env["PUBLIC_BASE_URL"] = "https://" + publicHost
-	l.console(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "https://login.microsoftonline.com/", http.StatusFound)
-	})
+	l.asks("<html>AADSTS50058: Nobody is signed in</html>", `{"access_token":"eyJ"}`)
 	if r := l.check(); r.Problems+r.Notices > 0 {
 		t.Errorf("it is found fault with:\n%s", text(t, r))
 	}
@@ -297,7 +314,7 @@ func TestGuide(t *testing.T) {
 			t.Errorf("of %q the guide says that section %q says %q: no fault shows that", cells[0], title, words)
 		}
 	}
-	if told < 13 {
+	if told < 15 {
 		t.Errorf("only %d of %d troubles are found by a check", told, len(rows))
 	}
 }

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -56,6 +57,9 @@ type lab struct {
 	o       Options
 
 	vault      http.Handler // CIPP's Key Vault, as in Azure; nil for the table DevSecrets
+	asksLogin  string       // the client id whose login the console asks strangers for; "" for none
+	authorize  string       // what Microsoft answers to that, without a person
+	exchange   string       // what it answers when that client signs in by the app's identity
 	ended      bool         // there is no time at all
 	wrongScope bool         // requests break a contract on purpose
 }
@@ -199,9 +203,10 @@ func (l *lab) run() (*Report, error) {
 		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
 			return compliance.Statuses(ctx, l.own.Table(compliance.TableName))
 		},
-		Queues: []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
-		Client: &http.Client{Transport: l},
-		Now:    func() time.Time { return time.Now().Add(l.ahead) },
+		Assertion: func(context.Context) (string, error) { return "eyJ.assertion", nil },
+		Queues:    []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
+		Client:    &http.Client{Transport: l},
+		Now:       func() time.Time { return time.Now().Add(l.ahead) },
 	}).Run(ctx, l.o)
 }
 
@@ -231,6 +236,9 @@ func (l *lab) RoundTrip(r *http.Request) (*http.Response, error) {
 			r.URL.Scheme, r.URL.Host, r.Host = u.Scheme, u.Host, u.Host
 		}
 	}
+	if answer := l.microsoft(r); l.asksLogin != "" && answer != "" {
+		return &http.Response{StatusCode: http.StatusBadRequest, Body: io.NopCloser(strings.NewReader(answer)), Header: http.Header{}, Request: r}, nil
+	}
 	if r.URL.Host == publicHost {
 		r = r.Clone(r.Context())
 		r.URL.Scheme, r.URL.Host = "http", l.public.Listener.Addr().String()
@@ -239,6 +247,18 @@ func (l *lab) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("this test stays on its machine")
 	}
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// microsoft is how Microsoft answers the login that the console asks for, "" to
+// any other request.
+func (l *lab) microsoft(r *http.Request) string {
+	switch {
+	case r.URL.Path == "/provider/oauth2/v2.0/authorize" && r.FormValue("prompt") == "none" && r.FormValue("client_id") == l.asksLogin:
+		return l.authorize
+	case r.URL.Path == "/provider/oauth2/v2.0/token" && r.FormValue("client_assertion") == "eyJ.assertion" && r.FormValue("client_id") == l.asksLogin:
+		return l.exchange
+	}
+	return ""
 }
 
 // text is the report as a terminal shows it.

@@ -216,25 +216,88 @@ func (p *part) address(ctx context.Context) {
 		p.failed(ctx, err, meaning, "Open "+compliance.Path+" to the internet: no login (App Service authentication leaves the path out), no IP restriction, a valid certificate; and check PUBLIC_BASE_URL.")
 		return
 	}
-	if !endpoint.Local(base) && p.closed(ctx, base) {
-		p.problem("App Service authentication is off, as its public address shows.", "The console and the routes for CIPP's pages are closed to everyone. Syncs and notifications do not need it.",
-			"To use the console, turn App Service authentication on: step 4 of the guide (deploy/README.md).")
+	if !endpoint.Local(base) {
+		p.console(ctx, base)
 	}
 }
 
-// closed reports whether the console refuses a stranger that a login would have
-// been asked of.
-func (p *part) closed(ctx context.Context, base string) bool {
+// console looks at what a stranger gets who opens the console: a login.
+func (p *part) console(ctx context.Context, base string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/ninjaone/console/", nil)
 	if err != nil {
-		return false
+		return
 	}
 	res, err := p.d.Client.Do(req)
 	if err != nil {
-		return false // what answered the handshake does not answer here: not for this to say
+		return // what answered the handshake does not answer here: not for this to say
 	}
 	discard(res)
-	return res.StatusCode == http.StatusForbidden
+	if res.StatusCode == http.StatusForbidden {
+		p.problem("App Service authentication is off, as its public address shows.", "The console and the routes for CIPP's pages are closed to everyone. Syncs and notifications do not need it.",
+			"To use the console, turn App Service authentication on: step 4 of the guide (deploy/README.md).")
+		return
+	}
+	page, err := res.Location()
+	if login, wrong := url.Parse(p.d.Settings.LoginEndpoint); err == nil && wrong == nil && page.Scheme == login.Scheme && page.Host == login.Host {
+		p.login(ctx, page)
+	}
+}
+
+// login asks for the page that people log in on, without a person, and signs in
+// as the login's app registration, as the platform does. Whatever Microsoft
+// answers but these codes is no finding: it tells most only to people.
+// https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+func (p *part) login(ctx context.Context, page *url.URL) {
+	const meaning = "Nobody can log in to the console. Syncs and notifications do not need it."
+	query := page.Query()
+	query.Set("prompt", "none")
+	asked := *page
+	asked.RawQuery = query.Encode()
+	switch said := p.ask(ctx, http.MethodGet, asked.String(), nil); {
+	case strings.Contains(said, "AADSTS50011"):
+		p.problem("Microsoft refuses where the login is to come back to (AADSTS50011).", meaning, "Give the app registration this redirect URI: "+query.Get("redirect_uri"))
+		return
+	case strings.Contains(said, "AADSTS700016"):
+		p.problem("Microsoft does not know the login's app registration (AADSTS700016).", meaning, "Correct authClientId, and run step 4 of the guide (deploy/README.md) again.")
+		return
+	case p.d.Assertion == nil:
+		return
+	}
+	assertion, err := p.d.Assertion(ctx)
+	if err != nil {
+		return
+	}
+	tenant, _, _ := strings.Cut(strings.TrimPrefix(page.Path, "/"), "/")
+	// https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
+	said := p.ask(ctx, http.MethodPost, p.d.Settings.LoginEndpoint+"/"+url.PathEscape(tenant)+"/oauth2/v2.0/token", url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {query.Get("client_id")}, "scope": {query.Get("client_id") + "/.default"},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion},
+	})
+	for _, code := range []string{"AADSTS700211", "AADSTS700213", "AADSTS70021"} {
+		if strings.Contains(said, code) {
+			p.problem("The login's app registration does not trust the app's identity ("+code+").", meaning,
+				"Run step 5 of the guide (deploy/README.md) again, with the identity of this deployment.")
+			return
+		}
+	}
+}
+
+// ask returns the beginning of an answer, "" when there is none.
+func (p *part) ask(ctx context.Context, method, address string, form url.Values) string {
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return ""
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	res, err := p.d.Client.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 256<<10)) // half an answer may tell, too
+	return string(body)
 }
 
 func (p *part) handshake(ctx context.Context, base string) (time.Duration, error) {

@@ -89,9 +89,11 @@ func (w *world) lines() (lines []string) {
 // waits, however many ask for it one after the other.
 func TestTimersThatFire(t *testing.T) {
 	w := newWorld(t)
-	must(t, w.Ensure(t.Context()))
-	must(t, w.Ensure(t.Context()))
 	w.Fired(t.Context(), "Quick")
+	if n := w.waiting(); n != 1 {
+		t.Errorf("after a timer %d messages wait", n)
+	}
+	must(t, w.Ensure(t.Context()))
 	w.Fired(t.Context(), "Slow")
 	if n := w.waiting(); n != 1 {
 		t.Errorf("%d messages wait", n)
