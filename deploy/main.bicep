@@ -7,7 +7,7 @@ targetScope = 'resourceGroup'
 // ---------------------------------------------------------------- parameters
 
 @description('Name of the function app, which is also its address: https://<name>.azurewebsites.net.')
-@minLength(2)
+@minLength(3) // it names the federated credential of the login, too
 @maxLength(52) // '-cipp-access' makes it the name of a deployment, which may have 64
 param appName string
 
@@ -18,7 +18,7 @@ param location string = resourceGroup().location
 @allowed(['flex', 'dedicated'])
 param plan string = 'flex'
 
-@description('Size of the App Service plan. Only for the plan dedicated.')
+@description('Size of the App Service plan, B1 or larger: smaller ones are not always on. Only for the plan dedicated.')
 param dedicatedSku string = 'B1'
 
 @description('Memory of an instance in MB. 512 would not hold the Functions host and a large tenant, and not every region and API version takes it. Only for the plan flex.')
