@@ -63,6 +63,16 @@ func (s *Store) Log(ctx context.Context, entry LogEntry) error {
 	return nil
 }
 
+// Note is Log for what has happened already: that the line could not be written
+// fails nothing, and goes to the app's own log.
+func (s *Store) Note(ctx context.Context, entry LogEntry) {
+	noting, done := storage.Noting(ctx)
+	defer done()
+	if err := s.Log(noting, entry); err != nil {
+		s.log.ErrorContext(ctx, "the logbook cannot be written", "error", err)
+	}
+}
+
 // zoneLife is how long a zone read from CIPP's settings counts.
 const zoneLife = 15 * time.Minute
 

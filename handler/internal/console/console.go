@@ -454,16 +454,6 @@ func (c *Console) audit(x *exchange, what string, args ...any) {
 	c.Log.InfoContext(x.ctx(), what, append([]any{"caller", x.caller.ID}, args...)...)
 }
 
-// logEvent writes a line to CIPP's logbook. That it could not be written is no
-// reason to fail what it is about.
-func (c *Console) logEvent(x *exchange, entry cipp.LogEntry) {
-	noting, done := storage.Noting(x.ctx())
-	defer done()
-	if err := c.CIPP.Log(noting, entry); err != nil {
-		c.Log.ErrorContext(x.ctx(), "the logbook cannot be written", "error", err)
-	}
-}
-
 // Words of templates.
 
 func stamp(t time.Time) string {

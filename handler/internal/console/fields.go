@@ -252,7 +252,7 @@ func (c *Console) createFields(x *exchange) error {
 	}
 	c.audit(x, "custom fields were created in NinjaOne", "created", created, "mapped", len(choices), "problems", len(problems))
 	if created > 0 {
-		c.logEvent(x, cipp.LogEntry{API: "NinjaOne", Message: plural(created, "custom field was", "custom fields were") + " created in NinjaOne and mapped."})
+		c.CIPP.Note(x.ctx(), cipp.LogEntry{API: "NinjaOne", Message: plural(created, "custom field was", "custom fields were") + " created in NinjaOne and mapped."})
 	}
 	if len(problems) > 0 {
 		return c.showFields(x, strings.Join(problems, " "), byHand, nil)

@@ -45,7 +45,7 @@ func (c *Console) settlePoison(x *exchange) error {
 		return err
 	}
 	c.audit(x, "a message that failed too often was "+done, "queue", m.Queue, "message", m.ID, "tenant", m.TenantID)
-	c.logEvent(x, cipp.LogEntry{API: "NinjaOne", Tenant: m.Tenant, TenantID: m.TenantID, Message: "A message that had failed too often was " + done + ": " + m.What})
+	c.CIPP.Note(x.ctx(), cipp.LogEntry{API: "NinjaOne", Tenant: m.Tenant, TenantID: m.TenantID, Message: "A message that had failed too often was " + done + ": " + m.What})
 	return x.done("", notice, 0)
 }
 
@@ -56,7 +56,7 @@ func (c *Console) putAllBack(x *exchange) error {
 	back, left, err := c.Poison.PutBackAll(x.ctx(), queue)
 	if back > 0 {
 		c.audit(x, "messages that failed too often were put back", "queue", queue, "messages", back, "left", left)
-		c.logEvent(x, cipp.LogEntry{API: "NinjaOne", Message: fmt.Sprintf("%s put back on the queue %s.", plural(back, "message that had failed too often was", "messages that had failed too often were"), queue)})
+		c.CIPP.Note(x.ctx(), cipp.LogEntry{API: "NinjaOne", Message: fmt.Sprintf("%s put back on the queue %s.", plural(back, "message that had failed too often was", "messages that had failed too often were"), queue)})
 	}
 	switch {
 	case err != nil && back > 0:

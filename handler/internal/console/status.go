@@ -282,6 +282,6 @@ func (c *Console) pause(x *exchange) error {
 		return err
 	}
 	c.audit(x, "a pause was changed on the console", "tenant", id, "paused", paused)
-	c.logEvent(x, entry)
+	c.CIPP.Note(x.ctx(), entry)
 	return x.done("", notice, 0, "q", x.value("q"), "show", x.value("show"))
 }

@@ -152,17 +152,10 @@ func (h *Heart) claim(ctx context.Context, t Timer) (mine bool, err error) {
 
 // InPlace returns the names of the timers that stopped, whose work heartbeats do.
 func (h *Heart) InPlace(ctx context.Context) ([]string, error) {
-	var names []string
-	for row, err := range h.Table.List(ctx, "PartitionKey eq '"+partition+"'") {
-		if err != nil {
-			return nil, fmt.Errorf("read when the timers fired: %w", err)
-		}
-		known := slices.ContainsFunc(h.Timers, func(t Timer) bool { return t.Name == row.RowKey() })
-		if known && row.Bool(columnInPlace) {
-			names = append(names, row.RowKey())
-		}
-	}
-	return names, nil
+	_, stopped, err := Fired(ctx, h.Table)
+	return slices.DeleteFunc(stopped, func(name string) bool {
+		return !slices.ContainsFunc(h.Timers, func(t Timer) bool { return t.Name == name })
+	}), err
 }
 
 // Fired tells when each timer last fired, or a heartbeat did its work, and which

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net/http"
 )
 
 // Devices returns the approved devices of an organization. It calls GET
@@ -51,18 +50,7 @@ func (d Device) Approved() bool { return d.ApprovalStatus == "" || d.ApprovalSta
 
 // Device returns one device, or ErrNotFound. It calls GET /v2/device/{id}.
 func (c *Client) Device(ctx context.Context, id int) (Device, error) {
-	var d Device
-	r, err := newRequest(http.MethodGet, "/v2/device/{id}", []any{id}, nil, nil)
-	if err != nil {
-		return Device{}, err
-	}
-	if err := c.do(ctx, r, decodeValue(&d)); err != nil {
-		return Device{}, err
-	}
-	if d.ID != id {
-		return Device{}, r.wrap(errOtherThing)
-	}
-	return d, nil
+	return getOne(ctx, c, "/v2/device/{id}", id, func(d Device) int { return d.ID })
 }
 
 // organizationFilter is the device filter for one organization.

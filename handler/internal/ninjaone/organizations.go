@@ -22,18 +22,23 @@ func (c *Client) Organizations(ctx context.Context) ([]Organization, error) {
 // Organization returns one organization, or ErrNotFound. It calls
 // GET /v2/organization/{id}.
 func (c *Client) Organization(ctx context.Context, id int) (Organization, error) {
-	var o Organization
-	r, err := newRequest(http.MethodGet, "/v2/organization/{id}", []any{id}, nil, nil)
-	if err != nil {
-		return Organization{}, err
+	return getOne(ctx, c, "/v2/organization/{id}", id, func(o Organization) int { return o.ID })
+}
+
+// getOne reads one thing, and makes sure that it is the one that was asked for.
+func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf func(T) int) (T, error) {
+	var v, none T
+	r, err := newRequest(http.MethodGet, template, []any{id}, nil, nil)
+	if err == nil {
+		err = c.do(ctx, r, decodeValue(&v))
 	}
-	if err := c.do(ctx, r, decodeValue(&o)); err != nil {
-		return Organization{}, err
+	switch {
+	case err != nil:
+		return none, err
+	case idOf(v) != id:
+		return none, r.wrap(errOtherThing)
 	}
-	if o.ID != id {
-		return Organization{}, r.wrap(errOtherThing)
-	}
-	return o, nil
+	return v, nil
 }
 
 // Test proves that the API application can read what a sync reads first:

@@ -120,7 +120,7 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if secret != "" {
 		line = "The NinjaOne settings were saved, with a new client secret."
 	}
-	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: line})
+	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: line})
 	text := "Successfully saved the NinjaOne settings."
 	shown, err := h.CIPP.ExtensionSettings(ctx)
 	if err != nil {

@@ -59,7 +59,7 @@ func (h *Handlers) SaveFields(ctx context.Context, choices []cipp.FieldChoice) e
 		return err
 	}
 	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
-	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
+	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (h *Handlers) MapOrganizations(ctx context.Context, edits []cipp.Organizati
 		return changes, overtaken, err
 	}
 	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)
-	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + countsOf(changes)})
+	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + countsOf(changes)})
 	return changes, overtaken, nil
 }
 

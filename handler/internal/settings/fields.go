@@ -143,7 +143,7 @@ func (h *Handlers) saveFields(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
-	h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
+	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
 	respond(w, http.StatusOK, results("Successfully edited mapping table."))
 }
 

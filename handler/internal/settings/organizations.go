@@ -161,7 +161,7 @@ func (h *Handlers) saveOrganizations(w http.ResponseWriter, r *http.Request) {
 	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)
 	counts := fmt.Sprintf("%d added, %d changed, %d removed.", changes.Added, changes.Changed, changes.Removed)
 	if changes != (cipp.MappingChanges{}) {
-		h.logbook(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + counts})
+		h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + counts})
 	}
 	respond(w, http.StatusOK, results("Successfully edited mapping table: "+counts))
 }

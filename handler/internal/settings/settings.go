@@ -21,7 +21,6 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/storage"
 )
 
 // Queue takes messages for another function.
@@ -166,16 +165,6 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, errors.New("the request has no body")
 	}
 	return body, nil
-}
-
-// logbook writes a line to CIPP's logbook. That it could not be written is no
-// reason to fail what it is about.
-func (h *Handlers) logbook(ctx context.Context, entry cipp.LogEntry) {
-	noting, done := storage.Noting(ctx)
-	defer done()
-	if err := h.CIPP.Log(noting, entry); err != nil {
-		h.Log.ErrorContext(ctx, "the logbook cannot be written", "error", err)
-	}
 }
 
 // audit logs who changed what.
