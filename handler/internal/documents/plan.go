@@ -227,7 +227,7 @@ func (r *run) planRelations() relations.Plan {
 	}
 	var live, archived []*ledger.Document
 	for _, id := range r.users.ids {
-		if rec := r.record(ledger.KindUser, id); rec.Live() {
+		if rec := r.records[ledger.Subject{Kind: ledger.KindUser, ID: id}]; rec.Live() {
 			live = append(live, rec)
 		}
 	}
