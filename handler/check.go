@@ -13,11 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
-	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/check"
-	"cipp-ninjaone/handler/internal/compliance"
-	"cipp-ninjaone/handler/internal/heartbeat"
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 // checkTime bounds a check by the command, in which every mapped tenant is
@@ -30,23 +26,24 @@ var errFindings = errors.New("there are problems")
 // checker puts a check together from what the app itself works with. The calls
 // to NinjaOne keep to the share of people at a page.
 func (a *app) checker(getenv func(string) string) *check.Checker {
-	return check.New(check.Deps{
-		Getenv:   getenv,
-		Settings: a.config,
-		Own:      a.own,
-		CIPP:     a.cipp,
-		Secrets:  a.secrets,
-		Graph:    a.reader,
-		Engine:   a.hold,
-		NinjaOne: clientOf(a.interactive),
-		Runs:     a.runs,
-		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
-			return compliance.Statuses(ctx, a.own.Table(compliance.TableName))
-		},
-		Assertion: loginAssertion(getenv),
-		Queues:    []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
-		Log:       a.log,
-	})
+	deps := check.Deps{
+		Getenv:     getenv,
+		Settings:   a.config,
+		Own:        a.own,
+		CIPP:       a.cipp,
+		Secrets:    a.secrets,
+		Graph:      a.reader,
+		Engine:     a.hold,
+		NinjaOne:   clientOf(a.interactive),
+		Runs:       a.runs,
+		Compliance: a.statuses.All,
+		Assertion:  loginAssertion(getenv),
+		Log:        a.log,
+	}
+	for _, f := range a.queues {
+		deps.Queues = append(deps.Queues, f.queue)
+	}
+	return check.New(deps)
 }
 
 // loginAssertion returns what asks for the token by which App Service

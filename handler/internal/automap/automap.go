@@ -32,7 +32,7 @@ import (
 
 // apiName is the name under which automap writes to CIPP's logbook; CIPP's own
 // automap uses it too.
-const apiName = "NinjaOneAutoMap_Queue"
+const apiName = cipp.LogbookAutomap
 
 const (
 	leaseBlob     = "lease/automap"

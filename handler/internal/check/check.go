@@ -19,8 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
@@ -94,7 +94,7 @@ type Deps struct {
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Runs     *runs.Store
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
-	Compliance func(context.Context) (map[string]compliance.Status, error)
+	Compliance func(context.Context) (map[string]assignments.Status, error)
 	// Assertion returns the token of the app's identity by which its login proves
 	// itself; nil where there is none.
 	Assertion func(context.Context) (string, error)

@@ -18,10 +18,11 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -208,7 +209,7 @@ var faults = map[string]struct {
 			Problems: []problems.Problem{{Key: "k", Message: "two devices have one serial number."}, {Key: "n", Message: "on purpose", Notice: true}}}))
 	}, "work", Problem, "At the last sync: two devices", "rest of the tenant", true, false},
 	"subscription failing": {func(l *lab) {
-		must(l.t, l.own.Table(compliance.TableName).Merge(l.t.Context(), storage.Entity{"PartitionKey": "status", "RowKey": firstOf(l).ID,
+		must(l.t, l.own.Table(assignments.TableName).Merge(l.t.Context(), storage.Entity{"PartitionKey": "status", "RowKey": firstOf(l).ID,
 			"SubscriptionKind": "unreachable", "SubscriptionProblem": "Graph could not reach this app"}))
 	}, "work", Problem, "Graph could not reach this app", "late", true, false},
 }
@@ -416,7 +417,7 @@ func (l *lab) fired(ago time.Duration, inPlace bool) {
 func (l *lab) console(answer http.HandlerFunc) {
 	notifications := l.answer
 	l.answers(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == compliance.Path {
+		if r.URL.Path == notify.Path {
 			notifications.ServeHTTP(w, r)
 			return
 		}

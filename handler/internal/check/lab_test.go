@@ -21,9 +21,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/engine"
@@ -31,9 +31,11 @@ import (
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/subscriptions"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/seed"
@@ -92,7 +94,8 @@ func newLab(t *testing.T) *lab {
 	l.env["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1"
 	l.env["AzureFunctionsJobHost__functionTimeout"] = "00:30:00"
 	l.open()
-	l.answer = compliance.NewReceiver(l.own.Table(compliance.TableName), l.own.Queue(compliance.QueueName), time.Now, slog.New(slog.DiscardHandler))
+	l.answer = notify.New(notify.Deps{Subscriptions: subscriptions.Known(l.own.Table(assignments.TableName)), Queue: l.own.Queue(notify.QueueName),
+		Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	must(t, l.hold.Tick(t.Context()))
 	l.fired(time.Minute, false)
 	for _, m := range data.Mappings {
@@ -200,13 +203,11 @@ func (l *lab) run() (*Report, error) {
 		Getenv: l.getenv, Settings: settings, Own: l.own, CIPP: l.store, Secrets: secrets, Graph: reader, Engine: l.hold,
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
 		Runs:     l.history, Log: slog.New(slog.DiscardHandler),
-		Compliance: func(ctx context.Context) (map[string]compliance.Status, error) {
-			return compliance.Statuses(ctx, l.own.Table(compliance.TableName))
-		},
-		Assertion: func(context.Context) (string, error) { return "eyJ.assertion", nil },
-		Queues:    []string{tenantsync.QueueName, automap.QueueName, compliance.QueueName, heartbeat.QueueName},
-		Client:    &http.Client{Transport: l},
-		Now:       func() time.Time { return time.Now().Add(l.ahead) },
+		Compliance: assignments.Statuses{Table: l.own.Table(assignments.TableName)}.All,
+		Assertion:  func(context.Context) (string, error) { return "eyJ.assertion", nil },
+		Queues:     []string{tenantsync.QueueName, automap.QueueName, notify.QueueName, heartbeat.QueueName},
+		Client:     &http.Client{Transport: l},
+		Now:        func() time.Time { return time.Now().Add(l.ahead) },
 	}).Run(ctx, l.o)
 }
 

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -213,7 +213,7 @@ func (p *part) address(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		p.failed(ctx, err, meaning, "Open "+compliance.Path+" to the internet: no login (App Service authentication leaves the path out), no IP restriction, a valid certificate; and check PUBLIC_BASE_URL.")
+		p.failed(ctx, err, meaning, "Open "+notify.Path+" to the internet: no login (App Service authentication leaves the path out), no IP restriction, a valid certificate; and check PUBLIC_BASE_URL.")
 		return
 	}
 	if !endpoint.Local(base) {
@@ -302,7 +302,7 @@ func (p *part) ask(ctx context.Context, method, address string, form url.Values)
 
 func (p *part) handshake(ctx context.Context, base string) (time.Duration, error) {
 	token := "check " + rand.Text() + " &+%"
-	address := base + compliance.Path + "?" + url.Values{"validationToken": {token}}.Encode()
+	address := base + notify.Path + "?" + url.Values{"validationToken": {token}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
 	if err != nil {
 		return 0, errors.New("the app's public address cannot be called")

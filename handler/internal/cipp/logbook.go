@@ -21,6 +21,14 @@ const (
 	SeverityError = "Error"
 )
 
+// The names under which the logbook shows our lines.
+const (
+	LogbookSync       = "NinjaOneSync"
+	LogbookAutomap    = "NinjaOneAutoMap_Queue"
+	LogbookCompliance = "NinjaDeviceCompliance"
+	LogbookSettings   = "NinjaOne" // CIPP's own too
+)
+
 // LogEntry is one line of CIPP's logbook. Technicians of every customer may
 // read it: it holds no personal data and no secret.
 type LogEntry struct {

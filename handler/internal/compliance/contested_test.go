@@ -1,4 +1,4 @@
-package compliance
+package compliance_test
 
 import (
 	"slices"
@@ -6,65 +6,67 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/triggertest"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // rival is a device of a virtual machine that gives itself the serial number of
 // another.
-var rival = pair{managed: "0a0a0a0a-0000-4000-8000-00000000000a", object: "0c0c0c0c-0000-4000-8000-00000000000c"}
+var rival = triggertest.Pair{Managed: "0a0a0a0a-0000-4000-8000-00000000000a", Object: "0c0c0c0c-0000-4000-8000-00000000000c"}
 
 const rivalEntra = "0b0b0b0b-0000-4000-8000-00000000000b"
 
 // contest enrols the rival of a machine, which checks in so much later.
-func (w *world) contest(p pair, state string, later time.Duration) pair {
-	w.t.Helper()
+func (w *world) contest(p triggertest.Pair, state string, later time.Duration) triggertest.Pair {
+	w.T.Helper()
 	r := rival
-	r.tenantID, r.ninja = p.tenantID, p.ninja
-	w.M365.Tenant(p.tenantID).Change(func(tn *m365sim.Tenant) {
-		i := slices.IndexFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == p.managed })
+	r.TenantID, r.Ninja = p.TenantID, p.Ninja
+	w.M365.Tenant(p.TenantID).Change(func(tn *m365sim.Tenant) {
+		i := slices.IndexFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == p.Managed })
 		seen, err := time.Parse(time.RFC3339, tn.ManagedDevices[i].String("lastSyncDateTime"))
 		if err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
-		tn.ManagedDevices = append(tn.ManagedDevices, m365sim.Entity{"id": r.managed, "azureADDeviceId": rivalEntra, "deviceName": "RIVAL-VM",
+		tn.ManagedDevices = append(tn.ManagedDevices, m365sim.Entity{"id": r.Managed, "azureADDeviceId": rivalEntra, "deviceName": "RIVAL-VM",
 			"serialNumber": tn.ManagedDevices[i].String("serialNumber"), "operatingSystem": "Windows", "complianceState": state,
 			"lastSyncDateTime": seen.Add(later).Format(time.RFC3339)})
-		tn.Devices = append(tn.Devices, m365sim.Entity{"id": r.object, "deviceId": rivalEntra, "displayName": "RIVAL-VM", "isCompliant": true})
+		tn.Devices = append(tn.Devices, m365sim.Entity{"id": r.Object, "deviceId": rivalEntra, "displayName": "RIVAL-VM", "isCompliant": true})
 	})
 	return r
 }
 
 // notify tells of a change of a device.
-func (w *world) notify(p pair) {
-	w.t.Helper()
-	w.clock.advance(2 * bookLife)
-	sub := w.subscription(p.tenantID)
-	w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.object))
-	w.work()
+func (w *world) notify(p triggertest.Pair) {
+	w.T.Helper()
+	w.Clock.Advance(2 * time.Minute)
+	sub := w.Subscription(p.TenantID)
+	w.Deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.Object))
+	w.Work()
 }
 
 func TestAContestedDeviceShowsTheWorse(t *testing.T) {
 	w, all := running(t, 1, 5)
 	p := all[0][0]
-	w.set(p, "noncompliant")
+	w.Set(p, "noncompliant")
 	r := w.contest(p, "compliant", time.Hour)
-	w.sync(p.tenantID)
-	w.wantField(p, "Non-Compliant")
-	if got := w.syncLog(p.tenantID); !strings.Contains(got, "RIVAL-VM") || !strings.Contains(got, r.managed) || !strings.Contains(got, p.managed) {
+	w.Sync(p.TenantID)
+	w.WantField(p, "Non-Compliant")
+	if got := w.syncLog(p.TenantID); !strings.Contains(got, "RIVAL-VM") || !strings.Contains(got, r.Managed) || !strings.Contains(got, p.Managed) {
 		t.Errorf("the problems do not name both records: %s", got)
 	}
-	writes := w.writes(p.ninja)
+	writes := w.Writes(p.Ninja)
 	w.notify(r)
-	w.sweep(p.tenantID)
-	w.restart()
+	w.Sweep(p.TenantID)
+	w.Restart()
 	w.notify(r)
-	if n := w.writes(p.ninja) - writes; n != 0 {
+	if n := w.Writes(p.Ninja) - writes; n != 0 {
 		t.Errorf("the field was written %d times although nothing changed", n)
 	}
 	steps := []struct {
-		of    pair
+		of    triggertest.Pair
 		state string
 		want  string
 	}{
@@ -72,65 +74,65 @@ func TestAContestedDeviceShowsTheWorse(t *testing.T) {
 		{r, "compliant", "Non-Compliant"}, {p, "unknown", ""}, {p, "compliant", "Compliant"}, {r, "inGracePeriod", "Non-Compliant"},
 	}
 	for i, s := range steps {
-		w.set(s.of, s.state)
+		w.Set(s.of, s.state)
 		if i%2 == 0 {
 			w.notify(s.of)
 		} else {
-			w.sweep(p.tenantID)
+			w.Sweep(p.TenantID)
 		}
-		w.wantField(p, s.want)
-		w.sync(p.tenantID)
-		w.wantField(p, s.want)
+		w.WantField(p, s.want)
+		w.Sync(p.TenantID)
+		w.WantField(p, s.want)
 	}
-	w.M365.Tenant(p.tenantID).Change(func(tn *m365sim.Tenant) {
-		tn.ManagedDevices = slices.DeleteFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == r.managed })
+	w.M365.Tenant(p.TenantID).Change(func(tn *m365sim.Tenant) {
+		tn.ManagedDevices = slices.DeleteFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == r.Managed })
 	})
 	w.notify(r)
-	w.wantField(p, "Compliant")
-	w.noViolations()
+	w.WantField(p, "Compliant")
+	w.NoViolations()
 }
 
 func TestAContestBetweenSyncs(t *testing.T) {
 	w, all := running(t, 1, 5)
 	p := all[0][0]
-	w.set(p, "noncompliant")
+	w.Set(p, "noncompliant")
 	w.notify(p)
-	w.wantField(p, "Non-Compliant")
+	w.WantField(p, "Non-Compliant")
 	r := w.contest(p, "compliant", time.Hour)
-	w.clock.advance(2 * rematchAfter)
+	w.Clock.Advance(4 * time.Minute)
 	w.notify(r)
-	w.wantField(p, "Non-Compliant")
-	w.set(p, "compliant")
+	w.WantField(p, "Non-Compliant")
+	w.Set(p, "compliant")
 	w.notify(p)
-	w.wantField(p, "Compliant")
-	w.noViolations()
+	w.WantField(p, "Compliant")
+	w.NoViolations()
 }
 
 func TestTheNewerOfTwoRecordsWinsOverASilentOne(t *testing.T) {
 	w, all := running(t, 1, 5)
 	p := all[0][0]
-	w.set(p, "noncompliant")
+	w.Set(p, "noncompliant")
 	r := w.contest(p, "compliant", 25*time.Hour)
-	w.sync(p.tenantID)
-	w.wantField(p, "Compliant")
+	w.Sync(p.TenantID)
+	w.WantField(p, "Compliant")
 	w.notify(p)
-	w.wantField(p, "Compliant")
-	w.set(r, "noncompliant")
+	w.WantField(p, "Compliant")
+	w.Set(r, "noncompliant")
 	w.notify(r)
-	w.wantField(p, "Non-Compliant")
-	if got := w.syncLog(p.tenantID); strings.Contains(got, "RIVAL-VM") {
+	w.WantField(p, "Non-Compliant")
+	if got := w.syncLog(p.TenantID); strings.Contains(got, "RIVAL-VM") {
 		t.Errorf("a machine that was set up anew is told as a problem: %s", got)
 	}
-	w.noViolations()
+	w.NoViolations()
 }
 
 // syncLog returns what a tenant's logbook says of its syncs.
 func (w *world) syncLog(tenantID string) string {
-	w.t.Helper()
+	w.T.Helper()
 	var lines []string
-	for row, err := range w.app.Table("CippLogs").List(w.t.Context(), storage.Eq("API", "NinjaOneSync")) {
+	for row, err := range w.App.Table("CippLogs").List(w.T.Context(), storage.Eq("API", cipp.LogbookSync)) {
 		if err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
 		if row.String("TenantID") == tenantID {
 			lines = append(lines, row.String("Message"))
@@ -147,37 +149,37 @@ func TestTwoTillsWithOnePlaceholder(t *testing.T) {
 		t.Run(serial, func(t *testing.T) {
 			w, all := running(t, 1, 5)
 			p := all[0][0]
-			w.set(p, "noncompliant")
+			w.Set(p, "noncompliant")
 			r := w.contest(p, "compliant", time.Hour)
 			name := ""
-			w.M365.Tenant(p.tenantID).Change(func(tn *m365sim.Tenant) {
+			w.M365.Tenant(p.TenantID).Change(func(tn *m365sim.Tenant) {
 				for _, d := range tn.ManagedDevices {
-					if d.ID() == p.managed || d.ID() == r.managed {
+					if d.ID() == p.Managed || d.ID() == r.Managed {
 						d["serialNumber"] = serial
 					}
-					if d.ID() == p.managed {
+					if d.ID() == p.Managed {
 						name = d.String("deviceName")
 					}
 				}
 			})
-			w.NinjaOne.AddDevice(ninjasim.Device{ID: p.ninja, OrganizationID: w.Seed.Mappings[0].OrganizationID, NodeClass: "WINDOWS_WORKSTATION",
+			w.NinjaOne.AddDevice(ninjasim.Device{ID: p.Ninja, OrganizationID: w.Seed.Mappings[0].OrganizationID, NodeClass: "WINDOWS_WORKSTATION",
 				SystemName: name, SerialNumber: serial})
-			w.sync(p.tenantID)
-			w.wantField(p, "Non-Compliant")
+			w.Sync(p.TenantID)
+			w.WantField(p, "Non-Compliant")
 			w.notify(r)
-			w.wantField(p, "Non-Compliant")
-			w.sweep(p.tenantID)
-			w.wantField(p, "Non-Compliant")
-			if got := w.syncLog(p.tenantID); strings.Contains(got, "RIVAL-VM") {
+			w.WantField(p, "Non-Compliant")
+			w.Sweep(p.TenantID)
+			w.WantField(p, "Non-Compliant")
+			if got := w.syncLog(p.TenantID); strings.Contains(got, "RIVAL-VM") {
 				t.Errorf("a device that is not in NinjaOne is told to contest one: %s", got)
 			}
-			w.set(p, "compliant")
-			w.set(r, "noncompliant")
+			w.Set(p, "compliant")
+			w.Set(r, "noncompliant")
 			w.notify(p)
 			w.notify(r)
-			w.sync(p.tenantID)
-			w.wantField(p, "Compliant")
-			w.noViolations()
+			w.Sync(p.TenantID)
+			w.WantField(p, "Compliant")
+			w.NoViolations()
 		})
 	}
 }
@@ -195,17 +197,17 @@ func TestRecordsThatAreNotWhole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, all := running(t, 1, 3)
 			p, other := all[0][0], all[0][1]
-			w.set(p, "compliant")
-			w.sweep(p.tenantID)
-			w.wantField(p, "Compliant")
-			w.M365.Tenant(p.tenantID).Change(func(m *m365sim.Tenant) { change(m365sim.Find(m.ManagedDevices, p.managed)) })
-			w.clock.advance(2 * rematchAfter)
-			w.set(other, "noncompliant")
+			w.Set(p, "compliant")
+			w.Sweep(p.TenantID)
+			w.WantField(p, "Compliant")
+			w.M365.Tenant(p.TenantID).Change(func(m *m365sim.Tenant) { change(m365sim.Find(m.ManagedDevices, p.Managed)) })
+			w.Clock.Advance(4 * time.Minute)
+			w.Set(other, "noncompliant")
 			w.notify(p)
-			w.sweep(p.tenantID)
-			w.wantField(p, "Compliant")
-			w.wantField(other, "Non-Compliant")
-			w.noViolations()
+			w.Sweep(p.TenantID)
+			w.WantField(p, "Compliant")
+			w.WantField(other, "Non-Compliant")
+			w.NoViolations()
 		})
 	}
 }

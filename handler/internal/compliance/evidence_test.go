@@ -1,4 +1,4 @@
-package compliance
+package compliance_test
 
 import (
 	"fmt"
@@ -12,19 +12,22 @@ import (
 
 	"github.com/google/uuid"
 
+	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/triggertest"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // shown are all values that NinjaOne shows on the machines.
-func (w *world) shown(pairs []pair) map[string]string {
-	w.t.Helper()
+func (w *world) shown(pairs []triggertest.Pair) map[string]string {
+	w.T.Helper()
 	all := map[string]string{}
 	for _, p := range pairs {
 		for _, name := range w.Seed.FieldMapping {
-			if v, ok := w.NinjaOne.DeviceField(p.ninja, name); ok {
-				all[fmt.Sprint(p.ninja, " ", name)] = v.Sent
+			if v, ok := w.NinjaOne.DeviceField(p.Ninja, name); ok {
+				all[fmt.Sprint(p.Ninja, " ", name)] = v.Sent
 			}
 		}
 	}
@@ -33,13 +36,13 @@ func (w *world) shown(pairs []pair) map[string]string {
 
 // problems are the problems of a tenant's last run.
 func (w *world) problems(tenantID string) string {
-	w.t.Helper()
-	run, err := w.process.syncer.Runs.Last(w.t.Context(), tenantID)
+	w.T.Helper()
+	run, err := w.Process.Syncer.Runs.Last(w.T.Context(), tenantID)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if run.Status != "Completed" {
-		w.t.Errorf("the sync ended as %s: %s", run.Status, run.Reason)
+		w.T.Errorf("the sync ended as %s: %s", run.Status, run.Reason)
 	}
 	var lines []string
 	for _, p := range run.Problems {
@@ -55,8 +58,8 @@ func TestARefusalIsNoProofThatThereIsNoIntune(t *testing.T) {
 	w, all := running(t, 1, 3)
 	pairs := all[0]
 	p := pairs[0]
-	sub := w.subscription(p.tenantID)
-	tn := w.M365.Tenant(p.tenantID)
+	sub := w.Subscription(p.TenantID)
+	tn := w.M365.Tenant(p.TenantID)
 	tn.Change(func(tn *m365sim.Tenant) {
 		tn.SKUs = []m365sim.Entity{{"id": "x_1", "skuId": "f245ecc8-75af-4f8e-b61f-27d8114de5f3", "skuPartNumber": "O365_BUSINESS_PREMIUM", "appliesTo": "User",
 			"capabilityStatus": "Enabled", "consumedUnits": 1, "prepaidUnits": map[string]any{"enabled": 5, "suspended": 0, "warning": 0}, "servicePlans": []any{}}}
@@ -77,50 +80,50 @@ func TestARefusalIsNoProofThatThereIsNoIntune(t *testing.T) {
 		t.Run(fmt.Sprint(r.status, " ", r.code), func(t *testing.T) {
 			w.M365.AddFault(m365sim.Fault{Service: "graph", Path: regexp.MustCompile("/deviceManagement/managedDevices"), Status: r.status, Code: r.code, Message: r.message})
 			defer w.M365.ClearFaults()
-			w.sync(p.tenantID)
-			if told := w.problems(p.tenantID); !strings.Contains(told, "Intune devices") || !strings.Contains(told, r.told) {
+			w.Sync(p.TenantID)
+			if told := w.problems(p.TenantID); !strings.Contains(told, "Intune devices") || !strings.Contains(told, r.told) {
 				t.Errorf("told: %s", told)
 			}
-			preview, err := w.process.syncer.Preview(t.Context(), p.tenantID)
+			preview, err := w.Process.Syncer.Preview(t.Context(), p.TenantID)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if len(preview.Targets) != 1 {
 				t.Errorf("the preview would touch %d devices", len(preview.Targets)-1)
 			}
-			w.sweep(p.tenantID)
-			if s := w.status(p.tenantID); s.Kind != kindFailed {
+			w.Sweep(p.TenantID)
+			if s := w.Status(p.TenantID); s.Kind != assignments.KindFailed {
 				t.Errorf("the sweep judged %q: %s", s.Kind, s.Problem)
 			}
-			_ = w.process.worker.Update(t.Context(), Message{TenantID: p.tenantID, DeviceIDs: []string{p.object}}, 1)
-			w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.object))
-			w.queue.take()
+			_ = w.Process.Worker.Update(t.Context(), notify.Message{TenantID: p.TenantID, DeviceIDs: []string{p.Object}}, 1)
+			w.Deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.Object))
+			w.Queue.Take()
 			w.same(before, pairs)
 		})
 	}
 	// Intune's own words do prove it.
 	tn.Change(func(tn *m365sim.Tenant) { tn.NoIntune = true })
-	w.sweep(p.tenantID)
-	if s := w.status(p.tenantID); s.Kind != kindNoIntune {
+	w.Sweep(p.TenantID)
+	if s := w.Status(p.TenantID); s.Kind != assignments.KindNoIntune {
 		t.Errorf("the sweep judged %q: %s", s.Kind, s.Problem)
 	}
-	w.sync(p.tenantID)
+	w.Sync(p.TenantID)
 	w.same(map[string]string{}, pairs)
-	w.noViolations()
+	w.NoViolations()
 }
 
 // same wants NinjaOne to show what it showed before.
-func (w *world) same(before map[string]string, pairs []pair) {
-	w.t.Helper()
+func (w *world) same(before map[string]string, pairs []triggertest.Pair) {
+	w.T.Helper()
 	now := w.shown(pairs)
 	for field, value := range before {
 		if now[field] != value {
-			w.t.Errorf("%s shows %.40q, and showed %.40q before", field, now[field], value)
+			w.T.Errorf("%s shows %.40q, and showed %.40q before", field, now[field], value)
 		}
 	}
 	for field, value := range now {
 		if _, had := before[field]; !had {
-			w.t.Errorf("%s shows %.40q, and showed nothing before", field, value)
+			w.T.Errorf("%s shows %.40q, and showed nothing before", field, value)
 		}
 	}
 }
@@ -134,7 +137,7 @@ func (w *world) enrol(tenantID string) {
 		added["azureADDeviceId"] = uuid.NewString()
 		tn.ManagedDevices = append(tn.ManagedDevices, added)
 	})
-	w.clock.advance(time.Hour)
+	w.Clock.Advance(time.Hour)
 }
 
 // TestASweepDoesNotBelieveAListThatNinjaOneContradicts matches a tenant anew in
@@ -154,33 +157,33 @@ func TestASweepDoesNotBelieveAListThatNinjaOneContradicts(t *testing.T) {
 			if tt.problem != "" && len(pairs) <= 10 {
 				t.Fatalf("the seed gives %d machines", len(pairs))
 			}
-			tenantID := pairs[0].tenantID
-			w.sweep(tenantID)
+			tenantID := pairs[0].TenantID
+			w.Sweep(tenantID)
 			before := w.shown(pairs)
 			remove := w.NinjaOne.InjectFault(empty)
 			w.enrol(tenantID)
 			w.NinjaOne.ResetCounters()
-			w.sweep(tenantID)
+			w.Sweep(tenantID)
 			if n := w.NinjaOne.Calls()["GET /v2/devices-detailed"]; n != 1 {
 				t.Fatalf("the list was read %d times", n)
 			}
 			w.same(before, pairs)
-			if s := w.status(tenantID); (s.Problem != "") != (tt.problem != "") || !strings.Contains(s.Problem, tt.problem) {
+			if s := w.Status(tenantID); (s.Problem != "") != (tt.problem != "") || !strings.Contains(s.Problem, tt.problem) {
 				t.Errorf("the status tells %q, want %q", s.Problem, tt.problem)
 			}
 			remove()
 			w.NinjaOne.Ignore("df")
 			w.enrol(tenantID)
-			w.sweep(tenantID)
+			w.Sweep(tenantID)
 			w.same(before, pairs)
 			w.NinjaOne.Ignore()
 			w.enrol(tenantID)
-			w.sweep(tenantID)
+			w.Sweep(tenantID)
 			w.same(before, pairs)
-			if s := w.status(tenantID); s.Problem != "" {
+			if s := w.Status(tenantID); s.Problem != "" {
 				t.Errorf("the status still tells %q", s.Problem)
 			}
-			w.noViolations()
+			w.NoViolations()
 		})
 	}
 }
@@ -192,72 +195,19 @@ func TestASweepLeavesWhatASyncWasNotSureOf(t *testing.T) {
 	pairs := all[0]
 	p := pairs[0]
 	before := w.shown(pairs)
-	w.NinjaOne.Hide(p.ninja)
-	w.NinjaOne.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: fmt.Sprintf("^/v2/device/%d$", p.ninja), Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
-	w.sync(p.tenantID)
-	if told := w.problems(p.tenantID); !strings.Contains(told, "could not be looked up") {
+	w.NinjaOne.Hide(p.Ninja)
+	w.NinjaOne.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: fmt.Sprintf("^/v2/device/%d$", p.Ninja), Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
+	w.Sync(p.TenantID)
+	if told := w.problems(p.TenantID); !strings.Contains(told, "could not be looked up") {
 		t.Errorf("told %q", told)
 	}
-	w.sweep(p.tenantID)
+	w.Sweep(p.TenantID)
 	w.same(before, pairs)
-	w.set(p, "noncompliant") // what Intune says of it is still brought to it
-	w.clock.advance(time.Hour)
-	w.sweep(p.tenantID)
-	w.wantField(p, "Non-Compliant")
-	w.noViolations()
-}
-
-// TestSubscriptionsStayWhileCIPPsTablesDoNotSay removes a subscription only when
-// CIPP's tables say that nobody wants it.
-func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
-	w := subscribed(t, 2)
-	a, b := w.Seed.Tenants[0].ID, w.Seed.Tenants[1].ID
-	rows := func(partition string) (keys []string) {
-		for row, err := range w.app.Table("CippMapping").List(t.Context(), storage.Eq("PartitionKey", partition)) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			keys = append(keys, row.RowKey())
-		}
-		return keys
-	}
-	empty := func(partition string) func() {
-		return func() {
-			for _, key := range rows(partition) {
-				if err := w.app.Table("CippMapping").Delete(t.Context(), partition, key); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	mapping := storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": a, "IntegrationId": "many"}
-	for _, step := range []struct {
-		name    string
-		happens func()
-	}{
-		{"an organization that is not a number", func() { w.merge("CippMapping", mapping) }},
-		{"a tenant that CIPP's list lacks", func() {
-			mapping["IntegrationId"] = fmt.Sprint(w.Seed.Mappings[0].OrganizationID)
-			w.merge("CippMapping", mapping)
-			if err := w.app.Table("Tenants").Delete(t.Context(), "Tenants", a); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{"no row of fields", empty("NinjaOneFieldMapping")},
-		{"no row of tenants", empty("NinjaOneMapping")},
-	} {
-		step.happens()
-		w.clock.advance(settingsLife + time.Second)
-		for range 3 {
-			w.reconcile()
-			w.clock.advance(settleTime)
-		}
-		for _, id := range []string{a, b} {
-			if n := len(w.M365.Subscriptions(id)); n != 1 {
-				t.Errorf("%s: Graph has %d subscriptions of tenant %s", step.name, n, id)
-			}
-		}
-	}
+	w.Set(p, "noncompliant") // what Intune says of it is still brought to it
+	w.Clock.Advance(time.Hour)
+	w.Sweep(p.TenantID)
+	w.WantField(p, "Non-Compliant")
+	w.NoViolations()
 }
 
 // TestARemappedFieldIsNotWrittenAnyMore maps the compliance to another field
@@ -265,44 +215,44 @@ func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
 // with the next sync, and from then on the former field stays empty.
 func TestARemappedFieldIsNotWrittenAnyMore(t *testing.T) {
 	w, all := running(t, 1, 3)
-	p, tenantID := all[0][0], all[0][0].tenantID
-	former := w.Seed.FieldMapping[fieldName]
+	p, tenantID := all[0][0], all[0][0].TenantID
+	former := w.Seed.FieldMapping[assignments.FieldName]
 	w.NinjaOne.AddCustomField(ninjasim.CustomField{Name: "otherCompliance", Type: "TEXT", DefinitionScope: []string{"NODE"}, APIPermission: "READ_WRITE"})
-	sub := w.subscription(tenantID)
+	sub := w.Subscription(tenantID)
 	notify := func(state string) {
-		w.set(p, state)
-		w.deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.object))
-		w.work()
+		w.Set(p, state)
+		w.Deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.Object))
+		w.Work()
 	}
 	notify("noncompliant") // so that the worker remembers the field
-	row := storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": fieldName, "IntegrationId": "otherCompliance"}
-	if err := w.app.Table("CippMapping").Merge(t.Context(), row); err != nil {
+	row := storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": assignments.FieldName, "IntegrationId": "otherCompliance"}
+	if err := w.App.Table("CippMapping").Merge(t.Context(), row); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(2 * time.Second)
+	w.Clock.Advance(2 * time.Second)
 	notify("compliant")
 	check := func(step, wantFormer, want string) {
 		t.Helper()
-		was, _ := w.NinjaOne.DeviceField(p.ninja, former)
-		is, _ := w.NinjaOne.DeviceField(p.ninja, "otherCompliance")
+		was, _ := w.NinjaOne.DeviceField(p.Ninja, former)
+		is, _ := w.NinjaOne.DeviceField(p.Ninja, "otherCompliance")
 		if was.Text != wantFormer || is.Text != want {
 			t.Errorf("%s: the former field shows %q, want %q; the present one %q, want %q", step, was.Text, wantFormer, is.Text, want)
 		}
 	}
-	w.sync(tenantID)
+	w.Sync(tenantID)
 	check("synced", "", "Compliant")
-	w.clock.advance(settingsLife)
+	w.Clock.Advance(assignments.SettingsLife)
 	notify("noncompliant")
 	check("notified", "", "Non-Compliant")
-	w.clock.advance(time.Hour)
-	w.set(p, "compliant")
-	w.sweep(tenantID)
+	w.Clock.Advance(time.Hour)
+	w.Set(p, "compliant")
+	w.Sweep(tenantID)
 	check("swept", "", "Compliant")
 	w.M365.Tenant(tenantID).Change(func(tn *m365sim.Tenant) {
-		tn.ManagedDevices = slices.DeleteFunc(tn.ManagedDevices, func(m m365sim.Entity) bool { return m.ID() == p.managed })
+		tn.ManagedDevices = slices.DeleteFunc(tn.ManagedDevices, func(m m365sim.Entity) bool { return m.ID() == p.Managed })
 	})
-	w.clock.advance(time.Hour)
-	w.sweep(tenantID)
+	w.Clock.Advance(time.Hour)
+	w.Sweep(tenantID)
 	check("gone from Intune", "", "")
-	w.noViolations()
+	w.NoViolations()
 }

@@ -1,9 +1,10 @@
-package compliance
+package compliance_test
 
 import (
 	"context"
 	"testing"
 
+	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -38,40 +39,40 @@ func TestTheSyncAndTheNotificationsDoNotFight(t *testing.T) {
 	}
 	w, all := running(t, 1, 4)
 	p := all[0][0]
-	reader := w.process.syncer.Reader
+	reader := w.Process.Syncer.Reader
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w.process.syncer.Reader = reader
-			w.set(p, "compliant")
-			w.sync(p.tenantID)
-			w.wantField(p, "Compliant")
-			w.set(p, tt.read)
-			w.process.syncer.Reader = between{reader, func() {
-				w.set(p, tt.meanwhile)
+			w.Process.Syncer.Reader = reader
+			w.Set(p, "compliant")
+			w.Sync(p.TenantID)
+			w.WantField(p, "Compliant")
+			w.Set(p, tt.read)
+			w.Process.Syncer.Reader = between{reader, func() {
+				w.Set(p, tt.meanwhile)
 				if tt.sweep {
-					w.sweep(p.tenantID)
+					w.Sweep(p.TenantID)
 					return
 				}
-				m := Message{TenantID: p.tenantID, DeviceIDs: []string{p.object}}
-				if err := w.process.worker.Update(t.Context(), m, 1); err != nil {
+				m := notify.Message{TenantID: p.TenantID, DeviceIDs: []string{p.Object}}
+				if err := w.Process.Worker.Update(t.Context(), m, 1); err != nil {
 					t.Error(err)
 				}
 			}}
-			if err := w.process.syncer.Run(t.Context(), tenantsync.Message{TenantID: p.tenantID, Force: tt.force}); err != nil {
+			if err := w.Process.Syncer.Run(t.Context(), tenantsync.Message{TenantID: p.TenantID, Force: tt.force}); err != nil {
 				t.Fatal(err)
 			}
-			w.wantField(p, tt.want)
+			w.WantField(p, tt.want)
 			for _, other := range all[0][1:] {
-				w.wantField(other, "Compliant")
+				w.WantField(other, "Compliant")
 			}
 			// And what is noted is what NinjaOne shows: a sweep has nothing to do.
 			before := len(w.NinjaOne.Writes())
-			w.sweep(p.tenantID)
+			w.Sweep(p.TenantID)
 			if n := len(w.NinjaOne.Writes()) - before; n != 0 {
 				t.Errorf("a sweep after it wrote %d fields", n)
 			}
-			w.wantField(p, tt.want)
+			w.WantField(p, tt.want)
 		})
 	}
-	w.noViolations()
+	w.NoViolations()
 }

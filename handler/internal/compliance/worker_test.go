@@ -1,4 +1,4 @@
-package compliance
+package compliance_test
 
 import (
 	"context"
@@ -8,30 +8,34 @@ import (
 	"testing"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
+	"github.com/google/uuid"
+
+	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/pacing"
-	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/triggertest"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // notified returns a message that names all of the machines and enough others
 // for a burst.
-func notified(pairs []pair) Message {
-	m := Message{TenantID: pairs[0].tenantID}
+func notified(pairs []triggertest.Pair) notify.Message {
+	m := notify.Message{TenantID: pairs[0].TenantID}
 	for _, p := range pairs {
-		m.DeviceIDs = append(m.DeviceIDs, p.object)
+		m.DeviceIDs = append(m.DeviceIDs, p.Object)
 	}
-	for len(m.DeviceIDs) <= maxNamed {
-		m.DeviceIDs = append(m.DeviceIDs, newSubscription("", false, "", time.Time{}).ID)
+	for len(m.DeviceIDs) <= compliance.MaxNamed {
+		m.DeviceIDs = append(m.DeviceIDs, uuid.NewString())
 	}
 	return m
 }
 
 // stuck is an Intune that does not answer before the caller's time is over.
 type stuck struct {
-	Devices
+	compliance.Devices
 	expire context.CancelFunc
 }
 
@@ -61,11 +65,11 @@ func TestABurstIsTriedAgain(t *testing.T) {
 	}{
 		"Intune refuses": {func(w *world) (context.Context, context.CancelFunc) {
 			w.M365.AddFault(m365sim.Fault{Service: "graph", Path: regexp.MustCompile("managedDevices"), Status: http.StatusForbidden})
-			return context.WithCancel(w.t.Context())
+			return context.WithCancel(w.T.Context())
 		}},
 		"out of time": {func(w *world) (context.Context, context.CancelFunc) {
-			ctx, expire := context.WithCancel(w.t.Context())
-			w.process.worker.Devices = stuck{w.process.worker.Devices, expire}
+			ctx, expire := context.WithCancel(w.T.Context())
+			w.Process.Worker.Devices = stuck{w.Process.Worker.Devices, expire}
 			return timed{ctx}, expire
 		}},
 	}
@@ -73,33 +77,33 @@ func TestABurstIsTriedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, all := running(t, 1, 5)
 			for _, p := range all[0] {
-				w.set(p, "noncompliant")
+				w.Set(p, "noncompliant")
 			}
-			m, devices := notified(all[0]), w.process.worker.Devices
-			for attempt := 1; attempt <= attempts; attempt++ {
+			m, devices := notified(all[0]), w.Process.Worker.Devices
+			for attempt := 1; attempt <= compliance.Attempts; attempt++ {
 				ctx, cancel := tt.fail(w)
-				err := w.process.worker.Update(ctx, m, attempt)
+				err := w.Process.Worker.Update(ctx, m, attempt)
 				cancel()
-				if (err == nil) != (attempt == attempts) {
+				if (err == nil) != (attempt == compliance.Attempts) {
 					t.Errorf("attempt %d: %v", attempt, err)
 				}
 			}
-			if s := w.status(m.TenantID); s.Kind != "" {
+			if s := w.Status(m.TenantID); s.Kind != "" {
 				t.Errorf("it was noted as a sweep's failure: %+v", s)
 			}
-			queued, delays := w.queue.messages, w.queue.delays
-			if len(queued) != 1 || !queued[0].sweeps() || queued[0].Since.IsZero() || delays[0] < tick {
+			queued, delays := w.Queue.Messages, w.Queue.Delays
+			if len(queued) != 1 || !queued[0].Sweeps() || queued[0].Since.IsZero() || delays[0] < compliance.Tick {
 				t.Fatalf("queued %+v after %v, want a sweep later", queued, delays)
 			}
 			w.M365.ClearFaults()
-			w.process.worker.Devices = devices
-			if err := w.process.worker.Update(t.Context(), m, 2); err != nil {
+			w.Process.Worker.Devices = devices
+			if err := w.Process.Worker.Update(t.Context(), m, 2); err != nil {
 				t.Fatal(err)
 			}
 			for _, p := range all[0] {
-				w.wantField(p, "Non-Compliant")
+				w.WantField(p, "Non-Compliant")
 			}
-			w.noViolations()
+			w.NoViolations()
 		})
 	}
 }
@@ -114,82 +118,85 @@ func (b *busy) Acquire(context.Context, time.Duration) (*pacing.Slot, error) {
 
 func TestAMessageWithoutSlotIsPutBack(t *testing.T) {
 	w, all := running(t, 1, 5)
-	tenantID := all[0][0].tenantID
-	w.sweep(tenantID)
-	before := w.status(tenantID)
+	tenantID := all[0][0].TenantID
+	w.Sweep(tenantID)
+	before := w.Status(tenantID)
 	for _, p := range all[0] {
-		w.set(p, "noncompliant")
+		w.Set(p, "noncompliant")
 	}
-	messages := map[string]Message{
+	messages := map[string]notify.Message{
 		"sweep":   {TenantID: tenantID},
-		"devices": {TenantID: tenantID, DeviceIDs: []string{all[0][0].object, all[0][1].object}},
+		"devices": {TenantID: tenantID, DeviceIDs: []string{all[0][0].Object, all[0][1].Object}},
 		"burst":   notified(all[0]),
 	}
-	put := map[string]Message{}
+	put := map[string]notify.Message{}
 	for name, m := range messages {
 		t.Run(name, func(t *testing.T) {
-			b := &busy{}
-			w.process.worker.Pace = b
-			defer func() { w.process.worker.Pace = nil }()
-			if err := w.process.worker.Update(t.Context(), m, attempts+1); err != nil {
+			asked := 0
+			w.Process.Worker.Pace = func(context.Context, time.Duration) (context.Context, func(), error) {
+				asked++ // all slots are taken
+				return nil, nil, pacing.ErrBusy
+			}
+			defer func() { w.Process.Worker.Pace = triggertest.AnySlot }()
+			if err := w.Process.Worker.Update(t.Context(), m, compliance.Attempts+1); err != nil {
 				t.Fatal(err)
 			}
-			delays := w.queue.delays
-			queued := w.queue.take()
-			if len(queued) != 1 || len(queued[0].DeviceIDs) != len(m.DeviceIDs) || queued[0].Since.IsZero() == m.sweeps() || delays[0] < slotDelay {
+			delays := w.Queue.Delays
+			queued := w.Queue.Take()
+			if len(queued) != 1 || len(queued[0].DeviceIDs) != len(m.DeviceIDs) || queued[0].Since.IsZero() == m.Sweeps() || delays[0] < compliance.SlotDelay {
 				t.Fatalf("queued %+v after %v", queued, delays)
 			}
 			put[name] = queued[0]
-			if b.asked != 1 {
-				t.Errorf("it waited for a slot %d times", b.asked)
+			if asked != 1 {
+				t.Errorf("it waited for a slot %d times", asked)
 			}
 		})
 	}
-	if s := w.status(tenantID); s.Kind != before.Kind || !s.LastSweep.Equal(before.LastSweep) || s.Missed != 0 {
+	if s := w.Status(tenantID); s.Kind != before.Kind || !s.LastSweep.Equal(before.LastSweep) || s.Missed != 0 {
 		t.Errorf("the status became %+v", s)
 	}
-	if err := w.process.worker.Update(t.Context(), put["sweep"], 1); err != nil {
+	if err := w.Process.Worker.Update(t.Context(), put["sweep"], 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range all[0] {
-		w.wantField(p, "Non-Compliant")
+		w.WantField(p, "Non-Compliant")
 	}
 	// The tenant was swept since, so a second copy is needless.
 	w.M365.ResetCalls()
-	if err := w.process.worker.Update(t.Context(), put["sweep"], 1); err != nil {
+	if err := w.Process.Worker.Update(t.Context(), put["sweep"], 1); err != nil {
 		t.Fatal(err)
 	}
 	if calls := w.M365.Calls(); len(calls) != 0 {
 		t.Errorf("a needless sweep made calls: %v", calls)
 	}
-	w.noViolations()
+	w.NoViolations()
 }
 
 func TestASweepLeavesTheRestToAnotherMessage(t *testing.T) {
-	for name, message := range map[string]func([]pair) Message{
-		"sweep": func(p []pair) Message { return Message{TenantID: p[0].tenantID} },
+	for name, message := range map[string]func([]triggertest.Pair) notify.Message{
+		"sweep": func(p []triggertest.Pair) notify.Message { return notify.Message{TenantID: p[0].TenantID} },
 		"burst": notified,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, all := running(t, 1, 12)
 			pairs := all[0]
-			w.sweep(pairs[0].tenantID)
+			w.Sweep(pairs[0].TenantID)
 			for _, p := range pairs {
-				w.set(p, "noncompliant")
+				w.Set(p, "noncompliant")
 			}
-			w.clock.advance(tick)
-			w.patched = func() { w.clock.advance(writeBudget) }
+			w.Clock.Advance(compliance.Tick)
+			w.Patched = func() { w.Clock.Advance(compliance.WriteBudget) }
 			m, turns := message(pairs), 0
 			for {
-				if err := w.process.worker.Update(t.Context(), m, 1); err != nil {
+				if err := w.Process.Worker.Update(t.Context(), m, 1); err != nil {
 					t.Fatal(err)
 				}
 				turns++
-				queued := w.queue.take()
+				queued := w.Queue.Take()
 				if len(queued) == 0 {
 					break
 				}
-				if m = queued[0]; len(queued) != 1 || !m.sweeps() || !m.Rest {
+				if m = queued[0]; len(queued) != 1 || !m.Sweeps() || !m.Rest {
 					t.Fatalf("queued %+v", queued)
 				}
 			}
@@ -197,8 +204,8 @@ func TestASweepLeavesTheRestToAnotherMessage(t *testing.T) {
 				t.Errorf("%d devices took %d messages", len(pairs), turns)
 			}
 			for _, p := range pairs {
-				w.wantField(p, "Non-Compliant")
-				if n := w.writes(p.ninja); n != 2 {
+				w.WantField(p, "Non-Compliant")
+				if n := w.Writes(p.Ninja); n != 2 {
 					t.Errorf("%s was written %d times, want 2", p, n)
 				}
 			}
@@ -206,122 +213,78 @@ func TestASweepLeavesTheRestToAnotherMessage(t *testing.T) {
 			if name == "sweep" {
 				want = len(pairs)
 			}
-			if s := w.status(pairs[0].tenantID); s.Missed != want || s.Kind != "" {
+			if s := w.Status(pairs[0].TenantID); s.Missed != want || s.Kind != "" {
 				t.Errorf("the status is %+v, want %d missed", s, want)
 			}
-			w.noViolations()
+			w.NoViolations()
 		})
 	}
 }
 
 func TestASweepThatGetsNowhereIsNotRepeated(t *testing.T) {
 	w, all := running(t, 1, 5)
-	tenantID := all[0][0].tenantID
+	tenantID := all[0][0].TenantID
 	for _, p := range all[0] {
-		w.set(p, "noncompliant")
+		w.Set(p, "noncompliant")
 	}
-	w.patched = func() { w.clock.advance(writeBudget) }
+	w.Patched = func() { w.Clock.Advance(compliance.WriteBudget) }
 	// The device is gone, which is neither sent nor wrong.
 	remove := w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Path: "custom-fields", Status: http.StatusNotFound})
 	defer remove()
-	w.sweep(tenantID)
-	if m := w.queue.take(); len(m) != 0 {
+	w.Sweep(tenantID)
+	if m := w.Queue.Take(); len(m) != 0 {
 		t.Errorf("queued %+v although nothing was written", m)
 	}
-	if s := w.status(tenantID); s.Kind != kindFailed || s.Changes != 0 {
+	if s := w.Status(tenantID); s.Kind != assignments.KindFailed || s.Changes != 0 {
 		t.Errorf("the status is %+v", s)
 	}
 	for _, p := range all[0] {
-		w.wantField(p, "Compliant")
+		w.WantField(p, "Compliant")
 	}
 }
 
 func TestASweepMakesRoomForOthers(t *testing.T) {
 	w, all := running(t, 1, 4)
 	a, b := all[0][0], all[0][1]
-	w.set(a, "noncompliant")
-	w.set(b, "noncompliant")
-	w.sweep("00000000-0000-4000-8000-000000000000") // nobody's; makes the worker ready
-	for range sweepsWriting {
-		w.process.worker.sweeps <- struct{}{}
+	w.Set(a, "noncompliant")
+	w.Set(b, "noncompliant")
+	for range compliance.SweepsWriting {
+		w.Process.Worker.Sweeping() <- struct{}{}
 	}
 	w.M365.ResetCalls()
-	w.sweep(a.tenantID)
-	if m := w.queue.take(); len(m) != 1 || !m[0].sweeps() || m[0].Since.IsZero() {
+	w.Sweep(a.TenantID)
+	if m := w.Queue.Take(); len(m) != 1 || !m[0].Sweeps() || m[0].Since.IsZero() {
 		t.Errorf("queued %+v, want the sweep again", m)
 	}
 	if n := total(w.M365.Calls()); n != 0 {
 		t.Errorf("a sweep that had to wait made %d calls", n)
 	}
-	if err := w.process.worker.Update(t.Context(), Message{TenantID: a.tenantID, DeviceIDs: []string{a.object}}, 1); err != nil {
+	if err := w.Process.Worker.Update(t.Context(), notify.Message{TenantID: a.TenantID, DeviceIDs: []string{a.Object}}, 1); err != nil {
 		t.Fatal(err)
 	}
-	w.wantField(a, "Non-Compliant")
-	w.wantField(b, "Compliant")
-	<-w.process.worker.sweeps
-	w.sweep(a.tenantID)
-	w.wantField(b, "Non-Compliant")
-	w.noViolations()
+	w.WantField(a, "Non-Compliant")
+	w.WantField(b, "Compliant")
+	<-w.Process.Worker.Sweeping()
+	w.Sweep(a.TenantID)
+	w.WantField(b, "Non-Compliant")
+	w.NoViolations()
 }
 
 // TestOneBadDeviceDoesNotStopTheOthers has NinjaOne fail for one device.
 func TestOneBadDeviceDoesNotStopTheOthers(t *testing.T) {
 	w, all := running(t, 1, 6)
 	for _, p := range all[0] {
-		w.set(p, "noncompliant")
+		w.Set(p, "noncompliant")
 	}
 	bad := all[0][0]
-	remove := w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Path: fmt.Sprintf("device/%d/custom-fields", bad.ninja), Status: http.StatusForbidden})
+	remove := w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Path: fmt.Sprintf("device/%d/custom-fields", bad.Ninja), Status: http.StatusForbidden})
 	defer remove()
-	w.sweep(bad.tenantID)
+	w.Sweep(bad.TenantID)
 	for _, p := range all[0][1:] {
-		w.wantField(p, "Non-Compliant")
+		w.WantField(p, "Non-Compliant")
 	}
-	w.wantField(bad, "Compliant")
-	if s := w.status(bad.tenantID); s.Kind != kindFailed || s.Changes != len(all[0])-1 {
+	w.WantField(bad, "Compliant")
+	if s := w.Status(bad.TenantID); s.Kind != assignments.KindFailed || s.Changes != len(all[0])-1 {
 		t.Errorf("the status is %+v", s)
-	}
-}
-
-func TestANotificationIsNotForgottenBecauseOfASweep(t *testing.T) {
-	w := newWorld(t, small(1, 1))
-	id, table, now := w.Seed.Tenants[0].ID, w.own.Table(TableName), w.clock.now().UTC().Truncate(time.Second)
-	long := now.Add(-time.Hour)
-	save := func(change func(*Status)) {
-		t.Helper()
-		if err := saveSweep(t.Context(), table, id, change); err != nil {
-			t.Fatal(err)
-		}
-	}
-	save(func(s *Status) { s.LastSweep, s.Missed, s.MissedSince = long, 5, long })
-	if row, err := table.Get(t.Context(), statusPartition, id); err != nil || row.Int("Version") != layout.Version {
-		t.Errorf("the row is %v, %v", row, err)
-	}
-	tries := 0
-	save(func(s *Status) {
-		if tries++; tries == 1 { // a notification arrives meanwhile
-			if err := mergeStatus(t.Context(), table, id, storage.Entity{"LastNotification": now, "Missed": 0}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		last := s.LastSweep
-		s.LastSweep = now
-		s.countMissed(last, 2, now)
-	})
-	if s := w.status(id); s.Missed != 0 || !s.LastNotification.Equal(now) || !s.LastSweep.Equal(now) || tries != 2 {
-		t.Errorf("after %d tries the status is %+v", tries, s)
-	}
-}
-
-func TestAnEventThatCannotBeDoneIsLeftToTheTimer(t *testing.T) {
-	w := subscribed(t, 1)
-	sub := w.subscription(w.Seed.Tenants[0].ID)
-	w.M365.AddFault(m365sim.Fault{Service: "graph", Method: "DELETE", Status: http.StatusForbidden})
-	m := Message{TenantID: sub.TenantID, Event: eventStray, SubscriptionID: otherDevice}
-	if err := w.process.worker.Update(t.Context(), m, 1); err == nil {
-		t.Error("a failure was taken for success")
-	}
-	if err := w.process.worker.Update(t.Context(), m, attempts); err != nil {
-		t.Errorf("the last attempt failed, and would go to the poison queue: %v", err)
 	}
 }

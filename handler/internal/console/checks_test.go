@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/check"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
@@ -68,7 +68,7 @@ func (w *world) checker() *check.Checker {
 		Getenv: getenv, Settings: settings, Own: w.account, CIPP: store, Secrets: secrets, Graph: reader,
 		Engine:   &engine.Hold{CIPP: store, Runs: w.console.Runs, Problems: &problems.Book{Table: w.table, Log: store.Log}, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
 		NinjaOne: w.console.NinjaOne, Runs: w.console.Runs, Log: log,
-		Compliance: func(context.Context) (map[string]compliance.Status, error) { return nil, nil },
+		Compliance: func(context.Context) (map[string]assignments.Status, error) { return nil, nil },
 	})
 }
 

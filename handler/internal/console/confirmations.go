@@ -61,7 +61,7 @@ func (c *Console) confirm(x *exchange) error {
 		return err
 	}
 	c.audit(x, "the archiving of documents was confirmed", "tenant", t.ID, "documents", brake.Archive)
-	c.CIPP.Note(x.ctx(), cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, API: "NinjaOneSync",
+	c.CIPP.Note(x.ctx(), cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, API: cipp.LogbookSync,
 		Message: "The archiving of " + plural(brake.Archive, "document", "documents") + " was confirmed."})
 	return x.done("confirmations", "confirmed", 0)
 }

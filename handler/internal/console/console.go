@@ -27,8 +27,8 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/poison"
@@ -100,7 +100,7 @@ type Deps struct {
 	// Timers returns the timers that stopped, whose work heartbeats do.
 	Timers func(context.Context) ([]string, error)
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
-	Compliance func(context.Context) (map[string]compliance.Status, error)
+	Compliance func(context.Context) (map[string]assignments.Status, error)
 	Now        func() time.Time // time.Now when nil
 	Log        *slog.Logger
 }

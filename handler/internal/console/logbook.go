@@ -17,7 +17,7 @@ const (
 )
 
 // ourAPIs are the names under which CIPP's logbook holds what is about us.
-var ourAPIs = []string{"NinjaOneSync", "NinjaOneAutoMap_Queue", "NinjaDeviceCompliance", "NinjaOne"}
+var ourAPIs = []string{cipp.LogbookSync, cipp.LogbookAutomap, cipp.LogbookCompliance, cipp.LogbookSettings}
 
 type logbookPage struct {
 	Lines      []logRow
@@ -64,7 +64,7 @@ func (c *Console) logbook(x *exchange) error {
 	}
 	p := logbookPage{Tenant: x.value("tenant"), From: first.Format(formDay), To: last.Format(formDay)}
 	api, severity := x.value("api"), x.value("severity")
-	p.APIs = options(api, "", "All of NinjaOne", "NinjaOneSync", "Sync", "NinjaOneAutoMap_Queue", "Automap", "NinjaDeviceCompliance", "Compliance", "NinjaOne", "Settings and mappings")
+	p.APIs = options(api, "", "All of NinjaOne", cipp.LogbookSync, "Sync", cipp.LogbookAutomap, "Automap", cipp.LogbookCompliance, "Compliance", cipp.LogbookSettings, "Settings and mappings")
 	p.Severities = options(severity, "", "All", "warn", "Warnings and errors", "error", "Errors")
 	p.Filtered = p.Tenant != "" || api != "" || severity != ""
 	pattern := strings.Join(ourAPIs, "|")

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -50,7 +50,7 @@ func TestStatus(t *testing.T) {
 	w.has(w.get("/?q=nothing"), "No tenant is mapped that fits the filter")
 
 	// Notifications of compliance changes that do not arrive are a problem too.
-	w.updates = map[string]compliance.Status{second: {Missed: 4, MissedSince: time.Now().Add(-3 * time.Hour)}}
+	w.updates = map[string]assignments.Status{second: {Missed: 4, MissedSince: time.Now().Add(-3 * time.Hour)}}
 	page = w.get("/?show=problems")
 	w.has(page, "Tenant 002", "Notifications of compliance changes do not arrive", "found 4 changes")
 	w.hasNot(page, "Tenant 003")

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/poison"
@@ -94,7 +94,7 @@ type facts struct {
 	config  cipp.ExtensionConfig
 	roster  roster.Roster
 	given   bool // the syncs were given back to CIPP
-	updates map[string]compliance.Status
+	updates map[string]assignments.Status
 	failed  poison.List
 	stopped []string
 }
@@ -265,7 +265,7 @@ func (c *Console) syncNow(x *exchange) error {
 // pause pauses or resumes one tenant or everyone.
 func (c *Console) pause(x *exchange) error {
 	id, paused := strings.ToLower(x.value("tenant")), x.value("paused") == "true"
-	entry := cipp.LogEntry{API: "NinjaOneSync"}
+	entry := cipp.LogEntry{API: cipp.LogbookSync}
 	notice := map[bool]string{true: "paused", false: "resumed"}[paused]
 	if id == runs.Everyone {
 		notice += "all"

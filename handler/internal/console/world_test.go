@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
@@ -46,7 +46,7 @@ type world struct {
 	syncer          *tenantsync.Syncer
 	server          *httptest.Server
 	header          http.Header // sent with every request
-	updates         map[string]compliance.Status
+	updates         map[string]assignments.Status
 	stopped         []string // timers
 }
 
@@ -107,7 +107,7 @@ func newWorld(t *testing.T) *world {
 			CIPP:    store, Table: w.table,
 		},
 		Timers:     func(context.Context) ([]string, error) { return w.stopped, nil },
-		Compliance: func(context.Context) (map[string]compliance.Status, error) { return w.updates, nil },
+		Compliance: func(context.Context) (map[string]assignments.Status, error) { return w.updates, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
 			Sync: w.syncs, Automap: w.automaps, Runs: known, Log: log,

@@ -63,12 +63,6 @@ type Leftover struct {
 	Superseded bool `json:"superseded,omitempty"`
 }
 
-// BlobPrefix begins the names of the blobs of matches, and BlobName is a tenant's.
-const BlobPrefix = "matches/"
-
-// BlobName names the blob of a tenant's matches.
-func BlobName(tenantID string) string { return BlobPrefix + tenantID + ".json" }
-
 // Of lists which devices matched and why, and both leftovers.
 func Of(result match.Result) Matches {
 	m := Matches{Pairs: []Pair{}, IntuneOnly: []Leftover{}, NinjaOnly: []Leftover{}}

@@ -34,11 +34,11 @@ const heldSyncTime = 9600
 var heldLastRun = time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const (
-	lastQuarter = 95             // of a day
-	due         = 25 * time.Hour // after a run, CIPP's scheduler starts the next one
-	ahead       = 24 * time.Hour // a last run later than this from now is not a run of CIPP
-	apiName     = "NinjaOneSync" // under which the logbook shows our lines
-	owner       = "engine"       // whose problems are announced
+	lastQuarter = 95               // of a day
+	due         = 25 * time.Hour   // after a run, CIPP's scheduler starts the next one
+	ahead       = 24 * time.Hour   // a last run later than this from now is not a run of CIPP
+	apiName     = cipp.LogbookSync // under which the logbook shows our lines
+	owner       = "engine"         // whose problems are announced
 )
 
 // Subscriptions removes Graph subscriptions.

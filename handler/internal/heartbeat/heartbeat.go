@@ -175,7 +175,7 @@ func Fired(ctx context.Context, table *storage.Table) (last map[string]time.Time
 }
 
 func (h *Heart) tell(ctx context.Context, severity, message string) error {
-	return h.CIPP.Log(ctx, cipp.LogEntry{API: "NinjaOneSync", Severity: severity, Message: message})
+	return h.CIPP.Log(ctx, cipp.LogEntry{API: cipp.LogbookSync, Severity: severity, Message: message})
 }
 
 // TurnedOff reports whether an app setting turns a function off, as the host

@@ -22,7 +22,7 @@ const manyDevices = 3
 // are one, those without a usable one are one where they are one Entra device.
 func (m *matcher) addIntune(devices []tenant.ManagedDevice) {
 	sorted := pointers(devices)
-	slices.SortFunc(sorted, newestFirst)
+	slices.SortFunc(sorted, NewestFirst)
 	seen := make(map[string]bool, len(sorted))
 	sorted = slices.DeleteFunc(sorted, func(d *tenant.ManagedDevice) bool {
 		twice := seen[d.ID]
@@ -68,7 +68,7 @@ func (m *matcher) addIntune(devices []tenant.ManagedDevice) {
 		}
 		m.addGroup(key, groups[key])
 	}
-	slices.SortStableFunc(m.machines, func(a, b machine) int { return newestFirst(a.records[0], b.records[0]) })
+	slices.SortStableFunc(m.machines, func(a, b machine) int { return NewestFirst(a.records[0], b.records[0]) })
 	for i := range m.machines {
 		count(m.intuneNames, m.machines[i].name, i)
 		count(m.intuneNames, m.machines[i].label, i)

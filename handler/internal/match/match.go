@@ -172,9 +172,9 @@ func (m *matcher) addNinja(devices []ninjaone.Device) {
 	}
 }
 
-// newestFirst orders records by check-in, then enrolment, newest first, then
+// NewestFirst orders records by check-in, then enrolment, newest first, then
 // by id.
-func newestFirst(a, b *tenant.ManagedDevice) int {
+func NewestFirst(a, b *tenant.ManagedDevice) int {
 	return cmp.Or(
 		b.LastSync.Compare(a.LastSync),
 		b.Enrolled.Compare(a.Enrolled),
@@ -338,7 +338,7 @@ func (m *matcher) result() Result {
 }
 
 func (m *matcher) pair(c *candidate, mc *machine) Pair {
-	slices.SortFunc(mc.records, newestFirst)
+	slices.SortFunc(mc.records, NewestFirst)
 	live, older := claimants(mc.records)
 	speaker := live[0]
 	for _, d := range live[1:] {

@@ -98,7 +98,7 @@ func checkResult(t *testing.T, intune records, ninja nodes, r Result) {
 				t.Errorf("%s is superseded by %s, which checked in earlier", s.ID, p.Intune.ID)
 			}
 		}
-		if !slices.IsSortedFunc(p.Superseded, newestFirst) {
+		if !slices.IsSortedFunc(p.Superseded, NewestFirst) {
 			t.Errorf("the records superseded by %s are not in order", p.Intune.ID)
 		}
 		serial, usable := NormalizeSerial(p.Intune.SerialNumber)

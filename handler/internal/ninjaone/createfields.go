@@ -54,8 +54,11 @@ func (c *Client) CreateCustomField(ctx context.Context, f NewCustomField) (Custo
 	if f.Type == TypeWYSIWYG {
 		body.Content = &content{Advanced: settings{ExpandLargeValue: true}}
 	}
-	r := newRequest(http.MethodPost, "/v2/custom-fields", nil, nil, body)
+	r, err := newRequest(http.MethodPost, "/v2/custom-fields", nil, nil, body)
+	if err != nil {
+		return CustomField{}, err
+	}
 	var created CustomField
-	err := c.do(ctx, r, decodeValue(&created))
+	err = c.do(ctx, r, decodeValue(&created))
 	return created, err
 }

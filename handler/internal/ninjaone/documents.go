@@ -97,14 +97,17 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 	if !q.AllTemplates {
 		filters = append(filters, param{"templateIds", strings.Join(ids, ",")})
 	}
-	r := newRequest(http.MethodGet, "/v2/organization/documents", nil, filters, nil)
+	r, err := newRequest(http.MethodGet, "/v2/organization/documents", nil, filters, nil)
+	if err != nil {
+		return nil, err
+	}
 	r.timeout, r.limits = documentsTimeout, reply.Stream
 	keep := keepFields(q.Fields)
 	var documents []Document
 	odd := map[int]bool{}
 	ctx, release := reply.Keeping(ctx)
 	defer release()
-	err := c.do(ctx, r, decodeKept(ctx, &documents, func(w wireDocument) (Document, bool, error) {
+	err = c.do(ctx, r, decodeKept(ctx, &documents, func(w wireDocument) (Document, bool, error) {
 		if w.ID <= 0 || w.OrganizationID <= 0 || w.TemplateID <= 0 {
 			return Document{}, false, errors.New("the answer has a document without its own, its organization's or its template's id")
 		}
@@ -166,7 +169,10 @@ func writeDocuments[T any](ctx context.Context, c *Client, method string, batch 
 			}
 		}
 	}
-	r := newRequest(method, "/v2/organization/documents", nil, nil, batch)
+	r, err := newRequest(method, "/v2/organization/documents", nil, nil, batch)
+	if err != nil {
+		return nil, err
+	}
 	r.timeout, r.splits = batchTimeout, len(batch) > 1
 	keep := keepFields(texts)
 	var documents []Document
@@ -176,7 +182,7 @@ func writeDocuments[T any](ctx context.Context, c *Client, method string, batch 
 		}
 		return w.document(keep), true, nil
 	})); err != nil {
-		return nil, classifyWrite(r, err)
+		return nil, classifyWrite(r.operation, err)
 	}
 	if method == http.MethodPost && len(documents) != len(batch) {
 		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown,
@@ -215,10 +221,13 @@ func (c *Client) changeDocuments(ctx context.Context, verb string, ids []int) (m
 		} else if batchPath.missing && batchPath.oneWorked && !batchPath.works {
 			return nil, fmt.Errorf("%w: this instance takes documents one by one", ErrBatchRefused)
 		}
-		r := newRequest(http.MethodPost, template, args, nil, body)
+		r, err := newRequest(http.MethodPost, template, args, nil, body)
+		if err != nil {
+			return nil, err
+		}
 		r.safe, r.timeout, r.splits = true, batchTimeout, len(ids) > 1
 		if err := c.do(ctx, r, nil); err != nil {
-			err = classifyWrite(r, err)
+			err = classifyWrite(r.operation, err)
 			if len(ids) > 1 && isMissing(err) {
 				batchPath.missing = true
 				if !errors.Is(err, ErrBatchRefused) {

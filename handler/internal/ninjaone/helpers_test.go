@@ -183,6 +183,9 @@ func get(ctx context.Context, c *Client) error {
 }
 
 func call(ctx context.Context, c *Client, method string, decode func(*json.Decoder) error) error {
-	r := newRequest(method, "/v2/thing/{id}", []any{7}, nil, nil)
+	r, err := newRequest(method, "/v2/thing/{id}", []any{7}, nil, nil)
+	if err != nil {
+		return err
+	}
 	return c.do(ctx, r, decode)
 }

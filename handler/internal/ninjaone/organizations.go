@@ -28,11 +28,14 @@ func (c *Client) Organization(ctx context.Context, id int) (Organization, error)
 // getOne reads one thing, and makes sure that it is the one that was asked for.
 func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf func(T) int) (T, error) {
 	var v, none T
-	r := newRequest(http.MethodGet, template, []any{id}, nil, nil)
-	if err := c.do(ctx, r, decodeValue(&v)); err != nil {
-		return none, err
+	r, err := newRequest(http.MethodGet, template, []any{id}, nil, nil)
+	if err == nil {
+		err = c.do(ctx, r, decodeValue(&v))
 	}
-	if idOf(v) != id {
+	switch {
+	case err != nil:
+		return none, err
+	case idOf(v) != id:
 		return none, r.wrap(errOtherThing)
 	}
 	return v, nil
@@ -42,7 +45,10 @@ func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf
 // organizations and custom fields. A token alone proves neither. Whether it
 // may write shows only when it writes.
 func (c *Client) Test(ctx context.Context) error {
-	r := newRequest(http.MethodGet, "/v2/organizations", nil, []param{{"pageSize", strconv.Itoa(1)}}, nil)
+	r, err := newRequest(http.MethodGet, "/v2/organizations", nil, []param{{"pageSize", strconv.Itoa(1)}}, nil)
+	if err != nil {
+		return err
+	}
 	var organizations []Organization
 	if err := c.do(ctx, r, decodeList(&organizations)); err != nil {
 		return fmt.Errorf("reading organizations: %w", err)

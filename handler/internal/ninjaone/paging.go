@@ -29,7 +29,10 @@ type pager struct {
 
 // read reads one page, which may take longer than other calls.
 func (p *pager) read(ctx context.Context, query []param, decode func(*json.Decoder) error) error {
-	p.request = newRequest(http.MethodGet, p.template, nil, query, nil)
+	var err error
+	if p.request, err = newRequest(http.MethodGet, p.template, nil, query, nil); err != nil {
+		return err
+	}
 	p.request.timeout = pageTimeout
 	return p.client.do(ctx, p.request, func(dec *json.Decoder) error {
 		err := decode(dec)

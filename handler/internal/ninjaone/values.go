@@ -144,7 +144,10 @@ func (e *RefusedError) allAboutTarget(f Fields) bool {
 }
 
 func (c *Client) patchFields(ctx context.Context, template string, id int, f Fields) error {
-	r := newRequest(http.MethodPatch, template, []any{id}, nil, f)
+	r, err := newRequest(http.MethodPatch, template, []any{id}, nil, f)
+	if err != nil {
+		return err
+	}
 	return c.do(ctx, r, nil)
 }
 

@@ -61,11 +61,11 @@ func (h *Handlers) queueSyncs(ctx context.Context, tenant string) (string, error
 	case err != nil:
 		return "", fmt.Errorf("%d of %d tenants were queued: %w", queued, len(wanted), err)
 	case tenant == "":
-		h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOneSync", Message: fmt.Sprintf("Syncs of %d tenants to NinjaOne were asked for.", queued)})
+		h.CIPP.Note(ctx, cipp.LogEntry{API: cipp.LogbookSync, Message: fmt.Sprintf("Syncs of %d tenants to NinjaOne were asked for.", queued)})
 		return fmt.Sprintf("NinjaOne Synchronization Queuing %d Tenants", queued), nil
 	}
 	t := wanted[0]
-	h.CIPP.Note(ctx, cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, API: "NinjaOneSync", Message: "A sync to NinjaOne was asked for."})
+	h.CIPP.Note(ctx, cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, API: cipp.LogbookSync, Message: "A sync to NinjaOne was asked for."})
 	return "NinjaOne Synchronization Queued for " + t.Mapping.OrganizationName, nil
 }
 

@@ -23,7 +23,7 @@ import (
 )
 
 // apiName is the name under which the sync writes to CIPP's logbook.
-const apiName = "NinjaOneSync"
+const apiName = cipp.LogbookSync
 
 // ContainerName is our blob container: leases and last composed values.
 const ContainerName = "ninjaone-sync"

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/alarm"
+	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/automap"
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/compliance"
+	"cipp-ninjaone/handler/internal/config"
+	"cipp-ninjaone/handler/internal/console"
+	"cipp-ninjaone/handler/internal/customhandler"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/engine"
+	"cipp-ninjaone/handler/internal/heartbeat"
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/notify"
+	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/schedule"
+	"cipp-ninjaone/handler/internal/settings"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/subscriptions"
+	"cipp-ninjaone/handler/internal/telemetry"
+	"cipp-ninjaone/handler/internal/tenantsync"
+)
+
+const (
+	// interactiveShare is the part of the rate that is kept for people at a page.
+	interactiveShare = 0.1
+	// Compliance updates write one field at a time, so many of them share one of
+	// their slots.
+	complianceSlots = 2
+	runsPerSlot     = 16
+)
+
+// app is the packages put together from the app settings. Nothing of it has
+// called any service yet.
+type app struct {
+	config    config.Settings
+	log       *slog.Logger
+	telemetry *telemetry.Telemetry
+
+	own       *storage.Account // the function app's own storage
+	table     *storage.Table   // NinjaOneSyncState
+	blobs     *storage.Container
+	syncQueue *storage.Queue
+	cipp      *cipp.Store
+	secrets   *cipp.Secrets
+	ledger    *ledger.Ledger
+	runs      *runs.Store
+	statuses  assignments.Statuses
+	told      *problems.Book
+
+	transport http.RoundTripper
+	reader    *m365.Reader
+	ninjaOne  ninjaone.Config // less the instance and client id, which are set in CIPP
+	clients   *ninjaone.Pool  // paced by syncPace: for syncs and automap
+	syncPace  *pacing.Pacer
+	// interactive is for the few calls of a person at a page, who cannot wait
+	// for a slot.
+	interactive *ninjaone.Pool
+
+	layout     *layout.Guard
+	heart      *heartbeat.Heart
+	hold       *engine.Hold
+	scheduler  *schedule.Scheduler
+	syncer     *tenantsync.Syncer
+	untold     *tenantsync.Unrecorded
+	mapper     *automap.Mapper
+	receiver   *notify.Receiver
+	keeper     *subscriptions.Keeper
+	compliance *compliance.Worker
+	queues     []queueFunction
+	poison     *poison.Watch
+	alarms     *alarm.Watch
+}
+
+// open puts the packages together. Log lines of at least the level that is
+// set, and no less than least, go to out.
+func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, error) {
+	settings, err := config.FromEnvironment(getenv)
+	if err != nil {
+		return nil, err
+	}
+	a := &app{config: settings, log: customhandler.NewLogger(out, max(settings.LogLevel, least))}
+	if err := a.openStorage(getenv); err != nil {
+		return nil, err
+	}
+	if a.telemetry, err = telemetry.Start(context.Background(), version, a.log); err != nil {
+		a.log.Warn("the work goes on without telemetry", "error", err)
+	}
+	if err := a.openServices(); err != nil {
+		return nil, err
+	}
+	a.layout = &layout.Guard{Table: a.table, Tell: a.tellNewer, Now: time.Now}
+	a.heart = &heartbeat.Heart{Table: a.table, Queue: a.own.Queue(heartbeat.QueueName), CIPP: a.cipp, Now: time.Now, Log: a.log}
+	a.hold = &engine.Hold{CIPP: a.cipp, Runs: a.runs, Problems: a.told, Table: a.table, Queue: a.syncQueue, Graph: a.reader, Now: time.Now, Log: a.log}
+	a.scheduler = &schedule.Scheduler{CIPP: a.cipp, Runs: a.runs, Problems: a.told, Queue: a.syncQueue, Now: time.Now, Log: a.log}
+	a.openSyncs()
+	a.openCompliance()
+	a.openQueues()
+	return a, nil
+}
+
+// openStorage opens the app's own storage and CIPP's.
+func (a *app) openStorage(getenv func(string) string) (err error) {
+	if a.own, err = storage.Open(getenv, storage.Own); err != nil {
+		return err
+	}
+	a.own = a.own.Upto(layout.Version)
+	account, err := storage.Open(getenv, storage.CIPP)
+	if err != nil {
+		return err
+	}
+	a.cipp = cipp.New(account, cipp.Options{Timezone: a.config.CIPPTimezone, SiteName: getenv("WEBSITE_SITE_NAME"), Logger: a.log})
+	if a.secrets, err = cipp.OpenSecrets(getenv, account); err != nil {
+		return err
+	}
+	a.table = a.own.Table(layout.TableName)
+	a.blobs = a.own.Container(tenantsync.ContainerName)
+	a.syncQueue = a.own.Queue(tenantsync.QueueName)
+	a.ledger = ledger.New(a.table)
+	a.runs = runs.New(a.table)
+	a.statuses = assignments.Statuses{Table: a.own.Table(assignments.TableName)}
+	a.told = &problems.Book{Table: a.table, Log: a.cipp.Log, API: cipp.LogbookSync}
+	return nil
+}
+
+// openServices makes the clients of Microsoft 365 and NinjaOne.
+func (a *app) openServices() (err error) {
+	connections := http.DefaultTransport.(*http.Transport).Clone()
+	// A device's fields go out at once: net/http copies what is left of a larger
+	// body through a new buffer of that size.
+	connections.WriteBufferSize = 32 << 10
+	connections.MaxIdleConnsPerHost = 32
+	connections.MaxResponseHeaderBytes = 256 << 10
+	a.transport = a.telemetry.Transport(connections)
+	a.reader, err = m365.NewReader(m365.Config{
+		GraphEndpoint:    a.config.GraphEndpoint,
+		LoginEndpoint:    a.config.LoginEndpoint,
+		ExchangeEndpoint: a.config.ExchangeEndpoint,
+		Auth:             a.config.GraphAuth,
+		Credentials:      a.secrets,
+		Transport:        a.transport,
+		Logger:           a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.ninjaOne = ninjaone.Config{
+		Endpoint: a.config.NinjaOneEndpoint,
+		Secret: func(ctx context.Context, fresh bool) (string, error) {
+			return a.secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
+		},
+		Rate:      a.config.NinjaOneRate,
+		Transport: a.transport,
+		Logger:    a.log,
+	}
+	a.clients = ninjaone.NewPool(a.ninjaOne)
+	a.ninjaOne.Rate = a.config.NinjaOneRate * interactiveShare
+	a.interactive = ninjaone.NewPool(a.ninjaOne)
+	syncs, updates := lanes(a.config)
+	a.syncPace = pacing.New(pacing.Config{Blobs: a.blobs, Lane: syncs, Borrow: []pacing.Lane{updates}, SetRate: a.clients.SetRate, Logger: a.log})
+	return nil
+}
+
+// openSyncs puts together what syncs and maps tenants.
+func (a *app) openSyncs() {
+	names := &tenantsync.KeptNames{Fetch: m365.NewSKUNames(a.config.SKUNamesURL, a.transport, a.log).Names, Blobs: a.blobs, Log: a.log}
+	a.untold = &tenantsync.Unrecorded{CIPP: a.cipp, Runs: a.runs, Problems: a.told, Now: time.Now, Log: a.log}
+	a.syncer = &tenantsync.Syncer{
+		CIPP:     a.cipp,
+		Reader:   a.reader,
+		NinjaOne: clientOf(a.clients),
+		SKUNames: names.Names,
+		Documents: &documents.Syncer{
+			CIPP:   a.cipp,
+			Ledger: ledger.NewDocuments(a.table),
+			Blobs:  a.blobs,
+			Now:    time.Now,
+			Log:    a.log,
+		},
+		Ledger: a.ledger,
+		Table:  a.table,
+		Runs:   a.runs,
+		Blobs:  a.blobs,
+		Queue:  a.syncQueue,
+		Within: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, a.config.SyncTimeBudget)
+		},
+		Now: time.Now,
+		Log: a.log,
+	}
+	a.mapper = &automap.Mapper{
+		CIPP:   a.cipp,
+		Intune: a.reader,
+		Unmatched: func(ctx context.Context, tenantID string) ([]string, bool, error) {
+			return devicematch.UnmatchedSerials(ctx, a.blobs, tenantID)
+		},
+		NinjaOne: clientOf(a.clients),
+		Blobs:    a.blobs,
+		Queue:    a.own.Queue(automap.QueueName),
+		Budget:   runTime(a.config),
+		Now:      time.Now,
+		Log:      a.log,
+	}
+}
+
+// openCompliance puts together what keeps compliance right between syncs.
+func (a *app) openCompliance() {
+	queue := a.own.Queue(notify.QueueName)
+	clients := ninjaone.NewPool(a.ninjaOne)
+	syncs, updates := lanes(a.config)
+	pace := pacing.New(pacing.Config{
+		Blobs: a.blobs, Lane: updates, RunsPerSlot: runsPerSlot, Borrow: []pacing.Lane{syncs}, SetRate: clients.SetRate, Logger: a.log,
+	})
+	assigned := assignments.New(assignments.Deps{CIPP: a.cipp, Off: a.hold.GivenBack, Now: time.Now})
+	a.receiver = notify.New(notify.Deps{Subscriptions: subscriptions.Known(a.statuses.Table), Queue: queue, Now: time.Now, Log: a.log})
+	a.keeper = subscriptions.New(subscriptions.Deps{
+		CIPP:        a.cipp,
+		Assignments: assigned,
+		Graph:       a.reader,
+		Table:       a.statuses.Table,
+		Blobs:       a.blobs,
+		Queue:       queue,
+		Problems:    &problems.Book{Table: a.table, Log: a.cipp.Log, API: cipp.LogbookCompliance},
+		BaseURL:     a.config.PublicBaseURL,
+		Now:         time.Now,
+		Log:         a.log,
+	})
+	a.compliance = compliance.New(compliance.Deps{
+		Assignments: assigned,
+		Statuses:    a.statuses,
+		Devices:     a.reader,
+		NinjaOne:    clientOf(clients),
+		Pace:        slotsOf(pace),
+		Ledger:      a.ledger,
+		Books:       devicematch.NewBooks(a.cipp, a.blobs, time.Now),
+		Queue:       queue,
+		OnEvent:     a.keeper.Handle,
+		SweepEvery:  a.config.ComplianceSweep,
+		Now:         time.Now,
+		Log:         a.log,
+	})
+}
+
+// openQueues puts together what looks at the queues of the queue functions.
+func (a *app) openQueues() {
+	a.queues = a.queueFunctions()
+	a.poison = &poison.Watch{CIPP: a.cipp, Table: a.table}
+	a.alarms = &alarm.Watch{Now: time.Now, Log: a.log}
+	for _, f := range a.queues {
+		f.failed.Queue, f.failed.Poison, f.failed.API = a.own.Queue(f.queue), a.own.Queue(f.queue+poison.Suffix), f.logbook
+		a.poison.Sources = append(a.poison.Sources, f.failed)
+		a.alarms.Queues = append(a.alarms.Queues, alarm.Watched{Queue: f.failed.Queue, Poison: f.failed.Poison, Patience: f.patience})
+	}
+}
+
+// queueFunction returns a queue function by its name; the zero value for others.
+func (a *app) queueFunction(name string) queueFunction {
+	if i := slices.IndexFunc(a.queues, func(f queueFunction) bool { return f.name == name }); i >= 0 {
+		return a.queues[i]
+	}
+	return queueFunction{}
+}
+
+// console is our page. Its previews call NinjaOne as a person at a page does.
+func (a *app) console(getenv func(string) string, guard *access.Guard, web *settings.Handlers) *console.Console {
+	preview := *a.syncer
+	preview.NinjaOne = clientOf(a.interactive)
+	return console.New(console.Deps{
+		CIPP:       a.cipp,
+		Secrets:    a.secrets,
+		Guard:      guard,
+		Settings:   web,
+		NinjaOne:   clientOf(a.interactive),
+		Preview:    &preview,
+		Ledger:     a.ledger,
+		Runs:       a.runs,
+		Blobs:      a.blobs,
+		Brakes:     ledger.NewDocuments(a.table),
+		Engine:     a.hold,
+		Poison:     a.poison,
+		Check:      a.checker(getenv),
+		Timers:     a.heart.InPlace,
+		Compliance: a.statuses.All,
+		Log:        a.log,
+	})
+}
+
+// lanes are those of syncs and of compliance updates. Each borrows from the other.
+func lanes(s config.Settings) (syncs, updates pacing.Lane) {
+	return pacing.Lane{Name: "sync", Slots: s.SyncSlots, Rate: s.NinjaOneRate * (1 - pacing.ComplianceShare - interactiveShare)},
+		pacing.Lane{Name: "compliance", Slots: complianceSlots, Rate: s.NinjaOneRate * pacing.ComplianceShare}
+}
+
+// slotsOf returns how package compliance waits for slots of a pace.
+func slotsOf(p *pacing.Pacer) func(context.Context, time.Duration) (context.Context, func(), error) {
+	return func(ctx context.Context, maxWait time.Duration) (context.Context, func(), error) {
+		slot, err := p.Acquire(ctx, maxWait)
+		if err != nil {
+			return nil, nil, err
+		}
+		return slot.Context(), slot.Release, nil
+	}
+}
+
+// clientOf returns how a pool's client is found for the instance and API
+// application that are set in CIPP.
+func clientOf(p *ninjaone.Pool) func(cipp.ExtensionConfig) (*ninjaone.Client, error) {
+	return func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return p.Client(c.Instance, c.ClientID) }
+}

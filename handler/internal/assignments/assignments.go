@@ -1,0 +1,137 @@
+// Package assignments knows which tenants have their compliance written, and to
+// which NinjaOne field, and keeps how that goes: the status of each such tenant.
+//
+// It reads CIPP's tables and our own. Nothing of Graph or NinjaOne is called here.
+package assignments
+
+import (
+	"context"
+	"hash/fnv"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/lookup"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+const (
+	// FieldName is CIPP's name of the field.
+	FieldName = "DeviceCompliance"
+	// SettingsLife is how long CIPP's settings count before they are read again.
+	SettingsLife = 30 * time.Second
+)
+
+// Assignment says where a tenant's compliance goes.
+type Assignment struct {
+	Ref          tenant.Ref
+	Config       cipp.ExtensionConfig
+	Organization ledger.Organization
+	Mapped       string // NinjaOne custom field as CIPP's mapping names it
+}
+
+// Set are the assignments by tenant id, as CIPP's tables were at one time.
+type Set struct {
+	ByTenant map[string]Assignment
+	// Off says that CIPP's own engine does the work again, so that there are no
+	// assignments.
+	Off bool
+
+	read     time.Time
+	doubtful map[string]bool // tenants
+	unsure   bool            // of all tenants
+}
+
+// Doubtful reports whether it is not known if a tenant has an assignment: a
+// table without rows, a row that cannot be read or a tenant that a list lacks
+// are no evidence that its compliance goes nowhere.
+func (s *Set) Doubtful(tenantID string) bool {
+	_, assigned := s.ByTenant[tenantID]
+	return !assigned && (s.unsure || s.doubtful[tenantID])
+}
+
+// Assignments knows which tenants have their compliance field written: those
+// that are mapped to an organization and not excluded, while the field is
+// mapped and the extension is on. It is safe for concurrent use.
+type Assignments struct {
+	Deps
+	kept lookup.Cache[struct{}, *Set]
+}
+
+// Deps are what Assignments work with.
+type Deps struct {
+	CIPP *cipp.Store
+	Off  func(context.Context) (bool, error) // CIPP's own engine does the work again
+	Now  func() time.Time
+}
+
+// New returns the assignments of CIPP's tables.
+func New(d Deps) *Assignments { return &Assignments{Deps: d} }
+
+// Read returns the assignments, read from CIPP's tables at most SettingsLife ago.
+func (a *Assignments) Read(ctx context.Context) (*Set, error) {
+	// Never from memory: after a give-back not one more value may be written.
+	if off, err := a.Off(ctx); err != nil || off {
+		return &Set{Off: off}, err
+	}
+	good := func(s *Set) bool { return a.Now().Sub(s.read) < SettingsLife }
+	return a.kept.Get(ctx, struct{}{}, good, func(ctx context.Context, _ *Set) (*Set, error) {
+		s := &Set{read: a.Now(), ByTenant: map[string]Assignment{}, doubtful: map[string]bool{}}
+		return s, a.load(ctx, s)
+	})
+}
+
+func (a *Assignments) load(ctx context.Context, s *Set) error {
+	config, err := a.CIPP.NinjaOneConfig(ctx)
+	if err != nil || !config.Enabled {
+		s.unsure = !config.Configured
+		return err
+	}
+	instance, err := ninjaone.NormalizeInstance(config.Instance)
+	if err != nil {
+		s.unsure = true
+		return nil // the sync explains it
+	}
+	fields, err := a.CIPP.FieldMapping(ctx)
+	if err != nil {
+		return err
+	}
+	if fields[FieldName] == "" {
+		said, err := a.CIPP.FieldsUnmapped(ctx)
+		s.unsure = !said
+		return err
+	}
+	mappings, err := a.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return err
+	}
+	tenants, err := a.CIPP.Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	known, excluded := map[string]tenant.Ref{}, map[string]bool{}
+	for _, t := range tenants {
+		if excluded[t.ID] = t.Excluded; !t.Excluded {
+			known[t.ID] = t.Ref
+		}
+	}
+	s.unsure = len(mappings) == 0
+	for _, m := range mappings {
+		ref, ok := known[m.TenantID]
+		if !ok || m.Problem != "" || m.OrganizationID == 0 {
+			s.unsure = s.unsure || m.TenantID == ""
+			s.doubtful[m.TenantID] = !excluded[m.TenantID]
+			continue
+		}
+		s.ByTenant[m.TenantID] = Assignment{ref, config, ledger.Organization{Instance: instance, ID: m.OrganizationID}, fields[FieldName]}
+	}
+	return nil
+}
+
+// Share spreads tenants evenly over [0, 1), each always at the same place.
+func Share(tenantID, purpose string) float64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(purpose + tenantID)) // it never fails
+	return float64(h.Sum64()>>11) / (1 << 53)
+}

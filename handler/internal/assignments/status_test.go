@@ -1,0 +1,45 @@
+package assignments
+
+import (
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
+)
+
+func TestANotificationIsNotForgottenBecauseOfASweep(t *testing.T) {
+	account, err := storage.Open(func(name string) string {
+		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
+	}, storage.Own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, id, now := Statuses{account.Table(azuritetest.UniqueName(t))}, "11111111-1111-4111-8111-111111111111", time.Now().UTC().Truncate(time.Second)
+	long := now.Add(-time.Hour)
+	save := func(change func(*Status)) {
+		t.Helper()
+		if err := s.NoteSweep(t.Context(), id, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(func(s *Status) { s.LastSweep, s.Missed, s.MissedSince = long, 5, long })
+	if row, err := s.Table.Get(t.Context(), "status", id); err != nil || row.Int("Version") != layout.Version {
+		t.Errorf("the row is %v, %v", row, err)
+	}
+	tries := 0
+	save(func(noted *Status) {
+		if tries++; tries == 1 { // a notification arrives meanwhile
+			if err := s.NoteHeard(t.Context(), id, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := noted.LastSweep
+		noted.LastSweep = now
+		noted.CountMissed(last, 2, now)
+	})
+	if s, err := s.Of(t.Context(), id); err != nil || s.Missed != 0 || !s.LastNotification.Equal(now) || !s.LastSweep.Equal(now) || tries != 2 {
+		t.Errorf("after %d tries the status is %+v, %v", tries, s, err)
+	}
+}

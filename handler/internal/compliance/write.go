@@ -1,0 +1,116 @@
+package compliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
+)
+
+const (
+	// writeTime is how long one device may take to be written, throttling
+	// included. It stays below the life of a claim.
+	writeTime = 3 * time.Minute
+	// writers is how many devices of one message are written at a time, and
+	// tolerance how many of them may fail before the others are not tried.
+	writers   = 4
+	tolerance = 5
+)
+
+// writeAll writes values, so many at a time, and begins none after the end,
+// unless that is zero. It tells how many were sent and how many were left. A
+// device that cannot be written does not keep the others from it.
+func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Value, read time.Time, atATime int, end time.Time) (sent, left int, err error) {
+	var mu sync.Mutex
+	var errs []error
+	stop := false
+	var group errgroup.Group
+	group.SetLimit(atATime)
+	for id, v := range values {
+		group.Go(func() error {
+			mu.Lock()
+			stopped := stop || ctx.Err() != nil || !end.IsZero() && !j.Now().Before(end)
+			if stopped {
+				left++
+			}
+			mu.Unlock()
+			if stopped {
+				return nil
+			}
+			wrote, err := j.write(ctx, id, v, read)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				stop = stop || hopeless(err) || errors.Is(err, pacing.ErrBusy) || j.lost() || len(errs) >= tolerance
+			} else if wrote {
+				sent++
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	if ctx.Err() != nil && left > 0 {
+		errs = append(errs, context.Cause(ctx))
+	}
+	return sent, left, errors.Join(errs...)
+}
+
+// write sends one device's value if NinjaOne does not hold it, and notes what
+// NinjaOne accepted. A value that a newer reading contradicts is not sent.
+func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Time) (sent bool, err error) {
+	claim, err := j.Ledger.ClaimCompliance(ctx, ledger.ComplianceWrite{
+		Organization: j.to.Organization, DeviceID: id,
+		TenantID: j.to.Ref.ID, Field: j.field, Value: v, Read: read, Force: j.force && !v.IsClear(),
+	})
+	if errors.Is(err, ledger.ErrNewerState) || err == nil && claim == nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	slot, err := j.paced(ctx)
+	if err != nil {
+		_, noteErr := claim.Settle(ctx, ledger.Refused)
+		return false, errors.Join(err, noteErr)
+	}
+	bounded, cancel := context.WithTimeout(slot, writeTime)
+	defer cancel()
+	err = j.client.UpdateDeviceFields(bounded, id, ninjaone.Fields{j.field: v})
+	overtaken, noteErr := claim.Settle(ctx, outcome(err))
+	switch {
+	case errors.Is(err, ninjaone.ErrNotFound):
+		return false, j.Ledger.ForgetDevice(ctx, j.to.Organization, id)
+	case err != nil:
+		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.field] != nil {
+			return false, j.refused(id, refused.Refused[j.field])
+		}
+		return false, fmt.Errorf("write the compliance of NinjaOne device %d: %w", id, err)
+	case overtaken:
+		j.log.InfoContext(ctx, "two readings of a device were written at once; the next sweep writes it again", "device", id)
+	}
+	j.log.DebugContext(ctx, "compliance written", "device", id, "value", v.String())
+	return true, noteErr
+}
+
+// outcome tells from the error of a write what NinjaOne holds.
+func outcome(err error) ledger.Outcome {
+	if err == nil {
+		return ledger.Accepted
+	}
+	_, refused := errors.AsType[*ninjaone.RefusedError](err)
+	for _, untouched := range []error{ninjaone.ErrNotSent, ninjaone.ErrForbidden, ninjaone.ErrUnauthorized, ninjaone.ErrThrottled, ninjaone.ErrWrongInstance, ninjaone.ErrNotFound} {
+		refused = refused || errors.Is(err, untouched)
+	}
+	if refused {
+		return ledger.Refused
+	}
+	return ledger.Lost
+}

@@ -1,0 +1,268 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"cipp-ninjaone/handler/internal/notify/incoming"
+)
+
+const (
+	// maxToken is the longest validation token that is given back; Graph's
+	// have a few hundred characters.
+	maxToken = 4096
+	// answerTime is how long storing a POST may take: Graph wants its answer
+	// within three seconds.
+	answerTime = 2500 * time.Millisecond
+	// tellEvery is how often dropped notifications are worth a log line.
+	tellEvery = time.Minute
+	// maxStrays bounds the stray subscriptions that are remembered.
+	maxStrays = 1000
+)
+
+// Receiver answers Graph at the notification URL: the handshake of new
+// subscriptions, notifications and lifecycle notifications. It is an
+// http.Handler that reads no header, believes nothing but the clientState, and
+// does no more than to verify and to enqueue.
+//
+// https://learn.microsoft.com/graph/change-notifications-delivery-webhooks
+type Receiver struct {
+	verifier *verifier
+	outbox   *outbox
+	Deps
+
+	mu      sync.Mutex
+	dropped map[string]int // by reason, since the last log line
+	told    time.Time
+	strays  map[string]bool // subscriptions reported as stray by this process
+}
+
+// Deps are what a Receiver works with.
+type Deps struct {
+	// Subscriptions reads all subscriptions, by our ids.
+	Subscriptions func(context.Context) (map[string]Subscription, error)
+	Queue         Queue // ninjaone-compliance
+	Now           func() time.Time
+	Log           *slog.Logger
+}
+
+// New returns a receiver.
+func New(d Deps) *Receiver {
+	r := &Receiver{outbox: newOutbox(d.Queue, d.Now), Deps: d, dropped: map[string]int{}, strays: map[string]bool{}}
+	r.verifier = newVerifier(d.Subscriptions, d.Now, r.lookAt)
+	return r
+}
+
+// lookAt asks for a look at a tenant, one of whose notifications was dropped
+// because its Subscription was not known yet.
+func (r *Receiver) lookAt(s Subscription) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	work := newWork()
+	work.add(Message{TenantID: s.TenantID})
+	if err := r.outbox.put(ctx, work); err != nil {
+		r.Log.WarnContext(ctx, "a notification was dropped, and the tenant waits for its next sweep", "tenant", s.TenantID, "error", err)
+	}
+}
+
+// ServeHTTP answers one POST of Graph: 200 to a handshake, 202 when everything
+// that could be verified is stored, 503 when it could not be stored, so that
+// Graph sends it again, and 4xx to what Graph would not send.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "only POST", http.StatusMethodNotAllowed)
+		return
+	}
+	query, err := url.ParseQuery(req.URL.RawQuery)
+	if err != nil {
+		http.Error(w, "the query is malformed", http.StatusBadRequest)
+		return
+	}
+	if query.Has("validationToken") {
+		if id, ok := guid(query.Get("subscription")); ok {
+			r.verifier.expect(id)
+		}
+		handshake(w, query.Get("validationToken"))
+		return
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), answerTime)
+	defer cancel()
+	// Whoever does not know the address of a subscription costs no more than
+	// looking into memory: the body is not read.
+	own, err := r.addressed(ctx, query.Get("subscription"))
+	if errors.Is(err, errUnknown) {
+		r.drop(ctx, "POSTs to no subscription", 1)
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	if err != nil {
+		r.notStored(ctx, w, 1)
+		return
+	}
+	items, malformed, err := incoming.Parse(http.MaxBytesReader(w, req.Body, incoming.MaxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.drop(ctx, "malformed", malformed)
+	work, err := r.verify(ctx, own, items)
+	if err == nil {
+		err = r.outbox.put(ctx, work)
+	}
+	if err != nil {
+		r.notStored(ctx, w, len(items))
+		return
+	}
+	r.reported(work)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// handshake gives a validation token back, as plain text and nothing else.
+func handshake(w http.ResponseWriter, token string) {
+	if token == "" || len(token) > maxToken || !utf8.ValidString(token) {
+		http.Error(w, "the validation token is not one of Graph's", http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+	_, _ = io.WriteString(w, token) // Graph asks again when it does not arrive
+}
+
+// notStored makes Graph send the notifications again.
+func (r *Receiver) notStored(ctx context.Context, w http.ResponseWriter, items int) {
+	r.drop(ctx, "not stored; Graph sends them again", items)
+	http.Error(w, "the notifications could not be stored", http.StatusServiceUnavailable)
+}
+
+// addressed returns the subscription that the address of a POST names, and
+// errUnknown when it names none of ours.
+func (r *Receiver) addressed(ctx context.Context, id string) (Subscription, error) {
+	id, ok := guid(id)
+	if !ok {
+		return Subscription{}, errUnknown
+	}
+	return r.verifier.find(ctx, id)
+}
+
+// verify finds out which items of a POST to a subscription's address are
+// genuine and what is to be done for them. The error means that storage could
+// not be asked.
+func (r *Receiver) verify(ctx context.Context, own Subscription, items []incoming.Item) (*work, error) {
+	work := newWork()
+	for _, it := range items {
+		sub := own
+		if !sub.genuine(it.ClientState) {
+			// One POST may hold notifications of several subscriptions.
+			other, ok := idOf(it.ClientState)
+			err := errUnknown
+			if ok && other != own.ID {
+				sub, err = r.verifier.find(ctx, other)
+			}
+			if err != nil && !errors.Is(err, errUnknown) {
+				return nil, err
+			}
+			if err != nil || !sub.genuine(it.ClientState) {
+				r.drop(ctx, "forged", 1)
+				continue
+			}
+		}
+		r.sort(ctx, work, sub, it)
+	}
+	return work, nil
+}
+
+// sort adds one genuine item to the work.
+func (r *Receiver) sort(ctx context.Context, work *work, sub Subscription, it incoming.Item) {
+	switch it.LifecycleEvent {
+	case "":
+	case EventReauthorize, EventRemoved:
+		id, _ := guid(it.SubscriptionID)
+		work.add(Message{TenantID: sub.TenantID, Event: it.LifecycleEvent, SubscriptionID: id})
+		return
+	default: // missed, and whatever Graph may come up with: look for oneself
+		work.add(Message{TenantID: sub.TenantID})
+		return
+	}
+	if stray, ok := guid(it.SubscriptionID); ok && sub.SubscriptionID != "" && stray != sub.SubscriptionID && r.newStray(stray) {
+		work.add(Message{TenantID: sub.TenantID, Event: EventStray, SubscriptionID: stray})
+	}
+	device, ok := deviceOf(it)
+	if !ok {
+		r.drop(ctx, "without device", 1)
+		return
+	}
+	work.addDevice(sub.TenantID, device)
+}
+
+// newStray reports whether a stray subscription is yet to be reported.
+func (r *Receiver) newStray(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.strays[id] && len(r.strays) < maxStrays
+}
+
+// reported remembers the strays that are in the queue.
+func (r *Receiver) reported(w *work) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range w.others {
+		if m.Event == EventStray {
+			r.strays[m.SubscriptionID] = true
+		}
+	}
+}
+
+// drop counts items that are not acted on, and says so now and then.
+func (r *Receiver) drop(ctx context.Context, reason string, n int) {
+	if n == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped[reason] += n
+	if now := r.Now(); now.Sub(r.told) >= tellEvery {
+		r.told = now
+		attrs := make([]any, 0, len(r.dropped))
+		for why, n := range r.dropped {
+			attrs = append(attrs, slog.Int(why, n))
+		}
+		clear(r.dropped)
+		r.Log.WarnContext(ctx, "notifications dropped", slog.Group("items", attrs...))
+	}
+}
+
+// deviceOf returns the directory object id of the device that changed; false
+// when the notification names none.
+func deviceOf(it incoming.Item) (string, bool) {
+	for _, s := range []string{it.ResourceData.ID, last(it.Resource), last(it.ResourceData.Path)} {
+		if id, ok := guid(s); ok {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+// last returns the last segment of an OData path such as Devices/{id} or
+// Devices('{id}').
+func last(path string) string {
+	path = path[strings.LastIndexByte(path, '/')+1:]
+	if _, inner, ok := strings.Cut(path, "('"); ok {
+		path = strings.TrimSuffix(inner, "')")
+	}
+	return path
+}
