@@ -23,11 +23,15 @@ var ErrNoRoom = fmt.Errorf("%w: with what is kept of others", ErrTooLarge)
 var pool struct {
 	sync.Mutex
 	kept    int64
+	runs    map[*run]bool   // that keep something
 	waiting []chan struct{} // closed when a run gives something back
 }
 
 // run is what one run keeps; the pool's lock guards it.
-type run struct{ kept int64 }
+type run struct {
+	kept  int64
+	waits int // readings that wait for room
+}
 
 type runKey struct{}
 
@@ -43,8 +47,8 @@ func Keeping(ctx context.Context) (_ context.Context, release func()) {
 
 // Keep counts so many bytes as kept by the run of the context; fewer than 0 are
 // given back. A few bytes wait while the runs of the process keep too much
-// together. The error wraps ErrNoRoom when the run keeps too much by itself, or there
-// is no room for many bytes.
+// together, unless all others wait for this one. The error wraps ErrNoRoom when the
+// run keeps too much by itself, or there is no room.
 func Keep(ctx context.Context, bytes int64) error {
 	r, ok := ctx.Value(runKey{}).(*run)
 	if !ok {
@@ -58,7 +62,13 @@ func Keep(ctx context.Context, bytes int64) error {
 		select {
 		case <-freed:
 		case <-ctx.Done():
-			return ctx.Err()
+			err = ctx.Err()
+		}
+		pool.Lock()
+		r.waits--
+		pool.Unlock()
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -76,15 +86,22 @@ func (r *run) add(bytes int64) (freed <-chan struct{}, err error) {
 	switch {
 	case bytes > 0 && r.kept+bytes > mostKept:
 		return nil, fmt.Errorf("%w it would take more than %d MiB of memory", ErrNoRoom, mostKept>>20)
-	case bytes > mayWait && pool.kept+bytes > allKept:
+	case bytes > 0 && pool.kept+bytes > allKept && (bytes > mayWait || r.othersWait()):
 		return nil, fmt.Errorf("%w it would take more memory than other runs leave", ErrNoRoom)
 	case bytes > 0 && pool.kept+bytes > allKept:
+		r.waits++
 		wait := make(chan struct{})
 		pool.waiting = append(pool.waiting, wait)
 		return wait, nil
 	}
 	r.kept += bytes
 	pool.kept += bytes
+	if pool.runs == nil {
+		pool.runs = map[*run]bool{}
+	}
+	if pool.runs[r] = true; r.kept == 0 {
+		delete(pool.runs, r)
+	}
 	if bytes < 0 {
 		for _, wait := range pool.waiting {
 			close(wait)
@@ -92,6 +109,17 @@ func (r *run) add(bytes int64) (freed <-chan struct{}, err error) {
 		pool.waiting = nil
 	}
 	return nil, nil
+}
+
+// othersWait reports whether every other run that keeps something waits for room,
+// so that none gives anything back. The caller holds the pool's lock.
+func (r *run) othersWait() bool {
+	for other := range pool.runs {
+		if other != r && other.waits == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Size returns about how many bytes a decoded value takes besides itself: its

@@ -49,6 +49,42 @@ func TestKeep(t *testing.T) {
 	})
 }
 
+// TestKeepForEachOther lets three runs fill what there is, so that each waits for
+// the others: the last to ask is told that there is no room, and the others go on
+// when it ends.
+func TestKeepForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var runs []context.Context
+		var ends []func()
+		for range 3 {
+			ctx, end := Keeping(t.Context())
+			if err := Keep(ctx, allKept/3); err != nil {
+				t.Fatal(err)
+			}
+			runs, ends = append(runs, ctx), append(ends, end)
+		}
+		got := make(chan error)
+		for _, ctx := range runs[:2] {
+			go func() { got <- Keep(ctx, mayWait) }()
+		}
+		synctest.Wait()
+		if err := Keep(runs[2], mayWait); !errors.Is(err, ErrNoRoom) {
+			t.Errorf("the last to ask: %v", err)
+		}
+		ends[2]()
+		for range 2 {
+			if err := <-got; err != nil {
+				t.Error(err)
+			}
+		}
+		ends[0]()
+		ends[1]()
+		if pool.kept != 0 || len(pool.runs) != 0 {
+			t.Errorf("%d bytes are kept by %d runs", pool.kept, len(pool.runs))
+		}
+	})
+}
+
 func TestSize(t *testing.T) {
 	type record struct {
 		Name string
