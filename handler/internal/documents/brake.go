@@ -14,8 +14,7 @@ import (
 // without being asked to: more than ten, and more than a fifth.
 func braked(archive, of int) bool { return archive > 10 && archive*5 > of }
 
-// held reports whether the brake holds documents that ended, given what was
-// confirmed.
+// braked reports whether the documents that ended wait, given what was confirmed.
 func (e ending) braked(b ledger.Brake) bool {
 	return braked(e.leaving, e.of) && !(b.Confirmed && e.leaving <= b.Archive+10)
 }

@@ -130,7 +130,7 @@ type section struct {
 	extras       map[int]bool       // surplus documents found in this run
 	blocked      bool               // nothing can be written in this run
 
-	done     map[string]bool // settled in this run
+	done     map[string]bool // nothing more is to be done in this run
 	unlisted map[string]bool // neither restored nor listed: whether they take a change tells whether they are there
 	freed    map[string]bool // digests of names that were given up and may be had now
 	again    bool            // something can be tried once more

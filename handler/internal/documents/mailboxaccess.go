@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -39,25 +40,9 @@ func (r *run) mailboxAccess(ctx context.Context) tenant.Part[compose.MailboxAcce
 type permission struct {
 	Identity     string
 	User         string
-	AccessRights rights
+	AccessRights json.RawMessage // a list, or a text with commas between
 	Deny         bool
 	Permissions  []permission
-}
-
-// rights are a list, or a text with commas between.
-type rights string
-
-// UnmarshalJSON never fails.
-func (a *rights) UnmarshalJSON(data []byte) error {
-	var list []string
-	var text string
-	if json.Unmarshal(data, &list) == nil {
-		text = strings.Join(list, ",")
-	} else {
-		_ = json.Unmarshal(data, &text)
-	}
-	*a = rights(text)
-	return nil
 }
 
 func (p permission) addTo(full map[string][]string, mailbox string) {
@@ -68,7 +53,7 @@ func (p permission) addTo(full map[string][]string, mailbox string) {
 		inner.addTo(full, inner.Identity)
 	}
 	self := strings.HasPrefix(strings.ToUpper(p.User), `NT AUTHORITY\`)
-	if mailbox = fold(mailbox); mailbox != "" && p.User != "" && !p.Deny && !self && strings.Contains(string(p.AccessRights), "FullAccess") {
+	if mailbox = fold(mailbox); mailbox != "" && p.User != "" && !p.Deny && !self && bytes.Contains(p.AccessRights, []byte("FullAccess")) {
 		full[mailbox] = append(full[mailbox], p.User)
 	}
 }

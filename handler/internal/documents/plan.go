@@ -51,7 +51,7 @@ type change struct {
 }
 
 // changes yields what is to become of the documents of a section of which picked
-// says so, and composes each only then. Those that are settled are passed over. A
+// says so, and composes each only then. Those that are done are passed over. A
 // document that cannot be composed has an error.
 func (r *run) changes(sec *section, picked func(*ledger.Document) bool) iter.Seq2[change, error] {
 	return func(yield func(change, error) bool) {
@@ -227,7 +227,7 @@ func (r *run) planRelations() relations.Plan {
 	}
 	var live, archived []*ledger.Document
 	for _, id := range r.users.ids {
-		if rec := r.record(ledger.KindUser, id); rec.Live() {
+		if rec := r.records[ledger.Subject{Kind: ledger.KindUser, ID: id}]; rec.Live() {
 			live = append(live, rec)
 		}
 	}

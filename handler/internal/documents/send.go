@@ -202,7 +202,7 @@ func (r *run) send(ctx context.Context, sec *section, batch []change) error {
 		name := before[i].Get(ledger.NameField)
 		switch {
 		case taken[c.ID] != 0:
-			r.settle(sec, c, taken[c.ID], name)
+			r.accept(sec, c, taken[c.ID], name)
 		case !lost[c.ID], create && refused[i] != nil:
 			c.Fields = before[i]
 		case refused[i] != nil && c.name != "":
@@ -241,8 +241,8 @@ func (c change) note(noted func(ninjaone.Value) string) {
 	}
 }
 
-// settle notes that NinjaOne took a change of a document.
-func (r *run) settle(sec *section, c change, document int, nameBefore string) {
+// accept notes that NinjaOne took a change of a document.
+func (r *run) accept(sec *section, c change, document int, nameBefore string) {
 	if c.DocumentID == 0 {
 		c.Reset()
 		c.DocumentID = document

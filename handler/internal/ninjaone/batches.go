@@ -42,8 +42,8 @@ var (
 // classifyWrite adds ErrBatchRefused or ErrOutcomeUnknown to the failure of a
 // write, where they apply. Any other failure says that nothing was written and
 // that splitting will not help: no permission, no token, throttled.
-func classifyWrite(op operation, err error) error {
-	if errors.Is(err, ErrNotSent) {
+func classifyWrite(r *request, err error) error {
+	if r.err != nil || errors.Is(err, ErrNotSent) {
 		return err
 	}
 	var answer *APIError
@@ -54,7 +54,7 @@ func classifyWrite(op operation, err error) error {
 			answer.Status == http.StatusConflict,
 			answer.Status == http.StatusRequestEntityTooLarge,
 			answer.Status == http.StatusUnprocessableEntity,
-			answer.permanent() && op.safe: // writing a part again does no harm
+			answer.permanent() && r.safe: // writing a part again does no harm
 			return fmt.Errorf("%w: %w", ErrBatchRefused, err)
 		case answer.Status >= 300 && answer.Status < 500 && answer.Status != http.StatusRequestTimeout:
 			return err

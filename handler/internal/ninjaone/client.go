@@ -125,6 +125,7 @@ type request struct {
 	body    []byte // JSON; nil for none
 	timeout time.Duration
 	limits  reply.Limits // of the answer
+	err     error        // why there is no body
 }
 
 // param is one query parameter.
@@ -132,8 +133,8 @@ type param struct{ name, value string }
 
 // newRequest builds a call of one of the API's paths. The template is the path
 // of the OpenAPI document, /v2 included; args replace its parameters in order.
-// A body that is not nil is sent as JSON.
-func newRequest(method, template string, args []any, query []param, body any) (*request, error) {
+// A body that is not nil is sent as JSON; what is wrong with it, do returns.
+func newRequest(method, template string, args []any, query []param, body any) *request {
 	r := &request{
 		operation: operation{method: method, template: template, path: expand(template, args), safe: method != http.MethodPost},
 		query:     encodeQuery(query),
@@ -143,10 +144,10 @@ func newRequest(method, template string, args []any, query []param, body any) (*
 	if body != nil {
 		var err error
 		if r.body, err = encodeJSON(body); err != nil {
-			return nil, r.wrap(fmt.Errorf("encoding the request: %w", err))
+			r.err = r.wrap(fmt.Errorf("encoding the request: %w", err))
 		}
 	}
-	return r, nil
+	return r
 }
 
 // expand replaces the {parameters} of a path template in order.
@@ -179,6 +180,9 @@ func encodeQuery(query []param) string {
 // the answer to decode, once per attempt; decode is nil when no answer is
 // expected. It renews the access token once when NinjaOne does not take it.
 func (c *Client) do(ctx context.Context, r *request, decode func(*json.Decoder) error) error {
+	if r.err != nil {
+		return r.err
+	}
 	for renewed := false; ; renewed = true {
 		token, err := c.tokens.get(ctx)
 		if err != nil {

@@ -98,10 +98,7 @@ func TestErrorsNameTheCallWithoutItsQuery(t *testing.T) {
 	}
 	c := newClient(t, Config{Endpoint: "http://127.0.0.1:1", ClientID: testClientID, Secret: goodSecret, Logger: slog.New(slog.DiscardHandler)})
 	c.tokens.kept.Put(struct{}{}, token{value: "t"})
-	r, err := newRequest(http.MethodPost, "/v2/thing", nil, []param{{"df", "private"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := newRequest(http.MethodPost, "/v2/thing", nil, []param{{"df", "private"}}, nil)
 	if err := c.send(t.Context(), r, "t", &Call{}, nil); err == nil || strings.Contains(err.Error(), "private") || strings.Contains(err.Error(), "http://") {
 		t.Errorf("got %v", err)
 	}

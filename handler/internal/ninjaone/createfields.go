@@ -54,11 +54,8 @@ func (c *Client) CreateCustomField(ctx context.Context, f NewCustomField) (Custo
 	if f.Type == TypeWYSIWYG {
 		body.Content = &content{Advanced: settings{ExpandLargeValue: true}}
 	}
-	r, err := newRequest(http.MethodPost, "/v2/custom-fields", nil, nil, body)
-	if err != nil {
-		return CustomField{}, err
-	}
+	r := newRequest(http.MethodPost, "/v2/custom-fields", nil, nil, body)
 	var created CustomField
-	err = c.do(ctx, r, decodeValue(&created))
+	err := c.do(ctx, r, decodeValue(&created))
 	return created, err
 }

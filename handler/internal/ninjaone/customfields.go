@@ -22,10 +22,7 @@ const reportPageSize = 1000 // the default of /v2/queries/custom-fields-detailed
 // parameter scopes, the list of all of them; so that is what is sent, and the
 // other scopes are dropped here.
 func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
-	r, err := newRequest(http.MethodGet, "/v2/device-custom-fields", nil, []param{{"scopes", "all,node,location,organization"}}, nil)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(http.MethodGet, "/v2/device-custom-fields", nil, []param{{"scopes", "all,node,location,organization"}}, nil)
 	r.timeout = pageTimeout
 	var fields []CustomField
 	if err := c.do(ctx, r, decodeList(&fields)); err != nil {
@@ -87,10 +84,7 @@ func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, name
 // OrganizationFields returns the values of an organization's custom fields. It
 // calls GET /v2/organization/{id}/custom-fields.
 func (c *Client) OrganizationFields(ctx context.Context, organizationID int) ([]FieldValue, error) {
-	r, err := newRequest(http.MethodGet, "/v2/organization/{id}/custom-fields", []any{organizationID}, nil, nil)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(http.MethodGet, "/v2/organization/{id}/custom-fields", []any{organizationID}, nil, nil)
 	var values map[string]json.RawMessage
 	if err := c.do(ctx, r, decodeValue(&values)); err != nil {
 		return nil, err

@@ -97,17 +97,14 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 	if !q.AllTemplates {
 		filters = append(filters, param{"templateIds", strings.Join(ids, ",")})
 	}
-	r, err := newRequest(http.MethodGet, "/v2/organization/documents", nil, filters, nil)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(http.MethodGet, "/v2/organization/documents", nil, filters, nil)
 	r.timeout, r.limits = documentsTimeout, reply.Stream
 	keep := keepFields(q.Fields)
 	var documents []Document
 	odd := map[int]bool{}
 	ctx, release := reply.Keeping(ctx)
 	defer release()
-	err = c.do(ctx, r, decodeKept(ctx, &documents, func(w wireDocument) (Document, bool, error) {
+	err := c.do(ctx, r, decodeKept(ctx, &documents, func(w wireDocument) (Document, bool, error) {
 		if w.ID <= 0 || w.OrganizationID <= 0 || w.TemplateID <= 0 {
 			return Document{}, false, errors.New("the answer has a document without its own, its organization's or its template's id")
 		}
@@ -169,10 +166,7 @@ func writeDocuments[T any](ctx context.Context, c *Client, method string, batch 
 			}
 		}
 	}
-	r, err := newRequest(method, "/v2/organization/documents", nil, nil, batch)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(method, "/v2/organization/documents", nil, nil, batch)
 	r.timeout, r.splits = batchTimeout, len(batch) > 1
 	keep := keepFields(texts)
 	var documents []Document
@@ -182,7 +176,7 @@ func writeDocuments[T any](ctx context.Context, c *Client, method string, batch 
 		}
 		return w.document(keep), true, nil
 	})); err != nil {
-		return nil, classifyWrite(r.operation, err)
+		return nil, classifyWrite(r, err)
 	}
 	if method == http.MethodPost && len(documents) != len(batch) {
 		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown,
@@ -221,13 +215,10 @@ func (c *Client) changeDocuments(ctx context.Context, verb string, ids []int) (m
 		} else if batchPath.missing && batchPath.oneWorked && !batchPath.works {
 			return nil, fmt.Errorf("%w: this instance takes documents one by one", ErrBatchRefused)
 		}
-		r, err := newRequest(http.MethodPost, template, args, nil, body)
-		if err != nil {
-			return nil, err
-		}
+		r := newRequest(http.MethodPost, template, args, nil, body)
 		r.safe, r.timeout, r.splits = true, batchTimeout, len(ids) > 1
 		if err := c.do(ctx, r, nil); err != nil {
-			err = classifyWrite(r.operation, err)
+			err = classifyWrite(r, err)
 			if len(ids) > 1 && isMissing(err) {
 				batchPath.missing = true
 				if !errors.Is(err, ErrBatchRefused) {

@@ -183,9 +183,6 @@ func get(ctx context.Context, c *Client) error {
 }
 
 func call(ctx context.Context, c *Client, method string, decode func(*json.Decoder) error) error {
-	r, err := newRequest(method, "/v2/thing/{id}", []any{7}, nil, nil)
-	if err != nil {
-		return err
-	}
+	r := newRequest(method, "/v2/thing/{id}", []any{7}, nil, nil)
 	return c.do(ctx, r, decode)
 }

@@ -28,14 +28,11 @@ func (c *Client) Organization(ctx context.Context, id int) (Organization, error)
 // getOne reads one thing, and makes sure that it is the one that was asked for.
 func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf func(T) int) (T, error) {
 	var v, none T
-	r, err := newRequest(http.MethodGet, template, []any{id}, nil, nil)
-	if err == nil {
-		err = c.do(ctx, r, decodeValue(&v))
-	}
-	switch {
-	case err != nil:
+	r := newRequest(http.MethodGet, template, []any{id}, nil, nil)
+	if err := c.do(ctx, r, decodeValue(&v)); err != nil {
 		return none, err
-	case idOf(v) != id:
+	}
+	if idOf(v) != id {
 		return none, r.wrap(errOtherThing)
 	}
 	return v, nil
@@ -45,10 +42,7 @@ func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf
 // organizations and custom fields. A token alone proves neither. Whether it
 // may write shows only when it writes.
 func (c *Client) Test(ctx context.Context) error {
-	r, err := newRequest(http.MethodGet, "/v2/organizations", nil, []param{{"pageSize", strconv.Itoa(1)}}, nil)
-	if err != nil {
-		return err
-	}
+	r := newRequest(http.MethodGet, "/v2/organizations", nil, []param{{"pageSize", strconv.Itoa(1)}}, nil)
 	var organizations []Organization
 	if err := c.do(ctx, r, decodeList(&organizations)); err != nil {
 		return fmt.Errorf("reading organizations: %w", err)

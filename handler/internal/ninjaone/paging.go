@@ -29,10 +29,7 @@ type pager struct {
 
 // read reads one page, which may take longer than other calls.
 func (p *pager) read(ctx context.Context, query []param, decode func(*json.Decoder) error) error {
-	var err error
-	if p.request, err = newRequest(http.MethodGet, p.template, nil, query, nil); err != nil {
-		return err
-	}
+	p.request = newRequest(http.MethodGet, p.template, nil, query, nil)
 	p.request.timeout = pageTimeout
 	return p.client.do(ctx, p.request, func(dec *json.Decoder) error {
 		err := decode(dec)

@@ -63,10 +63,7 @@ func (c *Client) RelationsOf(ctx context.Context, e Entity) ([]Relation, error) 
 }
 
 func (c *Client) relations(ctx context.Context, template string, args []any, query []param, keep func(Relation) bool) ([]Relation, error) {
-	r, err := newRequest(http.MethodGet, template, args, query, nil)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(http.MethodGet, template, args, query, nil)
 	r.timeout, r.limits = documentsTimeout, reply.Stream
 	var relations []Relation
 	ctx, release := reply.Keeping(ctx)
@@ -104,17 +101,14 @@ func (c *Client) AddRelations(ctx context.Context, host Entity, related []Entity
 	for i, e := range related {
 		body[i] = item(e)
 	}
-	r, err := newRequest(http.MethodPost, "/v2/related-items/entity/{entityType}/{entityId}/relations", []any{host.Type, host.ID}, nil, body)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(http.MethodPost, "/v2/related-items/entity/{entityType}/{entityId}/relations", []any{host.Type, host.ID}, nil, body)
 	r.timeout = batchTimeout
 	var relations []Relation
 	if err := c.do(ctx, r, decodeSelected(&relations, func(w wireRelation) (Relation, bool, error) {
 		relation, is := w.relation()
 		return relation, is && relation.ID > 0 && relation.Host == host && slices.Contains(related, relation.Related), nil
 	})); err != nil {
-		return nil, classifyWrite(r.operation, err)
+		return nil, classifyWrite(r, err)
 	}
 	return relations, nil
 }
@@ -126,10 +120,7 @@ func (c *Client) DeleteRelation(ctx context.Context, id int) error {
 	if id <= 0 {
 		return fmt.Errorf("relation %d has no id that NinjaOne gave, and was not deleted", id)
 	}
-	r, err := newRequest(http.MethodDelete, "/v2/related-items/{relatedItemId}", []any{id}, nil, nil)
-	if err != nil {
-		return err
-	}
+	r := newRequest(http.MethodDelete, "/v2/related-items/{relatedItemId}", []any{id}, nil, nil)
 	if err := c.do(ctx, r, nil); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}

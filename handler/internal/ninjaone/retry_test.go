@@ -441,11 +441,8 @@ func TestRedirects(t *testing.T) {
 		{"GET", "/v2/loop/{id}", false},
 	} {
 		t.Run(fmt.Sprint(tt.method, tt.template), func(t *testing.T) {
-			r, err := newRequest(tt.method, tt.template, []any{7}, nil, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = c.do(t.Context(), r, nil)
+			r := newRequest(tt.method, tt.template, []any{7}, nil, nil)
+			err := c.do(t.Context(), r, nil)
 			var e *APIError
 			if tt.ok != (err == nil) || err != nil && (!errors.As(err, &e) || e.Status < 300 || e.Status > 399) {
 				t.Errorf("got %v", err)

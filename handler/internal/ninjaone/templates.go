@@ -92,13 +92,10 @@ func (t Template) WithFields(want []TemplateField) (merged Template, added []str
 func (c *Client) Templates(ctx context.Context) ([]Template, error) {
 	// Without includeTechnicianRoles the roles are not in the answer, and a
 	// later update would take the template away from them.
-	r, err := newRequest(http.MethodGet, "/v2/document-templates", nil, []param{{"includeTechnicianRoles", "true"}}, nil)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(http.MethodGet, "/v2/document-templates", nil, []param{{"includeTechnicianRoles", "true"}}, nil)
 	r.timeout = pageTimeout
 	var templates []Template
-	err = c.do(ctx, r, decodeSelected(&templates, func(t Template) (Template, bool, error) {
+	err := c.do(ctx, r, decodeSelected(&templates, func(t Template) (Template, bool, error) {
 		return t, true, t.check()
 	}))
 	if err != nil {
@@ -116,10 +113,7 @@ func (c *Client) Templates(ctx context.Context) ([]Template, error) {
 // Template returns one document template. It calls
 // GET /v2/document-templates/{id}. The error is ErrNotFound when there is none.
 func (c *Client) Template(ctx context.Context, id int) (Template, error) {
-	r, err := newRequest(http.MethodGet, "/v2/document-templates/{id}", []any{id}, []param{{"includeTechnicianRoles", "true"}}, nil)
-	if err != nil {
-		return Template{}, err
-	}
+	r := newRequest(http.MethodGet, "/v2/document-templates/{id}", []any{id}, []param{{"includeTechnicianRoles", "true"}}, nil)
 	var t Template
 	if err := c.do(ctx, r, decodeTemplate(&t)); err != nil {
 		return Template{}, err
@@ -142,13 +136,10 @@ func (c *Client) CreateTemplate(ctx context.Context, t Template) (Template, erro
 	if body["allowMultiple"], err = encodeJSON(t.AllowMultiple); err != nil {
 		return Template{}, err
 	}
-	r, err := newRequest(http.MethodPost, "/v2/document-templates", nil, nil, body)
-	if err != nil {
-		return Template{}, err
-	}
+	r := newRequest(http.MethodPost, "/v2/document-templates", nil, nil, body)
 	var created Template
 	if err := c.do(ctx, r, decodeTemplate(&created)); err != nil {
-		return Template{}, classifyWrite(r.operation, err)
+		return Template{}, classifyWrite(r, err)
 	}
 	return created, nil
 }
@@ -162,13 +153,10 @@ func (c *Client) UpdateTemplate(ctx context.Context, t Template) (Template, erro
 	if err != nil {
 		return Template{}, err
 	}
-	r, err := newRequest(http.MethodPut, "/v2/document-templates/{id}", []any{t.ID}, nil, body)
-	if err != nil {
-		return Template{}, err
-	}
+	r := newRequest(http.MethodPut, "/v2/document-templates/{id}", []any{t.ID}, nil, body)
 	var updated Template
 	if err := c.do(ctx, r, decodeTemplate(&updated)); err != nil {
-		return Template{}, classifyWrite(r.operation, err)
+		return Template{}, classifyWrite(r, err)
 	}
 	if updated.ID != t.ID {
 		return Template{}, r.wrap(errOtherThing)

@@ -144,10 +144,7 @@ func (e *RefusedError) allAboutTarget(f Fields) bool {
 }
 
 func (c *Client) patchFields(ctx context.Context, template string, id int, f Fields) error {
-	r, err := newRequest(http.MethodPatch, template, []any{id}, nil, f)
-	if err != nil {
-		return err
-	}
+	r := newRequest(http.MethodPatch, template, []any{id}, nil, f)
 	return c.do(ctx, r, nil)
 }
 

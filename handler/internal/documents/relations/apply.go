@@ -43,7 +43,7 @@ func (k *Keeper) Change(ctx context.Context, p Plan) error {
 			return err
 		}
 	}
-	if err := k.settleUnsure(ctx); err != nil {
+	if err := k.judgeUnsure(ctx); err != nil {
 		return err
 	}
 	if err := k.RemoveSurplus(ctx); err != nil {

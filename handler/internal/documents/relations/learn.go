@@ -173,9 +173,9 @@ func (k *Keeper) lookUp(ctx context.Context, host ninjaone.Entity, documents []*
 	return absent, gone
 }
 
-// settleUnsure judges the relations of which it was not known who made them, if it
+// judgeUnsure judges the relations of which it was not known who made them, if it
 // has been learnt meanwhile who makes ours.
-func (k *Keeper) settleUnsure(ctx context.Context) error {
+func (k *Keeper) judgeUnsure(ctx context.Context) error {
 	if k.makers.new {
 		noting, done := storage.Noting(ctx)
 		defer done()
