@@ -66,6 +66,7 @@ func TestSKUNamesFailures(t *testing.T) {
 		{"HTML", answer("<!doctype html>")},
 		{"no rows", answer("Product_Display_Name,GUID\n")},
 		{"cut", answer("Product_Display_Name,GUID\nName," + skuMain + "\nNa")},
+		{"rows that are larger than all of the file may be", answer("Product_Display_Name,GUID\n" + strings.Repeat(strings.Repeat("N", 1000)+","+skuMain+"\n", 17_000))},
 		{"rows for ever", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "Product_Display_Name,GUID\n")
 			for row := []byte(strings.Repeat("Name,"+skuMain+"\n", 1000)); ; {

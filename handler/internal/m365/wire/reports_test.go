@@ -88,6 +88,14 @@ func TestReportBombs(t *testing.T) {
 	}
 }
 
+// TestReportEnds: a file whose rows are within their bounds ends at its own.
+func TestReportEnds(t *testing.T) {
+	b := &boundedRows{in: strings.NewReader("a@tailspin.example,1,False\n"), all: reply.Stream.Bytes}
+	if _, err := b.Read(make([]byte, 10)); !errors.Is(err, reply.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // growing is a text that goes on with another for ever.
 type growing struct {
 	rest, again string
