@@ -24,7 +24,7 @@ type devToken struct {
 	token string
 	// cookie and value are the cookie that stands for the token in a browser. A
 	// browser shows it to every port of this machine, so it is not the token
-	// itself, and each token has a cookie of its own.
+	// itself. Each token has a cookie of its own.
 	cookie, value string
 }
 

@@ -3,11 +3,10 @@
 // the clock, CIPP's own engine, NinjaOne, the public address, the tenants'
 // consent and permissions, and the work that is overdue.
 //
-// It only looks. Nothing that it makes outlasts it (package storage's probes),
-// nothing is synced, mapped or repaired, and no finding holds a secret or names
-// a person. How a fact is found out belongs to the package that knows the
-// service; what it means for whoever runs the app, and what to do, is said
-// here.
+// It only looks. Nothing that it makes outlasts it (package storage's probes).
+// It syncs, maps and repairs nothing, and no finding holds a secret or names a
+// person. How a fact is found out belongs to the package that knows the service;
+// what it means for whoever runs the app, and what to do, is said here.
 package check
 
 import (

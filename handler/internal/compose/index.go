@@ -197,8 +197,8 @@ func total(sku *tenant.SKU) cell {
 	return c
 }
 
-// unknown returns the line that stands where a detail is not known although its
-// part was read, if it is missed and not just something that the tenant lacks.
+// unknown returns the line in place of a detail that is not known although its
+// part was read. It is false for what the tenant merely lacks.
 func (x *index) unknown(d tenant.Detail) (line, bool) {
 	why, lost := x.snap.Unknown[d]
 	return unavailableLine(why.Reason), lost && !why.Expected

@@ -144,7 +144,7 @@ func (h *Heart) claim(ctx context.Context, t Timer) (mine bool, err error) {
 		said := h.tell(ctx, cipp.SeverityError, fmt.Sprintf("The timer %s of the app has not fired since %s, so heartbeats on the queue %s do the work of late timers. %s",
 			t.Name, row.Time(columnLast).UTC().Format("2006-01-02 at 15:04 UTC"), QueueName, Advice))
 		if said != nil { // no reason to leave the work undone
-			h.Log.ErrorContext(ctx, "that a timer stopped was not told", "timer", t.Name, "error", said)
+			h.Log.ErrorContext(ctx, "the logbook was not told that a timer stopped", "timer", t.Name, "error", said)
 		}
 	}
 	return true, nil

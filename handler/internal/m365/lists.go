@@ -64,11 +64,11 @@ type source[T any] struct {
 	next  func(ctx context.Context, link string) (wire.Page[T], error)
 }
 
-// read reads a list from its first page, which is given where it came already,
-// to its last, and returns the delta link of that. Next links are followed
-// untouched, and only to the session's own origin. Where the service no longer
-// knows a page that it linked to (Directory_ExpiredPageToken, a delta link that
-// is too old), read begins the list again.
+// read reads a list from its first page to its last, and returns the delta link
+// of that. The first page is given where it came already. Next links are
+// followed untouched, and only to the session's own origin. Where the service no
+// longer knows a page that it linked to (Directory_ExpiredPageToken, a delta
+// link that is too old), read begins the list again.
 func read[T any](ctx context.Context, s *session, from source[T], into gather[T], given *wire.Page[T]) (deltaLink string, err error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()

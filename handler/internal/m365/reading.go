@@ -313,8 +313,8 @@ func (run *reading) close() error {
 	return nil
 }
 
-// common returns the one cause that keeps all of Graph from being read, or nil
-// when the causes differ or are of the parts' own.
+// common returns the one cause that keeps all of Graph from being read. It is
+// nil when the causes differ, or are of the parts' own.
 func common(tenantID string, failures []failure) error {
 	unreachable, unauthorized := true, true
 	var signIn *AuthError

@@ -10,10 +10,10 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// MinSharedDevices is the least number of devices, known to both Intune and
-// NinjaOne, that must be in an organization before it is mapped because of its
-// devices. One device proves little: a machine that was sold, lent, or moved to
-// another customer keeps its serial number.
+// MinSharedDevices is how many devices, known to both Intune and NinjaOne, an
+// organization must have at least before its devices decide its mapping. One
+// device proves little: a machine that was sold, lent, or moved to another
+// customer keeps its serial number.
 const MinSharedDevices = 2
 
 // maxExamples is how many serial numbers an evidence names.

@@ -9,9 +9,9 @@ import (
 	"net/http"
 )
 
-// Limits of one batch of documents. NinjaOne documents none; 100 documents are
-// what CIPP has sent for years, and its documents are smaller than ours may
-// be, so the bytes are limited as well.
+// Limits of one batch of documents. NinjaOne documents none; CIPP has sent 100
+// documents at once for years. Its documents are smaller than ours may be, so
+// the bytes are limited as well.
 const (
 	// MaxBatchDocuments is the largest number of documents sent at once.
 	MaxBatchDocuments = 100

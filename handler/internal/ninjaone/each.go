@@ -27,9 +27,9 @@ func Tolerable(ctx context.Context, err error) bool {
 }
 
 // Each calls f with the items, with at most so many at once. An error of f ends
-// it: f is called no more, but what is under way is let end, since nobody knows
-// what a call has written that is cut short. Each returns that error, and the
-// items that f was not called with.
+// it: no further call of f begins. Calls under way go on to their end, since
+// nobody knows what a call that is cut short has written. Each returns that
+// error, and the items that f was not called with.
 func Each[T any](ctx context.Context, items []T, atOnce int, f func(T) error) (left []T, err error) {
 	var group errgroup.Group
 	group.SetLimit(atOnce)

@@ -97,8 +97,8 @@ func (p *pacer) reconsider() {
 }
 
 // wait blocks until the next call may start. It fails at once with ErrThrottled
-// when NinjaOne's pause outlasts maxPause or the context, and with ErrOutOfTime
-// when the context ends before the call's turn.
+// when NinjaOne's pause outlasts maxPause or the context. It fails with
+// ErrOutOfTime when the context ends before the call's turn.
 func (p *pacer) wait(ctx context.Context, op operation) error {
 	if err := p.tooLong(ctx, op); err != nil {
 		return err

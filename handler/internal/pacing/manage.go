@@ -71,8 +71,9 @@ func release(leases []lease) {
 	wg.Wait()
 }
 
-// state returns how many slots are held, how many the runs and those that wait
-// need, and whether the process has just given up its last one.
+// state returns how many slots the process holds, and how many its runs and
+// waiters need. It also tells whether the process has just given up its last
+// slot.
 func (p *Pacer) state() (held, need int, resting bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,8 +138,9 @@ func (p *Pacer) borrow() {
 	}
 }
 
-// takeSlots tries to take each slot from a number on that is not held, in an
-// order that begins anywhere, while more says so of the process's own lane.
+// takeSlots tries to take the slots from a number on that nobody of this process
+// holds. It begins anywhere, and goes on while more says so of the process's own
+// lane.
 func (p *Pacer) takeSlots(h *holding, from int, more func(held, need int) bool) {
 	n := len(h.leases) - from
 	if n <= 0 {

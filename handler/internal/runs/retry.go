@@ -11,8 +11,8 @@ const (
 	lastRetry  = 6 * time.Hour
 )
 
-// RetryAfter is how long after the n-th failed run in a row the schedule syncs
-// a tenant again, if its turn does not come before.
+// RetryAfter is how long the schedule waits after the n-th failed run in a row,
+// unless the tenant's turn comes before.
 func RetryAfter(n int) time.Duration {
 	w := firstRetry
 	for ; n > 1 && w < lastRetry; n-- {

@@ -160,9 +160,9 @@ func turn(tenantID string, now time.Time) time.Time {
 	return now.Add(-since)
 }
 
-// due reports whether a tenant is to be synced now: it never was, it has had
-// no run since its turn, the last run failed long enough ago, or the last run
-// or message came to nothing.
+// due reports whether a tenant is to be synced now: it never was, or has had no
+// run since its turn. Or the last run failed long enough ago, or the last run or
+// message came to nothing.
 func due(run runs.Run, turn, now time.Time, queueEmpty bool) bool {
 	switch {
 	case run.Queued.After(run.Start):

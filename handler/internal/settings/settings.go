@@ -1,5 +1,5 @@
-// Package settings serves CIPP's own HTTP functions for the NinjaOne extension,
-// so that CIPP's pages, pointed at this app, can set it up and run it.
+// Package settings serves CIPP's own HTTP functions for the NinjaOne extension.
+// CIPP's pages, pointed at this app, set it up and run it.
 //
 // Requests and answers have CIPP's shapes, errors included. Where CIPP's
 // behaviour would lose or show something (another extension's settings, a

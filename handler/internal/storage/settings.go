@@ -205,7 +205,7 @@ type credentials struct {
 }
 
 // clientOptions bounds what one call may cost: at most four tries of half a
-// minute each, with Retry-After honoured by the SDK.
+// minute each. The SDK honours Retry-After.
 func clientOptions() azcore.ClientOptions {
 	return azcore.ClientOptions{Retry: policy.RetryOptions{
 		MaxRetries:    3,

@@ -38,8 +38,8 @@ func (m Member) kind() tenant.MemberKind {
 	return tenant.MemberKind(strings.TrimPrefix(m.Type, "#microsoft.graph."))
 }
 
-// Memberships accumulates groups or roles over the pages of a delta list, which
-// splits large ones over several pages and may repeat what it said.
+// Memberships accumulates groups or roles over the pages of a delta list. Such a
+// list splits large ones over several pages, and may repeat itself.
 type Memberships struct {
 	order []string
 	byID  map[string]*Membership
