@@ -108,14 +108,6 @@ func TestABurstIsTriedAgain(t *testing.T) {
 	}
 }
 
-// busy is a lane whose slots are all taken.
-type busy struct{ asked int }
-
-func (b *busy) Acquire(context.Context, time.Duration) (*pacing.Slot, error) {
-	b.asked++
-	return nil, pacing.ErrBusy
-}
-
 func TestAMessageWithoutSlotIsPutBack(t *testing.T) {
 	w, all := running(t, 1, 5)
 	tenantID := all[0][0].TenantID

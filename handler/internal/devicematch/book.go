@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// BookLife is how long a book counts in memory.
-	BookLife = time.Minute
-	// RematchAfter is how soon a tenant may be matched anew again.
-	RematchAfter = 2 * time.Minute
-	// AbsentLife is how long a device that is not in NinjaOne is remembered;
+	// bookLife is how long a book counts in memory.
+	bookLife = time.Minute
+	// rematchAfter is how soon a tenant may be matched anew again.
+	rematchAfter = 2 * time.Minute
+	// absentLife is how long a device that is not in NinjaOne is remembered;
 	// the daily sync looks again anyway.
-	AbsentLife = 24 * time.Hour
+	absentLife = 24 * time.Hour
 )
 
 // Books knows which NinjaOne devices the managed devices of tenants are between
@@ -69,7 +69,7 @@ type Book struct {
 
 // Recent returns a tenant's book as it was within the last minute.
 func (s *Books) Recent(ctx context.Context, tenantID string, o ledger.Organization) (*Book, error) {
-	good := func(b *Book) bool { return s.now().Sub(b.read) < BookLife }
+	good := func(b *Book) bool { return s.now().Sub(b.read) < bookLife }
 	return s.recent.Get(ctx, bookKey{tenantID, o}, good, func(ctx context.Context, _ *Book) (*Book, error) {
 		s.recent.Forget(func(_ bookKey, b *Book) bool { return !good(b) })
 		return s.Read(ctx, tenantID, o)
@@ -90,7 +90,7 @@ func (s *Books) Read(ctx context.Context, tenantID string, o ledger.Organization
 	}
 	if r != nil {
 		b.pairs, b.absent, b.matched = r.Pairs, r.Absent, r.At
-		if b.read.Sub(r.At) >= AbsentLife {
+		if b.read.Sub(r.At) >= absentLife {
 			b.absent = nil
 		}
 	}
@@ -153,7 +153,7 @@ func (s *Books) Rematch(ctx context.Context, b *Book, intune []tenant.ManagedDev
 
 // MayRematch reports whether the last matching was long enough ago for another.
 func (s *Books) MayRematch(b *Book) bool {
-	return b.matched.IsZero() || s.now().Sub(b.matched) >= RematchAfter
+	return b.matched.IsZero() || s.now().Sub(b.matched) >= rematchAfter
 }
 
 // Matched returns the ids of the NinjaOne devices that have a managed device.

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
+	"cipp-ninjaone/handler/internal/guid"
 )
 
 // QueueName is the queue that carries devices and tenants to UpdateCompliance.
@@ -55,14 +55,13 @@ func ParseMessage(text []byte) (Message, error) {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return Message{}, fmt.Errorf("the message is not the JSON object {\"tenantId\":…,\"deviceIds\":[…]}: %w", err)
 	}
-	var ok bool
-	if m.TenantID, ok = guid(m.TenantID); !ok {
+	if m.TenantID = guid.Parse(m.TenantID); m.TenantID == "" {
 		return Message{}, errors.New("the message's tenantId is not a GUID")
 	}
 	named := len(m.DeviceIDs) > 0
 	ids := m.DeviceIDs[:0]
 	for _, raw := range m.DeviceIDs {
-		if id, ok := guid(raw); ok {
+		if id := guid.Parse(raw); id != "" {
 			ids = append(ids, id)
 		}
 	}
@@ -72,15 +71,6 @@ func ParseMessage(text []byte) (Message, error) {
 		return Message{}, errors.New("none of the message's deviceIds is a GUID")
 	}
 	return m, nil
-}
-
-// guid returns an id in the form in which ids are compared.
-func guid(s string) (string, bool) {
-	if len(s) != 36 {
-		return "", false
-	}
-	id, err := uuid.Parse(s)
-	return id.String(), err == nil
 }
 
 // Queue takes messages that become visible after a delay.

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/notify/incoming"
 )
 
@@ -90,7 +92,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if query.Has("validationToken") {
-		if id, ok := guid(query.Get("subscription")); ok {
+		if id := guid.Parse(query.Get("subscription")); id != "" {
 			r.verifier.expect(id)
 		}
 		handshake(w, query.Get("validationToken"))
@@ -152,8 +154,7 @@ func (r *Receiver) notStored(ctx context.Context, w http.ResponseWriter, items i
 // addressed returns the subscription that the address of a POST names, and
 // errUnknown when it names none of ours.
 func (r *Receiver) addressed(ctx context.Context, id string) (Subscription, error) {
-	id, ok := guid(id)
-	if !ok {
+	if id = guid.Parse(id); id == "" {
 		return Subscription{}, errUnknown
 	}
 	return r.verifier.find(ctx, id)
@@ -168,9 +169,9 @@ func (r *Receiver) verify(ctx context.Context, own Subscription, items []incomin
 		sub := own
 		if !sub.genuine(it.ClientState) {
 			// One POST may hold notifications of several subscriptions.
-			other, ok := idOf(it.ClientState)
+			other := idOf(it.ClientState)
 			err := errUnknown
-			if ok && other != own.ID {
+			if other != "" && other != own.ID {
 				sub, err = r.verifier.find(ctx, other)
 			}
 			if err != nil && !errors.Is(err, errUnknown) {
@@ -191,18 +192,17 @@ func (r *Receiver) sort(ctx context.Context, work *work, sub Subscription, it in
 	switch it.LifecycleEvent {
 	case "":
 	case EventReauthorize, EventRemoved:
-		id, _ := guid(it.SubscriptionID)
-		work.add(Message{TenantID: sub.TenantID, Event: it.LifecycleEvent, SubscriptionID: id})
+		work.add(Message{TenantID: sub.TenantID, Event: it.LifecycleEvent, SubscriptionID: guid.Parse(it.SubscriptionID)})
 		return
 	default: // missed, and whatever Graph may come up with: look for oneself
 		work.add(Message{TenantID: sub.TenantID})
 		return
 	}
-	if stray, ok := guid(it.SubscriptionID); ok && sub.SubscriptionID != "" && stray != sub.SubscriptionID && r.newStray(stray) {
+	if stray := guid.Parse(it.SubscriptionID); stray != "" && sub.SubscriptionID != "" && stray != sub.SubscriptionID && r.newStray(stray) {
 		work.add(Message{TenantID: sub.TenantID, Event: EventStray, SubscriptionID: stray})
 	}
-	device, ok := deviceOf(it)
-	if !ok {
+	device := deviceOf(it)
+	if device == "" {
 		r.drop(ctx, "without device", 1)
 		return
 	}
@@ -246,15 +246,10 @@ func (r *Receiver) drop(ctx context.Context, reason string, n int) {
 	}
 }
 
-// deviceOf returns the directory object id of the device that changed; false
-// when the notification names none.
-func deviceOf(it incoming.Item) (string, bool) {
-	for _, s := range []string{it.ResourceData.ID, last(it.Resource), last(it.ResourceData.Path)} {
-		if id, ok := guid(s); ok {
-			return id, true
-		}
-	}
-	return "", false
+// deviceOf returns the directory object id of the device that changed; "" when
+// the notification names none.
+func deviceOf(it incoming.Item) string {
+	return cmp.Or(guid.Parse(it.ResourceData.ID), guid.Parse(last(it.Resource)), guid.Parse(last(it.ResourceData.Path)))
 }
 
 // last returns the last segment of an OData path such as Devices/{id} or

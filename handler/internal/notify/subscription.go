@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
+
 	"github.com/google/uuid"
 )
 
@@ -45,11 +47,8 @@ func (s Subscription) genuine(clientState string) bool {
 	return s.ClientState != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
-// idOf returns our id that a client state begins with.
-func idOf(clientState string) (string, bool) {
-	prefix, _, ok := strings.Cut(clientState, ".")
-	if !ok {
-		return "", false
-	}
-	return guid(prefix)
+// idOf returns our id that a client state begins with; "" where it has none.
+func idOf(clientState string) string {
+	prefix, _, _ := strings.Cut(clientState, ".")
+	return guid.Parse(prefix)
 }

@@ -1,5 +1,5 @@
 // Package triggertest puts the packages notify, subscriptions and compliance to
-// Work together, between real storage and strict simulators, for their tests.
+// work together, between real storage and strict simulators, for their tests.
 package triggertest
 
 import (
@@ -38,7 +38,7 @@ import (
 	"cipp-ninjaone/sandbox/stack"
 )
 
-// World is the package at work between real storage and strict simulators. A
+// World is the packages at work between real storage and strict simulators. A
 // Process is one life of the handler; all state survives it in storage.
 type World struct {
 	*stack.Stack
@@ -176,7 +176,7 @@ func AnySlot(ctx context.Context, _ time.Duration) (context.Context, func(), err
 	return context.WithoutCancel(ctx), func() {}, nil
 }
 
-// RoundTrip is how the package's clients reach NinjaOne.
+// RoundTrip is how the clients reach NinjaOne.
 func (w *World) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := http.DefaultTransport.RoundTrip(r)
 	if r.Method == http.MethodPatch && w.Patched != nil {
@@ -301,7 +301,7 @@ func (w *World) Writes(id int) int {
 	return n
 }
 
-// Logbook returns the messages under this package's name.
+// Logbook returns the lines about compliance.
 func (w *World) Logbook() []string {
 	w.T.Helper()
 	var lines []string
