@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,17 +28,18 @@ const (
 func reachable(t testing.TB) option {
 	address := ""
 	return func(c *funchost.Config) {
+		var err error
 		if address == "" {
-			l, err := loopback.Listen()
-			if err != nil {
-				t.Fatal(err)
-			}
-			address, c.Listener = l.Addr().String(), l
+			c.Listener, err = loopback.Listen()
 			c.Settings["AzureWebJobs.SweepCompliance.Disabled"] = "true"
 			c.Settings["AzureWebJobs.RenewSubscriptions.Disabled"] = "true"
 		} else {
-			c.Listen = address
+			c.Listener, err = net.Listen("tcp4", address)
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = c.Listener.Addr().String()
 		c.Settings["PUBLIC_BASE_URL"] = "http://" + address
 	}
 }

@@ -172,9 +172,8 @@ func numberText(s string) string {
 
 // answer is what the handler returned for one envelope.
 type answer struct {
-	Outputs     map[string]json.RawMessage
-	Logs        logLines
-	ReturnValue json.RawMessage
+	Outputs map[string]json.RawMessage
+	Logs    logLines
 }
 
 // logLines are the lines of an answer's Logs.
@@ -229,24 +228,6 @@ func parseAnswer(res *http.Response, body []byte) (answer, error) {
 		return answer{}, fmt.Errorf("the handler's answer cannot be read (Outputs must be an object, Logs an array of strings): %w", err)
 	}
 	return a, nil
-}
-
-// outputValue returns an output as the bindings get it: text that happens to be
-// valid base64 is delivered as the bytes it decodes to, unless the binding has
-// the data type binary.
-func outputValue(raw json.RawMessage, b *binding) any {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
-		return nil // Absent; what is present was valid JSON in the answer.
-	}
-	if text, ok := v.(string); ok && !strings.EqualFold(b.DataType, "binary") {
-		if decoded, err := decodeBase64(text); err == nil {
-			return decoded
-		}
-	}
-	return v
 }
 
 // decodeBase64 decodes as .NET does, which passes over white space.

@@ -9,8 +9,6 @@ package funchost
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,17 +26,12 @@ import (
 type Config struct {
 	// AppRoot is the folder that holds host.json and the functions' folders.
 	AppRoot string
-	// Settings are the app settings, for instance from LoadSettings. The handler
-	// gets them as environment variables. Settings of the form
+	// Settings are the app settings. The handler gets them as environment
+	// variables. Settings of the form
 	// AzureFunctionsJobHost__extensions__queues__batchSize replace values of
 	// host.json.
 	Settings map[string]string
-	// Environ is the environment below the settings, as name=value; nil means
-	// that of this process.
-	Environ []string
-	// Listen is the address of the HTTP server; empty means a free port of
-	// 127.0.0.1. Listener, when set, takes its place.
-	Listen   string
+	// Listener is that of the HTTP server; nil means a free port of 127.0.0.1.
 	Listener net.Listener
 	// HostID names the host in the storage that timers use; hosts that share it
 	// run each timer once between them. The default is "local".
@@ -49,21 +42,11 @@ type Config struct {
 	// documentation shows: texts and numbers not wrapped in JSON text once more.
 	SingleEncoded bool
 	// NoProxying plays a host that does not know enableProxyingHttpRequest, such as
-	// 4.1037.0 itself: with enableForwardingHttpRequest HTTP is forwarded, else it
-	// comes in envelopes.
+	// 4.1037.0 itself: HTTP is forwarded.
 	NoProxying bool
-	// LeaveOrphan makes Stop leave the handler alive when work outlasts
-	// ShutdownWait, as the host does; else it is killed. An orphan dies at its next
-	// line on standard output or error, and with this process.
-	LeaveOrphan bool
 	// BodyStall is how long a client's body may stand still before the host
 	// answers 500. The default is the host's 6 seconds.
 	BodyStall time.Duration
-	// FunctionKey is the key that functions of the level "function" ask for, and
-	// AdminKey the one of the level "admin" and of the admin endpoints, which
-	// opens the others too. AdminKey is FunctionKey by default. While both are
-	// empty, no key is asked for.
-	FunctionKey, AdminKey string
 	// MessageInvisibility is how long a received queue message is hidden, in whole
 	// seconds, and half of it is the time between renewals. The default is the
 	// host's 10 minutes.
@@ -144,14 +127,8 @@ func Start(ctx context.Context, config Config) (*Host, error) {
 
 // prepare reads the app root and puts the host together without starting it.
 func prepare(config Config) (*Host, error) {
-	if config.Environ == nil {
-		config.Environ = os.Environ()
-	}
 	if config.HostID == "" {
 		config.HostID = "local"
-	}
-	if config.AdminKey == "" {
-		config.AdminKey = config.FunctionKey
 	}
 	for _, d := range []struct {
 		value    *time.Duration
@@ -169,7 +146,7 @@ func prepare(config Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the app root: %w", err)
 	}
-	h.settings = mergeSettings(config.Environ, config.Settings)
+	h.settings = mergeSettings(os.Environ(), config.Settings)
 	if h.options, err = readHostOptions(appRoot, h.settings); err != nil {
 		return nil, err
 	}
@@ -182,11 +159,7 @@ func prepare(config Config) (*Host, error) {
 		return nil, err
 	}
 	if h.listener = config.Listener; h.listener == nil {
-		address := config.Listen
-		if address == "" {
-			address = "127.0.0.1:0"
-		}
-		if h.listener, err = net.Listen("tcp", address); err != nil {
+		if h.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return nil, fmt.Errorf("listening for HTTP: %w", err)
 		}
 	}
@@ -216,10 +189,8 @@ func (h *Host) prepareTimers() error {
 				return fmt.Errorf("timers keep their state in the function app's storage: %w", err)
 			}
 		}
-		t := &timer{schedule: f.schedule, runOnStartup: f.trigger.RunOnStartup, keep: h.settleContext, log: h.log.With("function", f.name)}
-		_, isInterval := f.schedule.(interval)
-		t.adjustForDST = !isInterval
-		if (f.trigger.UseMonitor == nil || *f.trigger.UseMonitor) && !tooFrequent(f.schedule, time.Now()) {
+		t := &timer{schedule: *f.schedule, keep: h.settleContext, log: h.log.With("function", f.name)}
+		if (f.trigger.UseMonitor == nil || *f.trigger.UseMonitor) && !tooFrequent(*f.schedule, time.Now()) {
 			t.status = h.storage.status(f.name)
 		}
 		t.invoke = func(info jsonObject) { h.fireTimer(f, info) }
@@ -228,27 +199,16 @@ func (h *Host) prepareTimers() error {
 	return nil
 }
 
-// fireTimer runs a timer function once, and again as its retry policy says.
+// fireTimer runs a timer function once.
 func (h *Host) fireTimer(f *function, info jsonObject) {
-	meta := newMetadata(f.name)
-	for attempt := 0; ; attempt++ {
-		i := h.begin(f, TriggerTimer)
-		_, err := h.execute(h.work, f, i.ID, map[string]value{f.trigger.Name: info}, meta)
-		h.finish(i, err)
-		if err == nil || f.retry == nil || *f.retry.MaxRetryCount >= 0 && attempt >= *f.retry.MaxRetryCount {
-			return
-		}
-		if !waitUntil(h.listening, time.Now().Add(f.retry.wait(attempt+1))) {
-			return
-		}
-		meta.set("RetryContext", jsonObject{"RetryCount": attempt + 1, "MaxRetryCount": *f.retry.MaxRetryCount, "Exception": map[string]string{"Message": err.Error()}})
-	}
+	i := h.begin(f, TriggerTimer)
+	h.finish(i, h.execute(h.work, f, i.ID, map[string]value{f.trigger.Name: info}, newMetadata(f.name)))
 }
 
 // listen starts all triggers.
 func (h *Host) listen() error {
 	for _, f := range h.functions {
-		if f.trigger.kind() == "queuetrigger" {
+		if f.trigger.Type == queueTrigger {
 			p, err := newPump(h, f)
 			if err != nil {
 				return fmt.Errorf("the function %s: %w", f.name, err)
@@ -352,10 +312,7 @@ func (h *Host) end(graceful bool) {
 			h.stopListening()
 			ctx, cancel := context.WithTimeout(context.Background(), h.config.ShutdownWait)
 			defer cancel()
-			if !h.drain(ctx) && h.config.LeaveOrphan {
-				h.hasCrashed.Store(true) // It puts no message back, either.
-				h.worker.abandon()
-			}
+			h.drain(ctx)
 		}
 		h.worker.close()
 		h.cancelWork()
@@ -366,9 +323,8 @@ func (h *Host) end(graceful bool) {
 	<-h.done
 }
 
-// drain waits for HTTP requests and triggered work under way, and tells whether
-// all of it ended.
-func (h *Host) drain(ctx context.Context) bool {
+// drain waits for HTTP requests and triggered work under way, until ctx is done.
+func (h *Host) drain(ctx context.Context) {
 	if h.server != nil {
 		if err := h.server.Shutdown(ctx); err != nil {
 			_ = h.server.Close()
@@ -381,11 +337,8 @@ func (h *Host) drain(ctx context.Context) bool {
 	}()
 	select {
 	case <-idle:
-		return true
 	case <-ctx.Done():
-		return false
-	case <-h.worker.failed:
-		return true // No handler is left.
+	case <-h.worker.failed: // No handler is left.
 	}
 }
 
@@ -413,50 +366,4 @@ func (h *Host) emit(line LogLine) {
 	if h.config.OnLog != nil {
 		h.config.OnLog(line)
 	}
-}
-
-// serveAdmin answers the host's own endpoints: the status, the functions, and
-// running one of them now.
-func (h *Host) serveAdmin(w http.ResponseWriter, r *http.Request, path string) {
-	if !h.hasKey(r, true) {
-		w.WriteHeader(http.StatusUnauthorized)
-		return
-	}
-	switch name, isFunction := strings.CutPrefix(path, "/admin/functions/"); {
-	case r.Method == http.MethodGet && path == "/admin/host/status":
-		writeJSON(w, map[string]any{"id": h.config.HostID, "state": "Running", "version": hostVersion})
-	case r.Method == http.MethodGet && path == "/admin/functions":
-		writeJSON(w, h.Functions())
-	case r.Method == http.MethodPost && isFunction:
-		h.serveRunNow(w, r, name)
-	default:
-		w.WriteHeader(http.StatusNotFound)
-	}
-}
-
-// serveRunNow answers POST /admin/functions/{name} with 202 and runs the
-// function behind the caller's back, as the host does.
-func (h *Host) serveRunNow(w http.ResponseWriter, r *http.Request, name string) {
-	f := h.function(name)
-	if f == nil {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	var body struct {
-		Input string `json:"input"`
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&body); err != nil || f.route != nil {
-		if err == nil {
-			err = errors.New("an HTTP function is called at its own route")
-		}
-		http.Error(w, "the body must be {\"input\": \"text\"}: "+err.Error(), http.StatusBadRequest)
-		return
-	}
-	h.running.Go(func() { _ = h.invokeNow(h.work, f, body.Input) }) // Reported as an invocation.
-	w.WriteHeader(http.StatusAccepted)
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v)
 }

@@ -18,13 +18,7 @@ type hostOptions struct {
 	functionTimeout time.Duration // Zero means no limit.
 
 	executable            string
-	workingDirectory      string
-	workerDirectory       string
-	arguments             []string
 	initializationTimeout time.Duration
-	port                  int // Zero means a free port.
-	forwardHTTP           bool
-	proxyHTTP             bool
 
 	routePrefix string
 
@@ -33,7 +27,6 @@ type hostOptions struct {
 	maxDequeueCount    int64
 	visibilityTimeout  time.Duration
 	maxPollingInterval time.Duration
-	base64Messages     bool
 
 	listenerLock time.Duration
 }
@@ -111,12 +104,7 @@ func (f *flatValues) options() (hostOptions, error) {
 	}
 	o := hostOptions{
 		executable:            f.text("customHandler:description:defaultExecutablePath", ""),
-		workingDirectory:      f.text("customHandler:description:workingDirectory", ""),
-		workerDirectory:       f.text("customHandler:description:workerDirectory", ""),
 		initializationTimeout: f.span("customHandler:initializationTimeout", 30*time.Second),
-		port:                  f.integer("customHandler:port", 0, 0, 65535),
-		forwardHTTP:           f.boolean("customHandler:enableForwardingHttpRequest"),
-		proxyHTTP:             f.boolean("customHandler:enableProxyingHttpRequest"),
 		routePrefix:           strings.Trim(f.text("extensions:http:routePrefix", "api"), "/"),
 		batchSize:             f.integer("extensions:queues:batchSize", 16, 1, 32),
 		maxDequeueCount:       int64(f.integer("extensions:queues:maxDequeueCount", 5, 1, 1<<31-1)),
@@ -131,12 +119,14 @@ func (f *flatValues) options() (hostOptions, error) {
 			f.fail("functionTimeout", "must be at least one second, or -1 for none")
 		}
 	}
-	switch encoding := strings.ToLower(f.text("extensions:queues:messageEncoding", "base64")); encoding {
-	case "base64":
-		o.base64Messages = true
-	case "none":
-	default:
-		f.fail("extensions:queues:messageEncoding", "must be base64 or none")
+	for path, value := range map[string]string{
+		"customHandler:enableForwardingHttpRequest": "true", "customHandler:enableProxyingHttpRequest": "true",
+		"customHandler:description:workingDirectory": "", "customHandler:description:arguments:0": "",
+		"extensions:queues:messageEncoding": "base64",
+	} {
+		if got := f.text(path, ""); !strings.EqualFold(got, value) {
+			f.fail(path, fmt.Sprintf("is %q; the stand-in knows %q only", got, value))
+		}
 	}
 	if o.maxPollingInterval < minPollingInterval {
 		f.fail("extensions:queues:maxPollingInterval", "must be at least 100 milliseconds")
@@ -146,13 +136,6 @@ func (f *flatValues) options() (hostOptions, error) {
 	}
 	if o.executable == "" {
 		f.fail("customHandler:description:defaultExecutablePath", "is missing; the stand-in runs custom handlers only")
-	}
-	for i := 0; ; i++ {
-		argument, ok := f.values["customhandler:description:arguments:"+strconv.Itoa(i)]
-		if !ok {
-			break
-		}
-		o.arguments = append(o.arguments, argument)
 	}
 	slices.SortFunc(f.errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return o, errors.Join(f.errs...)
@@ -179,15 +162,6 @@ func (f *flatValues) integer(path string, fallback, low, high int) int {
 		f.fail(path, fmt.Sprintf("is %q; it must be a whole number from %d to %d", text, low, high))
 	}
 	return n
-}
-
-func (f *flatValues) boolean(path string) bool {
-	text := f.text(path, "false")
-	b, err := strconv.ParseBool(strings.ToLower(text))
-	if err != nil {
-		f.fail(path, fmt.Sprintf("is %q; it must be true or false", text))
-	}
-	return b
 }
 
 func (f *flatValues) span(path string, fallback time.Duration) time.Duration {

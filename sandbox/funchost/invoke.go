@@ -3,8 +3,6 @@ package funchost
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,8 +30,7 @@ const (
 // Trigger says what caused an invocation.
 type Trigger string
 
-// The causes of an invocation. Admin is a call of POST /admin/functions/{name}
-// or of Host.Invoke.
+// The causes of an invocation. Admin is a call of Host.Invoke.
 const (
 	TriggerTimer Trigger = "timer"
 	TriggerQueue Trigger = "queue"
@@ -105,11 +102,11 @@ func (h *Host) guard(ctx context.Context, call func(context.Context, *process) e
 	return err
 }
 
-// execute sends one envelope, checks the answer and writes the outputs.
-func (h *Host) execute(ctx context.Context, f *function, id string, data map[string]value, meta metadata) (answer, error) {
+// execute sends one envelope and checks the answer.
+func (h *Host) execute(ctx context.Context, f *function, id string, data map[string]value, meta metadata) error {
 	body, err := h.encoder.envelope(data, meta)
 	if err != nil {
-		return answer{}, err
+		return err
 	}
 	var a answer
 	err = h.guard(ctx, func(ctx context.Context, p *process) error {
@@ -121,12 +118,12 @@ func (h *Host) execute(ctx context.Context, f *function, id string, data map[str
 		return err
 	})
 	if err != nil {
-		return answer{}, err
+		return err
 	}
 	for _, line := range a.Logs {
 		h.emit(LogLine{Level: slog.LevelInfo, Category: "Function." + f.name + ".User", Text: line, InvocationID: id})
 	}
-	return a, h.writeOutputs(ctx, f, a)
+	return nil
 }
 
 func (h *Host) post(ctx context.Context, p *process, f *function, id string, body []byte) (answer, error) {
@@ -140,11 +137,7 @@ func (h *Host) post(ctx context.Context, p *process, f *function, id string, bod
 	req.Header.Set("User-Agent", productToken)
 	req.Header.Set(headerHostVersion, hostVersion)
 	req.Header.Set(headerInvocationID, id)
-	client := http.Client{Transport: p.transport}
-	if h.options.forwardHTTP {
-		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	}
-	res, err := client.Do(req)
+	res, err := p.transport.RoundTrip(req) // The host follows no redirects while it forwards.
 	if err != nil {
 		return answer{}, fmt.Errorf("calling the handler: %w", err)
 	}
@@ -154,62 +147,6 @@ func (h *Host) post(ctx context.Context, p *process, f *function, id string, bod
 		return answer{}, fmt.Errorf("reading the handler's answer: %w", err)
 	}
 	return parseAnswer(res, reply)
-}
-
-// writeOutputs puts the answer's queue outputs into their queues.
-func (h *Host) writeOutputs(ctx context.Context, f *function, a answer) error {
-	for _, b := range f.outputs {
-		raw := a.Outputs[b.Name]
-		if b.Name == "$return" {
-			raw = a.ReturnValue
-		}
-		if b.kind() != "queue" || len(raw) == 0 || string(raw) == "null" {
-			continue
-		}
-		queue, err := newQueue(f.sinks[b.Name], b.QueueName)
-		if err != nil {
-			return err
-		}
-		messages, isArray := outputValue(raw, b).([]any)
-		if !isArray {
-			messages = []any{outputValue(raw, b)}
-		}
-		for _, m := range messages {
-			text, err := h.messageText(m)
-			if err == nil {
-				err = enqueue(ctx, queue, text)
-			}
-			if err != nil {
-				return fmt.Errorf("writing the output %q to the queue %s: %w", b.Name, b.QueueName, err)
-			}
-		}
-	}
-	return nil
-}
-
-// messageText returns an output as the text to store in a queue.
-func (h *Host) messageText(v any) (string, error) {
-	var content []byte
-	switch v := v.(type) {
-	case []byte:
-		content = v
-	case string:
-		content = []byte(v)
-	default:
-		raw, err := compact(v)
-		if err != nil {
-			return "", err
-		}
-		var lines bytes.Buffer
-		if err := json.Indent(&lines, raw, "", "  "); err != nil {
-			return "", err
-		}
-		content = lines.Bytes()
-	}
-	if h.options.base64Messages {
-		return base64.StdEncoding.EncodeToString(content), nil
-	}
-	return string(content), nil
 }
 
 // storageClientOptions retries little: Azurite and the poll loops need no more.
@@ -241,13 +178,13 @@ func (h *Host) invokeNow(ctx context.Context, f *function, input string) error {
 	i := h.begin(f, TriggerAdmin)
 	meta := newMetadata(f.name)
 	data := map[string]value{}
-	switch f.trigger.kind() {
-	case "queuetrigger":
+	switch f.trigger.Type {
+	case queueTrigger:
 		i.Message = input
 		now := time.Now()
 		queueMetadata(meta, messageFacts{id: uuid.NewString(), inserted: now, expires: now.Add(7 * 24 * time.Hour), visible: now}, input)
 		data[f.trigger.Name] = input
-	case "timertrigger":
+	case timerTrigger:
 		info, err := h.timers[f.name].manualInfo(ctx)
 		if err != nil {
 			h.finish(i, err)
@@ -256,7 +193,7 @@ func (h *Host) invokeNow(ctx context.Context, f *function, input string) error {
 		data[f.trigger.Name] = info
 		meta.set(f.trigger.Name, input)
 	}
-	_, err := h.execute(ctx, f, i.ID, data, meta)
+	err := h.execute(ctx, f, i.ID, data, meta)
 	h.finish(i, err)
 	return err
 }
@@ -276,27 +213,4 @@ func queueMetadata(meta metadata, facts messageFacts, text string) {
 	meta.set("NextVisibleTime", facts.visible)
 	meta.set("PopReceipt", facts.popReceipt)
 	meta.merge(text)
-}
-
-// responseObject is the value of an HTTP output binding.
-type responseObject struct {
-	StatusCode any            `json:"statusCode"`
-	Status     any            `json:"status"`
-	Body       any            `json:"body"`
-	Headers    map[string]any `json:"headers"`
-}
-
-// decodeResponse reads an HTTP output. Other shapes than an object fail the
-// invocation.
-func decodeResponse(raw json.RawMessage) (responseObject, error) {
-	var r responseObject
-	if len(raw) == 0 || string(raw) == "null" {
-		return r, nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	if err := decoder.Decode(&r); err != nil {
-		return r, fmt.Errorf("the HTTP output must be an object of statusCode, body and headers: %w", err)
-	}
-	return r, nil
 }

@@ -153,6 +153,9 @@ func newApp(t *testing.T, host string, functions map[string]string, answer http.
 		directorVariable:      a.director.URL,
 		"AzureWebJobsStorage": azuritetest.ForTest(t).ConnectionString(),
 		"AzureFunctionsJobHost__customHandler__description__defaultExecutablePath": executable,
+		"AzureFunctionsJobHost__customHandler__enableProxyingHttpRequest":          "true",
+		"AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest":        "true",
+		"AzureFunctionsJobHost__extensions__queues__messageEncoding":               "base64",
 		"AzureFunctionsJobHost__extensions__queues__maxPollingInterval":            "00:00:00.1",
 	}
 	return a

@@ -67,10 +67,8 @@ type worker struct {
 	failure error
 	trouble error // The last failure of a process, which need not stop the host.
 	closing bool
-	// abandoned: the host has left and the process goes on.
-	abandoned bool
-	strikes   int
-	last      time.Time // Of the last strike.
+	strikes int
+	last    time.Time // Of the last strike.
 }
 
 // process is one run of the handler.
@@ -81,8 +79,6 @@ type process struct {
 	exited chan struct{}
 	// transport keeps connections to this process, as the host does.
 	transport *http.Transport
-	// hangUp closes the host's ends of standard output and error.
-	hangUp func()
 
 	mu         sync.Mutex
 	deliberate bool // The host itself ended it.
@@ -90,7 +86,7 @@ type process struct {
 }
 
 func newWorker(options hostOptions, appRoot string, settings map[string]string, log *slog.Logger, emit func(LogLine)) (*worker, error) {
-	port, release, err := loopback.Reserve(options.port)
+	port, release, err := loopback.Reserve(0)
 	if err != nil {
 		return nil, err
 	}
@@ -155,13 +151,8 @@ func (w *worker) run() {
 func (w *worker) start() (*process, error) {
 	p := &process{id: uuid.NewString(), port: w.port, exited: make(chan struct{}),
 		transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute}}
-	directory := w.appRoot
-	if d := w.options.workingDirectory; d != "" {
-		directory = resolvePath(w.appRoot, expandVariables(d, w.settings))
-	}
-	arguments := splitArguments(expandVariables(strings.Join(w.options.arguments, " "), w.settings))
-	p.cmd = exec.Command(w.executable(), arguments...)
-	p.cmd.Dir = directory
+	p.cmd = exec.Command(w.executable())
+	p.cmd.Dir = w.appRoot
 	p.cmd.Env = w.environment(p)
 	p.cmd.SysProcAttr = endWithHost()
 
@@ -176,10 +167,7 @@ func (w *worker) start() (*process, error) {
 	}
 	defer stderrWriter.Close()
 	p.cmd.Stdout, p.cmd.Stderr = stdoutWriter, stderrWriter
-	p.hangUp = func() {
-		_ = stdout.Close()
-		_ = stderr.Close()
-	}
+	hangUp := func() { _ = errors.Join(stdout.Close(), stderr.Close()) }
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -205,26 +193,29 @@ func (w *worker) start() (*process, error) {
 		_ = stdout.SetReadDeadline(time.Now().Add(time.Second))
 		_ = stderr.SetReadDeadline(time.Now().Add(time.Second))
 		readers.Wait()
-		p.hangUp()
+		hangUp()
 		p.transport.CloseIdleConnections()
 		close(p.exited)
 	}()
 	if err := <-started; err != nil {
-		p.hangUp()
+		hangUp()
 		return nil, fmt.Errorf("starting the handler %s: %w", w.options.executable, err)
 	}
 	w.current = p
 	return p, nil
 }
 
-// executable looks for the handler below the worker directory or the app root
-// and, when it is not there, leaves the search to the PATH.
+// executable looks for the handler below the app root and, when it is not there,
+// leaves the search to the PATH.
 func (w *worker) executable() string {
-	name := expandVariables(w.options.executable, w.settings)
-	if path := resolvePath(resolvePath(w.appRoot, w.options.workerDirectory), name); fileExists(path) {
+	path := w.options.executable
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(w.appRoot, path)
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		return path
 	}
-	return name
+	return w.options.executable
 }
 
 func (w *worker) environment(p *process) []string {
@@ -238,49 +229,6 @@ func (w *worker) environment(p *process) []string {
 		"FUNCTIONS_CUSTOMHANDLER_PORT="+port, "FUNCTIONS_HTTPWORKER_PORT="+port,
 		"FUNCTIONS_CUSTOMHANDLER_WORKER_ID="+p.id, "FUNCTIONS_HTTPWORKER_ID="+p.id,
 		"FUNCTIONS_APP_ROOT_PATH="+w.appRoot)
-}
-
-func resolvePath(base, path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(base, path)
-}
-
-func fileExists(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.IsDir()
-}
-
-// splitArguments splits a command line as .NET does: at blanks, with double
-// quotes around what holds blanks and \" for a quote.
-func splitArguments(line string) []string {
-	var out []string
-	var current strings.Builder
-	quoted, open := false, false
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case c == '\\' && i+1 < len(line) && line[i+1] == '"':
-			current.WriteByte('"')
-			open = true
-			i++
-		case c == '"':
-			quoted, open = !quoted, true
-		case (c == ' ' || c == '\t') && !quoted:
-			if open {
-				out = append(out, current.String())
-				current.Reset()
-				open = false
-			}
-		default:
-			current.WriteByte(c)
-			open = true
-		}
-	}
-	if open {
-		out = append(out, current.String())
-	}
-	return out
 }
 
 func stderrLevel(line string) slog.Level {
@@ -447,30 +395,12 @@ func (w *worker) close() {
 		w.closing = true
 		close(w.stopped)
 	}
-	p, abandoned := w.current, w.abandoned
+	p := w.current
 	w.mu.Unlock()
-	if abandoned {
-		return
-	}
 	if p != nil {
 		p.kill()
 	}
 	<-w.ended
-}
-
-// abandon leaves the running process to itself, its output unread. It is not
-// started again; close returns without waiting for its end.
-func (w *worker) abandon() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.abandoned = true
-	if !w.closing {
-		w.closing = true
-		close(w.stopped)
-	}
-	if w.current != nil {
-		w.current.hangUp()
-	}
 }
 
 func (p *process) address() string { return "http://127.0.0.1:" + strconv.Itoa(p.port) }

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,13 +16,11 @@ var manual = map[string]string{"Manual": timerFunction(`"schedule": "0 0 0 1 1 *
 
 func TestHandlerSurroundings(t *testing.T) {
 	info := make(chan string, 1)
-	a := newApp(t, `"customHandler": {"description": {"workingDirectory": "data", "arguments": ["--name", "\"%APP_NAME%\"", "%UNKNOWN%", "a\\\"b"]}}`, manual,
-		func(w http.ResponseWriter, r *http.Request) {
-			info <- r.Header.Get(infoHeader)
-			succeed(w, r)
-		})
+	a := newApp(t, "", manual, func(w http.ResponseWriter, r *http.Request) {
+		info <- r.Header.Get(infoHeader)
+		succeed(w, r)
+	})
 	a.settings["APP_NAME"] = "Adatum North"
-	a.write("data/keep", "")
 	h := a.start(a.config())
 	if err := h.Invoke(t.Context(), "Manual", ""); err != nil {
 		t.Fatal(err)
@@ -37,15 +33,12 @@ func TestHandlerSurroundings(t *testing.T) {
 	if err := json.Unmarshal([]byte(<-info), &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"--name", "Adatum North", "%UNKNOWN%", `a"b`}; !slices.Equal(got.Args, want) {
-		t.Errorf("arguments = %q, want %q", got.Args, want)
-	}
-	want, err := filepath.EvalSymlinks(filepath.Join(a.root, "data"))
+	want, err := filepath.EvalSymlinks(a.root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if directory, err := filepath.EvalSymlinks(got.Directory); err != nil || directory != want {
-		t.Errorf("directory = %s, %v, want %s", directory, err, want)
+	if directory, err := filepath.EvalSymlinks(got.Directory); err != nil || directory != want || len(got.Args) != 0 {
+		t.Errorf("directory = %s, %v, want %s; arguments %q", directory, err, want, got.Args)
 	}
 	env := mergeSettings(got.Env, nil)
 	for name, want := range map[string]string{
@@ -62,18 +55,6 @@ func TestHandlerSurroundings(t *testing.T) {
 	}
 	if env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"] == "" {
 		t.Error("the worker has no ID")
-	}
-}
-
-func TestRelativeExecutable(t *testing.T) {
-	a := newApp(t, "", manual, succeed)
-	executable := a.settings["AzureFunctionsJobHost__customHandler__description__defaultExecutablePath"]
-	if err := os.Symlink(executable, filepath.Join(a.root, "handler")); err != nil {
-		t.Fatal(err)
-	}
-	a.settings["AzureFunctionsJobHost__customHandler__description__defaultExecutablePath"] = "handler"
-	if err := a.start(a.config()).Invoke(t.Context(), "Manual", ""); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -155,28 +136,6 @@ func TestRestartKeepsThePort(t *testing.T) {
 	if first["FUNCTIONS_CUSTOMHANDLER_PORT"] != second["FUNCTIONS_CUSTOMHANDLER_PORT"] || first["FUNCTIONS_HTTPWORKER_ID"] == second["FUNCTIONS_HTTPWORKER_ID"] {
 		t.Errorf("port %s, then %s; id %s, then %s", first["FUNCTIONS_CUSTOMHANDLER_PORT"], second["FUNCTIONS_CUSTOMHANDLER_PORT"],
 			first["FUNCTIONS_HTTPWORKER_ID"], second["FUNCTIONS_HTTPWORKER_ID"])
-	}
-}
-
-// TestRedirectsWhileForwarding: the host follows none then.
-func TestRedirectsWhileForwarding(t *testing.T) {
-	for name, test := range map[string]struct {
-		host string
-		ok   bool
-	}{"forwarding": {forwarding, false}, "envelopes": {"", true}} {
-		t.Run(name, func(t *testing.T) {
-			a := newApp(t, test.host, manual, func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/Manual" {
-					w.Header().Set("Location", "/elsewhere")
-					w.WriteHeader(http.StatusFound)
-					return
-				}
-				succeed(w, r)
-			})
-			if err := a.start(a.config()).Invoke(t.Context(), "Manual", ""); (err == nil) != test.ok {
-				t.Errorf("the invocation ended with %v", err)
-			}
-		})
 	}
 }
 
@@ -303,63 +262,5 @@ func TestStopKillsWithoutASignalToCatch(t *testing.T) {
 	}
 	if state := p.cmd.ProcessState.String(); state != "signal: killed" {
 		t.Errorf("the handler ended by %q, want a kill", state)
-	}
-}
-
-// TestOrphan: work that outlasts the host's patience is left behind, and comes
-// again with the next host, beside the orphan.
-func TestOrphan(t *testing.T) {
-	q := newTestQueue(t)
-	arrived, release := make(chan string, 10), make(chan struct{})
-	a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
-		count := string(receive(t, r).meta["DequeueCount"])
-		arrived <- count
-		if count == `"1"` {
-			<-release
-			w.Header().Set(stdoutHeader, "the orphan says something")
-		}
-		succeed(w, r)
-	})
-	config := a.config()
-	config.ShutdownWait, config.MessageInvisibility, config.LeaveOrphan = time.Millisecond, 2*time.Second, true
-	first := a.start(config)
-	q.send("once")
-	<-arrived
-	first.worker.mu.Lock()
-	orphan := first.worker.current
-	first.worker.mu.Unlock()
-	first.Stop()
-	select {
-	case <-orphan.exited:
-		t.Fatal("the handler ended with its host")
-	default:
-	}
-	a.start(config)
-	if got := <-arrived; got != `"2"` {
-		t.Errorf("the message came again with DequeueCount %s", got)
-	}
-	close(release)
-	<-orphan.exited
-	if state := orphan.cmd.ProcessState.String(); state != "signal: broken pipe" {
-		t.Errorf("the orphan ended by %q, want the pipe that nobody reads", state)
-	}
-	if i := a.invocation(); i.DequeueCount == 2 && i.Err != nil {
-		t.Errorf("invocation = %+v", i)
-	}
-}
-
-func TestSplitArguments(t *testing.T) {
-	for line, want := range map[string][]string{
-		``:                nil,
-		` a  b `:          {"a", "b"},
-		`"a b" c`:         {"a b", "c"},
-		`--x="a b"`:       {"--x=a b"},
-		`"" x`:            {"", "x"},
-		`say \"hi\" now`:  {"say", `"hi"`, "now"},
-		`C:\folder\x.exe`: {`C:\folder\x.exe`},
-	} {
-		if got := splitArguments(line); !slices.Equal(got, want) {
-			t.Errorf("splitArguments(%q) = %q, want %q", line, got, want)
-		}
 	}
 }

@@ -117,16 +117,13 @@ func (p *pump) process(m *azqueue.DequeuedMessage) {
 	if h.work.Err() != nil {
 		return
 	}
-	text := *m.MessageText
-	if h.options.base64Messages {
-		decoded, err := decodeBase64(text)
-		if err != nil {
-			h.log.Error("a queue message is not base64, as messageEncoding says, and goes to the poison queue", "function", p.f.name, "id", *m.MessageID)
-			p.toPoison(m, *m.PopReceipt)
-			return
-		}
-		text = string(decoded)
+	decoded, err := decodeBase64(*m.MessageText)
+	if err != nil {
+		h.log.Error("a queue message is not base64, as messageEncoding says, and goes to the poison queue", "function", p.f.name, "id", *m.MessageID)
+		p.toPoison(m, *m.PopReceipt)
+		return
 	}
+	text := string(decoded)
 	if *m.DequeueCount > h.options.maxDequeueCount {
 		p.toPoison(m, *m.PopReceipt)
 		return
@@ -139,9 +136,9 @@ func (p *pump) process(m *azqueue.DequeuedMessage) {
 		id: *m.MessageID, popReceipt: *m.PopReceipt, dequeueCount: *m.DequeueCount,
 		inserted: *m.InsertionTime, expires: *m.ExpirationTime, visible: *m.TimeNextVisible,
 	}, text)
-	err := errNotText
+	err = errNotText
 	if utf8.ValidString(text) {
-		_, err = h.execute(h.work, p.f, i.ID, map[string]value{p.f.trigger.Name: text}, meta)
+		err = h.execute(h.work, p.f, i.ID, map[string]value{p.f.trigger.Name: text}, meta)
 	}
 	receipt := stopRenewal()
 	if h.crashed() {

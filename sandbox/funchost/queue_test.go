@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,24 +107,6 @@ func TestQueueMessageSucceeds(t *testing.T) {
 	}
 }
 
-func TestSingleEncoded(t *testing.T) {
-	q := newTestQueue(t)
-	got := make(chan received, 1)
-	a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
-		got <- receive(t, r)
-		succeed(w, r)
-	})
-	config := a.config()
-	config.SingleEncoded = true
-	a.start(config)
-	q.send("hello")
-	a.invocation()
-	e := <-got
-	if string(e.data["message"]) != `"hello"` || string(e.meta["DequeueCount"]) != "1" || strings.Contains(string(e.meta["Id"]), `\"`) {
-		t.Errorf("envelope = %s, want values encoded once", e.body)
-	}
-}
-
 func TestQueueMessageFails(t *testing.T) {
 	q := newTestQueue(t)
 	a := newApp(t, `"extensions": {"queues": {"maxDequeueCount": 3}}`, map[string]string{"Work": q.function()},
@@ -143,18 +124,6 @@ func TestQueueMessageFails(t *testing.T) {
 	}
 	if n := q.count(); n != 0 {
 		t.Errorf("%d messages are left in the queue, want none", n)
-	}
-}
-
-func TestFailedMessageWaitsForVisibilityTimeout(t *testing.T) {
-	q := newTestQueue(t)
-	a := newApp(t, `"extensions": {"queues": {"visibilityTimeout": "01:00:00"}}`, map[string]string{"Work": q.function()},
-		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-	a.start(a.config())
-	q.send("later")
-	a.invocation()
-	if visible, all := q.texts(), q.count(); len(visible) != 0 || all != 1 {
-		t.Errorf("visible = %q, all = %d, want one hidden message", visible, all)
 	}
 }
 
@@ -200,8 +169,8 @@ func TestMessageThatIsNoText(t *testing.T) {
 
 func TestMessageReceivedTooOftenIsNotInvoked(t *testing.T) {
 	q := newTestQueue(t)
-	a := newApp(t, `"extensions": {"queues": {"maxDequeueCount": 1, "messageEncoding": "none"}}`, map[string]string{"Work": q.function()}, succeed)
-	q.sendRaw("used up")
+	a := newApp(t, `"extensions": {"queues": {"maxDequeueCount": 1}}`, map[string]string{"Work": q.function()}, succeed)
+	q.send("used up")
 	now := int32(1)
 	if _, err := q.client.DequeueMessage(t.Context(), &azqueue.DequeueMessageOptions{VisibilityTimeout: &now}); err != nil {
 		t.Fatal(err)
@@ -211,10 +180,10 @@ func TestMessageReceivedTooOftenIsNotInvoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.start(a.config())
-	if got := poison.await(); got != "used up" {
+	if got := poison.await(); got != base64.StdEncoding.EncodeToString([]byte("used up")) {
 		t.Errorf("poison message = %q", got)
 	}
-	q.sendRaw("fresh")
+	q.send("fresh")
 	if i := a.invocation(); i.Message != "fresh" {
 		t.Errorf("invocation = %+v", i)
 	}
@@ -223,8 +192,8 @@ func TestMessageReceivedTooOftenIsNotInvoked(t *testing.T) {
 func TestMissingQueueIsAwaitedQuietly(t *testing.T) {
 	q := openQueue(t, azuritetest.UniqueName(t))
 	log := &logBuffer{}
-	a := newApp(t, "", map[string]string{"Work": `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "%QUEUE%", "connection": "OTHER"}]}`}, succeed)
-	a.settings["QUEUE"], a.settings["OTHER"] = q.name, a.settings["AzureWebJobsStorage"]
+	a := newApp(t, "", map[string]string{"Work": `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "` + q.name + `", "connection": "OTHER"}]}`}, succeed)
+	a.settings["OTHER"] = a.settings["AzureWebJobsStorage"]
 	config := a.config()
 	config.Log = log.logger()
 	a.start(config)
@@ -302,136 +271,6 @@ func TestInvisibilityIsRenewed(t *testing.T) {
 	}
 	if n := q.count(); n != 0 {
 		t.Errorf("%d messages are left, want none: the newest pop receipt deletes it", n)
-	}
-}
-
-func TestNoWorkIsLost(t *testing.T) {
-	for name, stop := range map[string]func(*Host){
-		"shutdown": (*Host).Stop,
-		"crash":    (*Host).Crash,
-	} {
-		t.Run(name, func(t *testing.T) {
-			q := newTestQueue(t)
-			arrived := make(chan string)
-			a := newApp(t, "", map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
-				arrived <- string(receive(t, r).meta["DequeueCount"])
-				<-r.Context().Done() // The side effect is done, the answer never comes.
-			})
-			config := a.config()
-			config.ShutdownWait, config.MessageInvisibility = time.Millisecond, 2*time.Second
-			first := a.start(config)
-			q.send("once")
-			if got := <-arrived; got != `"1"` {
-				t.Errorf("first delivery: DequeueCount = %s", got)
-			}
-			stop(first)
-			if err := first.Wait(); err != nil {
-				t.Errorf("Wait = %v", err)
-			}
-			a.start(config)
-			if got := <-arrived; got != `"2"` {
-				t.Errorf("second delivery: DequeueCount = %s", got)
-			}
-		})
-	}
-}
-
-func TestKillBetweenSideEffectAndAnswer(t *testing.T) {
-	q := newTestQueue(t)
-	arrived := make(chan struct{})
-	var deliveries atomic.Int32
-	a := newApp(t, `"extensions": {"queues": {"visibilityTimeout": "00:00:01"}}`, map[string]string{"Work": q.function()}, func(w http.ResponseWriter, r *http.Request) {
-		if deliveries.Add(1) == 1 {
-			arrived <- struct{}{}
-			<-r.Context().Done()
-			return
-		}
-		succeed(w, r)
-	})
-	h := a.start(a.config())
-	q.send("once")
-	<-arrived
-	h.Kill()
-	if i := a.invocation(); i.Err == nil {
-		t.Errorf("first invocation = %+v, want a failure", i)
-	}
-	if i := a.invocation(); i.Err != nil || i.DequeueCount != 2 {
-		t.Errorf("second invocation = %+v, want success", i)
-	}
-	if n := deliveries.Load(); n != 2 || q.count() != 0 {
-		t.Errorf("%d deliveries and %d messages left, want 2 and none", n, q.count())
-	}
-}
-
-func TestTwoHostsShareAQueue(t *testing.T) {
-	q := newTestQueue(t)
-	const messages = 12
-	release := make(chan struct{})
-	arrived := make(chan string, messages)
-	a := newApp(t, `"extensions": {"queues": {"batchSize": 3, "newBatchThreshold": 0}}`, map[string]string{"Work": q.function()},
-		func(w http.ResponseWriter, r *http.Request) {
-			var info struct{ PID int }
-			if err := json.Unmarshal([]byte(r.Header.Get(infoHeader)), &info); err != nil {
-				t.Error(err)
-			}
-			arrived <- strconv.Itoa(info.PID)
-			<-release
-			succeed(w, r)
-		})
-	for n := range messages {
-		q.send(strconv.Itoa(n))
-	}
-	config := a.config()
-	a.start(config)
-	a.start(config)
-	workers := map[string]bool{}
-	for range 6 { // Each host holds its batch of three.
-		workers[<-arrived] = true
-	}
-	close(release)
-	seen := map[string]bool{}
-	for range messages {
-		i := a.invocation()
-		if i.Err != nil || seen[i.Message] {
-			t.Errorf("invocation = %+v, want each message once", i)
-		}
-		seen[i.Message] = true
-	}
-	if len(workers) != 2 {
-		t.Errorf("%d hosts took messages, want both", len(workers))
-	}
-}
-
-func TestQueueOutput(t *testing.T) {
-	for name, test := range map[string]struct{ output, want string }{
-		"object":                {`{"a": "<b>"}`, "{\n  \"a\": \"<b>\"\n}"},
-		"text":                  {`"plain text"`, "plain text"},
-		"text that is base64":   {`"aGVsbG8gdGhlcmU="`, "hello there"},
-		"each element of array": {`["one", {"two": 2}]`, "one|{\n  \"two\": 2\n}"},
-		"number":                {`12`, "12"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q, out := newTestQueue(t), openQueue(t, azuritetest.UniqueName(t))
-			a := newApp(t, "", map[string]string{"Work": strings.Replace(q.function(), "]",
-				`, {"type": "queue", "direction": "out", "name": "out", "queueName": "`+out.name+`"}]`, 1)},
-				func(w http.ResponseWriter, _ *http.Request) { reply(w, `{"Outputs": {"out": `+test.output+`}}`) })
-			a.start(a.config())
-			q.send("go")
-			if i := a.invocation(); i.Err != nil {
-				t.Fatal(i.Err)
-			}
-			var got []string
-			for _, text := range out.texts() {
-				decoded, err := base64.StdEncoding.DecodeString(text)
-				if err != nil {
-					t.Error(err)
-				}
-				got = append(got, string(decoded))
-			}
-			if strings.Join(got, "|") != test.want {
-				t.Errorf("messages = %q, want %q", got, test.want)
-			}
-		})
 	}
 }
 

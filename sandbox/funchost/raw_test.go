@@ -17,14 +17,17 @@ import (
 // host.json as the bundle's.
 var styles = map[string]bool{"proxying": false, "forwarding": true}
 
-const bothStyles = `"customHandler": {"enableProxyingHttpRequest": true, "enableForwardingHttpRequest": true}`
+// httpFunction is an HTTP function; more is put into its trigger.
+func httpFunction(more string) string {
+	return `{"bindings": [{"type": "httpTrigger", "name": "req", "direction": "in", "authLevel": "anonymous"` + more + `}, {"type": "http", "name": "res", "direction": "out"}]}`
+}
 
 // rawApp runs one HTTP function in a style; what its handler got comes out of
 // the channel.
 func rawApp(t *testing.T, noProxying bool, answer http.HandlerFunc, change ...func(*Config)) (*app, *Host, chan seen) {
 	t.Helper()
 	got := make(chan seen, 100)
-	a := newApp(t, bothStyles, map[string]string{"Console": httpFunction(`, "route": "console/{*path}", "authLevel": "anonymous"`)},
+	a := newApp(t, "", map[string]string{"Console": httpFunction(`, "route": "console/{*path}"`)},
 		func(w http.ResponseWriter, r *http.Request) {
 			var s seen
 			if err := json.Unmarshal([]byte(r.Header.Get(seenHeader)), &s); err != nil {
@@ -222,19 +225,82 @@ func TestRawBodies(t *testing.T) {
 	}
 }
 
-// TestNoProxyingWithoutForwarding: a host that does not know proxying, and is
-// told of nothing else, sends envelopes.
-func TestNoProxyingWithoutForwarding(t *testing.T) {
-	paths := make(chan string, 1)
-	a := newApp(t, proxying, map[string]string{"Page": httpFunction("")}, func(w http.ResponseWriter, r *http.Request) {
-		paths <- r.URL.Path
-		succeed(w, r)
+func TestProxyStreams(t *testing.T) {
+	release := make(chan struct{})
+	a := newApp(t, "", map[string]string{"Stream": httpFunction("")}, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "first\n")
+		_ = http.NewResponseController(w).Flush()
+		<-release
+		_, _ = io.WriteString(w, "second\n")
 	})
-	config := a.config()
-	config.NoProxying = true
-	h := a.start(config)
-	call(t, "GET", h.URL()+"/api/page", "")
-	if got := <-paths; got != "/Page" {
-		t.Errorf("path = %s, want the envelope's", got)
+	h := a.start(a.config())
+	res, err := http.Get(h.URL() + "/api/Stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	reader := bufio.NewReader(res.Body)
+	if line, err := reader.ReadString('\n'); err != nil || line != "first\n" {
+		t.Fatalf("first line = %q, %v", line, err)
+	}
+	close(release)
+	if line, err := reader.ReadString('\n'); err != nil || line != "second\n" {
+		t.Errorf("second line = %q, %v", line, err)
+	}
+}
+
+func TestRawFailure(t *testing.T) {
+	for style, noProxying := range styles {
+		t.Run(style, func(t *testing.T) {
+			a, h, _ := rawApp(t, noProxying, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(exitHeader, "0") })
+			if res, _ := call(t, "GET", h.URL()+"/api/console", ""); res.StatusCode != 500 {
+				t.Errorf("status = %d, want 500", res.StatusCode)
+			}
+			if i := a.invocation(); i.Err == nil {
+				t.Errorf("invocation = %+v, want a failure", i)
+			}
+		})
+	}
+}
+
+func TestRouting(t *testing.T) {
+	a := newApp(t, "", map[string]string{
+		"Open":  httpFunction(`, "methods": ["get", "POST"]`),
+		"Named": httpFunction(`, "route": "manage"`),
+		"Any":   httpFunction(`, "route": "items/{*rest}"`),
+	}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	h := a.start(a.config())
+	for _, tt := range []struct {
+		name, method, path string
+		function           string // empty: 404
+	}{
+		{"open", "GET", "/api/Open", "Open"},
+		{"second method", "POST", "/api/open", "Open"},
+		{"other method", "DELETE", "/api/Open", ""},
+		{"route", "GET", "/api/Manage", "Named"},
+		{"name gives way to the route", "GET", "/api/Named", ""},
+		{"longer than the route", "GET", "/api/manage/1", ""},
+		{"without prefix", "GET", "/Open", ""},
+		{"HEAD that is not listed", "HEAD", "/api/Open", ""},
+		{"closing slash", "GET", "/api/OPEN/", "Open"},
+		{"doubled slash", "GET", "/api//Open", ""},
+		{"doubled slash in a catch-all", "GET", "/api/items//x/y", ""},
+		{"dot segments", "GET", "/api/x/../Open", "Open"},
+		{"escaped dot segments", "GET", "/api/x/%2E%2e/%4Fpen", "Open"},
+		{"dots that leave the prefix", "GET", "/api/Open/../../Open", ""},
+		{"catch-all", "GET", "/api/items/x/y", "Any"},
+		{"catch-all of nothing", "GET", "/api/items", "Any"},
+	} {
+		res, _ := call(t, tt.method, h.URL()+tt.path, "")
+		if (res.StatusCode == http.StatusTeapot) != (tt.function != "") || tt.function == "" && res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: status %d", tt.name, res.StatusCode)
+		} else if tt.function != "" {
+			if i := a.invocation(); i.Function != tt.function {
+				t.Errorf("%s: function = %s, want %s", tt.name, i.Function, tt.function)
+			}
+		}
+	}
+	if len(a.done) != 0 {
+		t.Errorf("%d more invocations than requests let in", len(a.done))
 	}
 }

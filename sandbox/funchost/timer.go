@@ -54,25 +54,23 @@ type statusStore interface {
 
 // timer fires one timer function, one run at a time.
 type timer struct {
-	schedule     schedule
-	runOnStartup bool
-	adjustForDST bool
-	status       statusStore                                  // Nil when the timer is not monitored.
-	invoke       func(info jsonObject)                        // Returns when the run is over, whatever its outcome.
-	keep         func() (context.Context, context.CancelFunc) // For writes after a stop.
-	log          *slog.Logger
+	schedule cron
+	status   statusStore                                  // Nil when the timer is not monitored.
+	invoke   func(info jsonObject)                        // Returns when the run is over, whatever its outcome.
+	keep     func() (context.Context, context.CancelFunc) // For writes after a stop.
+	log      *slog.Logger
 }
 
 // tooFrequent tells whether a schedule fires more than once a minute, which
 // switches its monitoring off.
-func tooFrequent(s schedule, now time.Time) bool {
+func tooFrequent(s cron, now time.Time) bool {
 	first := s.next(now)
 	second := s.next(first)
 	return !first.IsZero() && !second.IsZero() && second.Sub(first) < time.Minute
 }
 
 func (t *timer) info(status *timerStatus, pastDue bool) jsonObject {
-	info := jsonObject{"Schedule": map[string]bool{"AdjustForDST": t.adjustForDST}, "ScheduleStatus": nil, "IsPastDue": pastDue}
+	info := jsonObject{"Schedule": map[string]bool{"AdjustForDST": true}, "ScheduleStatus": nil, "IsPastDue": pastDue}
 	if t.status != nil && status != nil {
 		info["ScheduleStatus"] = *status
 	}
@@ -94,7 +92,7 @@ func (t *timer) manualInfo(ctx context.Context) (jsonObject, error) {
 // run fires the timer until ctx is done.
 func (t *timer) run(ctx context.Context) {
 	status, pastDue := t.begin(ctx)
-	immediate := pastDue || t.runOnStartup
+	immediate := pastDue
 	for {
 		if !immediate && !waitUntil(ctx, status.Next) || ctx.Err() != nil {
 			return

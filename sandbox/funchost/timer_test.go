@@ -52,14 +52,13 @@ func TestTimerRuns(t *testing.T) {
 		return out
 	}
 	tests := []struct {
-		name         string
-		schedule     string
-		runOnStartup bool
-		unmonitored  bool
-		stored       *timerStatus
-		work         []time.Duration // How long each run takes.
-		wait         time.Duration
-		want         []timerRun
+		name        string
+		schedule    string
+		unmonitored bool
+		stored      *timerStatus
+		work        []time.Duration // How long each run takes.
+		wait        time.Duration
+		want        []timerRun
 	}{
 		{name: "first start", schedule: quarter, wait: 31 * time.Minute, want: []timerRun{
 			{15 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
@@ -84,26 +83,20 @@ func TestTimerRuns(t *testing.T) {
 				{15 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
 				{55 * time.Minute, false, "2000-01-01T00:15:00+00:00", "2000-01-01T00:30:00+00:00"},
 				{60 * time.Minute, false, "2000-01-01T00:55:00+00:00", "2000-01-01T01:00:00+00:00"}}},
-		{name: "run on startup", schedule: quarter, runOnStartup: true, wait: 16 * time.Minute, want: []timerRun{
-			{0, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
-			{15 * time.Minute, false, "2000-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"}}},
 		{name: "not monitored", schedule: "*/20 * * * * *", unmonitored: true, wait: 41 * time.Second, want: []timerRun{
 			{20 * time.Second, false, "", ""}, {40 * time.Second, false, "", ""}}},
-		{name: "time span", schedule: "00:10:00", wait: 21 * time.Minute, work: []time.Duration{time.Minute, 0}, want: []timerRun{
-			{10 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:10:00+00:00"},
-			{20 * time.Minute, false, "2000-01-01T00:10:00+00:00", "2000-01-01T00:20:00+00:00"}}},
 		{name: "never", schedule: "0 0 0 31 2 *", wait: 1000 * time.Hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, err := parseSchedule(tt.schedule)
+				s, err := parseCron(tt.schedule)
 				if err != nil {
 					t.Fatal(err)
 				}
 				start := time.Now()
 				var runs []timerRun
-				tm := &timer{schedule: s, runOnStartup: tt.runOnStartup, log: (&logBuffer{}).logger(),
+				tm := &timer{schedule: s, log: (&logBuffer{}).logger(),
 					keep: func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }}
 				if !tt.unmonitored {
 					tm.status = &memoryStatus{stored: tt.stored}
@@ -149,8 +142,8 @@ func readTimerInfo(t *testing.T, info jsonObject) (pastDue bool, last, next stri
 }
 
 func TestTooFrequent(t *testing.T) {
-	for s, want := range map[string]bool{"*/30 * * * * *": true, "0 * * * * *": false, "0,10 0 * * * *": true, "00:00:59": true, "0 0 0 31 2 *": false} {
-		parsed, err := parseSchedule(s)
+	for s, want := range map[string]bool{"*/30 * * * * *": true, "0 * * * * *": false, "0 0 0 31 2 *": false} {
+		parsed, err := parseCron(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,11 +159,10 @@ func timerFunction(more string) string {
 
 func TestTimerStatusIsStored(t *testing.T) {
 	got := make(chan received, 1)
-	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "%SCHEDULE%"`)}, func(w http.ResponseWriter, r *http.Request) {
+	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "0 0 0 1 1 *"`)}, func(w http.ResponseWriter, r *http.Request) {
 		got <- receive(t, r)
 		w.WriteHeader(http.StatusInternalServerError)
 	})
-	a.settings["SCHEDULE"] = "0 0 0 1 1 *"
 	config := a.config()
 	storage, err := newTimerStorage(a.settings[storageSetting], config.HostID)
 	if err != nil {
@@ -229,32 +221,6 @@ func TestTimerRunsOnOneHostOnly(t *testing.T) {
 	for pid := range pids {
 		if pid != holder {
 			break
-		}
-	}
-}
-
-func TestTimerRetryPolicy(t *testing.T) {
-	got := make(chan received, 10)
-	function := strings.Replace(timerFunction(`"schedule": "0 0 0 1 1 *", "runOnStartup": true, "useMonitor": false`), "{", `{"retry": {"strategy": "fixedDelay", "maxRetryCount": 2, "delayInterval": "00:00:00.01"}, `, 1)
-	a := newApp(t, "", map[string]string{"Tick": function}, func(w http.ResponseWriter, r *http.Request) {
-		got <- receive(t, r)
-		w.WriteHeader(http.StatusInternalServerError)
-	})
-	h := a.start(a.config())
-	for range 3 {
-		a.invocation()
-	}
-	h.Stop()
-	if len(got) != 3 {
-		t.Fatalf("%d invocations, want 3", len(got))
-	}
-	for _, want := range []string{"", `"RetryCount":1`, `"RetryCount":2`} {
-		e := <-got
-		if context := string(e.meta["RetryContext"]); !strings.Contains(context, want) || want == "" && context != "" {
-			t.Errorf("RetryContext = %s, want %s", context, want)
-		}
-		if string(e.data["timer"]) != `{"IsPastDue":false,"Schedule":{"AdjustForDST":true},"ScheduleStatus":null}` {
-			t.Errorf("Data.timer = %s", e.data["timer"])
 		}
 	}
 }

@@ -185,7 +185,7 @@ func (s *Stack) StartHost(ctx context.Context, config funchost.Config) error {
 	if config.Log == nil {
 		config.Log = s.log
 	}
-	if config.Listener == nil && config.Listen == "" {
+	if config.Listener == nil {
 		listener, err := loopback.Listen()
 		if err != nil {
 			return fmt.Errorf("start the stand-in for the Functions host: %w", err)
