@@ -127,13 +127,6 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 	return s.page(c.r, first, nil)
 }
 
-// ExpireDeltaTokens makes every delta link given out so far answer 410.
-func (s *Server) ExpireDeltaTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.deltas = map[string]*deltaState{}
-}
-
 type deltaObject struct {
 	id             string
 	properties     map[string]any

@@ -134,10 +134,9 @@ func serveAuthorizationPolicy(s *Server, c *call, q *query) *answer {
 // settings are only there when expanded, as Intune has it.
 func servePolicyStates(s *Server, c *call, q *query) *answer {
 	id := c.params["id"]
-	var refused, found bool
+	var found bool
 	var rows []json.RawMessage
 	c.t.View(func(t *Tenant) {
-		refused = t.NoSettingStateExpand && q.expand != ""
 		found = Find(t.ManagedDevices, id) != nil
 		for _, e := range t.PolicyStates[id] {
 			row := Entity{}
@@ -156,10 +155,7 @@ func servePolicyStates(s *Server, c *call, q *query) *answer {
 			rows = append(rows, project("deviceCompliancePolicyState", row, selected, c.beta))
 		}
 	})
-	switch {
-	case refused:
-		return s.errorAnswer(c.r, badRequest("Parsing OData Select and Expand failed: Property 'settingStates' on type 'microsoft.graph.deviceCompliancePolicyState' is not a navigation property."))
-	case !found:
+	if !found {
 		return s.errorAnswer(c.r, notFoundObject(id))
 	}
 	return s.list(c, q, rows, 1000)

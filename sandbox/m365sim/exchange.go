@@ -73,7 +73,7 @@ func (s *Server) answerExchange(r *http.Request) *answer {
 	if known {
 		template = "/adminapi/beta/{tenant}/InvokeCommand"
 	}
-	s.count(r, template, t)
+	s.count(r, template)
 	return s.trouble(r, "exchange", t, func(r *http.Request) *answer {
 		switch {
 		case refusal != nil:

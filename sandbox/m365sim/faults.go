@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"cipp-ninjaone/sandbox/fault"
 )
 
 // Fault orders trouble for the calls it matches. Exactly one of Status, Reset,
@@ -39,53 +41,26 @@ type Fault struct {
 
 	// OnHit is told of every call that is hit, before it is answered.
 	OnHit func()
-
-	seen  int
-	ended chan struct{} // closed when the fault is taken away
 }
 
 // AddFault adds a fault; the first one that matches a call applies. Reset, Hang and
 // Truncate do not apply to single parts of a batch.
 func (s *Server) AddFault(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.seen, f.ended = 0, make(chan struct{})
-	s.faults = append(s.faults, &f)
+	s.faults.Add(f, fault.Rule{Method: f.Method, Path: f.Path, Skip: f.Skip, Count: f.Count, OnHit: f.OnHit})
 }
 
 // ClearFaults removes all faults.
-func (s *Server) ClearFaults() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.faults {
-		close(f.ended)
-	}
-	s.faults = nil
-}
+func (s *Server) ClearFaults() { s.faults.Clear() }
 
-// match returns the fault that applies to the call, if any.
-func (s *Server) match(r *http.Request, service string, t *Tenant) *Fault {
+// meet returns the fault that applies to the call, if any.
+func (s *Server) meet(r *http.Request, service string, t *Tenant) *fault.Active[Fault] {
 	part := r.Context().Value(partKey) != nil
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.faults {
-		switch {
-		case f.Service != "" && f.Service != service,
-			f.Query != nil && !f.Query.MatchString(decodedQuery(r)),
-			f.Tenant != "" && (t == nil || t.ID != f.Tenant),
-			f.Method != "" && f.Method != r.Method,
-			f.Path != nil && !f.Path.MatchString(r.URL.Path),
-			part && (f.Reset || f.Truncate || f.Hang):
-			continue
-		}
-		f.seen++
-		if f.seen <= f.Skip || f.Count > 0 && f.seen > f.Skip+f.Count {
-			continue
-		}
-		c := *f
-		return &c
-	}
-	return nil
+	return s.faults.Meet(r, func(f *Fault) bool {
+		return (f.Service == "" || f.Service == service) &&
+			(f.Query == nil || f.Query.MatchString(decodedQuery(r))) &&
+			(f.Tenant == "" || t != nil && t.ID == f.Tenant) &&
+			(!part || !f.Reset && !f.Truncate && !f.Hang)
+	})
 }
 
 // answer is what a service answers to a call.
@@ -112,7 +87,8 @@ func rawAnswer(status int, body []byte) *answer {
 // write sends the answer; it aborts the connection where the answer says so.
 func (a *answer) write(w http.ResponseWriter) {
 	if a.reset {
-		panic(http.ErrAbortHandler)
+		fault.Reset(w)
+		return
 	}
 	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
@@ -130,24 +106,19 @@ func (a *answer) write(w http.ResponseWriter) {
 
 // trouble answers by the fault that matches the call, or else by next.
 func (s *Server) trouble(r *http.Request, service string, t *Tenant, next func(*http.Request) *answer) *answer {
-	f := s.match(r, service, t)
-	if f == nil {
+	met := s.meet(r, service, t)
+	if met == nil {
 		return next(r)
 	}
-	if f.OnHit != nil {
-		f.OnHit()
-	}
-	if !wait(r.Context(), f.Delay) {
+	f := &met.Fault
+	if !fault.Wait(r.Context(), f.Delay) {
 		return &answer{reset: true}
 	}
 	switch {
 	case f.Reset:
 		return &answer{reset: true}
 	case f.Hang:
-		select {
-		case <-r.Context().Done():
-		case <-f.ended:
-		}
+		met.Hang(r)
 		return &answer{reset: true}
 	case f.HTML:
 		return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"text/html; charset=utf-8"}},

@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // call is one call of Graph on its way to an answer.
@@ -49,7 +48,7 @@ func (s *Server) answerGraph(r *http.Request) *answer {
 		version, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		template = "/" + version + strings.Replace(route.path, "({})", "(period)", 1)
 	}
-	s.count(r, template, t)
+	s.count(r, template)
 	return s.trouble(r, "graph", t, func(r *http.Request) *answer {
 		c.r = r
 		if refusal != nil {
@@ -130,9 +129,6 @@ func (s *Server) serveRoute(c *call) *answer {
 		return s.errorAnswer(c.r, &apiError{status: http.StatusBadRequest, code: "BadRequest",
 			message: `{"_version":3,"Message":"Request not applicable to target tenant. - Operation ID (for customer support): 00000000-0000-0000-0000-000000000000"}`})
 	}
-	if limited := s.limit(c); limited != nil {
-		return s.errorAnswer(c.r, limited)
-	}
 	if c.route.list && strings.Contains(c.r.URL.RawQuery, "skiptoken=") {
 		return s.nextPage(c.r, c.t)
 	}
@@ -141,24 +137,6 @@ func (s *Server) serveRoute(c *call) *answer {
 		return s.errorAnswer(c.r, refusal)
 	}
 	return c.route.serve(s, c, q)
-}
-
-// limit applies the limits that are switched on.
-func (s *Server) limit(c *call) *apiError {
-	s.mu.Lock()
-	on := s.throttling
-	s.mu.Unlock()
-	tooMany := &apiError{status: http.StatusTooManyRequests, code: "TooManyRequests", message: "Too many requests.", header: http.Header{}}
-	switch {
-	case on.ConditionalAccess && strings.HasPrefix(c.route.path, "/identity/conditionalAccess/") &&
-		s.overLimit("ca "+c.t.ID, 1, time.Second):
-		return tooMany
-	case on.Reports && strings.HasPrefix(c.route.path, "/reports/") && c.r.URL.Query().Get("$format") == "" &&
-		s.overLimit(c.route.path+" "+c.t.ID, 14, 10*time.Minute):
-		tooMany.header.Set("Retry-After", "600")
-		return tooMany
-	}
-	return nil
 }
 
 // The refusals for a missing permission differ by the service behind Graph.

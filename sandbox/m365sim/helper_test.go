@@ -70,7 +70,6 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	err    error // of reading the body
 }
 
 func (a answer) json(t *testing.T) map[string]any {
@@ -82,16 +81,6 @@ func (a answer) json(t *testing.T) map[string]any {
 	return v
 }
 
-// rows returns the objects of "value".
-func (a answer) rows(t *testing.T) []map[string]any {
-	t.Helper()
-	var v struct{ Value []map[string]any }
-	if err := json.Unmarshal(a.body, &v); err != nil || a.status != http.StatusOK {
-		t.Fatalf("the answer %d is not a list: %v: %.300s", a.status, err, a.body)
-	}
-	return v.Value
-}
-
 // code returns the error code of Graph or Exchange, and the message.
 func (a answer) code() (code, message string) {
 	var v struct {
@@ -99,17 +88,6 @@ func (a answer) code() (code, message string) {
 	}
 	json.Unmarshal(a.body, &v)
 	return v.Error.Code, v.Error.Message
-}
-
-func (s *sim) send(r *http.Request) (answer, error) {
-	s.t.Helper()
-	resp, err := s.client.Do(r)
-	if err != nil {
-		return answer{}, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, b, err}, nil
 }
 
 func (s *sim) do(method, url, token, body string, headers ...string) answer {
@@ -128,11 +106,16 @@ func (s *sim) do(method, url, token, body string, headers ...string) answer {
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	a, err := s.send(r)
+	resp, err := s.client.Do(r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return a
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, b}
 }
 
 // form is a good refresh-token request with changes.
@@ -166,19 +149,6 @@ func (s *sim) token(tenant *m365sim.Tenant, resource string) string {
 func (s *sim) get(path string, headers ...string) answer {
 	s.t.Helper()
 	return s.do(http.MethodGet, s.Graph+path, s.token(s.tenant, m365sim.GraphResource), "", headers...)
-}
-
-// all reads a Graph list to its end and returns its rows, pages and last page.
-func (s *sim) all(path string, headers ...string) (rows []map[string]any, pages int, last map[string]any) {
-	s.t.Helper()
-	token := s.token(s.tenant, m365sim.GraphResource)
-	for next := s.Graph + path; next != ""; pages++ {
-		a := s.do(http.MethodGet, next, token, "", headers...)
-		rows = append(rows, a.rows(s.t)...)
-		last = a.json(s.t)
-		next, _ = last["@odata.nextLink"].(string)
-	}
-	return rows, pages, last
 }
 
 func (s *sim) noViolations() {

@@ -74,7 +74,7 @@ func (s *Server) answerLogin(r *http.Request) *answer {
 	t := s.tenantByName(name)
 	switch path {
 	case "oauth2/v2.0/token":
-		s.count(r, "/{tenant}/oauth2/v2.0/token", t)
+		s.count(r, "/{tenant}/oauth2/v2.0/token")
 		return s.trouble(r, "login", t, func(r *http.Request) *answer {
 			tokens, refusal := s.grant(r, t)
 			if refusal != nil {
@@ -85,7 +85,7 @@ func (s *Server) answerLogin(r *http.Request) *answer {
 			return a
 		})
 	case "v2.0/.well-known/openid-configuration":
-		s.count(r, "/{tenant}/v2.0/.well-known/openid-configuration", t)
+		s.count(r, "/{tenant}/v2.0/.well-known/openid-configuration")
 		return s.trouble(r, "login", t, func(r *http.Request) *answer {
 			if t != nil {
 				name = t.ID

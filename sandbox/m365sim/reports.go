@@ -166,7 +166,7 @@ func (s *Server) DownloadHandler() http.Handler {
 }
 
 func (s *Server) answerDownload(r *http.Request) *answer {
-	s.count(r, downloadPath+"{token}", nil)
+	s.count(r, downloadPath+"{token}")
 	return s.trouble(r, "download", nil, func(r *http.Request) *answer {
 		s.mu.Lock()
 		d := s.downloads[strings.TrimPrefix(r.URL.Path, downloadPath)]

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"cipp-ninjaone/sandbox/fault"
 	"cipp-ninjaone/sandbox/loopback"
 )
 
@@ -43,16 +44,6 @@ type Config struct {
 	Now func() time.Time // nil = time.Now
 }
 
-// Throttling switches limits of the service on. Both are off at first.
-type Throttling struct {
-	// ConditionalAccess allows one call a second per tenant to
-	// identity/conditionalAccess, and refuses the rest with 429 without
-	// Retry-After.
-	ConditionalAccess bool
-	// Reports allows 14 CSV reports of a kind per tenant in ten minutes.
-	Reports bool
-}
-
 // Server simulates the three services for a set of tenants.
 type Server struct {
 	config Config
@@ -62,7 +53,6 @@ type Server struct {
 	lifetime      time.Duration
 	opaque        bool // tokens tell nothing
 	latency       time.Duration
-	throttling    Throttling
 	recent        map[string][]time.Time // calls that count towards a limit
 	tenants       map[string]*Tenant
 	order         []string
@@ -78,8 +68,8 @@ type Server struct {
 	endlessPages map[string]*endlessPage // by the $skiptoken that leads to them
 
 	downloads  map[string]*download
-	faults     []*Fault
-	calls      map[string]map[string]int // by tenant, then by endpoint
+	faults     fault.Injector[Fault]
+	calls      map[string]int
 	violations []string
 	listeners  []*http.Server
 
@@ -106,7 +96,7 @@ func New(c Config, tenants ...*Tenant) (*Server, error) {
 		recent: map[string][]time.Time{}, tenants: map[string]*Tenant{}, tokens: map[string]*accessToken{},
 		refreshTokens: map[string]string{}, chains: map[string]*pageToken{}, deltas: map[string]*deltaState{},
 		exchangeChains: map[string]*exchangePage{}, endlessPages: map[string]*endlessPage{},
-		downloads: map[string]*download{}, calls: map[string]map[string]int{},
+		downloads: map[string]*download{}, calls: map[string]int{},
 		subscriptions: subscriptions{byID: map[string]*Subscription{}},
 	}
 	if c.Credentials.RefreshToken != "" {
@@ -171,13 +161,6 @@ func (s *Server) partnerTenantID() string {
 
 func (s *Server) now() time.Time { return s.config.Now() }
 
-// SetThrottling switches the service's own limits on or off.
-func (s *Server) SetThrottling(t Throttling) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.throttling = t
-}
-
 // SetLatency makes every call take at least d, batches once.
 func (s *Server) SetLatency(d time.Duration) {
 	s.mu.Lock()
@@ -239,27 +222,14 @@ func (s *Server) Close() error {
 func (s *Server) Calls() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	total := map[string]int{}
-	for _, calls := range s.calls {
-		for k, n := range calls {
-			total[k] += n
-		}
-	}
-	return total
-}
-
-// CallsOf returns the calls of one tenant, as Calls does.
-func (s *Server) CallsOf(tenantID string) map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.calls[tenantID])
+	return maps.Clone(s.calls)
 }
 
 // ResetCalls sets all counts to zero.
 func (s *Server) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls = map[string]map[string]int{}
+	clear(s.calls)
 }
 
 // Violations returns a line for every call that broke a rule of the services.
@@ -298,29 +268,22 @@ func (s *Server) door(name string, serve func(*http.Request) *answer) http.Handl
 		s.mu.Lock()
 		latency := s.latency
 		s.mu.Unlock()
-		if !wait(r.Context(), latency) {
+		if !fault.Wait(r.Context(), latency) {
 			return
 		}
 		serve(r.WithContext(context.WithValue(r.Context(), doorKey, name))).write(w)
 	})
 }
 
-// count counts a call; t may be nil.
-func (s *Server) count(r *http.Request, template string, t *Tenant) {
+// count counts a call.
+func (s *Server) count(r *http.Request, template string) {
 	door, _ := r.Context().Value(doorKey).(string)
 	if r.Context().Value(partKey) != nil {
 		door = "part"
 	}
-	id := ""
-	if t != nil {
-		id = t.ID
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls[id] == nil {
-		s.calls[id] = map[string]int{}
-	}
-	s.calls[id][door+" "+r.Method+" "+template]++
+	s.calls[door+" "+r.Method+" "+template]++
 }
 
 // overLimit notes a call that counts towards a limit and reports whether more
@@ -336,19 +299,4 @@ func (s *Server) overLimit(key string, n int, period time.Duration) bool {
 	}
 	s.recent[key] = append(kept, now)
 	return false
-}
-
-// wait waits for d or until the caller has gone, which it reports as false.
-func wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -71,22 +71,21 @@ type Tenant struct {
 	// the settings are in "settingStates".
 	PolicyStates map[string][]Entity
 
-	ConditionalAccess    []Entity
-	AuthorizationPolicy  Entity
-	SecurityDefaults     Entity
-	SecureScores         []Entity // in any order; answered newest first
-	SecureScoreProfiles  []Entity
-	MailboxUsage         []Entity // keys of the JSON report, for example storageUsedInBytes
-	OneDriveUsage        []Entity
-	Mailboxes            []Entity // rows of Get-Mailbox
-	CASMailboxes         []Entity // rows of Get-CASMailbox
-	BlockedSenders       []Entity // rows of Get-BlockedSenderAddress
-	AuditLogConfig       Entity   // row of Get-AdminAuditLogConfig
-	Permissions          []string // what the application was granted, for example "User.Read.All"
-	ReportsConcealed     bool     // usage reports hide names
-	NoIntune             bool     // deviceManagement is not applicable to the tenant
-	NoExchangeRole       bool     // the account holds no Exchange role
-	NoSettingStateExpand bool     // $expand=settingStates is refused
+	ConditionalAccess   []Entity
+	AuthorizationPolicy Entity
+	SecurityDefaults    Entity
+	SecureScores        []Entity // in any order; answered newest first
+	SecureScoreProfiles []Entity
+	MailboxUsage        []Entity // keys of the JSON report, for example storageUsedInBytes
+	OneDriveUsage       []Entity
+	Mailboxes           []Entity // rows of Get-Mailbox
+	CASMailboxes        []Entity // rows of Get-CASMailbox
+	BlockedSenders      []Entity // rows of Get-BlockedSenderAddress
+	AuditLogConfig      Entity   // row of Get-AdminAuditLogConfig
+	Permissions         []string // what the application was granted, for example "User.Read.All"
+	ReportsConcealed    bool     // usage reports hide names
+	NoIntune            bool     // deviceManagement is not applicable to the tenant
+	NoExchangeRole      bool     // the account holds no Exchange role
 
 	Login LoginCode // refuses every token of this tenant when set
 

@@ -1,10 +1,7 @@
 package ninjasim
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -29,37 +26,6 @@ func withDocuments(t *testing.T) *instance {
 	i.AddDocument(Document{ID: 502, OrganizationID: 2, TemplateID: 7, Name: "Bob Example", Fields: map[string]string{"userID": "u-2"}})
 	i.AddDocument(Document{ID: 503, OrganizationID: 1, TemplateID: 7, Name: "Cy Example", Archived: true})
 	return i
-}
-
-func TestListDocuments(t *testing.T) {
-	i := withDocuments(t)
-	for target, want := range map[string][]int{
-		"/v2/organization/documents":                                     {501, 502},
-		"/v2/organization/documents?organizationIds=1":                   {501},
-		"/v2/organization/documents?organizationIds=2,5&templateIds=7,8": {502},
-		"/v2/organization/documents?templateIds=8":                       {},
-		"/v2/organization/documents?documentName=Bob%20Example":          {502},
-		"/v2/organization/documents?templateName=People":                 {501, 502},
-	} {
-		if got := ids(i.send("GET", target, "").list(t), "documentId"); !slices.Equal(got, want) {
-			t.Errorf("%s: %v, want %v", target, got, want)
-		}
-	}
-	ada := i.send("GET", "/v2/organization/documents?organizationIds=1", "").list(t)[0]
-	want := []any{
-		map[string]any{"name": "userID", "value": "u-1", "valueUpdateTime": 1772366400.5},
-		map[string]any{"name": "summary", "value": map[string]any{"html": "<p>Ada</p>", "text": "Ada"}, "valueUpdateTime": 1772366400.5},
-	}
-	if !reflect.DeepEqual(ada["fields"], want) {
-		t.Errorf("fields %v", ada["fields"])
-	}
-	if a := i.send("GET", "/v2/organization/documents?organizationIds=one", ""); a.status != 400 || len(i.Violations()) != 1 {
-		t.Errorf("%d %v", a.status, i.Violations())
-	}
-	i.SetDocumentationBehaviour(DocumentationBehaviour{ListArchived: true})
-	if got := ids(i.send("GET", "/v2/organization/documents?organizationIds=1", "").list(t), "documentId"); !slices.Equal(got, []int{501, 503}) {
-		t.Errorf("with archived ones: %v", got)
-	}
 }
 
 func TestBatchesOfDocuments(t *testing.T) {
@@ -139,27 +105,6 @@ func TestNamesChangeHands(t *testing.T) {
 	}
 }
 
-func TestAnswersToBatches(t *testing.T) {
-	i := withDocuments(t)
-	created := i.send("POST", "/v2/organization/documents", `[{"organizationId":1,"documentTemplateId":7,"documentName":"Dee","fields":{"userID":"u-4"}},
-		{"organizationId":1,"documentTemplateId":7,"documentName":"Eve","documentDescription":"d"}]`).list(t)
-	if len(created) != 2 || created[0]["documentName"] != "Eve" || created[0]["documentDescription"] != "d" || created[1]["documentTemplateName"] != "People" ||
-		len(created[1]["fields"].([]any)) != 1 || created[0]["documentId"] == created[1]["documentId"] {
-		t.Errorf("created %v", created)
-	}
-	updated := i.send("PATCH", "/v2/organization/documents", `[{"documentId":501,"fields":{"summary":{"html":"<p>New<script>x</script></p>"}}}]`).list(t)
-	want := []any{map[string]any{"name": "summary", "value": map[string]any{"html": "<p>New</p>", "text": "New"}, "valueUpdateTime": 1772366400.5}}
-	if _, has := updated[0]["fields"]; has || !reflect.DeepEqual(updated[0]["updatedFields"], want) {
-		t.Errorf("updated %v", updated)
-	}
-	if value, ok := i.DocumentField(501, "summary"); !ok || value.UpdatedBy != "API" || len(value.Removed) == 0 {
-		t.Errorf("value %+v", value)
-	}
-	if value, ok := i.DocumentField(501, "userID"); !ok || value.Sent != "u-1" {
-		t.Errorf("a value that was not sent is %+v", value)
-	}
-}
-
 func TestArchiveRestoreDelete(t *testing.T) {
 	i := withDocuments(t)
 	i.AddRelation(Relation{EntityType: "NODE", EntityID: 11, RelatedType: "DOCUMENT", RelatedID: 501})
@@ -201,78 +146,5 @@ func TestArchiveRestoreDelete(t *testing.T) {
 	want := []string{"archived 501", "archived 502", "restored 502", "archived 502", "restored 502", "deleted 501"}
 	if !slices.Equal(actions, want) {
 		t.Errorf("changes %v", actions)
-	}
-}
-
-func TestChangesByTechnicians(t *testing.T) {
-	i := withDocuments(t)
-	i.ChangeDocument(501, func(d *Document) { d.Name, d.Fields["userID"] = "Renamed", "other" })
-	if d := i.Documents(1)[0]; d.Name != "Renamed" || d.Fields["userID"] != "other" || d.Fields["private"] != "p" {
-		t.Errorf("changed %+v", d)
-	}
-	i.RemoveDocument(501)
-	i.RemoveOrganization(2)
-	if one, two := i.Documents(1), i.Documents(2); len(one) != 1 || len(two) != 0 {
-		t.Errorf("documents %v, %v", one, two)
-	}
-	if len(i.DocumentWrites()) != 0 {
-		t.Errorf("changes through the API: %v", i.DocumentWrites())
-	}
-}
-
-func TestWithoutDocumentation(t *testing.T) {
-	i := withDocuments(t)
-	i.SetDocumentation(false)
-	for _, call := range []struct{ method, path, body string }{
-		{"GET", "/v2/document-templates", ""}, {"POST", "/v2/document-templates", `{"name":"x"}`}, {"PUT", "/v2/document-templates/7", `{"name":"x"}`},
-		{"GET", "/v2/organization/documents", ""}, {"POST", "/v2/organization/documents", `[{}]`}, {"PATCH", "/v2/organization/documents", `[{}]`},
-		{"POST", "/v2/organization/documents/archive", "[501]"}, {"POST", "/v2/organization/document/501/archive", ""}, {"DELETE", "/v2/organization/document/503", ""},
-	} {
-		if a := i.send(call.method, call.path, call.body); a.status != 403 {
-			t.Errorf("%s %s: %d %s", call.method, call.path, a.status, a.body)
-		}
-	}
-	if a := i.send("GET", "/v2/organization/1/custom-fields", ""); a.status != 200 {
-		t.Errorf("custom fields: %d %s", a.status, a.body)
-	}
-	i.SetDocumentation(true)
-	if a := i.send("GET", "/v2/document-templates", ""); a.status != 200 {
-		t.Errorf("%d %s", a.status, a.body)
-	}
-}
-
-func TestLostAnswerToCreation(t *testing.T) {
-	i := withDocuments(t)
-	i.InjectFault(Fault{Method: "POST", Path: "^/v2/organization/documents$", Count: 1, AfterHandling: true, Reset: true})
-	request := i.request("POST", "/api/v2/organization/documents", `[{"organizationId":5,"documentTemplateId":7,"documentName":"Dee"}]`)
-	if response, err := http.DefaultClient.Do(request); err == nil {
-		_ = response.Body.Close()
-		t.Errorf("answered %d", response.StatusCode)
-	}
-	if d := i.Documents(5); len(d) != 1 || d[0].Name != "Dee" {
-		t.Errorf("documents %v", d)
-	}
-}
-
-func TestMalformedListOfDocuments(t *testing.T) {
-	i := withDocuments(t)
-	i.InjectFault(Fault{Path: "documents$", Count: 1, AfterHandling: true, Malformed: true})
-	response, err := http.DefaultClient.Do(i.request("GET", "/api/v2/organization/documents", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	var list []any
-	if err := json.NewDecoder(response.Body).Decode(&list); err == nil || response.StatusCode != 200 {
-		t.Errorf("%d %v", response.StatusCode, list)
-	}
-}
-
-func TestHTMLAsSent(t *testing.T) {
-	i := withDocuments(t)
-	i.config.HTMLAsSent = true
-	ada := i.send("GET", "/v2/organization/documents?organizationIds=1", "").list(t)[0]
-	if value := ada["fields"].([]any)[1].(map[string]any)["value"]; !reflect.DeepEqual(value, map[string]any{"html": "<p>Ada<script>x</script></p>"}) {
-		t.Errorf("value %v", value)
 	}
 }

@@ -2,16 +2,16 @@ package ninjasim
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"maps"
 	"math"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/sandbox/fault"
 
 	"golang.org/x/time/rate"
 )
@@ -51,65 +51,27 @@ type Fault struct {
 	OnHit func()
 }
 
-// activeFault is a fault at work. Its numbers are guarded by the server's lock.
-type activeFault struct {
-	Fault
-	path  *regexp.Regexp
-	left  int
-	ended chan struct{} // closed when the fault is taken away
-}
-
 // InjectFault adds a fault behind those there are; the first that matches a request is used. The function that it returns
 // takes the fault away. The path must be a valid regular expression.
-func (s *Server) InjectFault(fault Fault) (remove func()) {
-	plain := !fault.Reset && !fault.Hang && !fault.HTML && !fault.Malformed && fault.Status == 0
-	fault.AfterHandling = fault.AfterHandling || plain
-	active := &activeFault{Fault: fault, path: regexp.MustCompile(fault.Path), left: fault.Count, ended: make(chan struct{})}
-	if fault.Count == 0 {
-		active.left = math.MaxInt
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, active)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.faults = slices.DeleteFunc(s.faults, func(f *activeFault) bool {
-			if f == active {
-				close(f.ended)
-			}
-			return f == active
-		})
-	}
+func (s *Server) InjectFault(f Fault) (remove func()) {
+	plain := !f.Reset && !f.Hang && !f.HTML && !f.Malformed && f.Status == 0
+	f.AfterHandling = f.AfterHandling || plain
+	return s.faults.Add(f, fault.Rule{Method: f.Method, Path: regexp.MustCompile(f.Path), Skip: f.Skip, Count: f.Count, OnHit: f.OnHit})
 }
 
 // ClearFaults takes every fault away.
-func (s *Server) ClearFaults() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.faults {
-		close(f.ended)
-	}
-	s.faults = nil
-}
+func (s *Server) ClearFaults() { s.faults.Clear() }
 
-// matchFault returns the fault that a request meets, or nil. The lock is held.
-func (s *Server) matchFault(r *http.Request, body []byte) *activeFault {
-	for _, fault := range s.faults {
-		if fault.Method != "" && fault.Method != r.Method || !fault.path.MatchString(r.URL.Path) || fault.left == 0 {
-			continue
+// meet returns the fault that a request meets, or nil.
+func (s *Server) meet(r *http.Request, body []byte) *fault.Active[Fault] {
+	return s.faults.Meet(r, func(f *Fault) bool {
+		if f.Organization == 0 {
+			return true
 		}
-		if fault.Organization != 0 && fault.Organization != s.organizationOf(r, body) {
-			continue
-		}
-		if fault.Skip > 0 {
-			fault.Skip--
-			continue
-		}
-		fault.left--
-		return fault
-	}
-	return nil
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return f.Organization == s.organizationOf(r, body)
+	})
 }
 
 // organizationOf is the organization that a request is about by its path, its filter or the first element of its body; 0
@@ -165,20 +127,18 @@ func (s *Server) organizationOf(r *http.Request, body []byte) int {
 }
 
 // serve answers in place of, or after, the real answer.
-func (f *activeFault) serve(w http.ResponseWriter, r *http.Request, real *reply) {
-	if !pause(r.Context(), f.Delay) {
+func serve(active *fault.Active[Fault], w http.ResponseWriter, r *http.Request, real *reply) {
+	f := active.Fault
+	if !fault.Wait(r.Context(), f.Delay) {
 		return
 	}
 	maps.Copy(w.Header(), f.Header)
 	switch {
 	case f.Hang:
-		select {
-		case <-r.Context().Done():
-		case <-f.ended:
-			resetConnection(w)
-		}
+		active.Hang(r)
+		fault.Reset(w)
 	case f.Reset:
-		resetConnection(w)
+		fault.Reset(w)
 	case f.HTML:
 		reply{status: cmp.Or(f.Status, http.StatusOK), body: throttlePage}.write(w)
 	case f.Malformed:
@@ -199,33 +159,6 @@ func (f *activeFault) serve(w http.ResponseWriter, r *http.Request, real *reply)
 		_, _ = w.Write([]byte(f.Body))
 	default:
 		real.write(w)
-	}
-}
-
-// resetConnection ends the connection so that the client sees a reset, not an orderly end.
-func resetConnection(w http.ResponseWriter) {
-	connection, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if tcp, ok := connection.(interface{ SetLinger(int) error }); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = connection.Close()
-}
-
-// pause waits, and reports false when the client has gone meanwhile.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
 
+	"cipp-ninjaone/sandbox/fault"
 	"cipp-ninjaone/sandbox/loopback"
 )
 
@@ -66,7 +67,7 @@ type Server struct {
 	definitions   map[string]CustomField
 	values        map[Target]map[string]*storedValue
 	cursors       map[string]*cursor
-	faults        []*activeFault
+	faults        fault.Injector[Fault]
 	ignored       []string
 	hidden        map[int]bool
 	limit         RateLimit
@@ -211,22 +212,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	s.mu.Lock()
 	latency := s.latency
-	fault := s.matchFault(r, body)
 	s.mu.Unlock()
-	if fault != nil && fault.OnHit != nil {
-		fault.OnHit()
-	}
-	if !pause(r.Context(), latency) {
+	met := s.meet(r, body)
+	if !fault.Wait(r.Context(), latency) {
 		return
 	}
-	if fault != nil && !fault.AfterHandling {
+	if met != nil && !met.Fault.AfterHandling {
 		s.count(r.Method + " " + s.templateOf(r))
-		fault.serve(w, r, nil)
+		serve(met, w, r, nil)
 		return
 	}
 	rep := s.handle(c)
-	if fault != nil {
-		fault.serve(w, r, &rep)
+	if met != nil {
+		serve(met, w, r, &rep)
 		return
 	}
 	rep.write(w)

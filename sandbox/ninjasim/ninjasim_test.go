@@ -3,51 +3,29 @@ package ninjasim
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 )
 
-// clock is a time that only tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // instance is a served simulator with some content, and a client of it.
 type instance struct {
 	*Server
 	t     *testing.T
-	clock *clock
 	token string
 }
 
 func newInstance(t *testing.T) *instance {
 	t.Helper()
-	c := &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 500_000_000, time.UTC)}
-	s := New(Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret", Now: c.Now})
+	now := time.Date(2026, 3, 1, 12, 0, 0, 500_000_000, time.UTC)
+	s := New(Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret", Now: func() time.Time { return now }})
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +34,7 @@ func newInstance(t *testing.T) *instance {
 	s.AddOrganization(Organization{ID: 2, Name: "Birch Freight"})
 	s.AddOrganization(Organization{ID: 5, Name: "Cedar Schools"})
 	s.AddDevice(Device{ID: 11, OrganizationID: 1, SystemName: "ALD-LT-01", SerialNumber: "SN11", BIOSSerialNumber: "BIOS11", OSName: "Windows 11 Pro",
-		Manufacturer: "Example Works", Model: "Book 14", ChassisType: "LAPTOP", LastContact: c.now})
+		Manufacturer: "Example Works", Model: "Book 14", ChassisType: "LAPTOP", LastContact: now})
 	s.AddDevice(Device{ID: 12, OrganizationID: 1, SystemName: "ALD-SRV-01", NodeClass: "WINDOWS_SERVER", Offline: true})
 	s.AddDevice(Device{ID: 13, OrganizationID: 1, SystemName: "ALD-NEW-01", ApprovalStatus: "PENDING"})
 	s.AddDevice(Device{ID: 21, OrganizationID: 2, SystemName: "BIR-MAC-01", NodeClass: "MAC"})
@@ -73,7 +51,7 @@ func newInstance(t *testing.T) *instance {
 	} {
 		s.AddCustomField(field)
 	}
-	i := &instance{Server: s, t: t, clock: c}
+	i := &instance{Server: s, t: t}
 	i.token = i.newToken("monitoring management")
 	return i
 }
@@ -228,33 +206,6 @@ func TestTokenService(t *testing.T) {
 	}
 }
 
-func TestTokenLifetime(t *testing.T) {
-	i := newInstance(t)
-	i.SetTokenLifetime(90 * time.Second)
-	i.token = i.newToken("")
-	i.clock.advance(89 * time.Second)
-	if a := i.send("GET", "/v2/organizations", ""); a.status != 200 {
-		t.Fatalf("fresh token: %d", a.status)
-	}
-	i.clock.advance(time.Second)
-	if a := i.send("GET", "/v2/organizations", ""); a.status != 401 || a.object(t)["error"] != "not_authenticated" || a.object(t)["error_code"] != 10.0 {
-		t.Fatalf("expired token: %d %s", a.status, a.body)
-	}
-	i.token = i.newToken("")
-	i.RevokeTokens()
-	if a := i.send("GET", "/v2/organizations", ""); a.status != 401 {
-		t.Fatalf("revoked token: %d", a.status)
-	}
-	i.SetClientSecret("rotated")
-	form := "grant_type=client_credentials&client_id=sync-app&client_secret=not-a-real-secret"
-	if a := i.send("POST", "/ws/oauth/token", form, "Content-Type", "application/x-www-form-urlencoded", "Authorization", ""); a.status != 401 {
-		t.Fatalf("old secret: %d", a.status)
-	}
-	if v := i.Violations(); len(v) > 0 {
-		t.Errorf("violations %q", v)
-	}
-}
-
 func TestAuthorization(t *testing.T) {
 	tests := []struct {
 		name, header string
@@ -315,6 +266,14 @@ func TestContractIsEnforced(t *testing.T) {
 		{"body on a read", "GET", "/v2/device/11", "{}", "application/json", 400, 1},
 		{"spaces as plus", "GET", "/v2/devices?df=org+=+1", "", "", 400, 1},
 		{"spaces encoded", "GET", "/v2/devices?df=org%20=%201", "", "", 200, 0},
+		{"cursor that was never given", "GET", "/v2/custom-fields?cursorName=none", "", "", 400, 1},
+		{"cursor of no report", "GET", "/v2/queries/custom-fields?cursor=none", "", "", 400, 0},
+		{"report since no date", "GET", "/v2/queries/custom-fields?updatedAfter=yesterday", "", "", 400, 1},
+		{"field without a name", "POST", "/v2/custom-fields", `{"label":"x"}`, "application/json", 400, 1},
+		{"field of an unknown type", "POST", "/v2/custom-fields", `{"label":"x","fieldName":"y","type":"HTML"}`, "application/json", 400, 1},
+		{"field whose name is taken", "POST", "/v2/custom-fields", `{"label":"x","fieldName":"TENANTNOTE"}`, "application/json", 400, 0},
+		{"relations of an unknown device", "GET", "/v2/related-items/with-entity/NODE/99", "", "", 404, 0},
+		{"relations of an unknown type", "GET", "/v2/related-items/with-entity-type/DEVICE", "", "", 400, 1},
 		{"secure values", "GET", "/v2/queries/custom-fields?showSecureValues=true", "", "", 403, 1},
 		{"scopes", "GET", "/v2/device-custom-fields?scopes=node,organization", "", "", 200, 0},
 		{"scopes with encoded commas", "GET", "/v2/device-custom-fields?scopes=all%2Cnode%2Clocation%2Corganization", "", "", 200, 0},
@@ -362,155 +321,25 @@ func TestOperationsCoverTheContract(t *testing.T) {
 	}
 }
 
-func TestFaults(t *testing.T) {
-	const path = "/v2/device/11/custom-fields"
-	const patch = `{"deviceCompliance":"Compliant"}`
-	t.Run("status with header, counted", func(t *testing.T) {
-		i := newInstance(t)
-		i.InjectFault(Fault{Method: "GET", Path: "^/v2/organizations$", Skip: 1, Count: 1, Status: 503, Header: http.Header{"Retry-After": {"3"}}})
-		var statuses []int
-		for range 3 {
-			a := i.send("GET", "/api/v2/organizations", "")
-			statuses = append(statuses, a.status)
-			if a.status == 503 && a.header.Get("Retry-After") != "3" {
-				t.Errorf("headers %v", a.header)
-			}
+// TestAnswersKeepTheContract reads everything that can be read; send holds each answer to the contract.
+func TestAnswersKeepTheContract(t *testing.T) {
+	i := withRelations(t)
+	i.SetDeviceField(11, "deviceCompliance", "Compliant")
+	i.SetOrganizationField(1, "tenantSummary", "<p>x</p>")
+	for _, target := range []string{
+		"/v2/organizations", "/v2/organization/1", "/v2/organization/1/devices", "/v2/organization/1/custom-fields", "/v2/locations",
+		"/v2/devices", "/v2/devices-detailed", "/v2/device/11", "/v2/device/11/custom-fields", "/v2/device-custom-fields", "/v2/custom-fields",
+		"/v2/queries/custom-fields", "/v2/queries/custom-fields-detailed", "/v2/queries/scoped-custom-fields",
+		"/v2/document-templates?includeTechnicianRoles=true", "/v2/document-templates/7", "/v2/organization/documents",
+		"/v2/related-items/with-entity-type/NODE", "/v2/related-items/with-related-entity-type/DOCUMENT", "/v2/related-items/with-entity/DOCUMENT/501",
+	} {
+		if a := i.send("GET", target, ""); a.status != 200 || len(a.body) < 10 {
+			t.Errorf("%s: %d %s", target, a.status, a.body)
 		}
-		if !slices.Equal(statuses, []int{200, 503, 200}) {
-			t.Errorf("statuses %v", statuses)
-		}
-		if i.Calls()["GET /v2/organizations"] != 3 {
-			t.Errorf("calls %v", i.Calls())
-		}
-	})
-	t.Run("page instead of JSON", func(t *testing.T) {
-		i := newInstance(t)
-		remove := i.InjectFault(Fault{HTML: true})
-		if a := i.send("GET", "/v2/organizations", ""); a.status != 200 || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
-			t.Errorf("%d %v", a.status, a.header)
-		}
-		remove()
-		if a := i.send("GET", "/v2/organizations", ""); len(a.list(t)) != 3 {
-			t.Errorf("after removal: %s", a.body)
-		}
-	})
-	t.Run("one organization", func(t *testing.T) {
-		i := newInstance(t)
-		d := i.Devices(1)[0]
-		hits := 0
-		i.InjectFault(Fault{Organization: 1, Status: 500, OnHit: func() { hits++ }})
-		for call, want := range map[string]int{
-			"/v2/organization/1": 500, "/v2/organization/2": 200, "/v2/organizations": 200,
-			"/v2/devices-detailed?df=org%20%3D%201": 500, "/v2/devices-detailed?df=org%20%3D%202": 200,
-			fmt.Sprint("/v2/device/", d.ID): 500, "/v2/organization/documents?organizationIds=1": 500,
-		} {
-			if a := i.send("GET", call, ""); a.status != want {
-				t.Errorf("%s: %d, want %d", call, a.status, want)
-			}
-		}
-		if hits != 4 {
-			t.Errorf("%d hits", hits)
-		}
-	})
-	t.Run("values that were there", func(t *testing.T) {
-		i := newInstance(t)
-		for range 2 {
-			i.send("PATCH", path, patch)
-		}
-		if w := i.Writes(); len(w) != 2 || len(w[0].Repeated) != 0 || !slices.Equal(w[1].Repeated, []string{"deviceCompliance"}) || w[0].Token == 0 {
-			t.Errorf("writes %+v", w)
-		}
-	})
-	t.Run("half an answer", func(t *testing.T) {
-		i := newInstance(t)
-		i.InjectFault(Fault{Malformed: true, AfterHandling: true})
-		response, err := http.DefaultClient.Do(i.request("GET", "/v2/organizations", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if response.StatusCode != 200 || json.Valid(body) || !bytes.HasPrefix(body, []byte(`[{"id":1,`)) {
-			t.Errorf("%d %s", response.StatusCode, body)
-		}
-	})
-	t.Run("reset before and after the write", func(t *testing.T) {
-		i := newInstance(t)
-		i.InjectFault(Fault{Method: "PATCH", Count: 1, Reset: true})
-		if _, err := http.DefaultClient.Do(i.request("PATCH", path, patch)); err == nil {
-			t.Fatal("the connection was not cut")
-		}
-		if len(i.Writes()) != 0 {
-			t.Fatalf("writes %v", i.Writes())
-		}
-		i.InjectFault(Fault{Method: "PATCH", Count: 1, Reset: true, AfterHandling: true})
-		if _, err := http.DefaultClient.Do(i.request("PATCH", path, patch)); err == nil {
-			t.Fatal("the connection was not cut")
-		}
-		if len(i.Writes()) != 1 {
-			t.Fatalf("writes %v", i.Writes())
-		}
-	})
-	t.Run("hang", func(t *testing.T) {
-		i := newInstance(t)
-		i.InjectFault(Fault{Hang: true})
-		request := i.request("GET", "/v2/organizations", "")
-		client := &http.Client{Timeout: 50 * time.Millisecond}
-		var timeout interface{ Timeout() bool }
-		if _, err := client.Do(request); !errors.As(err, &timeout) || !timeout.Timeout() {
-			t.Fatalf("got %v, want a timeout", err)
-		}
-		i.ClearFaults()
-		if a := i.send("GET", "/v2/organizations", ""); a.status != 200 {
-			t.Errorf("after the faults were cleared: %d", a.status)
-		}
-	})
-	t.Run("delay only", func(t *testing.T) {
-		i := newInstance(t)
-		i.InjectFault(Fault{Delay: time.Millisecond})
-		i.SetLatency(time.Millisecond)
-		if a := i.send("GET", "/v2/organizations", ""); len(a.list(t)) != 3 {
-			t.Errorf("%d %s", a.status, a.body)
-		}
-	})
-}
-
-func TestRateLimit(t *testing.T) {
-	tests := []struct {
-		name       string
-		limit      RateLimit
-		status     int
-		retryAfter string
-		html       bool
-	}{
-		{"with Retry-After", RateLimit{PerSecond: 2, RetryAfter: 1500 * time.Millisecond}, 429, "2", false},
-		{"without Retry-After", RateLimit{PerSecond: 2}, 429, "", false},
-		{"page", RateLimit{PerSecond: 2, HTML: true}, 200, "", true},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			i := newInstance(t)
-			i.SetRateLimit(test.limit)
-			for range 2 {
-				if a := i.send("GET", "/v2/organizations", ""); a.status != 200 || len(a.list(t)) != 3 {
-					t.Fatalf("within the limit: %d", a.status)
-				}
-			}
-			a := i.send("GET", "/v2/organizations", "")
-			html := strings.HasPrefix(a.header.Get("Content-Type"), "text/html")
-			if a.status != test.status || a.header.Get("Retry-After") != test.retryAfter || html != test.html {
-				t.Errorf("beyond the limit: %d %v", a.status, a.header)
-			}
-			if i.Throttled() != 1 {
-				t.Errorf("throttled %d", i.Throttled())
-			}
-			i.clock.advance(time.Second)
-			if a := i.send("GET", "/v2/organizations", ""); a.status != 200 || len(a.list(t)) != 3 {
-				t.Errorf("later: %d", a.status)
-			}
-			if v := i.Violations(); len(v) > 0 {
-				t.Errorf("violations %q", v)
-			}
-		})
+	for operation := range operations {
+		if strings.HasPrefix(operation, "GET ") && i.Calls()[operation] == 0 {
+			t.Errorf("%s was not read", operation)
+		}
 	}
 }

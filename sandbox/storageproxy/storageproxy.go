@@ -17,10 +17,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/fault"
 	"cipp-ninjaone/sandbox/loopback"
 )
 
@@ -64,15 +64,7 @@ type Proxy struct {
 	endpoints map[string]string // by service
 	storage   string            // the connection string without a proxy
 
-	mu     sync.Mutex
-	faults []*activeFault
-}
-
-// activeFault is a fault at work. Its number is guarded by the proxy's lock.
-type activeFault struct {
-	Fault
-	seen  int
-	ended chan struct{} // closed when the fault is taken away
+	faults fault.Injector[Fault]
 }
 
 // Start starts a proxy in front of a storage account's three endpoints, each
@@ -128,65 +120,28 @@ func (p *Proxy) Close() error {
 // Inject adds a fault behind those there are; the first that a request meets is
 // used. The function that it returns takes the fault away.
 func (p *Proxy) Inject(f Fault) (remove func()) {
-	active := &activeFault{Fault: f, ended: make(chan struct{})}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.faults = append(p.faults, active)
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.faults = slices.DeleteFunc(p.faults, func(other *activeFault) bool {
-			if other == active {
-				close(other.ended)
-			}
-			return other == active
-		})
-	}
+	return p.faults.Add(f, fault.Rule{Method: f.Method, Path: f.Path, Skip: f.Skip, Count: f.Count, OnHit: f.OnHit})
 }
 
 // ClearFaults takes every fault away.
-func (p *Proxy) ClearFaults() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, f := range p.faults {
-		close(f.ended)
-	}
-	p.faults = nil
-}
+func (p *Proxy) ClearFaults() { p.faults.Clear() }
 
-// match returns the fault that a request meets, or nil.
-func (p *Proxy) match(r *http.Request, service string, body []byte) *activeFault {
+// meet returns the fault that a request meets, or nil.
+func (p *Proxy) meet(r *http.Request, service string, body []byte) *fault.Active[Fault] {
 	query, err := url.QueryUnescape(r.URL.RawQuery)
 	if err != nil {
 		query = r.URL.RawQuery
 	}
 	address := r.URL.Path + "?" + query
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, f := range p.faults {
-		switch {
-		case f.Service != "" && f.Service != service,
-			f.Method != "" && f.Method != r.Method,
-			f.Path != nil && !f.Path.MatchString(r.URL.Path),
-			slices.ContainsFunc(f.Holds, func(text string) bool {
-				return !strings.Contains(address, text) && !bytes.Contains(body, []byte(text))
-			}):
-			continue
-		}
-		f.seen++
-		if f.seen <= f.Skip || f.Count > 0 && f.seen > f.Skip+f.Count {
-			continue
-		}
-		return f
-	}
-	return nil
+	return p.faults.Meet(r, func(f *Fault) bool {
+		return (f.Service == "" || f.Service == service) && !slices.ContainsFunc(f.Holds, func(text string) bool {
+			return !strings.Contains(address, text) && !bytes.Contains(body, []byte(text))
+		})
+	})
 }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, service string, forward http.Handler) {
-	p.mu.Lock()
-	idle := len(p.faults) == 0
-	p.mu.Unlock()
-	if idle {
+	if p.faults.Idle() {
 		forward.ServeHTTP(w, r)
 		return
 	}
@@ -195,26 +150,21 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, service string, fo
 		panic(http.ErrAbortHandler)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	f := p.match(r, service, body)
-	if f == nil {
+	met := p.meet(r, service, body)
+	if met == nil {
 		forward.ServeHTTP(w, r)
 		return
 	}
-	if f.OnHit != nil {
-		f.OnHit()
-	}
+	f := met.Fault
 	if f.AfterHandling {
 		forward.ServeHTTP(discarded{http.Header{}}, r)
 	}
 	switch {
 	case f.Hang:
-		select {
-		case <-r.Context().Done():
-		case <-f.ended:
-		}
-		panic(http.ErrAbortHandler)
+		met.Hang(r)
+		fault.Reset(w)
 	case f.Reset:
-		panic(http.ErrAbortHandler)
+		fault.Reset(w)
 	case f.Status != 0:
 		refuse(w, service, f.Status, f.Code)
 	case !f.AfterHandling:
