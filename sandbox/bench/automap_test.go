@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/sandbox/seed"
 )
@@ -24,16 +23,8 @@ func BenchmarkAutomap(b *testing.B) {
 		}
 	}
 	w := start(b, data, 0)
-	queues, err := azqueue.NewServiceClientFromConnectionString(w.Storage.ConnectionString(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	queue := queues.NewQueueClient("ninjaone-automap")
+	queue := w.Queues.NewQueueClient("ninjaone-automap")
 	_, _ = queue.Create(context.Background(), nil) // it may be there already
-	tables, err := aztables.NewServiceClientFromConnectionString(w.Storage.ConnectionString(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
 	idle, _, _ := usage(w.handler)
 	for b.Loop() {
 		w.recorder.take()
@@ -49,7 +40,7 @@ func BenchmarkAutomap(b *testing.B) {
 	}
 	mapped := 0
 	filter := "PartitionKey eq 'NinjaOneMapping'"
-	for pages := tables.NewClient("CippMapping").NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
+	for pages := w.Tables.NewClient("CippMapping").NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
 		page, err := pages.NextPage(context.Background())
 		if err != nil {
 			b.Fatal(err)

@@ -35,7 +35,6 @@ type nights struct {
 	rate    float64 // calls per second that NinjaOne allows here
 	calls   arrivals
 	queue   *azqueue.QueueClient
-	tables  *aztables.ServiceClient
 	handler string // path of the running program
 
 	mu   sync.Mutex
@@ -158,31 +157,9 @@ func number(b *testing.B, name string, otherwise float64) float64 {
 // storage are counted where storage is given; that makes them slower.
 func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Duration, storage *recorder) *nights {
 	b.Helper()
-	ctx := context.Background()
-	s, err := stack.Start(ctx, stack.Options{Seed: data, HTMLAsSent: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	s.M365.SetLatency(latency)
-	s.NinjaOne.SetLatency(latency)
+	s, queue := simulate(b, data, latency)
 	s.NinjaOne.SetRateLimit(ninjasim.RateLimit{PerSecond: rate, RetryAfter: time.Second})
-	n := &nights{Stack: s, rate: rate, handler: filepath.Join(appRoot(b), "handler"), news: make(chan struct{}, 1)}
-	queues, err := azqueue.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	n.queue = queues.NewQueueClient("ninjaone-sync")
-	if _, err := n.queue.Create(ctx, nil); err != nil {
-		b.Fatal(err)
-	}
-	if n.tables, err = aztables.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil); err != nil {
-		b.Fatal(err)
-	}
+	n := &nights{Stack: s, queue: queue, rate: rate, handler: filepath.Join(appRoot(b), "handler"), news: make(chan struct{}, 1)}
 	ninja := httptest.NewServer(n.calls.wrap(s.NinjaOne))
 	b.Cleanup(ninja.Close)
 	settings := map[string]string{
@@ -196,7 +173,7 @@ func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Durat
 		account := recorded(b, s, storage)
 		settings["AzureWebJobsStorage"], settings["CIPP_STORAGE"] = account, account
 	}
-	err = n.StartHost(ctx, funchost.Config{
+	err := n.StartHost(context.Background(), funchost.Config{
 		AppRoot:      filepath.Dir(n.handler),
 		Settings:     settings,
 		ShutdownWait: time.Second,
@@ -289,7 +266,7 @@ func (n *nights) completed(b *testing.B, since time.Time) bool {
 	b.Helper()
 	filter := "PartitionKey eq 'NinjaOneMapping'"
 	completed := 0
-	for pages := n.tables.NewClient("CippMapping").NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
+	for pages := n.Tables.NewClient("CippMapping").NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter}); pages.More(); {
 		page, err := pages.NextPage(context.Background())
 		if err != nil {
 			b.Fatal(err)
@@ -312,7 +289,7 @@ func (n *nights) completed(b *testing.B, since time.Time) bool {
 func (n *nights) age(b *testing.B, by time.Duration) {
 	b.Helper()
 	n.NinjaOne.Age(by)
-	rows := n.tables.NewClient("NinjaOneSyncState")
+	rows := n.Tables.NewClient("NinjaOneSyncState")
 	columns := "PartitionKey,RowKey,Written"
 	for pages := rows.NewListEntitiesPager(&aztables.ListEntitiesOptions{Select: &columns}); pages.More(); {
 		page, err := pages.NextPage(context.Background())

@@ -44,10 +44,10 @@ type run struct {
 	seen   bool // peakMB and cpu are known
 }
 
-func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
+// simulate starts the services, with a latency, and the queue of syncs.
+func simulate(b *testing.B, data *seed.Seed, latency time.Duration) (*stack.Stack, *azqueue.QueueClient) {
 	b.Helper()
-	ctx := context.Background()
-	s, err := stack.Start(ctx, stack.Options{Seed: data, HTMLAsSent: true})
+	s, err := stack.Start(context.Background(), stack.Options{Seed: data, HTMLAsSent: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -58,18 +58,20 @@ func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
 	})
 	s.M365.SetLatency(latency)
 	s.NinjaOne.SetLatency(latency)
-	w := &world{Stack: s, handler: filepath.Join(appRoot(b), "handler"), done: make(chan funchost.Invocation, 16)}
-	client, err := azqueue.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil)
-	if err != nil {
+	queue := s.Queues.NewQueueClient("ninjaone-sync")
+	if _, err := queue.Create(context.Background(), nil); err != nil {
 		b.Fatal(err)
 	}
-	w.queue = client.NewQueueClient("ninjaone-sync")
-	if _, err := w.queue.Create(ctx, nil); err != nil {
-		b.Fatal(err)
-	}
+	return s, queue
+}
+
+func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
+	b.Helper()
+	s, queue := simulate(b, data, latency)
+	w := &world{Stack: s, queue: queue, handler: filepath.Join(appRoot(b), "handler"), done: make(chan funchost.Invocation, 16)}
 	serve := func(service string, handler http.Handler) string { return w.recorder.serve(b, service, handler) }
 	account := recorded(b, s, &w.recorder)
-	err = w.StartHost(ctx, funchost.Config{
+	err := w.StartHost(context.Background(), funchost.Config{
 		AppRoot: filepath.Dir(w.handler),
 		Settings: map[string]string{
 			"AzureWebJobsStorage": account,

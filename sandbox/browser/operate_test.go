@@ -10,7 +10,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
@@ -21,9 +20,7 @@ import (
 // fail puts a message where the Functions host moves one that failed too often.
 func (w *world) fail(queue, tenantID string) {
 	w.t.Helper()
-	service, err := azqueue.NewServiceClientFromConnectionString(w.Storage.ConnectionString(), nil)
-	must(w.t, err)
-	client := service.NewQueueClient(queue + "-poison")
+	client := w.Queues.NewQueueClient(queue + "-poison")
 	_, _ = client.Create(w.t.Context(), nil) // it may be there already
 	body, err := json.Marshal(map[string]any{"tenantId": tenantID, "force": true})
 	must(w.t, err)

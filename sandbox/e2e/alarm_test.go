@@ -21,7 +21,7 @@ func TestAlarm(t *testing.T) {
 			t.Errorf("an alarm without a cause: %s", line)
 		}
 	}
-	client := w.queues.NewQueueClient("ninjaone-sync-poison")
+	client := w.Queues.NewQueueClient("ninjaone-sync-poison")
 	if _, err := client.Create(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}

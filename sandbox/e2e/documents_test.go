@@ -269,7 +269,7 @@ func TestDocumentsOfCIPP(t *testing.T) {
 		item("cippLicenseSummary", "WYSIWYG"), item("cippLicenseUsers", "WYSIWYG"), item("cippLicenseID", "TEXT"),
 	}})
 	for _, table := range []string{"NinjaOneUserMap", "NinjaOneDeviceMap"} {
-		if _, err := w.tables.CreateTable(t.Context(), table, nil); err != nil {
+		if _, err := w.Tables.CreateTable(t.Context(), table, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -163,7 +163,7 @@ func TestOneRunAtATime(t *testing.T) {
 	w.poll("the forced message to be put back, as often as it finds the lease taken", func() bool { return w.waiting(syncQueue) == 1 })
 	w.Host.Stop() // so that nothing takes the message meanwhile
 	w.expireLeases()
-	if _, err := w.queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
+	if _, err := w.Queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.boot()

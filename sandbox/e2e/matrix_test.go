@@ -413,7 +413,7 @@ func runKind(t *testing.T, k kind, met []*step, clean map[int][]string) {
 	k.trouble(k.wideBudget, last...)
 
 	cells := slices.Concat(alone, together, last)
-	if _, err := w.queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
+	if _, err := w.Queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.budget(10 * time.Minute)

@@ -58,7 +58,7 @@ type served struct {
 func (w *world) serve(t *m365sim.Tenant) served {
 	w.t.Helper()
 	for _, table := range []string{"NinjaOneDeviceMap", "NinjaOneUserMap", "CacheNinjaOneParsedDevices", "CacheNinjaOneParsedUsers", "CacheNinjaOneUsersUpdate"} {
-		if _, err := w.tables.CreateTable(w.t.Context(), table, nil); err != nil && !strings.Contains(err.Error(), "TableAlreadyExists") {
+		if _, err := w.Tables.CreateTable(w.t.Context(), table, nil); err != nil && !strings.Contains(err.Error(), "TableAlreadyExists") {
 			w.t.Fatal(err)
 		}
 	}

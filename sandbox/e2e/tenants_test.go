@@ -239,7 +239,7 @@ func TestNoTables(t *testing.T) {
 	drop := func(names ...string) {
 		t.Helper()
 		for _, name := range names {
-			if _, err := w.tables.NewClient(name).Delete(context.Background(), nil); err != nil {
+			if _, err := w.Tables.NewClient(name).Delete(context.Background(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -251,7 +251,7 @@ func TestNoTables(t *testing.T) {
 		}
 	}
 	var all []string
-	pager := w.tables.NewListTablesPager(nil)
+	pager := w.Tables.NewListTablesPager(nil)
 	for pager.More() {
 		page, err := pager.NextPage(context.Background())
 		if err != nil {
@@ -322,7 +322,7 @@ func TestOldInstallation(t *testing.T) {
 		}
 		w.sync(tn.DefaultDomain).completed().wroteNothing().quiet()
 	}
-	row, err := w.tables.NewClient("CippMapping").GetEntity(context.Background(), "NinjaOrgsMapping", data.Tenants[1].ID, &aztables.GetEntityOptions{})
+	row, err := w.Tables.NewClient("CippMapping").GetEntity(context.Background(), "NinjaOrgsMapping", data.Tenants[1].ID, &aztables.GetEntityOptions{})
 	if err != nil || !strings.Contains(string(row.Value), `"lastStatus":"Completed"`) {
 		t.Errorf("the run is not recorded in the row it was read from: %s, %v", row.Value, err)
 	}

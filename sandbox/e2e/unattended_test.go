@@ -237,7 +237,7 @@ func TestTickIsInterrupted(t *testing.T) {
 			w := startOn(t, stack.Options{Seed: data, Proxy: true}, syncsOff, oneAtATime)
 			// Else the first messages meet no queue, and how many do is the machine's
 			// speed.
-			if _, err := w.queues.NewQueueClient(syncQueue).Create(t.Context(), nil); err != nil {
+			if _, err := w.Queues.NewQueueClient(syncQueue).Create(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 			tt.first(w)

@@ -71,7 +71,7 @@ func (w *world) replace(table string, row map[string]any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	_, err = w.tables.NewClient(table).UpsertEntity(context.Background(), body, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeReplace})
+	_, err = w.Tables.NewClient(table).UpsertEntity(context.Background(), body, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeReplace})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestUpgradeAndRollback(t *testing.T) {
 		w.expireLeases()
 		// What comes while nothing runs waits.
 		for queue, text := range map[string]string{complianceQueue: fmt.Sprintf(`{"tenantId":%q}`, swept.ID), "ninjaone-automap": `{}`} {
-			client := w.queues.NewQueueClient(queue)
+			client := w.Queues.NewQueueClient(queue)
 			if _, err := client.Create(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}

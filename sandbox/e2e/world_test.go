@@ -18,7 +18,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/sandbox/collector"
@@ -40,8 +39,6 @@ const syncQueue = "ninjaone-sync"
 type world struct {
 	*stack.Stack
 	t       testing.TB
-	tables  *aztables.ServiceClient
-	queues  *azqueue.ServiceClient
 	blobs   *azblob.Client
 	options []option
 	// telemetry receives what the handler sends of itself, in every test.
@@ -95,12 +92,6 @@ func startOn(t testing.TB, o stack.Options, options ...option) *world {
 		w.changed.Broadcast()
 	})
 	t.Cleanup(w.telemetry.Close)
-	if w.tables, err = aztables.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil); err != nil {
-		t.Fatal(err)
-	}
-	if w.queues, err = azqueue.NewServiceClientFromConnectionString(s.Storage.ConnectionString(), nil); err != nil {
-		t.Fatal(err)
-	}
 	if w.blobs, err = azblob.NewClientFromConnectionString(s.Storage.ConnectionString(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +218,7 @@ func (w *world) poll(what string, found func() bool) {
 // handled.
 func (w *world) put(queue, text string) (wait func() funchost.Invocation) {
 	w.t.Helper()
-	client := w.queues.NewQueueClient(queue)
+	client := w.Queues.NewQueueClient(queue)
 	if _, err := client.Create(context.Background(), nil); err != nil {
 		w.t.Fatal(err)
 	}
@@ -262,7 +253,7 @@ func (w *world) send(queue, text string) funchost.Invocation {
 // waiting returns how many messages a queue holds, hidden ones included.
 func (w *world) waiting(queue string) int32 {
 	w.t.Helper()
-	p, err := w.queues.NewQueueClient(queue).GetProperties(context.Background(), nil)
+	p, err := w.Queues.NewQueueClient(queue).GetProperties(context.Background(), nil)
 	if err != nil {
 		if strings.Contains(err.Error(), "QueueNotFound") {
 			return 0
@@ -416,7 +407,7 @@ func (o *outcome) targets(kind ninjasim.Kind) map[int][]string {
 func (w *world) rows(table, filter string) []map[string]any {
 	w.t.Helper()
 	var list []map[string]any
-	pager := w.tables.NewClient(table).NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter})
+	pager := w.Tables.NewClient(table).NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter})
 	for pager.More() {
 		page, err := pager.NextPage(context.Background())
 		if err != nil {
@@ -445,7 +436,7 @@ func (w *world) merge(table, partition, row string, columns map[string]any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	_, err = w.tables.NewClient(table).UpsertEntity(context.Background(), body, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
+	_, err = w.Tables.NewClient(table).UpsertEntity(context.Background(), body, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -454,7 +445,7 @@ func (w *world) merge(table, partition, row string, columns map[string]any) {
 // remove deletes a table's row.
 func (w *world) remove(table, partition, row string) {
 	w.t.Helper()
-	if _, err := w.tables.NewClient(table).DeleteEntity(context.Background(), partition, row, nil); err != nil {
+	if _, err := w.Tables.NewClient(table).DeleteEntity(context.Background(), partition, row, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }

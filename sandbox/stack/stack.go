@@ -22,6 +22,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+
 	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/loopback"
@@ -55,6 +58,9 @@ type Stack struct {
 	M365     *m365sim.Server
 	NinjaOne *ninjasim.Server
 	Host     *funchost.Host
+	// Tables and Queues reach the storage, past the proxy.
+	Tables *aztables.ServiceClient
+	Queues *azqueue.ServiceClient
 
 	endpoints m365sim.Endpoints
 	products  *httptest.Server
@@ -99,7 +105,14 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		return nil, fmt.Errorf("start the simulated NinjaOne: %w", err)
 	}
 	s.products = loopback.NewServer(http.HandlerFunc(serveProducts))
-	if err = seed.WriteCIPPTables(ctx, s.Storage.ConnectionString(), o.Seed); err != nil {
+	storage := s.Storage.ConnectionString()
+	if s.Tables, err = aztables.NewServiceClientFromConnectionString(storage, nil); err != nil {
+		return nil, err
+	}
+	if s.Queues, err = azqueue.NewServiceClientFromConnectionString(storage, nil); err != nil {
+		return nil, err
+	}
+	if err = seed.WriteCIPPTables(ctx, storage, o.Seed); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -77,10 +77,7 @@ func run(ctx context.Context, out *os.File, check bool, host, app, address strin
 	if err != nil {
 		return err
 	}
-	w := &watcher{stack: s, out: out, terminal: info.Mode()&os.ModeCharDevice != 0}
-	if err := w.open(); err != nil {
-		return err
-	}
+	w := &watcher{stack: s, out: out, ended: map[string]string{}, terminal: info.Mode()&os.ModeCharDevice != 0}
 
 	fmt.Fprintf(out, "%d tenants are mapped in CIPP. The schedule starts, as it does every 15 minutes.\n\n", len(data.Mappings))
 	if err := trigger(ctx, "ScheduleTenants", ""); err != nil {

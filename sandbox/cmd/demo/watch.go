@@ -16,7 +16,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
@@ -28,22 +27,11 @@ const longest = 5 * time.Minute
 // watcher follows the syncs from outside: in CIPP's mapping rows and logbook,
 // and in what reaches NinjaOne.
 type watcher struct {
-	stack  *stack.Stack
-	out    io.Writer
-	tables *aztables.ServiceClient
-	queues *azqueue.ServiceClient
-	ended  map[string]string // tenant id to lastEndTime|lastStatus
+	stack *stack.Stack
+	out   io.Writer
+	ended map[string]string // tenant id to lastEndTime|lastStatus
 
 	terminal bool // out is a terminal, so that a line can be drawn again
-}
-
-func (w *watcher) open() (err error) {
-	w.ended = map[string]string{}
-	if w.tables, err = aztables.NewServiceClientFromConnectionString(w.stack.Storage.ConnectionString(), nil); err != nil {
-		return err
-	}
-	w.queues, err = azqueue.NewServiceClientFromConnectionString(w.stack.Storage.ConnectionString(), nil)
-	return err
 }
 
 // row is what the demo reads of a mapping row or a line of the logbook.
@@ -55,7 +43,7 @@ type row struct {
 
 func (w *watcher) rows(ctx context.Context, table, filter string) ([]row, error) {
 	var list []row
-	pager := w.tables.NewClient(table).NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter})
+	pager := w.stack.Tables.NewClient(table).NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &filter})
 	for pager.More() {
 		page, err := pager.NextPage(ctx)
 		var missing *azcore.ResponseError
@@ -274,6 +262,6 @@ func missingOrganization(s *stack.Stack) int {
 // enqueue puts a tenant's message on the queue, as the schedule does.
 func (w *watcher) enqueue(ctx context.Context, tenantID string) error {
 	text := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"tenantId":%q,"force":false}`, tenantID))
-	_, err := w.queues.NewQueueClient("ninjaone-sync").EnqueueMessage(ctx, text, nil)
+	_, err := w.stack.Queues.NewQueueClient("ninjaone-sync").EnqueueMessage(ctx, text, nil)
 	return err
 }
