@@ -44,16 +44,6 @@ const (
 
 var listening = regexp.MustCompile(`Azurite (Blob|Queue|Table) service is successfully listening at (http://\S+)`)
 
-// Options says how to start the emulator.
-type Options struct {
-	// Dir is the folder that keeps the data between runs; it is created when
-	// missing. When Dir is empty, the data is held in memory only.
-	Dir string
-	// Root is the module root, the folder that holds go.mod and sandbox. When
-	// Root is empty, it is looked for upwards from the current folder.
-	Root string
-}
-
 // Azurite is one running emulator with its blob, queue and table services, each
 // on a free port of a loopback address of its own, seen as one storage account.
 type Azurite struct {
@@ -72,15 +62,12 @@ type process struct {
 }
 
 // Start starts the emulator and returns once all three services listen. The
-// process ends with Stop, when ctx is done, or when the calling process ends. If
-// the emulator is not installed, Start installs it first with npm.
-func Start(ctx context.Context, opts Options) (*Azurite, error) {
-	root := opts.Root
-	if root == "" {
-		var err error
-		if root, err = moduleRoot(); err != nil {
-			return nil, err
-		}
+// process ends with Stop, when ctx is done, or when the calling process ends; its
+// data is in memory only. If the emulator is not installed, Start installs it first with npm.
+func Start(ctx context.Context) (*Azurite, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
 	}
 	sandbox := filepath.Join(root, "sandbox")
 	script, err := install(ctx, sandbox)
@@ -94,24 +81,12 @@ func Start(ctx context.Context, opts Options) (*Azurite, error) {
 	}
 	host := loopback.Host()
 	args := []string{"--import", (&url.URL{Scheme: "file", Path: filepath.ToSlash(preload)}).String(), script,
-		"--silent", "--disableTelemetry", "--skipApiVersionCheck",
+		"--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence",
 		"--blobHost", host, "--queueHost", host, "--tableHost", host,
 		"--blobPort", "0", "--queuePort", "0", "--tablePort", "0",
 		"--blobKeepAliveTimeout", keepAliveSeconds,
 		"--queueKeepAliveTimeout", keepAliveSeconds,
 		"--tableKeepAliveTimeout", keepAliveSeconds,
-	}
-	if opts.Dir == "" {
-		args = append(args, "--inMemoryPersistence")
-	} else {
-		if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
-			return nil, fmt.Errorf("creating the emulator's data folder: %w", err)
-		}
-		dir, err := filepath.Abs(opts.Dir)
-		if err != nil {
-			return nil, fmt.Errorf("finding the emulator's data folder: %w", err)
-		}
-		args = append(args, "--location", dir)
 	}
 	return launch(ctx, sandbox, args)
 }

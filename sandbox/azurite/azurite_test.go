@@ -1,7 +1,6 @@
 package azurite_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -10,12 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
-
 	"cipp-ninjaone/sandbox/azurite"
-	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
 const childVariable = "AZURITE_TEST_CHILD"
@@ -26,7 +20,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) == "" {
 		os.Exit(m.Run())
 	}
-	a, err := azurite.Start(context.Background(), azurite.Options{})
+	a, err := azurite.Start(context.Background())
 	if err != nil {
 		os.Stderr.WriteString(err.Error())
 		os.Exit(1)
@@ -36,81 +30,11 @@ func TestMain(m *testing.M) {
 	os.Exit(3)
 }
 
-func TestServicesAnswer(t *testing.T) {
-	ctx := t.Context()
-	a := azuritetest.ForTest(t)
-	name := azuritetest.UniqueName(t)
-
-	blobs, err := azblob.NewClientFromConnectionString(a.ConnectionString(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := blobs.CreateContainer(ctx, name, nil); err != nil {
-		t.Errorf("creating a container: %v", err)
-	}
-	queues, err := azqueue.NewServiceClientFromConnectionString(a.ConnectionString(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := queues.CreateQueue(ctx, name, nil); err != nil {
-		t.Errorf("creating a queue: %v", err)
-	}
-	tables, err := aztables.NewServiceClientFromConnectionString(a.ConnectionString(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tables.CreateTable(ctx, name, nil); err != nil {
-		t.Errorf("creating a table: %v", err)
-	}
-}
-
-func TestForTestSharesOneProcess(t *testing.T) {
-	if first, second := azuritetest.ForTest(t), azuritetest.ForTest(t); first != second {
-		t.Error("two calls gave two emulators")
-	}
-	if first, second := azuritetest.UniqueName(t), azuritetest.UniqueName(t); first == second {
-		t.Errorf("UniqueName gave %q twice", first)
-	}
-}
-
-func TestDataFolderOutlivesTheProcess(t *testing.T) {
-	ctx := t.Context()
-	dir := t.TempDir()
-	content := []byte("kept")
-
-	a := start(t, azurite.Options{Dir: dir})
-	blobs, err := azblob.NewClientFromConnectionString(a.ConnectionString(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := blobs.CreateContainer(ctx, "kept", nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := blobs.UploadBuffer(ctx, "kept", "blob", content, nil); err != nil {
-		t.Fatal(err)
-	}
-	a.Stop()
-
-	a = start(t, azurite.Options{Dir: dir})
-	if blobs, err = azblob.NewClientFromConnectionString(a.ConnectionString(), nil); err != nil {
-		t.Fatal(err)
-	}
-	got, err := blobs.DownloadStream(ctx, "kept", "blob", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer got.Body.Close()
-	body, err := io.ReadAll(got.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(body, content) {
-		t.Errorf("blob = %q, want %q", body, content)
-	}
-}
-
 func TestStopEndsTheProcess(t *testing.T) {
-	a := start(t, azurite.Options{})
+	a, err := azurite.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	a.Stop()
 	a.Stop()
 	<-a.Done()
@@ -119,7 +43,7 @@ func TestStopEndsTheProcess(t *testing.T) {
 
 func TestContextEndsTheProcess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	a, err := azurite.Start(ctx, azurite.Options{})
+	a, err := azurite.Start(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,20 +97,10 @@ func TestEmulatorEndsWithItsParent(t *testing.T) {
 func TestErrorsNameTheCause(t *testing.T) {
 	root := t.TempDir()
 	t.Chdir(root)
-	_, err := azurite.Start(t.Context(), azurite.Options{})
+	_, err := azurite.Start(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "sandbox/package.json") {
 		t.Errorf("outside the source tree: error = %v, want one that names sandbox/package.json", err)
 	}
-}
-
-func start(t *testing.T, opts azurite.Options) *azurite.Azurite {
-	t.Helper()
-	a, err := azurite.Start(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(a.Stop)
-	return a
 }
 
 func assertGone(t *testing.T, url string) {

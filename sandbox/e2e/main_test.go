@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 			err = errors.Join(stack.Build(context.Background(), dir), stack.SlowTimers(dir))
 		}
 		if err == nil {
-			emulator, err = azurite.Start(context.Background(), azurite.Options{})
+			emulator, err = azurite.Start(context.Background())
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "the bundle under test:", err)

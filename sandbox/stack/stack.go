@@ -82,7 +82,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		}
 	}()
 	if s.Storage == nil {
-		if s.Storage, err = azurite.Start(ctx, azurite.Options{}); err != nil {
+		if s.Storage, err = azurite.Start(ctx); err != nil {
 			return nil, err
 		}
 		s.own = true

@@ -19,7 +19,7 @@ import (
 // which every process the azurite package starts does.
 var shared = sync.OnceValues(func() (*azurite.Azurite, error) {
 	debug.SetGCPercent(400) // a test program is small and short: it has memory for time
-	return azurite.Start(context.Background(), azurite.Options{})
+	return azurite.Start(context.Background())
 })
 
 // ForTest returns the emulator that all tests of one test binary share, started
