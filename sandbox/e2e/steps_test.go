@@ -61,11 +61,9 @@ var steps = []step{
 	{name: "state mark", ends: failed, says: []string{"NinjaOneSyncState"}, storage: func(c *cell) storageproxy.Fault {
 		return storageproxy.Fault{Service: storageproxy.Table, Method: "POST", Path: named(`/\$batch$`), Holds: []string{`"PartitionKey":"` + stateOf(c) + `"`}}
 	}},
-	{name: "organization settled", ends: failed, says: []string{"NinjaOneSyncState"}, repeats: true, storage: func(c *cell) storageproxy.Fault {
-		return storageproxy.Fault{Service: storageproxy.Table, Path: named(`/NinjaOneSyncState\(`), Holds: []string{"'" + stateOf(c) + "'", "RowKey='organization'"}}
+	{name: "state settled", ends: failed, says: []string{"note what NinjaOne organization", "NinjaOneSyncState"}, repeats: true, storage: func(c *cell) storageproxy.Fault {
+		return storageproxy.Fault{Service: storageproxy.Table, Method: "POST", Path: named(`/\$batch$`), Holds: []string{`"PartitionKey":"` + stateOf(c) + `"`, `"ComplianceClaim":""`}}
 	}},
-	{name: "compliance claimed", ends: failed, says: []string{"compliance field", "NinjaOneSyncState"}, storage: func(c *cell) storageproxy.Fault { return deviceRow(c, `"ComplianceClaim":"s`) }},
-	{name: "device settled", ends: failed, says: []string{"note what NinjaOne device", "NinjaOneSyncState"}, repeats: true, storage: func(c *cell) storageproxy.Fault { return deviceRow(c, `"ComplianceClaim":""`) }},
 	{name: "documents marked", ends: failed, says: []string{"note what is known of documents"}, storage: func(c *cell) storageproxy.Fault { return documentRows(c) }},
 	{name: "documents settled", ends: failed, says: []string{"note what is known of documents"}, repeats: true, storage: func(c *cell) storageproxy.Fault {
 		f := documentRows(c)
@@ -103,11 +101,6 @@ var (
 // stateOf is the partition of our state about the cell's organization.
 func stateOf(c *cell) string {
 	return fmt.Sprintf("%s|%d", c.w.Seed.Ninja.Instance, c.organization)
-}
-
-// deviceRow is a change of the record of one of the organization's devices.
-func deviceRow(c *cell, holds string) storageproxy.Fault {
-	return storageproxy.Fault{Service: storageproxy.Table, Path: named(`/NinjaOneSyncState\(`), Holds: []string{"'" + stateOf(c) + "'", "RowKey='device-", holds}}
 }
 
 // documentRows is a change of the records of several of the tenant's documents.
