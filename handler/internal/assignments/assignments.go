@@ -106,7 +106,7 @@ func (a *Assignments) load(ctx context.Context, s *Set) error {
 	if err != nil {
 		return err
 	}
-	tenants, err := a.CIPP.Tenants(ctx)
+	tenants, err := a.CIPP.AllTenants(ctx)
 	if err != nil {
 		return err
 	}

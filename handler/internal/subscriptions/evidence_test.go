@@ -62,3 +62,19 @@ func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
 		}
 	}
 }
+
+// TestExcludedTenant ends the subscription of a tenant that a technician excludes
+// in CIPP, and no other.
+func TestExcludedTenant(t *testing.T) {
+	w := subscribed(t, 2)
+	a, b := w.Seed.Tenants[0].ID, w.Seed.Tenants[1].ID
+	w.Merge("Tenants", storage.Entity{"PartitionKey": "Tenants", "RowKey": a, "Excluded": true})
+	w.Clock.Advance(assignments.SettingsLife + time.Second)
+	for range 2 {
+		w.Reconcile()
+		w.Clock.Advance(subscriptions.SettleTime)
+	}
+	if excluded, other := len(w.M365.Subscriptions(a)), len(w.M365.Subscriptions(b)); excluded != 0 || other != 1 {
+		t.Errorf("Graph has %d subscriptions of the excluded tenant, and %d of the other", excluded, other)
+	}
+}
