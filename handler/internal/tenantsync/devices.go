@@ -151,41 +151,6 @@ func (in *inputs) deviceFields(f compose.DeviceFields) []field {
 	}
 }
 
-// clearUnmatched plans the clearing of what was written on devices that are no
-// longer matched (design section 6): by this tenant, or by one that is not
-// mapped to the organization any more, so that nobody else would. A record is
-// forgotten when the device is no longer ours to clear: NinjaOne deleted it, or
-// another tenant's sync already writes it in its new organization.
-func (p *Plan) clearUnmatched(in *inputs, changes map[ledger.Target]*change) {
-	nameless, names := in.nameless(), in.deviceNames()
-	for t, r := range in.records {
-		switch {
-		case t.Kind != ledger.KindDevice || !in.clears(r) || changes[t] != nil:
-		case !r.HoldsAny(), in.roster.Deleted(t.ID), in.elsewhere[t.ID]:
-			p.forget = append(p.forget, t)
-		case in.roster.Clearable(t.ID) && !nameless:
-			changes[t] = &change{target: t, name: names[t.ID], unmatched: true, fields: func() ([]field, error) {
-				return in.deviceFields(compose.DeviceFields{}), nil
-			}}
-		}
-	}
-}
-
-// deviceNames are the names of the organization's devices, by NinjaOne's id.
-func (in *inputs) deviceNames() map[int]string {
-	names := map[int]string{}
-	for i := range in.roster.Devices {
-		names[in.roster.Devices[i].ID] = devicematch.NameOf(&in.roster.Devices[i])
-	}
-	return names
-}
-
-// clears reports whether a run of the tenant clears what was written on a device:
-// its own sync wrote it, or that of a tenant which is not mapped any more.
-func (in *inputs) clears(r *ledger.Record) bool {
-	return r.TenantID == in.ref.ID || in.left[r.TenantID]
-}
-
 // weighClaims finds the devices that match devices of two tenants of the
 // organization, notes this tenant's claims where the holder's runs see them, and
 // tells of both sides. It returns the devices that another tenant holds, and who.
