@@ -49,7 +49,7 @@ var steps = []step{
 	{name: "state read", but: tooLong, ends: failed, says: []string{"read what NinjaOne organization", "last accepted"}, storage: func(c *cell) storageproxy.Fault {
 		return storageproxy.Fault{Service: storageproxy.Table, Method: "GET", Path: named(`/NinjaOneSyncState\(\)$`), Holds: []string{stateOf(c) + "'"}}
 	}},
-	{name: "matches kept", ends: failed, says: []string{"keep which devices matched"}, storage: func(c *cell) storageproxy.Fault {
+	{name: "matches kept", ends: failed, says: []string{"keep which devices of tenant"}, storage: func(c *cell) storageproxy.Fault {
 		return storageproxy.Fault{Service: storageproxy.Blob, Method: "PUT", Path: named(`/matches/` + c.tenant.ID)}
 	}},
 	{name: "section kept", ends: failed, says: []string{"sections/"}, storage: func(c *cell) storageproxy.Fault {
