@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// deltaMembers is how many members one page of a delta answer has.
+const deltaMembers = 1000
+
 // deltaState is what a $deltatoken stands for: what the caller has seen.
 type deltaState struct {
 	tenant   string
@@ -108,7 +111,7 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 			}
 		}
 		if !latest {
-			pages = deltaPages(changed, size, s.config.DeltaMembers)
+			pages = deltaPages(changed, size, deltaMembers)
 		}
 	})
 

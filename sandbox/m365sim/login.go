@@ -165,7 +165,7 @@ func (s *Server) grant(r *http.Request, t *Tenant) (map[string]any, *loginError)
 	}
 
 	s.mu.Lock()
-	cred, lifetime := s.credentials, s.lifetime
+	cred, lifetime := s.credentials, s.config.TokenLifetime
 	home, issued := s.refreshTokens[form.Get("refresh_token")]
 	s.mu.Unlock()
 
@@ -349,14 +349,6 @@ func (s *Server) revoke(which func(*accessToken) bool) {
 			t.revoked = true
 		}
 	}
-}
-
-// SetTokenLifetime sets the life of the tokens issued from now on; the login
-// service announces it as expires_in, in whole seconds.
-func (s *Server) SetTokenLifetime(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lifetime = d
 }
 
 // SetRefreshToken replaces the partner's refresh token, as when CIPP rotates

@@ -33,9 +33,8 @@ type Config struct {
 	// PageSize caps every page of Graph and Exchange, so that a small tenant
 	// needs several; 0 leaves the services' own sizes.
 	PageSize int
-	// DeltaPageSize and DeltaMembers cap the objects and the members of one
-	// page of a delta answer; 0 = 200 and 1000.
-	DeltaPageSize, DeltaMembers int
+	// DeltaPageSize caps the objects of one page of a delta answer; 0 = 200.
+	DeltaPageSize int
 
 	// DownloadURL is where report downloads are served, for example
 	// "http://127.0.0.1:7074"; "" = set by Start, or Graph's own host.
@@ -50,7 +49,6 @@ type Server struct {
 
 	mu            sync.Mutex
 	credentials   Credentials
-	lifetime      time.Duration
 	opaque        bool // tokens tell nothing
 	latency       time.Duration
 	recent        map[string][]time.Time // calls that count towards a limit
@@ -88,11 +86,8 @@ func New(c Config, tenants ...*Tenant) (*Server, error) {
 	if c.DeltaPageSize == 0 {
 		c.DeltaPageSize = 200
 	}
-	if c.DeltaMembers == 0 {
-		c.DeltaMembers = 1000
-	}
 	s := &Server{
-		config: c, credentials: c.Credentials, lifetime: c.TokenLifetime,
+		config: c, credentials: c.Credentials,
 		recent: map[string][]time.Time{}, tenants: map[string]*Tenant{}, tokens: map[string]*accessToken{},
 		refreshTokens: map[string]string{}, chains: map[string]*pageToken{}, deltas: map[string]*deltaState{},
 		exchangeChains: map[string]*exchangePage{}, endlessPages: map[string]*endlessPage{},

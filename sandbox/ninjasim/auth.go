@@ -49,9 +49,9 @@ func (s *Server) issueToken(c *call) reply {
 	}
 	token := "sim-" + uuid.NewString()
 	s.issued++
-	s.grants[token] = grant{number: s.issued, scopes: scopes, expires: s.config.Now().Add(s.lifetime)}
+	s.grants[token] = grant{number: s.issued, scopes: scopes, expires: s.config.Now().Add(s.config.TokenLifetime)}
 	rep := answer(map[string]any{
-		"access_token": token, "token_type": "Bearer", "expires_in": int(s.lifetime / time.Second), "scope": strings.Join(scopes, " "),
+		"access_token": token, "token_type": "Bearer", "expires_in": int(s.config.TokenLifetime / time.Second), "scope": strings.Join(scopes, " "),
 	})
 	rep.header = http.Header{"Cache-Control": {"no-store"}}
 	return rep
@@ -89,13 +89,6 @@ func (s *Server) SetClientSecret(secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.secret = secret
-}
-
-// SetTokenLifetime changes the expires_in of tokens issued from now on.
-func (s *Server) SetTokenLifetime(lifetime time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lifetime = lifetime
 }
 
 // RevokeTokens makes every token issued so far unknown.

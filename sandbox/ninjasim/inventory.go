@@ -11,6 +11,10 @@ import (
 	"github.com/google/uuid"
 )
 
+// maxPageSize is the largest page of the lists paged by "after". A larger pageSize is refused: NinjaOne documents no
+// maximum, and a client must not take a page that the service cut short for the last one.
+const maxPageSize = 1000
+
 // epoch is a point in time as NinjaOne writes it: seconds since 1970, always with a fraction, or milliseconds.
 func (s *Server) epoch(t time.Time) json.Number {
 	if s.config.Milliseconds {
@@ -21,11 +25,11 @@ func (s *Server) epoch(t time.Time) json.Number {
 
 // page cuts a list, sorted by id, by the after and pageSize parameters.
 func page[T any](s *Server, c *call, list []T, id func(T) int) ([]T, *reply) {
-	size := s.config.MaxPageSize
+	size := maxPageSize
 	if text := c.query.Get("pageSize"); text != "" {
 		size, _ = strconv.Atoi(text)
-		if size < 1 || size > s.config.MaxPageSize {
-			rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_page_size", map[string]any{"max": s.config.MaxPageSize}))
+		if size < 1 || size > maxPageSize {
+			rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_page_size", map[string]any{"max": maxPageSize}))
 			return nil, &rep
 		}
 	}

@@ -34,13 +34,6 @@ type Config struct {
 	Scopes []string
 	// TokenLifetime is answered as expires_in, in whole seconds; one hour when zero.
 	TokenLifetime time.Duration
-	// CursorLifetime is how long the cursor of a report can be used; 15 minutes when zero.
-	CursorLifetime time.Duration
-	// MaxPageSize is the largest page of the lists paged by "after"; 1000 when zero. A larger pageSize is refused: NinjaOne
-	// documents no maximum, and a client must not take a page that the service cut short for the last one.
-	MaxPageSize int
-	// Latency delays every answer.
-	Latency time.Duration
 	// HTMLAsSent answers WYSIWYG values as they were sent, and without their text: applying the allow-list takes so long
 	// that it would drown what a benchmark measures.
 	HTMLAsSent bool
@@ -57,7 +50,6 @@ type Server struct {
 
 	mu            sync.Mutex
 	secret        string
-	lifetime      time.Duration
 	latency       time.Duration
 	grants        map[string]grant
 	issued        int // tokens
@@ -91,17 +83,11 @@ func New(config Config) *Server {
 	if config.TokenLifetime == 0 {
 		config.TokenLifetime = time.Hour
 	}
-	if config.CursorLifetime == 0 {
-		config.CursorLifetime = 15 * time.Minute
-	}
-	if config.MaxPageSize == 0 {
-		config.MaxPageSize = 1000
-	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
 	return &Server{
-		config: config, router: contractRouter(), secret: config.ClientSecret, lifetime: config.TokenLifetime, latency: config.Latency,
+		config: config, router: contractRouter(), secret: config.ClientSecret,
 		grants: map[string]grant{}, organizations: map[int]Organization{}, devices: map[int]Device{}, devicesOf: map[int][]int{},
 		definitions: map[string]CustomField{}, values: map[Target]map[string]*storedValue{}, cursors: map[string]*cursor{},
 		calls: map[string]int{}, documentation: newDocumentation(),

@@ -11,6 +11,9 @@ import (
 	"github.com/google/uuid"
 )
 
+// cursorLifetime is how long the cursor of a report can be used.
+const cursorLifetime = 15 * time.Minute
+
 // cursor is a report under way: its rows as they were when it was first asked for.
 type cursor struct {
 	template string
@@ -32,7 +35,7 @@ func (s *Server) report(c *call, rows func() ([]map[string]any, *reply)) reply {
 			return *refused
 		}
 		name = uuid.NewString()
-		s.cursors[name] = &cursor{template: c.template, rows: list, expires: now.Add(s.config.CursorLifetime)}
+		s.cursors[name] = &cursor{template: c.template, rows: list, expires: now.Add(cursorLifetime)}
 	}
 	position, ok := s.cursors[name]
 	if !ok || position.template != c.template || !now.Before(position.expires) {
