@@ -28,18 +28,23 @@ const (
 func reachable(t testing.TB) option {
 	address := ""
 	return func(c *funchost.Config) {
-		var err error
+		listen := func() (net.Listener, error) { return net.Listen("tcp4", address) }
 		if address == "" {
-			c.Listener, err = loopback.Listen()
+			listen = loopback.Listen
 			c.Settings["AzureWebJobs.SweepCompliance.Disabled"] = "true"
 			c.Settings["AzureWebJobs.RenewSubscriptions.Disabled"] = "true"
-		} else {
-			c.Listener, err = net.Listen("tcp4", address)
 		}
-		if err != nil {
-			t.Fatal(err)
+		if c.Listener == nil || address == "" {
+			l, err := listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if address = l.Addr().String(); c.Listener == nil {
+				c.Listener = l
+			} else {
+				_ = l.Close()
+			}
 		}
-		address = c.Listener.Addr().String()
 		c.Settings["PUBLIC_BASE_URL"] = "http://" + address
 	}
 }

@@ -30,8 +30,8 @@ var steps = []step{
 
 	{name: "NinjaOne devices read", but: map[string]expectation{"time-out": {warned, []string{"came to no end", "it took longer than half of the sync's time"}}}, ends: failed, says: []string{"the devices of the NinjaOne organization could not be read", "/v2/devices-detailed"}, ninja: &ninjasim.Fault{Path: "^/v2/devices-detailed$"}},
 	{name: "changes in NinjaOne read", but: map[string]expectation{"time-out": {}}, again: true, ninja: &ninjasim.Fault{Path: "^/v2/queries/custom-fields-detailed$"}},
-	{name: "organization write", ends: warned, says: []string{"One target could not be written in NinjaOne and is tried again", "/custom-fields"}, ninja: &ninjasim.Fault{Method: "PATCH", Path: "^/v2/organization/[0-9]+/custom-fields$"}},
-	{name: "device write", ends: warned, says: []string{"3 devices could not be written in NinjaOne and are tried again", "/v2/device/"}, ninja: &ninjasim.Fault{Method: "PATCH", Path: "^/v2/device/"}},
+	{name: "organization write", inBatch: true, ends: warned, says: []string{"One target could not be written in NinjaOne and is tried again", "/custom-fields"}, ninja: &ninjasim.Fault{Method: "PATCH", Path: "^/v2/organization/[0-9]+/custom-fields$"}},
+	{name: "device write", inBatch: true, ends: warned, says: []string{"3 devices could not be written in NinjaOne and are tried again", "/v2/device/"}, ninja: &ninjasim.Fault{Method: "PATCH", Path: "^/v2/device/"}},
 	{name: "documents read", ends: warned, says: []string{"could not be read, so none were written", "/v2/organization/documents"}, ninja: &ninjasim.Fault{Method: "GET", Path: "^/v2/organization/documents$"}},
 	{name: "document create", ends: warned, says: []string{"documents", "/v2/organization/documents"}, ninja: &ninjasim.Fault{Method: "POST", Path: "^/v2/organization/documents$"}},
 	{name: "document update", ends: warned, says: []string{"documents", "/v2/organization/documents"}, again: true, ninja: &ninjasim.Fault{Method: "PATCH", Path: "^/v2/organization/documents$"}},

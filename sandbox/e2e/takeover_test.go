@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -20,12 +21,15 @@ import (
 	"cipp-ninjaone/sandbox/seed"
 )
 
+// nowhere is the listener of a command, which serves nothing.
+type nowhere struct{ net.Listener }
+
 // handler runs one of the bundle's commands with the settings of the app, and
 // returns its status and what it printed.
 func (w *world) handler(args ...string) (status int, out string) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), filepath.Join(appRoot, "handler"), args...)
-	config := funchost.Config{Settings: w.Settings()}
+	config := funchost.Config{Settings: w.Settings(), Listener: nowhere{}}
 	for _, o := range w.options {
 		o(&config)
 	}
