@@ -57,3 +57,22 @@ func TestHeavyLists(t *testing.T) {
 		})
 	}
 }
+
+// TestPageTooLarge refuses a page that is larger than a page may be, whatever room
+// there is for it.
+func TestPageTooLarge(t *testing.T) {
+	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		text, separator := strings.Repeat("x", 1<<20), "["
+		for id := range 33 {
+			if _, err := fmt.Fprintf(w, `%s{"id":%d,"organizationId":3,"systemName":"%s"}`, separator, id+1, text); err != nil {
+				return
+			}
+			separator = ","
+		}
+		_, _ = io.WriteString(w, "]")
+	})
+	if _, _, err := serve(t, fake).Devices(t.Context(), 3); !errors.Is(err, reply.ErrTooLarge) || errors.Is(err, reply.ErrNoRoom) {
+		t.Error(err)
+	}
+}
