@@ -83,12 +83,16 @@ func (s *Send) Unsent(names ...string) {
 
 // Hold takes values out that are not sent. NinjaOne holds what it held before.
 func (s *Send) Hold(names ...string) {
-	s.Values = maps.Clone(s.Values)
+	s.take(names...)
+	s.Unsent(names...)
+}
+
+// take takes values out, so that the record stays of use.
+func (s *Send) take(names ...string) {
+	s.Values, s.last = maps.Clone(s.Values), false
 	for _, name := range names {
 		delete(s.Values, name)
 	}
-	s.last = false
-	s.Unsent(names...)
 }
 
 // Refuse notes that NinjaOne refused a value. It is sent again by the next run.
@@ -107,10 +111,8 @@ func (s *Send) Taken() ninjaone.Fields { return s.taken }
 // without takes the compliance value out: a newer state is known, or NinjaOne
 // holds it. Its columns say what NinjaOne holds.
 func (s *Send) without(field string) {
-	s.Values = maps.Clone(s.Values)
-	delete(s.Values, field)
+	s.take(field)
 	delete(s.Record.Fields, field)
-	s.last = false
 }
 
 // Batch is a part of a run's targets. One transaction marks their values as
@@ -182,7 +184,7 @@ func (b *Batch) write(transaction func() error) (err error) {
 			return err
 		}
 	}
-	return errors.Join(errFirst, err)
+	return fmt.Errorf("%w: %w", errFirst, err)
 }
 
 // compliance is the compliance value of a send, as package compliance writes it.

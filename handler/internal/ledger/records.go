@@ -114,7 +114,7 @@ func (l *Ledger) Load(ctx context.Context, o Organization) (map[Target]*Record, 
 		}
 		r := &Record{TenantID: row.String("TenantId"), owner: row.String("TenantId"), Fields: fieldsOf(row), Written: row.Time("Written"), Claims: strings.Fields(row.String(columnClaims)), Singled: singledOf(row)}
 		if row.RowKey() == string(KindOrganization) {
-			r.Target = Target{KindOrganization, o.ID}
+			r.Target = o.Target()
 		} else if _, err := fmt.Sscanf(row.RowKey(), string(KindDevice)+"-%d", &r.Target.ID); err == nil {
 			r.Target.Kind = KindDevice
 		} else {
@@ -189,9 +189,9 @@ func (l *Ledger) Save(ctx context.Context, o Organization, records ...*Record) e
 // missing where no value is kept: it was never written, or its value is too
 // large to keep.
 func (l *Ledger) Values(ctx context.Context, o Organization, deviceID int) (map[string]Value, error) {
-	t := Target{KindDevice, deviceID}
+	t := Device(deviceID)
 	if deviceID == 0 {
-		t = Target{KindOrganization, o.ID}
+		t = o.Target()
 	}
 	row, err := l.table.Get(ctx, o.Partition(), rowKey(t))
 	if errors.Is(err, storage.ErrNotFound) {
@@ -222,7 +222,7 @@ func (l *Ledger) Forget(ctx context.Context, o Organization, targets ...Target) 
 // Owned reports whether some tenant's sync wrote the device as a device of
 // the organization.
 func (l *Ledger) Owned(ctx context.Context, o Organization, deviceID int) (bool, error) {
-	_, err := l.table.Get(ctx, o.Partition(), rowKey(Target{KindDevice, deviceID}))
+	_, err := l.table.Get(ctx, o.Partition(), rowKey(Device(deviceID)))
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}
