@@ -83,6 +83,7 @@ type optionalSettings = {
   GRAPH_ENDPOINT: string?
   LOGIN_ENDPOINT: string?
   EXCHANGE_ENDPOINT: string?
+  DEFENDER_ENDPOINT: string?
   NINJAONE_ENDPOINT: string?
   NINJAONE_RATE: string?
   SYNC_SLOTS: string?

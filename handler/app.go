@@ -153,6 +153,7 @@ func (a *app) openServices() (err error) {
 		GraphEndpoint:    a.config.GraphEndpoint,
 		LoginEndpoint:    a.config.LoginEndpoint,
 		ExchangeEndpoint: a.config.ExchangeEndpoint,
+		DefenderEndpoint: a.config.DefenderEndpoint,
 		Auth:             a.config.GraphAuth,
 		Credentials:      a.secrets,
 		Transport:        a.transport,

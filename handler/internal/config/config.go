@@ -55,6 +55,7 @@ type Settings struct {
 	GraphEndpoint    string
 	LoginEndpoint    string
 	ExchangeEndpoint string
+	DefenderEndpoint string
 	NinjaOneEndpoint string
 	// SKUNamesURL is where Microsoft's file of product names is read; "" for
 	// its usual place.
@@ -92,6 +93,7 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 		GraphEndpoint:    r.endpoint("GRAPH_ENDPOINT", "https://graph.microsoft.com"),
 		LoginEndpoint:    r.endpoint("LOGIN_ENDPOINT", "https://login.microsoftonline.com"),
 		ExchangeEndpoint: r.endpoint("EXCHANGE_ENDPOINT", "https://outlook.office365.com"),
+		DefenderEndpoint: r.endpoint("DEFENDER_ENDPOINT", "https://api.securitycenter.microsoft.com"),
 		NinjaOneEndpoint: r.endpoint("NINJAONE_ENDPOINT", ""),
 		SKUNamesURL:      r.endpoint("SKU_NAMES_URL", ""),
 		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),

@@ -31,6 +31,7 @@ const (
 	DefaultGraphEndpoint    = "https://graph.microsoft.com"
 	DefaultLoginEndpoint    = "https://login.microsoftonline.com"
 	DefaultExchangeEndpoint = "https://outlook.office365.com"
+	DefaultDefenderEndpoint = "https://api.securitycenter.microsoft.com"
 )
 
 // The ways to sign in to a tenant (setting GRAPH_AUTH).
@@ -52,6 +53,7 @@ type Config struct {
 	GraphEndpoint    string // "" = DefaultGraphEndpoint; plain http only on loopback
 	LoginEndpoint    string // "" = DefaultLoginEndpoint
 	ExchangeEndpoint string // "" = DefaultExchangeEndpoint
+	DefenderEndpoint string // "" = DefaultDefenderEndpoint
 	Auth             string // AuthDelegated (also "") or AuthApplication
 	Credentials      Credentials
 	Transport        http.RoundTripper // nil = http.DefaultTransport
@@ -65,6 +67,8 @@ type Reader struct {
 	exchangeEndpoint *url.URL
 	graphScope       string
 	exchangeScope    string
+	defenderEndpoint *url.URL
+	defenderScope    string
 	auth             string
 	tokens           *tokens
 	client           *http.Client // follows no redirect
@@ -96,6 +100,10 @@ func NewReader(c Config) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	defender, err := parseEndpoint("DEFENDER_ENDPOINT", c.DefenderEndpoint, DefaultDefenderEndpoint)
+	if err != nil {
+		return nil, err
+	}
 	repeats := &retrier{next: steady(cmp.Or(c.Transport, http.DefaultTransport)), sleep: retry.Sleep}
 	client := &http.Client{Transport: repeats, CheckRedirect: followNone}
 	return &Reader{
@@ -103,6 +111,8 @@ func NewReader(c Config) (*Reader, error) {
 		exchangeEndpoint: exchange,
 		graphScope:       scopeFor(graph, graphHosts, DefaultGraphEndpoint),
 		exchangeScope:    scopeFor(exchange, exchangeHosts, DefaultExchangeEndpoint),
+		defenderEndpoint: defender,
+		defenderScope:    scopeFor(defender, defenderHosts, DefaultDefenderEndpoint),
 		auth:             c.Auth,
 		tokens: &tokens{
 			login:       login,
@@ -127,6 +137,8 @@ var (
 		"graph.microsoft.de", "microsoftgraph.chinacloudapi.cn"}
 	exchangeHosts = []string{"outlook.office365.com", "outlook.office365.us",
 		"outlook-dod.office365.us", "partner.outlook.cn"}
+	defenderHosts = []string{"api.securitycenter.microsoft.com",
+		"api-gcc.securitycenter.microsoft.us", "api-gov.securitycenter.microsoft.us"}
 )
 
 func scopeFor(endpoint *url.URL, known []string, fallback string) string {

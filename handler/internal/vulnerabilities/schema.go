@@ -1,0 +1,78 @@
+package vulnerabilities
+
+import (
+	"encoding/json"
+	"time"
+
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// TableName is our own table of the tenants' CVE files.
+const TableName = "NinjaOneVulnerabilities"
+
+// The rows of table NinjaOneVulnerabilities, partition "files": one for each
+// tenant, whose key is the tenant's id. Times that are not known are 1970-01-01.
+//
+// Written when a turn is put on the queue:
+//
+//	Queued        time: when that was
+//
+// Written by a person's button on the console:
+//
+//	Confirmed     time: when what waits was confirmed
+//
+// Written by messages:
+//
+//	Status        text: a JSON object of [Status], less the two above
+//
+// Each row has the column Version (int32) of package layout.
+//
+// Blobs of this package in the container ninjaone-sync, for the last file that
+// NinjaOne took. What lies there besides what the row names is left of a turn that
+// broke off, and the next upload removes it:
+//
+//	vulnerabilities/<tenant id>/<digest>.csv.gz   the file
+//	vulnerabilities/<tenant id>/<digest>.json.gz  a JSON object of [exposure.Tenant]
+const (
+	partition       = "files"
+	columnQueued    = "Queued"
+	columnConfirmed = "Confirmed"
+	columnStatus    = "Status"
+
+	blobPrefix = "vulnerabilities/"
+)
+
+// fileBlob and exposureBlob name the blobs of a tenant's file.
+func fileBlob(tenantID, digest string) string {
+	return blobPrefix + tenantID + "/" + digest + ".csv.gz"
+}
+func exposureBlob(tenantID, digest string) string {
+	return blobPrefix + tenantID + "/" + digest + ".json.gz"
+}
+
+// never stands in a row where there is no time: a merge cannot take a column away.
+var never = time.Unix(0, 0).UTC()
+
+// statusOf reads a row. A status that cannot be read is an empty one: its tenant
+// has had no turn, and the next file is judged by what NinjaOne says of the last.
+func statusOf(row storage.Entity) Status {
+	at := func(column string) time.Time {
+		if t := row.Time(column); t.After(never) {
+			return t
+		}
+		return time.Time{}
+	}
+	var s Status
+	if json.Unmarshal([]byte(row.String(columnStatus)), &s) != nil {
+		s = Status{}
+	}
+	s.TenantID, s.Queued, s.Confirmed = row.RowKey(), at(columnQueued), at(columnConfirmed)
+	return s
+}
+
+// columnsOf are the columns of a row with its key.
+func columnsOf(tenantID string, columns storage.Entity) storage.Entity {
+	columns["PartitionKey"], columns["RowKey"], columns["Version"] = partition, tenantID, int32(layout.Version)
+	return columns
+}

@@ -1,0 +1,173 @@
+package vulnerabilities
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"cipp-ninjaone/handler/internal/exposure"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// Import is what became of the last file.
+type Import string
+
+// The states of an import. Sending says that the answer is not known: NinjaOne may
+// have the file or not.
+const (
+	NoImport   Import = ""
+	Sending    Import = "sending"
+	InProgress Import = "in progress"
+	Complete   Import = "complete"
+	Failed     Import = "failed"
+)
+
+// Where the CVEs of a turn came from.
+const (
+	SourceDefender = "Defender"     // Microsoft's export, with our own token
+	SourceCache    = "CIPP's cache" // type DefenderCVEs
+)
+
+// Status is how the CVE file of a tenant stands: the row that the console shows.
+type Status struct {
+	TenantID string `json:"-"`
+
+	// The last file that NinjaOne took, or may have taken (Import).
+	Group     string    `json:"group,omitempty"`     // name of the scan group, as expected
+	GroupID   int64     `json:"groupId,omitempty"`   // 0 until it was found
+	Digest    string    `json:"digest,omitempty"`    // of the file; "" when none was sent yet
+	Rows      int       `json:"rows,omitempty"`      // of the file, less its header
+	Uploaded  time.Time `json:"uploaded,omitzero"`   // when it was sent
+	Import    Import    `json:"import,omitempty"`    // what became of it
+	Processed int       `json:"processed,omitempty"` // records that NinjaOne processed, once the import ended
+	Ended     time.Time `json:"ended,omitzero"`      // when the import was seen to have ended
+
+	// What the last turn found.
+	Turn          time.Time `json:"turn,omitzero"`           // when it ended
+	Source        string    `json:"source,omitempty"`        // SourceDefender or SourceCache
+	SourceAt      time.Time `json:"sourceAt,omitzero"`       // when that was read at Microsoft
+	Reported      int       `json:"reported,omitempty"`      // pairs of device and CVE that Microsoft reports
+	Matched       int       `json:"matched,omitempty"`       // devices with CVEs that NinjaOne has
+	Unmatched     int       `json:"unmatched,omitempty"`     // devices with CVEs that NinjaOne does not have
+	UnmatchedRows int       `json:"unmatchedRows,omitempty"` // pairs of these
+	Unknown       []string  `json:"unknown,omitempty"`       // names of the first 50 such devices, as Defender has them
+	Exceptions    int       `json:"exceptions,omitempty"`    // exceptions of CIPP that apply to a reported CVE
+	Excepted      int       `json:"excepted,omitempty"`      // pairs that they leave out
+	// Reason says why the last turn sent nothing, for a technician; "" when it sent
+	// a file, or NinjaOne has the same bytes.
+	Reason string `json:"reason,omitempty"`
+	// Failures counts the turns in a row that could not read or send; the next one
+	// comes sooner then.
+	Failures int `json:"failures,omitempty"`
+
+	// A file that waits for a confirmation. The zero WaitingSince is for none.
+	WaitingSince time.Time `json:"waitingSince,omitzero"`
+	WaitingRows  int       `json:"waitingRows,omitempty"`
+
+	Queued    time.Time `json:"-"` // when its last turn was put on the queue
+	Confirmed time.Time `json:"-"` // when somebody confirmed what waits; it counts once
+}
+
+// Waits reports whether a file waits for a confirmation that nobody gave yet.
+func (s Status) Waits() bool {
+	return !s.WaitingSince.IsZero() && s.Confirmed.Before(s.WaitingSince)
+}
+
+// Files keeps how the tenants' files stand. It is safe for concurrent use.
+type Files struct {
+	Table *storage.Table     // NinjaOneVulnerabilities
+	Blobs *storage.Container // ninjaone-sync
+}
+
+// All returns how the files stand, by tenant id.
+func (f Files) All(ctx context.Context) (map[string]Status, error) {
+	all := map[string]Status{}
+	for row, err := range f.Table.List(ctx, storage.Eq("PartitionKey", partition)) {
+		if err != nil {
+			return nil, fmt.Errorf("read how the CVE files stand: %w", err)
+		}
+		all[row.RowKey()] = statusOf(row)
+	}
+	return all, nil
+}
+
+// Of returns how a tenant's file stands; without turn when it has had none.
+func (f Files) Of(ctx context.Context, tenantID string) (Status, error) {
+	row, err := f.Table.Get(ctx, partition, tenantID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return Status{TenantID: tenantID}, nil
+	}
+	if err != nil {
+		return Status{}, fmt.Errorf("read how the CVE file of tenant %s stands: %w", tenantID, err)
+	}
+	return statusOf(row), nil
+}
+
+// save keeps what messages write.
+func (f Files) save(ctx context.Context, s Status) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := f.Table.Merge(ctx, columnsOf(s.TenantID, storage.Entity{columnStatus: string(text)})); err != nil {
+		return fmt.Errorf("keep how the CVE file of tenant %s stands: %w", s.TenantID, err)
+	}
+	return nil
+}
+
+// Confirm lets the file that waits go once, though it is much smaller than the last
+// one. The caller puts a message of the tenant on the queue.
+func (f Files) Confirm(ctx context.Context, tenantID string, now time.Time) error {
+	if err := f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnConfirmed: now.UTC()})); err != nil {
+		return fmt.Errorf("confirm the CVE file of tenant %s: %w", tenantID, err)
+	}
+	return nil
+}
+
+func (f Files) markQueued(ctx context.Context, tenantID string, now time.Time) error {
+	return f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnQueued: now.UTC()}))
+}
+
+// Exposure returns what the last file of a tenant says, for its cards; nil when
+// NinjaOne has taken none yet, or it cannot be read any more.
+func (f Files) Exposure(ctx context.Context, tenantID string) (*exposure.Tenant, error) {
+	s, err := f.Of(ctx, tenantID)
+	if err != nil || s.Digest == "" {
+		return nil, err
+	}
+	body, err := f.unpacked(ctx, exposureBlob(tenantID, s.Digest))
+	if err != nil || body == nil {
+		return nil, err
+	}
+	var t exposure.Tenant
+	if json.Unmarshal(body, &t) != nil {
+		return nil, nil
+	}
+	t.Day = s.Uploaded
+	return &t, nil
+}
+
+// unpacked reads a blob; nil when there is none, or it is cut.
+func (f Files) unpacked(ctx context.Context, name string) ([]byte, error) {
+	packed, err := f.Blobs.Get(ctx, name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what was kept of a CVE file: %w", err)
+	}
+	in, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err != nil || len(body) > maxFile {
+		return nil, nil
+	}
+	return body, nil
+}
