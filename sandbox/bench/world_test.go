@@ -79,6 +79,7 @@ func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
 			"GRAPH_ENDPOINT":      serve("graph", s.M365.GraphHandler()),
 			"LOGIN_ENDPOINT":      serve("login", s.M365.LoginHandler()),
 			"EXCHANGE_ENDPOINT":   serve("exchange", s.M365.ExchangeHandler()),
+			"DEFENDER_ENDPOINT":   serve("defender", s.M365.DefenderHandler()),
 			"NINJAONE_ENDPOINT":   serve("ninjaone", s.NinjaOne),
 			"NINJAONE_RATE":       "1000000",
 			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",

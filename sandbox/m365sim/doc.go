@@ -1,6 +1,6 @@
 // Package m365sim simulates the parts of Microsoft 365 that the handler reads:
-// the login service, Microsoft Graph (v1.0 and beta) and the Exchange Online
-// admin API, over real HTTP.
+// the login service, Microsoft Graph (v1.0 and beta), the Exchange Online admin
+// API and Defender's export of vulnerabilities, over real HTTP.
 //
 // It is strict. A call that the published contracts do not allow is refused
 // with the service's own error and is noted in [Server.Violations], so that a

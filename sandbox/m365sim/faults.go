@@ -15,7 +15,7 @@ import (
 // Hang, HTML, Truncate, Malformed, ExpireToken, Empty, Unfiltered and Endless says
 // what happens; with none of them the call is only delayed.
 type Fault struct {
-	Service string         // "login", "graph", "exchange" or "download"; "" = any
+	Service string         // "login", "graph", "exchange", "defender" or "download"; "" = any
 	Tenant  string         // tenant id; "" = any
 	Method  string         // "" = any
 	Path    *regexp.Regexp // matched against the path with its version; nil = any

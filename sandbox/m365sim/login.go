@@ -17,7 +17,11 @@ import (
 const (
 	GraphResource    = "https://graph.microsoft.com"
 	ExchangeResource = "https://outlook.office365.com"
+	DefenderResource = "https://api.securitycenter.microsoft.com"
 )
+
+// defenderAppID names the same resource by the id of its application.
+const defenderAppID = "fc780465-2017-40d4-a0c5-307022471b92"
 
 // accessToken is what an issued access token stands for.
 type accessToken struct {
@@ -246,7 +250,7 @@ func (s *Server) signed(t *Tenant, clientID, resource, grant string, lifetime ti
 	var permissions []string
 	t.View(func(t *Tenant) {
 		for _, p := range t.Permissions {
-			if strings.HasPrefix(p, "Exchange.") != (resource == ExchangeResource) {
+			if resourceOf(p) != resource || p == delegatedPermission && grant == "client_credentials" || p == applicationPermission && grant != "client_credentials" {
 				continue
 			}
 			if p == "Exchange.Manage" && grant == "client_credentials" {
@@ -275,6 +279,17 @@ func (s *Server) signed(t *Tenant, clientID, resource, grant string, lifetime ti
 	return part(map[string]string{"typ": "JWT", "alg": "RS256"}) + "." + part(claims) + "." + randomToken()
 }
 
+// resourceOf returns the resource that a permission is one of.
+func resourceOf(permission string) string {
+	switch {
+	case strings.HasPrefix(permission, "Exchange."):
+		return ExchangeResource
+	case permission == delegatedPermission, permission == applicationPermission:
+		return DefenderResource
+	}
+	return GraphResource
+}
+
 // OpaqueTokens makes the tokens issued from now on tell nothing: Entra owes
 // only the service a readable token, not the application.
 func (s *Server) OpaqueTokens() {
@@ -290,11 +305,14 @@ func scopeResource(scope string) (string, *loginError) {
 	for _, word := range strings.Fields(scope) {
 		switch word {
 		case "offline_access", "openid", "profile":
-		case GraphResource + "/.default", ExchangeResource + "/.default":
+		case GraphResource + "/.default", ExchangeResource + "/.default", DefenderResource + "/.default", defenderAppID + "/.default":
 			if resource != "" {
 				return "", loginViolation(28000, "Provided value for the input parameter scope is not valid because it contains more than one resource.")
 			}
 			resource = strings.TrimSuffix(word, "/.default")
+			if resource == defenderAppID {
+				resource = DefenderResource
+			}
 		default:
 			e := loginViolation(70011, "The provided value for the input parameter 'scope' is not valid: "+word+".")
 			e.err = "invalid_scope"

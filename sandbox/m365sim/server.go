@@ -43,7 +43,7 @@ type Config struct {
 	Now func() time.Time // nil = time.Now
 }
 
-// Server simulates the three services for a set of tenants.
+// Server simulates the four services for a set of tenants.
 type Server struct {
 	config Config
 
@@ -62,6 +62,8 @@ type Server struct {
 
 	exchangeChains map[string]*exchangePage
 	exchangeOrder  []string
+
+	vulnerabilityChains map[string]*vulnerabilityPage
 
 	endlessPages map[string]*endlessPage // by the $skiptoken that leads to them
 
@@ -90,7 +92,7 @@ func New(c Config, tenants ...*Tenant) (*Server, error) {
 		config: c, credentials: c.Credentials,
 		recent: map[string][]time.Time{}, tenants: map[string]*Tenant{}, tokens: map[string]*accessToken{},
 		refreshTokens: map[string]string{}, chains: map[string]*pageToken{}, deltas: map[string]*deltaState{},
-		exchangeChains: map[string]*exchangePage{}, endlessPages: map[string]*endlessPage{},
+		exchangeChains: map[string]*exchangePage{}, vulnerabilityChains: map[string]*vulnerabilityPage{}, endlessPages: map[string]*endlessPage{},
 		downloads: map[string]*download{}, calls: map[string]int{},
 		subscriptions: subscriptions{byID: map[string]*Subscription{}},
 	}
@@ -165,8 +167,9 @@ func (s *Server) SetLatency(d time.Duration) {
 
 // Endpoints are the base URLs of a started server, without a trailing slash.
 type Endpoints struct {
-	Login, Graph, Exchange string
-	Download               string // only met in the redirects of reports
+	Login, Graph, Exchange, Defender string
+
+	Download string // only met in the redirects of reports
 }
 
 // Start listens on loopback addresses of its own, one per service, until Close.
@@ -177,7 +180,7 @@ func (s *Server) Start() (Endpoints, error) {
 		handler http.Handler
 	}{
 		{&e.Login, s.LoginHandler()}, {&e.Graph, s.GraphHandler()},
-		{&e.Exchange, s.ExchangeHandler()}, {&e.Download, s.DownloadHandler()},
+		{&e.Exchange, s.ExchangeHandler()}, {&e.Defender, s.DefenderHandler()}, {&e.Download, s.DownloadHandler()},
 	} {
 		l, err := loopback.Listen()
 		if err != nil {

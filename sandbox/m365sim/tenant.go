@@ -86,6 +86,12 @@ type Tenant struct {
 	ReportsConcealed    bool     // usage reports hide names
 	NoIntune            bool     // deviceManagement is not applicable to the tenant
 	NoExchangeRole      bool     // the account holds no Exchange role
+	NoDefender          bool     // the tenant has no licence for Defender's export
+
+	// Vulnerabilities are the records of Defender's export, in the order in
+	// which it gives them. Change the slice by putting another in its place: an
+	// export under way is a snapshot.
+	Vulnerabilities []Vulnerability
 
 	Login LoginCode // refuses every token of this tenant when set
 
@@ -98,14 +104,14 @@ type Tenant struct {
 }
 
 // AllPermissions returns the permissions of an application that was set up
-// completely, in the names of Microsoft Graph and Exchange.
+// completely, in the names of Microsoft Graph, Exchange and Defender.
 func AllPermissions() []string {
 	return []string{
 		"AuditLog.Read.All", "Device.Read.All", "DeviceManagementConfiguration.Read.All",
 		"DeviceManagementManagedDevices.Read.All", "Directory.Read.All", "Domain.Read.All",
 		"Exchange.Manage", "Group.Read.All", "GroupMember.Read.All", "Organization.Read.All", "Policy.Read.All",
 		"Reports.Read.All", "ReportSettings.Read.All", "RoleManagement.Read.Directory",
-		"SecurityEvents.Read.All", "User.Read.All",
+		"SecurityEvents.Read.All", "User.Read.All", "Vulnerability.Read", "Vulnerability.Read.All",
 	}
 }
 

@@ -159,6 +159,12 @@ func (s *Server) detailed(d Device) map[string]any {
 		body["os"] = map[string]any{"name": d.OSName}
 	}
 	putTexts(body, "lastLoggedInUser", d.LastLoggedInUser)
+	if len(d.IPAddresses) > 0 {
+		body["ipAddresses"] = d.IPAddresses
+	}
+	if len(d.MACAddresses) > 0 {
+		body["macAddresses"] = d.MACAddresses
+	}
 	return body
 }
 

@@ -68,6 +68,8 @@ type Server struct {
 	calls         map[string]int
 	writes        []Write
 	documentation documentation
+	scanGroups    map[int64]*scanGroup
+	imports       Imports
 	violations    []string
 	refusals      []Refusal
 
@@ -90,7 +92,7 @@ func New(config Config) *Server {
 		config: config, router: contractRouter(), secret: config.ClientSecret,
 		grants: map[string]grant{}, organizations: map[int]Organization{}, devices: map[int]Device{}, devicesOf: map[int][]int{},
 		definitions: map[string]CustomField{}, values: map[Target]map[string]*storedValue{}, cursors: map[string]*cursor{},
-		calls: map[string]int{}, documentation: newDocumentation(),
+		calls: map[string]int{}, documentation: newDocumentation(), scanGroups: map[int64]*scanGroup{},
 	}
 }
 
@@ -176,24 +178,35 @@ var operations = map[string]func(*Server, *call) reply{
 	"GET /v2/related-items/with-entity/{entityType}/{entityId}":          (*Server).listRelationsOf,
 	"POST /v2/related-items/entity/{entityType}/{entityId}/relations":    (*Server).createRelations,
 	"DELETE /v2/related-items/{id}":                                      (*Server).deleteRelation,
+
+	"GET /v2/vulnerability/scan-groups":              (*Server).listScanGroups,
+	"GET /v2/vulnerability/scan-groups/{id}":         (*Server).getScanGroup,
+	"POST /v2/vulnerability/scan-groups/{id}/upload": (*Server).uploadScanGroup,
 }
 
-// maxBody is the largest request body read, in bytes.
-const maxBody = 32 << 20
+// maxBody is the largest request body read, in bytes; maxUpload that of an upload, a little more than the file it may hold.
+const (
+	maxBody   = 32 << 20
+	maxUpload = maxCSV + 1<<20
+)
 
 // ServeHTTP answers one request: latency, faults and rate limit first, then contract, token, scope, and the operation.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	requestID := uuid.NewString()
 	w.Header().Set("X-Nj-Request-Id", requestID)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/v2/"); ok {
+		r.URL.Path, r.URL.RawPath = "/v2/"+rest, ""
+	}
+	largest := int64(maxBody)
+	if isUpload(r.URL.Path) {
+		largest = maxUpload
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, largest))
 	if err != nil {
 		http.Error(w, "request body cannot be read", http.StatusBadRequest)
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/v2/"); ok {
-		r.URL.Path, r.URL.RawPath = "/v2/"+rest, ""
-	}
 	c := &call{request: r, body: body, requestID: requestID}
 
 	s.mu.Lock()

@@ -326,12 +326,14 @@ func TestAnswersKeepTheContract(t *testing.T) {
 	i := withRelations(t)
 	i.SetDeviceField(11, "deviceCompliance", "Compliant")
 	i.SetOrganizationField(1, "tenantSummary", "<p>x</p>")
+	i.AddScanGroup(ScanGroup{ID: 31, Name: "contoso.example", DeviceHeader: "device", CVEHeader: "cve"})
 	for _, target := range []string{
 		"/v2/organizations", "/v2/organization/1", "/v2/organization/1/devices", "/v2/organization/1/custom-fields", "/v2/locations",
 		"/v2/devices", "/v2/devices-detailed", "/v2/device/11", "/v2/device/11/custom-fields", "/v2/device-custom-fields", "/v2/custom-fields",
 		"/v2/queries/custom-fields", "/v2/queries/custom-fields-detailed", "/v2/queries/scoped-custom-fields",
 		"/v2/document-templates?includeTechnicianRoles=true", "/v2/document-templates/7", "/v2/organization/documents",
 		"/v2/related-items/with-entity-type/NODE", "/v2/related-items/with-related-entity-type/DOCUMENT", "/v2/related-items/with-entity/DOCUMENT/501",
+		"/v2/vulnerability/scan-groups", "/v2/vulnerability/scan-groups/31",
 	} {
 		if a := i.send("GET", target, ""); a.status != 200 || len(a.body) < 10 {
 			t.Errorf("%s: %d %s", target, a.status, a.body)

@@ -28,6 +28,7 @@ type Device struct {
 	Manufacturer, Model, ChassisType, OSName string
 	LastLoggedInUser                         string // DOMAIN\user
 	VirtualMachine, Offline                  bool
+	IPAddresses, MACAddresses                []string
 	LastContact                              time.Time
 }
 

@@ -36,7 +36,7 @@ func WriteCIPPTables(ctx context.Context, connectionString string, s *Seed) erro
 		{"Extensionsconfig", []row{s.extensionRow()}}, {"CippMapping", append(s.fieldRows(), s.mappingRows()...)},
 		{"NinjaOneSettings", s.settingRows()}, {"Tenants", s.tenantRows()}, {"Config", s.configRows()},
 		{"ExcludedLicenses", s.licenseRows()}, {"DevSecrets", s.secretRows()}, {"templates", s.templateRows()},
-		{"CippReportingDB", s.reportingRows()},
+		{"CippReportingDB", append(s.reportingRows(), s.cachedRows()...)}, {"CveExceptions", s.exceptionRows()},
 	} {
 		client := service.NewClient(table.name)
 		var exists *azcore.ResponseError
@@ -79,14 +79,18 @@ func (s *Seed) extensionRow() row {
 	if s.Quirks.InstanceAsTyped != "" {
 		instance = s.Quirks.InstanceAsTyped
 	}
+	ninja := map[string]any{
+		"Enabled": !s.Quirks.Disabled, "Instance": instance, "ClientID": s.Ninja.ClientID, "APIKey": "SentToKeyVault",
+		"UserDocumentsEnabled": s.Quirks.UserDocuments, "LicenseDocumentsEnabled": s.Quirks.LicenseDocuments,
+		"LicensedOnly": s.Quirks.LicensedOnly,
+	}
+	if s.Quirks.CVESync {
+		ninja["CveSyncEnabled"], ninja["CveSyncPrefix"] = true, CVEPrefix
+	}
 	return row{"PartitionKey": "CippExtensions", "RowKey": "Config", "config": mustJSON(map[string]any{
-		"NinjaOne": map[string]any{
-			"Enabled": !s.Quirks.Disabled, "Instance": instance, "ClientID": s.Ninja.ClientID, "APIKey": "SentToKeyVault",
-			"UserDocumentsEnabled": s.Quirks.UserDocuments, "LicenseDocumentsEnabled": s.Quirks.LicenseDocuments,
-			"LicensedOnly": s.Quirks.LicensedOnly,
-		},
-		"Hudu":    map[string]any{"Enabled": false, "BaseURL": "https://docs.northwindow-it.example", "APIKey": "SentToKeyVault"},
-		"HaloPSA": map[string]any{"Enabled": true, "ResourceURL": "https://tickets.northwindow-it.example/api", "TicketType": map[string]any{"label": "Alert", "value": 21}},
+		"NinjaOne": ninja,
+		"Hudu":     map[string]any{"Enabled": false, "BaseURL": "https://docs.northwindow-it.example", "APIKey": "SentToKeyVault"},
+		"HaloPSA":  map[string]any{"Enabled": true, "ResourceURL": "https://tickets.northwindow-it.example/api", "TicketType": map[string]any{"label": "Alert", "value": 21}},
 	})}
 }
 

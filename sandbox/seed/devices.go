@@ -109,6 +109,8 @@ func (b *builder) machine(m machine) {
 		ChassisType: strings.ToUpper(m.model.chassis), OSName: osName, LastContact: m.lastSync.Add(11 * time.Minute),
 		NodeClass: map[string]string{"Windows": "WINDOWS_WORKSTATION", "macOS": "MAC"}[m.platform],
 	}
+	d.IPAddresses = []string{fmt.Sprintf("10.%d.%d.%d", d.ID>>16&255, d.ID>>8&255, d.ID&255)}
+	d.MACAddresses = []string{fmt.Sprintf("02:00:%02X:%02X:%02X:%02X", d.ID>>24&255, d.ID>>16&255, d.ID>>8&255, d.ID&255)}
 	if m.server {
 		d.NodeClass, d.ChassisType, d.VirtualMachine = "WINDOWS_SERVER", "UNKNOWN", true
 	}

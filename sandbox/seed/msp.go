@@ -50,6 +50,7 @@ func MSPAt(on time.Time) *Seed {
 	s.shared(rng)
 	s.deletedOrganization(rng)
 	s.unmapped(rng)
+	s.vulnerabilities()
 	return s
 }
 

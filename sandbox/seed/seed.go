@@ -38,7 +38,12 @@ type Seed struct {
 
 	ExcludedTenants []string // tenant ids that are excluded in CIPP
 	ExcludedSKUs    []SKU    // rows of CIPP's ExcludedLicenses
-	Quirks          Quirks
+	// ScanGroups are what an administrator set up in NinjaOne, CVEExceptions and
+	// CachedCVEs (by default domain) what CIPP keeps.
+	ScanGroups    []ScanGroup
+	CVEExceptions []CVEException
+	CachedCVEs    map[string][]m365sim.Vulnerability
+	Quirks        Quirks
 }
 
 // SAM holds the credentials of CIPP's application in the partner tenant.
@@ -69,6 +74,7 @@ type NinjaDevice struct {
 	OSName, LastLoggedInUser         string
 	Offline                          bool
 	LastContact                      time.Time
+	IPAddresses, MACAddresses        []string
 }
 
 // CustomField is one custom field of NinjaOne.
@@ -112,6 +118,8 @@ type Quirks struct {
 	// LicensedOnly, UserDocuments and LicenseDocuments are the extension's
 	// switches.
 	LicensedOnly, UserDocuments, LicenseDocuments bool
+	// CVESync lets vulnerabilities be synchronized, with [CVEPrefix].
+	CVESync bool
 }
 
 // Tenant returns the tenant with the default domain, or nil.

@@ -138,8 +138,15 @@ func newNinjaOne(o Options) *ninjasim.Server {
 			SerialNumber: d.SerialNumber, BIOSSerialNumber: d.BIOSSerialNumber,
 			Manufacturer: d.Manufacturer, Model: d.Model, ChassisType: d.ChassisType,
 			VirtualMachine: d.VirtualMachine, OSName: d.OSName, LastLoggedInUser: d.LastLoggedInUser,
-			Offline: d.Offline, LastContact: d.LastContact,
+			Offline: d.Offline, LastContact: d.LastContact, IPAddresses: d.IPAddresses, MACAddresses: d.MACAddresses,
 		})
+	}
+	for _, g := range data.ScanGroups {
+		group := ninjasim.ScanGroup{ID: g.ID, Name: g.Name, DeviceHeader: g.DeviceHeader, CVEHeader: g.CVEHeader}
+		if g.ByIPAddress {
+			group.Identifier = ninjasim.IPAddress
+		}
+		n.AddScanGroup(group)
 	}
 	return n
 }
@@ -184,6 +191,7 @@ func (s *Stack) Settings() map[string]string {
 		"GRAPH_ENDPOINT":      s.endpoints.Graph,
 		"LOGIN_ENDPOINT":      s.endpoints.Login,
 		"EXCHANGE_ENDPOINT":   s.endpoints.Exchange,
+		"DEFENDER_ENDPOINT":   s.endpoints.Defender,
 		"NINJAONE_ENDPOINT":   s.NinjaOne.URL(),
 		"SKU_NAMES_URL":       s.products.URL + "/products.csv",
 	}
