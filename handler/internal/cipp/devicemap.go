@@ -3,7 +3,6 @@ package cipp
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/guid"
@@ -50,12 +49,4 @@ func (s *Store) SaveDeviceMap(ctx context.Context, tenantID string, entries []De
 		})
 	}
 	return s.saveMap(ctx, tableDeviceMap, "device", tenantID, rows)
-}
-
-// number is Int32 where it fits and Int64 elsewhere, as PowerShell reads JSON.
-func number(n int) any {
-	if n >= math.MinInt32 && n <= math.MaxInt32 {
-		return int32(n)
-	}
-	return int64(n)
 }

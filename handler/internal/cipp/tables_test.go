@@ -156,7 +156,7 @@ func TestSaveDeviceMap(t *testing.T) {
 	}
 	got, err := s.table(tableDeviceMap).Get(ctx, contoso, device("2"))
 	must(t, err)
-	if got["NinjaOneID"] != int32(22) || got["Other"] != "kept" {
+	if got["NinjaOneID"] != int64(22) || got["Other"] != "kept" {
 		t.Errorf("row 2 is %v", got)
 	}
 	got, err = s.table(tableDeviceMap).Get(ctx, contoso, device("5"))

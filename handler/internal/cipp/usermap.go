@@ -76,7 +76,7 @@ func (s *Store) saveMap(ctx context.Context, table, what, tenantID string, rows 
 		ops = append(ops, storage.MergeOp(storage.Entity{
 			"PartitionKey": tenantID,
 			"RowKey":       key,
-			"NinjaOneID":   number(row.ninjaID),
+			"NinjaOneID":   int64(row.ninjaID), // Edm.Int64, as CIPP; rows of either kind are read
 			"M365ID":       row.m365ID,
 		}))
 	}

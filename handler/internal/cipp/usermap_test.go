@@ -33,6 +33,9 @@ func TestUserMap(t *testing.T) {
 		if e.PartitionKey() == contoso && e.RowKey() == ann && e.ETag() != before[ann] {
 			t.Error("a row that does not differ was written")
 		}
+		if e.RowKey() == "BBBBBBBB-0000-4000-8000-000000000002" && e["NinjaOneID"] != int64(9102) {
+			t.Errorf("NinjaOneID is %T(%v), and CIPP's is Edm.Int64", e["NinjaOneID"], e["NinjaOneID"])
+		}
 		if e.RowKey() == cid && e.PartitionKey() == contoso {
 			want := storage.Entity{"PartitionKey": contoso, "RowKey": cid, "NinjaOneID": int64(1 << 33), "M365ID": cid}
 			delete(e, "Timestamp")
