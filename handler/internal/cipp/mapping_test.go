@@ -136,7 +136,7 @@ func TestTenants(t *testing.T) {
 	seed := func(t *testing.T, mode ...any) *Store {
 		s, _ := newStore(t, Options{})
 		s.seed(t, tableTenants,
-			tenantRow(contoso, "Contoso", "contoso.example", "initialDomainName", "contoso.onmicrosoft.example", "delegatedPrivilegeStatus", "granularDelegatedAdminPrivileges", "GraphErrorCount", int32(60)),
+			tenantRow(contoso, "Contoso", "contoso.example", "initialDomainName", "contoso.onmicrosoft.example", "delegatedPrivilegeStatus", "granularDelegatedAdminPrivileges", "GraphErrorCount", int32(60), "SharepointAdminUrl", "https://cont-admin.sharepoint.example"),
 			tenantRow(fabrikam, "Fabrikam Ltd", "fabrikam.example", "Excluded", true),
 			row("Tenants", strings.ToUpper(tailspin), "displayName", "Tailspin", "defaultDomainName", "alpine.example", "delegatedPrivilegeStatus", "directTenant"),
 			tenantRow(partner, "*Partner Tenant", "partner.example", "domains", "PartnerTenant"),
@@ -162,7 +162,7 @@ func TestTenants(t *testing.T) {
 	must(t, err)
 	want := []Tenant{
 		{Ref: tenant.Ref{ID: tailspin, DisplayName: "Tailspin", DefaultDomain: "alpine.example", Direct: true}},
-		{Ref: tenant.Ref{ID: contoso, DisplayName: "Contoso", DefaultDomain: "contoso.example", InitialDomain: "contoso.onmicrosoft.example"}, ErrorCount: 60},
+		{Ref: tenant.Ref{ID: contoso, DisplayName: "Contoso", DefaultDomain: "contoso.example", InitialDomain: "contoso.onmicrosoft.example", SharePointAdmin: "https://cont-admin.sharepoint.example"}, ErrorCount: 60},
 	}
 	if diff := cmp.Diff(want, all, cmpopts.IgnoreUnexported(Tenant{})); diff != "" {
 		t.Error(diff)

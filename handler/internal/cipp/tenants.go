@@ -81,6 +81,8 @@ func (s *Store) allTenants(ctx context.Context, conditions ...string) ([]Tenant,
 				DefaultDomain: domain,
 				InitialDomain: strings.TrimSpace(e.String("initialDomainName")),
 				Direct:        strings.EqualFold(e.String("delegatedPrivilegeStatus"), "directTenant"),
+
+				SharePointAdmin: strings.TrimSpace(e.String("SharepointAdminUrl")),
 			},
 			Excluded:   e.Bool("Excluded"),
 			ErrorCount: int(e.Int("GraphErrorCount")),

@@ -139,7 +139,7 @@ func TestUserDocument(t *testing.T) {
 		"https://intune.microsoft.com/larkfield.example/#view/Microsoft_AAD_UsersAndTenants/UserProfileMenuBlade/~/Devices/userId/" + d.ID,
 		"https://cipp.msp.example/identity/administration/users/user?userId=" + d.ID + "&tenantFilter=larkfield.example",
 		"https://cipp.msp.example/identity/administration/users/user/edit?userId=" + d.ID + "&tenantFilter=larkfield.example",
-		"https://cipp.msp.example/identity/administration/users/user/bec?userId=" + d.ID + "&tenantFilter=larkfield.example",
+		"https://cipp.msp.example/identity/administration/bec/case?userId=" + d.ID + "&tenantFilter=larkfield.example",
 	} {
 		if !slices.Contains(links, want) {
 			t.Errorf("%s lacks %s; it has\n%s", FieldUserLinks, want, strings.Join(links, "\n"))

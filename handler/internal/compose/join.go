@@ -100,7 +100,7 @@ func (x *index) name() string {
 // for a line only.
 func (x *index) brief(field string) []line {
 	users := counted(x.snap.Users, len(x.users), "user", "users")
-	cippUsers := line{Text: "Users in CIPP", Href: x.links.inCIPP("identity/administration/users")}
+	cippUsers := line{Text: "Users in CIPP", Href: x.links.inCIPP(cippUsers)}
 	switch field {
 	case "TenantLinks":
 		return usable(line{Text: "Entra", Href: x.links.entra()}, line{Text: "Intune", Href: x.links.intune()},

@@ -2,7 +2,6 @@ package compose
 
 import (
 	"html/template"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,15 +32,12 @@ const (
 // links builds the addresses of one tenant's pages. A link that cannot be
 // built is "", and is left out.
 type links struct {
-	tenantID string
-	domain   string // default domain, else the best name there is
-	initial  string // first label of the *.onmicrosoft.com domain, or ""
-	cipp     string // host, or "": no CIPP links
-	ninja    string // host
+	tenantID   string
+	domain     string // default domain, else the best name there is
+	sharePoint string // host of the SharePoint admin centre, or ""
+	cipp       string // host, or "": no CIPP links
+	ninja      string // host
 }
-
-// initialDomain takes the SharePoint host's prefix from an initial domain.
-var initialDomain = regexp.MustCompile(`^([a-z0-9-]+)\.onmicrosoft\.com$`)
 
 func newLinks(in Input) links {
 	ref := in.Snapshot.Tenant
@@ -63,9 +59,7 @@ func newLinks(in Input) links {
 	if l.domain == "" {
 		l.domain = l.tenantID
 	}
-	if m := initialDomain.FindStringSubmatch(strings.ToLower(initial)); m != nil {
-		l.initial = m[1]
-	}
+	l.sharePoint = sharePointHost(ref.SharePointAdmin, initial, in.Snapshot.DoD)
 	return l
 }
 
@@ -104,12 +98,7 @@ func (l links) intune(blade ...string) template.URL {
 	return a.url()
 }
 
-func (l links) sharePoint() template.URL {
-	if l.initial == "" {
-		return ""
-	}
-	return address{host: l.initial + "-admin.sharepoint.com"}.url()
-}
+func (l links) sharePointAdmin() template.URL { return address{host: l.sharePoint}.url() }
 
 func (l links) teams() template.URL {
 	return address{host: "admin.teams.microsoft.com", query: [][2]string{{"delegatedOrg", l.domain}}}.url()
@@ -254,6 +243,19 @@ func (l links) ninjaDevice(id int) template.URL {
 	return address{host: l.ninja, path: []string{""}, fragment: []string{"", "deviceDashboard", strconv.Itoa(id), "overview"}}.url()
 }
 
+// Pages of CIPP, as the versions after 10.8.2 have them. Where they moved since,
+// a comment names the address that 10.8.2 (2026-08-08) and older versions have.
+const (
+	cippUsers       = "identity/administration/users"
+	cippUser        = "identity/administration/users/user"
+	cippInvestigate = "identity/administration/bec/case" // older: identity/administration/users/user/bec
+	cippGroups      = "identity/administration/groups"
+	cippDevices     = "endpoint/MEM/devices"
+	cippDevice      = "endpoint/MEM/devices/device"   // older: the list, endpoint/MEM/devices
+	cippLicences    = "tenant/reports/list-licenses"  // older: the report of best practices
+	cippDomains     = "tenant/administration/domains" // older: the report of best practices
+)
+
 // inCIPP is a page of CIPP for the tenant; query pairs come before the
 // tenant's.
 func (l links) inCIPP(path string, query ...[2]string) template.URL {
@@ -263,26 +265,19 @@ func (l links) inCIPP(path string, query ...[2]string) template.URL {
 	return address{host: l.cipp, path: strings.Split(path, "/"), query: append(query, [2]string{"tenantFilter", l.domain})}.url()
 }
 
-func (l links) userInCIPP(id string) template.URL {
+// userInCIPP is a page about a user: cippUser, one below it, or cippInvestigate.
+func (l links) userInCIPP(page, id string) template.URL {
 	if id == "" {
 		return ""
 	}
-	return l.inCIPP("identity/administration/users/user", [2]string{"userId", id})
-}
-
-// userActionInCIPP is a page below a user's page in CIPP.
-func (l links) userActionInCIPP(action, id string) template.URL {
-	if id == "" {
-		return ""
-	}
-	return l.inCIPP("identity/administration/users/user/"+action, [2]string{"userId", id})
+	return l.inCIPP(page, [2]string{"userId", id})
 }
 
 func (l links) deviceInCIPP(id string) template.URL {
 	if id == "" {
 		return ""
 	}
-	return l.inCIPP("endpoint/MEM/devices/device", [2]string{"deviceId", id})
+	return l.inCIPP(cippDevice, [2]string{"deviceId", id})
 }
 
 // usable drops the lines whose link could not be built.
@@ -297,7 +292,7 @@ func tenantLinks(l links) page {
 		line{Icon: "fas fa-envelope", Text: "Exchange", Href: l.exchange()},
 		line{Icon: "fas fa-users-gear", Text: "Entra", Href: l.entra()},
 		line{Icon: iconDevices, Text: "Intune", Href: l.intune()},
-		line{Icon: "fas fa-share-nodes", Text: "SharePoint admin", Href: l.sharePoint()},
+		line{Icon: "fas fa-share-nodes", Text: "SharePoint admin", Href: l.sharePointAdmin()},
 		line{Icon: "fas fa-comments", Text: "Teams", Href: l.teams()},
 		line{Icon: iconScore, Text: "Defender", Href: l.defender("")},
 		line{Icon: "fas fa-scale-balanced", Text: "Purview", Href: l.purview()},
@@ -309,11 +304,11 @@ func tenantLinks(l links) page {
 	if l.cipp != "" {
 		p.Cards = append(p.Cards, card{Width: half, Icon: "fas fa-compass", Title: "CIPP", Links: usable(
 			line{Icon: "fas fa-gauge", Text: "Dashboard", Href: l.inCIPP("")},
-			line{Icon: iconUsers, Text: "Users", Href: l.inCIPP("identity/administration/users")},
-			line{Icon: iconGroups, Text: "Groups", Href: l.inCIPP("identity/administration/groups")},
-			line{Icon: iconDevices, Text: "Devices", Href: l.inCIPP("endpoint/MEM/devices")},
-			line{Icon: "fas fa-user-plus", Text: "Create user", Href: l.inCIPP("identity/administration/users/add")},
-			line{Icon: "fas fa-users-line", Text: "Create group", Href: l.inCIPP("identity/administration/groups/add")},
+			line{Icon: iconUsers, Text: "Users", Href: l.inCIPP(cippUsers)},
+			line{Icon: iconGroups, Text: "Groups", Href: l.inCIPP(cippGroups)},
+			line{Icon: iconDevices, Text: "Devices", Href: l.inCIPP(cippDevices)},
+			line{Icon: "fas fa-user-plus", Text: "Create user", Href: l.inCIPP(cippUsers + "/add")},
+			line{Icon: "fas fa-users-line", Text: "Create group", Href: l.inCIPP(cippGroups + "/add")},
 		)})
 	}
 	return p

@@ -42,6 +42,13 @@ type notice struct {
 type widget struct {
 	Value   line // its Href is the widget's link
 	Caption string
+	CIPP    template.URL // the same subject in CIPP, or ""
+}
+
+// inCIPP gives the widget a second link, to its subject in CIPP.
+func (w widget) inCIPP(href template.URL) widget {
+	w.CIPP = href
+	return w
 }
 
 // card is a titled box. Its parts are shown in the order of the fields.

@@ -11,9 +11,9 @@ import (
 func (x *index) tenantSummary() page {
 	return page{
 		Widgets: []widget{
-			x.unusedLicences(),
+			x.unusedLicences().inCIPP(x.links.inCIPP(cippLicences)),
 			x.unifiedAudit(),
-			x.passwordExpiry(),
+			x.passwordExpiry().inCIPP(x.links.inCIPP(cippDomains)),
 			x.userConsent(),
 			x.restrictedSenders(),
 			number(x.snap.Users, len(x.users), iconUsers, "Users", x.links.users()),

@@ -155,9 +155,9 @@ func (d *UserDocuments) userLinks(u *tenant.User) page {
 	p := page{Cards: []card{portals}}
 	if d.links.cipp != "" {
 		p.Cards = append(p.Cards, card{Width: half, Icon: "fas fa-compass", Title: "CIPP", Links: usable(
-			line{Icon: iconView, Text: "View user", Href: d.links.userInCIPP(u.ID)},
-			line{Icon: "fas fa-user-pen", Text: "Edit user", Href: d.links.userActionInCIPP("edit", u.ID)},
-			line{Icon: "fas fa-magnifying-glass", Text: "Investigate a compromise", Href: d.links.userActionInCIPP("bec", u.ID)},
+			line{Icon: iconView, Text: "View user", Href: d.links.userInCIPP(cippUser, u.ID)},
+			line{Icon: "fas fa-user-pen", Text: "Edit user", Href: d.links.userInCIPP(cippUser+"/edit", u.ID)},
+			line{Icon: "fas fa-magnifying-glass", Text: "Investigate a compromise", Href: d.links.userInCIPP(cippInvestigate, u.ID)},
 		)})
 	}
 	return p
@@ -380,7 +380,7 @@ func (d *UserDocuments) fullAccess(u *tenant.User, m *tenant.Mailbox) cell {
 			}
 		}
 	}
-	c := cell{More: line{Href: d.links.userInCIPP(u.ID)}}
+	c := cell{More: line{Href: d.links.userInCIPP(cippUser, u.ID)}}
 	for _, a := range slices.SortedFunc(maps.Keys(accounts), func(a, b string) int { return byName(a, b) }) {
 		c.Lines = append(c.Lines, line{Text: a})
 	}

@@ -101,7 +101,7 @@ func (x *index) usersSummary() page {
 		Total: len(shown),
 		Full:  line{Text: "All users", Href: x.links.users()},
 	}
-	if href := x.links.inCIPP("identity/administration/users"); href != "" {
+	if href := x.links.inCIPP(cippUsers); href != "" {
 		t.Full.Href = href
 	}
 	devices := x.devicesOf()
@@ -144,7 +144,7 @@ func (x *index) userRow(u *tenant.User, devices []owned) row {
 		x.oneDriveOf(u),
 		x.devicesCell(devices),
 		lines(usable(
-			line{Text: "CIPP", Href: x.links.userInCIPP(u.ID)},
+			line{Text: "CIPP", Href: x.links.userInCIPP(cippUser, u.ID)},
 			line{Text: "Entra", Href: x.links.user(u.ID)},
 		)...),
 	}}
@@ -199,7 +199,7 @@ func (x *index) devicesCell(devices []owned) cell {
 		return one("None")
 	}
 	c := cell{More: line{Href: x.links.devices()}}
-	if href := x.links.inCIPP("endpoint/MEM/devices"); href != "" {
+	if href := x.links.inCIPP(cippDevices); href != "" {
 		c.More.Href = href
 	}
 	for _, o := range devices {

@@ -130,10 +130,12 @@ func NewReader(c Config) (*Reader, error) {
 
 func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
+const dodGraphHost = "dod-graph.microsoft.us"
+
 // The hosts of Microsoft's clouds, whose name is the resource of the scope.
 // Any other endpoint stands in for the public cloud, and takes its scope.
 var (
-	graphHosts = []string{"graph.microsoft.com", "graph.microsoft.us", "dod-graph.microsoft.us",
+	graphHosts = []string{"graph.microsoft.com", "graph.microsoft.us", dodGraphHost,
 		"graph.microsoft.de", "microsoftgraph.chinacloudapi.cn"}
 	exchangeHosts = []string{"outlook.office365.com", "outlook.office365.us",
 		"outlook-dod.office365.us", "partner.outlook.cn"}
@@ -173,7 +175,7 @@ func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, er
 	run := &reading{
 		reader:   r,
 		graph:    g,
-		snapshot: &tenant.Snapshot{Tenant: ref, ReadAt: started},
+		snapshot: &tenant.Snapshot{Tenant: ref, ReadAt: started, DoD: r.graphEndpoint.Hostname() == dodGraphHost},
 		log:      r.log.With("tenant", ref.ID),
 	}
 	run.readAll(ctx)

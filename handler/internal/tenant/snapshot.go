@@ -16,6 +16,9 @@ type Ref struct {
 	DefaultDomain string // default domain name; CIPP's logbook uses it to name the tenant
 	InitialDomain string // the *.onmicrosoft.com domain
 	Direct        bool   // no GDAP relation: the tenant has a refresh token of its own
+	// SharePointAdmin is the address of the SharePoint admin centre as CIPP found
+	// it; "" when it did not.
+	SharePointAdmin string
 }
 
 // Part is one separately readable part of a tenant. It is either present or
@@ -54,6 +57,7 @@ func (p Part[T]) OK() bool { return p.Reason == "" }
 type Snapshot struct {
 	Tenant Ref
 	ReadAt time.Time // when the reading began, UTC
+	DoD    bool      // of the cloud of the US Department of Defense, which no domain name tells
 
 	Organization  Part[Organization]
 	Domains       Part[[]Domain]
