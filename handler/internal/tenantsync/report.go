@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	r := &j.run
+	j.forced = j.forced || j.message.Force
 	if r.TenantID == "" { // failed before it began
 		last, err := j.Runs.Last(ctx, j.ref.ID)
 		if err != nil {
@@ -72,14 +74,17 @@ func (j *job) finish(ctx context.Context, cause error) error {
 		r.Failures++
 		// What was wrong before is still unknown now: those problems stay.
 		stale := problems.Problem{Key: "failed", Message: fmt.Sprintf("The sync to NinjaOne failed after %d seconds: %s", seconds, words.End(r.Reason))}
-		kept := []problems.Problem{}
-		for _, p := range before {
-			if p.Key != stale.Key {
+		kept, known := []problems.Problem{}, slices.Clone(before)
+		for i, p := range before {
+			switch {
+			case p.Key != stale.Key:
 				kept = append(kept, p)
+			case j.forced:
+				known[i].Told = time.Time{} // somebody waits for the answer, known or not
 			}
 		}
 		var again []cipp.LogEntry
-		r.Problems, again = problems.Reconcile(before, append(kept, stale), r.End)
+		r.Problems, again = problems.Reconcile(known, append(kept, stale), r.End)
 		for _, l := range again {
 			if strings.HasPrefix(l.Message, "The sync to NinjaOne failed") {
 				l.Severity = cipp.SeverityError

@@ -68,8 +68,9 @@ type job struct {
 	log     *slog.Logger
 
 	run        runs.Run
-	documented int // changes made to documents, their relations and templates
-	learned    int // what was found out of what NinjaOne refuses
+	forced     bool // somebody asked for this run, or for the one that it goes on with
+	documented int  // changes made to documents, their relations and templates
+	learned    int  // what was found out of what NinjaOne refuses
 	problems   problems.Collector
 	notes      []string       // lines for the logbook that are no problems
 	cuts       string         // see Plan.cuts
@@ -142,6 +143,7 @@ func (j *job) do(ctx context.Context) error {
 		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
 			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
 	}
+	j.forced = last.Status == runs.Running && last.Owed != ""
 	if j.message.Force {
 		j.run.Owed = runs.OwedAll
 	}

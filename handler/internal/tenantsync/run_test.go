@@ -169,28 +169,31 @@ func TestLinesOverDays(t *testing.T) {
 	steps := []struct {
 		name     string
 		after    time.Duration // since the first run
+		force    bool
 		read     func() (*tenant.Snapshot, error)
 		lines    []string
 		status   string
 		failures int
 		problems int
 	}{
-		{"all is well", 0, whole, nil, runs.Completed, 0, 0},
-		{"a part is missing", time.Hour, partly, []string{"Warn: " + score}, runs.Completed, 0, 1},
-		{"it is still missing", 2 * time.Hour, partly, nil, runs.Completed, 0, 1},
-		{"and a day later", 25 * time.Hour, partly, []string{"Warn: " + score}, runs.Completed, 0, 1},
-		{"the tenant cannot be read", 26 * time.Hour, refused, []string{"Error: " + failure + " The schedule tries again in about 15 minutes, unless the tenant is paused."}, runs.Failed, 1, 2},
-		{"nor an hour later", 27 * time.Hour, refused, nil, runs.Failed, 2, 2},
-		{"nor a day later", 50 * time.Hour, refused, []string{"Error: " + failure + " The schedule tries again in about an hour, unless the tenant is paused.", "Warn: " + score}, runs.Failed, 3, 2},
-		{"it can be read again, in part", 51 * time.Hour, partly, []string{notLong + failure}, runs.Completed, 0, 1},
-		{"and whole", 52 * time.Hour, whole, []string{notLong + score}, runs.Completed, 0, 0},
-		{"all is well again", 53 * time.Hour, whole, nil, runs.Completed, 0, 0},
+		{"all is well", 0, false, whole, nil, runs.Completed, 0, 0},
+		{"a part is missing", time.Hour, false, partly, []string{"Warn: " + score}, runs.Completed, 0, 1},
+		{"it is still missing", 2 * time.Hour, false, partly, nil, runs.Completed, 0, 1},
+		{"and a day later", 25 * time.Hour, false, partly, []string{"Warn: " + score}, runs.Completed, 0, 1},
+		{"the tenant cannot be read", 26 * time.Hour, false, refused, []string{"Error: " + failure + " The schedule tries again in about 15 minutes, unless the tenant is paused."}, runs.Failed, 1, 2},
+		{"nor an hour later", 27 * time.Hour, false, refused, nil, runs.Failed, 2, 2},
+		{"nor when somebody asks for it", 27 * time.Hour, true, refused, []string{"Error: " + failure + " The schedule tries again in about an hour, unless the tenant is paused."}, runs.Failed, 3, 2},
+		{"and the schedule stays silent", 28 * time.Hour, false, refused, nil, runs.Failed, 4, 2},
+		{"nor a day later", 52 * time.Hour, false, refused, []string{"Error: " + failure + " The schedule tries again in about 4 hours, unless the tenant is paused.", "Warn: " + score}, runs.Failed, 5, 2},
+		{"it can be read again, in part", 53 * time.Hour, false, partly, []string{notLong + failure}, runs.Completed, 0, 1},
+		{"and whole", 54 * time.Hour, false, whole, []string{notLong + score}, runs.Completed, 0, 0},
+		{"all is well again", 55 * time.Hour, false, whole, nil, runs.Completed, 0, 0},
 	}
 	var succeeded time.Time
 	for _, s := range steps {
 		b.set(start.Add(s.after))
 		b.reader.snapshot = s.read
-		lines := b.sync(Message{})
+		lines := b.sync(Message{Force: s.force})
 		if d := cmp.Diff(s.lines, lines); d != "" {
 			t.Errorf("%s: logbook lines (-want +got):\n%s", s.name, d)
 		}
@@ -343,5 +346,24 @@ func TestOrganizationDeletedWhileWriting(t *testing.T) {
 	}
 	if r := b.last(); r.Status != runs.Failed || r.Failures != 1 {
 		t.Errorf("the run is recorded as %+v", r)
+	}
+}
+
+// TestForcedRunThatGoesOn tells of a forced run that was cut short, goes on by
+// itself, and then fails for a reason that was told before.
+func TestForcedRunThatGoesOn(t *testing.T) {
+	b := newBench(t, 2)
+	b.reader.snapshot = func() (*tenant.Snapshot, error) { return nil, errors.New("the door is locked; open it") }
+	b.sync(Message{Force: true})
+	for _, owed := range []string{runs.OwedAll, ""} {
+		told := len(owed) / len(runs.OwedAll)
+		b.set(b.now().Add(time.Hour))
+		r := b.last()
+		r.Status, r.Owed = runs.Running, owed
+		must(t, b.Runs.Save(t.Context(), r))
+		lines := b.sync(Message{})
+		if n := strings.Count(strings.Join(lines, "\n"), "Error: The sync to NinjaOne failed"); n != told {
+			t.Errorf("owing %q the logbook got %q", owed, lines)
+		}
 	}
 }
