@@ -36,6 +36,7 @@ import (
 	"cipp-ninjaone/handler/internal/subscriptions"
 	"cipp-ninjaone/handler/internal/telemetry"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/vulnerabilities"
 )
 
 const (
@@ -63,6 +64,7 @@ type app struct {
 	ledger    *ledger.Ledger
 	runs      *runs.Store
 	statuses  assignments.Statuses
+	cveFiles  vulnerabilities.Files
 	told      *problems.Book
 
 	transport http.RoundTripper
@@ -136,6 +138,7 @@ func (a *app) openStorage(getenv func(string) string) (err error) {
 	a.ledger = ledger.New(a.table)
 	a.runs = runs.New(a.table)
 	a.statuses = assignments.Statuses{Table: a.own.Table(assignments.TableName)}
+	a.cveFiles = vulnerabilities.Files{Table: a.own.Table(vulnerabilities.TableName), Blobs: a.blobs}
 	a.told = &problems.Book{Table: a.table, Log: a.cipp.Log, API: cipp.LogbookSync}
 	return nil
 }
@@ -195,11 +198,12 @@ func (a *app) openSyncs() {
 			Now:    time.Now,
 			Log:    a.log,
 		},
-		Ledger: a.ledger,
-		Table:  a.table,
-		Runs:   a.runs,
-		Blobs:  a.blobs,
-		Queue:  a.syncQueue,
+		Exposures: a.cveFiles,
+		Ledger:    a.ledger,
+		Table:     a.table,
+		Runs:      a.runs,
+		Blobs:     a.blobs,
+		Queue:     a.syncQueue,
 		Within: func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, a.config.SyncTimeBudget)
 		},

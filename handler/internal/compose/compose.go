@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"time"
 
+	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -31,6 +32,7 @@ type Input struct {
 	ExcludedSKUs map[string]bool                // SKU GUIDs in lower case, not counted as unused
 	SKUNames     map[string]string              // SKU GUID in lower case to the product's name; may be nil
 	Standards    tenant.Part[[]tenant.Standard] // CIPP standards that apply to the tenant
+	Exposure     *exposure.Tenant               // of the last file of vulnerabilities; nil shows none
 	Shared       bool                           // several tenants share the organization: each section names its tenant
 
 	// MaxChars is the longest value that may be composed, in characters of the

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -14,8 +15,9 @@ import (
 // deviceIndex adds to an index what only devices need.
 type deviceIndex struct {
 	*index
-	entra map[string]*tenant.EntraDevice // by deviceId
-	tree  groupTree                      // of devices
+	entra   map[string]*tenant.EntraDevice // by deviceId
+	tree    groupTree                      // of devices
+	exposed map[int]exposure.Device        // by NinjaOne id
 }
 
 func newDeviceIndex(in Input) *deviceIndex {
@@ -27,6 +29,14 @@ func newDeviceIndex(in Input) *deviceIndex {
 		})
 	}
 	x.tree = newGroupTree(x.index.groups, tenant.MemberUser)
+	if in.Exposure != nil {
+		x.exposed = make(map[int]exposure.Device, len(in.Exposure.Devices))
+		for _, d := range in.Exposure.Devices {
+			if d.NinjaOneID != 0 {
+				x.exposed[d.NinjaOneID] = d
+			}
+		}
+	}
 	return x
 }
 
@@ -82,13 +92,17 @@ func (x *deviceIndex) deviceLinks(p match.Pair) page {
 
 // deviceSummary composes DeviceSummary.
 func (x *deviceIndex) deviceSummary(p match.Pair) page {
-	return page{Cards: []card{
+	all := page{Cards: []card{
 		x.deviceCard(p),
 		x.hardwareCard(p.Intune),
 		x.enrolmentCard(p.Intune),
 		x.policiesCard(p.Intune),
 		x.groupsCard(p.Intune),
 	}}
+	if c, ok := x.vulnerabilitiesCard(p); ok {
+		all.Cards = append(all.Cards, c)
+	}
+	return all
 }
 
 // factText is a fact of one text, with words for none.

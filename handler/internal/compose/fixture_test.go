@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -171,9 +172,38 @@ func believable() Input {
 			{Template: "Baseline", Name: "Enable the unified audit log", Actions: []string{"Remediate", "Report"}},
 			{Template: "Baseline", Name: "Disable legacy authentication", Actions: []string{"Alert"}},
 		}),
-		Today: today,
+		Exposure: exposed(),
+		Today:    today,
 	}
 	return withMatches(in)
+}
+
+// exposed is what the last file of vulnerabilities said: of seven devices, one with
+// more CVEs than are listed, one with none of the worst.
+func exposed() *exposure.Tenant {
+	cve := func(n int, s exposure.Severity, software, version, fixed, address string) exposure.CVE {
+		return exposure.CVE{ID: fmt.Sprintf("CVE-2026-9%04d", n), Severity: s, Software: software, Version: version, Fixed: fixed, FixedURL: address}
+	}
+	e := &exposure.Tenant{
+		Day:  ago(3),
+		Open: exposure.Counts{exposure.Critical: 3, exposure.High: 12, exposure.Medium: 31, exposure.Low: 4, exposure.Unrated: 1},
+		Devices: []exposure.Device{
+			{NinjaOneID: 41, Name: "NPF4X9K2M", Open: exposure.Counts{exposure.Critical: 2, exposure.High: 9, exposure.Medium: 14},
+				Worst: []exposure.CVE{
+					cve(1, exposure.Critical, "microsoft windows_11", "10.0.26100.4349", "December 2026 Security Updates", "https://catalog.update.example/search?q=KB5048685"),
+					cve(2, exposure.Critical, "google chrome", "129.0.6668.58", "131.0.6778.139", "http://plain.example/"),
+				}},
+			{NinjaOneID: 42, Name: "N5CD3410XYZ", Open: exposure.Counts{exposure.Medium: 3}},
+			{NinjaOneID: 0, Name: "FRONT-DESK", Open: exposure.Counts{exposure.Critical: 1}},
+		},
+	}
+	for n := range 8 {
+		e.Devices[0].Worst = append(e.Devices[0].Worst, cve(10+n, exposure.High, "adobe acrobat_reader_dc", "", "", ""))
+	}
+	for n := range 4 {
+		e.Devices = append(e.Devices, exposure.Device{NinjaOneID: 50 + n, Name: fmt.Sprintf("LARK-D-%d", n), Open: exposure.Counts{exposure.High: n + 1, exposure.Low: 1}})
+	}
+	return e
 }
 
 // withMatches matches the devices with NinjaOne devices of the same serial.
@@ -279,6 +309,13 @@ func poison(in Input, s string) {
 		v := &in.Standards.Value[i]
 		v.Name, v.Template, v.Actions = s, s, []string{s}
 	}
+	for i := range in.Exposure.Devices {
+		d := &in.Exposure.Devices[i]
+		d.Name = s
+		for j := range d.Worst {
+			d.Worst[j] = exposure.CVE{ID: s, Severity: d.Worst[j].Severity, Software: s, Version: s, Fixed: s, FixedURL: s}
+		}
+	}
 	poisonDocuments(snap, s)
 }
 
@@ -361,6 +398,10 @@ func shuffle(in Input, seed uint64) Input {
 	mix(r, in.Standards.Value)
 	for i := range in.Standards.Value {
 		mix(r, in.Standards.Value[i].Actions)
+	}
+	mix(r, in.Exposure.Devices)
+	for i := range in.Exposure.Devices {
+		mix(r, in.Exposure.Devices[i].Worst)
 	}
 	in = withMatches(in)
 	mix(r, in.Matches.Pairs)

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -163,6 +164,7 @@ type table struct {
 	Full line      // link to the full list
 	// Total is how many rows there are; Rows may hold only the first of them.
 	Total int
+	Order string // which the first are; "" for "In order of name"
 }
 
 // Note tells how many rows are not shown; nil when all are.
@@ -176,7 +178,7 @@ func (t table) Note() *notice {
 			Text: "They do not fit into this field.", Link: t.Full}
 	}
 	return &notice{Icon: iconInfo, Title: fmt.Sprintf("The first %s of %s %s", count(shown), count(total), t.Noun[1]),
-		Text: fmt.Sprintf("In order of name; %s not shown.", count(total-shown)), Link: t.Full}
+		Text: fmt.Sprintf("%s; %s not shown.", cmp.Or(t.Order, "In order of name"), count(total-shown)), Link: t.Full}
 }
 
 // row is one row of a table; Class is one of NinjaOne's row states.

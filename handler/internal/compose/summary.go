@@ -2,6 +2,7 @@ package compose
 
 import (
 	"html/template"
+	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/tenant"
@@ -9,7 +10,7 @@ import (
 
 // tenantSummary composes TenantSummary.
 func (x *index) tenantSummary() page {
-	return page{
+	p := page{
 		Widgets: []widget{
 			x.unusedLicences().inCIPP(x.links.inCIPP(cippLicences)),
 			x.unifiedAudit(),
@@ -33,6 +34,10 @@ func (x *index) tenantSummary() page {
 			x.standardsCard(),
 		},
 	}
+	if c, ok := x.vulnerabilitiesCard(); ok {
+		p.Cards = slices.Insert(p.Cards, len(p.Cards)-1, c)
+	}
+	return p
 }
 
 // missing is a widget of a part that could not be read.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -145,5 +146,44 @@ func TestDeviceKeysWithoutEntraObject(t *testing.T) {
 	}
 	if f.DeviceCompliance != "" {
 		t.Errorf("a device without state is %q", f.DeviceCompliance)
+	}
+}
+
+// TestVulnerabilities: the cards follow what the last file said, and a day alone
+// changes the tenant's card only.
+func TestVulnerabilities(t *testing.T) {
+	summaries := func(e *exposure.Tenant) (organization, first, second string) {
+		in := believable()
+		in.Exposure = e
+		all := composeAll(t, in)
+		return plain(t, all["TenantSummary"]), plain(t, all["DeviceSummary-1"]), plain(t, all["DeviceSummary-2"])
+	}
+	organization, first, second := summaries(exposed())
+	for text, wants := range map[string][]string{
+		organization: {"51 open CVEs by severity", "Critical: 3 High: 12 Medium: 31 Low: 4 Unrated: 1", "As uploaded to NinjaOne on 2026-11-20", "NPF4X9K2M 2 9 14 0 FRONT-DESK 1 0 0 0 LARK-D-3 0 4 0 1 LARK-D-2"},
+		first:        {"2 critical, 9 high", "The first 10 of 11 CVEs The worst first; 1 not shown.", "CVE-2026-90002 Critical google chrome 129.0.6668.58 131.0.6778.139", "No fix is known"},
+		second:       {"Vulnerabilities Open No critical or high CVEs."},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("a summary lacks %q:\n%s", want, text)
+			}
+		}
+	}
+	if strings.Contains(organization, "LARK-D-0") {
+		t.Error("more than five devices are listed")
+	}
+	later := exposed()
+	later.Day = later.Day.AddDate(0, 0, 1)
+	later.Devices[0].Open[exposure.Medium]++
+	if o, f, s := summaries(later); o == organization || f != first || s != second {
+		t.Error("a file of the next day does not change the tenant's card alone")
+	}
+	clean := &exposure.Tenant{Day: ago(3)}
+	if o, f, _ := summaries(clean); !strings.Contains(o, "No open CVEs.") || strings.Contains(f, "CVE") {
+		t.Errorf("a tenant without CVEs is shown as\n%s\n%s", o, f)
+	}
+	if o, f, _ := summaries(nil); strings.Contains(o, "Vulnerabilities") || strings.Contains(f, "Vulnerabilities") {
+		t.Error("a card is shown without a file")
 	}
 }

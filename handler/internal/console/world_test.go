@@ -27,6 +27,7 @@ import (
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
@@ -95,6 +96,7 @@ func newWorld(t *testing.T) *world {
 	w.syncer = &tenantsync.Syncer{
 		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
+		Exposures: vulnerabilities.Files{Table: w.account.Table(name + "files"), Blobs: blobs},
 		Within:    context.WithCancel, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true, DevToken: devToken})

@@ -85,8 +85,9 @@ func (in *inputs) plan(now time.Time) (*Plan, error) {
 		NinjaHost: in.organization.Instance, CIPPHost: in.portal,
 		LicensedOnly: in.config.LicensedOnly,
 		ExcludedSKUs: in.excluded, SKUNames: in.skuNames, Standards: in.standards,
-		Shared: len(in.sharing) > 1,
-		Today:  now.UTC(),
+		Exposure: in.exposure,
+		Shared:   len(in.sharing) > 1,
+		Today:    now.UTC(),
 	}
 	byTarget := map[ledger.Target]*change{}
 	p.planOrganization(in, byTarget)

@@ -15,6 +15,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
@@ -33,6 +34,7 @@ type inputs struct {
 	excluded  map[string]bool
 	skuNames  map[string]string
 	standards tenant.Part[[]tenant.Standard]
+	exposure  *exposure.Tenant // of the last file of vulnerabilities; nil where they are not synchronized
 
 	mapped       map[string]string               // CIPP's field mapping, unusable fields included
 	definitions  map[string]ninjaone.CustomField // NinjaOne's fields by name in lower case
@@ -136,6 +138,12 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 	})
 	group.Go(func() (err error) {
 		in.standards, err = j.CIPP.Standards(gctx, j.ref)
+		return err
+	})
+	group.Go(func() (err error) {
+		if j.config.CVESync {
+			in.exposure, err = j.Exposures.Exposure(gctx, j.ref.ID)
+		}
 		return err
 	})
 	group.Go(func() error {

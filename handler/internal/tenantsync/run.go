@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/documents"
+	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
@@ -39,6 +40,13 @@ type Reader interface {
 	Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error)
 }
 
+// Exposures keeps what the last file of vulnerabilities said that NinjaOne took;
+// vulnerabilities.Files is one.
+type Exposures interface {
+	// Exposure returns nil for a tenant of which none is kept.
+	Exposure(ctx context.Context, tenantID string) (*exposure.Tenant, error)
+}
+
 // Syncer runs syncs. Its fields are set once and not changed afterwards.
 type Syncer struct {
 	CIPP   *cipp.Store
@@ -48,6 +56,7 @@ type Syncer struct {
 	// SKUNames returns friendly names by SKU id.
 	SKUNames  func(context.Context) map[string]string
 	Documents *documents.Syncer
+	Exposures Exposures
 	Ledger    *ledger.Ledger
 	Table     *storage.Table // NinjaOneSyncState
 	Runs      *runs.Store

@@ -31,6 +31,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/subscriptions"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -165,7 +166,8 @@ func (w *World) Restart() {
 	})
 	p.Syncer = &tenantsync.Syncer{
 		CIPP: w.Store, Reader: reader, NinjaOne: client, SKUNames: func(context.Context) map[string]string { return nil }, Ledger: held, Table: own, Runs: runs.New(own), Blobs: blobs,
-		Queue: w.Own.Queue(tenantsync.QueueName), Within: context.WithCancel, Now: time.Now, Log: log,
+		Exposures: vulnerabilities.Files{Table: w.Own.Table(vulnerabilities.TableName), Blobs: blobs},
+		Queue:     w.Own.Queue(tenantsync.QueueName), Within: context.WithCancel, Now: time.Now, Log: log,
 	}
 	w.Process = p
 	w.Door.Open(p.Receiver)
