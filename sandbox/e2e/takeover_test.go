@@ -53,6 +53,8 @@ type served struct {
 	licenses  map[string][]int
 	departed  int            // document of a user who left
 	devices   map[string]int // NinjaOne devices by Entra device id
+	undecided int            // NinjaOne device whose state Intune does not know
+	left      int            // NinjaOne device that Intune has no more
 	cached    []map[string]any
 	documents int
 }
@@ -103,11 +105,23 @@ func (w *world) serve(t *m365sim.Tenant) served {
 				if id := d.String("azureADDeviceId"); id != "" && n.SerialNumber == d.String("serialNumber") {
 					s.devices[id] = n.ID
 					w.merge("NinjaOneDeviceMap", t.ID, id, map[string]any{"NinjaOneID": n.ID, "M365ID": d.ID()})
-					w.NinjaOne.SetDeviceField(n.ID, w.Seed.FieldMapping["DeviceSummary"], "<p>of CIPP</p>")
+					w.written(n.ID)
 				}
 			}
 		}
 	})
+	t.Change(func(t *m365sim.Tenant) {
+		for _, d := range t.ManagedDevices {
+			if id := s.devices[d.String("azureADDeviceId")]; id != 0 {
+				d["complianceState"], s.undecided = "configManager", id
+				break
+			}
+		}
+	})
+	s.left = 700000 + organization
+	w.NinjaOne.AddDevice(ninjasim.Device{ID: s.left, OrganizationID: organization, SystemName: "LEFT-LONG-AGO", SerialNumber: "LEFT-LONG-AGO"})
+	w.written(s.left)
+	w.merge("NinjaOneDeviceMap", t.ID, "9d9d9d9d-0000-4000-8000-000000000002", map[string]any{"NinjaOneID": s.left, "M365ID": "9d9d9d9d-0000-4000-8000-000000000003"})
 	const left = "9d9d9d9d-0000-4000-8000-000000000001"
 	s.departed = w.NinjaOne.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: users, Name: "Left Long Ago",
 		Fields: map[string]string{"cippUserID": left, "cippUserSummary": "<p>of CIPP</p>"}})
@@ -118,6 +132,13 @@ func (w *world) serve(t *m365sim.Tenant) served {
 	w.merge("CacheNinjaOneUsersUpdate", t.ID, "left-over", map[string]any{"Action": "Create", "Body": "{}"})
 	s.cached, s.documents = w.cache(t.ID), len(w.NinjaOne.Documents(organization))
 	return s
+}
+
+// written leaves behind what CIPP's engine writes on a device.
+func (w *world) written(device int) {
+	for field, value := range map[string]string{"DeviceSummary": "<p>of CIPP</p>", "DeviceLinks": "<p>of CIPP</p>", "DeviceCompliance": "Non-Compliant"} {
+		w.NinjaOne.SetDeviceField(device, w.Seed.FieldMapping[field], value)
+	}
 }
 
 // cache is what is in CIPP's working tables for a tenant.
@@ -351,6 +372,13 @@ func (w *world) adopted(tenant *m365sim.Tenant, before served) {
 	}
 	if !documents[before.departed].Archived {
 		w.t.Error("the document of a user who left was not archived")
+	}
+	for device, fields := range map[int][]string{before.undecided: {"DeviceCompliance"}, before.left: {"DeviceCompliance", "DeviceSummary", "DeviceLinks"}} {
+		for _, f := range fields {
+			if text := w.deviceText(device, f); text != "" {
+				w.t.Errorf("device %d of %s still shows %q as %s", device, tenant.DefaultDomain, text, f)
+			}
+		}
 	}
 	devices := map[string]int{}
 	for _, r := range w.rows("NinjaOneDeviceMap", "PartitionKey eq '"+tenant.ID+"'") {

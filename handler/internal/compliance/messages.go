@@ -146,7 +146,7 @@ func (w *Worker) handle(ctx context.Context, m notify.Message, attempt int, log 
 		log.DebugContext(ctx, "the tenant's compliance goes nowhere; the message is dropped")
 		return nil
 	}
-	j := &job{Worker: w, to: to, force: attempt > 1, log: log.With("organization", to.Organization.ID)}
+	j := &job{Worker: w, to: to, force: attempt > 1, shown: map[int]bool{}, log: log.With("organization", to.Organization.ID)}
 	defer j.release()
 	switch {
 	case m.Sweeps():
@@ -185,7 +185,8 @@ type job struct {
 	to     assignments.Assignment
 	client *ninjaone.Client
 	field  string
-	force  bool // an earlier attempt may have stopped half-way
+	force  bool         // an earlier attempt may have stopped half-way
+	shown  map[int]bool // devices that show a value of which nothing is noted
 	log    *slog.Logger
 
 	mu       sync.Mutex

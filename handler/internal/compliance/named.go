@@ -60,6 +60,9 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 		return j.judgeAll(ctx)
 	}
 	clearGone(targets, book, gone)
+	if err := j.takeOverNamed(ctx, book, targets); err != nil {
+		return err
+	}
 	_, _, err = j.writeAll(ctx, targets, read, writers, time.Time{})
 	return err
 }

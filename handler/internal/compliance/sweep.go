@@ -218,6 +218,9 @@ func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 		found, open = book.Assign(present)
 	}
 	values := j.differences(found, notes, open)
+	if err := j.takeOver(ctx, book, values, found, notes); err != nil {
+		return f, err
+	}
 	for id, v := range values {
 		if notes[id].Changed(v) {
 			f.changed++

@@ -68,7 +68,7 @@ func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Value, read 
 func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Time) (sent bool, err error) {
 	claim, err := j.Ledger.ClaimCompliance(ctx, ledger.ComplianceWrite{
 		Organization: j.to.Organization, DeviceID: id,
-		TenantID: j.to.Ref.ID, Field: j.field, Value: v, Read: read, Force: j.force && !v.IsClear(),
+		TenantID: j.to.Ref.ID, Field: j.field, Value: v, Read: read, Force: j.force && !v.IsClear(), Shown: j.shown[id],
 	})
 	if errors.Is(err, ledger.ErrNewerState) || err == nil && claim == nil {
 		return false, nil

@@ -23,6 +23,12 @@ func ComplianceText(state string) string {
 	return ""
 }
 
+// IsCompliance reports whether a text is one that ComplianceText gives, whoever
+// wrote it.
+func IsCompliance(text string) bool {
+	return text == ComplianceText(tenant.StateCompliant) || text == ComplianceText(tenant.StateNoncompliant)
+}
+
 // compliance is a compliance state as it is shown.
 func compliance(state string, grace time.Time) line {
 	switch state {

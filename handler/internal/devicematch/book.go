@@ -156,6 +156,9 @@ func (s *Books) MayRematch(b *Book) bool {
 	return b.matched.IsZero() || s.now().Sub(b.matched) >= rematchAfter
 }
 
+// Synced reports whether the tenant has had a sync.
+func (b *Book) Synced() bool { return b.base != "" }
+
 // Matched returns the ids of the NinjaOne devices that have a managed device.
 func (b *Book) Matched() []int { return slices.Collect(maps.Keys(b.owner)) }
 

@@ -57,6 +57,10 @@ func NewSend(r *Record, values ninjaone.Fields) *Send {
 	return s
 }
 
+// Remember keeps the record where the target is to hold nothing any more: that it
+// was cleared is to be known.
+func (s *Send) Remember() { s.last = false }
+
 // Accept notes that NinjaOne accepted a value.
 func (s *Send) Accept(name string, at time.Time) {
 	if s.taken == nil {
@@ -191,7 +195,7 @@ func (b *Batch) write(transaction func() error) (err error) {
 func (b *Batch) compliance(s *Send) ComplianceWrite {
 	return ComplianceWrite{
 		Organization: b.org, DeviceID: s.Record.Target.ID, TenantID: b.read.TenantID,
-		Field: b.read.Field, Value: s.Values[b.read.Field], Read: b.read.Began, Force: s.force, Sync: true,
+		Field: b.read.Field, Value: s.Values[b.read.Field], Read: b.read.Began, Force: s.force, Shown: s.force, Sync: true,
 	}
 }
 

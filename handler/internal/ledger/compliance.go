@@ -54,6 +54,9 @@ type ComplianceWrite struct {
 	Value        ninjaone.Value
 	Read         time.Time // when the reading of Intune that says so began
 	Force        bool      // send the value even if NinjaOne holds it
+	// Shown says that NinjaOne may show a value although none is noted, such as
+	// CIPP's: it is cleared all the same.
+	Shown bool
 	// Sync says that the writer is a sync, which has the organization to
 	// itself: the claim of another sync is of one that was stopped.
 	Sync bool
@@ -132,8 +135,8 @@ func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) (d
 	switch {
 	case note.read.After(w.Read):
 		d.newer = true
-	case w.Value.IsClear() && (note.digest == "" || note.digest == Cleared && note.claim == ""):
-	case note.digest == want && !w.Force:
+	case w.Value.IsClear() && !w.Shown && (note.digest == "" || note.digest == Cleared && note.claim == ""):
+	case note.digest == want && !w.Force && !w.Shown:
 		// NinjaOne holds it, or is being sent it. That it still holds now keeps an
 		// older reading from undoing it.
 		if noted && w.Read.After(note.read) {
@@ -149,7 +152,7 @@ func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) (d
 
 // ClaimCompliance notes that the value is about to be sent. It returns nil and
 // no error when there is nothing to send: NinjaOne holds the value, or it is
-// to be cleared where we never wrote, or the device is another tenant's. It
+// to be cleared where nothing is shown, or the device is another tenant's. It
 // returns ErrNewerState when a newer reading is known. A claim must be settled.
 func (l *Ledger) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim, error) {
 	fail := func(err error) (*Claim, error) {

@@ -174,7 +174,11 @@ func (w *writing) due(part []*change) (sends []*ledger.Send, moved []*ledger.Rec
 		}
 		switch {
 		case len(values) > 0:
-			sends = append(sends, ledger.NewSend(r, values))
+			s := ledger.NewSend(r, values)
+			if w.in.abandoned[c.target.ID] && c.target.Kind == ledger.KindDevice {
+				s.Remember()
+			}
+			sends = append(sends, s)
 			continue
 		case other:
 			moved = append(moved, r)

@@ -16,9 +16,9 @@ func (p *Plan) clearUnmatched(in *inputs, changes map[ledger.Target]*change) {
 	for t, r := range in.records {
 		switch {
 		case t.Kind != ledger.KindDevice || !in.clears(r) || changes[t] != nil:
-		case !r.HoldsAny(), in.roster.Deleted(t.ID), in.elsewhere[t.ID]:
+		case !r.HoldsAny() && !in.abandoned[t.ID], in.roster.Deleted(t.ID), in.elsewhere[t.ID]:
 			p.forget = append(p.forget, t)
-		case in.roster.Clearable(t.ID) && !nameless:
+		case r.HoldsAny() && in.roster.Clearable(t.ID) && !nameless:
 			changes[t] = &change{target: t, name: names[t.ID], unmatched: true, fields: func() ([]field, error) {
 				return in.deviceFields(compose.DeviceFields{}), nil
 			}}

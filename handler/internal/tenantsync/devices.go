@@ -123,6 +123,7 @@ func (p *Plan) planDevices(in *inputs, changes map[ledger.Target]*change) error 
 			continue
 		}
 		target := ledger.Device(pair.Ninja.ID)
+		in.takeOver(target)
 		changes[target] = &change{target: target, name: devicematch.NameOf(pair.Ninja), fields: func() ([]field, error) {
 			f, err := devices.Fields(pair)
 			fields := in.deviceFields(f)
@@ -133,6 +134,7 @@ func (p *Plan) planDevices(in *inputs, changes map[ledger.Target]*change) error 
 		}}
 	}
 	p.clearUnmatched(in, changes)
+	p.clearAbandoned(in, changes)
 	return nil
 }
 

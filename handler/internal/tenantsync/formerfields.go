@@ -10,7 +10,6 @@ import (
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -185,7 +184,7 @@ func wrote(r *ledger.Record, f ninjaone.FieldValue) bool {
 	case f.Text == "":
 		return true
 	case noted == ledger.Unknown:
-		return f.Text == compose.ComplianceText(tenant.StateCompliant) || f.Text == compose.ComplianceText(tenant.StateNoncompliant)
+		return compose.IsCompliance(f.Text)
 	}
 	return ledger.Digest(ninjaone.Text(f.Text)) == noted
 }

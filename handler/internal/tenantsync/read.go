@@ -50,6 +50,7 @@ type inputs struct {
 	domains   map[string]string              // default domains of tenants
 	sections  map[string]section             // of the tenants that share the organization
 	elsewhere map[int]bool                   // devices that another tenant's sync writes in their new organization
+	abandoned map[int]bool                   // devices of CIPP's map that Intune has no more
 }
 
 // domain names a tenant for technicians: by its default domain, or else its id.
@@ -81,7 +82,7 @@ func (j *job) read(run context.Context) (*inputs, error) {
 	for _, follow := range []func(context.Context, *inputs) error{
 		j.readUnmapped,
 		func(ctx context.Context, in *inputs) error { return j.judge(ctx, in, listed) },
-		j.readNeighbours, j.readElsewhere, j.readFormerFields,
+		j.readNeighbours, j.readElsewhere, j.readAbandoned, j.readFormerFields,
 	} {
 		if err := follow(run, in); err != nil {
 			return nil, err
@@ -202,15 +203,12 @@ func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
 // readTouched asks NinjaOne what it holds of ours: of the fields of HTML only
 // when they were written since the last completed run, one call where none was;
 // of the compliance field, which conditions and filters rely on, every value,
-// two calls for a thousand devices. For a field that was cleared a report has
+// two calls for a thousand devices; in the first run they are CIPP's. For a field that was cleared a report has
 // nothing, so that only a whole one shows it. An answer that cannot be had is no
 // problem, since the weekly rewrite heals as well.
 func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
 	var found touched
-	if j.run.LastSuccess.IsZero() {
-		return found
-	}
-	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 {
+	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 && !j.run.LastSuccess.IsZero() {
 		found.written = map[int]map[string]time.Time{}
 		complete := j.report(ctx, names, j.run.LastSuccess.Add(-skew), &found.unasked, func(id int, f ninjaone.FieldValue) {
 			if found.written[id] == nil {

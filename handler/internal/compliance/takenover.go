@@ -1,0 +1,94 @@
+package compliance
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// What CIPP's own engine wrote counts as ours (design section 6), and nothing is
+// noted of it before the tenant's first sync. Until then NinjaOne is asked what it
+// shows of the devices whose compliance is to be cleared.
+
+// takeOver adds the clearing of those devices that show a value of the one rule,
+// and of which nothing is noted.
+func (j *job) takeOver(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Value, found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance) error {
+	unnoted := map[int]bool{}
+	for id, d := range found {
+		if _, noted := notes[id]; !noted && d.ComplianceState != "" && value(d.ComplianceState).IsClear() {
+			unnoted[id] = true
+		}
+	}
+	return j.clearShown(ctx, book, values, unnoted)
+}
+
+// takeOverNamed is takeOver for values that are to be written.
+func (j *job) takeOverNamed(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Value) error {
+	unnoted := map[int]bool{}
+	for id, v := range values {
+		if !v.IsClear() || book.Synced() {
+			continue
+		}
+		_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.Organization, id, j.field)
+		if err != nil {
+			return err
+		}
+		if !noted {
+			unnoted[id] = true
+		}
+	}
+	return j.clearShown(ctx, book, values, unnoted)
+}
+
+func (j *job) clearShown(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Value, unnoted map[int]bool) error {
+	if book.Synced() || len(unnoted) == 0 {
+		return nil
+	}
+	shown, err := j.showing(ctx, book)
+	if errors.Is(err, pacing.ErrBusy) || err != nil && (j.lost() || ctx.Err() != nil) {
+		return err
+	}
+	if err != nil { // the tenant's first sync does it
+		j.log.InfoContext(ctx, "what NinjaOne shows of devices of unknown compliance could not be read", "devices", len(unnoted), "error", err)
+	}
+	for id := range unnoted {
+		if err == nil && shown[id] {
+			values[id], j.shown[id] = ninjaone.Clear(), true
+		}
+	}
+	return nil
+}
+
+// showing finds the devices of the organization that show a value of the one rule.
+func (j *job) showing(ctx context.Context, book *devicematch.Book) (map[int]bool, error) {
+	devices, err := j.ninjaDevices(ctx, book)
+	if err != nil {
+		return nil, err
+	}
+	here := make(map[int]bool, len(devices)) // the report's filter may not be applied
+	for _, d := range devices {
+		here[d.ID] = true
+	}
+	if ctx, err = j.paced(ctx); err != nil {
+		return nil, err
+	}
+	shown := map[int]bool{}
+	for v, err := range j.client.DeviceFieldValues(ctx, j.to.Organization.ID, []string{j.field}, time.Time{}) {
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range v.Fields {
+			if f.Name == j.field && here[v.DeviceID] && compose.IsCompliance(f.Text) {
+				shown[v.DeviceID] = true
+			}
+		}
+	}
+	return shown, nil
+}

@@ -1,0 +1,103 @@
+package tenantsync
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/guid"
+	"cipp-ninjaone/handler/internal/ledger"
+)
+
+// What CIPP's own engine wrote counts as ours (design section 6): a value of the
+// one rule on a matched device, and the fields of devices that CIPP's map names
+// for the tenant and that Intune has no more. No record of ours tells of either.
+
+// readAbandoned finds the devices of the organization that CIPP's map names for
+// the tenant and that a complete list of Intune's lacks. A device that is, or
+// may be, another tenant's of the organization is none of them.
+func (j *job) readAbandoned(ctx context.Context, in *inputs) error {
+	if !in.snapshot.DevicesKnown() || in.roster.Unusable {
+		return nil
+	}
+	mapped, err := j.CIPP.DeviceMap(ctx, in.ref.ID)
+	if err != nil {
+		return err
+	}
+	enrolled := map[string]bool{}
+	for _, d := range in.snapshot.ManagedDevices.Value {
+		enrolled[guid.Fold(d.ID)], enrolled[guid.Fold(d.AzureADDeviceID)] = true, true
+	}
+	here, abandoned := in.deviceNames(), map[int]bool{}
+	for _, e := range mapped {
+		if _, ok := here[e.NinjaOneID]; ok {
+			abandoned[e.NinjaOneID] = true
+		}
+	}
+	for _, e := range mapped { // of a machine that enrolled again there are several rows
+		if enrolled[e.EntraDeviceID] || e.ManagedDeviceID != "" && enrolled[e.ManagedDeviceID] {
+			delete(abandoned, e.NinjaOneID)
+		}
+	}
+	for _, id := range in.sharing {
+		if id == in.ref.ID || len(abandoned) == 0 {
+			continue
+		}
+		theirs, err := j.CIPP.DeviceMap(ctx, id)
+		if err != nil {
+			return err
+		}
+		matches, err := devicematch.Load(ctx, j.Blobs, id)
+		if err != nil {
+			return err
+		}
+		for _, e := range theirs {
+			if matches.Digest == "" || matches.Has(e.NinjaOneID) {
+				delete(abandoned, e.NinjaOneID)
+			}
+		}
+	}
+	in.abandoned = abandoned
+	return nil
+}
+
+// clearAbandoned plans the clearing of abandoned devices, once: afterwards the
+// record stays, which tells that it is done.
+func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
+	names := in.deviceNames()
+	for _, id := range slices.Sorted(maps.Keys(in.abandoned)) {
+		t := ledger.Device(id)
+		r := in.records[t]
+		if changes[t] != nil || in.nameless() || r != nil && (!in.clears(r) || !r.Written.IsZero()) {
+			continue
+		}
+		if r == nil {
+			r = &ledger.Record{Target: t, Fields: map[string]string{}}
+			in.records[t] = r
+		}
+		cleared := in.deviceFields(compose.DeviceFields{})
+		for _, f := range cleared {
+			if f.ninja != "" && r.Fields[f.ninja] == "" {
+				r.Fields[f.ninja] = ledger.Unknown
+			}
+		}
+		changes[t] = &change{target: t, name: names[id], unmatched: true, fields: func() ([]field, error) { return cleared, nil }}
+	}
+}
+
+// takeOver notes that a matched device shows a value of the one rule that no
+// record of ours tells of, so that it does not stay where the rule has none.
+func (in *inputs) takeOver(t ledger.Target) {
+	name, text := in.fields[deviceCompliance], in.touched.texts[t.ID]
+	if name == "" || !compose.IsCompliance(text) {
+		return
+	}
+	if in.records[t] == nil {
+		in.records[t] = &ledger.Record{Target: t, Fields: map[string]string{}}
+	}
+	if r := in.records[t]; !ledger.Holds(r.Fields[name]) {
+		r.Fields[name] = ledger.Unknown
+	}
+}
