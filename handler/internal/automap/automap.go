@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -84,13 +85,19 @@ func failed(format string, args ...any) error { return failure{fmt.Errorf(format
 // not be told, and for an automap that was interrupted. The host then delivers
 // the message again.
 func (m *Mapper) Run(ctx context.Context, message Message) error {
+	_, err := m.run(ctx, message, false)
+	return err
+}
+
+// run is Run, and Begin where somebody waits for it.
+func (m *Mapper) run(ctx context.Context, message Message, awaited bool) (Outcome, error) {
 	lease, err := m.Blobs.Lease(ctx, leaseBlob, leaseDuration)
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		m.Log.InfoContext(ctx, "another automap is under way; the message is put back")
-		return m.Queue.Send(ctx, message, retryTaken)
+		return Outcome{Busy: true}, m.Queue.Send(ctx, message, retryTaken)
 	}
 	if err != nil {
-		return fmt.Errorf("lease the automap: %w", err)
+		return Outcome{}, fmt.Errorf("lease the automap: %w", err)
 	}
 	defer lease.Release()
 
@@ -100,22 +107,24 @@ func (m *Mapper) Run(ctx context.Context, message Message) error {
 	}
 	bounded, cancel := bound(lease.Context(), m.Budget)
 	defer cancel()
-	j := &job{Mapper: m, message: message, log: m.Log}
+	j := &job{Mapper: m, message: message, awaited: awaited, log: m.Log}
 	if message.TenantID != "" {
 		j.log = m.Log.With("tenant", message.TenantID)
 	}
 	err = j.do(bounded)
 	switch {
 	case err == nil:
-		return nil
+		return j.done(true), nil
 	case lease.Context().Err() != nil:
-		return j.interrupted(lease.Context())
+		return Outcome{}, j.interrupted(lease.Context())
+	case errors.Is(err, errRest), awaited && bounded.Err() != nil:
+		return j.done(false), j.goOn(lease.Context())
 	case bounded.Err() != nil:
-		return j.outOfTime(lease.Context())
+		return Outcome{}, j.outOfTime(lease.Context())
 	case errors.As(err, new(failure)):
-		return j.fail(lease.Context(), err)
+		return Outcome{Failed: err}, j.fail(lease.Context(), err)
 	}
-	return err
+	return Outcome{}, err
 }
 
 // job is one automap under way.
@@ -123,6 +132,7 @@ type job struct {
 	*Mapper
 	message Message
 	log     *slog.Logger
+	awaited bool // a person waits: what names do not decide is left to another invocation
 	config  cipp.ExtensionConfig
 	client  *ninjaone.Client
 
@@ -192,8 +202,9 @@ func (j *job) do(ctx context.Context) error {
 	if err := j.write(ctx, certain, wanted); err != nil {
 		return err
 	}
-	if left := without(wanted, certain); len(left) > 0 && j.index != nil {
-		if len(certain) < len(named.Matches) {
+	doubtful := len(certain) < len(named.Matches)
+	if left := without(wanted, certain); len(left) > 0 && j.index != nil && (doubtful || !j.awaited) {
+		if doubtful {
 			left = tenants.all()
 		}
 		if err := j.compareDevices(ctx, left, tenants.mapped); err != nil {
@@ -206,6 +217,23 @@ func (j *job) do(ctx context.Context) error {
 		return err
 	}
 	final := match.Organizations(j.evidence(tenants), j.organizations, tenants.organizations, j.index)
+	if j.awaited {
+		final.Matches = slices.DeleteFunc(final.Matches, func(m match.OrganizationMatch) bool { return m.By == match.RuleDevices })
+		if err := j.write(ctx, final.Matches, wanted); err != nil {
+			return err
+		}
+		if len(without(wanted, slices.Concat(certain, final.Matches))) > 0 {
+			return errRest
+		}
+		return j.finish(ctx, only(final, wanted))
+	}
+	if !alone && slices.ContainsFunc(final.Matches, match.OrganizationMatch.ByOnlyDevice) {
+		// A serial number proves that only where no other tenant has it.
+		if err := j.compareDevices(ctx, tenants.all(), tenants.mapped); err != nil {
+			return err
+		}
+		final = match.Organizations(j.evidence(tenants), j.organizations, tenants.organizations, j.index)
+	}
 	if err := j.write(ctx, final.Matches, wanted); err != nil {
 		return err
 	}
@@ -312,13 +340,16 @@ func (j *job) evidence(tenants customers) []match.TenantEvidence {
 		read := j.progress.Read[t.ID]
 		list = append(list, match.TenantEvidence{
 			Tenant: t.Ref, Serials: read.Serials, Devices: read.Devices,
+			Real:   cmp.Or(read.Real, read.Devices), // an automap of an older version kept no Real
 			Unread: cmp.Or(j.indexProblem, j.unread[t.ID]),
 		})
 	}
 	for id, ref := range tenants.mapped {
+		e := match.TenantEvidence{Tenant: ref, Organized: true, Unread: "it was not read"}
 		if read, ok := j.progress.Read[id]; ok {
-			list = append(list, match.TenantEvidence{Tenant: ref, Serials: read.Serials, Devices: read.Devices, Organized: true})
+			e.Serials, e.Devices, e.Unread = read.Serials, read.Devices, ""
 		}
+		list = append(list, e)
 	}
 	return list
 }
@@ -343,10 +374,15 @@ func (j *job) outOfTime(ctx context.Context) error {
 	if !j.advanced {
 		return j.fail(ctx, failed("nothing could be read within the %s that one run may take", j.Budget))
 	}
+	j.log.InfoContext(ctx, "the time for one run is used up; the automap goes on in another")
+	return j.goOn(ctx)
+}
+
+// goOn hands the automap over to a next invocation.
+func (j *job) goOn(ctx context.Context) error {
 	if err := j.save(ctx); err != nil {
 		return err
 	}
-	j.log.InfoContext(ctx, "the time for one run is used up; the automap goes on in another")
 	return j.Queue.Send(ctx, j.message, 0)
 }
 

@@ -75,7 +75,7 @@ func TestAutomap(t *testing.T) {
 	}, w.lines())
 	for _, s := range w.report().Suggestions {
 		if s.Tenant.ID == id(5) {
-			if c := s.Candidates[0]; c.Evidence.Devices != 1 || c.Evidence.Of != 1 || !slices.Equal(c.Evidence.Serials, []string{"SN-5001"}) || c.OrganizationName != "Shop" {
+			if c := s.Candidates[0]; c.Evidence.Devices != 1 || c.Evidence.Of != 1 || !slices.Equal(c.Evidence.Serials, []string{"SN5001"}) || c.OrganizationName != "Shop" {
 				t.Errorf("evidence of a suggestion: %+v", c)
 			}
 		}

@@ -32,6 +32,9 @@ const (
 	recent = 10 * time.Minute
 	// saveEvery is after how many tenants the progress is saved.
 	saveEvery = 20
+	// serialForm is the form of the serial numbers in a kept index: 2 has letters
+	// and digits only; before, the index had punctuation too.
+	serialForm = 2
 )
 
 // Report is how the last automap ended, for the console.
@@ -97,6 +100,7 @@ type Progress struct {
 // Reading is what was read of a tenant.
 type Reading struct {
 	Devices int      `json:"devices"` // Intune devices
+	Real    int      `json:"real"`    // of those, the ones with a serial number that can identify a device
 	Serials []string `json:"serials"` // of those, the ones that NinjaOne knows, normalized
 }
 
@@ -125,6 +129,7 @@ type storedIndex struct {
 	Read     time.Time         `json:"read"`
 	Instance string            `json:"instance"` // NinjaOne host
 	Serials  match.SerialIndex `json:"serials"`
+	Form     int               `json:"form"` // of the serial numbers in it: serialForm
 }
 
 // resume loads the progress of an earlier invocation, or begins anew.
@@ -179,7 +184,7 @@ func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
 	if j.message.TenantID != "" {
 		usable = j.Now().Sub(stored.Read) < recent
 	}
-	if found && usable && stored.Instance == j.instance() {
+	if found && usable && stored.Instance == j.instance() && stored.Form == serialForm {
 		return &stored, nil
 	}
 	clear(j.progress.Read)
@@ -189,7 +194,7 @@ func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
 // keepIndex stores the index that was just read.
 func (j *job) keepIndex(ctx context.Context) error {
 	j.progress.Index = j.Now().UTC()
-	return writeBlob(ctx, j.Blobs, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.instance(), Serials: *j.index})
+	return writeBlob(ctx, j.Blobs, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.instance(), Serials: *j.index, Form: serialForm})
 }
 
 func (j *job) instance() string {

@@ -22,7 +22,7 @@ func (j *job) compareDevices(ctx context.Context, tenants, mapped map[string]ten
 	}
 	var left []tenant.Ref
 	for id, ref := range tenants {
-		if _, done := j.progress.Read[id]; !done {
+		if _, done := j.progress.Read[id]; !done && j.unread[id] == "" {
 			left = append(left, ref)
 		}
 	}
@@ -75,7 +75,7 @@ func (j *job) readTenant(ctx context.Context, ref tenant.Ref, mapped bool) error
 		j.unread[ref.ID] = reason
 		return nil
 	}
-	j.progress.Read[ref.ID] = Reading{Devices: len(serials), Serials: j.index.Known(serials)}
+	j.progress.Read[ref.ID] = Reading{Devices: len(serials), Real: match.RealSerials(serials), Serials: j.index.Known(serials)}
 	j.advanced = true
 	if j.unsaved++; j.unsaved < saveEvery {
 		return nil

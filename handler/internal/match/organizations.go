@@ -2,6 +2,7 @@ package match
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,7 +14,8 @@ import (
 // MinSharedDevices is how many devices, known to both Intune and NinjaOne, an
 // organization must have at least before its devices decide its mapping. One
 // device proves little: a machine that was sold, lent, or moved to another
-// customer keeps its serial number.
+// customer keeps its serial number. One is enough where it is the tenant's only one
+// and nothing contradicts it.
 const MinSharedDevices = 2
 
 // maxExamples is how many serial numbers an evidence names.
@@ -28,6 +30,10 @@ type TenantEvidence struct {
 	// Devices is the number of its Intune devices; less than len(Serials)
 	// counts as len(Serials).
 	Devices int
+	// Real is the number of its Intune devices with a serial number that can
+	// identify a device (see NormalizeSerial), also where NinjaOne does not know it;
+	// less than Serials has of them counts as that many.
+	Real int
 	// Unread says, for a technician, why the devices could not be compared; ""
 	// when they could.
 	Unread string
@@ -61,7 +67,7 @@ type OrganizationEvidence struct {
 	Name    NameEvidence `json:"name,omitempty"`    // "" when the names differ
 	Devices int          `json:"devices,omitempty"` // shared devices in the organization
 	Of      int          `json:"of,omitempty"`      // shared devices of the tenant in all organizations
-	Serials []string     `json:"serials,omitempty"` // up to five of the shared devices' serial numbers, normalized
+	Serials []string     `json:"serials,omitempty"` // letters and digits of up to five of the shared devices' serial numbers
 }
 
 // OrganizationMatch is a tenant whose organization is beyond doubt.
@@ -119,6 +125,10 @@ type OrganizationResult struct {
 //     counted devices are in the organization, those are more than half of the
 //     counted devices in the organization, and they are at least
 //     [MinSharedDevices].
+//  4. The only device: the tenant has one device with a real serial number, which
+//     counts, and no other tenant has one in the organization. The tenant's name
+//     does not lead elsewhere, the organization's is no other tenant's, and where
+//     some tenant could not be read the organization has no other device.
 //
 // A name does not decide when the devices contradict it: at least
 // [MinSharedDevices] counted devices in the organization are other tenants', and
@@ -146,6 +156,7 @@ type contender struct {
 	devices    map[int]int // organization id → shared devices there
 	serials    map[int][]string
 	shared     int // sum of devices
+	real       int // devices with a serial number that can identify one
 	matched    int // index of the organization; none when there is none
 	by         OrganizationRule
 	why        string
@@ -161,12 +172,15 @@ type organizationMatcher struct {
 	taken         map[int]bool            // matched here, by index
 	devicesIn     map[int]int             // organization id → shared devices of all contenders
 	contradicted  map[int]bool            // by index: a tenant has its name, others have its devices
+	named         map[string][]string     // tenants' ids by the key of their name, mapped ones too
+	unread        int                     // tenants whose devices could not be compared
+	inNinja       map[int]int             // organization id → devices with serial numbers that count
 }
 
 func newOrganizationMatcher(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool) *organizationMatcher {
 	m := &organizationMatcher{
 		byID: make(map[int]int, len(organizations)), mapped: mapped,
-		taken: map[int]bool{}, devicesIn: map[int]int{}, contradicted: map[int]bool{},
+		taken: map[int]bool{}, devicesIn: map[int]int{}, contradicted: map[int]bool{}, named: map[string][]string{},
 	}
 	m.organizations = slices.SortedFunc(slices.Values(organizations), func(a, b ninjaone.Organization) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name))
@@ -195,6 +209,12 @@ func newOrganizationMatcher(tenants []TenantEvidence, organizations []ninjaone.O
 			continue
 		}
 		seen[e.Tenant.ID] = true
+		if key := organizationKey(e.Tenant.DisplayName); key != "" {
+			m.named[key] = append(m.named[key], e.Tenant.ID)
+		}
+		if e.Unread != "" {
+			m.unread++
+		}
 		if e.Organized {
 			keys = append(keys, "")
 			m.contenders = append(m.contenders, contender{evidence: e, matched: none})
@@ -253,10 +273,13 @@ func (m *organizationMatcher) countDevices(serials *SerialIndex) {
 	if serials == nil {
 		return
 	}
+	m.inNinja = serials.In()
 	known := make([][]string, len(m.contenders))
 	times := map[string]int{} // serial → Intune devices that have it
 	for i := range m.contenders {
-		known[i] = serials.Known(m.contenders[i].evidence.Serials)
+		e := m.contenders[i].evidence
+		known[i] = serials.Known(e.Serials)
+		m.contenders[i].real = max(RealSerials(e.Serials), e.Real)
 		for _, s := range known[i] {
 			times[s]++
 		}
@@ -293,12 +316,38 @@ func (m *organizationMatcher) byDevices() {
 		id, n := c.most()
 		index, listed := m.byID[id]
 		switch {
-		case n < MinSharedDevices || 2*n <= c.shared || !listed || 2*n <= m.devicesIn[id] || !m.free(index) || m.contradicted[index]:
+		case n < MinSharedDevices && m.onlyDevice(c) != "" || 2*n <= c.shared || !listed || 2*n <= m.devicesIn[id] || !m.free(index) || m.contradicted[index]:
 			c.deviceNote = m.deviceReason(c)
 		default:
 			m.match(c, index, RuleDevices, devicesWhy(n, c.shared))
 		}
 	}
+}
+
+// onlyDevice says why the device that a tenant shares does not decide by itself;
+// "" when it is the tenant's only one and nothing contradicts it.
+func (m *organizationMatcher) onlyDevice(c *contender) string {
+	id, n := c.most()
+	index, listed := m.byID[id]
+	if n != 1 || !listed {
+		return "no organization is the one with its device"
+	}
+	others := func(id string) bool { return id != c.evidence.Tenant.ID }
+	unread := m.unread
+	if c.evidence.Unread != "" {
+		unread--
+	}
+	switch {
+	case c.real != 1:
+		return fmt.Sprintf("one shared device is too little evidence: at least %d are needed, since the tenant has %d with a serial number of their own", MinSharedDevices, c.real)
+	case len(c.exact)+len(c.similar) > 0 && !slices.Contains(c.exact, index) && !slices.Contains(c.similar, index):
+		return "its only device is in one organization, and its name leads to another"
+	case slices.ContainsFunc(m.named[organizationKey(m.organizations[index].Name)], others):
+		return "the organization with its only device has another tenant's name"
+	case unread > 0 && m.inNinja[id] > 1:
+		return "the organization with its only device has others, which may be those of a tenant that could not be read"
+	}
+	return ""
 }
 
 // most returns the id of the organization with the most shared devices, the
@@ -311,6 +360,12 @@ func (c *contender) most() (id, n int) {
 		}
 	}
 	return id, n
+}
+
+// ByOnlyDevice reports whether a tenant's only device alone decided the match:
+// every tenant must have been compared for that.
+func (m OrganizationMatch) ByOnlyDevice() bool {
+	return m.By == RuleDevices && m.Evidence.Devices < MinSharedDevices
 }
 
 // free reports whether an organization, by index, can be matched.

@@ -4,6 +4,9 @@ import "fmt"
 
 // devicesWhy words a match by devices.
 func devicesWhy(n, shared int) string {
+	if n == 1 {
+		return "the tenant's only device with a real serial number is in the organization, and in no other"
+	}
 	if n == shared {
 		return fmt.Sprintf("all %d devices that the tenant shares with NinjaOne are in the organization", n)
 	}
@@ -44,8 +47,8 @@ func (m *organizationMatcher) deviceReason(c *contender) string {
 		return "it has no Intune devices to compare"
 	case c.shared == 0:
 		return "no organization has a device with the serial number of one of its Intune devices, or the number is not unique"
-	case n < MinSharedDevices && len(c.devices) == 1:
-		return fmt.Sprintf("one shared device is too little evidence: at least %d are needed", MinSharedDevices)
+	case n < MinSharedDevices && len(c.devices) == 1 && listed && m.free(index) && m.onlyDevice(c) != "":
+		return m.onlyDevice(c)
 	case 2*n <= c.shared:
 		return fmt.Sprintf("the %d devices that it shares with NinjaOne are in %d organizations, and none of these has more than half of them", c.shared, len(c.devices))
 	case !listed:

@@ -20,7 +20,7 @@ type place struct {
 }
 
 // Add puts a NinjaOne device into the index, by both of its serial numbers
-// where they are usable (see [NormalizeSerial]). Devices that can be
+// where they are usable (see [NormalizeSerial]), by their letters and digits. Devices that can be
 // no Intune device are left out. A device that is added again counts once.
 func (x *SerialIndex) Add(d *ninjaone.Device) {
 	if unmatchable(d) != "" {
@@ -31,8 +31,8 @@ func (x *SerialIndex) Add(d *ninjaone.Device) {
 	}
 	here := place{organization: d.OrganizationID, device: d.ID}
 	for _, raw := range [...]string{d.SerialNumber, d.BIOSSerialNumber} {
-		s, usable := NormalizeSerial(raw)
-		if !usable {
+		s := serialKey(raw)
+		if s == "" {
 			continue
 		}
 		if p, known := x.at[s]; !known {
@@ -69,13 +69,23 @@ func (x *SerialIndex) In() map[int]int {
 func (x *SerialIndex) Known(serials []string) []string {
 	var known []string
 	for _, raw := range serials {
-		if s, usable := NormalizeSerial(raw); usable {
+		if s := serialKey(raw); s != "" {
 			if _, ok := x.at[s]; ok {
 				known = append(known, s)
 			}
 		}
 	}
 	return known
+}
+
+// RealSerials returns how many of the serial numbers can identify a device.
+func RealSerials(serials []string) (n int) {
+	for _, raw := range serials {
+		if serialKey(raw) != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // MarshalJSON writes the index as an object from serial number to the ids of

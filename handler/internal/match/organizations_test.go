@@ -24,6 +24,12 @@ func organized(e TenantEvidence) TenantEvidence {
 	return e
 }
 
+// unread makes it one whose devices could not be read.
+func unread(e TenantEvidence) TenantEvidence {
+	e.Unread = "no consent"
+	return e
+}
+
 // org is a NinjaOne organization with one device per serial number.
 type org struct {
 	id      int
@@ -314,6 +320,90 @@ func TestOrganizations(t *testing.T) {
 			text:          "one shared device is too little evidence: at least 2 are needed",
 		},
 		{
+			name:          "the only device",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001"), customer("b", "Proseware", "SN-B001", "SN-B002")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-Z001"}}, {id: 2, name: "Depot", serials: []string{"SN-B001", "SN-B002"}}},
+			want:          []string{"a=1 1/1", "b=2 2/2"},
+			text:          "the tenant's only device with a real serial number is in the organization, and in no other",
+		},
+		{
+			name:          "the only device, written with spaces",
+			tenants:       customers{customer("a", "Fourth Coffee", " SN A0 01")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"sn a001 "}}},
+			want:          []string{"a=1 1/1"},
+		},
+		{
+			name:          "one of five devices",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001", "SN-A002", "SN-A003", "SN-A004", "SN-A005")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001"}}},
+			want:          []string{"a?1"},
+			text:          "one shared device is too little evidence: at least 2 are needed, since the tenant has 5",
+		},
+		{
+			name:          "one of five devices, the others not listed",
+			tenants:       customers{{Tenant: customer("a", "Fourth Coffee").Tenant, Serials: []string{"SN-A001"}, Devices: 5, Real: 5}},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001"}}},
+			want:          []string{"a?1"},
+		},
+		{
+			name:          "the only device has a placeholder",
+			tenants:       customers{customer("a", "Fourth Coffee", "Default string")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"Default string"}}},
+			want:          []string{"a-"},
+		},
+		{
+			name:          "the only device is contested in Intune",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001"), organized(customer("b", "Proseware", "SN-A001"))},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001"}}},
+			want:          []string{"a-"},
+		},
+		{
+			name:          "the only device is contested in NinjaOne",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001"}}, {id: 2, name: "Depot", serials: []string{"SN-A001"}}},
+			want:          []string{"a-"},
+		},
+		{
+			name:          "the only device is beside another tenant's",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001"), organized(customer("b", "Proseware", "SN-B001"))},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-B001"}}},
+			want:          []string{"a?1"},
+			text:          "as many or more of other tenants' devices",
+		},
+		{
+			name:          "the only device is where another tenant's name is",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001"), organized(customer("b", "Shop Ltd"))},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001"}}},
+			want:          []string{"a?1"},
+			text:          "the organization with its only device has another tenant's name",
+		},
+		{
+			name:          "the only device is not where the name is",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001")},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001"}}, {id: 2, name: "Fourth Coffee", taken: true}},
+			want:          []string{"a?2!,1"},
+			text:          "its only device is in one organization, and its name leads to another",
+		},
+		{
+			name:          "the only device decides between equal names",
+			tenants:       customers{customer("a", "Lamna", "SN-A001")},
+			organizations: []org{{id: 1, name: "Lamna Ltd"}, {id: 2, name: "Lamna GmbH", serials: []string{"SN-A001"}}},
+			want:          []string{"a=2 1/1"},
+		},
+		{
+			name:          "the only device, and somebody's others beside it while a tenant could not be read",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001"), unread(customer("b", "Proseware"))},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001", "SN-Z001"}}},
+			want:          []string{"a?1", "b-"},
+			text:          "which may be those of a tenant that could not be read",
+		},
+		{
+			name:          "the only device on both sides while a tenant could not be read",
+			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001"), unread(customer("b", "Proseware"))},
+			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-A001"}}},
+			want:          []string{"a=1 1/1", "b-"},
+		},
+		{
 			name:          "no shared device",
 			tenants:       customers{customer("a", "Fourth Coffee", "SN-A001", "SN-A002")},
 			organizations: []org{{id: 1, name: "Shop", serials: []string{"SN-Z001"}}},
@@ -329,7 +419,7 @@ func TestOrganizations(t *testing.T) {
 			name:          "placeholder serials count for nothing",
 			tenants:       customers{customer("a", "Fourth Coffee", "Default string", "0", "", "SN-A001")},
 			organizations: []org{{id: 1, name: "Shop", serials: []string{"Default string", "0", "", "SN-A001"}}},
-			want:          []string{"a?1"},
+			want:          []string{"a=1 1/1"},
 		},
 		{
 			name:          "a serial of two NinjaOne devices counts for neither",
