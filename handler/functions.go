@@ -15,6 +15,7 @@ import (
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
@@ -190,10 +191,17 @@ func (a *app) updateCompliance(ctx context.Context, q customhandler.QueueMessage
 		func(ctx context.Context, m notify.Message) error { return a.compliance.Update(ctx, m, q.DequeueCount) })(ctx, q)
 }
 
+// beginAutomap runs an automap that a person waits for.
+func (a *app) beginAutomap(ctx context.Context, within time.Duration) (automap.Outcome, error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
+	return a.mapper.Begin(ctx, within, clientOf(a.interactive))
+}
+
 // settings are CIPP's own names among the HTTP functions.
 func (a *app) settings(guard *access.Guard) *settings.Handlers {
 	return settings.New(settings.Deps{
 		CIPP: a.cipp, Secrets: a.secrets, Guard: guard, NinjaOne: clientOf(a.interactive), Connect: a.ninjaOne,
-		Sync: a.syncQueue, Automap: a.mapper.Queue, Runs: a.runs, Log: a.log,
+		Sync: a.syncQueue, Automap: a.mapper.Queue, Begin: a.beginAutomap, Runs: a.runs, GivenBack: a.hold.GivenBack, Log: a.log,
 	})
 }

@@ -108,9 +108,15 @@ type Caller struct {
 	// ID is the caller's object id in Entra; "" on a developer's machine, or
 	// when the platform does not tell.
 	ID string
+	// Name is what people know the caller by, a user principal name as a rule; the
+	// logbook shows it. "" only when the platform tells nothing.
+	Name string
 	// Editor: the caller may change things.
 	Editor bool
 }
+
+// developer names whoever has the token, where nobody logs people in.
+const developer = "developer"
 
 type callerKey struct{}
 
@@ -163,8 +169,9 @@ func (g *Guard) Check(r *http.Request, need Need) (Caller, *Refusal) {
 }
 
 // Require serves next to callers that have what is needed, and answers the
-// others in JSON, {"Results": reason}. No answer is cached, embedded by another
-// site, or taken for another type than it has.
+// others in JSON, {"Results": reason}, with a word by which CIPP's page knows a
+// refusal. No answer is cached, embedded by another site, or taken for another
+// type than it has.
 func (g *Guard) Require(need Need, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -176,7 +183,7 @@ func (g *Guard) Require(need Need, next http.Handler) http.Handler {
 			g.log.WarnContext(r.Context(), "request refused", "path", r.URL.Path, "method", r.Method, "status", refusal.Status, "reason", refusal.Reason)
 			h.Set("Content-Type", "application/json")
 			w.WriteHeader(refusal.Status)
-			_ = json.NewEncoder(w).Encode(map[string]string{"Results": refusal.Reason})
+			_ = json.NewEncoder(w).Encode(map[string]string{"Results": "Request failed. " + refusal.Reason})
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
@@ -194,11 +201,11 @@ func (g *Guard) identify(r *http.Request) (Caller, *Refusal) {
 		if !p.reader && !p.editor {
 			return Caller{}, errReader
 		}
-		return Caller{ID: p.id, Editor: p.editor}, nil
+		return Caller{ID: p.id, Name: p.name, Editor: p.editor}, nil
 	case !g.config.Development:
 		return Caller{}, errClosed
 	case !g.dev.carriedBy(r):
 		return Caller{}, errToken
 	}
-	return Caller{Editor: true}, nil
+	return Caller{Name: developer, Editor: true}, nil
 }

@@ -177,6 +177,9 @@ func TestCheck(t *testing.T) {
 			if refusal != nil && got != (Caller{}) {
 				t.Errorf("a refused request has the caller %v", got)
 			}
+			if refusal == nil && got.Name == "" {
+				t.Error("the caller has no name")
+			}
 			if refusal == nil && tt.config.PlatformAuth && got.ID != caller {
 				t.Errorf("the caller is %v", got)
 			}
@@ -249,7 +252,7 @@ func TestRequire(t *testing.T) {
 	}{{"", errLogin}, {principalWith(t, "aad"), errReader}, {principalWith(t, "aad", claim{"roles", "reader"}), errEditor}} {
 		resp, body := ask(tt.principal)
 		var answer struct{ Results string }
-		if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Results != tt.want.Reason || resp.StatusCode != tt.want.Status ||
+		if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Results != "Request failed. "+tt.want.Reason || resp.StatusCode != tt.want.Status ||
 			resp.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("got %d %s %q, want %v", resp.StatusCode, resp.Header.Get("Content-Type"), body, tt.want)
 		}
@@ -331,4 +334,23 @@ func FuzzPrincipal(f *testing.F) {
 			t.Errorf("%s is an editor", data)
 		}
 	})
+}
+
+// TestCallerName names callers as CIPP's logbook does.
+func TestCallerName(t *testing.T) {
+	upn := "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
+	for want, claims := range map[string][]claim{
+		"robin@contoso.example":        {{"appid", "the client"}, {upn, "robin@contoso.example"}},
+		"kim@contoso.example":          {{upn, "kim_old@contoso.example"}, {"preferred_username", " kim@contoso.example "}, {"email", "k@contoso.example"}},
+		"a-program":                    {{"azp", "a-program"}, {"preferred_username", " "}},
+		caller:                         nil,
+		strings.Repeat("x", 199) + "…": {{"upn", strings.Repeat("x", 300)}},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "http://"+site+"/api/ListLogs", nil)
+		r.Header.Set("X-MS-CLIENT-PRINCIPAL", principalWith(t, "aad", append(claims, claim{"roles", "reader"})...))
+		got, refusal := New(Config{PlatformAuth: true}).Check(r, Reader)
+		if refusal != nil || got.Name != want {
+			t.Errorf("the caller is %q, want %q (%v)", got.Name, want, refusal)
+		}
+	}
 }

@@ -1,10 +1,14 @@
 package access
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
+
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Claim types of Entra app roles and of the object id, as App Service hands
@@ -17,11 +21,23 @@ const (
 	claimIDURI    = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 )
 
+// claimNames are the claims that name a caller to people, the best first: CIPP's
+// logbook shows the user principal name. A program has an application id alone.
+var claimNames = []string{
+	"preferred_username",
+	"upn", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn",
+	"email", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress",
+	"appid", "azp",
+}
+
+// maxCallerName is the longest name of a caller, in characters.
+const maxCallerName = 200
+
 // entra is what App Service calls Microsoft Entra ID in a principal.
 const entra = "aad"
 
 type principal struct {
-	id             string
+	id, name       string
 	reader, editor bool
 }
 
@@ -51,7 +67,11 @@ func principalOf(h http.Header) (principal, bool) {
 		return principal{}, false
 	}
 	var p principal
+	best := len(claimNames)
 	for _, c := range w.Claims {
+		if i := slices.Index(claimNames, c.Type); i >= 0 && i < best && strings.TrimSpace(c.Value) != "" {
+			p.name, best = words.Clip(strings.TrimSpace(c.Value), maxCallerName), i
+		}
 		switch c.Type {
 		case claimRoles, claimRolesURI:
 			p.reader = p.reader || c.Value == RoleReader
@@ -60,5 +80,6 @@ func principalOf(h http.Header) (principal, bool) {
 			p.id = c.Value
 		}
 	}
+	p.name = cmp.Or(p.name, p.id)
 	return p, true
 }

@@ -30,7 +30,8 @@ const (
 )
 
 // LogEntry is one line of CIPP's logbook. Technicians of every customer may
-// read it: it holds no personal data and no secret.
+// read it: it holds no secret, and no personal data but who asked for something,
+// as CIPP's own lines.
 type LogEntry struct {
 	Tenant   string // default domain; "" for a line that concerns no single tenant
 	TenantID string // GUID, or ""
@@ -56,7 +57,7 @@ func (s *Store) Log(ctx context.Context, entry LogEntry) error {
 		"Tenant":       cmp.Or(entry.Tenant, "None"),
 		"API":          entry.API,
 		"Message":      entry.Message,
-		"Username":     "CIPP", // as CIPP's own jobs
+		"Username":     cmp.Or(s.options.User(ctx), "CIPP"), // as CIPP's own jobs
 		"Severity":     cmp.Or(entry.Severity, SeverityInfo),
 		"sentAsAlert":  false,
 		"FunctionNode": s.options.SiteName,

@@ -79,8 +79,31 @@ type OrganizationChoice struct {
 	Seen int
 }
 
-// MappingChanges counts what SaveOrganizationMappings did.
-type MappingChanges struct{ Added, Changed, Removed int }
+// MappingChanges is what SaveOrganizationMappings did.
+type MappingChanges struct {
+	Added, Changed, Removed int
+	// What says of each tenant, by its domain, what it was mapped to and is now.
+	What []string
+}
+
+// note adds one tenant's change.
+func (c *MappingChanges) note(domain string, from storedMapping, to OrganizationChoice) {
+	before, after := unmapped, unmapped
+	if from.mapped {
+		before = organizationText(from.name, from.organization)
+	}
+	if to.OrganizationID > 0 {
+		after = organizationText(to.Name, to.OrganizationID)
+	}
+	c.What = append(c.What, domain+": "+before+" → "+after)
+}
+
+// unmapped is how a change calls a tenant that has no organization.
+const unmapped = "not mapped"
+
+func organizationText(name string, id int) string {
+	return strings.TrimSpace(fmt.Sprintf("%s (%d)", name, id))
+}
 
 // SaveOrganizationMappings stores a page's whole list of mappings as the
 // changes that were made on that page since it was read:
@@ -109,6 +132,10 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 	if read.IsZero() {
 		read = s.now().Add(-grace)
 	}
+	domains := map[string]string{}
+	for _, t := range shown {
+		domains[t.ID] = t.DefaultDomain
+	}
 	var ops []storage.Operation
 	wanted := map[string]bool{}
 	for _, c := range choices {
@@ -125,6 +152,7 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 			continue
 		}
 		ops = append(ops, old.write(id, c))
+		changes.note(cmp.Or(domains[id], id), old, c)
 		if old.mapped {
 			changes.Changed++
 		} else {
@@ -140,6 +168,7 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 			ops = append(ops, storage.DeleteOp(e.PartitionKey(), e.RowKey()))
 		}
 		changes.Removed++
+		changes.note(t.DefaultDomain, old, OrganizationChoice{})
 	}
 	if err := s.write(ctx, tableMapping, ops); err != nil {
 		return MappingChanges{}, fmt.Errorf("save the tenant mapping: %w", err)

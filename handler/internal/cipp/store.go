@@ -43,6 +43,9 @@ type Options struct {
 	// SiteName is the app's name in the logbook's column FunctionNode (setting
 	// WEBSITE_SITE_NAME).
 	SiteName string
+	// User names the person on whose behalf something is done, to whom lines of
+	// the logbook are put down; "" and nil for the app itself.
+	User func(context.Context) string
 	// Logger gets what is skipped because it cannot be read.
 	Logger *slog.Logger
 }
@@ -65,6 +68,9 @@ func New(account *storage.Account, options Options) *Store {
 	s := &Store{account: account, options: options, log: options.Logger, now: time.Now}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.options.User == nil {
+		s.options.User = func(context.Context) string { return "" }
 	}
 	return s
 }

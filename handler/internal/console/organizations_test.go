@@ -53,7 +53,7 @@ func TestOrganizations(t *testing.T) {
 	w.has(w.get("/organizations"), "NinjaOne has no organization 501 any more")
 	w.has(w.get("/organizations?show=open"), "There is no tenant that fits the filter")
 	w.hasNot(w.get("/organizations?q=tenant-003"), "tenant-001.example")
-	w.has(w.lines(), "The tenant mapping was saved: 0 added, 1 changed, 1 removed.")
+	w.has(w.lines(), "tenant-001.example: Tenant 001 (100) → Northwind [GmbH] & Co (501); tenant-002.example: Tenant 002 (101) → not mapped.")
 
 	remove := w.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/v2/organizations", Status: 403})
 	w.has(w.get("/organizations"), "The organizations could not be read from NinjaOne", "readonly")

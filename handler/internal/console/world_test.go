@@ -113,6 +113,7 @@ func newWorld(t *testing.T) *world {
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
 			Sync: w.syncs, Automap: w.automaps, Runs: known, Log: log,
+			GivenBack: func(context.Context) (bool, error) { return false, nil },
 		}),
 	})
 	w.server = httptest.NewServer(w.console)

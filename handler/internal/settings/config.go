@@ -22,7 +22,7 @@ func (h *Handlers) listConfig(w http.ResponseWriter, r *http.Request) {
 	settings, err := h.CIPP.ExtensionSettings(r.Context())
 	if err != nil {
 		h.Log.ErrorContext(r.Context(), "the extension settings cannot be listed", "error", err)
-		respond(w, http.StatusInternalServerError, results("The settings could not be read: "+words.End(err.Error())))
+		respond(w, http.StatusInternalServerError, results("Failed to read the settings: "+words.End(err.Error())))
 		return
 	}
 	h.tellSecret(r.Context(), settings)
@@ -102,6 +102,10 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err := h.CIPP.CheckNinjaOneSettings(ctx, changes, checkConfig); err != nil {
 		return "", err
 	}
+	before, err := h.CIPP.ExtensionSettings(ctx)
+	if err != nil {
+		return "", err
+	}
 	// The secret comes first: settings that say it is stored must not be ahead
 	// of it.
 	if secret != "" {
@@ -116,22 +120,22 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return "", err
 	}
 	h.audit(ctx, "the NinjaOne settings were saved", "newSecret", secret != "")
-	line := "The NinjaOne settings were saved."
+	changed, turnedOn := changesOf(ninjaOnePart(before), changes)
 	if secret != "" {
-		line = "The NinjaOne settings were saved, with a new client secret."
+		changed = append(changed, "a new client secret")
 	}
-	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: line})
-	text := "Successfully saved the NinjaOne settings."
+	h.noteChanges(ctx, "The NinjaOne settings were saved", changed)
+	text := "Successfully saved the NinjaOne settings." + h.warnings(ctx, turnedOn)
 	shown, err := h.CIPP.ExtensionSettings(ctx)
 	if err != nil {
 		return text, nil // it is saved all the same
 	}
-	if names := notSaved(unknown, shown["NinjaOne"]); len(names) > 0 {
-		text += " These are not NinjaOne settings that this app knows, and were not saved: " + strings.Join(names, ", ") + "."
+	if names := notSaved(unknown, ninjaOnePart(shown)); len(names) > 0 {
+		text += " Error: these are not NinjaOne settings that this app knows, and were not saved: " + strings.Join(names, ", ") + "."
 	}
 	others := slices.DeleteFunc(extensions, func(e cipp.Property) bool { return isNinjaOne(e.Name) })
 	if len(notSaved(others, shown)) > 0 {
-		text += " The changes to other extensions' settings were not saved: make those in CIPP itself."
+		text += " The changes to other extensions' settings were not saved. Error: this app saves NinjaOne's alone; make those in CIPP itself."
 	}
 	return text, nil
 }
@@ -141,8 +145,7 @@ const namesTold = 10
 
 // notSaved returns the quoted names of properties that are not as listConfig
 // shows them, and so were changed in vain.
-func notSaved(sent []cipp.Property, shown any) (names []string) {
-	stored, _ := shown.(map[string]any)
+func notSaved(sent []cipp.Property, stored map[string]any) (names []string) {
 	for _, p := range sent {
 		var value any
 		d := json.NewDecoder(bytes.NewReader(p.Value))
@@ -159,6 +162,7 @@ func notSaved(sent []cipp.Property, shown any) (names []string) {
 const (
 	propertyInstance = "Instance"
 	propertyAPIKey   = "APIKey"
+	propertyClientID = "ClientID"
 	// propertyReset is a control of the page, never stored.
 	propertyReset = "ResetPassword"
 )

@@ -38,10 +38,10 @@ func TestSaveConfig(t *testing.T) {
 		{"others that are the same are not worth a word", `{"Hudu":{"Enabled":true},"NinjaOne":{"LicensedOnly":false}}`, "Successfully saved the NinjaOne settings.",
 			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x","LicensedOnly":false}`), ""},
 		{"properties that are not known are named and left out", `{"NinjaOne":{"LicensedOnly":false,"Mode":"x","__proto__":{"a":[1]},"Own":"y"}}`,
-			"Successfully saved the NinjaOne settings. These are not NinjaOne settings that this app knows, and were not saved: \"Mode\", \"__proto__\", \"Own\".",
+			"Successfully saved the NinjaOne settings. Error: these are not NinjaOne settings that this app knows, and were not saved: \"Mode\", \"__proto__\", \"Own\".",
 			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x","LicensedOnly":false}`), ""},
 		{"all that CIPP's page sends", `{"cippapi":{"Enabled":false,"ResetPassword":null},"Hudu":{"Enabled":true},"HaloPSA":{"":1,"a":1,"A":2},"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"old","APIKey":"SentToKeyVault","LicenseDocumentsEnabled":false,"UserDocumentsEnabled":true,"LicensedOnly":false,"CveSyncEnabled":true,"CveSyncPrefix":"CIPP-"}}`,
-			"Successfully saved the NinjaOne settings. The changes to other extensions' settings were not saved",
+			"Successfully saved the NinjaOne settings. Warning: CveSyncEnabled is turned on, but CIPP's upload",
 			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"old","APIKey":"SentToKeyVault","Own":"x","LicenseDocumentsEnabled":false,"UserDocumentsEnabled":true,"LicensedOnly":false,"CveSyncEnabled":true,"CveSyncPrefix":"CIPP-"}`), ""},
 
 		{"an empty name", `{"NinjaOne":{"LicensedOnly":true,"":"x"}}`, "Failed to save the extensions configuration: CIPP would not be able to read the NinjaOne settings: one of its properties has an empty name", "", ""},
@@ -225,7 +225,7 @@ func TestConnectionIsNotKept(t *testing.T) {
 	if got := test(); got != "Successfully Connected to NinjaOne" {
 		t.Error(got)
 	}
-	if got := i.get("ExecExtensionTest?extensionName=Hudu").results(t); !strings.HasPrefix(got, "This app can test NinjaOne only.") {
+	if got := i.get("ExecExtensionTest?extensionName=Hudu").results(t); !strings.HasPrefix(got, "Failed: this app can test NinjaOne only.") {
 		t.Error(got)
 	}
 }

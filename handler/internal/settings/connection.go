@@ -17,7 +17,7 @@ const testTimeout = 60 * time.Second
 // test is CIPP's ExecExtensionTest. Its status is 200 in any case.
 func (h *Handlers) test(w http.ResponseWriter, r *http.Request) {
 	if !isNinjaOne(query(r, "extensionName")) {
-		respond(w, http.StatusOK, results("This app can test NinjaOne only. Test other extensions in CIPP itself."))
+		respond(w, http.StatusOK, results("Failed: this app can test NinjaOne only. Test other extensions in CIPP itself."))
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), testTimeout)

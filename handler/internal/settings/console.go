@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"cipp-ninjaone/handler/internal/cipp"
@@ -55,12 +54,7 @@ func (h *Handlers) SaveFields(ctx context.Context, choices []cipp.FieldChoice) e
 			choices[i].Name = unsetLabel
 		}
 	}
-	if err := h.CIPP.SaveFieldMapping(ctx, choices); err != nil {
-		return err
-	}
-	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
-	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
-	return nil
+	return h.saveChoices(ctx, choices)
 }
 
 // MapOrganizations maps tenants, by id, to organizations, or unmaps those whose
@@ -96,14 +90,9 @@ func (h *Handlers) MapOrganizations(ctx context.Context, edits []cipp.Organizati
 		}
 	}
 	changes, err = h.CIPP.SaveOrganizationMappings(ctx, choices, read)
-	if err != nil || changes == (cipp.MappingChanges{}) {
+	if err != nil || len(changes.What) == 0 {
 		return changes, overtaken, err
 	}
-	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)
-	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + countsOf(changes)})
+	h.noteMapping(ctx, changes)
 	return changes, overtaken, nil
-}
-
-func countsOf(c cipp.MappingChanges) string {
-	return fmt.Sprintf("%d added, %d changed, %d removed.", c.Added, c.Changed, c.Removed)
 }

@@ -28,19 +28,19 @@ const (
 )
 
 var cippFields = []cippField{
-	{"TenantLinks", "Tenant links: Microsoft 365 portals and CIPP", onOrganization, ninjaone.TypeWYSIWYG},
-	{"TenantSummary", "Tenant summary: licences, devices, users, secure score", onOrganization, ninjaone.TypeWYSIWYG},
-	{"UsersSummary", "Users: licences, mailbox and OneDrive use, devices", onOrganization, ninjaone.TypeWYSIWYG},
-	{"DeviceLinks", "Device links: the device in Entra, Intune and CIPP", onDevice, ninjaone.TypeWYSIWYG},
-	{"DeviceSummary", "Device summary: user, hardware, enrolment, policies", onDevice, ninjaone.TypeWYSIWYG},
-	{"DeviceCompliance", "Intune compliance: Compliant or Non-Compliant, for conditions and filters", onDevice, ninjaone.TypeText},
+	{"TenantLinks", "Microsoft 365 Tenant Links: the portals and CIPP", onOrganization, ninjaone.TypeWYSIWYG},
+	{"TenantSummary", "Microsoft 365 Tenant Summary: licences, devices, users, secure score", onOrganization, ninjaone.TypeWYSIWYG},
+	{"UsersSummary", "Microsoft 365 Users Summary: licences, mailbox and OneDrive use, devices", onOrganization, ninjaone.TypeWYSIWYG},
+	{"DeviceLinks", "Microsoft 365 Device Links: the device in Entra, Intune and CIPP", onDevice, ninjaone.TypeWYSIWYG},
+	{"DeviceSummary", "Microsoft 365 Device Summary: user, hardware, enrolment, policies", onDevice, ninjaone.TypeWYSIWYG},
+	{"DeviceCompliance", "Intune Device Compliance Status: Compliant or Non-Compliant, for conditions and filters", onDevice, ninjaone.TypeText},
 }
 
 type fieldHeader struct{ Title, FieldType, Description string }
 
 var fieldHeaders = []fieldHeader{
-	{"Fields of organizations", onOrganization, "Choose the NinjaOne custom field for each line. Fields of the type WYSIWYG with the scope Organization and the API permission Read/Write are listed."},
-	{"Fields of devices", onDevice, "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, and TEXT for the compliance."},
+	{"NinjaOne Organization Global Custom Field Mapping", onOrganization, "Choose the NinjaOne custom field for each line. Fields of the type WYSIWYG with the scope Organization and the API permission Read/Write are listed."},
+	{"NinjaOne Device Custom Field Mapping", onDevice, "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, and TEXT for the compliance."},
 }
 
 // integrationField is a NinjaOne custom field to choose, in CIPP's words.
@@ -56,13 +56,15 @@ const unsetLabel = "--- Do not synchronize ---"
 
 // fieldRow is a row of CIPP's mapping table.
 type fieldRow struct {
-	PartitionKey, RowKey, IntegrationName string
-	IntegrationID                         string `json:"IntegrationId"`
+	PartitionKey, RowKey string
+	IntegrationID        string `json:"IntegrationId"`
+	IntegrationName      string
 }
 
 // listFields lists CIPP's fields, the NinjaOne custom fields that fit them, and
-// what is chosen. When NinjaOne cannot be read, listFields lists the fields that
-// are chosen, so that none looks gone. Results says why.
+// what is chosen, in CIPP's order. When NinjaOne cannot be read, listFields lists
+// the fields that are chosen, so that none looks gone. CIPP's page reads no
+// Results, so the headers that it shows say why, too.
 func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	choices, err := h.CIPP.FieldChoices(ctx)
@@ -79,12 +81,17 @@ func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 		Results           string `json:",omitempty"`
 	}{cippFields, fieldHeaders, []integrationField{{Name: unsetLabel, Type: "unset"}}, []fieldRow{}, ""}
 	for _, c := range choices {
-		answer.Mappings = append(answer.Mappings, fieldRow{"NinjaOneFieldMapping", c.Field, c.Name, c.ID})
+		answer.Mappings = append(answer.Mappings, fieldRow{"NinjaOneFieldMapping", c.Field, c.ID, c.Name})
 	}
+	slices.SortFunc(answer.Mappings, func(a, b fieldRow) int { return cmp.Compare(a.RowKey, b.RowKey) }) // as rows of a table
 	fields, err := h.customFields(ctx)
 	if err != nil {
 		h.Log.WarnContext(ctx, "NinjaOne's custom fields cannot be listed", "error", err)
-		answer.Results = "The custom fields could not be read from NinjaOne: " + words.End(err.Error())
+		answer.Results = "Failed to read the custom fields from NinjaOne: " + words.End(err.Error())
+		answer.CIPPFieldHeaders = slices.Clone(fieldHeaders)
+		for i := range answer.CIPPFieldHeaders {
+			answer.CIPPFieldHeaders[i].Description = answer.Results + " Only the fields that are chosen already are listed."
+		}
 		fields = chosenFields(choices)
 	}
 	answer.IntegrationFields = append(answer.IntegrationFields, fields...)
@@ -92,7 +99,8 @@ func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 }
 
 // customFields returns the NinjaOne custom fields that CIPP's fields could go
-// to, those of organizations first. A field of both scopes is listed for each.
+// to, those of organizations first, each in NinjaOne's order, as CIPP lists them.
+// A field of both scopes is listed for each.
 func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error) {
 	client, host, err := h.client(ctx)
 	if err != nil {
@@ -104,9 +112,6 @@ func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error)
 	if err != nil {
 		return nil, explain(err, host)
 	}
-	slices.SortStableFunc(all, func(a, b ninjaone.CustomField) int {
-		return cmp.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label))
-	})
 	fields := []integrationField{}
 	for _, on := range []struct{ scope, fieldType string }{{ninjaone.ScopeOrganization, onOrganization}, {ninjaone.ScopeNode, onDevice}} {
 		for _, f := range all {
@@ -135,16 +140,14 @@ func (h *Handlers) saveFields(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	choices, err := readChoices(w, r)
 	if err == nil {
-		err = h.CIPP.SaveFieldMapping(ctx, choices)
+		err = h.saveChoices(ctx, choices)
 	}
 	if err != nil {
 		h.Log.WarnContext(ctx, "the field mapping was not saved", "error", err)
 		mappingFailed(w, err)
 		return
 	}
-	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
-	h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The field mapping was saved."})
-	respond(w, http.StatusOK, results("Successfully edited mapping table."))
+	respond(w, http.StatusOK, results(mappingSaved))
 }
 
 // readChoices reads {field: {label, value}}; older versions of CIPP's page put

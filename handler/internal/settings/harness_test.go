@@ -16,11 +16,13 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -31,6 +33,8 @@ const (
 	fabrikam = "aaaaaaaa-0000-4000-8000-000000000002"
 	tailspin = "aaaaaaaa-0000-4000-8000-000000000003"
 	excluded = "aaaaaaaa-0000-4000-8000-000000000004"
+
+	technician = "robin@msp.example" // whom the platform logged in
 
 	clientID     = "client-4711"
 	clientSecret = "hunter2-the-right-one"
@@ -64,7 +68,10 @@ type installation struct {
 	sync    *storage.Queue
 	automap *storage.Queue
 	server  *httptest.Server
-	seen    *buffer // every answer and every line of the log
+	runs    *runs.Store
+	given   bool                // the syncs were given back to CIPP
+	serials map[string][]string // Intune's, by tenant
+	seen    *buffer             // every answer and every line of the log
 }
 
 func open(t *testing.T) *storage.Account {
@@ -115,18 +122,27 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 	i.t.Helper()
 	log := slog.New(slog.NewJSONHandler(i.seen, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	secrets := cipp.DevSecrets(cippAccount)
-	i.store = cipp.New(cippAccount, cipp.Options{Timezone: "UTC", Logger: log})
+	i.store = cipp.New(cippAccount, cipp.Options{Timezone: "UTC", Logger: log,
+		User: func(ctx context.Context) string { return access.CallerOf(ctx).Name }})
 	connect := ninjaone.Config{Endpoint: endpoint, Rate: math.Inf(1), Logger: log}
 	pooled := connect
 	pooled.Secret = func(ctx context.Context, fresh bool) (string, error) {
 		return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
 	}
 	pool := ninjaone.NewPool(pooled)
+	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) }
+	mapper := &automap.Mapper{CIPP: i.store, Intune: i, NinjaOne: client, Blobs: i.cipp.Container(azuritetest.UniqueName(i.t)), Queue: i.automap,
+		Budget: time.Minute, Now: time.Now, Log: log}
+	i.runs = runs.New(i.cipp.Table(azuritetest.UniqueName(i.t)))
 	handlers := New(Deps{
 		CIPP: i.store, Secrets: secrets, Guard: access.New(access.Config{PlatformAuth: true, Logger: log}),
-		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) },
+		NinjaOne: client,
 		Connect:  connect, Sync: i.sync, Automap: i.automap,
-		Runs: runs.New(i.cipp.Table(azuritetest.UniqueName(i.t))), Log: log,
+		Begin: func(ctx context.Context, within time.Duration) (automap.Outcome, error) {
+			return mapper.Begin(ctx, within, client)
+		},
+		GivenBack: func(context.Context) (bool, error) { return i.given, nil },
+		Runs:      i.runs, Log: log,
 	})
 	host := customhandler.New(customhandler.Config{Logger: log})
 	for _, f := range handlers.Functions() {
@@ -141,6 +157,11 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 			}
 		}
 	})
+}
+
+// Serials implements automap.Intune.
+func (i *installation) Serials(_ context.Context, ref tenant.Ref) ([]string, error) {
+	return i.serials[ref.ID], nil
 }
 
 func must(t *testing.T, err error) {
@@ -182,7 +203,7 @@ func (i *installation) secret() string {
 }
 
 func principal(role string) string {
-	data, _ := json.Marshal(map[string]any{"auth_typ": "aad", "claims": []map[string]string{{"typ": "roles", "val": role}}})
+	data, _ := json.Marshal(map[string]any{"auth_typ": "aad", "claims": []map[string]string{{"typ": "roles", "val": role}, {"typ": "preferred_username", "val": technician}}})
 	return base64.StdEncoding.EncodeToString(data)
 }
 
@@ -259,7 +280,8 @@ func messages(t *testing.T, q *storage.Queue) []string {
 	return all
 }
 
-// lines returns the messages of today's logbook about an API.
+// lines returns the messages of today's logbook about an API, the latest first,
+// and sees that each says who it was.
 func (i *installation) lines(api string) []string {
 	i.t.Helper()
 	found, err := i.store.LogDay(i.t.Context(), time.Now().UTC().Format("20060102"), cipp.LogFilter{})
@@ -268,6 +290,9 @@ func (i *installation) lines(api string) []string {
 	for _, l := range found {
 		if l.API == api {
 			texts = append(texts, l.Message)
+			if l.User != technician {
+				i.t.Errorf("the line %q is put down to %q", l.Message, l.User)
+			}
 		}
 	}
 	return texts

@@ -58,12 +58,12 @@ func (h *Handlers) listLogs(w http.ResponseWriter, r *http.Request) {
 		answer, err = h.logLines(ctx, r)
 	}
 	if bad := (badFilter{}); errors.As(err, &bad) {
-		respond(w, http.StatusBadRequest, results(words.End(err.Error())))
+		respond(w, http.StatusBadRequest, results("Failed to read the logbook: "+words.End(err.Error())))
 		return
 	}
 	if err != nil {
 		h.Log.ErrorContext(ctx, "the logbook cannot be listed", "error", err)
-		respond(w, http.StatusInternalServerError, results("The logbook could not be read: "+words.End(err.Error())))
+		respond(w, http.StatusInternalServerError, results("Failed to read the logbook: "+words.End(err.Error())))
 		return
 	}
 	respond(w, http.StatusOK, answer)

@@ -162,21 +162,6 @@ func TestListTenants(t *testing.T) {
 	}
 }
 
-func TestListSync(t *testing.T) {
-	i := install(t)
-	i.put("ScheduledTasks", storage.Entity{"PartitionKey": "ScheduledTask", "RowKey": "1", "Hidden": true, "Command": "Push-CippExtensionData", "Tenant": "contoso.example",
-		"Name": "Hudu Sync", "SyncType": "Hudu", "ScheduledTime": "1785000000", "Recurrence": "1d", "Results": `["done"]`})
-	i.put("CippMapping", mappingEntity(contoso, "17", "Contoso Ltd", "lastStatus", "Completed", "lastStartTime", "2026-08-01T02:45:10.120Z", "lastEndTime", "2026-08-01T02:47:55.001Z"),
-		mappingEntity(excluded, "18", "Excluded"), mappingEntity(fabrikam, "x", "Broken"))
-	want := []map[string]any{
-		{"PartitionKey": "ScheduledTask", "RowKey": "1", "Tenant": "contoso.example", "Name": "Hudu Sync", "SyncType": "Hudu", "ScheduledTime": "1785000000", "ExecutedTime": nil, "RepeatsEvery": "1d", "Results": []any{"done"}},
-		{"PartitionKey": "NinjaOneMapping", "RowKey": contoso, "Tenant": "contoso.example", "Name": "Sync to NinjaOne: Contoso Ltd", "SyncType": "NinjaOne", "ScheduledTime": "1785638710", "ExecutedTime": "1785552475", "RepeatsEvery": "1d", "Results": "Completed"},
-	}
-	if diff := cmp.Diff(want, decode[[]map[string]any](t, i.get("ListExtensionSync"))); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func FuzzParseDay(f *testing.F) {
 	for _, seed := range []string{"20260801", "2026-08-01", "2026-08-01T10:00:00Z", "", "0", "99999999", "2-0-2-6-0801"} {
 		f.Add(seed)

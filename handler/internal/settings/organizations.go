@@ -12,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/collate"
+	"golang.org/x/text/language"
+
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/words"
@@ -54,6 +57,9 @@ func mappingFailed(w http.ResponseWriter, err error) {
 	respondText(w, http.StatusInternalServerError, "Mapping API failed. "+words.End(err.Error()))
 }
 
+// mappingSaved begins the answer to a save of either mapping, in CIPP's words.
+const mappingSaved = "Successfully edited mapping table."
+
 // company is a NinjaOne organization in CIPP's words.
 type company struct {
 	Name  string `json:"name"`
@@ -72,9 +78,14 @@ type mappingRow struct {
 	Listed listedMark `json:",omitzero"`
 }
 
-// listOrganizations lists NinjaOne's organizations, to choose from, and the
-// tenants that are mapped. When NinjaOne cannot be read there are no
-// organizations to choose, and Results says why.
+// noCompany is the value of an entry of the list of organizations that is none:
+// its name says why there are none, as CIPP's page shows it. It cannot be saved.
+const noCompany = -1
+
+// listOrganizations lists NinjaOne's organizations by name, to choose from, and
+// the tenants that are mapped by id, both in CIPP's order. When NinjaOne cannot be
+// read, one entry in place of the organizations says why, and so does Results,
+// which CIPP's page does not read.
 func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	listed := h.Now().UTC()
@@ -92,13 +103,15 @@ func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
 	organizations, err := h.organizations(ctx)
 	if err != nil {
 		h.Log.WarnContext(ctx, "NinjaOne's organizations cannot be listed", "error", err)
-		answer.Results = "The organizations could not be read from NinjaOne: " + words.End(err.Error())
+		answer.Results = "Failed to read the organizations from NinjaOne: " + words.End(err.Error())
+		answer.Companies = append(answer.Companies, company{answer.Results, noCompany})
 	}
 	for _, o := range organizations {
 		answer.Companies = append(answer.Companies, company{o.Name, o.ID})
 	}
+	names := collate.New(language.Und) // not safe for concurrent use
 	slices.SortStableFunc(answer.Companies, func(a, b company) int {
-		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Value, b.Value))
+		return cmp.Or(names.CompareString(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
 	})
 	respond(w, http.StatusOK, answer)
 }
@@ -145,6 +158,7 @@ func (h *Handlers) mappingRows(ctx context.Context, listed time.Time) ([]mapping
 			Listed: listedMark{listed, t.Mapping.OrganizationID},
 		})
 	}
+	slices.SortFunc(rows, func(a, b mappingRow) int { return cmp.Compare(a.TenantID, b.TenantID) })
 	return rows, nil
 }
 
@@ -158,12 +172,8 @@ func (h *Handlers) saveOrganizations(w http.ResponseWriter, r *http.Request) {
 		mappingFailed(w, err)
 		return
 	}
-	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)
-	counts := fmt.Sprintf("%d added, %d changed, %d removed.", changes.Added, changes.Changed, changes.Removed)
-	if changes != (cipp.MappingChanges{}) {
-		h.CIPP.Note(ctx, cipp.LogEntry{API: "NinjaOne", Message: "The tenant mapping was saved: " + counts})
-	}
-	respond(w, http.StatusOK, results("Successfully edited mapping table: "+counts))
+	h.noteMapping(ctx, changes)
+	respond(w, http.StatusOK, results(fmt.Sprintf("%s %d added, %d changed, %d removed.", mappingSaved, changes.Added, changes.Changed, changes.Removed)))
 }
 
 func (h *Handlers) saveMappings(ctx context.Context, w http.ResponseWriter, r *http.Request) (cipp.MappingChanges, error) {

@@ -205,15 +205,16 @@ func TestNinjaOneIsAway(t *testing.T) {
 		storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": "DeviceCompliance", "IntegrationId": "cippCompliance", "IntegrationName": "Compliance"},
 		storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": "DeviceLinks", "IntegrationId": "", "IntegrationName": "none"})
 	organizations := decode[struct {
-		Companies []any
+		Companies []company
 		Mappings  []map[string]any
 		Results   string
 	}](t, i.get("ExecExtensionMapping?List=NinjaOne"))
-	if organizations.Companies == nil || len(organizations.Companies) != 0 || len(organizations.Mappings) != 1 || organizations.Mappings[0]["TenantId"] != contoso ||
+	if len(organizations.Companies) != 1 || organizations.Companies[0] != (company{organizations.Results, -1}) || len(organizations.Mappings) != 1 || organizations.Mappings[0]["TenantId"] != contoso ||
 		!strings.Contains(organizations.Results, "does not accept the client secret") {
 		t.Errorf("listed is %+v", organizations)
 	}
 	fields := decode[struct {
+		CIPPFieldHeaders  []fieldHeader
 		IntegrationFields []map[string]any
 		Mappings          []map[string]any
 		Results           string
@@ -224,6 +225,14 @@ func TestNinjaOneIsAway(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, fields.IntegrationFields); diff != "" || len(fields.Mappings) != 2 || !strings.Contains(fields.Results, "does not accept the client secret") {
 		t.Errorf("listed is %+v", fields)
+	}
+	if h := fields.CIPPFieldHeaders; len(h) != 2 || !strings.Contains(h[0].Description, fields.Results) || !strings.Contains(h[1].Description, fields.Results) {
+		t.Errorf("the headers do not say why: %+v", h)
+	}
+	// What stands in place of the organizations cannot be saved.
+	body := `[{"TenantId":"` + tailspin + `","IntegrationId":-1,"IntegrationName":"x"}]`
+	if got := i.post("ExecExtensionMapping?AddMapping=NinjaOne", body); !strings.Contains(got.text, "Mapping API failed") || len(i.mapped()) != 4 {
+		t.Errorf("saving it gives %+v", got)
 	}
 	i.ninja.InjectFault(ninjasim.Fault{Path: "custom-fields|organizations", Status: 403, Body: `{"resultCode":"FORBIDDEN"}`})
 	i.configure(working, clientSecret)

@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -19,21 +20,16 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/runs"
 )
 
 // Queue takes messages for another function.
 type Queue interface {
 	// Send puts a message on the queue, visible after delay.
 	Send(ctx context.Context, message any, delay time.Duration) error
-}
-
-// Runs notes when tenants were queued.
-type Runs interface {
-	// MarkQueued notes that a tenant's sync was asked for, so that it is not
-	// asked for twice.
-	MarkQueued(ctx context.Context, tenantID string, at time.Time) error
 }
 
 // Deps are what the functions work with. All are needed but Now and Log.
@@ -49,9 +45,13 @@ type Deps struct {
 	Connect ninjaone.Config
 	Sync    Queue // ninjaone-sync
 	Automap Queue // ninjaone-automap
-	Runs    Runs
-	Now     func() time.Time // time.Now when nil
-	Log     *slog.Logger
+	// Begin runs an automap of all tenants while a person waits, within a time.
+	Begin func(context.Context, time.Duration) (automap.Outcome, error)
+	Runs  *runs.Store
+	// GivenBack tells whether CIPP's own engine does the syncs at present.
+	GivenBack func(context.Context) (bool, error)
+	Now       func() time.Time // time.Now when nil
+	Log       *slog.Logger
 }
 
 // Handlers are the HTTP functions.
@@ -108,7 +108,7 @@ func only(methods []string, next http.Handler) http.Handler {
 			}
 		}
 		w.Header().Set("Allow", allowed)
-		respond(w, http.StatusMethodNotAllowed, results("This address takes "+allowed+" only."))
+		respond(w, http.StatusMethodNotAllowed, results("The request failed: this address takes "+allowed+" only."))
 	})
 }
 
@@ -165,6 +165,22 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, errors.New("the request has no body")
 	}
 	return body, nil
+}
+
+// maxToldChanges is how many changes a line of the logbook names.
+const maxToldChanges = 20
+
+// noteChanges tells the logbook what a person changed. What was saved begins the
+// line; CIPP's page shows who it was in a column of its own.
+func (h *Handlers) noteChanges(ctx context.Context, saved string, changes []string) {
+	told := "nothing changed"
+	if len(changes) > 0 {
+		told = strings.Join(changes[:min(len(changes), maxToldChanges)], "; ")
+	}
+	if more := len(changes) - maxToldChanges; more > 0 {
+		told += fmt.Sprintf("; and %d more", more)
+	}
+	h.CIPP.Note(ctx, cipp.LogEntry{API: cipp.LogbookSettings, Message: saved + ": " + told + "."})
 }
 
 // audit logs who changed what.

@@ -66,17 +66,17 @@ func TestSetUp(t *testing.T) {
 	if len(tenants) != 3 || tenants[0]["customerId"] != contoso || tenants[0]["displayName"] != "Contoso" || tenants[0]["defaultDomainName"] != "contoso.example" {
 		t.Fatalf("the tenants are %v", tenants)
 	}
-	if got := i.browser("editor", http.MethodPost, "ExecExtensionMapping?AutoMapping=NinjaOne", ""); got.status != http.StatusOK || !strings.HasPrefix(got.contentType, "text/plain") || !strings.HasPrefix(got.text, "AutoMapping has been queued.") {
+	if got := i.browser("editor", http.MethodPost, "ExecExtensionMapping?AutoMapping=NinjaOne", ""); got.status != http.StatusOK || !strings.HasPrefix(got.contentType, "text/plain") || got.text != "AutoMapping has been queued. Tenants mapped by their names: 2. Matches by devices follow in the background. CIPP's Logbook tells when it is done; refresh this page then." {
 		t.Errorf("automap says %+v", got)
 	}
 	if diff := cmp.Diff([]string{"{}"}, messages(t, i.automap)); diff != "" {
 		t.Error(diff)
 	}
-	// The server finds one while the page is open and shows another, unsaved.
-	if added, err := i.store.AddOrganizationMapping(t.Context(), fabrikam, 18, "Fabrikam"); err != nil || !added {
-		t.Fatal(err)
+	if diff := cmp.Diff(map[string]string{contoso: "17 Contoso Ltd", fabrikam: "18 Fabrikam"}, i.mapped()); diff != "" {
+		t.Errorf("mapped before the answer: %s", diff)
 	}
-	if got := i.post("ExecExtensionMapping?AddMapping=NinjaOne", `[{"TenantId":"`+contoso+`","Tenant":"Contoso","TenantDomain":"contoso.example","IntegrationId":17,"IntegrationName":"Contoso Ltd"}]`).results(t); got != "Successfully edited mapping table: 1 added, 0 changed, 0 removed." {
+	// The page, which is older, shows one of them alone.
+	if got := i.post("ExecExtensionMapping?AddMapping=NinjaOne", `[{"TenantId":"`+contoso+`","Tenant":"Contoso","TenantDomain":"contoso.example","IntegrationId":17,"IntegrationName":"Contoso Ltd"}]`).results(t); got != "Successfully edited mapping table. 0 added, 0 changed, 0 removed." {
 		t.Errorf("the mapping says %q", got)
 	}
 	second := decode[list](t, i.get("ExecExtensionMapping?List=NinjaOne"))
@@ -118,9 +118,9 @@ func TestSetUp(t *testing.T) {
 	}
 	f = decode[fields](t, i.get("ExecExtensionMapping?List=NinjaOneFields"))
 	wantMappings := []map[string]string{
-		{"PartitionKey": "NinjaOneFieldMapping", "RowKey": "TenantLinks", "IntegrationId": "cippTenantLinks", "IntegrationName": "Links"},
-		{"PartitionKey": "NinjaOneFieldMapping", "RowKey": "DeviceLinks", "IntegrationId": "", "IntegrationName": "--- Do not synchronize ---"},
 		{"PartitionKey": "NinjaOneFieldMapping", "RowKey": "DeviceCompliance", "IntegrationId": "cippCompliance", "IntegrationName": "Compliance"},
+		{"PartitionKey": "NinjaOneFieldMapping", "RowKey": "DeviceLinks", "IntegrationId": "", "IntegrationName": "--- Do not synchronize ---"},
+		{"PartitionKey": "NinjaOneFieldMapping", "RowKey": "TenantLinks", "IntegrationId": "cippTenantLinks", "IntegrationName": "Links"},
 	}
 	if diff := cmp.Diff(wantMappings, f.Mappings); diff != "" {
 		t.Error(diff)
@@ -149,7 +149,7 @@ func TestSetUp(t *testing.T) {
 
 	// Logbook.
 	lines := decode[[]map[string]any](t, i.get("ListLogs?Filter=true&API=NinjaOne"))
-	if len(lines) != 6 {
+	if len(lines) != 7 {
 		t.Errorf("%d lines: %v", len(lines), lines)
 	}
 	for _, v := range i.ninja.Violations() {
@@ -164,20 +164,21 @@ func TestSyncIsRefused(t *testing.T) {
 		storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": excluded, "IntegrationId": "18", "IntegrationName": "Excluded"},
 		storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": fabrikam, "IntegrationId": "no number"})
 	for _, step := range []struct{ path, want string }{
-		{"ExecExtensionSync?Extension=NinjaOne", "Could not start NinjaOne Sync: the NinjaOne integration is turned off: turn it on and save."},
-		{"ExecExtensionSync?Extension=Hudu", "This app can sync NinjaOne only. Start other extensions' syncs in CIPP itself."},
-		{"ExecExtensionSync", "This app can sync NinjaOne only. Start other extensions' syncs in CIPP itself."},
+		{"ExecExtensionSync?Extension=NinjaOne", "Could not start NinjaOne Sync: the request failed, because the NinjaOne integration is turned off: turn it on and save."},
+		{"ExecExtensionSync?Extension=Hudu", "NinjaOne Sync failed to start: this app can sync NinjaOne only. Start other extensions' syncs in CIPP itself."},
+		{"ExecExtensionSync", "NinjaOne Sync failed to start: this app can sync NinjaOne only. Start other extensions' syncs in CIPP itself."},
 	} {
 		if got := i.get(step.path); got.status != http.StatusOK || got.results(t) != step.want {
 			t.Errorf("%s says %+v", step.path, got)
 		}
 	}
 	i.configure(working, clientSecret)
+	const notFound = "Tenant was not found. The sync failed to start: choose a tenant that is mapped to NinjaOne and not excluded."
 	for path, want := range map[string]string{
-		"ExecExtensionSync?Extension=NinjaOne&TenantID=" + tailspin:          "Tenant was not found.", // not mapped
-		"ExecExtensionSync?Extension=NinjaOne&TenantID=" + excluded:          "Tenant was not found.",
-		"ExecExtensionSync?Extension=NinjaOne&TenantID=" + fabrikam:          "Tenant was not found.", // mapped to nothing
-		"ExecExtensionSync?Extension=NinjaOne&TenantID=nobody":               "Tenant was not found.",
+		"ExecExtensionSync?Extension=NinjaOne&TenantID=" + tailspin:          notFound, // not mapped
+		"ExecExtensionSync?Extension=NinjaOne&TenantID=" + excluded:          notFound,
+		"ExecExtensionSync?Extension=NinjaOne&TenantID=" + fabrikam:          notFound, // mapped to nothing
+		"ExecExtensionSync?Extension=NinjaOne&TenantID=nobody":               notFound,
 		"ExecExtensionSync?extension=ninjaone&tenantid=" + "Contoso.example": "NinjaOne Synchronization Queued for Contoso",
 	} {
 		if got := i.get(path); got.status != http.StatusOK || got.results(t) != want {
@@ -283,7 +284,7 @@ func TestStorageIsAway(t *testing.T) {
 		status             int
 		prefix             string
 	}{
-		{"GET", "ListExtensionsConfig", "", 500, `{"Results":"The settings could not be read: `},
+		{"GET", "ListExtensionsConfig", "", 500, `{"Results":"Failed to read the settings: `},
 		{"POST", "ExecExtensionsConfig", `{"NinjaOne":{"APIKey":"` + clientSecret + `"}}`, 200, `{"Results":"Failed to save the extensions configuration: `},
 		{"GET", "ExecExtensionTest?extensionName=NinjaOne", "", 200, `{"Results":"Failed to connect to NinjaOne: `},
 		{"GET", "ExecExtensionMapping?List=NinjaOne", "", 500, "Mapping API failed. "},
@@ -291,8 +292,8 @@ func TestStorageIsAway(t *testing.T) {
 		{"POST", "ExecExtensionMapping?AddMapping=NinjaOne", "[" + row + "]", 500, "Mapping API failed. "},
 		{"POST", "ExecExtensionMapping?AddMapping=NinjaOneFields", `{"TenantLinks":{"label":"a","value":"b"}}`, 500, "Mapping API failed. "},
 		{"GET", "ExecExtensionSync?Extension=NinjaOne", "", 200, `{"Results":"Could not start NinjaOne Sync: `},
-		{"GET", "ListExtensionSync", "", 500, `{"Results":"The syncs could not be read: `},
-		{"GET", "ListLogs", "", 500, `{"Results":"The logbook could not be read: `},
+		{"GET", "ListExtensionSync", "", 500, `{"Results":"Failed to read the syncs: `},
+		{"GET", "ListLogs", "", 500, `{"Results":"Failed to read the logbook: `},
 		{"GET", "ListTenants", "", 200, `[{"customerId":"","defaultDomainName":"","displayName":"Failed to retrieve tenants.",`},
 	} {
 		if got := i.browser("editor", tt.method, tt.path, tt.body); got.status != tt.status || !strings.HasPrefix(got.text, tt.prefix) {

@@ -1,0 +1,41 @@
+package settings
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"cipp-ninjaone/handler/internal/automap"
+)
+
+// automapWait is how long CIPP's page waits for an automap: less than a proxy in
+// between allows by default, which is a minute.
+const automapWait = 45 * time.Second
+
+// automap maps the tenants that are not mapped: by name before it answers, by
+// devices in the background. The answer is bare text, as CIPP's.
+func (h *Handlers) automap(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	outcome, err := h.Begin(ctx, automapWait)
+	if err == nil {
+		err = outcome.Failed
+	}
+	if err != nil {
+		h.Log.ErrorContext(ctx, "an automap that was asked for failed", "error", err)
+		mappingFailed(w, err)
+		return
+	}
+	h.audit(ctx, "an automap was asked for", "mapped", outcome.Mapped, "done", outcome.Done)
+	respondText(w, http.StatusOK, automapAnswer(outcome))
+}
+
+func automapAnswer(o automap.Outcome) string {
+	const later = "CIPP's Logbook tells when it is done; refresh this page then."
+	switch {
+	case o.Busy:
+		return "AutoMapping has been queued: another one is under way, and this one follows. " + later
+	case o.Done:
+		return fmt.Sprintf("AutoMapping is done. Tenants mapped by their names: %d.", o.Mapped)
+	}
+	return fmt.Sprintf("AutoMapping has been queued. Tenants mapped by their names: %d. Matches by devices follow in the background. ", o.Mapped) + later
+}

@@ -1,0 +1,135 @@
+package settings
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"cipp-ninjaone/handler/internal/cipp"
+)
+
+// ninjaOnePart returns NinjaOne's among the settings of all extensions.
+func ninjaOnePart(all map[string]any) map[string]any {
+	for name, part := range all {
+		if isNinjaOne(name) {
+			properties, _ := part.(map[string]any)
+			return properties
+		}
+	}
+	return nil
+}
+
+// changesOf words what a save changes of the NinjaOne settings, one change of a
+// setting each, and returns the switches that it turns on. The client id is not
+// repeated, since people paste other things in its place; the secret never is.
+func changesOf(before map[string]any, saved []cipp.Property) (changes, turnedOn []string) {
+	for _, p := range saved {
+		var old any
+		for name, value := range before {
+			if strings.EqualFold(name, p.Name) {
+				old = value
+			}
+		}
+		var now any
+		if p.Name == propertyAPIKey || json.Unmarshal(p.Value, &now) != nil {
+			continue
+		}
+		if _, text := now.(string); text && old == nil {
+			old = ""
+		}
+		from, to := settingText(old), settingText(now)
+		if from == to {
+			continue
+		}
+		if now == true {
+			turnedOn = append(turnedOn, p.Name)
+		}
+		if p.Name == propertyClientID {
+			changes = append(changes, p.Name+": changed")
+			continue
+		}
+		changes = append(changes, p.Name+": "+from+" → "+to)
+	}
+	return changes, turnedOn
+}
+
+// settingText words the value of a setting. A switch that was never set is off.
+func settingText(value any) string {
+	switch v := value.(type) {
+	case bool:
+		if v {
+			return "on"
+		}
+	case string:
+		return cmp.Or(strings.TrimSpace(v), "not set")
+	}
+	return "off"
+}
+
+// notTakenOver are the switches of CIPP's page for work that this app does not
+// do, with what that means.
+var notTakenOver = map[string]string{
+	"CveSyncEnabled": "CIPP's upload of vulnerabilities is part of CIPP's own sync, which this app holds off: nothing is uploaded.",
+}
+
+// warnings are the sentences for a person who turned on what does not happen.
+func (h *Handlers) warnings(ctx context.Context, turnedOn []string) (text string) {
+	for _, name := range turnedOn {
+		if why := notTakenOver[name]; why != "" {
+			text += " Warning: " + name + " is turned on, but " + why
+		}
+	}
+	if len(turnedOn) == 0 {
+		return text
+	}
+	given, err := h.GivenBack(ctx)
+	if err != nil {
+		h.Log.WarnContext(ctx, "whether the syncs were given back cannot be read", "error", err)
+	}
+	if given {
+		text += " Warning: the syncs were given back to CIPP's own engine. This app does none of what was turned on (" +
+			strings.Join(slices.Sorted(slices.Values(turnedOn)), ", ") + ") until they are taken over again on its console."
+	}
+	return text
+}
+
+// fieldChanges words what a save changes of the mapping of fields.
+func fieldChanges(before, saved []cipp.FieldChoice) (changes []string) {
+	for _, c := range saved {
+		old := cipp.FieldChoice{}
+		if i := slices.IndexFunc(before, func(b cipp.FieldChoice) bool { return b.Field == c.Field }); i >= 0 {
+			old = before[i]
+		}
+		if old.ID != c.ID {
+			changes = append(changes, c.Field+": "+cmp.Or(old.ID, unsynced)+" → "+cmp.Or(c.ID, unsynced))
+		}
+	}
+	return changes
+}
+
+// unsynced is how a change calls a field that goes to no custom field.
+const unsynced = "not synchronized"
+
+// saveChoices stores choices of custom fields, and tells the logbook.
+func (h *Handlers) saveChoices(ctx context.Context, choices []cipp.FieldChoice) error {
+	before, err := h.CIPP.FieldChoices(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.CIPP.SaveFieldMapping(ctx, choices); err != nil {
+		return err
+	}
+	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
+	h.noteChanges(ctx, "The field mapping was saved", fieldChanges(before, choices))
+	return nil
+}
+
+// noteMapping tells of a save of the mapping of tenants.
+func (h *Handlers) noteMapping(ctx context.Context, changes cipp.MappingChanges) {
+	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)
+	if len(changes.What) > 0 {
+		h.noteChanges(ctx, "The tenant mapping was saved", changes.What)
+	}
+}
