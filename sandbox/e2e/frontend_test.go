@@ -14,7 +14,10 @@ import (
 
 // page is CIPP's front end as its source describes it: it sends exactly the
 // requests that its pages send, and reads of the answers what they read.
-type page struct{ w *world }
+type page struct {
+	w   *world
+	url string // where the front end's own address leads
+}
 
 type object = map[string]any
 
@@ -29,7 +32,7 @@ func (p page) call(method, path string, body any) (status int, contentType, text
 		}
 		sent = bytes.NewReader(data)
 	}
-	r, err := http.NewRequestWithContext(p.w.t.Context(), method, p.w.Host.URL()+"/api/"+path, sent)
+	r, err := http.NewRequestWithContext(p.w.t.Context(), method, p.url+"/api/"+path, sent)
 	if err != nil {
 		p.w.t.Fatal(err)
 	}
@@ -37,6 +40,7 @@ func (p page) call(method, path string, body any) (status int, contentType, text
 	r.Header.Set("X-Dev-Token", p.w.DevToken())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Sec-Fetch-Mode", "cors")
+	r.Header.Set("Cookie", "session=of-CIPP")
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -96,14 +100,16 @@ func (w *world) says(what, got, want string) {
 }
 
 // TestCIPPFrontEnd goes through CIPP's integration pages from the first look to
-// a synced tenant, against the bundle as it is deployed.
+// a synced tenant, against the bundle as it is deployed, through the proxy that
+// the guide documents.
 func TestCIPPFrontEnd(t *testing.T) {
 	t.Parallel()
 	data := generated(3)
 	data.Mappings = nil
 	data.Organizations[2].Name = "Quite something else"
 	w := start(t, data)
-	p := page{w}
+	front := behind(t, w.Host.URL())
+	p := page{w, front.url}
 	secret := w.Seed.Ninja.Secret
 	w.merge("Extensionsconfig", "CippExtensions", "Config", map[string]any{
 		"config": `{"Hudu":{"Enabled":true,"BaseURL":"https://docs.contoso.example","APIKey":"SentToKeyVault"},"HaloPSA":{"Enabled":false}}`})
@@ -111,6 +117,10 @@ func TestCIPPFrontEnd(t *testing.T) {
 		w.remove("CippMapping", "NinjaOneFieldMapping", field)
 	}
 
+	// The page opens: who is there is CIPP's to say.
+	if me := read[object](p, "me"); me["cipp"] != "cippabcde.azurewebsites.net" {
+		t.Errorf("/api/me says %v", me)
+	}
 	// The card grid: NinjaOne is unconfigured, and other extensions are there.
 	settings := read[object](p, "ListExtensionsConfig")
 	if settings["NinjaOne"] != nil || settings["Hudu"] == nil {
@@ -172,6 +182,10 @@ func TestCIPPFrontEnd(t *testing.T) {
 	status, contentType, text := p.call(http.MethodPost, "ExecExtensionMapping?AutoMapping=NinjaOne", object{})
 	if status != http.StatusOK || !strings.HasPrefix(contentType, "text/plain") || strings.HasPrefix(text, "{") || !strings.Contains(text, "AutoMapping") {
 		t.Errorf("Automap Companies: %d %s %s", status, contentType, text)
+	}
+	// The page loads its table again: what the names decide is there.
+	if list := read[mapping](p, "ExecExtensionMapping?List=NinjaOne"); len(list.Mappings) != 2 {
+		t.Errorf("right after the automap %d tenants are mapped: %v; it said %s", len(list.Mappings), list.Mappings, text)
 	}
 	w.await("the automap", func() bool {
 		for _, i := range w.done {
@@ -241,6 +255,16 @@ func TestCIPPFrontEnd(t *testing.T) {
 	if len(f.Mappings) != 6 {
 		t.Errorf("the field mappings are %v", f.Mappings)
 	}
+	// A field is taken off again.
+	links := chosen["TenantLinks"].(object)["value"].(string)
+	w.says("Submit", p.results(http.MethodPost, "ExecExtensionMapping?AddMapping=NinjaOneFields", object{"TenantLinks": nil}), "Successfully edited mapping table.")
+	saves := read[[]object](p, "ListLogs?Filter=true&API=NinjaOne&User=developer")
+	if !slices.ContainsFunc(saves, func(l object) bool {
+		return l["Message"] == "The field mapping was saved: TenantLinks: "+links+" → not synchronized."
+	}) {
+		t.Errorf("the logbook does not say what was taken off, and who did it: %v", saves)
+	}
+	p.results(http.MethodPost, "ExecExtensionMapping?AddMapping=NinjaOneFields", object{"TenantLinks": chosen["TenantLinks"]})
 	for _, m := range f.Mappings {
 		w.has("a field mapping", m, "PartitionKey", "RowKey", "IntegrationId", "IntegrationName")
 	}
@@ -295,5 +319,8 @@ func TestCIPPFrontEnd(t *testing.T) {
 	w.says("Force Sync while off", p.results(http.MethodGet, "ExecExtensionSync?Extension=NinjaOne", nil), "turned off")
 	if text := fmt.Sprint(read[object](p, "ListExtensionsConfig")); strings.Contains(text, secret) {
 		t.Error("the secret came back")
+	}
+	if !slices.Equal(front.asked, []string{"GET /api/me"}) {
+		t.Errorf("CIPP's API was asked %v", front.asked)
 	}
 }

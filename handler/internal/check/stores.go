@@ -61,7 +61,7 @@ var meanings = map[string]struct{ missing, unread, unwritten string }{
 	"ExcludedLicenses":  {"", "Syncs fail, since it is not known which licences CIPP leaves out.", ""},
 	"CveExceptions":     {"", "Exceptions of vulnerabilities are not known.", ""},
 	"CippReportingDB":   {"", "What CIPP has in its cache is missing from documents.", ""},
-	"ScheduledTasks":    {"", "CIPP's page of sync jobs, pointed at this app, is empty.", ""},
+	"ScheduledTasks":    {"", "CIPP's page of sync jobs, routed to this app, lists NinjaOne's alone.", ""},
 }
 
 // cipp looks at each of CIPP's tables.

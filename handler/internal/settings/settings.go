@@ -1,5 +1,6 @@
 // Package settings serves CIPP's own HTTP functions for the NinjaOne extension.
-// CIPP's pages, pointed at this app, set it up and run it.
+// CIPP's pages set the app up and run it where a proxy routes them here, as
+// docs/frontend.md says.
 //
 // Requests and answers have CIPP's shapes, errors included. Where CIPP's
 // behaviour would lose or show something (another extension's settings, a
