@@ -27,6 +27,7 @@ type Access struct {
 // Access signs in to the tenant anew and compares the permissions in the
 // tokens with what a reading needs. The error is an *AuthError when the tenant
 // gives no token. It costs two calls of the sign-in service and none of Graph.
+// Defender is not asked: DefenderAccess does that, where CVEs are uploaded.
 func (r *Reader) Access(ctx context.Context, ref tenant.Ref) (Access, error) {
 	value, err := r.tokens.fresh(ctx, ref, r.graphScope)
 	if err != nil {

@@ -25,6 +25,7 @@ const (
 	partCASMailboxes
 	partUnifiedAudit
 	partBlockedSenders
+	partVulnerabilities
 
 	// partDetail is a detail of another part, which needs no permission of its own.
 	partDetail
@@ -33,7 +34,7 @@ const (
 // Permission is what the app needs to read one part of a tenant.
 type Permission struct {
 	Part        string // in words, for a technician
-	Service     string // "Microsoft Graph" or "Exchange Online"
+	Service     string // "Microsoft Graph", "Exchange Online" or "Microsoft Defender"
 	Delegated   string // least delegated permission
 	Application string // least application permission
 	Optional    bool   // without it the reading loses a detail, not a part
@@ -73,6 +74,8 @@ var permissions = map[part]Permission{
 	partCASMailboxes:        inExchange("Mailbox protocols"),
 	partUnifiedAudit:        inExchange("Unified audit log"),
 	partBlockedSenders:      inExchange("Restricted senders"),
+	partVulnerabilities: {Part: "Vulnerabilities", Service: serviceDefender, Optional: true,
+		Delegated: "Vulnerability.Read", Application: "Vulnerability.Read.All", higher: []string{"Vulnerability.Read.All"}},
 }
 
 func same(name, permission string, higher ...string) Permission {

@@ -335,7 +335,7 @@ func TestScopes(t *testing.T) {
 
 func TestPermissionsCoverEveryPart(t *testing.T) {
 	all := Permissions()
-	if len(all) != int(partBlockedSenders)+1 {
+	if len(all) != int(partVulnerabilities)+1 {
 		t.Fatalf("%d permissions", len(all))
 	}
 	for _, p := range all {
