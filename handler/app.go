@@ -86,9 +86,12 @@ type app struct {
 	receiver   *notify.Receiver
 	keeper     *subscriptions.Keeper
 	compliance *compliance.Worker
-	queues     []queueFunction
-	poison     *poison.Watch
-	alarms     *alarm.Watch
+	// vulnerabilities is for messages. Previews call NinjaOne as a person at a page
+	// does.
+	vulnerabilities *vulnerabilities.Worker
+	queues          []queueFunction
+	poison          *poison.Watch
+	alarms          *alarm.Watch
 }
 
 // open puts the packages together. Log lines of at least the level that is
@@ -114,6 +117,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	a.scheduler = &schedule.Scheduler{CIPP: a.cipp, Runs: a.runs, Problems: a.told, Queue: a.syncQueue, Now: time.Now, Log: a.log}
 	a.openSyncs()
 	a.openCompliance()
+	a.openVulnerabilities()
 	a.openQueues()
 	return a, nil
 }
@@ -261,6 +265,23 @@ func (a *app) openCompliance() {
 		SweepEvery:  a.config.ComplianceSweep,
 		Now:         time.Now,
 		Log:         a.log,
+	})
+}
+
+// openVulnerabilities puts together what uploads CVEs.
+func (a *app) openVulnerabilities() {
+	a.vulnerabilities = vulnerabilities.New(vulnerabilities.Deps{
+		CIPP:     a.cipp,
+		Defender: a.reader,
+		NinjaOne: clientOf(a.clients),
+		Files:    vulnerabilities.Files{Table: a.own.Table(vulnerabilities.TableName), Blobs: a.blobs},
+		Queue:    a.own.Queue(vulnerabilities.QueueName),
+		Problems: a.told,
+		Runs:     a.runs,
+		Off:      a.hold.GivenBack,
+		Budget:   runTime(a.config),
+		Now:      time.Now,
+		Log:      a.log,
 	})
 }
 

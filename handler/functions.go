@@ -18,6 +18,7 @@ import (
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/vulnerabilities"
 )
 
 // timerFunction is a function with a timer trigger.
@@ -76,6 +77,13 @@ func (a *app) queueFunctions() []queueFunction {
 				One:  "An update of device compliance of %s was not done.",
 				All:  "An update of device compliance was not done.",
 				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change; to have it sooner, put the message back.",
+			}},
+		{vulnerabilities.FunctionName, vulnerabilities.QueueName, cipp.LogbookSync, syncPatience,
+			parsed(vulnerabilitiesMessage, chain(a.vulnerabilities.Run, keeping, paced[vulnerabilities.Message](a.syncPace, a.own.Queue(vulnerabilities.QueueName)))),
+			poison.Source{
+				One:  "The upload of the vulnerabilities of %s was not done.",
+				All:  "An upload of vulnerabilities was not done.",
+				Then: "The schedule uploads them at the tenant's next turn, within a day; to have it sooner, put the message back or press Upload now on the console.",
 			}},
 		{heartbeat.FunctionName, heartbeat.QueueName, cipp.LogbookSync, syncPatience,
 			keeping(func(ctx context.Context, _ customhandler.QueueMessage) error { return a.heart.Beat(ctx) }),
@@ -168,7 +176,7 @@ func (a *app) scheduleTenants(ctx context.Context) error {
 	if err != nil || given {
 		return errors.Join(before, err)
 	}
-	return errors.Join(before, a.scheduler.Tick(ctx), a.syncer.ForgetUnmapped(ctx))
+	return errors.Join(before, a.scheduler.Tick(ctx), a.vulnerabilities.QueueDue(ctx), a.syncer.ForgetUnmapped(ctx))
 }
 
 // syncMessage parses a message of SyncTenant. One that was delivered before may
@@ -179,6 +187,10 @@ func syncMessage(q customhandler.QueueMessage) (tenantsync.Message, error) {
 		m.Sent = q.Inserted
 	}
 	return m, err
+}
+
+func vulnerabilitiesMessage(q customhandler.QueueMessage) (vulnerabilities.Message, error) {
+	return vulnerabilities.ParseMessage(q.Text)
 }
 
 func automapMessage(q customhandler.QueueMessage) (automap.Message, error) {

@@ -2,6 +2,7 @@ package cipp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,8 +25,8 @@ type ExtensionConfig struct {
 	LicenseDocuments bool
 	UserDocuments    bool
 	LicensedOnly     bool   // only licensed users are shown
-	CVESync          bool   // CIPP uploads vulnerabilities itself
-	CVESyncPrefix    string // of the scan group's name
+	CVESync          bool   // vulnerabilities are uploaded
+	CVESyncPrefix    string // of the scan group's name, spaces included
 }
 
 // NinjaOneConfig reads the NinjaOne part of table Extensionsconfig. CIPP takes
@@ -59,7 +60,7 @@ func parseExtensionConfig(text string) (ExtensionConfig, error) {
 		UserDocumentsEnabled    lenientBool
 		LicensedOnly            lenientBool
 		CveSyncEnabled          lenientBool
-		CveSyncPrefix           lenientText
+		CveSyncPrefix           json.RawMessage
 	}
 	if err := json.Unmarshal(all.NinjaOne, &n); err != nil {
 		return ExtensionConfig{}, errors.New("CIPP's NinjaOne settings (table Extensionsconfig, column config) are not a JSON object: save them in CIPP again")
@@ -72,10 +73,26 @@ func parseExtensionConfig(text string) (ExtensionConfig, error) {
 		UserDocuments:    bool(n.UserDocumentsEnabled),
 		LicensedOnly:     bool(n.LicensedOnly),
 		CVESync:          bool(n.CveSyncEnabled),
-		CVESyncPrefix:    string(n.CveSyncPrefix),
+		CVESyncPrefix:    asTyped(n.CveSyncPrefix),
 	}
 	c.Enabled = c.Configured && bool(*n.Enabled)
 	return c, nil
+}
+
+// asTyped reads a text as lenientText does, but keeps the spaces around it: a prefix
+// may end in one.
+func asTyped(data json.RawMessage) string {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		return text
+	}
+	var choice struct{ Label, Value json.RawMessage }
+	if json.Unmarshal(data, &choice) == nil && (choice.Value != nil || choice.Label != nil) {
+		return cmp.Or(asTyped(choice.Value), asTyped(choice.Label))
+	}
+	var lenient lenientText
+	_ = lenient.UnmarshalJSON(data) // it never fails
+	return string(lenient)
 }
 
 // lenientText is a text that may be stored as a number, or as the {label,

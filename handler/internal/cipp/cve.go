@@ -1,30 +1,79 @@
 package cipp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
-	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/isotime"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
 const tableCVEExceptions = "CveExceptions"
 
-// CVEExceptions returns the CVE ids that an engineer excepted in CIPP for a
-// tenant, in upper case: for all tenants, or for this one by its default
-// domain or id, since CIPP's pages have written both. As in CIPP, an exception
-// counts whatever its expiry says.
-func (s *Store) CVEExceptions(ctx context.Context, ref tenant.Ref) (map[string]bool, error) {
-	excepted := map[string]bool{}
-	who := storage.Or(storage.Eq("RowKey", "ALL"), storage.Eq("RowKey", ref.DefaultDomain), storage.Eq("RowKey", ref.ID))
-	for e, err := range s.rows(ctx, tableCVEExceptions, who) {
+// everyTenant is the row key of exceptions for every tenant.
+const everyTenant = "ALL"
+
+// CVEExceptions are the CVEs that engineers excepted in CIPP for a tenant.
+type CVEExceptions struct {
+	IDs map[string]bool // CVE ids in upper case
+	// Unread are those among them whose expiry cannot be read, sorted: they apply.
+	Unread []string
+}
+
+// CVEExceptions returns the exceptions of a tenant that apply at the time now:
+// those for all tenants, and those for its default domain. Like CIPP it compares
+// without case, and takes an id for no domain. Unlike CIPP it lets an exception end
+// with the day of its expiry, in UTC.
+func (s *Store) CVEExceptions(ctx context.Context, ref tenant.Ref, now time.Time) (CVEExceptions, error) {
+	all := CVEExceptions{IDs: map[string]bool{}}
+	unread := map[string]bool{}
+	for e, err := range s.rows(ctx, tableCVEExceptions, "") { // a filter of the service heeds case
 		if err != nil {
-			return nil, fmt.Errorf("read CIPP's exceptions of vulnerabilities for tenant %s: %w", ref.ID, err)
+			return CVEExceptions{}, fmt.Errorf("read CIPP's exceptions of vulnerabilities for tenant %s: %w", ref.ID, err)
 		}
-		if id := strings.ToUpper(strings.TrimSpace(e.PartitionKey())); id != "" {
-			excepted[id] = true
+		id := strings.ToUpper(strings.TrimSpace(cmp.Or(e.String("cveId"), e.PartitionKey())))
+		who := strings.TrimSpace(e.RowKey())
+		if id == "" || !strings.EqualFold(who, everyTenant) && !strings.EqualFold(who, ref.DefaultDomain) {
+			continue
+		}
+		ended, ok := endOf(e.String("exceptionExpiry"))
+		if ok && !ended.IsZero() && !now.Before(ended) {
+			continue
+		}
+		if all.IDs[id] = true; !ok {
+			unread[id] = true
 		}
 	}
-	return excepted, nil
+	all.Unread = slices.Sorted(maps.Keys(unread))
+	return all, nil
 }
+
+// endOf returns when an exception ends, by the expiry that CIPP's page posted: an
+// ISO date, or seconds or milliseconds since 1970. It is the end of that day in
+// UTC, and zero where there is no expiry.
+func endOf(expiry string) (end time.Time, ok bool) {
+	expiry = strings.TrimSpace(expiry)
+	if expiry == "" {
+		return time.Time{}, true
+	}
+	at, ok := isotime.Parse(expiry)
+	// Digits are no year and no date without signs: CIPP's picker posts seconds.
+	if n, err := strconv.ParseInt(expiry, 10, 64); err == nil {
+		if at, ok = time.Unix(n, 0).UTC(), n > 0; n >= fromMilliseconds {
+			at = time.UnixMilli(n).UTC()
+		}
+	}
+	if !ok || at.Year() > 9999 {
+		return time.Time{}, false
+	}
+	return at.Truncate(24*time.Hour).AddDate(0, 0, 1), true
+}
+
+// fromMilliseconds is the first number that stands for milliseconds since 1970.
+const fromMilliseconds = 1e11

@@ -3,6 +3,7 @@ package cipp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -15,6 +16,19 @@ import (
 type ReportingItem struct {
 	Data    json.RawMessage // the object, as CIPP keeps it
 	Written time.Time       // when CIPP last wrote it, UTC
+}
+
+// ReportingCount returns how many objects of one type CIPP counted when it last
+// filled its cache for the tenant; false when it did not say.
+func (s *Store) ReportingCount(ctx context.Context, domain, typ string) (int, bool, error) {
+	row, err := s.table(tableReporting).Get(ctx, domain, typ+"-Count")
+	if errors.Is(err, storage.ErrNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("read the size of CIPP's cache of %s: %w", typ, err)
+	}
+	return int(row.Int("DataCount")), row.Has("DataCount"), nil
 }
 
 // Reporting gives the cached objects of one type, for example "DefenderCVEs",

@@ -32,12 +32,13 @@ var exportLimits = bounds.Limits{Pages: 3000, Items: 20_000_000, Bytes: 64 << 30
 var exportAnswer = reply.Limits{Bytes: 1 << 30, Record: 2 << 20, Records: 200_000}
 
 // Vulnerabilities hands each record of Defender's export of vulnerabilities by
-// device to each, which keeps what it needs and reports whether that was new. A
-// record may come twice. Only without an error was it the whole export. It calls
+// device to each. kept returns how much of it is kept by now, so that an export
+// that brings nothing new comes to an end. A record may come twice. Only without an
+// error was it the whole export. It calls
 // GET /api/machines/SoftwareVulnerabilitiesByMachine, which may be called 30 times
 // a minute and 1,000 times an hour for a tenant.
 // https://learn.microsoft.com/defender-endpoint/api/get-assessment-software-vulnerabilities
-func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(*wire.Vulnerability) (fresh bool, err error)) error {
+func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(*wire.Vulnerability) error, kept func() int) error {
 	s := &session{service: serviceDefender, origin: r.defenderEndpoint, client: r.client, tokens: r.tokens, ref: ref, scope: r.defenderScope}
 	if err := s.open(ctx); err != nil {
 		if refusal, ok := errors.AsType[*AuthError](err); ok && refusal.Meaning == noConsent.meaning {
@@ -49,6 +50,7 @@ func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(
 	link.RawQuery = url.Values{"pageSize": {fmt.Sprint(exportPage)}}.Encode()
 	list, seen := bounds.List{Limits: exportLimits}, map[string]bool{}
 	for first := true; ; first = false {
+		before := kept()
 		page, err := export(ctx, s, link.String(), each)
 		switch {
 		case first && hasStatus(err, http.StatusForbidden):
@@ -58,7 +60,7 @@ func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(
 		case page.next == "":
 			return nil
 		}
-		if err := list.Page(page.records, page.fresh, page.size); err != nil {
+		if err := list.Page(page.records, kept()-before, page.size); err != nil {
 			return &endlessError{s.service, err}
 		}
 		if link, err = url.Parse(page.next); err != nil || !sameOrigin(link, s.origin) {
@@ -73,9 +75,9 @@ func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(
 
 // exported is what came of one page.
 type exported struct {
-	next           string
-	records, fresh int
-	size           int64
+	next    string
+	records int
+	size    int64
 }
 
 // takenError: each did not take a record, so that the page is not asked for again.
@@ -84,7 +86,7 @@ type takenError struct{ error }
 func (e takenError) Unwrap() error { return e.error }
 
 // export reads one page, once more if it broke off.
-func export(ctx context.Context, s *session, address string, each func(*wire.Vulnerability) (bool, error)) (exported, error) {
+func export(ctx context.Context, s *session, address string, each func(*wire.Vulnerability) error) (exported, error) {
 	build := func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
@@ -107,12 +109,8 @@ func export(ctx context.Context, s *session, address string, each func(*wire.Vul
 		counted := &counting{in: res.Body}
 		in := reply.NewReader(ctx, counted, exportAnswer)
 		page.next, page.records, err = wire.StreamPage(in, func(v *wire.Vulnerability) error {
-			fresh, err := each(v)
-			if err != nil {
+			if err := each(v); err != nil {
 				return takenError{err}
-			}
-			if fresh {
-				page.fresh++
 			}
 			return nil
 		})

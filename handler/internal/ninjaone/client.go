@@ -123,6 +123,7 @@ type request struct {
 	operation
 	query   string // encoded
 	body    []byte // JSON; nil for none
+	form    *form  // in place of body
 	timeout time.Duration
 	limits  reply.Limits // of the answer
 	err     error        // why there is no body
@@ -217,6 +218,9 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	req.Header.Set("User-Agent", userAgent)
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	if r.form != nil {
+		r.form.attach(req)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -23,7 +23,7 @@ func TestOneOddValue(t *testing.T) {
 			oddIn(t, `{"id":7,"name":"Tailspin","description":"toys"}`, false, func(c *Client) ([]Organization, error) { return c.Organizations(t.Context()) })
 		},
 		"devices": func(t *testing.T) {
-			oddIn(t, `{"id":7,"organizationId":3,"locationId":2,"uid":"u","nodeClass":"MAC","approvalStatus":"APPROVED","displayName":"D","systemName":"S","dnsName":"N","netbiosName":"B","offline":true,"lastContact":1700000000.5,"system":{"name":"S","manufacturer":"M","model":"L","serialNumber":"SN","biosSerialNumber":"BN","chassisType":"C","virtualMachine":true},"os":{"name":"O"},"lastLoggedInUser":"A"}`,
+			oddIn(t, `{"id":7,"organizationId":3,"locationId":2,"uid":"u","nodeClass":"MAC","approvalStatus":"APPROVED","displayName":"D","systemName":"S","dnsName":"N","netbiosName":"B","offline":true,"lastContact":1700000000.5,"system":{"name":"S","manufacturer":"M","model":"L","serialNumber":"SN","biosSerialNumber":"BN","chassisType":"C","virtualMachine":true},"os":{"name":"O"},"lastLoggedInUser":"A","ipAddresses":["10.0.0.1"],"macAddresses":["02:00:00:00:00:01"]}`,
 				false, func(c *Client) ([]Device, error) {
 					own, _, err := c.Devices(t.Context(), 3)
 					return own, err
@@ -48,6 +48,10 @@ func TestOneOddValue(t *testing.T) {
 		"relations": func(t *testing.T) {
 			oddIn(t, `{"id":7,"type":"ENTITY","entityType":"NODE","entityId":1,"relEntityType":"DOCUMENT","relEntityId":2,"createdByAppUserId":5,"createTime":1700000000}`,
 				true, func(c *Client) ([]Relation, error) { return c.RelationsOf(t.Context(), Entity{EntityDevice, 1}) })
+		},
+		"scan groups": func(t *testing.T) {
+			oddIn(t, `{"id":7,"groupName":"G","fileName":"f.csv","status":"COMPLETE","recordsProcessed":3,"deviceIdHeader":"d","cveIdHeader":"c","deviceInternalMapping":"HOSTNAME"}`,
+				true, func(c *Client) ([]ScanGroup, error) { return c.ScanGroups(t.Context()) })
 		},
 		"templates": func(t *testing.T) {
 			oddIn(t, `{"id":7,"name":"T","description":"D","allowMultiple":true,"archived":true,"fields":[{"fieldId":1,"fieldName":"a","fieldLabel":"A","fieldType":"TEXT","fieldTechnicianPermission":"EDITABLE","fieldScriptPermission":"NONE","fieldApiPermission":"READ_WRITE","fieldContent":{"advancedSettings":{"expandLargeValueOnRender":true}}}]}`,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 	"unicode/utf16"
@@ -66,6 +67,9 @@ type Device struct {
 	VirtualMachine   bool
 	OSName           string
 	LastLoggedInUser string // DOMAIN\user, not an address
+
+	IPAddress  string // one of ipAddresses, of the local network where there is one
+	MACAddress string // the first of macAddresses
 }
 
 // UnmarshalJSON decodes the wire form of a device, whose hardware lies in
@@ -96,7 +100,9 @@ func (d *Device) UnmarshalJSON(data []byte) error {
 		OS struct {
 			Name string `json:"name"`
 		} `json:"os"`
-		LastLoggedInUser string `json:"lastLoggedInUser"`
+		LastLoggedInUser string             `json:"lastLoggedInUser"`
+		IPAddresses      reply.List[string] `json:"ipAddresses"`
+		MACAddresses     reply.List[string] `json:"macAddresses"`
 	}
 	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
@@ -114,8 +120,26 @@ func (d *Device) UnmarshalJSON(data []byte) error {
 		Manufacturer: w.System.Manufacturer, Model: w.System.Model,
 		ChassisType: w.System.ChassisType, VirtualMachine: w.System.VirtualMachine,
 		OSName: w.OS.Name, LastLoggedInUser: w.LastLoggedInUser,
+		IPAddress: usual(w.IPAddresses), MACAddress: first(w.MACAddresses),
 	}
 	return nil
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}
+
+// usual returns the first IPv4 address of a list that others reach, else its first.
+func usual(addresses []string) string {
+	for _, text := range addresses {
+		if a, err := netip.ParseAddr(text); err == nil && a.Is4() && !a.IsLoopback() && !a.IsLinkLocalUnicast() {
+			return text
+		}
+	}
+	return first(addresses)
 }
 
 // fromMilliseconds is the first number that stands for milliseconds: as seconds

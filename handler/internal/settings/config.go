@@ -163,6 +163,7 @@ const (
 	propertyInstance = "Instance"
 	propertyAPIKey   = "APIKey"
 	propertyClientID = "ClientID"
+	propertyPrefix   = "CveSyncPrefix"
 	// propertyReset is a control of the page, never stored.
 	propertyReset = "ResetPassword"
 )
@@ -231,6 +232,9 @@ func textOf(p cipp.Property) (string, error) {
 	}
 	if len(text) > maxSetting {
 		return "", errors.New("one of the settings Instance, ClientID, APIKey and CveSyncPrefix is too long")
+	}
+	if strings.EqualFold(p.Name, propertyPrefix) {
+		return text, nil // CIPP's group may be "CIPP contoso.com"
 	}
 	return strings.TrimSpace(text), nil
 }

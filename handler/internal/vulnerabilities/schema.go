@@ -34,6 +34,7 @@ const TableName = "NinjaOneVulnerabilities"
 //
 //	vulnerabilities/<tenant id>/<digest>.csv.gz   the file
 //	vulnerabilities/<tenant id>/<digest>.json.gz  a JSON object of [exposure.Tenant]
+//	lease/vulnerabilities/<tenant id>             empty: who works on the tenant's file
 const (
 	partition       = "files"
 	columnQueued    = "Queued"
@@ -47,9 +48,13 @@ const (
 func fileBlob(tenantID, digest string) string {
 	return blobPrefix + tenantID + "/" + digest + ".csv.gz"
 }
+
 func exposureBlob(tenantID, digest string) string {
 	return blobPrefix + tenantID + "/" + digest + ".json.gz"
 }
+
+// leaseBlob names the blob whose lease a message holds while it is worked on.
+func leaseBlob(tenantID string) string { return "lease/vulnerabilities/" + tenantID }
 
 // never stands in a row where there is no time: a merge cannot take a column away.
 var never = time.Unix(0, 0).UTC()

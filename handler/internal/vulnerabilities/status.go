@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/exposure"
+	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -44,8 +45,14 @@ type Status struct {
 	Rows      int       `json:"rows,omitempty"`      // of the file, less its header
 	Uploaded  time.Time `json:"uploaded,omitzero"`   // when it was sent
 	Import    Import    `json:"import,omitempty"`    // what became of it
-	Processed int       `json:"processed,omitempty"` // records that NinjaOne processed, once the import ended
+	Processed int       `json:"processed,omitempty"` // records that NinjaOne processed, once the import ended; -1 where it does not say
 	Ended     time.Time `json:"ended,omitzero"`      // when the import was seen to have ended
+	// Trouble says what is wrong with the last import, for a technician.
+	Trouble string `json:"trouble,omitempty"`
+	// Held are the rows of the last file whose import completed, and Shown is the
+	// digest of the last file that NinjaOne took, for cards and previews.
+	Held  int    `json:"held,omitempty"`
+	Shown string `json:"shown,omitempty"`
 
 	// What the last turn found.
 	Turn          time.Time `json:"turn,omitzero"`           // when it ended
@@ -137,10 +144,10 @@ func (f Files) markQueued(ctx context.Context, tenantID string, now time.Time) e
 // NinjaOne has taken none yet, or it cannot be read any more.
 func (f Files) Exposure(ctx context.Context, tenantID string) (*exposure.Tenant, error) {
 	s, err := f.Of(ctx, tenantID)
-	if err != nil || s.Digest == "" {
+	if err != nil || s.Shown == "" {
 		return nil, err
 	}
-	body, err := f.unpacked(ctx, exposureBlob(tenantID, s.Digest))
+	body, err := f.unpacked(ctx, exposureBlob(tenantID, s.Shown))
 	if err != nil || body == nil {
 		return nil, err
 	}
@@ -148,7 +155,6 @@ func (f Files) Exposure(ctx context.Context, tenantID string) (*exposure.Tenant,
 	if json.Unmarshal(body, &t) != nil {
 		return nil, nil
 	}
-	t.Day = s.Uploaded
 	return &t, nil
 }
 
@@ -165,8 +171,8 @@ func (f Files) unpacked(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(in, maxFile+1))
-	if err != nil || len(body) > maxFile {
+	body, err := io.ReadAll(io.LimitReader(in, ninjaone.MaxUpload+1))
+	if err != nil || len(body) > ninjaone.MaxUpload {
 		return nil, nil
 	}
 	return body, nil

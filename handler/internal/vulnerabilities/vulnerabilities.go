@@ -4,11 +4,228 @@
 // A file replaces all that the group held, and what it lacks counts as mended. So
 // nothing is sent on weak evidence, and a file that is much smaller than the last
 // one waits for a person. Data flow one way: read (Microsoft's export or CIPP's
-// cache, exceptions, devices, scan groups), plan (pure), apply.
+// cache, exceptions, devices, scan groups), plan (pure), apply. An import goes on in
+// NinjaOne after the turn that sent its file, and later messages look after it.
 //
 // What the tenant's sync does stays out, and the sync only reads what is kept here
-// (Files.Exposure). The console reads Files.All, Files.Confirm and Worker.Preview.
+// (Files.Exposure).
 package vulnerabilities
 
-// maxFile is the largest file that NinjaOne takes, in bytes.
-const maxFile = 200_000_000
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/words"
+)
+
+const (
+	leaseDuration = 45 * time.Second // renewed while a message is worked on
+	retryTaken    = 15 * time.Second // before a message that found the tenant busy comes again
+)
+
+// Defender reads Microsoft's export. m365.Reader does.
+type Defender interface {
+	Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(*wire.Vulnerability) error, kept func() int) error
+}
+
+// Deps are what a Worker works with.
+type Deps struct {
+	CIPP     *cipp.Store
+	Defender Defender
+	// NinjaOne returns the client for CIPP's present settings.
+	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
+	Files    Files
+	Queue    *storage.Queue // ninjaone-vulnerabilities
+	Problems *problems.Book
+	Runs     *runs.Store
+	// Off says that CIPP's own engine does the work again.
+	Off func(context.Context) (bool, error)
+	// Budget is how long a turn may read and send.
+	Budget time.Duration
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Worker handles the messages of the queue ninjaone-vulnerabilities. It is safe for
+// concurrent use.
+type Worker struct{ Deps }
+
+// New returns a worker. It calls nothing yet.
+func New(d Deps) *Worker { return &Worker{d} }
+
+// turn is one message's work.
+type turn struct {
+	*Worker
+	ref            tenant.Ref
+	config         cipp.ExtensionConfig
+	organizationID int
+	client         *ninjaone.Client
+	forced         bool
+	last           Status // as the row has it
+}
+
+// unread says why a turn sends nothing, for a technician.
+type unread struct {
+	problems.Problem
+	passing bool // it may be over soon, so that the next turn comes sooner
+}
+
+func (u unread) Error() string { return u.Message }
+
+// failed is an unread that may be over soon.
+func failed(key, what string, err error) error {
+	return unread{problems.Problem{Key: key, Message: what + " Nothing is sent, and what NinjaOne shows stays. The reason: " + words.End(err.Error())}, true}
+}
+
+// stopKeys begin the keys of problems that end a turn before its plan.
+var stopKeys = []string{"read:", "group:", "send:"}
+
+// Run handles a message.
+func (w *Worker) Run(ctx context.Context, m Message) error {
+	t, err := w.open(ctx, m)
+	if t == nil || err != nil {
+		return err
+	}
+	lease, err := w.Files.Blobs.Lease(ctx, leaseBlob(t.ref.ID), leaseDuration)
+	if errors.Is(err, storage.ErrLeaseTaken) {
+		return w.Queue.Send(ctx, m, retryTaken)
+	}
+	if err != nil {
+		return fmt.Errorf("take the CVE file of tenant %s: %w", t.ref.ID, err)
+	}
+	defer lease.Release()
+	ctx = lease.Context()
+	if t.last, err = w.Files.Of(ctx, t.ref.ID); err != nil {
+		return err
+	}
+	underway, err := t.settle(ctx)
+	switch {
+	case err != nil:
+		return err
+	case underway:
+		return w.Queue.Send(ctx, m, lookAgain) // which looks, too, and goes on once it ended
+	case m.Look:
+		return nil
+	}
+	return t.run(ctx)
+}
+
+// open finds out where a tenant's file goes; nil when it goes nowhere.
+func (w *Worker) open(ctx context.Context, m Message) (*turn, error) {
+	if off, err := w.Off(ctx); err != nil || off {
+		return nil, err
+	}
+	drop := func(why string) (*turn, error) {
+		w.Log.InfoContext(ctx, "no file of vulnerabilities is made: "+why, "tenant", m.TenantID)
+		return nil, nil
+	}
+	config, err := w.CIPP.NinjaOneConfig(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case !config.Enabled || !config.CVESync:
+		return drop("it is turned off in CIPP")
+	}
+	known, err := w.CIPP.Tenant(ctx, m.TenantID)
+	switch {
+	case errors.Is(err, cipp.ErrNoTenant):
+		return drop("CIPP does not know the tenant")
+	case err != nil:
+		return nil, err
+	case known.Excluded:
+		return drop("the tenant is excluded in CIPP")
+	}
+	mappings, err := w.CIPP.OrganizationMappings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(mappings, func(o cipp.OrganizationMapping) bool { return o.TenantID == known.ID })
+	if i < 0 || mappings[i].Problem != "" || mappings[i].OrganizationID == 0 {
+		return drop("the tenant is not mapped to a NinjaOne organization")
+	}
+	client, err := w.NinjaOne(config)
+	if err != nil {
+		return drop("NinjaOne cannot be called with CIPP's settings") // the sync explains it
+	}
+	return &turn{Worker: w, ref: known.Ref, config: config, organizationID: mappings[i].OrganizationID, client: client, forced: m.Force}, nil
+}
+
+// owner is whose problems of the turn are told; those of an import are told apart.
+func owner(tenantID string) string { return "vulnerabilities:" + tenantID }
+
+// run is a turn: read, plan, apply.
+func (t *turn) run(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, t.Budget)
+	defer cancel()
+	p, err := t.plan(bounded)
+	if err == nil && p.verdict == Upload {
+		err = t.upload(bounded, &p)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // the message comes again
+	}
+	if bounded.Err() != nil && err != nil {
+		err = failed("read:time", "The vulnerabilities could not be read and sent within "+t.Budget.String()+", which SYNC_TIME_BUDGET sets.", bounded.Err())
+	}
+	stop, stopped := errors.AsType[unread](err)
+	if err != nil && !stopped {
+		return err
+	}
+	if stopped {
+		return t.stop(ctx, stop)
+	}
+	if p.verdict != Upload {
+		if err := t.keepShown(ctx, p); err != nil {
+			return err
+		}
+		if err := t.Files.save(ctx, p.status); err != nil {
+			return err
+		}
+	}
+	t.Log.InfoContext(ctx, "a file of vulnerabilities was made", "tenant", t.ref.ID, "verdict", p.verdict, "rows", len(p.file.rows), "source", p.status.Source)
+	if err := t.tellImport(ctx, t.last); err != nil { // once a day while it lasts
+		return err
+	}
+	return t.Problems.Announce(ctx, t.ref, owner(t.ref.ID), p.problems, t.Now().UTC())
+}
+
+// stop keeps and tells why a turn ended before its plan. What the last plan told
+// stays told.
+func (t *turn) stop(ctx context.Context, why unread) error {
+	s, err := t.Files.Of(ctx, t.ref.ID) // an upload may have begun
+	if err != nil {
+		return err
+	}
+	now := t.Now().UTC()
+	s.Turn, s.Reason, s.Group = now, why.Message, t.groupName()
+	if s.Failures = 0; why.passing {
+		s.Failures = t.last.Failures + 1
+	}
+	if err := t.Files.save(ctx, s); err != nil {
+		return err
+	}
+	t.Log.WarnContext(ctx, "no file of vulnerabilities is sent", "tenant", t.ref.ID, "reason", why.Message)
+	told, err := t.Problems.Told(ctx, owner(t.ref.ID))
+	if err != nil {
+		return err
+	}
+	told = slices.DeleteFunc(told, func(p problems.Problem) bool {
+		return slices.ContainsFunc(stopKeys, func(prefix string) bool { return strings.HasPrefix(p.Key, prefix) })
+	})
+	return t.Problems.Announce(ctx, t.ref, owner(t.ref.ID), append(told, why.Problem), now)
+}
+
+// groupName is the name that the tenant's scan group must have.
+func (t *turn) groupName() string { return t.config.CVESyncPrefix + t.ref.DefaultDomain }

@@ -1,0 +1,86 @@
+package vulnerabilities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/roster"
+	"cipp-ninjaone/handler/internal/runs"
+)
+
+// period is the time between two turns of a tenant.
+const period = 24 * time.Hour
+
+// QueueDue puts every tenant on the queue whose turn has come: once a day, at a
+// time of its own, and sooner after a turn that could not read or send. A tenant
+// begins once its first sync told which device is which. Late and missed calls
+// change nothing, and one tenant's failure does not hold back the others.
+func (w *Worker) QueueDue(ctx context.Context) error {
+	config, err := w.CIPP.NinjaOneConfig(ctx)
+	if err != nil || !config.Enabled || !config.CVESync {
+		return err
+	}
+	all, err := roster.Read(ctx, w.CIPP, w.Runs)
+	if err != nil {
+		return err
+	}
+	files, err := w.Files.All(ctx)
+	if err != nil {
+		return err
+	}
+	now := w.Now().UTC()
+	var errs []error
+	queued := 0
+	for _, t := range all.Tenants {
+		if t.Paused || t.Run.LastSuccess.IsZero() || Next(t.ID, files[t.ID], now).After(now) {
+			continue
+		}
+		// A message too many finds that there is nothing to do; a lost one costs a day.
+		err := w.Queue.Send(ctx, Message{TenantID: t.ID}, 0)
+		if err == nil {
+			err = w.Files.markQueued(ctx, t.ID, now)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("queue the vulnerabilities of tenant %s: %w", t.ID, err))
+			continue
+		}
+		queued++
+	}
+	w.Log.InfoContext(ctx, "scheduled files of vulnerabilities", "queued", queued)
+	return errors.Join(errs...)
+}
+
+// Next is when a tenant's file has its next turn, unless the tenant is paused; a
+// time that is not after now means with the next tick.
+func Next(tenantID string, s Status, now time.Time) time.Time {
+	phase := time.Duration(assignments.Share(tenantID, "vulnerabilities") * float64(period))
+	last := now.Add(-time.Duration(now.UnixNano()-int64(phase)) % period)
+	if s.Queued.Before(last) {
+		return now
+	}
+	next := last.Add(period)
+	if s.Failures > 0 && !s.Turn.Before(s.Queued) {
+		if retry := s.Turn.Add(runs.RetryAfter(s.Failures)); retry.Before(next) {
+			return retry
+		}
+	}
+	return next
+}
+
+// UploadNow puts a tenant on the queue, whose file is sent even if NinjaOne has the
+// same bytes: somebody pressed the button. The brake holds for it, too.
+func (w *Worker) UploadNow(ctx context.Context, tenantID string) error {
+	return w.Queue.Send(ctx, Message{TenantID: tenantID, Force: true}, 0)
+}
+
+// Confirm lets the file of a tenant that waits for it go once, and puts the tenant
+// on the queue.
+func (w *Worker) Confirm(ctx context.Context, tenantID string) error {
+	if err := w.Files.Confirm(ctx, tenantID, w.Now()); err != nil {
+		return err
+	}
+	return w.Queue.Send(ctx, Message{TenantID: tenantID}, 0)
+}
