@@ -71,6 +71,8 @@ type Report struct {
 type Graph interface {
 	// Access signs in and tells which permissions are missing.
 	Access(ctx context.Context, ref tenant.Ref) (m365.Access, error)
+	// DefenderAccess does that for Defender.
+	DefenderAccess(ctx context.Context, ref tenant.Ref) (*m365.Permission, error)
 	// Read reads the whole tenant.
 	Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error)
 }

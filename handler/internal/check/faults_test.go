@@ -53,6 +53,10 @@ var faults = map[string]struct {
 		l.wrongScope = true // as Microsoft itself would find
 		l.env["GRAPH_ENDPOINT"], l.env["LOGIN_ENDPOINT"] = "https://graph.microsoft.us", "https://login.microsoftonline.com"
 	}, "settings", Problem, "GRAPH_ENDPOINT is of the US", "No tenant gives a token", false, true},
+	"Defender's cloud mixed": {func(l *lab) {
+		l.wrongScope = true
+		l.env["GRAPH_ENDPOINT"], l.env["DEFENDER_ENDPOINT"] = "https://graph.microsoft.us", "https://api-gcc.securitycenter.microsoft.us"
+	}, "settings", Problem, "DEFENDER_ENDPOINT of the public", "Vulnerabilities are not read", false, true},
 	"no way for compliance changes": {func(l *lab) { delete(l.env, "PUBLIC_BASE_URL"); l.env["COMPLIANCE_SWEEP_MINUTES"] = "0" },
 		"settings", Problem, "PUBLIC_BASE_URL is not known", "daily sync only", false, true},
 	"another runtime": {func(l *lab) { l.onPlatform(); l.env["FUNCTIONS_WORKER_RUNTIME"] = "dotnet-isolated" },
@@ -99,7 +103,7 @@ var faults = map[string]struct {
 		_, err := seed.WriteCIPPSubscriptions(l.t.Context(), l.Storage.ConnectionString(), l.Seed)
 		must(l.t, err)
 	}, "engine", Problem, "CIPP has 3 Graph subscriptions", "by another rule", false, false},
-	"CVE sync on": {func(l *lab) { l.configure("CveSyncEnabled", true) }, "engine", Problem, "CVE sync is turned on", "no vulnerabilities", false, false},
+	"no scan groups": {func(l *lab) { l.configure("CveSyncEnabled", true) }, "ninjaone", Problem, "no scan group", "default domain", false, true},
 
 	"never set up":         {func(l *lab) { l.drop("Extensionsconfig") }, "ninjaone", Problem, "never set up", "Enter the settings", false, true},
 	"turned off":           {func(l *lab) { l.configure("Enabled", false) }, "ninjaone", Problem, "turned off", "Nothing is synced", false, false},

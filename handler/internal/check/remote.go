@@ -18,6 +18,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -64,10 +65,6 @@ func (p *part) engine(ctx context.Context) {
 	if !s.Given && p.world.config.Enabled && s.Subscriptions > 0 {
 		p.problem(fmt.Sprintf("CIPP has %d Graph subscriptions on devices of its own.", s.Subscriptions), "CIPP goes on writing the compliance field by another rule.", wait)
 	}
-	if p.world.config.CVESync && !s.Given {
-		p.problem("The automated CVE sync is turned on in CIPP.", "It is part of CIPP's own sync, which is held off: no vulnerabilities are uploaded.",
-			"Turn it off in CIPP's NinjaOne settings, or give CIPP's own sync back with \"handler give-back\".")
-	}
 }
 
 // ninjaOne makes few calls: organizations (one per thousand), custom fields,
@@ -111,6 +108,9 @@ func (p *part) ninjaOne(ctx context.Context) {
 	p.fields(ctx, client)
 	if c.UserDocuments || c.LicenseDocuments {
 		p.documentation(ctx, client)
+	}
+	if c.CVESync {
+		p.scanGroups(ctx, client)
 	}
 	p.Checked += ". NinjaOne's API does not tell its version; 5.6 or later is needed"
 }
@@ -176,6 +176,22 @@ func (p *part) documentation(ctx context.Context, client *ninjaone.Client) {
 	default:
 		p.Checked += ", NinjaOne Documentation"
 	}
+}
+
+// scanGroups looks for the scan group of each mapped tenant.
+func (p *part) scanGroups(ctx context.Context, client *ninjaone.Client) {
+	groups, err := client.ScanGroups(ctx)
+	if err != nil {
+		p.failed(ctx, err, "No vulnerabilities may be uploaded.", "Run the check again.")
+		return
+	}
+	for _, t := range p.world.mapped() {
+		if _, bad := vulnerabilities.GroupOf(groups, p.world.config.CVESyncPrefix+t.DefaultDomain); bad != nil {
+			p.problem("NinjaOne has no scan group that the tenant's vulnerabilities can go to.", "Its vulnerabilities are not uploaded.",
+				fmt.Sprintf("In NinjaOne under Administration, Apps, Vulnerability Importer, see that one scan group has the name %q followed by the tenant's default domain, and a column of devices and one of CVE ids.", p.world.config.CVESyncPrefix), t.DefaultDomain)
+		}
+	}
+	p.Checked += fmt.Sprintf(", %d scan groups", len(groups))
 }
 
 // answerTime is how fast Graph wants the notification address to answer.

@@ -42,6 +42,9 @@ func (p *part) settings() {
 	if a, b := cloudOf(s.GraphEndpoint), cloudOf(s.ExchangeEndpoint); a != "" && b != "" && a != b {
 		p.problem("GRAPH_ENDPOINT is of "+a+", and EXCHANGE_ENDPOINT of "+b+".", "Mailbox settings and the audit log's state are not read.", "Set EXCHANGE_ENDPOINT for the cloud of GRAPH_ENDPOINT.")
 	}
+	if a, b := cloudOf(s.GraphEndpoint), cloudOf(s.DefenderEndpoint); a != "" && b != "" && a != b {
+		p.problem("GRAPH_ENDPOINT is of "+a+", and DEFENDER_ENDPOINT of "+b+".", "Vulnerabilities are not read, unless CIPP's cache of them serves.", "Set DEFENDER_ENDPOINT for the cloud of GRAPH_ENDPOINT.")
+	}
 	if s.PublicBaseURL == "" && s.ComplianceSweep == 0 {
 		p.problem("PUBLIC_BASE_URL is not known, and COMPLIANCE_SWEEP_MINUTES is 0.", "The compliance field changes with the daily sync only.",
 			"Set PUBLIC_BASE_URL to the app's address, or turn the sweep on.")
@@ -91,7 +94,8 @@ func cloudOf(endpoint string) string {
 		return ""
 	}
 	switch host := u.Hostname(); {
-	case host == "graph.microsoft.com", host == "login.microsoftonline.com", host == "outlook.office365.com":
+	case host == "graph.microsoft.com", host == "login.microsoftonline.com", host == "outlook.office365.com",
+		host == "api.securitycenter.microsoft.com", host == "api-gcc.securitycenter.microsoft.us": // GCC's directory is public
 		return "the public cloud"
 	case strings.HasSuffix(host, ".us"):
 		return "the US Government's cloud"

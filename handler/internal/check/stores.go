@@ -59,7 +59,7 @@ var meanings = map[string]struct{ missing, unread, unwritten string }{
 	"tenantMode":        {"", "Tenants cannot be listed, so nothing is synced.", ""},
 	"templates":         {"", "The standards are not shown.", ""},
 	"ExcludedLicenses":  {"", "Syncs fail, since it is not known which licences CIPP leaves out.", ""},
-	"CveExceptions":     {"", "Exceptions of vulnerabilities are not known.", ""},
+	"CveExceptions":     {"", "No vulnerabilities are uploaded, since it is not known which are excepted.", ""},
 	"CippReportingDB":   {"", "What CIPP has in its cache is missing from documents.", ""},
 	"ScheduledTasks":    {"", "CIPP's page of sync jobs, routed to this app, lists NinjaOne's alone.", ""},
 }

@@ -41,9 +41,10 @@ var losses = map[string]string{
 	"Mailbox protocols":              "which mail protocols users may use",
 	"Unified audit log":              "the audit log's state on the Tenant Summary",
 	"Restricted senders":             "blocked senders on the Tenant Summary",
+	"Vulnerabilities":                "uploads of vulnerabilities, unless CIPP's cache of them serves",
 }
 
-// tenants signs in to every tenant that is selected, two calls each, and
+// tenants signs in to every tenant that is selected, two or three calls each, and
 // compares the tokens' permissions with what is needed; a tenant that is asked
 // for by name is read as well.
 func (p *part) tenants(ctx context.Context) {
@@ -77,6 +78,12 @@ func (p *part) tenants(ctx context.Context) {
 			bounded, cancel := context.WithTimeout(ctx, tenantTime)
 			defer cancel()
 			access, err := p.d.Graph.Access(bounded, t.Ref)
+			if err == nil && p.world.config.CVESync {
+				// That a tenant gives no token for Defender, its uploads explain.
+				if missing, refused := p.d.Graph.DefenderAccess(bounded, t.Ref); refused == nil && missing != nil {
+					access.Missing = append(access.Missing, *missing)
+				}
+			}
 			if err != nil && ctx.Err() != nil {
 				return nil
 			}
@@ -93,7 +100,11 @@ func (p *part) tenants(ctx context.Context) {
 			p.access(t, results[i])
 		}
 	}
-	p.Checked = fmt.Sprintf("the sign-in and the permissions of %d of %d mapped tenants, two calls each", done, len(mapped))
+	calls := 2
+	if p.world.config.CVESync {
+		calls = 3
+	}
+	p.Checked = fmt.Sprintf("the sign-in and the permissions of %d of %d mapped tenants, %d calls each", done, len(mapped), calls)
 	if p.o.Tenant != "" {
 		p.Checked = "the sign-in, the permissions, and a reading of the whole tenant"
 		if results[0].known && results[0].err == nil {

@@ -6,8 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"cipp-ninjaone/handler/internal/tenant"
-
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -131,27 +129,6 @@ func TestExcludedSKUs(t *testing.T) {
 	got, err := s.ExcludedSKUs(t.Context())
 	must(t, err)
 	if diff := cmp.Diff(map[string]bool{id("1"): true, id("2"): true, id("5"): true}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestCVEExceptions(t *testing.T) {
-	s, _ := newStore(t, Options{})
-	ref := tenant.Ref{ID: "cccccccc-0000-4000-8000-000000000001", DefaultDomain: "fabrikam.example"}
-	got, err := s.CVEExceptions(t.Context(), ref)
-	must(t, err)
-	if len(got) != 0 {
-		t.Errorf("a missing table has the exceptions %v", got)
-	}
-	s.seed(t, tableCVEExceptions,
-		row("CVE-2026-0001", "ALL"),
-		row("cve-2026-0002", "fabrikam.example"),
-		row("CVE-2026-0003", ref.ID, "exceptionExpiry", "2020-01-01"),
-		row("CVE-2026-0004", "contoso.example"))
-	got, err = s.CVEExceptions(t.Context(), ref)
-	must(t, err)
-	want := map[string]bool{"CVE-2026-0001": true, "CVE-2026-0002": true, "CVE-2026-0003": true}
-	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -163,12 +163,6 @@ func TestEngine(t *testing.T) {
 		t.Errorf("%d syncs were asked for, want 3; %v", n, err)
 	}
 	w.has(w.lines(), "was given back", "is held off")
-
-	// The upload of vulnerabilities is not taken over, and the page says so.
-	w.hasNot(page, "no vulnerabilities are uploaded")
-	_, err := w.console.Settings.SaveSettings(t.Context(), map[string]any{"CveSyncEnabled": true})
-	must(t, err)
-	w.has(w.get("/"), "no vulnerabilities are uploaded while this app does the syncs")
 }
 
 func TestAgo(t *testing.T) {

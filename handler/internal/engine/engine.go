@@ -82,10 +82,6 @@ func (h *Hold) Tick(ctx context.Context) error {
 	errs := []error{h.repair(ctx, kept, now)}
 	bad, err := h.dropSubscriptions(ctx)
 	errs = append(errs, err)
-	if config.CVESync {
-		bad = append(bad, problems.Problem{Key: "cve", Message: "CIPP's CVE upload to NinjaOne is turned on in CIPP, but it is part of CIPP's own sync, " +
-			"which is held off, and this app has not taken it over: no vulnerabilities are uploaded. Turn it off in CIPP's NinjaOne settings, or give CIPP's own engine back."})
-	}
 	errs = append(errs, h.Problems.Announce(ctx, tenant.Ref{}, owner, bad, now))
 	return errors.Join(errs...)
 }

@@ -451,22 +451,6 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
-func TestCVE(t *testing.T) {
-	w := newWorld(t)
-	w.configure("CveSyncEnabled", true)
-	w.tick()
-	w.now = w.now.Add(15 * time.Minute)
-	w.tick()
-	w.wantLines(1, "Warn: CIPP's CVE upload")
-	w.now = w.now.Add(25 * time.Hour)
-	w.tick()
-	w.wantLines(2, "Warn: CIPP's CVE upload")
-	must(t, w.GiveBack(t.Context()))
-	w.wantLines(1, "No longer a problem: CIPP's CVE upload")
-	w.tick()
-	w.wantLines(2, "Warn: CIPP's CVE upload")
-}
-
 func TestSomeOf(t *testing.T) {
 	names := slices.Repeat([]string{"a.example"}, maxProblems)
 	if got := someOf(names); strings.Contains(got, "others") {

@@ -43,9 +43,9 @@ type plan struct {
 	problems []problems.Problem
 }
 
-// groupOf finds the scan group of a tenant by its name, which is compared without
+// GroupOf finds the scan group of a tenant by its name, which is compared without
 // case, as CIPP does. The problem says why none can be used.
-func groupOf(groups []ninjaone.ScanGroup, name string) (ninjaone.ScanGroup, *problems.Problem) {
+func GroupOf(groups []ninjaone.ScanGroup, name string) (ninjaone.ScanGroup, *problems.Problem) {
 	var found []ninjaone.ScanGroup
 	for _, g := range groups {
 		if strings.EqualFold(g.Name, name) {

@@ -26,7 +26,7 @@ func (t *turn) plan(ctx context.Context) (plan, error) {
 	if err != nil {
 		return plan{}, failed("read:groups", "NinjaOne's scan groups could not be read.", err)
 	}
-	group, bad := groupOf(groups, t.groupName())
+	group, bad := GroupOf(groups, t.groupName())
 	if bad != nil {
 		return plan{}, unread{Problem: *bad}
 	}
@@ -80,7 +80,7 @@ func (t *turn) names(ctx context.Context, mapping string) (*names, error) {
 	case !roster.Known():
 		return nil, failed("read:devices", what, errors.New(roster.Odd[0].Message))
 	}
-	by, _ := identifierOf(mapping) // groupOf saw that it is known
+	by, _ := identifierOf(mapping) // GroupOf saw that it is known
 	return newNames(by, roster.Devices, matches), nil
 }
 
