@@ -41,10 +41,7 @@ var exportAnswer = reply.Limits{Bytes: 1 << 30, Record: 2 << 20, Records: 200_00
 func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(*wire.Vulnerability) error, kept func() int) error {
 	s := &session{service: serviceDefender, origin: r.defenderEndpoint, client: r.client, tokens: r.tokens, ref: ref, scope: r.defenderScope}
 	if err := s.open(ctx); err != nil {
-		if refusal, ok := errors.AsType[*AuthError](err); ok && refusal.Meaning == noConsent.meaning {
-			return fmt.Errorf("%w: %w", ErrNotGranted, err)
-		}
-		return err
+		return granted(err)
 	}
 	link := s.origin.JoinPath("api/machines/SoftwareVulnerabilitiesByMachine")
 	link.RawQuery = url.Values{"pageSize": {fmt.Sprint(exportPage)}}.Encode()
@@ -53,8 +50,8 @@ func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(
 		before := kept()
 		page, err := export(ctx, s, link.String(), each)
 		switch {
-		case first && hasStatus(err, http.StatusForbidden):
-			return fmt.Errorf("%w: %w", ErrNotGranted, err)
+		case err != nil && first:
+			return granted(err)
 		case err != nil:
 			return err
 		case page.next == "":
@@ -71,6 +68,15 @@ func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(
 		}
 		seen[page.next] = true
 	}
+}
+
+// granted adds ErrNotGranted to a refusal that is about what the app may do.
+func granted(err error) error {
+	refusal, refused := errors.AsType[*AuthError](err)
+	if hasStatus(err, http.StatusForbidden) || refused && refusal.Meaning == noConsent.meaning {
+		return fmt.Errorf("%w: %w", ErrNotGranted, err)
+	}
+	return err
 }
 
 // exported is what came of one page.
