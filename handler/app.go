@@ -274,7 +274,7 @@ func (a *app) openVulnerabilities() {
 		CIPP:     a.cipp,
 		Defender: a.reader,
 		NinjaOne: clientOf(a.clients),
-		Files:    vulnerabilities.Files{Table: a.own.Table(vulnerabilities.TableName), Blobs: a.blobs},
+		Files:    a.cveFiles,
 		Queue:    a.own.Queue(vulnerabilities.QueueName),
 		Problems: a.told,
 		Runs:     a.runs,
@@ -307,8 +307,8 @@ func (a *app) queueFunction(name string) queueFunction {
 
 // console is our page. Its previews call NinjaOne as a person at a page does.
 func (a *app) console(getenv func(string) string, guard *access.Guard, web *settings.Handlers) *console.Console {
-	preview := *a.syncer
-	preview.NinjaOne = clientOf(a.interactive)
+	preview, uploads := *a.syncer, *a.vulnerabilities
+	preview.NinjaOne, uploads.NinjaOne = clientOf(a.interactive), clientOf(a.interactive)
 	return console.New(console.Deps{
 		CIPP:       a.cipp,
 		Secrets:    a.secrets,
@@ -316,6 +316,8 @@ func (a *app) console(getenv func(string) string, guard *access.Guard, web *sett
 		Settings:   web,
 		NinjaOne:   clientOf(a.interactive),
 		Preview:    &preview,
+		CVEFiles:   a.cveFiles,
+		CVEUploads: &uploads,
 		Ledger:     a.ledger,
 		Runs:       a.runs,
 		Blobs:      a.blobs,

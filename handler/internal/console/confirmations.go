@@ -16,8 +16,13 @@ type confirmationRow struct {
 	Confirmed        bool
 }
 
-// confirmations shows where the archiving of many documents waits for a
-// person's word.
+type confirmationsPage struct {
+	Documents []confirmationRow
+	Files     []cveRow // of vulnerabilities
+}
+
+// confirmations shows where the archiving of many documents, or a file of
+// vulnerabilities that is much smaller than the last, waits for a person's word.
 func (c *Console) confirmations(x *exchange) error { return c.showConfirmations(x, "") }
 
 func (c *Console) showConfirmations(x *exchange, problem string) error {
@@ -29,16 +34,34 @@ func (c *Console) showConfirmations(x *exchange, problem string) error {
 	if err != nil {
 		return err
 	}
-	rows := []confirmationRow{}
-	for id, b := range brakes {
-		row := confirmationRow{ID: id, Name: id, Archive: b.Archive, Of: b.Of, Since: b.Since, Confirmed: b.Confirmed}
-		if i := slices.IndexFunc(tenants, func(t cipp.Tenant) bool { return t.ID == id }); i >= 0 {
-			row.Name, row.Domain = tenantName(tenants[i]), tenants[i].DefaultDomain
-		}
-		rows = append(rows, row)
+	files, err := c.CVEFiles.All(x.ctx())
+	if err != nil {
+		return err
 	}
-	slices.SortFunc(rows, func(a, b confirmationRow) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
-	return c.show(x, "confirmations", "Confirmations", problem, rows)
+	name := func(id string) (name, domain string) {
+		if i := slices.IndexFunc(tenants, func(t cipp.Tenant) bool { return t.ID == id }); i >= 0 {
+			return tenantName(tenants[i]), tenants[i].DefaultDomain
+		}
+		return id, ""
+	}
+	p := confirmationsPage{}
+	for id, b := range brakes {
+		row := confirmationRow{ID: id, Archive: b.Archive, Of: b.Of, Since: b.Since, Confirmed: b.Confirmed}
+		row.Name, row.Domain = name(id)
+		p.Documents = append(p.Documents, row)
+	}
+	slices.SortFunc(p.Documents, func(a, b confirmationRow) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
+	for id, s := range files {
+		if s.Waits() {
+			row := cveRow{ID: id, Base: x.base, Status: s}
+			row.Name, row.Domain = name(id)
+			p.Files = append(p.Files, row)
+		}
+	}
+	slices.SortFunc(p.Files, func(a, b cveRow) int {
+		return cmp.Or(a.WaitingSince.Compare(b.WaitingSince), cmp.Compare(a.ID, b.ID))
+	})
+	return c.show(x, "confirmations", "Confirmations", problem, p)
 }
 
 func (c *Console) confirm(x *exchange) error {

@@ -1,6 +1,6 @@
 // Package console serves the page on which technicians set the synchronisation
 // up, watch it and step in: status, organizations, devices, fields, settings,
-// preview, logbook, confirmations and checks.
+// preview, vulnerabilities, logbook, confirmations and checks.
 //
 // It is plain HTML made by html/template: every change is a form, every page
 // works without script and with the keyboard alone, and everything that comes
@@ -36,6 +36,7 @@ import (
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -90,13 +91,16 @@ type Deps struct {
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Preview  Previewer
-	Ledger   *ledger.Ledger
-	Runs     *runs.Store
-	Blobs    *storage.Container // of tenantsync and automap
-	Brakes   Brakes
-	Engine   Engine
-	Poison   Poison
-	Check    Checker
+	CVEFiles CVEFiles
+	// CVEUploads calls NinjaOne as a person at a page does.
+	CVEUploads CVEUploads
+	Ledger     *ledger.Ledger
+	Runs       *runs.Store
+	Blobs      *storage.Container // of tenantsync and automap
+	Brakes     Brakes
+	Engine     Engine
+	Poison     Poison
+	Check      Checker
 	// Timers returns the timers that stopped, whose work heartbeats do.
 	Timers func(context.Context) ([]string, error)
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
@@ -108,7 +112,8 @@ type Deps struct {
 // Console is the handler of the function. It is safe for concurrent use.
 type Console struct {
 	Deps
-	previews  *previews
+	previews  *previews[*tenantsync.Preview]
+	files     *previews[vulnerabilities.Preview]
 	checking  sync.Mutex // held while a check is under way
 	templates *template.Template
 }
@@ -118,9 +123,19 @@ func New(d Deps) *Console {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	return &Console{Deps: d, previews: newPreviews(), templates: template.Must(templates.Clone()).Funcs(template.FuncMap{
-		"ago": func(t time.Time) string { return ago(t, d.Now()) },
-	})}
+	c := &Console{Deps: d}
+	now := func() time.Time { return c.Now() }
+	c.previews = newPreviews(func(ctx context.Context, tenantID string) (*tenantsync.Preview, error) {
+		return c.Preview.Preview(ctx, tenantID)
+	}, func(p *tenantsync.Preview) time.Time { return p.At }, (*tenantsync.Preview).Size, now)
+	c.files = newPreviews(func(ctx context.Context, tenantID string) (vulnerabilities.Preview, error) {
+		return c.CVEUploads.Preview(ctx, tenantID)
+	}, func(p vulnerabilities.Preview) time.Time { return p.Now.Turn },
+		func(vulnerabilities.Preview) int { return 0 }, now) // which lists a hundred rows each way
+	c.templates = template.Must(templates.Clone()).Funcs(template.FuncMap{
+		"ago": func(t time.Time) string { return ago(t, c.Now()) },
+	})
+	return c
 }
 
 //go:embed templates static
@@ -162,19 +177,21 @@ type action func(*Console, *exchange) error
 
 // pages are what readers may get.
 var pages = map[string]action{
-	"":                       (*Console).status,
-	"organizations":          (*Console).organizations,
-	"organizations/progress": (*Console).progress,
-	"checks":                 (*Console).checks,
-	"devices":                (*Console).devices,
-	"fields":                 (*Console).fields,
-	"settings":               (*Console).settings,
-	"preview":                (*Console).preview,
-	"preview/value":          (*Console).previewValue,
-	"logbook":                (*Console).logbook,
-	"confirmations":          (*Console).confirmations,
-	"assets/console.css":     asset("console.css", "text/css; charset=utf-8"),
-	"assets/console.js":      asset("console.js", "text/javascript; charset=utf-8"),
+	"":                        (*Console).status,
+	"organizations":           (*Console).organizations,
+	"organizations/progress":  (*Console).progress,
+	"checks":                  (*Console).checks,
+	"devices":                 (*Console).devices,
+	"fields":                  (*Console).fields,
+	"settings":                (*Console).settings,
+	"preview":                 (*Console).preview,
+	"preview/value":           (*Console).previewValue,
+	"logbook":                 (*Console).logbook,
+	"confirmations":           (*Console).confirmations,
+	"vulnerabilities":         (*Console).vulnerabilities,
+	"vulnerabilities/preview": (*Console).previewFile,
+	"assets/console.css":      asset("console.css", "text/css; charset=utf-8"),
+	"assets/console.js":       asset("console.js", "text/javascript; charset=utf-8"),
 }
 
 // actions are what editors may post.
@@ -189,6 +206,7 @@ var actions = map[string]action{
 	"fields/create":         (*Console).createFields,
 	"settings":              (*Console).saveSettings,
 	"confirmations":         (*Console).confirm,
+	"vulnerabilities":       (*Console).changeFile,
 }
 
 // works are what readers may post too: they change nothing.
@@ -301,7 +319,10 @@ func (c *Console) elsewhere(x *exchange) bool {
 	switch x.page {
 	case "preview", "preview/value":
 		id := strings.ToLower(x.value("tenant"))
-		costs = id != "" && (x.value("fresh") != "" || !c.previews.keeps(id, c.Now()))
+		costs = id != "" && (x.value("fresh") != "" || !c.previews.keeps(id))
+	case "vulnerabilities/preview":
+		id := strings.ToLower(x.value("tenant"))
+		costs = id != "" && (x.value("fresh") != "" || !c.files.keeps(id))
 	case "settings":
 		costs = x.value("test") != ""
 	case "logbook": // which reads a partition for each day
@@ -334,7 +355,7 @@ type navigation struct {
 
 var navigations = []navigation{
 	{"", "Status", false}, {"organizations", "Organizations", false}, {"devices", "Devices", false}, {"fields", "Fields", false},
-	{"settings", "Settings", false}, {"preview", "Preview", false}, {"logbook", "Logbook", false}, {"confirmations", "Confirmations", false}, {"checks", "Checks", false},
+	{"settings", "Settings", false}, {"preview", "Preview", false}, {"vulnerabilities", "Vulnerabilities", false}, {"logbook", "Logbook", false}, {"confirmations", "Confirmations", false}, {"checks", "Checks", false},
 }
 
 // show answers with a page. A problem makes the status 422 after a post.
@@ -405,6 +426,10 @@ var notices = map[string]func(n int) string{
 	"settings":  func(int) string { return "The settings were saved." },
 	"connected": func(int) string { return "Connected to NinjaOne: organizations and custom fields can be read." },
 	"confirmed": func(int) string { return "Confirmed. The tenant's next sync archives the documents." },
+	"uploadasked": func(int) string {
+		return "The upload was asked for. It starts within a minute, and the import takes some minutes more."
+	},
+	"fileconfirmed": func(int) string { return "Confirmed. The file is read anew and uploaded within a minute." },
 }
 
 func noticeOf(x *exchange) string {

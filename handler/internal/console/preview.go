@@ -106,7 +106,7 @@ func (c *Console) preview(x *exchange) error {
 	if p.Tenant == "" {
 		return c.show(x, "preview", "Preview", "", p)
 	}
-	preview, err := c.previewOf(x.ctx(), p.Tenant, x.value("fresh") != "")
+	preview, err := c.previews.get(x.ctx(), p.Tenant, x.value("fresh") != "")
 	if waiting, ok := errors.AsType[waitingError](err); ok {
 		p.Waiting = waiting.Error()
 		x.askAgain()
@@ -256,7 +256,7 @@ func (c *Console) previewValue(x *exchange) error {
 	if tenantOptions(mapped, &id, &domain); id == "" {
 		return notFound("no such tenant is mapped to NinjaOne")
 	}
-	preview, err := c.previewOf(x.ctx(), id, false)
+	preview, err := c.previews.get(x.ctx(), id, false)
 	if err != nil {
 		return err
 	}

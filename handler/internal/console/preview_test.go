@@ -74,7 +74,7 @@ func TestPreview(t *testing.T) {
 	w.hasNot(users, "<script")
 
 	// One device.
-	preview, err := w.console.previewOf(t.Context(), id, false)
+	preview, err := w.console.previews.get(t.Context(), id, false)
 	must(t, err)
 	device := preview.Targets[1]
 	page = w.get("/preview?tenant=" + id + "&device=" + strconv.Itoa(device.DeviceID))
@@ -116,7 +116,7 @@ func TestPreviewOfDocuments(t *testing.T) {
 	before := w.state()
 	page := w.get("/preview?view=documents&tenant=" + id)
 	w.has(page, "Documents (", " to write)", "Microsoft 365 Users&#34; would be created", "Would be created", "relations to add")
-	preview, err := w.console.previewOf(t.Context(), id, false)
+	preview, err := w.console.previews.get(t.Context(), id, false)
 	must(t, err)
 	user := preview.Documents.Items[0]
 	at := "tenant=" + id + "&document=user-" + user.ID
@@ -169,7 +169,7 @@ func TestPreviewCache(t *testing.T) {
 	previewer := &composer{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 	c := New(Deps{Preview: previewer, Now: func() time.Time { return previewer.now }})
 	get := func(id string) {
-		_, err := c.previewOf(t.Context(), id, false)
+		_, err := c.previews.get(t.Context(), id, false)
 		must(t, err)
 	}
 	for _, id := range []string{"a", "a", "b", "c", "d", "d", "b", "a"} { // "a" makes room for "d"
@@ -210,7 +210,7 @@ func TestPreviewsAreForgotten(t *testing.T) {
 			s := &sized{sizes: tt.sizes, at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 			c := New(Deps{Preview: s, Now: func() time.Time { return s.at }})
 			for _, id := range tt.asked {
-				if _, err := c.previewOf(t.Context(), string(id), false); err != nil {
+				if _, err := c.previews.get(t.Context(), string(id), false); err != nil {
 					t.Fatal(err)
 				}
 			}

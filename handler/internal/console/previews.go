@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
 const (
@@ -29,27 +27,33 @@ const (
 	previewWanted = time.Minute
 )
 
-// previews composes a few previews at a time and keeps the last ones. So the
-// fields of one page cost one reading of Microsoft 365.
-type previews struct {
+// previews composes a few previews of one kind at a time and keeps the last ones.
+// So the parts of one page cost one reading of Microsoft 365.
+type previews[P any] struct {
+	of   func(ctx context.Context, tenantID string) (P, error)
+	at   func(P) time.Time // when it was read
+	size func(P) int       // in bytes, about
+	now  func() time.Time
+
 	turns chan struct{} // holds a value for each preview that is composed now
 
 	mu    sync.Mutex
-	kept  map[string]*tenantsync.Preview // by tenant id
-	asked map[string]*composing          // those that are composed or wait
+	kept  map[string]P             // by tenant id
+	asked map[string]*composing[P] // those that are composed or wait
 }
 
 // composing is a preview that is composed or waits for its turn.
-type composing struct {
+type composing[P any] struct {
 	begun   bool
 	last    time.Time     // when somebody last asked for it
 	done    chan struct{} // closed when the fields below are set
-	preview *tenantsync.Preview
+	preview P
 	err     error
 }
 
-func newPreviews() *previews {
-	return &previews{turns: make(chan struct{}, previewsAtOnce), kept: map[string]*tenantsync.Preview{}, asked: map[string]*composing{}}
+func newPreviews[P any](of func(context.Context, string) (P, error), at func(P) time.Time, size func(P) int, now func() time.Time) *previews[P] {
+	return &previews[P]{of: of, at: at, size: size, now: now, turns: make(chan struct{}, previewsAtOnce),
+		kept: map[string]P{}, asked: map[string]*composing[P]{}}
 }
 
 // waitingError says that a preview waits for its turn.
@@ -62,21 +66,25 @@ func (e waitingError) Error() string {
 var errTooManyPreviews = errors.New("too many previews wait for their turn: try again in some minutes")
 
 // keeps reports whether a tenant's preview can be shown without composing it.
-func (p *previews) keeps(tenantID string, now time.Time) bool {
+func (p *previews[P]) keeps(tenantID string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept := p.kept[tenantID]
-	return kept != nil && now.Sub(kept.At) < previewLife
+	_, ok := p.fresh(tenantID)
+	return ok
 }
 
-// previewOf returns a tenant's preview; fresh composes it anew. When others are
+// fresh returns a tenant's preview that may still be shown. The lock is held.
+func (p *previews[P]) fresh(tenantID string) (P, bool) {
+	kept, ok := p.kept[tenantID]
+	return kept, ok && p.now().Sub(p.at(kept)) < previewLife
+}
+
+// get returns a tenant's preview; anew composes it anew. When others are
 // composed at the moment it returns a waitingError at once: whoever asks again
 // within a minute keeps the place.
-func (c *Console) previewOf(ctx context.Context, tenantID string, fresh bool) (*tenantsync.Preview, error) {
-	p := c.previews
+func (p *previews[P]) get(ctx context.Context, tenantID string, anew bool) (none P, err error) {
 	p.mu.Lock()
-	now := c.Now()
-	if kept := p.kept[tenantID]; kept != nil && !fresh && now.Sub(kept.At) < previewLife {
+	if kept, ok := p.fresh(tenantID); ok && !anew {
 		p.mu.Unlock()
 		return kept, nil
 	}
@@ -85,9 +93,9 @@ func (c *Console) previewOf(ctx context.Context, tenantID string, fresh bool) (*
 	if a == nil {
 		if len(p.asked) >= previewsAtOnce+previewsWaiting {
 			p.mu.Unlock()
-			return nil, errTooManyPreviews
+			return none, errTooManyPreviews
 		}
-		a = &composing{done: make(chan struct{})}
+		a = &composing[P]{done: make(chan struct{})}
 		p.asked[tenantID] = a
 		select {
 		case p.turns <- struct{}{}:
@@ -95,32 +103,31 @@ func (c *Console) previewOf(ctx context.Context, tenantID string, fresh bool) (*
 		default:
 		}
 		// Several requests may wait for it, so that none of them may end it alone.
-		go c.compose(context.WithoutCancel(ctx), tenantID, a)
+		go p.compose(context.WithoutCancel(ctx), tenantID, a)
 	}
-	a.last = now
+	a.last = p.now()
 	begun, others := a.begun, len(p.asked)-1
 	p.mu.Unlock()
 	if !begun {
-		return nil, waitingError{others}
+		return none, waitingError{others}
 	}
 	select {
 	case <-a.done:
 		return a.preview, a.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return none, ctx.Err()
 	}
 }
 
 // compose composes a preview when it is its turn, unless its page is closed by
 // then.
-func (c *Console) compose(ctx context.Context, tenantID string, a *composing) {
-	p := c.previews
+func (p *previews[P]) compose(ctx context.Context, tenantID string, a *composing[P]) {
 	if !a.begun { // nobody else changes it
 		p.turns <- struct{}{}
 	}
 	defer func() { <-p.turns }()
 	p.mu.Lock()
-	if !a.begun && c.Now().Sub(a.last) > previewWanted {
+	if !a.begun && p.now().Sub(a.last) > previewWanted {
 		delete(p.asked, tenantID)
 		p.mu.Unlock()
 		return
@@ -130,7 +137,7 @@ func (c *Console) compose(ctx context.Context, tenantID string, a *composing) {
 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	preview, err := c.Preview.Preview(ctx, tenantID)
+	preview, err := p.of(ctx, tenantID)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.asked, tenantID)
@@ -142,11 +149,11 @@ func (c *Console) compose(ctx context.Context, tenantID string, a *composing) {
 }
 
 // shrink forgets the oldest previews until the others are few and small enough.
-func (p *previews) shrink() {
-	ids := slices.SortedFunc(maps.Keys(p.kept), func(a, b string) int { return p.kept[b].At.Compare(p.kept[a].At) })
+func (p *previews[P]) shrink() {
+	ids := slices.SortedFunc(maps.Keys(p.kept), func(a, b string) int { return p.at(p.kept[b]).Compare(p.at(p.kept[a])) })
 	size := 0
 	for i, id := range ids {
-		if size += p.kept[id].Size(); i > 0 && (i >= previewsKept || size > previewBytes) {
+		if size += p.size(p.kept[id]); i > 0 && (i >= previewsKept || size > previewBytes) {
 			delete(p.kept, id)
 		}
 	}

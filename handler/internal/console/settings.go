@@ -17,6 +17,7 @@ type settingsPage struct {
 	UserDocuments    bool
 	LicensedOnly     bool
 	CVESync          bool
+	CVEPrefix        string
 	Configured       bool
 }
 
@@ -44,7 +45,7 @@ func (c *Console) showSettings(x *exchange, problem string, config cipp.Extensio
 	return c.show(x, "settings", "Settings", problem, settingsPage{
 		Enabled: config.Enabled, Instance: config.Instance, ClientID: config.ClientID, SecretStored: err == nil,
 		LicenseDocuments: config.LicenseDocuments, UserDocuments: config.UserDocuments, LicensedOnly: config.LicensedOnly,
-		CVESync: config.CVESync, Configured: config.Configured,
+		CVESync: config.CVESync, CVEPrefix: config.CVESyncPrefix, Configured: config.Configured,
 	})
 }
 
@@ -53,11 +54,12 @@ func (c *Console) saveSettings(x *exchange) error {
 	config := cipp.ExtensionConfig{
 		Configured: true, Enabled: on("enabled"), Instance: x.value("instance"), ClientID: x.value("client"),
 		LicenseDocuments: on("licenses"), UserDocuments: on("users"), LicensedOnly: on("licensed"), CVESync: on("cve"),
+		CVESyncPrefix: x.r.FormValue("cveprefix"), // a space at its end counts
 	}
 	changes := map[string]any{
 		"Enabled": config.Enabled, "Instance": config.Instance, "ClientID": config.ClientID,
 		"LicenseDocumentsEnabled": config.LicenseDocuments, "UserDocumentsEnabled": config.UserDocuments,
-		"LicensedOnly": config.LicensedOnly,
+		"LicensedOnly": config.LicensedOnly, "CveSyncEnabled": config.CVESync, "CveSyncPrefix": config.CVESyncPrefix,
 	}
 	if secret := x.value("secret"); secret != "" {
 		changes["APIKey"] = secret

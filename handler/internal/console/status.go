@@ -59,7 +59,6 @@ type statusPage struct {
 	Failed   poison.List // messages that failed too often
 	Set      bool        // NinjaOne was set up in CIPP
 	Enabled  bool
-	CVESync  bool
 	Given    bool     // CIPP's own engine does the syncs
 	Stopped  []string // timers whose work heartbeats do
 	Advice   string   // what to do about them
@@ -124,7 +123,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 		return err
 	}
 	p := statusPage{
-		Search: x.value("q"), Show: x.value("show"), Failed: f.failed, Set: f.config.Configured, Enabled: f.config.Enabled, CVESync: f.config.CVESync,
+		Search: x.value("q"), Show: x.value("show"), Failed: f.failed, Set: f.config.Configured, Enabled: f.config.Enabled,
 		Unmapped: f.roster.Unmapped, AllOff: f.roster.Pauses[runs.Everyone], Given: f.given, Stopped: f.stopped, Advice: heartbeat.Advice,
 	}
 	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")

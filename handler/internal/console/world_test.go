@@ -48,6 +48,9 @@ type world struct {
 	server          *httptest.Server
 	header          http.Header // sent with every request
 	updates         map[string]assignments.Status
+	files           vulnerabilities.Files
+	uploads         *storage.Queue
+	filePreview     func(tenantID string) (vulnerabilities.Preview, error)
 	stopped         []string // timers
 }
 
@@ -75,7 +78,7 @@ func newWorld(t *testing.T) *world {
 	secrets := cipp.DevSecrets(w.account)
 	store := cipp.New(w.account, cipp.Options{})
 	reader, err := m365.NewReader(m365.Config{
-		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"],
+		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], DefenderEndpoint: env["DEFENDER_ENDPOINT"],
 		Credentials: secrets, Logger: log,
 	})
 	must(t, err)
@@ -93,15 +96,22 @@ func newWorld(t *testing.T) *world {
 	state, known := ledger.New(w.table), runs.New(w.table)
 	told := &problems.Book{Table: w.table, Log: store.Log, API: "NinjaOneSync"}
 	blobs := w.account.Container(name)
+	w.files = vulnerabilities.Files{Table: w.account.Table(name + "files"), Blobs: blobs}
+	w.uploads = w.account.Queue(name + "-files")
 	w.syncer = &tenantsync.Syncer{
 		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
-		Exposures: vulnerabilities.Files{Table: w.account.Table(name + "files"), Blobs: blobs},
+		Exposures: w.files,
 		Within:    context.WithCancel, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true, DevToken: devToken})
+	worker := vulnerabilities.New(vulnerabilities.Deps{
+		CIPP: store, Defender: reader, NinjaOne: client, Files: w.files, Queue: w.uploads, Problems: told, Runs: known,
+		Off: func(context.Context) (bool, error) { return false, nil }, Budget: time.Minute, Now: time.Now, Log: log,
+	})
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
+		CVEFiles: w.files, CVEUploads: uploads{worker, w},
 		Brakes: ledger.NewDocuments(w.table), Log: log,
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
@@ -119,6 +129,19 @@ func newWorld(t *testing.T) *world {
 	w.server = httptest.NewServer(w.console)
 	t.Cleanup(w.server.Close)
 	return w
+}
+
+// uploads is the worker of files, but for previews that a test made.
+type uploads struct {
+	*vulnerabilities.Worker
+	w *world
+}
+
+func (u uploads) Preview(ctx context.Context, tenantID string) (vulnerabilities.Preview, error) {
+	if u.w.filePreview != nil {
+		return u.w.filePreview(tenantID)
+	}
+	return u.Worker.Preview(ctx, tenantID)
 }
 
 func must(t testing.TB, err error) {
