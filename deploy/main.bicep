@@ -231,6 +231,8 @@ var requiredSettings = {
   AzureWebJobsStorage__clientId: identity.properties.clientId
   CIPP_STORAGE__tableServiceUri: 'https://${cippStorageAccountName}.table.${environment().suffixes.storage}'
   CIPP_KEY_VAULT_URI: 'https://${cippKeyVaultName}${environment().suffixes.keyvaultDns}'
+  // For the check that the app does not share CIPP's resource group.
+  CIPP_RESOURCE_GROUP: cippSubscriptionId == subscription().subscriptionId ? cippResourceGroupName : ''
   // The identity that the handler signs in with to CIPP's storage and vault.
   AZURE_CLIENT_ID: identity.properties.clientId
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString

@@ -30,6 +30,9 @@ func (p *part) settings() {
 		p.problem("CIPP_KEY_VAULT_URI is set, and so is development storage.", "The secrets are read from the table DevSecrets, not from the Key Vault.",
 			"In Azure, remove NonLocalHostAzurite and development storage; on a developer's machine, remove CIPP_KEY_VAULT_URI.")
 	}
+	if !storage.IsDevelopment(p.d.Getenv) {
+		p.neighbours(s)
+	}
 	if get("WEBSITE_INSTANCE_ID") != "" {
 		p.platform(get)
 	}
@@ -48,6 +51,18 @@ func (p *part) settings() {
 	if s.PublicBaseURL == "" && s.ComplianceSweep == 0 {
 		p.problem("PUBLIC_BASE_URL is not known, and COMPLIANCE_SWEEP_MINUTES is 0.", "The compliance field changes with the daily sync only.",
 			"Set PUBLIC_BASE_URL to the app's address, or turn the sweep on.")
+	}
+}
+
+// neighbours looks at what the app shares with CIPP that it should not.
+func (p *part) neighbours(s config.Settings) {
+	const guide = "Deploy the app anew as the guide says, into a resource group of its own, with a storage account of its own. Give the syncs back before, and remove this one after."
+	if own := storage.AccountName(p.d.Getenv, storage.Own); own != "" && own == storage.AccountName(p.d.Getenv, storage.CIPP) {
+		p.notice("The app's own storage account is CIPP's.", "CIPP's script for moving to its container deletes the file shares of that account, "+
+			"and the app's queues, tables and blobs lie among CIPP's.", guide)
+	}
+	if s.ResourceGroup != "" && strings.EqualFold(s.ResourceGroup, s.CIPPResourceGroup) {
+		p.notice("The app is in CIPP's resource group.", "CIPP's script for moving to its container deletes every other app in that group, with its plan and Application Insights.", guide)
 	}
 }
 

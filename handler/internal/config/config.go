@@ -44,6 +44,11 @@ type Settings struct {
 	// CIPPTimezone is the tz database name of the zone of CIPP's logbook, ""
 	// to find it as CIPP does.
 	CIPPTimezone string
+	// CIPPResourceGroup is the resource group that CIPP runs in, where it is in the
+	// app's own subscription; "" when it is not known.
+	CIPPResourceGroup string
+	// ResourceGroup is the app's own, as the platform says; "" elsewhere.
+	ResourceGroup string
 	// GraphAuth is AuthDelegated or AuthApplication.
 	GraphAuth string
 	// PublicBaseURL is where Microsoft Graph reaches this app, without a final
@@ -87,8 +92,12 @@ type Settings struct {
 func FromEnvironment(getenv func(string) string) (Settings, error) {
 	r := reader{getenv: getenv}
 	s := Settings{
-		Development:      storage.IsDevelopment(getenv),
-		CIPPTimezone:     r.timezone("CIPP_TIMEZONE"),
+		Development:  storage.IsDevelopment(getenv),
+		CIPPTimezone: r.timezone("CIPP_TIMEZONE"),
+
+		CIPPResourceGroup: strings.TrimSpace(getenv("CIPP_RESOURCE_GROUP")),
+		ResourceGroup:     strings.TrimSpace(getenv("WEBSITE_RESOURCE_GROUP")),
+
 		GraphAuth:        r.auth("GRAPH_AUTH"),
 		GraphEndpoint:    r.endpoint("GRAPH_ENDPOINT", "https://graph.microsoft.com"),
 		LoginEndpoint:    r.endpoint("LOGIN_ENDPOINT", "https://login.microsoftonline.com"),

@@ -17,7 +17,7 @@ const (
 )
 
 // byPlatform are settings that the platform or the host sets itself.
-var byPlatform = []string{"WEBSITE_HOSTNAME", "WEBSITE_SKU", "FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_APP_ROOT_PATH", "IDENTITY_ENDPOINT", functionTimeoutSetting}
+var byPlatform = []string{"WEBSITE_HOSTNAME", "WEBSITE_SKU", "WEBSITE_RESOURCE_GROUP", "FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_APP_ROOT_PATH", "IDENTITY_ENDPOINT", functionTimeoutSetting}
 
 // byOther are settings of the template that others than this package read: the
 // Functions host, Application Insights, App Service authentication, and the
@@ -88,7 +88,7 @@ func TestTemplateSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(optional, "AzureWebJobsStorage__accountName", "CIPP_STORAGE__tableServiceUri", "CIPP_KEY_VAULT_URI") {
+	for _, name := range append(optional, "AzureWebJobsStorage__accountName", "CIPP_STORAGE__tableServiceUri", "CIPP_KEY_VAULT_URI", "CIPP_RESOURCE_GROUP") {
 		if !bytes.Contains(readme, []byte("`"+name+"`")) {
 			t.Errorf("the README does not explain %s", name)
 		}

@@ -89,6 +89,26 @@ func Open(getenv func(string) string, prefix string) (*Account, error) {
 	return openConnectionString(prefix, value, IsDevelopment(getenv))
 }
 
+// AccountName is the name of the account that the settings under prefix name, in
+// lower case; "" where they name none, or an address of another kind.
+func AccountName(getenv func(string) string, prefix string) string {
+	name := getenv(prefix + "__accountName")
+	var addresses []string
+	for _, service := range []string{"table", "queue", "blob"} {
+		addresses = append(addresses, getenv(prefix+"__"+service+"ServiceUri"))
+	}
+	if fields, err := parseConnectionString(getenv(prefix)); err == nil && strings.Join(append(addresses, name), "") == "" {
+		name = fields["accountname"]
+		addresses = []string{fields["tableendpoint"], fields["queueendpoint"], fields["blobendpoint"]}
+	}
+	for _, address := range addresses {
+		if u, err := url.Parse(strings.TrimSpace(address)); err == nil && strings.TrimSpace(name) == "" && net.ParseIP(u.Hostname()) == nil {
+			name, _, _ = strings.Cut(u.Hostname(), ".")
+		}
+	}
+	return strings.ToLower(strings.TrimSpace(name))
+}
+
 func openConnectionString(setting, value string, development bool) (*Account, error) {
 	fields, err := parseConnectionString(value)
 	if err != nil {
