@@ -86,6 +86,7 @@ type optionalSettings = {
   DEFENDER_ENDPOINT: string?
   NINJAONE_ENDPOINT: string?
   NINJAONE_RATE: string?
+  NINJAONE_RATE_MAX: string?
   SYNC_SLOTS: string?
   SYNC_TIME_BUDGET: string?
   COMPLIANCE_SWEEP_MINUTES: string?

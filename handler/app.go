@@ -40,8 +40,9 @@ import (
 )
 
 const (
-	// interactiveShare is the part of the rate that is kept for people at a page.
-	interactiveShare = 0.1
+	// The parts of the pace that compliance updates have, and people at a page.
+	// Syncs have the rest.
+	complianceShare, interactiveShare = 0.2, 0.1
 	// Compliance updates write one field at a time, so many of them share one of
 	// their slots.
 	complianceSlots = 2
@@ -71,6 +72,8 @@ type app struct {
 	reader    *m365.Reader
 	ninjaOne  ninjaone.Config // less the instance and client id, which are set in CIPP
 	clients   *ninjaone.Pool  // paced by syncPace: for syncs and automap
+	gate      *ninjaone.Gate  // of all calls to NinjaOne
+	pace      *pacing.Pace
 	syncPace  *pacing.Pacer
 	// interactive is for the few calls of a person at a page, who cannot wait
 	// for a slot.
@@ -179,12 +182,38 @@ func (a *app) openServices() (err error) {
 		Transport: a.transport,
 		Logger:    a.log,
 	}
-	a.clients = ninjaone.NewPool(a.ninjaOne)
-	a.ninjaOne.Rate = a.config.NinjaOneRate * interactiveShare
-	a.interactive = ninjaone.NewPool(a.ninjaOne)
-	syncs, updates := lanes(a.config)
-	a.syncPace = pacing.New(pacing.Config{Blobs: a.blobs, Lane: syncs, Borrow: []pacing.Lane{updates}, SetRate: a.clients.SetRate, Logger: a.log})
+	a.gate = ninjaone.NewGate()
+	a.pace = pacing.NewPace(pacing.PaceDeps{
+		Rows:   a.table,
+		Limits: pacing.Limits{Start: a.config.NinjaOneRate, Max: a.config.NinjaOneRateMax},
+		Hold:   a.gate.Hold,
+		Now:    time.Now,
+		Log:    a.log,
+	})
+	a.clients, a.syncPace = a.lane(pacing.Config{Lane: pacing.Lane{Name: "sync", Slots: a.config.SyncSlots}}, 1-complianceShare-interactiveShare)
+	people := a.pace.Part("people", interactiveShare, false)
+	a.interactive = a.pool(people)
+	people.Drive(a.interactive.SetRate)
+	a.ninjaOne.Rate *= interactiveShare // of clients that are tried out
 	return nil
+}
+
+// pool returns clients whose calls are counted to a part of the pace.
+func (a *app) pool(part *pacing.Part) *ninjaone.Pool {
+	config := a.ninjaOne
+	config.Gate, config.Meter = a.gate, part
+	return ninjaone.NewPool(config)
+}
+
+// lane returns clients with a share of the pace, which all processes divide among
+// them by leases.
+func (a *app) lane(config pacing.Config, share float64) (*ninjaone.Pool, *pacing.Pacer) {
+	part := a.pace.Part(config.Name, share, true)
+	clients := a.pool(part)
+	config.Blobs, config.SetRate, config.Logger = a.blobs, clients.SetRate, a.log
+	pacer := pacing.New(config)
+	part.Drive(pacer.SetRate)
+	return clients, pacer
 }
 
 // openSyncs puts together what syncs and maps tenants.
@@ -194,7 +223,7 @@ func (a *app) openSyncs() {
 	a.syncer = &tenantsync.Syncer{
 		CIPP:     a.cipp,
 		Reader:   a.reader,
-		NinjaOne: clientOf(a.clients),
+		NinjaOne: a.clientOf(a.clients),
 		SKUNames: names.Names,
 		Documents: &documents.Syncer{
 			CIPP:   a.cipp,
@@ -221,7 +250,7 @@ func (a *app) openSyncs() {
 		Unmatched: func(ctx context.Context, tenantID string) ([]string, bool, error) {
 			return devicematch.UnmatchedSerials(ctx, a.blobs, tenantID)
 		},
-		NinjaOne: clientOf(a.clients),
+		NinjaOne: a.clientOf(a.clients),
 		Blobs:    a.blobs,
 		Queue:    a.own.Queue(automap.QueueName),
 		Budget:   runTime(a.config),
@@ -233,11 +262,7 @@ func (a *app) openSyncs() {
 // openCompliance puts together what keeps compliance right between syncs.
 func (a *app) openCompliance() {
 	queue := a.own.Queue(notify.QueueName)
-	clients := ninjaone.NewPool(a.ninjaOne)
-	syncs, updates := lanes(a.config)
-	pace := pacing.New(pacing.Config{
-		Blobs: a.blobs, Lane: updates, RunsPerSlot: runsPerSlot, Borrow: []pacing.Lane{syncs}, SetRate: clients.SetRate, Logger: a.log,
-	})
+	clients, pace := a.lane(pacing.Config{Lane: pacing.Lane{Name: "compliance", Slots: complianceSlots}, RunsPerSlot: runsPerSlot}, complianceShare)
 	assigned := assignments.New(assignments.Deps{CIPP: a.cipp, Off: a.hold.GivenBack, Now: time.Now})
 	a.receiver = notify.New(notify.Deps{Subscriptions: subscriptions.Known(a.statuses.Table), Queue: queue, Now: time.Now, Log: a.log})
 	a.keeper = subscriptions.New(subscriptions.Deps{
@@ -256,7 +281,7 @@ func (a *app) openCompliance() {
 		Assignments: assigned,
 		Statuses:    a.statuses,
 		Devices:     a.reader,
-		NinjaOne:    clientOf(clients),
+		NinjaOne:    a.clientOf(clients),
 		Pace:        slotsOf(pace),
 		Ledger:      a.ledger,
 		Books:       devicematch.NewBooks(a.cipp, a.blobs, time.Now),
@@ -273,7 +298,7 @@ func (a *app) openVulnerabilities() {
 	a.vulnerabilities = vulnerabilities.New(vulnerabilities.Deps{
 		CIPP:     a.cipp,
 		Defender: a.reader,
-		NinjaOne: clientOf(a.clients),
+		NinjaOne: a.clientOf(a.clients),
 		Files:    a.cveFiles,
 		Queue:    a.own.Queue(vulnerabilities.QueueName),
 		Problems: a.told,
@@ -308,13 +333,13 @@ func (a *app) queueFunction(name string) queueFunction {
 // console is our page. Its previews call NinjaOne as a person at a page does.
 func (a *app) console(getenv func(string) string, guard *access.Guard, web *settings.Handlers) *console.Console {
 	preview, uploads := *a.syncer, *a.vulnerabilities
-	preview.NinjaOne, uploads.NinjaOne = clientOf(a.interactive), clientOf(a.interactive)
+	preview.NinjaOne, uploads.NinjaOne = a.clientOf(a.interactive), a.clientOf(a.interactive)
 	return console.New(console.Deps{
 		CIPP:       a.cipp,
 		Secrets:    a.secrets,
 		Guard:      guard,
 		Settings:   web,
-		NinjaOne:   clientOf(a.interactive),
+		NinjaOne:   a.clientOf(a.interactive),
 		Preview:    &preview,
 		CVEFiles:   a.cveFiles,
 		CVEUploads: &uploads,
@@ -327,14 +352,9 @@ func (a *app) console(getenv func(string) string, guard *access.Guard, web *sett
 		Check:      a.checker(getenv),
 		Timers:     a.heart.InPlace,
 		Compliance: a.statuses.All,
+		Pace:       a.paceOf,
 		Log:        a.log,
 	})
-}
-
-// lanes are those of syncs and of compliance updates. Each borrows from the other.
-func lanes(s config.Settings) (syncs, updates pacing.Lane) {
-	return pacing.Lane{Name: "sync", Slots: s.SyncSlots, Rate: s.NinjaOneRate * (1 - pacing.ComplianceShare - interactiveShare)},
-		pacing.Lane{Name: "compliance", Slots: complianceSlots, Rate: s.NinjaOneRate * pacing.ComplianceShare}
 }
 
 // slotsOf returns how package compliance waits for slots of a pace.
@@ -350,6 +370,21 @@ func slotsOf(p *pacing.Pacer) func(context.Context, time.Duration) (context.Cont
 
 // clientOf returns how a pool's client is found for the instance and API
 // application that are set in CIPP.
-func clientOf(p *ninjaone.Pool) func(cipp.ExtensionConfig) (*ninjaone.Client, error) {
-	return func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return p.Client(c.Instance, c.ClientID) }
+func (a *app) clientOf(p *ninjaone.Pool) func(cipp.ExtensionConfig) (*ninjaone.Client, error) {
+	return func(c cipp.ExtensionConfig) (*ninjaone.Client, error) {
+		client, err := p.Client(c.Instance, c.ClientID)
+		if err == nil {
+			a.pace.Watch(client.Instance())
+		}
+		return client, err
+	}
+}
+
+// paceOf tells people of the pace of the instance that is set in CIPP.
+func (a *app) paceOf(ctx context.Context, c cipp.ExtensionConfig) (pacing.View, error) {
+	client, err := a.interactive.Client(c.Instance, c.ClientID)
+	if err != nil {
+		return pacing.View{}, nil // the page says what is wrong with the settings
+	}
+	return a.pace.View(ctx, client.Instance())
 }

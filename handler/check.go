@@ -34,7 +34,7 @@ func (a *app) checker(getenv func(string) string) *check.Checker {
 		Secrets:    a.secrets,
 		Graph:      a.reader,
 		Engine:     a.hold,
-		NinjaOne:   clientOf(a.interactive),
+		NinjaOne:   a.clientOf(a.interactive),
 		Runs:       a.runs,
 		Compliance: a.statuses.All,
 		Assertion:  loginAssertion(getenv),

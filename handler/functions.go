@@ -207,13 +207,13 @@ func (a *app) updateCompliance(ctx context.Context, q customhandler.QueueMessage
 func (a *app) beginAutomap(ctx context.Context, within time.Duration) (automap.Outcome, error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
-	return a.mapper.Begin(ctx, within, clientOf(a.interactive))
+	return a.mapper.Begin(ctx, within, a.clientOf(a.interactive))
 }
 
 // settings are CIPP's own names among the HTTP functions.
 func (a *app) settings(guard *access.Guard) *settings.Handlers {
 	return settings.New(settings.Deps{
-		CIPP: a.cipp, Secrets: a.secrets, Guard: guard, NinjaOne: clientOf(a.interactive), Connect: a.ninjaOne,
+		CIPP: a.cipp, Secrets: a.secrets, Guard: guard, NinjaOne: a.clientOf(a.interactive), Connect: a.ninjaOne,
 		Sync: a.syncQueue, Automap: a.mapper.Queue, Begin: a.beginAutomap, Runs: a.runs, GivenBack: a.hold.GivenBack, Log: a.log,
 	})
 }

@@ -83,6 +83,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	go a.ensureHeartbeat(ctx)
+	go a.readPace(ctx)
 	if path := guard.Address("/api/ninjaone/console/"); path != "" && who.DevToken == "" {
 		a.log.Info("nobody logs people in on this machine: open the console with the token of this start",
 			"address", "http://"+cmp.Or(getenv("WEBSITE_HOSTNAME"), "localhost:7071")+path)
@@ -102,5 +103,18 @@ func (a *app) ensureHeartbeat(ctx context.Context) {
 	defer cancel()
 	if err := a.heart.Ensure(ctx); err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "no heartbeat was queued at the start; the next timer queues one", "error", err)
+	}
+}
+
+// readPace reads at the start of a process how many calls NinjaOne takes.
+func (a *app) readPace(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	c, err := a.cipp.NinjaOneConfig(ctx)
+	if err == nil && c.Configured {
+		_, err = a.clientOf(a.interactive)(c)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, "NinjaOne's pace was not read at the start; the first call reads it", "error", err)
 	}
 }

@@ -135,7 +135,7 @@ func (p *part) unreachable(ctx context.Context, err error) {
 	case errors.Is(err, ninjaone.ErrForbidden):
 		p.problem("The NinjaOne API application may not read organizations or custom fields.", meaning, "Tick the scopes Monitoring and Management on it, and check that its platform is API Services.")
 	case errors.Is(err, ninjaone.ErrThrottled):
-		p.problem("NinjaOne asks for fewer calls at the moment.", "Syncs are slow.", "Lower NINJAONE_RATE if other integrations call the same instance, and check again in some minutes.")
+		p.problem("NinjaOne asks for fewer calls at the moment.", "Syncs are slow.", "The pace follows by itself. Check again in some minutes; lower NINJAONE_RATE_MAX if other integrations of yours need more of the instance's calls.")
 	case errors.Is(err, ninjaone.ErrNotJSON):
 		p.problem("What answers at the NinjaOne instance is not NinjaOne's API.", meaning, "Check the instance, and any proxy between.")
 	default:

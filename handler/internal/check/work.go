@@ -108,7 +108,7 @@ func (p *part) run(domain string, run runs.Run, now time.Time) {
 		p.notice("The tenant was never synced.", "Nothing of it is in NinjaOne yet.", "It is queued within a quarter of an hour after it was mapped, if the function ScheduleTenants runs.", domain)
 	case !run.LastSuccess.IsZero() && now.Sub(run.LastSuccess) > alarm.Overdue:
 		p.problem("The tenant was not synced for more than 26 hours.", "NinjaOne shows old data.",
-			"Check that the functions ScheduleTenants and SyncTenant run, and how long the queue is: a larger NINJAONE_RATE or SYNC_SLOTS may help. "+look, domain)
+			"Check that the functions ScheduleTenants and SyncTenant run, and how long the queue is: the console shows NinjaOne's pace, and where it stays at NINJAONE_RATE_MAX, a larger one may help. "+look, domain)
 	case run.LastSuccess.IsZero() && run.End.IsZero() && !run.Queued.IsZero() && now.Sub(run.Queued) > alarm.Overdue:
 		p.problem("The tenant was queued more than 26 hours ago, and never synced.", "Nothing of it is in NinjaOne yet.", "Check that the function SyncTenant runs. "+look, domain)
 	}

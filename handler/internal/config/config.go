@@ -27,6 +27,7 @@ const (
 
 const (
 	defaultRate  = 5
+	defaultMost  = 20
 	defaultSlots = 4
 	maxSlots     = 100
 	// defaultSweep is also the interval of the timer, so the shortest possible.
@@ -66,9 +67,10 @@ type Settings struct {
 	// its usual place.
 	SKUNamesURL string
 
-	// NinjaOneRate is how many calls per second all processes together may
-	// make to the NinjaOne instance.
-	NinjaOneRate float64
+	// NinjaOneRate is how many calls per second all processes together make to
+	// the NinjaOne instance to begin with, and NinjaOneRateMax the most that they
+	// come to by themselves, no less than NinjaOneRate.
+	NinjaOneRate, NinjaOneRateMax float64
 	// SyncSlots is how many syncs may be under way at once, over all processes.
 	SyncSlots int
 	// ComplianceSweep is how often each tenant's compliance is compared as a
@@ -106,11 +108,15 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 		NinjaOneEndpoint: r.endpoint("NINJAONE_ENDPOINT", ""),
 		SKUNamesURL:      r.endpoint("SKU_NAMES_URL", ""),
 		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),
-		NinjaOneRate:     r.rate("NINJAONE_RATE"),
+		NinjaOneRate:     r.rate("NINJAONE_RATE", defaultRate),
 		SyncSlots:        r.slots("SYNC_SLOTS"),
 		ComplianceSweep:  r.sweep("COMPLIANCE_SWEEP_MINUTES"),
 		LogLevel:         r.level("LOG_LEVEL"),
 		Port:             r.port("FUNCTIONS_CUSTOMHANDLER_PORT"),
+	}
+	s.NinjaOneRateMax = r.rate("NINJAONE_RATE_MAX", max(defaultMost, s.NinjaOneRate))
+	if s.NinjaOneRateMax > 0 && s.NinjaOneRateMax < s.NinjaOneRate {
+		r.problem("NINJAONE_RATE_MAX", "must be no smaller than NINJAONE_RATE, which is the pace to begin with")
 	}
 	for _, prefix := range []string{storage.Own, storage.CIPP} {
 		if _, err := storage.Open(getenv, prefix); err != nil {
@@ -204,10 +210,10 @@ func (r *reader) ownURL() string {
 	return u.String()
 }
 
-func (r *reader) rate(name string) float64 {
+func (r *reader) rate(name string, fallback float64) float64 {
 	value := r.text(name)
 	if value == "" {
-		return defaultRate
+		return fallback
 	}
 	rate, err := strconv.ParseFloat(value, 64)
 	if err != nil || !(rate > 0) || math.IsInf(rate, 0) {

@@ -50,12 +50,25 @@ func TestDefaults(t *testing.T) {
 		GraphEndpoint: "https://graph.microsoft.com", LoginEndpoint: "https://login.microsoftonline.com",
 		ExchangeEndpoint: "https://outlook.office365.com",
 		DefenderEndpoint: "https://api.securitycenter.microsoft.com",
-		NinjaOneRate:     5, SyncSlots: 4, ComplianceSweep: 15 * time.Minute,
+		NinjaOneRate:     5, NinjaOneRateMax: 20, SyncSlots: 4, ComplianceSweep: 15 * time.Minute,
 		FunctionTimeout: 30 * time.Minute, SyncTimeBudget: 27 * time.Minute,
 		LogLevel: slog.LevelInfo, Port: 43210,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+// TestRateMax lets a beginning beyond the usual most be the most.
+func TestRateMax(t *testing.T) {
+	for rate, want := range map[string]float64{"0.5": 20, "20": 20, "35": 35} {
+		got, err := FromEnvironment(environment(t, `{"functionTimeout":"00:30:00"}`, map[string]string{"NINJAONE_RATE": rate}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.NinjaOneRateMax != want {
+			t.Errorf("the most is %g from a beginning at %s, want %g", got.NinjaOneRateMax, rate, want)
+		}
 	}
 }
 
@@ -76,7 +89,7 @@ func TestEverythingSet(t *testing.T) {
 		"GRAPH_ENDPOINT": "https://graph.microsoft.us", "LOGIN_ENDPOINT": "https://login.microsoftonline.us/",
 		"EXCHANGE_ENDPOINT": "http://localhost:9003", "DEFENDER_ENDPOINT": "http://localhost:9005", "NINJAONE_ENDPOINT": "http://127.0.0.1:9004/",
 		"SKU_NAMES_URL": "https://files.fabrikam.example/products.csv",
-		"NINJAONE_RATE": "2.5", "SYNC_SLOTS": "8", "COMPLIANCE_SWEEP_MINUTES": "120", "SYNC_TIME_BUDGET": "00:09:30", "LOG_LEVEL": "DEBUG",
+		"NINJAONE_RATE": "2.5", "NINJAONE_RATE_MAX": "12", "SYNC_SLOTS": "8", "COMPLIANCE_SWEEP_MINUTES": "120", "SYNC_TIME_BUDGET": "00:09:30", "LOG_LEVEL": "DEBUG",
 		"AzureFunctionsJobHost__functionTimeout": "00:10:00",
 	})
 	got, err := FromEnvironment(environment(t, `{"functionTimeout":"00:05:00"}`, env))
@@ -90,7 +103,7 @@ func TestEverythingSet(t *testing.T) {
 		ExchangeEndpoint: "http://localhost:9003", DefenderEndpoint: "http://localhost:9005",
 		NinjaOneEndpoint: "http://127.0.0.1:9004",
 		SKUNamesURL:      "https://files.fabrikam.example/products.csv",
-		NinjaOneRate:     2.5, SyncSlots: 8, ComplianceSweep: 2 * time.Hour,
+		NinjaOneRate:     2.5, NinjaOneRateMax: 12, SyncSlots: 8, ComplianceSweep: 2 * time.Hour,
 		FunctionTimeout: 10 * time.Minute, SyncTimeBudget: 9*time.Minute + 30*time.Second,
 		LogLevel: slog.LevelDebug, Port: 43210,
 	}
@@ -114,6 +127,8 @@ func TestProblems(t *testing.T) {
 		{"rate no number", "NINJAONE_RATE", secret, "above 0"},
 		{"rate NaN", "NINJAONE_RATE", "NaN", "above 0"},
 		{"rate infinite", "NINJAONE_RATE", "Inf", "above 0"},
+		{"most below the beginning", "NINJAONE_RATE_MAX", "4.9", "no smaller than NINJAONE_RATE"},
+		{"most infinite", "NINJAONE_RATE_MAX", "Inf", "above 0"},
 		{"slots zero", "SYNC_SLOTS", "0", "from 1 to 100"},
 		{"slots a fraction", "SYNC_SLOTS", "2.5", "from 1 to 100"},
 		{"slots too many", "SYNC_SLOTS", "101", "from 1 to 100"},

@@ -31,6 +31,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/settings"
@@ -105,8 +106,10 @@ type Deps struct {
 	Timers func(context.Context) ([]string, error)
 	// Compliance returns how each tenant's compliance updates go, by tenant id.
 	Compliance func(context.Context) (map[string]assignments.Status, error)
-	Now        func() time.Time // time.Now when nil
-	Log        *slog.Logger
+	// Pace returns how many calls the instance that is set in CIPP takes.
+	Pace func(context.Context, cipp.ExtensionConfig) (pacing.View, error)
+	Now  func() time.Time // time.Now when nil
+	Log  *slog.Logger
 }
 
 // Console is the handler of the function. It is safe for concurrent use.

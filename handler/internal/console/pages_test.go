@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -55,6 +56,13 @@ func TestStatus(t *testing.T) {
 	w.has(page, "Tenant 002", "Notifications of compliance changes do not arrive", "found 4 changes")
 	w.hasNot(page, "Tenant 003")
 	w.updates = nil
+
+	// How fast NinjaOne is called.
+	w.pace = pacing.View{Limits: pacing.Limits{Start: 5, Max: 20}, Now: 7.84, TurnedAway: time.Now().Add(-3 * time.Minute)}
+	w.has(w.get("/"), "NinjaOne is called 7.8 times a second at most now", "up to 20", "last asked for fewer calls", "3 minutes ago")
+	w.pace = pacing.View{Limits: pacing.Limits{Start: 5, Max: 20}, Now: 20}
+	w.has(w.get("/"), "NinjaOne is called 20 times a second", "NINJAONE_RATE_MAX")
+	w.hasNot(w.get("/"), "fewer calls")
 
 	w.hasNot(w.get("/"), "no longer fire")
 	w.stopped = []string{"ScheduleTenants", "SweepCompliance"}

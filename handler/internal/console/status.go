@@ -65,6 +65,13 @@ type statusPage struct {
 	AllOff   bool     // the schedule is paused for everyone
 	Unmapped int
 	Live     bool // something is queued or runs
+	Pace     pace
+}
+
+// pace is how many calls NinjaOne takes.
+type pace struct {
+	Now, Max   string    // calls a second; Now is "" where nothing is set up
+	TurnedAway time.Time // zero: never
 }
 
 type count struct {
@@ -125,6 +132,13 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 	p := statusPage{
 		Search: x.value("q"), Show: x.value("show"), Failed: f.failed, Set: f.config.Configured, Enabled: f.config.Enabled,
 		Unmapped: f.roster.Unmapped, AllOff: f.roster.Pauses[runs.Everyone], Given: f.given, Stopped: f.stopped, Advice: heartbeat.Advice,
+	}
+	if f.config.Configured {
+		view, err := c.Pace(x.ctx(), f.config)
+		if err != nil {
+			return err
+		}
+		p.Pace = pace{perSecond(view.Now), perSecond(view.Max), view.TurnedAway}
 	}
 	p.Shows = options(p.Show, "", "All tenants", "problems", "With problems", "failed", "Failed", "busy", "Running or waiting", "paused", "Paused")
 	counts := map[string]int{}
@@ -283,4 +297,12 @@ func (c *Console) pause(x *exchange) error {
 	c.audit(x, "a pause was changed on the console", "tenant", id, "paused", paused)
 	c.CIPP.Note(x.ctx(), entry)
 	return x.done("", notice, 0, "q", x.value("q"), "show", x.value("show"))
+}
+
+// perSecond is a rate with as many digits as say something.
+func perSecond(rate float64) string {
+	if rate < 10 {
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", rate), ".0")
+	}
+	return fmt.Sprintf("%.0f", rate)
 }

@@ -21,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
@@ -51,6 +52,7 @@ type world struct {
 	files           vulnerabilities.Files
 	uploads         *storage.Queue
 	filePreview     func(tenantID string) (vulnerabilities.Preview, error)
+	pace            pacing.View
 	stopped         []string // timers
 }
 
@@ -120,6 +122,7 @@ func newWorld(t *testing.T) *world {
 		},
 		Timers:     func(context.Context) ([]string, error) { return w.stopped, nil },
 		Compliance: func(context.Context) (map[string]assignments.Status, error) { return w.updates, nil },
+		Pace:       func(context.Context, cipp.ExtensionConfig) (pacing.View, error) { return w.pace, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
 			Sync: w.syncs, Automap: w.automaps, Runs: known, Log: log,

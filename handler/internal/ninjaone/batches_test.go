@@ -240,7 +240,7 @@ func TestOutcomeOfWrites(t *testing.T) {
 		{"creation names what is gone", create, status(404, `{"resultCode":"NOT_FOUND"}`), []error{ErrBatchRefused, ErrNotFound}, []error{ErrOutcomeUnknown}, 1},
 		{"creation not allowed", create, status(403, `{}`), []error{ErrForbidden}, []error{ErrBatchRefused, ErrOutcomeUnknown}, 1},
 		{"header lost", create, status(400, `{"error":"missing_header"}`), []error{ErrMalformedAuth}, []error{ErrBatchRefused, ErrOutcomeUnknown}, 1},
-		{"creation throttled", create, throttle("1"), []error{ErrThrottled}, []error{ErrBatchRefused, ErrOutcomeUnknown}, 5},
+		{"creation throttled", create, throttle("1"), []error{ErrThrottled}, []error{ErrBatchRefused, ErrOutcomeUnknown}, maxThrottled},
 		{"creation failed", create, status(502, `{}`), []error{ErrOutcomeUnknown}, []error{ErrBatchRefused}, 1},
 		{"creation timed out in between", create, status(408, `{}`), []error{ErrOutcomeUnknown, ErrTimedOut}, []error{ErrBatchRefused}, 1},
 		{"creation unavailable", create, status(503, `{}`), []error{ErrOutcomeUnknown, ErrThrottled}, []error{ErrBatchRefused}, 1},

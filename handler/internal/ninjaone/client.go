@@ -43,13 +43,18 @@ type Config struct {
 	// Rate is the number of calls per second that this client makes at most,
 	// all callers together. 0 means 5, +Inf means no limit.
 	Rate float64
+	// Gate holds calls back while NinjaOne asks for a pause; nil means one of the
+	// client's own.
+	Gate *Gate
+	// Meter is told of all calls; nil means nobody is.
+	Meter Meter
 	// Transport carries the requests; nil means http.DefaultTransport.
 	Transport http.RoundTripper
 	// Logger receives one debug line per call; nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// Call is one HTTP request that the client made, for its log line.
+// Call is one HTTP request that the client made.
 type Call struct {
 	Method    string
 	Path      string        // template, for example /v2/device/{id}
@@ -57,6 +62,9 @@ type Call struct {
 	Attempt   int           // 1 for the first, more for repetitions
 	Duration  time.Duration // from sending to the last byte of the answer
 	Throttled bool          // NinjaOne asked for fewer calls
+	Pause     time.Duration // of a throttled call: how long no other starts
+	Trial     bool          // made alone, after a pause
+	Refused   int           // of a call that ended a pause: how many had tried in vain
 
 	requestID string
 }
@@ -64,6 +72,7 @@ type Call struct {
 // Client calls one NinjaOne instance. It is safe for concurrent use; its
 // callers share the access token and the pace.
 type Client struct {
+	host   string // of the instance
 	base   *url.URL
 	http   *http.Client
 	log    *slog.Logger
@@ -86,11 +95,15 @@ func New(cfg Config) (*Client, error) {
 		base:  base,
 		http:  &http.Client{Transport: &reply.Steady{Next: cmp.Or(cfg.Transport, http.DefaultTransport)}, CheckRedirect: checkRedirect},
 		log:   cmp.Or(cfg.Logger, slog.Default()),
-		pacer: newPacer(cfg.Rate),
+		pacer: newPacer(cfg),
 	}
 	c.tokens = &tokenCache{client: c, clientID: cfg.ClientID, secret: cfg.Secret}
 	return c, nil
 }
+
+// Instance is the host of the instance, also where another endpoint is called in
+// its place.
+func (c *Client) Instance() string { return c.host }
 
 // checkRedirect follows redirects of reads within the host only. Any other
 // redirect is returned as the answer, which is then an error: the token must

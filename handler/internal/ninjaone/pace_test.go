@@ -24,7 +24,12 @@ func newDemand(t *testing.T, p *pacer) *demand {
 	var wg sync.WaitGroup
 	for range 30 {
 		wg.Go(func() {
-			for p.wait(ctx, operation{method: http.MethodGet, path: "/v2/organizations"}) == nil {
+			for {
+				trial, err := p.wait(ctx, operation{method: http.MethodGet, path: "/v2/organizations"})
+				if err != nil {
+					return
+				}
+				p.gate.answered(trial)
 				d.mu.Lock()
 				d.starts = append(d.starts, time.Now())
 				d.mu.Unlock()
@@ -48,7 +53,7 @@ func (d *demand) take() int {
 // waiting for at the old rate must not be granted at the new one.
 func TestSetRateUnderLoad(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		p := newPacer(4)
+		p := newPacer(Config{Rate: 4})
 		d := newDemand(t, p)
 		for i, step := range []struct {
 			name     string
@@ -81,7 +86,7 @@ func TestSetRateUnderLoad(t *testing.T) {
 // between two processes, each of which could otherwise begin with a burst.
 func TestHandingTheRateOverAddsNoCalls(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		a, b := newPacer(4), newPacer(4)
+		a, b := newPacer(Config{Rate: 4}), newPacer(Config{Rate: 4})
 		a.setRate(0)
 		b.setRate(0)
 		da, db := newDemand(t, a), newDemand(t, b)
@@ -99,65 +104,83 @@ func TestHandingTheRateOverAddsNoCalls(t *testing.T) {
 	})
 }
 
-func TestSetRateKeepsThrottling(t *testing.T) {
+// TestThrottlingHoldsBackTheQueue lets NinjaOne ask for a pause while callers
+// wait for their turn already, in two pools that share a gate.
+func TestThrottlingHoldsBackTheQueue(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		p := newPacer(4)
-		check := func(when string, want float64) {
-			t.Helper()
-			if got := float64(p.limiter.Limit()); math.Abs(got-want) > 0.001 {
-				t.Errorf("%s: rate %g, want %g", when, got, want)
-			}
-		}
-		p.throttled(time.Second)
+		gate := NewGate()
+		p, other := newPacer(Config{Rate: 5, Gate: gate}), newPacer(Config{Rate: 5, Gate: gate})
+		d, e := newDemand(t, p), newDemand(t, other)
 		pass(t, 2*time.Second)
-		p.setRate(2)
-		check("half the ceiling after throttling", 1)
-		p.setRate(4)
-		check("ceiling raised again", 2)
-		for range recoverySteps {
-			p.succeeded()
+		d.take()
+		e.take()
+		if pause := gate.turnedAway(false, 20*time.Second); pause != 20*time.Second {
+			t.Errorf("a pause of %s", pause)
 		}
-		check("recovered", 4)
-		p.setRate(0.1)
-		p.throttled(time.Second)
-		check("throttled at a ceiling below the slowest rate", 0.1)
-		p.setRate(math.Inf(1))
-		if got := p.limiter.Limit(); float64(got) < fastestKnownRate {
-			t.Errorf("rate %g, want no limit", float64(got))
+		pass(t, 19*time.Second)
+		if n := d.take() + e.take(); n != 0 {
+			t.Errorf("%d calls started during the pause", n)
+		}
+		pass(t, 11*time.Second)
+		if n := d.take() + e.take(); n < 95 || n > 104 {
+			t.Errorf("%d calls started in the 10 s after the pause", n)
 		}
 	})
 }
 
-// TestThrottlingHoldsBackTheQueue lets NinjaOne ask for a pause while callers
-// wait for their turn already.
-func TestThrottlingHoldsBackTheQueue(t *testing.T) {
+// TestOneCallTriesAlone lets no second call start before the first one after a
+// pause was answered, or has taken too long.
+func TestOneCallTriesAlone(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		p := newPacer(5)
-		d := newDemand(t, p)
-		pass(t, 2*time.Second)
-		d.take()
-		p.throttled(20 * time.Second)
-		pass(t, 19*time.Second)
-		if n := d.take(); n != 0 {
-			t.Errorf("%d calls started during the pause", n)
+		p := newPacer(Config{Rate: 100})
+		next := func(want bool) {
+			t.Helper()
+			if trial, err := p.wait(t.Context(), operation{}); err != nil || trial != want {
+				t.Fatalf("trial %t, %v", trial, err)
+			}
 		}
-		pass(t, 11*time.Second)
-		if n := d.take(); n < 24 || n > 31 {
-			t.Errorf("%d calls in the 10 s after the pause, want half the rate", n)
+		next(false)
+		var pause time.Duration
+		for i, want := range []time.Duration{1, 4, 8, 8} {
+			pause = p.gate.turnedAway(i > 0, 0)
+			if pause < want*time.Second || pause > want*time.Second*5/4 {
+				t.Errorf("pause %d is %s", i, pause)
+			}
+			start := time.Now()
+			next(true)
+			if spent := time.Since(start); spent != pause {
+				t.Errorf("the trial began after %s of %s", spent, pause)
+			}
+		}
+		p.gate.answered(false) // of a call that was under way before
+		start := time.Now()
+		next(true)
+		if spent := time.Since(start); spent != trialTime {
+			t.Errorf("the next call began %s after one without an answer", spent)
+		}
+		if refused := p.gate.answered(true); refused != 3 {
+			t.Errorf("%d calls in vain, want 3", refused)
+		}
+		next(false)
+		p.gate.Hold(time.Now().Add(7 * time.Second))
+		start = time.Now()
+		next(true)
+		if spent := time.Since(start); spent != 7*time.Second {
+			t.Errorf("held for %s", spent)
 		}
 	})
 }
 
 func TestStoppedPacerHonoursTheContext(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		p := newPacer(5)
+		p := newPacer(Config{Rate: 5})
 		p.setRate(0)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var wg sync.WaitGroup
 		for range 3 { // one has the turn, two wait for it
 			wg.Go(func() {
-				if err := p.wait(ctx, operation{}); !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := p.wait(ctx, operation{}); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v", err)
 				}
 			})

@@ -15,7 +15,7 @@ type Pool struct {
 // NewPool returns a pool whose clients have everything but instance and
 // client id from base.
 func NewPool(base Config) *Pool {
-	return &Pool{base: base, pacer: newPacer(base.Rate), clients: map[[2]string]*Client{}}
+	return &Pool{base: base, pacer: newPacer(base), clients: map[[2]string]*Client{}}
 }
 
 // Client returns the client for an instance, as configured in CIPP, and an
@@ -45,6 +45,5 @@ func (p *Pool) Client(instance, clientID string) (*Client, error) {
 // SetRate changes how many calls per second the clients of the pool, present
 // and later ones, make at most together. It takes the place of Config.Rate and
 // holds when it returns: calls that were waiting keep to it too. With 0 no
-// call starts until the rate is raised again; +Inf means no limit. The pace
-// stays below it while NinjaOne throttles.
+// call starts until the rate is raised again; +Inf means no limit.
 func (p *Pool) SetRate(callsPerSecond float64) { p.pacer.setRate(callsPerSecond) }

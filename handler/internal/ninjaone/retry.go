@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	maxThrottled = 5               // attempts that may end in throttling
+	maxThrottled = 7               // attempts that may end in throttling
 	maxFailed    = 3               // attempts that may end in another passing failure
 	maxWaiting   = 2 * time.Minute // from the first attempt to the start of the last
 
-	throttleBackoff = 2 * time.Second        // doubles; used without Retry-After
+	throttleBackoff = 2 * time.Second        // used without Retry-After: see Gate
 	failureBackoff  = 500 * time.Millisecond // doubles
 )
 
@@ -33,6 +33,7 @@ const (
 // Where that is so of all attempts, the error is ErrNotSent.
 func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration, attempt func(context.Context, *Call) error) error {
 	start := time.Now()
+	c.pacer.meter.Begin()
 	throttled, failed := 0, 0
 	sent := false     // an attempt may have changed something
 	var refusal error // the answer that says why the next attempt has to wait
@@ -43,15 +44,16 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 		return err
 	}
 	for n := 1; ; n++ {
-		if err := c.pacer.wait(ctx, op); err != nil {
+		trial, err := c.pacer.wait(ctx, op)
+		if err != nil {
 			if refusal != nil && errors.Is(err, ErrThrottled) {
 				return fail(refusal)
 			}
 			return fail(err)
 		}
-		err := c.once(ctx, op, timeout, n, attempt)
+		call := Call{Method: op.method, Path: op.template, Attempt: n, Trial: trial}
+		err = c.once(ctx, op, timeout, &call, attempt)
 		if err == nil {
-			c.pacer.succeeded()
 			return nil
 		}
 		var answer *APIError
@@ -68,13 +70,8 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 
 		if answer != nil && answer.Is(ErrThrottled) {
 			throttled++
-			pause := answer.RetryAfter
-			if pause == 0 {
-				pause = retry.Backoff(throttleBackoff, throttled)
-			}
-			c.pacer.throttled(pause)
-			again := throttled < maxThrottled && repeatable(op, answer, err) && time.Since(start)+pause <= maxWaiting
-			answer.RetryAfter = pause
+			again := throttled < maxThrottled && repeatable(op, answer, err) && time.Since(start)+call.Pause <= maxWaiting
+			answer.RetryAfter = call.Pause
 			if !again {
 				return fail(err)
 			}
@@ -93,14 +90,19 @@ func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration,
 }
 
 // once makes one attempt within the timeout, and reports it.
-func (c *Client) once(ctx context.Context, op operation, timeout time.Duration, n int, attempt func(context.Context, *Call) error) error {
+func (c *Client) once(ctx context.Context, op operation, timeout time.Duration, call *Call, attempt func(context.Context, *Call) error) error {
 	inner, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	call := Call{Method: op.method, Path: op.template, Attempt: n}
 	start := time.Now()
-	err := attempt(inner, &call)
+	err := attempt(inner, call)
 	call.Duration = time.Since(start)
-	call.Throttled = errors.Is(err, ErrThrottled)
+	var answer *APIError
+	if call.Throttled = errors.As(err, &answer) && answer.Is(ErrThrottled); call.Throttled {
+		call.Pause = c.pacer.gate.turnedAway(call.Trial, answer.RetryAfter)
+	} else if call.Status != 0 {
+		call.Refused = c.pacer.gate.answered(call.Trial)
+	}
+	c.pacer.meter.End(*call)
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case inner.Err() != nil:

@@ -38,7 +38,7 @@ func TestOutOfTime(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.pacer.setRate(0.001)
-				_ = c.pacer.wait(t.Context(), operation{}) // the call that had been saved up
+				_, _ = c.pacer.wait(t.Context(), operation{}) // the call that had been saved up
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				err := send(ctx, c)

@@ -243,17 +243,6 @@ func newLane(t *testing.T, slots, runsPerSlot int, rate float64) *lane {
 	}}
 }
 
-// newLanes makes two lanes that borrow from each other.
-func newLanes(t *testing.T, slots, otherSlots int, rate, otherRate float64) (la, other *lane) {
-	la = newLane(t, slots, 1, rate)
-	la.meter.limit += otherRate
-	other = &lane{la.service, la.meter, la.config}
-	other.config.Lane, other.config.RunsPerSlot = Lane{"compliance", otherSlots, otherRate}, 16
-	la.config.Borrow = []Lane{other.config.Lane}
-	other.config.Borrow = []Lane{la.config.Lane}
-	return la, other
-}
-
 func (la *lane) process() *process {
 	pr := &process{service: la.service, meter: la.meter}
 	config := la.config

@@ -33,11 +33,8 @@ func (p *Pacer) manage() {
 		var dropped []lease
 		if idle {
 			p.owed = false
-			dropped = p.drop(&p.home, len(p.home.leases))
-			for _, l := range p.loans {
-				dropped = append(dropped, p.drop(&l.holding, len(l.leases))...)
-			}
-			if len(dropped) == 0 && !p.first.held() && !p.more.held() && !p.owner.held() {
+			dropped = p.drop(len(p.leases))
+			if len(dropped) == 0 && !p.first.held() && !p.more.held() {
 				p.managing = false
 				p.mu.Unlock()
 				return
@@ -48,11 +45,9 @@ func (p *Pacer) manage() {
 			release(dropped)
 			p.first.lower()
 			p.more.lower()
-			p.owner.lower()
 			continue
 		}
 		p.round()
-		p.borrow()
 		timer := time.NewTimer(p.poll*4/5 + rand.N(p.poll*2/5))
 		select {
 		case <-timer.C:
@@ -77,8 +72,8 @@ func release(leases []lease) {
 func (p *Pacer) state() (held, need int, resting bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	need = min(len(p.home.leases), p.slotsFor(len(p.runs)+len(p.waiting)))
-	return p.home.held, need, p.home.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
+	need = min(len(p.leases), p.slotsFor(len(p.runs)+len(p.waiting)))
+	return p.held, need, p.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
 }
 
 func (p *Pacer) slotsFor(runs int) int { return (runs + p.perSlot - 1) / p.perSlot }
@@ -89,7 +84,7 @@ func (p *Pacer) round() {
 	held, _, resting := p.state()
 	starving := held > 0 && p.raisedElsewhere(&p.first)
 	if !starving && !resting {
-		p.takeSlots(&p.home, 0, func(held, need int) bool { return held < need })
+		p.takeSlots(func(held, need int) bool { return held < need })
 	}
 
 	held, need, _ := p.state()
@@ -99,58 +94,23 @@ func (p *Pacer) round() {
 		return
 	}
 	wanted := false
-	if held >= need && (held > need || held < len(p.home.leases)) {
+	if held >= need && (held > need || held < len(p.leases)) {
 		wanted = p.raisedElsewhere(&p.more)
 	}
 	if held >= need && !starving && !wanted {
-		p.takeSlots(&p.home, 0, func(_, need int) bool { return need > 0 })
+		p.takeSlots(func(_, need int) bool { return need > 0 })
 	}
 	p.giveUp(starving, wanted)
 }
 
-// borrow takes free slots of other lanes, and gives them back when somebody has
-// a run there. See Borrowing in the package comment.
-func (p *Pacer) borrow() {
-	held, need, _ := p.state()
-	p.raise(&p.owner, need > 0 && held < len(p.home.leases))
-	for _, l := range p.loans {
+// takeSlots tries to take the slots that nobody of this process holds. It begins
+// anywhere, and goes on while more says so.
+func (p *Pacer) takeSlots(more func(held, need int) bool) {
+	start := rand.IntN(len(p.leases))
+	for i := range p.leases {
+		number := (start + i) % len(p.leases)
 		p.mu.Lock()
-		none := held == 0 && l.held == 0
-		p.mu.Unlock()
-		if none {
-			continue
-		}
-		wanted := p.raisedElsewhere(&l.owner)
-		if held > 0 && !wanted && time.Since(l.returned) >= restPolls*p.poll {
-			p.takeSlots(&l.holding, 1, func(held, need int) bool { return held > 0 && need > 0 })
-			continue
-		}
-		p.mu.Lock()
-		if wanted {
-			l.returned = time.Now()
-		}
-		dropped := []lease(nil)
-		if held == 0 || wanted {
-			dropped = p.drop(&l.holding, len(l.leases))
-		}
-		p.mu.Unlock()
-		release(dropped)
-	}
-}
-
-// takeSlots tries to take the slots from a number on that nobody of this process
-// holds. It begins anywhere, and goes on while more says so of the process's own
-// lane.
-func (p *Pacer) takeSlots(h *holding, from int, more func(held, need int) bool) {
-	n := len(h.leases) - from
-	if n <= 0 {
-		return
-	}
-	start := rand.IntN(n)
-	for i := range n {
-		number := from + (start+i)%n
-		p.mu.Lock()
-		mine := h.leases[number] != nil
+		mine := p.leases[number] != nil
 		p.mu.Unlock()
 		if mine {
 			continue
@@ -158,10 +118,10 @@ func (p *Pacer) takeSlots(h *holding, from int, more func(held, need int) bool) 
 		if held, need, _ := p.state(); !more(held, need) {
 			return
 		}
-		l, err := p.tryLease(fmt.Sprintf("slot/%s-%d", h.lane, number), p.duration)
+		l, err := p.tryLease(fmt.Sprintf("slot/%s-%d", p.lane, number), p.duration)
 		switch {
 		case err == nil:
-			p.got(h, number, l)
+			p.got(number, l)
 		case !errors.Is(err, storage.ErrLeaseTaken):
 			return // storage fails: the next round asks again
 		}
@@ -175,7 +135,7 @@ func (p *Pacer) giveUp(starving, wanted bool) {
 	p.mu.Lock()
 	rest := min(time.Since(p.began), time.Since(p.gaveUp))
 	inRuns := p.slotsFor(len(p.runs))
-	spare := p.home.held > p.slotsFor(len(p.runs)+len(p.waiting))
+	spare := p.held > p.slotsFor(len(p.runs)+len(p.waiting))
 	switch {
 	case !starving:
 		p.owed = false
@@ -184,10 +144,10 @@ func (p *Pacer) giveUp(starving, wanted bool) {
 		p.owed = true
 	}
 	var dropped []lease
-	if p.owed && p.home.held > inRuns || (starving || wanted) && spare && rest >= restPolls*p.poll {
+	if p.owed && p.held > inRuns || (starving || wanted) && spare && rest >= restPolls*p.poll {
 		p.owed = false
 		p.gaveUp = time.Now()
-		dropped = p.drop(&p.home, 1)
+		dropped = p.drop(1)
 	}
 	p.mu.Unlock()
 	release(dropped)

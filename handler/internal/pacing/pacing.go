@@ -13,10 +13,6 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// ComplianceShare is the part of NINJAONE_RATE that compliance updates have to
-// themselves. Syncs have the rest.
-const ComplianceShare = 0.2
-
 var (
 	// ErrBusy says that all slots have been with other runs for the whole time
 	// that Acquire was given. Nothing is wrong: the work is to be put back into
@@ -43,7 +39,7 @@ type Lane struct {
 	Name string
 	// Slots is the number of slots, 1 or more.
 	Slots int
-	// Rate is how many calls per second all processes together may make.
+	// Rate is how many calls per second all processes together may make at first.
 	Rate float64
 }
 
@@ -54,9 +50,6 @@ type Config struct {
 	Lane
 	// RunsPerSlot is how many runs may be under way for each slot; 0 means 1.
 	RunsPerSlot int
-	// Borrow are lanes whose slots the process takes too while nobody has a run
-	// there: see the package comment.
-	Borrow []Lane
 	// SetRate is told how many calls per second this process may make from now
 	// on, 0 at first. The rate must hold when it returns. It must not call the
 	// Pacer. It is normally ninjaone.Pool.SetRate.
@@ -72,27 +65,9 @@ type lease interface {
 	Release()
 }
 
-// holding is what a process holds of one lane. The Pacer's lock guards it.
-type holding struct {
-	lane   string
-	share  float64 // calls per second of one slot
-	leases []lease // of the slots, by number; nil: not held
-	held   int     // leases that are not nil
-}
-
-func newHolding(l Lane) holding {
-	return holding{lane: l.Name, share: l.Rate / float64(l.Slots), leases: make([]lease, l.Slots)}
-}
-
-// loan is what a process holds of a lane that it borrows from.
-type loan struct {
-	holding
-	owner    signal
-	returned time.Time // when it was last given back because the lane's own runs want it
-}
-
 // Pacer is one process's part in a lane. It is safe for concurrent use.
 type Pacer struct {
+	lane     string
 	perSlot  int // runs
 	duration time.Duration
 	poll     time.Duration
@@ -103,18 +78,19 @@ type Pacer struct {
 	wake chan struct{} // tells the manager not to wait for its next poll
 
 	mu       sync.Mutex
-	home     holding
-	loans    []*loan
+	rate     float64 // of the lane
+	leases   []lease // of the slots, by number; nil: not held
+	held     int     // leases that are not nil
 	runs     map[*Slot]struct{}
 	waiting  []*waiter // first come, first served
 	managing bool      // manage is running
 	owed     bool      // the next slot without a run is for another process
-	began    time.Time // when the first of the home slots held was got
+	began    time.Time // when the first of the slots held was got
 	gaveUp   time.Time // when a slot was last given up for another process
 	failure  error     // why storage could not be asked last time; nil when it answered
 
 	// Of the manager alone.
-	first, more, owner signal
+	first, more signal
 }
 
 // waiter is a call of Acquire that waits.
@@ -128,20 +104,18 @@ type waiter struct {
 // process without a run holds no slots and makes no requests.
 func New(cfg Config) *Pacer {
 	p := &Pacer{
+		lane:     cfg.Name,
 		perSlot:  max(1, cfg.RunsPerSlot),
 		duration: defaultLease,
 		poll:     defaultPoll,
 		setRate:  cfg.SetRate,
 		log:      cmp.Or(cfg.Logger, slog.Default()).With("lane", cfg.Name),
 		wake:     make(chan struct{}, 1),
-		home:     newHolding(cfg.Lane),
+		rate:     cfg.Rate,
+		leases:   make([]lease, cfg.Slots),
 		runs:     map[*Slot]struct{}{},
 		first:    newSignal(cfg.Name, "first"),
 		more:     newSignal(cfg.Name, "more"),
-		owner:    newSignal(cfg.Name, "owner"),
-	}
-	for _, l := range cfg.Borrow {
-		p.loans = append(p.loans, &loan{holding: newHolding(l), owner: newSignal(l.Name, "owner")})
 	}
 	p.take = func(ctx context.Context, name string, duration time.Duration) (lease, error) {
 		l, err := cfg.Blobs.Lease(ctx, name, duration)
@@ -211,16 +185,16 @@ func (p *Pacer) Acquire(ctx context.Context, maxWait time.Duration) (*Slot, erro
 	p.rouse()
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("waiting for a %s slot: %w", p.home.lane, context.Cause(ctx))
+		return nil, fmt.Errorf("waiting for a %s slot: %w", p.lane, context.Cause(ctx))
 	case p.failure != nil:
-		return nil, fmt.Errorf("no %s slot could be taken: %w", p.home.lane, p.failure)
+		return nil, fmt.Errorf("no %s slot could be taken: %w", p.lane, p.failure)
 	}
-	return nil, fmt.Errorf("no %s slot came free in %s: %w", p.home.lane, maxWait, ErrBusy)
+	return nil, fmt.Errorf("no %s slot came free in %s: %w", p.lane, maxWait, ErrBusy)
 }
 
 // admit starts the runs that there is room for. The lock is held.
 func (p *Pacer) admit() {
-	room := p.home.held
+	room := p.held
 	if p.owed {
 		room--
 	}
@@ -234,53 +208,54 @@ func (p *Pacer) admit() {
 	}
 }
 
-// changed makes the rate what the slots held are worth. The lock is held.
-func (p *Pacer) changed() {
-	perSecond := p.home.worth()
-	borrowed := 0
-	for _, l := range p.loans {
-		perSecond += l.worth()
-		borrowed += l.held
+// SetRate changes how many calls per second all processes with slots of the lane
+// may make together. It holds for this process when it returns.
+func (p *Pacer) SetRate(callsPerSecond float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if callsPerSecond != p.rate {
+		p.rate = callsPerSecond
+		p.changed()
 	}
-	p.setRate(perSecond)
-	p.log.Debug("the pace has changed", "slots", p.home.held, "borrowed", borrowed, "callsPerSecond", perSecond, "runs", len(p.runs))
 }
 
-// worth is the part of the lane's rate that is held.
-func (h *holding) worth() float64 {
-	if h.held == 0 {
-		return 0 // also where the rate is infinite
+// changed makes the rate what the slots held are worth. The lock is held.
+func (p *Pacer) changed() {
+	perSecond := 0.0 // also where the rate is infinite
+	if p.held > 0 {
+		perSecond = p.rate / float64(len(p.leases)) * float64(p.held)
 	}
-	return h.share * float64(h.held)
+	p.setRate(perSecond)
+	p.log.Debug("the lane's rate has changed", "slots", p.held, "callsPerSecond", perSecond, "runs", len(p.runs))
 }
 
 // got counts a slot that was just leased.
-func (p *Pacer) got(h *holding, number int, l lease) {
+func (p *Pacer) got(number int, l lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h == &p.home && h.held == 0 {
+	if p.held == 0 {
 		p.began = time.Now()
 	}
-	h.leases[number] = l
-	h.held++
+	p.leases[number] = l
+	p.held++
 	p.changed()
 	p.admit()
-	context.AfterFunc(l.Context(), func() { p.lost(h, number, l) })
+	context.AfterFunc(l.Context(), func() { p.lost(number, l) })
 }
 
 // lost stops counting a slot whose lease has ended by itself.
-func (p *Pacer) lost(h *holding, number int, l lease) {
+func (p *Pacer) lost(number int, l lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h.leases[number] != l {
+	if p.leases[number] != l {
 		return // given up
 	}
-	h.leases[number] = nil
-	h.held--
+	p.leases[number] = nil
+	p.held--
 	p.changed()
 	cause := context.Cause(l.Context())
-	p.log.Warn("a slot was lost", "of", h.lane, "slot", number, "left", h.held, "error", cause)
-	if p.home.held == 0 {
+	p.log.Warn("a slot was lost", "slot", number, "left", p.held, "error", cause)
+	if p.held == 0 {
 		for s := range p.runs {
 			s.cancel(fmt.Errorf("%w: %w", ErrLost, cause))
 		}
@@ -290,12 +265,12 @@ func (p *Pacer) lost(h *holding, number int, l lease) {
 
 // drop stops counting up to n slots and returns their leases, which the caller
 // releases without the lock. The lock is held.
-func (p *Pacer) drop(h *holding, n int) []lease {
+func (p *Pacer) drop(n int) []lease {
 	var dropped []lease
-	for i, l := range h.leases {
+	for i, l := range p.leases {
 		if l != nil && len(dropped) < n {
-			h.leases[i] = nil
-			h.held--
+			p.leases[i] = nil
+			p.held--
 			dropped = append(dropped, l)
 		}
 	}
