@@ -28,6 +28,7 @@ import (
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/schedule"
@@ -234,6 +235,7 @@ func (a *app) openSyncs() {
 		},
 		Exposures: a.cveFiles,
 		Ledger:    a.ledger,
+		Policies:  policies.New(a.table),
 		Table:     a.table,
 		Runs:      a.runs,
 		Blobs:     a.blobs,
@@ -284,6 +286,7 @@ func (a *app) openCompliance() {
 		NinjaOne:    a.clientOf(clients),
 		Pace:        slotsOf(pace),
 		Ledger:      a.ledger,
+		Policies:    policies.New(a.table),
 		Books:       devicematch.NewBooks(a.cipp, a.blobs, time.Now),
 		Queue:       queue,
 		OnEvent:     a.keeper.Handle,

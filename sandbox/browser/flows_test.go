@@ -59,7 +59,7 @@ func TestFields(t *testing.T) {
 	w.readable("fields, by hand, on a phone")
 	w.look("light", 1280)
 	w.press("Create the fields for me")
-	w.says("6 custom fields were created in NinjaOne, and all six fields are mapped.")
+	w.says("7 custom fields were created in NinjaOne, and all seven fields are mapped.")
 	w.saysNot("Create the fields for me")
 	if n := len(w.NinjaOne.CustomFields()); n != 9 {
 		t.Errorf("NinjaOne has %d custom fields, want 9", n)
@@ -227,7 +227,7 @@ func TestKeyboard(t *testing.T) {
 	w.says("The sync was asked for.")
 	w.tabTo("Fields")
 	w.run(chromedp.KeyEvent(kb.Enter))
-	w.says("Each of the six fields")
+	w.says("Each of the seven fields")
 	w.tabTo("Save the field mapping")
 	w.run(chromedp.KeyEvent(kb.Enter))
 	w.says("The field mapping was saved.")

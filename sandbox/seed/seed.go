@@ -27,7 +27,7 @@ type Seed struct {
 	NinjaDevices  []NinjaDevice
 	CustomFields  []CustomField
 	Mappings      []Mapping
-	// FieldMapping gives the NinjaOne custom field of each of CIPP's six
+	// FieldMapping gives the NinjaOne custom field of each of CIPP's seven
 	// fields (TenantLinks, TenantSummary, UsersSummary, DeviceLinks,
 	// DeviceSummary, DeviceCompliance).
 	FieldMapping map[string]string
@@ -104,7 +104,7 @@ type Mapping struct {
 
 // Quirks choose how CIPP's tables are written.
 type Quirks struct {
-	// UnmappedField is one of CIPP's six fields that is stored as "do not
+	// UnmappedField is one of CIPP's seven fields that is stored as "do not
 	// synchronize": a row with an empty custom field name.
 	UnmappedField string
 	// InstanceAsTyped is stored as the instance instead of the plain host, for
@@ -168,6 +168,7 @@ func newSeed(day time.Time) *Seed {
 			{"cippDeviceLinks", "Intune links", "WYSIWYG", "NODE", "READ_WRITE"},
 			{"cippDeviceSummary", "Intune summary", "WYSIWYG", "NODE", "READ_WRITE"},
 			{"cippDeviceCompliance", "Intune compliance", "TEXT", "NODE", "READ_WRITE"},
+			{"cippDeviceNonCompliantSettings", "Intune settings that fail", "TEXT_MULTILINE", "NODE", "READ_WRITE"},
 			{"accountManager", "Account manager", "TEXT", "ORGANIZATION", "READ_WRITE"},
 			{"warrantyEnd", "Warranty end", "TEXT", "NODE", "READ_ONLY"},
 			{"contractNotes", "Contract notes", "WYSIWYG", "ORGANIZATION", "NONE"},
@@ -175,6 +176,7 @@ func newSeed(day time.Time) *Seed {
 		FieldMapping: map[string]string{
 			"TenantLinks": "cippTenantLinks", "TenantSummary": "cippTenantSummary", "UsersSummary": "cippUsersSummary",
 			"DeviceLinks": "cippDeviceLinks", "DeviceSummary": "cippDeviceSummary", "DeviceCompliance": "cippDeviceCompliance",
+			"DeviceNonCompliantSettings": "cippDeviceNonCompliantSettings",
 		},
 		Quirks: Quirks{LicensedOnly: false},
 	}

@@ -1,5 +1,5 @@
 // Package assignments knows which tenants have their compliance written, and to
-// which NinjaOne field, and keeps how that goes: the status of each such tenant.
+// which NinjaOne fields, and keeps how that goes: the status of each such tenant.
 //
 // It reads CIPP's tables and our own. Nothing of Graph or NinjaOne is called here.
 package assignments
@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// FieldName is CIPP's name of the field.
-	FieldName = "DeviceCompliance"
+	// FieldName and SettingsName are CIPP's names of the fields.
+	FieldName    = "DeviceCompliance"
+	SettingsName = "DeviceNonCompliantSettings"
 	// SettingsLife is how long CIPP's settings count before they are read again.
 	SettingsLife = 30 * time.Second
 )
@@ -28,7 +29,7 @@ type Assignment struct {
 	Ref          tenant.Ref
 	Config       cipp.ExtensionConfig
 	Organization ledger.Organization
-	Mapped       string // NinjaOne custom field as CIPP's mapping names it
+	Mapped       ledger.Shared // NinjaOne custom fields as CIPP's mapping names them
 }
 
 // Set are the assignments by tenant id, as CIPP's tables were at one time.
@@ -51,9 +52,9 @@ func (s *Set) Doubtful(tenantID string) bool {
 	return !assigned && (s.unsure || s.doubtful[tenantID])
 }
 
-// Assignments knows which tenants have their compliance field written: those
-// that are mapped to an organization and not excluded, while the field is
-// mapped and the extension is on. It is safe for concurrent use.
+// Assignments knows which tenants have their compliance fields written: those that
+// are mapped to an organization and not excluded, while one of the fields is mapped
+// and the extension is on. It is safe for concurrent use.
 type Assignments struct {
 	Deps
 	kept lookup.Cache[struct{}, *Set]
@@ -97,7 +98,8 @@ func (a *Assignments) load(ctx context.Context, s *Set) error {
 	if err != nil {
 		return err
 	}
-	if fields[FieldName] == "" {
+	mapped := ledger.Shared{Compliance: fields[FieldName], Settings: fields[SettingsName]}
+	if len(mapped.Names()) == 0 {
 		said, err := a.CIPP.FieldsUnmapped(ctx)
 		s.unsure = !said
 		return err
@@ -124,7 +126,7 @@ func (a *Assignments) load(ctx context.Context, s *Set) error {
 			s.doubtful[m.TenantID] = !excluded[m.TenantID]
 			continue
 		}
-		s.ByTenant[m.TenantID] = Assignment{ref, config, ledger.Organization{Instance: instance, ID: m.OrganizationID}, fields[FieldName]}
+		s.ByTenant[m.TenantID] = Assignment{ref, config, ledger.Organization{Instance: instance, ID: m.OrganizationID}, mapped}
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ const readTime = 5 * time.Minute
 func (p *part) read(ctx context.Context, t cipp.Tenant) {
 	bounded, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	snapshot, err := p.d.Graph.Read(bounded, t.Ref)
+	snapshot, err := p.d.Graph.Read(bounded, t.Ref, nil)
 	if err != nil {
 		p.failed(bounded, err, "The tenant's syncs fail.", "Do what the sections above say; else run the check again.")
 		return

@@ -25,8 +25,8 @@ const (
 
 // FieldMapping returns the NinjaOne custom field (by API name) that each of
 // CIPP's fields goes to, by CIPP's field name: TenantLinks, TenantSummary,
-// UsersSummary, DeviceLinks, DeviceSummary, DeviceCompliance. A field that is
-// not mapped is absent.
+// UsersSummary, DeviceLinks, DeviceSummary, DeviceCompliance,
+// DeviceNonCompliantSettings. A field that is not mapped is absent.
 func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
 	fields, err := s.fieldRows(ctx)
 	for name, field := range fields {

@@ -14,7 +14,7 @@ import (
 )
 
 // fieldNames are CIPP's fields, in the order of its page.
-var fieldNames = []string{"TenantLinks", "TenantSummary", "UsersSummary", "DeviceLinks", "DeviceSummary", "DeviceCompliance"}
+var fieldNames = []string{"TenantLinks", "TenantSummary", "UsersSummary", "DeviceLinks", "DeviceSummary", "DeviceCompliance", "DeviceNonCompliantSettings"}
 
 // FieldChoice is the NinjaOne custom field that one of CIPP's fields goes to.
 type FieldChoice struct {

@@ -15,8 +15,8 @@ type between struct {
 	happens func()
 }
 
-func (b between) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
-	s, err := b.Reader.Read(ctx, ref)
+func (b between) Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error) {
+	s, err := b.Reader.Read(ctx, ref, known)
 	b.happens()
 	return s, err
 }

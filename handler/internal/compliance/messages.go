@@ -1,11 +1,12 @@
-// Package compliance keeps NinjaOne's compliance field right between two syncs.
-// It takes messages about tenants and their devices from the queue, reads what
-// Intune says of those devices, and writes the field where the value differs. A
+// Package compliance keeps NinjaOne's compliance fields right between two syncs:
+// whether a device complies, and which settings fail. It takes messages about tenants
+// and their devices from the queue, reads what Intune says of those devices, and
+// writes the fields where a value differs. A
 // timer queues a sweep of each tenant, in case notifications do not come.
 //
 // The rule that turns a state into a value is package compose's, which device is
 // which is package devicematch's, and what is noted of a device is package
-// ledger's. Nothing but the one field is written here.
+// ledger's. Nothing but the two fields is written here.
 package compliance
 
 import (
@@ -25,6 +26,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -49,6 +51,7 @@ type Devices interface {
 	MatchableDevices(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error)
 	EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]m365.EntraDeviceID, error)
 	ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs []string) ([][]tenant.ManagedDevice, error)
+	PolicyStates(ctx context.Context, ref tenant.Ref, devices []tenant.ManagedDevice, known tenant.PolicyReadings) (map[string][]tenant.PolicyState, tenant.PolicyReadings, error)
 }
 
 // Deps are what a Worker works with.
@@ -60,10 +63,11 @@ type Deps struct {
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	// Pace waits for a slot for calling NinjaOne, and returns the context that
 	// ends with it and what gives it back.
-	Pace   func(ctx context.Context, maxWait time.Duration) (slot context.Context, release func(), err error)
-	Ledger *ledger.Ledger
-	Books  *devicematch.Books
-	Queue  notify.Queue // ninjaone-compliance
+	Pace     func(ctx context.Context, maxWait time.Duration) (slot context.Context, release func(), err error)
+	Ledger   *ledger.Ledger
+	Policies *policies.Store
+	Books    *devicematch.Books
+	Queue    notify.Queue // ninjaone-compliance
 	// OnEvent acts on what happened to a subscription.
 	OnEvent func(context.Context, notify.Message) error
 	// SweepEvery is how often each tenant is swept; 0 for never.
@@ -72,12 +76,12 @@ type Deps struct {
 	Log        *slog.Logger
 }
 
-// Worker brings the compliance field of devices up to date. It is safe for
+// Worker brings the compliance fields of devices up to date. It is safe for
 // concurrent use.
 type Worker struct {
 	Deps
 	sweeping chan struct{}                      // full while as many sweeps write as may
-	fields   lookup.Cache[fieldKey, definition] // of NinjaOne
+	defined  lookup.Cache[fieldKey, definition] // fields of NinjaOne
 	heard    lookup.Cache[string, time.Time]    // when a tenant's last notification was noted
 
 	knowing sync.Mutex
@@ -146,7 +150,7 @@ func (w *Worker) handle(ctx context.Context, m notify.Message, attempt int, log 
 		log.DebugContext(ctx, "the tenant's compliance goes nowhere; the message is dropped")
 		return nil
 	}
-	j := &job{Worker: w, to: to, force: attempt > 1, shown: map[int]bool{}, log: log.With("organization", to.Organization.ID)}
+	j := &job{Worker: w, to: to, force: attempt > 1, shown: map[int]map[string]bool{}, log: log.With("organization", to.Organization.ID)}
 	defer j.release()
 	switch {
 	case m.Sweeps():
@@ -184,10 +188,14 @@ type job struct {
 	*Worker
 	to     assignments.Assignment
 	client *ninjaone.Client
-	field  string
-	force  bool         // an earlier attempt may have stopped half-way
-	shown  map[int]bool // devices that show a value of which nothing is noted
-	log    *slog.Logger
+	fields ledger.Shared // of NinjaOne, that can be written
+	limit  int           // UTF-16 units that the field of settings takes
+	// unwritten says why the compliance is not written although the settings are;
+	// nil when it is, or is not mapped. That the settings are not, the syncs tell.
+	unwritten error
+	force     bool                    // an earlier attempt may have stopped half-way
+	shown     map[int]map[string]bool // fields of devices that show a value of which nothing is noted
+	log       *slog.Logger
 
 	mu       sync.Mutex
 	slot     context.Context // nil until NinjaOne is first called, so that a sweep that finds nothing takes none

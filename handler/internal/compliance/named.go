@@ -59,7 +59,7 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 		// the whole list is no dearer than asking for them.
 		return j.judgeAll(ctx)
 	}
-	clearGone(targets, book, gone)
+	j.clearGone(targets, book, gone)
 	if err := j.takeOverNamed(ctx, book, targets); err != nil {
 		return err
 	}
@@ -105,20 +105,21 @@ func (j *job) entraIDs(ctx context.Context, objectIDs []string) ([]string, error
 
 // targets returns the values by NinjaOne device id. open is true when some
 // devices can only be found by matching anew.
-func (j *job) targets(ctx context.Context, b *devicematch.Book, present []tenant.ManagedDevice) (values map[int]ninjaone.Value, open bool, err error) {
+func (j *job) targets(ctx context.Context, b *devicematch.Book, present []tenant.ManagedDevice) (values map[int]ninjaone.Fields, open bool, err error) {
 	found, open := b.Assign(present)
-	values = map[int]ninjaone.Value{}
+	policies, err := j.readPolicies(ctx, found)
+	if err != nil {
+		return nil, false, err
+	}
+	values = map[int]ninjaone.Fields{}
 	for id, d := range found {
-		if d.ComplianceState == "" {
-			continue // Intune said nothing: the field stays
-		}
-		v := value(d.ComplianceState)
+		v := j.values(d, policies) // nothing where Intune said nothing: the fields stay
 		if !b.Fresh {
-			_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.Organization, id, j.field)
+			_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.Organization, id, j.fields)
 			if err != nil {
 				return nil, false, err
 			}
-			if !noted && !v.IsClear() {
+			if !noted && !onlyClear(v) {
 				ours, err := j.inOrganization(ctx, id)
 				if err != nil {
 					return nil, false, err

@@ -193,7 +193,7 @@ func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 	if err := j.Ledger.MarkSwept(ctx, j.to.Ref.ID, read); err != nil {
 		return f, err
 	}
-	notes, err := j.Ledger.Compliance(ctx, j.to.Organization, j.field)
+	notes, err := j.Ledger.Compliance(ctx, j.to.Organization, j.fields)
 	if err != nil {
 		return f, err
 	}
@@ -217,17 +217,24 @@ func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 		}
 		found, open = book.Assign(present)
 	}
-	values := j.differences(found, notes, open)
+	policies, err := j.readPolicies(ctx, found)
+	if err != nil {
+		return f, err
+	}
+	values := j.differences(found, policies, notes, open)
 	if err := j.takeOver(ctx, book, values, found, notes); err != nil {
 		return f, err
 	}
-	for id, v := range values {
-		if notes[id].Changed(v) {
-			f.changed++
+	for id, device := range values {
+		for name, v := range device {
+			if notes[id].Changed(name, v) {
+				f.changed++
+				break
+			}
 		}
 	}
 	if len(values) == 0 {
-		return f, nil
+		return f, j.unwritten
 	}
 	atATime := writers
 	if !burst {
@@ -240,6 +247,9 @@ func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
 		atATime = sweepWriters
 	}
 	f.sent, f.left, err = j.writeAll(ctx, values, read, atATime, j.Now().Add(writeBudget))
+	if err == nil {
+		err = j.unwritten
+	}
 	if err == nil && f.left > 0 && f.sent == 0 {
 		err = fmt.Errorf("NinjaOne took none of %d changed devices within %s", f.left, writeBudget)
 	}

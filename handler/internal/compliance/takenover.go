@@ -19,7 +19,7 @@ import (
 
 // takeOver adds the clearing of those devices that show a value of the one rule,
 // and of which nothing is noted.
-func (j *job) takeOver(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Value, found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance) error {
+func (j *job) takeOver(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Fields, found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance) error {
 	unnoted := map[int]bool{}
 	for id, d := range found {
 		if _, noted := notes[id]; !noted && d.ComplianceState != "" && value(d.ComplianceState).IsClear() {
@@ -30,13 +30,13 @@ func (j *job) takeOver(ctx context.Context, book *devicematch.Book, values map[i
 }
 
 // takeOverNamed is takeOver for values that are to be written.
-func (j *job) takeOverNamed(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Value) error {
+func (j *job) takeOverNamed(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Fields) error {
 	unnoted := map[int]bool{}
 	for id, v := range values {
-		if !v.IsClear() || book.Synced() {
+		if !onlyClear(v) || book.Synced() {
 			continue
 		}
-		_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.Organization, id, j.field)
+		_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.Organization, id, j.fields)
 		if err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (j *job) takeOverNamed(ctx context.Context, book *devicematch.Book, values 
 	return j.clearShown(ctx, book, values, unnoted)
 }
 
-func (j *job) clearShown(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Value, unnoted map[int]bool) error {
+func (j *job) clearShown(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Fields, unnoted map[int]bool) error {
 	if book.Synced() || len(unnoted) == 0 {
 		return nil
 	}
@@ -59,15 +59,20 @@ func (j *job) clearShown(ctx context.Context, book *devicematch.Book, values map
 		j.log.InfoContext(ctx, "what NinjaOne shows of devices of unknown compliance could not be read", "devices", len(unnoted), "error", err)
 	}
 	for id := range unnoted {
-		if err == nil && shown[id] {
-			values[id], j.shown[id] = ninjaone.Clear(), true
+		if len(shown[id]) == 0 {
+			continue
+		}
+		values[id], j.shown[id] = ninjaone.Fields{}, shown[id]
+		for name := range shown[id] {
+			values[id][name] = ninjaone.Clear()
 		}
 	}
 	return nil
 }
 
-// showing finds the devices of the organization that show a value of the one rule.
-func (j *job) showing(ctx context.Context, book *devicematch.Book) (map[int]bool, error) {
+// showing finds the devices of the organization that show a value of the one rule,
+// or settings that fail, with the fields that do.
+func (j *job) showing(ctx context.Context, book *devicematch.Book) (map[int]map[string]bool, error) {
 	devices, err := j.ninjaDevices(ctx, book)
 	if err != nil {
 		return nil, err
@@ -79,15 +84,20 @@ func (j *job) showing(ctx context.Context, book *devicematch.Book) (map[int]bool
 	if ctx, err = j.paced(ctx); err != nil {
 		return nil, err
 	}
-	shown := map[int]bool{}
-	for v, err := range j.client.DeviceFieldValues(ctx, j.to.Organization.ID, []string{j.field}, time.Time{}) {
+	shown := map[int]map[string]bool{}
+	for v, err := range j.client.DeviceFieldValues(ctx, j.to.Organization.ID, j.fields.Names(), time.Time{}) {
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range v.Fields {
-			if f.Name == j.field && here[v.DeviceID] && compose.IsCompliance(f.Text) {
-				shown[v.DeviceID] = true
+			ours := f.Name == j.fields.Compliance && compose.IsCompliance(f.Text) || f.Name == j.fields.Settings && compose.IsSettings(f.Text)
+			if !ours || !here[v.DeviceID] {
+				continue
 			}
+			if shown[v.DeviceID] == nil {
+				shown[v.DeviceID] = map[string]bool{}
+			}
+			shown[v.DeviceID][f.Name] = true
 		}
 	}
 	return shown, nil

@@ -27,7 +27,7 @@ const (
 // writeAll writes values, so many at a time, and begins none after the end,
 // unless that is zero. It tells how many were sent and how many were left. A
 // device that cannot be written does not keep the others from it.
-func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Value, read time.Time, atATime int, end time.Time) (sent, left int, err error) {
+func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Fields, read time.Time, atATime int, end time.Time) (sent, left int, err error) {
 	var mu sync.Mutex
 	var errs []error
 	stop := false
@@ -63,12 +63,13 @@ func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Value, read 
 	return sent, left, errors.Join(errs...)
 }
 
-// write sends one device's value if NinjaOne does not hold it, and notes what
-// NinjaOne accepted. A value that a newer reading contradicts is not sent.
-func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Time) (sent bool, err error) {
+// write sends those of a device's values that NinjaOne does not hold, in one call,
+// and notes what NinjaOne accepted. A value that a newer reading contradicts is not
+// sent.
+func (j *job) write(ctx context.Context, id int, values ninjaone.Fields, read time.Time) (sent bool, err error) {
 	claim, err := j.Ledger.ClaimCompliance(ctx, ledger.ComplianceWrite{
 		Organization: j.to.Organization, DeviceID: id,
-		TenantID: j.to.Ref.ID, Field: j.field, Value: v, Read: read, Force: j.force && !v.IsClear(), Shown: j.shown[id],
+		TenantID: j.to.Ref.ID, Fields: j.fields, Values: values, Read: read, Force: j.force, Shown: j.shown[id],
 	})
 	if errors.Is(err, ledger.ErrNewerState) || err == nil && claim == nil {
 		return false, nil
@@ -78,26 +79,52 @@ func (j *job) write(ctx context.Context, id int, v ninjaone.Value, read time.Tim
 	}
 	slot, err := j.paced(ctx)
 	if err != nil {
-		_, noteErr := claim.Settle(ctx, ledger.Refused)
+		_, noteErr := claim.Settle(ctx, claim.All(ledger.Refused))
 		return false, errors.Join(err, noteErr)
 	}
 	bounded, cancel := context.WithTimeout(slot, writeTime)
 	defer cancel()
-	err = j.client.UpdateDeviceFields(bounded, id, ninjaone.Fields{j.field: v})
-	overtaken, noteErr := claim.Settle(ctx, outcome(err))
+	claimed := claim.Values()
+	err = j.client.UpdateDeviceFields(bounded, id, claimed)
+	refusal, refused := errors.AsType[*ninjaone.RefusedError](err)
+	outcomes := claim.All(outcome(err))
+	if refused {
+		for name := range outcomes {
+			outcomes[name] = partly(refusal, name)
+		}
+	}
+	overtaken, noteErr := claim.Settle(ctx, outcomes)
 	switch {
 	case errors.Is(err, ninjaone.ErrNotFound):
 		return false, j.Ledger.ForgetDevice(ctx, j.to.Organization, id)
 	case err != nil:
-		if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Refused[j.field] != nil {
-			return false, j.refused(id, refused.Refused[j.field])
+		if refused && len(refusal.Refused) > 0 {
+			problem := j.refused(id, refusal.Refused)
+			if refusal.Refused[j.fields.Compliance] != nil || refusal.Cause != nil || len(claimed) == 1 {
+				return false, problem
+			}
+			j.log.WarnContext(ctx, "NinjaOne took a device's compliance alone, without the settings that fail", "device", id, "error", problem)
+			return true, noteErr
 		}
 		return false, fmt.Errorf("write the compliance of NinjaOne device %d: %w", id, err)
 	case overtaken:
 		j.log.InfoContext(ctx, "two readings of a device were written at once; the next sweep writes it again", "device", id)
 	}
-	j.log.DebugContext(ctx, "compliance written", "device", id, "value", v.String())
+	j.log.DebugContext(ctx, "compliance written", "device", id, "fields", len(claimed))
 	return true, noteErr
+}
+
+// partly tells what became of one value of a write of which some were refused, after
+// which each goes alone.
+func partly(r *ninjaone.RefusedError, name string) ledger.Outcome {
+	untouched, left := r.Left[name]
+	switch {
+	case r.Refused[name] != nil, left && untouched:
+		return ledger.Refused
+	case left:
+		return ledger.Lost
+	}
+	return ledger.Accepted
 }
 
 // outcome tells from the error of a write what NinjaOne holds.

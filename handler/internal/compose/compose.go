@@ -1,7 +1,7 @@
-// Package compose turns what was read of a tenant into the values of the six
-// NinjaOne fields (TenantLinks, TenantSummary and UsersSummary of an
-// organization, DeviceLinks, DeviceSummary and DeviceCompliance of a device)
-// and into the documents of its users and licences.
+// Package compose turns what was read of a tenant into the values of the seven
+// NinjaOne fields (TenantLinks, TenantSummary and UsersSummary of an organization,
+// DeviceLinks, DeviceSummary, DeviceCompliance and DeviceNonCompliantSettings of a
+// device) and into the documents of its users and licences.
 //
 // It is pure: no I/O, no clock, no state. The same tenant composes to the same
 // bytes whatever the order in which its parts were listed, so that values can
@@ -38,7 +38,10 @@ type Input struct {
 	// MaxChars is the longest value that may be composed, in characters of the
 	// JSON-encoded string (ninjaone.JSONLength). 0 means NinjaOne's own limit.
 	MaxChars int
-	Today    time.Time // the day (UTC) that "within 7 days" counts from
+	// SettingsLimit is how many UTF-16 units DeviceNonCompliantSettings may have:
+	// see [SettingsLimit].
+	SettingsLimit int
+	Today         time.Time // the day (UTC) that "within 7 days" counts from
 }
 
 // OrganizationFields holds the values of the organization's fields, all HTML.
@@ -48,12 +51,16 @@ type OrganizationFields struct {
 	UsersSummary  string
 }
 
-// DeviceFields holds the values of a device's fields: two of HTML, and the
-// text of DeviceCompliance. "" means that the field is to be cleared.
+// DeviceFields holds the values of a device's fields: two of HTML, and two texts.
+// "" means that the field is to be cleared.
 type DeviceFields struct {
-	DeviceLinks      string
-	DeviceSummary    string
-	DeviceCompliance string
+	DeviceLinks                string
+	DeviceSummary              string
+	DeviceCompliance           string
+	DeviceNonCompliantSettings string
+	// StateUnknown and SettingsUnknown say that Intune did not tell what the one or
+	// the other text is about, so that what NinjaOne shows stays.
+	StateUnknown, SettingsUnknown bool
 }
 
 // Mistakes of the caller.
@@ -105,7 +112,10 @@ func (d *Devices) Fields(p match.Pair) (DeviceFields, error) {
 	if p.Intune == nil {
 		return DeviceFields{}, nil
 	}
-	f := DeviceFields{DeviceCompliance: ComplianceText(p.Intune.ComplianceState)}
+	f := DeviceFields{DeviceCompliance: ComplianceText(p.Intune.ComplianceState), StateUnknown: p.Intune.ComplianceState == ""}
+	states, read := d.x.in.Snapshot.PolicyStates.Value[p.Intune.ID]
+	settings, known := NonCompliantSettings(p.Intune.ComplianceState, states, read, d.x.in.SettingsLimit)
+	f.DeviceNonCompliantSettings, f.SettingsUnknown = settings, !known
 	var err error
 	if f.DeviceLinks, err = d.x.deviceLinks(p).render("DeviceLinks", d.x.in.MaxChars); err == nil {
 		f.DeviceSummary, err = d.x.deviceSummary(p).render("DeviceSummary", d.x.in.MaxChars)

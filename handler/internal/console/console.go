@@ -424,7 +424,7 @@ var notices = map[string]func(n int) string{
 	},
 	"fields": func(int) string { return "The field mapping was saved." },
 	"created": func(n int) string {
-		return plural(n, "custom field was created in NinjaOne", "custom fields were created in NinjaOne") + ", and all six fields are mapped."
+		return plural(n, "custom field was created in NinjaOne", "custom fields were created in NinjaOne") + ", and all seven fields are mapped."
 	},
 	"settings":  func(int) string { return "The settings were saved." },
 	"connected": func(int) string { return "Connected to NinjaOne: organizations and custom fields can be read." },

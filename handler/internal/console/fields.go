@@ -23,16 +23,18 @@ type wantedField struct {
 	Field       string // CIPP's name
 	Title, Help string
 	Name, Label string // of the custom field
-	Scope, Type string
+	Scope       string
+	Types       []string // of one of them, and made of the first
 }
 
 var wantedFields = []wantedField{
-	{"TenantLinks", "Tenant links", "Links to the Microsoft 365 portals and to CIPP.", "cippTenantLinks", "Microsoft 365 links", ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
-	{"TenantSummary", "Tenant summary", "Licences, devices, users, standards and secure score.", "cippTenantSummary", "Microsoft 365 summary", ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
-	{"UsersSummary", "Users", "Licences, mailbox and OneDrive use, and devices of each user.", "cippUsersSummary", "Microsoft 365 users", ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
-	{"DeviceLinks", "Device links", "Links to the device in Entra, Intune and CIPP.", "cippDeviceLinks", "Intune links", ninjaone.ScopeNode, ninjaone.TypeWYSIWYG},
-	{"DeviceSummary", "Device summary", "User, hardware, enrolment, policies and groups.", "cippDeviceSummary", "Intune summary", ninjaone.ScopeNode, ninjaone.TypeWYSIWYG},
-	{"DeviceCompliance", "Device compliance", "Compliant or Non-Compliant, for conditions and filters.", "cippDeviceCompliance", "Intune compliance", ninjaone.ScopeNode, ninjaone.TypeText},
+	{"TenantLinks", "Tenant links", "Links to the Microsoft 365 portals and to CIPP.", "cippTenantLinks", "Microsoft 365 links", ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
+	{"TenantSummary", "Tenant summary", "Licences, devices, users, standards and secure score.", "cippTenantSummary", "Microsoft 365 summary", ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
+	{"UsersSummary", "Users", "Licences, mailbox and OneDrive use, and devices of each user.", "cippUsersSummary", "Microsoft 365 users", ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
+	{"DeviceLinks", "Device links", "Links to the device in Entra, Intune and CIPP.", "cippDeviceLinks", "Intune links", ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}},
+	{"DeviceSummary", "Device summary", "User, hardware, enrolment, policies and groups.", "cippDeviceSummary", "Intune summary", ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}},
+	{"DeviceCompliance", "Device compliance", "Compliant or Non-Compliant, for conditions and filters.", "cippDeviceCompliance", "Intune compliance", ninjaone.ScopeNode, []string{ninjaone.TypeText}},
+	{"DeviceNonCompliantSettings", "Settings that fail", "The settings that fail compliance policies, one a line.", "cippDeviceNonCompliantSettings", "Intune settings that fail", ninjaone.ScopeNode, []string{ninjaone.TypeLines, ninjaone.TypeText}},
 }
 
 // ScopeWord is the scope as NinjaOne's own pages call it.
@@ -40,13 +42,13 @@ func (f wantedField) ScopeWord() string { return ninjaone.ScopeWords[f.Scope] }
 
 // TypeWord is the type as NinjaOne's own pages call it.
 func (f wantedField) TypeWord() string {
-	return map[string]string{ninjaone.TypeWYSIWYG: "WYSIWYG", ninjaone.TypeText: "Text"}[f.Type]
+	return map[string]string{ninjaone.TypeWYSIWYG: "WYSIWYG", ninjaone.TypeText: "Text", ninjaone.TypeLines: "Multi-line"}[f.Types[0]]
 }
 
 // AutomationsWord is the permission for automations as NinjaOne's own pages
 // call it: conditions and scripts are what the compliance is for.
 func (f wantedField) AutomationsWord() string {
-	return map[bool]string{true: "Read Only", false: "None"}[f.Field == textField]
+	return map[bool]string{true: "Read Only", false: "None"}[isText(f.Field)]
 }
 
 type fieldRow struct {
@@ -117,7 +119,7 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 		found := row.Chosen == ""
 		for _, d := range all {
 			chosen := strings.EqualFold(d.Name, row.Chosen)
-			why := d.Unfit(w.Scope, w.Type)
+			why := d.Unfit(w.Scope, w.Types...)
 			if chosen && why != "" {
 				row.Problem = fmt.Sprintf("The custom field %q is mapped, but cannot be written: %s.", d.Name, why)
 			}
@@ -157,8 +159,8 @@ func (c *Console) saveFields(x *exchange) error {
 			switch {
 			case i < 0:
 				return c.showFields(x, fmt.Sprintf("Nothing was saved: NinjaOne has no custom field %q.", name), false, edits)
-			case all[i].Unfit(w.Scope, w.Type) != "":
-				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q cannot hold %s, because %s.", name, w.Title, all[i].Unfit(w.Scope, w.Type)), false, edits)
+			case all[i].Unfit(w.Scope, w.Types...) != "":
+				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q cannot hold %s, because %s.", name, w.Title, all[i].Unfit(w.Scope, w.Types...)), false, edits)
 			case taken[name] != "":
 				return c.showFields(x, fmt.Sprintf("Nothing was saved: the custom field %q is chosen for both %s and %s.", name, taken[name], w.Title), false, edits)
 			}
@@ -176,7 +178,7 @@ func (c *Console) saveFields(x *exchange) error {
 	return x.done("fields", "fields", 0)
 }
 
-// createFields creates the custom fields that are missing, and maps all six.
+// createFields creates the custom fields that are missing, and maps all seven.
 // Doing it again creates nothing twice.
 func (c *Console) createFields(x *exchange) error {
 	ctx := x.ctx()
@@ -201,15 +203,15 @@ func (c *Console) createFields(x *exchange) error {
 	for _, w := range wantedFields {
 		i := slices.IndexFunc(present, func(c cipp.FieldChoice) bool { return c.Field == w.Field })
 		if i >= 0 {
-			if d, ok := find(present[i].ID); ok && d.Unfit(w.Scope, w.Type) == "" {
+			if d, ok := find(present[i].ID); ok && d.Unfit(w.Scope, w.Types...) == "" {
 				continue // it is mapped, and works
 			}
 		}
 		d, ok := find(w.Name)
 		if !ok {
 			d, err = client.CreateCustomField(ctx, ninjaone.NewCustomField{
-				Name: w.Name, Label: w.Label, Description: w.Help + " Written by the Microsoft 365 synchronisation.", Type: w.Type, Scope: w.Scope,
-				Automations: w.Field == textField,
+				Name: w.Name, Label: w.Label, Description: w.Help + " Written by the Microsoft 365 synchronisation.", Type: w.Types[0], Scope: w.Scope,
+				Automations: isText(w.Field),
 			})
 			ok = err == nil && d.Name != ""
 			if !ok && !errors.Is(err, ninjaone.ErrNotFound) {
@@ -238,7 +240,7 @@ func (c *Console) createFields(x *exchange) error {
 			}
 			created++
 		}
-		if why := d.Unfit(w.Scope, w.Type); why != "" {
+		if why := d.Unfit(w.Scope, w.Types...); why != "" {
 			byHand = true
 			problems = append(problems, fmt.Sprintf("NinjaOne has a custom field %q already, but %s. Change it there, or map another field.", w.Name, why))
 			continue

@@ -233,11 +233,11 @@ func TestFields(t *testing.T) {
 		t.Errorf("mapping %v", mapping)
 	}
 	for name, tt := range map[string]struct{ field, value, want string }{
-		"unknown":         {"UsersSummary", "nothingLikeThis", "no custom field"},
-		"wrong type":      {"UsersSummary", "accountManager", "its type is TEXT"},
-		"wrong scope":     {"UsersSummary", "cippDeviceLinks", "not defined for the scope Organization"},
-		"no permission":   {"UsersSummary", "contractNotes", "API permission is NONE"},
-		"none of the six": {"Nonsense", "x", "the form was empty"},
+		"unknown":           {"UsersSummary", "nothingLikeThis", "no custom field"},
+		"wrong type":        {"UsersSummary", "accountManager", "its type is TEXT"},
+		"wrong scope":       {"UsersSummary", "cippDeviceLinks", "not defined for the scope Organization"},
+		"no permission":     {"UsersSummary", "contractNotes", "API permission is NONE"},
+		"none of the seven": {"Nonsense", "x", "the form was empty"},
 	} {
 		t.Run(name, func(t *testing.T) { w.has(w.refused("/fields", tt.field, tt.value), tt.want) })
 	}
@@ -266,7 +266,7 @@ func TestCreateFields(t *testing.T) {
 	}
 	w.has(w.get("/fields"), "Create the fields for me", "does not exist in NinjaOne")
 
-	w.has(w.post("/fields/create"), "5 custom fields were created in NinjaOne, and all six fields are mapped.")
+	w.has(w.post("/fields/create"), "6 custom fields were created in NinjaOne, and all seven fields are mapped.")
 	custom := w.custom()
 	for name, want := range map[string]string{
 		"cippTenantLinks":      "WYSIWYG[ORGANIZATION]READ_WRITEREAD_ONLYNONE",
@@ -311,7 +311,7 @@ func TestCreateFieldsRefused(t *testing.T) {
 		w := newWorld(t)
 		w.NinjaOne.RemoveCustomField("cippTenantLinks")
 		w.NinjaOne.InjectFault(ninjasim.Fault{Method: "POST", Path: "^/v2/custom-fields$", Reset: true, AfterHandling: true})
-		w.has(w.post("/fields/create"), "all six fields are mapped")
+		w.has(w.post("/fields/create"), "all seven fields are mapped")
 	})
 	t.Run("it may not", func(t *testing.T) {
 		w := newWorld(t)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -184,7 +185,10 @@ var fieldTitles = func() map[string]string {
 	return titles
 }()
 
-const textField = "DeviceCompliance" // the only field that is no HTML
+// isText reports whether a field is no HTML.
+func isText(field string) bool {
+	return field == assignments.FieldName || field == assignments.SettingsName
+}
 
 // fieldsOf compares the fields of a target with what NinjaOne last accepted.
 // Of an organization that several tenants share, only this tenant's section is
@@ -205,7 +209,7 @@ func (c *Console) fieldsOf(x *exchange, p *previewPage, preview *tenantsync.Prev
 			last, known, v.Unsure = value.Text, true, !value.Certain
 		}
 		switch {
-		case f.Field == textField:
+		case isText(f.Field):
 			v.Text = f.Value
 		case f.Value != "":
 			pairs := []string{"field", f.Field}
@@ -288,7 +292,7 @@ func previewed(x *exchange, preview *tenantsync.Preview) (title, value string, e
 	}
 	device, _ := strconv.Atoi(x.value("device"))
 	t := slices.IndexFunc(preview.Targets, func(t tenantsync.PreviewTarget) bool { return t.DeviceID == device })
-	if t < 0 || field == textField {
+	if t < 0 || isText(field) {
 		return "", "", errNoValue
 	}
 	f := slices.IndexFunc(preview.Targets[t].Fields, func(f tenantsync.PreviewField) bool { return f.Field == field })

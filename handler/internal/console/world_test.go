@@ -23,6 +23,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/settings"
@@ -101,7 +102,7 @@ func newWorld(t *testing.T) *world {
 	w.files = vulnerabilities.Files{Table: w.account.Table(name + "files"), Blobs: blobs}
 	w.uploads = w.account.Queue(name + "-files")
 	w.syncer = &tenantsync.Syncer{
-		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
+		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Policies: policies.New(w.table), SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Exposures: w.files,
 		Within:    context.WithCancel, Now: time.Now, Log: log,

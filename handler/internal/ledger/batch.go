@@ -22,7 +22,7 @@ const MaxBatch = 100
 // Reading is the reading of Intune that a sync's compliance values come from.
 type Reading struct {
 	TenantID string    // whose devices were read
-	Field    string    // NinjaOne custom field of DeviceCompliance; "" when it is not written
+	Fields   Shared    // the fields whose values come from it
 	Began    time.Time // when the reading began
 }
 
@@ -32,14 +32,13 @@ type Send struct {
 	Record *Record
 	Values ninjaone.Fields // by NinjaOne custom field name
 
-	last   bool              // the record is of no use once NinjaOne accepted all of them
-	field  string            // of compliance
-	before map[string]string // what the record noted before the values were marked
-	force  bool              // the compliance value goes also where NinjaOne is noted to hold it
-	claim  *claimed          // of the compliance field; nil when it is not sent
-	marked string            // column Fields as it was marked
+	last   bool               // the record is of no use once NinjaOne accepted all of them
+	before map[string]string  // what the record noted before the values were marked
+	forced map[string]bool    // shared fields whose values go also where NinjaOne is noted to hold them
+	claims map[string]claimed // of the shared fields that are sent
+	marked string             // column Fields as it was marked
 	taken  ninjaone.Fields
-	ended  Outcome // of the claim
+	ended  map[string]Outcome // of the claims
 	gone   bool
 }
 
@@ -68,9 +67,14 @@ func (s *Send) Accept(name string, at time.Time) {
 	}
 	s.taken[name] = s.Values[name]
 	s.Record.Fields[name], s.Record.Written = Digest(s.Values[name]), at
-	if name == s.field {
-		s.ended = Accepted
+	s.end(name, Accepted)
+}
+
+func (s *Send) end(name string, o Outcome) {
+	if s.ended == nil {
+		s.ended = map[string]Outcome{}
 	}
+	s.ended[name] = o
 }
 
 // Unsent notes that NinjaOne holds in fields what it held before.
@@ -101,9 +105,7 @@ func (s *Send) take(names ...string) {
 
 // Refuse notes that NinjaOne refused a value. It is sent again by the next run.
 func (s *Send) Refuse(name string) {
-	if name == s.field {
-		s.ended = Refused
-	}
+	s.end(name, Refused)
 }
 
 // Gone notes that NinjaOne does not know the target any more.
@@ -112,8 +114,8 @@ func (s *Send) Gone() { s.gone = true }
 // Taken are the values that NinjaOne accepted.
 func (s *Send) Taken() ninjaone.Fields { return s.taken }
 
-// without takes the compliance value out: a newer state is known, or NinjaOne
-// holds it. Its columns say what NinjaOne holds.
+// without takes a shared value out: a newer reading is known, or NinjaOne holds it.
+// Its columns say what NinjaOne holds.
 func (s *Send) without(field string) {
 	s.take(field)
 	delete(s.Record.Fields, field)
@@ -130,14 +132,17 @@ type Batch struct {
 	sends  []*Send
 }
 
-// Mark notes that values are about to be sent, claims the compliance field of
-// devices, and takes it out of those that need no sending, or where a newer state
-// is known. It saves other records with them.
+// Mark notes that values are about to be sent, claims the shared fields of devices,
+// and takes out what needs no sending, or of which a newer reading is known. It
+// saves other records with them.
 func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends []*Send, others ...*Record) (*Batch, error) {
 	b := &Batch{l, o, read, syncClaim + uuid.NewString(), sends}
 	claims := false
 	for _, s := range sends {
-		s.field, s.before, s.force = read.Field, maps.Clone(s.Record.Fields), s.Record.Fields[read.Field] == Unknown
+		s.before, s.forced = maps.Clone(s.Record.Fields), map[string]bool{}
+		for _, name := range read.Fields.Names() {
+			s.forced[name] = s.Record.Fields[name] == Unknown
+		}
 		for name := range s.Values {
 			s.Record.Fields[name] = Unknown
 		}
@@ -174,10 +179,12 @@ func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends [
 	return b, b.unlessSwept(ctx)
 }
 
-// claimable reports whether a send has a compliance value.
+// claimable reports whether a send has values of shared fields.
 func (b *Batch) claimable(s *Send) bool {
-	_, has := s.Values[b.read.Field]
-	return has && s.Record.Target.Kind == KindDevice
+	return s.Record.Target.Kind == KindDevice && slices.ContainsFunc(b.read.Fields.Names(), func(name string) bool {
+		_, has := s.Values[name]
+		return has
+	})
 }
 
 // write repeats a transaction while other writers of its rows are first.
@@ -191,11 +198,11 @@ func (b *Batch) write(transaction func() error) (err error) {
 	return fmt.Errorf("%w: %w", errFirst, err)
 }
 
-// compliance is the compliance value of a send, as package compliance writes it.
+// compliance is the shared values of a send, as package compliance writes them.
 func (b *Batch) compliance(s *Send) ComplianceWrite {
 	return ComplianceWrite{
 		Organization: b.org, DeviceID: s.Record.Target.ID, TenantID: b.read.TenantID,
-		Field: b.read.Field, Value: s.Values[b.read.Field], Read: b.read.Began, Force: s.force, Shown: s.force, Sync: true,
+		Fields: b.read.Fields, Values: s.Values, Read: b.read.Began, Shown: s.forced, sync: true,
 	}
 }
 
@@ -203,18 +210,26 @@ func (b *Batch) compliance(s *Send) ComplianceWrite {
 func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
 	var columns storage.Entity
 	if b.claimable(s) {
-		if note, noted := noteOf(row, b.read.Field); noted && note.claim == b.id {
-			return nil, nil // written by an attempt whose answer was lost
+		for _, n := range notes {
+			if at, ok := n.at(row, n.of(b.read.Fields)); ok && at.claim == b.id {
+				return nil, nil // written by an attempt whose answer was lost
+			}
 		}
 		if row != nil && row.String("TenantId") == s.Record.owner {
 			row["TenantId"] = b.read.TenantID // what another tenant wrote here is this one's from now on
 		}
 		d := b.compliance(s).decide(row, b.id, time.Now())
-		if s.claim = &d.claimed; !d.claims {
-			s.claim = nil
-			s.without(b.read.Field)
+		s.claims, columns = d.claims, d.columns
+		for name, digest := range d.moved {
+			if _, has := s.Record.Fields[name]; !has {
+				s.Record.Fields[name] = digest
+			}
 		}
-		columns = d.columns
+		for _, name := range b.read.Fields.Names() {
+			if _, has := s.Values[name]; has && !b.claimed(s, name) {
+				s.without(name)
+			}
+		}
 	}
 	e, err := b.entity(s)
 	if err != nil {
@@ -231,13 +246,18 @@ func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
 	return []storage.Operation{storage.MergeOp(e).IfMatch(row.ETag())}, nil
 }
 
-// entity is the row of a send. The compliance field that is claimed is noted in
-// columns of its own alone.
+func (b *Batch) claimed(s *Send, name string) bool {
+	_, is := s.claims[name]
+	return is
+}
+
+// entity is the row of a send. A shared field that is claimed is noted in columns
+// of its own alone.
 func (b *Batch) entity(s *Send) (storage.Entity, error) {
 	r := *s.Record
-	if s.claim != nil {
-		r.Fields = maps.Clone(r.Fields)
-		delete(r.Fields, b.read.Field)
+	r.Fields = maps.Clone(r.Fields)
+	for name := range s.claims {
+		delete(r.Fields, name)
 	}
 	return b.ledger.entity(b.org, &r)
 }
@@ -276,18 +296,28 @@ func (b *Batch) rows(ctx context.Context) (map[string]storage.Entity, error) {
 // tenant's last sweep compared. It looks after the claims are noted: a sweep that
 // begins later sees them.
 func (b *Batch) unlessSwept(ctx context.Context) error {
-	unheld := func(s *Send) bool { return s.claim != nil && s.claim.unheld }
-	if !slices.ContainsFunc(b.sends, unheld) {
+	unheld := func(s *Send) (names []string) {
+		for name, claim := range s.claims {
+			if claim.unheld {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	if !slices.ContainsFunc(b.sends, func(s *Send) bool { return len(unheld(s)) > 0 }) {
 		return nil
 	}
 	swept, err := b.ledger.swept(ctx, b.read.TenantID)
 	if err != nil {
 		return fmt.Errorf("see when tenant %s was swept: %w", b.read.TenantID, err)
 	}
+	if !swept.After(b.read.Began) {
+		return nil
+	}
 	for _, s := range b.sends {
-		if unheld(s) && swept.After(b.read.Began) {
-			s.without(b.read.Field)
-			s.ended = Refused // nothing is sent
+		for _, name := range unheld(s) {
+			s.without(name)
+			s.end(name, Refused) // nothing is sent
 		}
 	}
 	return nil
@@ -334,9 +364,17 @@ func (b *Batch) settle(s *Send, row storage.Entity) ([]storage.Operation, error)
 	if s.gone {
 		return one(gone)
 	}
-	columns, overtaken := storage.Entity{}, false
-	if s.claim != nil {
-		columns, overtaken = s.claim.settle(b.id, b.compliance(s), row, s.ended)
+	columns, overtaken, lost := storage.Entity{}, false, map[string]string{}
+	for _, n := range notes {
+		name := n.of(b.read.Fields)
+		if !b.claimed(s, name) {
+			continue
+		}
+		over, gone := s.claims[name].settle(n, name, b.id, s.Values[name], row, columns, s.ended[name])
+		overtaken = overtaken || over
+		if gone { // another field is mapped by now; the next sync clears this one again
+			lost[name] = Unknown
+		}
 	}
 	e, err := b.entity(s)
 	if err != nil {
@@ -347,11 +385,11 @@ func (b *Batch) settle(s *Send, row storage.Entity) ([]storage.Operation, error)
 		return one(gone)
 	case now == s.marked:
 		for name, v := range s.taken {
-			if name != b.read.Field || s.claim == nil {
+			if !b.claimed(s, name) {
 				Keep(e, name, v)
 			}
 		}
-	case now == e.String("Fields") && len(columns) == 0:
+	case now == e.String("Fields") && len(columns)+len(lost) == 0:
 		return nil, nil // settled, and the answer to that was lost
 	default:
 		// This run has lost the organization to another one, which has written the
@@ -366,14 +404,8 @@ func (b *Batch) settle(s *Send, row storage.Entity) ([]storage.Operation, error)
 		}
 		e = storage.Entity{"PartitionKey": row.PartitionKey(), "RowKey": row.RowKey(), "Fields": string(text)}
 	}
-	if noted := columns.String("Fields"); noted != "" { // another compliance field is mapped by now
-		fields, own := fieldsOf(columns), fieldsOf(e)
-		own[b.read.Field] = fields[b.read.Field]
-		text, err := json.Marshal(own)
-		if err != nil {
-			return nil, err
-		}
-		columns["Fields"] = string(text)
+	if len(lost) > 0 {
+		e["Fields"] = withFields(fieldsOf(e), lost)
 	}
 	maps.Copy(e, columns)
 	return one(storage.MergeOp(e))

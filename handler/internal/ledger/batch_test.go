@@ -25,7 +25,7 @@ func batch(t *testing.T, l *Ledger, minute int, values ninjaone.Fields) (*Send, 
 	}
 	r.TenantID = tenantOne
 	s := NewSend(r, values)
-	b, err := l.Mark(t.Context(), testOrg, Reading{tenantOne, testField, noon.Add(time.Duration(minute) * time.Minute)}, []*Send{s,
+	b, err := l.Mark(t.Context(), testOrg, Reading{tenantOne, testShared, noon.Add(time.Duration(minute) * time.Minute)}, []*Send{s,
 		NewSend(&Record{Target: Device(testDevice + 1), TenantID: tenantOne, Fields: map[string]string{}}, ninjaone.Fields{"links": links})})
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,9 @@ var links = ninjaone.HTML("<p>l</p>")
 // TestABatchAndAnotherWriter lets package compliance write the device's field
 // between the steps of a sync's batch: the newer reading wins, and where both may
 // be on their way neither is taken for certain.
-func TestABatchAndAnotherWriter(t *testing.T) {
+func TestABatchAndAnotherWriter(t *testing.T) { eachField(t, testABatchAndAnotherWriter) }
+
+func testABatchAndAnotherWriter(t *testing.T) {
 	for name, tt := range map[string]struct {
 		between, after  func(t *testing.T, others *Ledger) // marking's steps; marking and settling
 		settling        func(t *testing.T, others *Ledger) // settling's steps
@@ -142,7 +144,9 @@ func forcedAt(minute int, v ninjaone.Value) ComplianceWrite {
 
 // TestABatchWhoseAnswersAreLost marks and settles although storage's answers are
 // lost: it does not take its own writes for somebody else's.
-func TestABatchWhoseAnswersAreLost(t *testing.T) {
+func TestABatchWhoseAnswersAreLost(t *testing.T) { eachField(t, testABatchWhoseAnswersAreLost) }
+
+func testABatchWhoseAnswersAreLost(t *testing.T) {
 	for name, lose := range map[string]int{"marks": 1, "settling": 2} {
 		t.Run(name, func(t *testing.T) {
 			table := azuritetest.UniqueName(t)
@@ -188,7 +192,7 @@ func TestABatchOfLargeValues(t *testing.T) {
 		}
 		sends = append(sends, NewSend(&Record{Target: Device(id + 1), TenantID: tenantOne, Fields: map[string]string{}}, values))
 	}
-	b, err := l.Mark(t.Context(), testOrg, Reading{tenantOne, testField, noon}, sends)
+	b, err := l.Mark(t.Context(), testOrg, Reading{tenantOne, testShared, noon}, sends)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,9 @@ func two(t *testing.T) (watchedState, others *Ledger, seen *azuritetest.Traffic)
 
 // A sweep that begins while an older reading is being claimed either sees the
 // claim or is seen by it.
-func TestASweepBetweenAClaimsSteps(t *testing.T) {
+func TestASweepBetweenAClaimsSteps(t *testing.T) { eachField(t, testASweepBetweenAClaimsSteps) }
+
+func testASweepBetweenAClaimsSteps(t *testing.T) {
 	s, others, seen := two(t)
 	written(t, others, at(0, compliant))
 	var sweepSees DeviceCompliance
@@ -32,15 +34,17 @@ func TestASweepBetweenAClaimsSteps(t *testing.T) {
 	}
 	seen.Between.Store(&happens)
 	c, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant))
-	if sweepSees.Holds(compliant) && (c != nil || !errors.Is(err, ErrNewerState)) {
+	if sweepSees.Holds(testField, compliant) && (c != nil || !errors.Is(err, ErrNewerState)) {
 		t.Errorf("the sweep saw nothing to do, and the older reading was claimed: %v", err)
 	}
-	if d := noted(t, others); !d.Holds(compliant) {
+	if d := noted(t, others); !d.Holds(testField, compliant) {
 		t.Errorf("after a claim that was given back the note is %+v", d)
 	}
 }
 
-func TestAClaimWhoseAnswerIsLost(t *testing.T) {
+func TestAClaimWhoseAnswerIsLost(t *testing.T) { eachField(t, testAClaimWhoseAnswerIsLost) }
+
+func testAClaimWhoseAnswerIsLost(t *testing.T) {
 	s, others, seen := two(t)
 	written(t, others, at(0, compliant))
 	lost := func() bool { return true }
@@ -49,7 +53,7 @@ func TestAClaimWhoseAnswerIsLost(t *testing.T) {
 	if settle(t, c, Accepted) {
 		t.Error("a lost answer counts as another writer")
 	}
-	if !noted(t, others).Holds(nonCompliant) {
+	if !noted(t, others).Holds(testField, nonCompliant) {
 		t.Errorf("the note is %+v", noted(t, others))
 	}
 }

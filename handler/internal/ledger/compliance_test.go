@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -13,7 +15,6 @@ import (
 const (
 	testInstance = "eu.ninjarmm.com"
 	testDevice   = 7
-	testField    = "cippCompliance"
 	tenantOne    = "11111111-1111-4111-8111-111111111111"
 	tenantTwo    = "22222222-2222-4222-8222-222222222222"
 )
@@ -24,6 +25,23 @@ var (
 	nonCompliant = ninjaone.Text("Non-Compliant")
 	noon         = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 )
+
+// The shared field that a test writes, and its note.
+var (
+	testField  = "cippCompliance"
+	testShared = Shared{Compliance: testField}
+	testNote   = noteCompliance
+)
+
+// eachField runs a test with either of the shared fields: what holds of one holds of
+// the other.
+func eachField(t *testing.T, test func(t *testing.T)) {
+	for _, testNote = range []note{noteSettings, noteCompliance} {
+		testShared = Shared{}
+		*testNote.in(&testShared) = testField
+		t.Run(string(testNote), test)
+	}
+}
 
 func newTestState(t *testing.T) *Ledger {
 	t.Helper()
@@ -41,10 +59,15 @@ func stateOver(t *testing.T, connection, table string) *Ledger {
 	return New(account.Table(table))
 }
 
+func otherShared() (s Shared) {
+	*testNote.in(&s) = "other"
+	return s
+}
+
 // at is a write of a value that was read so many minutes after noon.
 func at(minute int, v ninjaone.Value) ComplianceWrite {
 	return ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne,
-		Field: testField, Value: v, Read: noon.Add(time.Duration(minute) * time.Minute)}
+		Fields: testShared, Values: ninjaone.Fields{testField: v}, Read: noon.Add(time.Duration(minute) * time.Minute)}
 }
 
 func claim(t *testing.T, s *Ledger, w ComplianceWrite) *Claim {
@@ -61,7 +84,7 @@ func claim(t *testing.T, s *Ledger, w ComplianceWrite) *Claim {
 
 func settle(t *testing.T, c *Claim, o Outcome) bool {
 	t.Helper()
-	overtaken, err := c.Settle(t.Context(), o)
+	overtaken, err := c.Settle(t.Context(), c.All(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,21 +101,23 @@ func written(t *testing.T, s *Ledger, w ComplianceWrite) {
 
 func noted(t *testing.T, s *Ledger) DeviceCompliance {
 	t.Helper()
-	notes, err := s.Compliance(t.Context(), testOrg, testField)
+	notes, err := s.Compliance(t.Context(), testOrg, testShared)
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, _, err := s.ComplianceOf(t.Context(), testOrg, testDevice, testField)
+	one, _, err := s.ComplianceOf(t.Context(), testOrg, testDevice, testShared)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one != notes[testDevice] {
+	if diff := cmp.Diff(notes[testDevice], one, cmp.AllowUnexported(DeviceCompliance{})); diff != "" {
 		t.Fatalf("one record reads as %+v alone and as %+v in the list", one, notes[testDevice])
 	}
 	return one
 }
 
-func TestClaim(t *testing.T) {
+func TestClaim(t *testing.T) { eachField(t, testClaim) }
+
+func testClaim(t *testing.T) {
 	forced := func(w ComplianceWrite) ComplianceWrite { w.Force = true; return w }
 	other := func(w ComplianceWrite) ComplianceWrite { w.TenantID = tenantTwo; return w }
 	tests := map[string]struct {
@@ -114,8 +139,8 @@ func TestClaim(t *testing.T) {
 		"clear what is cleared":               {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, ninjaone.Clear()), false, false},
 		"back after a clear":                  {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, compliant), true, false},
 		"another tenant's device":             {[]ComplianceWrite{at(0, compliant)}, other(at(1, nonCompliant)), false, false},
-		"a device in another organization":    {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: Organization{testInstance, 18}, DeviceID: testDevice, TenantID: tenantOne, Field: testField, Value: nonCompliant, Read: noon}, true, false},
-		"another field, older than the first": {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne, Field: "other", Value: nonCompliant, Read: noon}, true, false},
+		"a device in another organization":    {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: Organization{testInstance, 18}, DeviceID: testDevice, TenantID: tenantOne, Fields: testShared, Values: ninjaone.Fields{testField: nonCompliant}, Read: noon}, true, false},
+		"another field, older than the first": {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne, Fields: otherShared(), Values: ninjaone.Fields{"other": nonCompliant}, Read: noon}, true, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -135,6 +160,10 @@ func TestClaim(t *testing.T) {
 }
 
 func TestAStateThatStillHoldsOutlivesAnOlderOne(t *testing.T) {
+	eachField(t, testAStateThatStillHoldsOutlivesAnOlderOne)
+}
+
+func testAStateThatStillHoldsOutlivesAnOlderOne(t *testing.T) {
 	s := newTestState(t)
 	written(t, s, at(0, compliant))
 	// Read at minute 5: compliant still. Nothing is sent, and yet what somebody
@@ -148,7 +177,9 @@ func TestAStateThatStillHoldsOutlivesAnOlderOne(t *testing.T) {
 	claim(t, s, at(6, nonCompliant))
 }
 
-func TestASweepOutdatesOlderReadings(t *testing.T) {
+func TestASweepOutdatesOlderReadings(t *testing.T) { eachField(t, testASweepOutdatesOlderReadings) }
+
+func testASweepOutdatesOlderReadings(t *testing.T) {
 	s := newTestState(t)
 	written(t, s, at(0, compliant))
 	if err := s.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)); err != nil {
@@ -164,7 +195,9 @@ func TestASweepOutdatesOlderReadings(t *testing.T) {
 	written(t, s, at(6, compliant)) // another tenant's sweep says nothing
 }
 
-func TestTwoWritersAtOnce(t *testing.T) {
+func TestTwoWritersAtOnce(t *testing.T) { eachField(t, testTwoWritersAtOnce) }
+
+func testTwoWritersAtOnce(t *testing.T) {
 	s := newTestState(t)
 	written(t, s, at(0, compliant))
 	older := claim(t, s, at(1, nonCompliant))
@@ -173,20 +206,22 @@ func TestTwoWritersAtOnce(t *testing.T) {
 	if settle(t, newer, Accepted) {
 		t.Error("the newer writer was told that it was overtaken")
 	}
-	if noted(t, s).Holds(compliant) {
+	if noted(t, s).Holds(testField, compliant) {
 		t.Error("the value is taken for certain while an older request is under way")
 	}
 	settle(t, older, Accepted)
-	if d := noted(t, s); d.Holds(compliant) || d.Holds(nonCompliant) || !d.Ours() {
+	if d := noted(t, s); d.Holds(testField, compliant) || d.Holds(testField, nonCompliant) || !d.Ours(testField) {
 		t.Errorf("after two requests at once the note is %+v", d)
 	}
 	written(t, s, at(3, compliant)) // the next sweep's
-	if !noted(t, s).Holds(compliant) {
+	if !noted(t, s).Holds(testField, compliant) {
 		t.Error("the value is not certain after all")
 	}
 }
 
-func TestTheOlderWriterEndsLast(t *testing.T) {
+func TestTheOlderWriterEndsLast(t *testing.T) { eachField(t, testTheOlderWriterEndsLast) }
+
+func testTheOlderWriterEndsLast(t *testing.T) {
 	s := newTestState(t)
 	older := claim(t, s, at(1, nonCompliant))
 	newer := claim(t, s, at(2, compliant))
@@ -195,12 +230,14 @@ func TestTheOlderWriterEndsLast(t *testing.T) {
 	if !settle(t, older, Accepted) {
 		t.Error("the older writer was not told that it was overtaken")
 	}
-	if noted(t, s).Holds(compliant) {
+	if noted(t, s).Holds(testField, compliant) {
 		t.Error("a value that an older request may have replaced is taken for certain")
 	}
 }
 
-func TestOutcomes(t *testing.T) {
+func TestOutcomes(t *testing.T) { eachField(t, testOutcomes) }
+
+func testOutcomes(t *testing.T) {
 	tests := map[string]struct {
 		outcome Outcome
 		holds   ninjaone.Value
@@ -217,20 +254,22 @@ func TestOutcomes(t *testing.T) {
 			settle(t, claim(t, s, at(1, nonCompliant)), tt.outcome)
 			d := noted(t, s)
 			if tt.nothing {
-				if d.Holds(compliant) || d.Holds(nonCompliant) || !d.Ours() || d.Changed(compliant) {
+				if d.Holds(testField, compliant) || d.Holds(testField, nonCompliant) || !d.Ours(testField) || d.Changed(testField, compliant) {
 					t.Errorf("the note is %+v", d)
 				}
-			} else if !d.Holds(tt.holds) {
+			} else if !d.Holds(testField, tt.holds) {
 				t.Errorf("the note is %+v", d)
 			}
 		})
 	}
 }
 
-func TestAClaimWhoseWriterIsGone(t *testing.T) {
+func TestAClaimWhoseWriterIsGone(t *testing.T) { eachField(t, testAClaimWhoseWriterIsGone) }
+
+func testAClaimWhoseWriterIsGone(t *testing.T) {
 	s := newTestState(t)
 	claim(t, s, at(0, compliant)) // and never settled
-	if noted(t, s).Holds(compliant) {
+	if noted(t, s).Holds(testField, compliant) {
 		t.Error("a value that was never confirmed is taken for certain")
 	}
 	if c, err := s.ClaimCompliance(t.Context(), at(1, compliant)); c != nil || err != nil {
@@ -238,17 +277,21 @@ func TestAClaimWhoseWriterIsGone(t *testing.T) {
 	}
 	// Its time is over.
 	key := storage.Entity{"PartitionKey": testOrg.Partition(), "RowKey": rowKey(Device(testDevice)),
-		columnSince: time.Now().Add(-claimLife)}
+		testNote.since(): time.Now().Add(-claimLife)}
 	if err := s.table.Merge(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	written(t, s, at(2, compliant))
-	if !noted(t, s).Holds(compliant) {
+	if !noted(t, s).Holds(testField, compliant) {
 		t.Error("the value is not noted")
 	}
 }
 
 func TestTheSyncLeavesComplianceNotesAlone(t *testing.T) {
+	eachField(t, testTheSyncLeavesComplianceNotesAlone)
+}
+
+func testTheSyncLeavesComplianceNotesAlone(t *testing.T) {
 	s := newTestState(t)
 	written(t, s, at(0, compliant))
 	// A sync that loaded before a newer state was written saves after it.
@@ -265,7 +308,7 @@ func TestTheSyncLeavesComplianceNotesAlone(t *testing.T) {
 	if err := s.Save(t.Context(), testOrg, r); err != nil {
 		t.Fatal(err)
 	}
-	if !noted(t, s).Holds(nonCompliant) {
+	if !noted(t, s).Holds(testField, nonCompliant) {
 		t.Error("the sync overwrote the newer note")
 	}
 	records, err = s.Load(t.Context(), testOrg)
@@ -278,6 +321,10 @@ func TestTheSyncLeavesComplianceNotesAlone(t *testing.T) {
 }
 
 func TestTheCompliancePathKeepsItsValue(t *testing.T) {
+	eachField(t, testTheCompliancePathKeepsItsValue)
+}
+
+func testTheCompliancePathKeepsItsValue(t *testing.T) {
 	s := newTestState(t)
 	written(t, s, at(0, compliant))
 	kept, err := s.Values(t.Context(), testOrg, testDevice)

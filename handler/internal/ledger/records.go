@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -52,8 +53,8 @@ type Record struct {
 	Target   Target
 	TenantID string            // the tenant whose sync wrote a device; "" for an organization
 	Fields   map[string]string // NinjaOne custom field name to digest or mark
-	Noted    string            // the field whose note has columns of its own; "" for none
-	settled  string            // the digest or mark in that note
+	Noted    Shared            // the fields whose notes have columns of their own
+	settled  map[string]string // the digests or marks in those notes, by field
 	Written  time.Time         // when NinjaOne last accepted a value; zero when unknown
 	owner    string            // TenantID as it was read
 	// Claims are the other tenants, by id, whose devices match this one too.
@@ -102,7 +103,7 @@ func rowKey(t Target) string {
 }
 
 // recordColumns are what load reads of a row: all but the values.
-var recordColumns = []string{"TenantId", "Fields", "Written", columnField, columnDigest, columnRead, columnClaim, columnSince, columnClaims, columnSingled}
+var recordColumns = append([]string{"TenantId", "Fields", "Written", columnClaims, columnSingled}, columns()...)
 
 // Load returns every record of an organization, by target.
 func (l *Ledger) Load(ctx context.Context, o Organization) (map[Target]*Record, error) {
@@ -120,10 +121,13 @@ func (l *Ledger) Load(ctx context.Context, o Organization) (map[Target]*Record, 
 		} else {
 			continue // written by a later handler
 		}
-		if note, noted := noteOf(row, row.String(columnField)); noted {
-			r.Noted, r.settled = row.String(columnField), note.settled()
-			if r.Fields[r.Noted] != Unknown { // which a sync marked and did not get to claim
-				r.Fields[r.Noted] = r.settled
+		r.settled = settledOf(row)
+		for _, n := range notes {
+			*n.in(&r.Noted) = row.String(n.field())
+		}
+		for name, digest := range r.settled {
+			if r.Fields[name] != Unknown { // which a sync marked and did not get to claim
+				r.Fields[name] = digest
 			}
 		}
 		records[r.Target] = r
@@ -167,7 +171,7 @@ func (l *Ledger) entity(o Organization, r *Record) (storage.Entity, error) {
 }
 
 // Save writes records in as few transactions as the table allows. It leaves
-// the columns of the compliance field as they are.
+// the columns of the shared fields as they are.
 func (l *Ledger) Save(ctx context.Context, o Organization, records ...*Record) error {
 	rows := make([]storage.Operation, 0, len(records))
 	for _, r := range records {
@@ -201,9 +205,7 @@ func (l *Ledger) Values(ctx context.Context, o Organization, deviceID int) (map[
 		return nil, fmt.Errorf("read the values that NinjaOne %s last accepted: %w", t, err)
 	}
 	noted := fieldsOf(row)
-	if note, ok := noteOf(row, row.String(columnField)); ok {
-		noted[row.String(columnField)] = note.settled()
-	}
+	maps.Copy(noted, settledOf(row))
 	return Kept(row, noted), nil
 }
 
@@ -245,7 +247,7 @@ func (l *Ledger) SaveClaims(ctx context.Context, o Organization, records ...*Rec
 type Remapped struct {
 	*Record
 	Dropped []string // fields that are not ours any more
-	Unnote  bool     // the note of the compliance field ends: another one is mapped
+	Unnote  Shared   // the shared fields whose notes end: other ones are mapped
 }
 
 // SaveRemapped saves records as Save does, and with them what became of fields
@@ -260,8 +262,10 @@ func (l *Ledger) SaveRemapped(ctx context.Context, o Organization, records []Rem
 		for _, name := range r.Dropped {
 			Drop(e, name)
 		}
-		if r.Unnote {
-			e[columnField] = ""
+		for _, n := range notes {
+			if n.of(r.Unnote) != "" {
+				e[n.field()] = ""
+			}
 		}
 		rows = append(rows, storage.MergeOp(e))
 	}
@@ -287,8 +291,8 @@ func (l *Ledger) DropValues(ctx context.Context, o Organization, tenantID string
 		for field := range fieldsOf(row) {
 			Drop(e, field)
 		}
-		if compliance := row.String(columnField); compliance != "" {
-			Drop(e, compliance)
+		for field := range settledOf(row) {
+			Drop(e, field)
 		}
 		rows = append(rows, storage.MergeOp(e))
 	}

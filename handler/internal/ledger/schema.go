@@ -12,7 +12,7 @@ package ledger
 //	Claims     text: ids of other tenants whose devices match this one too
 //	Singled    text: a JSON object of [Singled]; absent when nothing was refused
 //	Value_*    binary: values beside their digests, see [Keep]
-//	Compliance*, below: the note of the compliance field
+//	Compliance*, Settings*, below: the notes of the fields that two writers share
 //
 // Partition "swept", a row per tenant whose key is the tenant's id:
 //
@@ -68,16 +68,17 @@ const (
 	columnClaims   = "Claims"
 	columnSingled  = "Singled"
 	sweptPartition = "swept"
+	columnSwept    = "ComplianceRead"
 	noFields       = "{}" // column Fields of a record without any
 )
 
-// The compliance field is written by the sync and by package compliance at the
-// same time, so what is noted of it has columns of its own, which change only
-// under a claim.
+// DeviceCompliance and DeviceNonCompliantSettings are written by the sync and by
+// package compliance at the same time, so what is noted of each has columns of its
+// own, which change only under a claim. They begin with Compliance and Settings.
 const (
-	columnField  = "ComplianceField"  // NinjaOne custom field name
-	columnDigest = "ComplianceDigest" // digest or mark
-	columnRead   = "ComplianceRead"   // when the state was read in Intune
-	columnClaim  = "ComplianceClaim"  // who is sending at present; "" for nobody
-	columnSince  = "ComplianceSince"  // since when
+	columnField  = "Field"  // NinjaOne custom field name
+	columnDigest = "Digest" // digest or mark
+	columnRead   = "Read"   // when Intune was read
+	columnClaim  = "Claim"  // who is sending at present; "" for nobody
+	columnSince  = "Since"  // since when
 )

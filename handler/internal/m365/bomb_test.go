@@ -43,7 +43,7 @@ func TestBombsInEveryPart(t *testing.T) {
 			var all sync.WaitGroup
 			for _, last := range []string{"1", "2", "3", "4"}[:bomb.tenants] {
 				all.Go(func() {
-					s, err := reader.Read(t.Context(), tenant.Ref{ID: "c0000000-0000-4000-8000-00000000000" + last})
+					s, err := reader.Read(t.Context(), tenant.Ref{ID: "c0000000-0000-4000-8000-00000000000" + last}, nil)
 					if err == nil && (s.Users.OK() || s.ManagedDevices.OK() || s.Groups.OK()) {
 						t.Error("a bomb was taken for a list")
 					}

@@ -94,7 +94,7 @@ func (c *cloud) reader(change ...func(*Config)) *Reader {
 
 func (c *cloud) read() *tenant.Snapshot {
 	c.t.Helper()
-	s, err := c.reader().Read(c.t.Context(), testRef)
+	s, err := c.reader().Read(c.t.Context(), testRef, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}

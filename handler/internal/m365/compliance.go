@@ -22,9 +22,9 @@ import (
 const sweepPage = 1000
 
 var (
-	stateFields = []string{"id", "azureADDeviceId", "complianceState"}
+	stateFields = []string{"id", "azureADDeviceId", "complianceState", "lastSyncDateTime"}
 	matchFields = append(stateFields[:len(stateFields):len(stateFields)],
-		"deviceName", "serialNumber", "operatingSystem", "enrolledDateTime", "lastSyncDateTime")
+		"deviceName", "serialNumber", "operatingSystem", "enrolledDateTime")
 )
 
 // NoIntuneError says that a tenant has no Intune, so that there is nothing to
@@ -36,8 +36,8 @@ func (e *NoIntuneError) Error() string {
 	return "tenant " + e.Tenant + " has no Intune"
 }
 
-// ComplianceStates lists the tenant's managed devices with ID, AzureADDeviceID
-// and ComplianceState only: one call per thousand devices. It calls GET
+// ComplianceStates lists the tenant's managed devices with ID, AzureADDeviceID,
+// ComplianceState and LastSync only: one call per thousand devices. It calls GET
 // /v1.0/deviceManagement/managedDevices. The error is an *AuthError when the
 // tenant gives no token and a *NoIntuneError when it has no Intune.
 func (r *Reader) ComplianceStates(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error) {

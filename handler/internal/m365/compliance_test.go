@@ -17,7 +17,7 @@ const routeManagedV1 = "GET /v1.0/deviceManagement/managedDevices"
 func TestComplianceStates(t *testing.T) {
 	c := newCloud(t)
 	c.on(routeManagedV1, func(w http.ResponseWriter, r *http.Request) {
-		if q := r.URL.Query(); q.Get("$select") != "id,azureADDeviceId,complianceState" || q.Get("$top") != "1000" || len(q) != 2 {
+		if q := r.URL.Query(); q.Get("$select") != "id,azureADDeviceId,complianceState,lastSyncDateTime" || q.Get("$top") != "1000" || len(q) != 2 {
 			c.problem("asked with %s", r.URL.RawQuery)
 		}
 		c.value(`{"id":"M1","azureADDeviceId":"DEV1","complianceState":"compliant"},{"id":"m2","azureADDeviceId":"`+wire.ZeroGUID+`","complianceState":"error"}`)(w, r)

@@ -197,18 +197,18 @@ func TestPolicyStates(t *testing.T) {
 	c.on(fmt.Sprintf(path, "bare"), c.value(`{"id":"p1","displayName":"A","state":"nonCompliant","settingCount":3,"settingStates":null},{"id":"p2","displayName":"B","state":"compliant","settingCount":3}`))
 	c.on(fmt.Sprintf(path, "bare")+"/p1/settingStates", c.value(`{"setting":"S1","state":"error","errorDescription":"no answer","currentValue":5},{"setting":"S2","state":"notApplicable"}`))
 	c.on(fmt.Sprintf(path, "shut"), c.says(403, ""))
-	got, missed, err := c.graph().policyStates(t.Context(), devices)
+	p, missed, err := c.graph().policyStates(t.Context(), devices, nil)
 	want := map[string][]tenant.PolicyState{"bare": {
 		{Policy: "A", State: "noncompliant", Settings: []tenant.SettingState{{Setting: "S1", State: "error", ErrorDescription: "no answer", CurrentValue: "5"}}},
 		{Policy: "B", State: "compliant"}}}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil || len(missed) != 1 || missed[0].detail != tenant.DetailPolicies || !hasStatus(missed[0].err, 403) {
+	if diff := cmp.Diff(want, p.states); diff != "" || err != nil || len(missed) != 1 || missed[0].detail != tenant.DetailPolicies || !hasStatus(missed[0].err, 403) {
 		t.Errorf("%v, %v (-want +got):\n%s", missed, err, diff)
 	}
 	if n := c.count(fmt.Sprintf(path, "good")) + c.count(fmt.Sprintf(path, "odd")); n != 0 {
 		t.Errorf("%d reads of devices that are not non-compliant", n)
 	}
 	c.on(fmt.Sprintf(path, "bare"), c.says(403, ""))
-	if _, _, err := c.graph().policyStates(t.Context(), devices); !hasStatus(err, 403) {
+	if _, _, err := c.graph().policyStates(t.Context(), devices, nil); !hasStatus(err, 403) {
 		t.Errorf("nothing read: got %v", err)
 	}
 }

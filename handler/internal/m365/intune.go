@@ -2,14 +2,18 @@ package m365
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -66,74 +70,135 @@ func managedDevice(beta bool) func(*wire.ManagedDevice) (string, tenant.ManagedD
 	}
 }
 
-// maxPolicyDevices bounds the devices whose policies are read: 25 batches.
+// maxPolicyDevices bounds the devices whose policies are read at a time: 25 batches.
 const maxPolicyDevices = 500
 
-func nonCompliant(d tenant.ManagedDevice) bool {
-	switch d.ComplianceState {
-	case tenant.StateNoncompliant, tenant.StateConflict, tenant.StateError, tenant.StateInGracePeriod:
-		return true
+// PolicyStates returns the compliance policies of those devices that do not
+// comply, by managed device id, and what was read for that: a reading that is
+// known and counts is not made again. Where the error is not nil it says why some
+// are missing or as they were. It calls what [Reader.Read] calls for them.
+func (r *Reader) PolicyStates(ctx context.Context, ref tenant.Ref, devices []tenant.ManagedDevice, known tenant.PolicyReadings) (map[string][]tenant.PolicyState, tenant.PolicyReadings, error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
+	p := policyResult{states: map[string][]tenant.PolicyState{}}
+	due := p.due(devices, known)
+	if len(due) == 0 {
+		return p.states, nil, nil
 	}
-	return false
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
+		return p.states, nil, err
+	}
+	if err := g.readPolicies(ctx, due, &p); err != nil {
+		return p.states, p.read, fmt.Errorf("reading the compliance policies of devices of tenant %s: %w", ref.ID, err)
+	}
+	return p.states, p.read, nil
 }
 
-// policyStates reads, for each device that does not comply,
-// GET /deviceManagement/managedDevices/{id}/deviceCompliancePolicyStates, and
-// where that leaves out the settings of a failing policy, those too. A device
-// whose policies could not be read is missing in the result, and they are lost.
-func (g *graph) policyStates(ctx context.Context, all []tenant.ManagedDevice) (states map[string][]tenant.PolicyState, missed []lost, err error) {
-	states = map[string][]tenant.PolicyState{}
-	var ids []string
-	for _, d := range all {
-		if d.ID != "" && nonCompliant(d) {
-			ids = append(ids, d.ID)
-		}
+// policyResult is what is known of the compliance policies of devices.
+type policyResult struct {
+	states   map[string][]tenant.PolicyState // by managed device id
+	read     tenant.PolicyReadings           // what was read anew, and whole
+	over     bool                            // more are due than are read at a time
+	settings error                           // why some failing settings were not read
+}
+
+// policyStates returns the policies of each device that does not comply, those
+// read before where nothing changed since. A device whose policies could not be
+// read is missing, and they are lost.
+func (g *graph) policyStates(ctx context.Context, all []tenant.ManagedDevice, known tenant.PolicyReadings) (p policyResult, missed []lost, err error) {
+	p = policyResult{states: map[string][]tenant.PolicyState{}}
+	failed := g.readPolicies(ctx, p.due(all, known), &p)
+	if len(p.states) == 0 && failed != nil {
+		return policyResult{}, nil, failed
 	}
-	if len(ids) > maxPolicyDevices {
-		ids = ids[:maxPolicyDevices]
-		missed = append(missed, lost{tenant.DetailPolicies, absence("More than 500 devices do not comply: the policies of 500 are read")})
-	}
-	requests := make([]*abstractions.RequestInformation, len(ids))
-	for i, id := range ids {
-		if requests[i], err = g.policyStateRequest(g.v1(), id).ToGetRequestInformation(ctx, nil); err != nil {
-			return nil, nil, err
-		}
-	}
-	var missing []missingSettings
-	var failed error
-	for i, a := range g.batch(ctx, requests) {
-		var all []wire.PolicyState
-		_, err := listOf(ctx, g, a, rows(&all, func(s *wire.PolicyState) (string, wire.PolicyState) { return s.ID, *s }))
-		device := []tenant.PolicyState{}
-		var want []missingSettings
-		for _, s := range all {
-			if wire.Failing(s.State) && len(s.Settings) == 0 && s.SettingCount > 0 && s.ID != "" {
-				want = append(want, missingSettings{device: ids[i], policy: s.ID, index: len(device)})
-			}
-			device = append(device, tenant.PolicyState{Policy: s.DisplayName, Platform: s.Platform,
-				State: wire.ComplianceState(s.State), Settings: wire.FailingSettings(s.Settings)})
-		}
-		switch {
-		case hasStatus(err, http.StatusNotFound): // gone since the list was read
-		case err != nil:
-			if failed == nil {
-				failed = err
-			}
-		default:
-			states[ids[i]] = device
-			missing = append(missing, want...)
-		}
-	}
-	if len(states) == 0 && failed != nil {
-		return nil, nil, failed
+	if p.over {
+		missed = append(missed, lost{tenant.DetailPolicies, absence(fmt.Sprintf("More than %d devices that do not comply have changed: the policies of %[1]d are read at a time", maxPolicyDevices))})
 	}
 	if failed != nil {
 		missed = append(missed, lost{tenant.DetailPolicies, failed})
 	}
-	if err := g.readSettings(ctx, states, missing); err != nil {
-		missed = append(missed, lost{tenant.DetailSettings, err})
+	if p.settings != nil {
+		missed = append(missed, lost{tenant.DetailSettings, p.settings})
 	}
-	return states, missed, nil
+	return p, missed, nil
+}
+
+// due takes what is known and counts, and returns the devices whose policies are
+// to be read. Of too many it takes those that were read longest ago, so that all
+// have their turn; the others stay as they were.
+func (p *policyResult) due(all []tenant.ManagedDevice, known tenant.PolicyReadings) (due []tenant.ManagedDevice) {
+	for i := range all {
+		d := &all[i]
+		if d.ID == "" || tenant.Judge(d.ComplianceState) != tenant.Violates {
+			continue
+		}
+		if reading := known[d.ID]; reading.Counts(d) {
+			p.states[d.ID] = reading.Policies
+		} else {
+			due = append(due, *d)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b tenant.ManagedDevice) int { return known[a.ID].Read.Compare(known[b.ID].Read) })
+	if p.over = len(due) > maxPolicyDevices; p.over {
+		for _, d := range due[maxPolicyDevices:] {
+			if reading, read := known[d.ID]; read {
+				p.states[d.ID] = reading.Policies
+			}
+		}
+		due = due[:maxPolicyDevices]
+	}
+	return due
+}
+
+// errPolicies: states of which some cannot be read are not those of the device.
+var errPolicies = errors.New("it holds states that cannot be read")
+
+// readPolicies reads GET /deviceManagement/managedDevices/{id}/deviceCompliancePolicyStates
+// of devices, and where that leaves out the settings of a failing policy, those
+// too. The error is that of the first device whose policies could not be read.
+func (g *graph) readPolicies(ctx context.Context, devices []tenant.ManagedDevice, p *policyResult) (failed error) {
+	began := time.Now().UTC()
+	requests := make([]*abstractions.RequestInformation, len(devices))
+	for i, d := range devices {
+		var err error
+		if requests[i], err = g.policyStateRequest(g.v1(), d.ID).ToGetRequestInformation(ctx, nil); err != nil {
+			return err
+		}
+	}
+	var missing []missingSettings
+	read := map[string]*tenant.ManagedDevice{}
+	for i, a := range g.batch(ctx, requests) {
+		id, odd := devices[i].ID, 0
+		var all []wire.PolicyState
+		_, err := listOf(ctx, g, a, rows(&all, func(s *wire.PolicyState) (string, wire.PolicyState) { return s.Key(), *s }).counting(&odd))
+		if err == nil && odd > 0 {
+			err = &bodyError{g.service, errPolicies}
+		}
+		if err != nil {
+			if failed == nil && !hasStatus(err, http.StatusNotFound) { // else it is gone since the list was read
+				failed = err
+			}
+			continue
+		}
+		device := []tenant.PolicyState{}
+		for _, s := range all {
+			if tenant.Fails(s.State) && len(s.Settings) == 0 && s.ID != "" {
+				missing = append(missing, missingSettings{device: id, policy: s.ID, index: len(device)})
+			}
+			device = append(device, tenant.PolicyState{Policy: s.DisplayName, Platform: s.Platform, State: wire.ComplianceState(s.State),
+				Settings: wire.FailingSettings(s.Settings), Unread: s.State == "" || wire.Stateless(s.Settings) || tenant.Fails(s.State) && len(s.Settings) == 0})
+		}
+		p.states[id], read[id] = device, &devices[i]
+	}
+	p.settings = g.readSettings(ctx, p.states, missing)
+	p.read = tenant.PolicyReadings{}
+	for id, d := range read {
+		if !slices.ContainsFunc(p.states[id], func(s tenant.PolicyState) bool { return s.Unread }) {
+			p.read[id] = tenant.PolicyReading{CheckIn: d.LastSync, State: d.ComplianceState, Policies: p.states[id], Read: began}
+		}
+	}
+	return failed
 }
 
 // missingSettings is a failing policy of a device that came without settings.
@@ -163,8 +228,12 @@ func (g *graph) readSettings(ctx context.Context, states map[string][]tenant.Pol
 		var again []missingSettings
 		var failed error
 		for i, a := range g.batchOn(ctx, version, requests) {
+			odd := 0
 			var settings []wire.SettingState
-			_, err := listOf(ctx, g, a, rows(&settings, func(s *wire.SettingState) (string, wire.SettingState) { return s.Setting, *s }))
+			_, err := listOf(ctx, g, a, rows(&settings, func(s *wire.SettingState) (string, wire.SettingState) { return s.Key(), *s }).counting(&odd))
+			if err == nil && odd > 0 {
+				err = &bodyError{g.service, errPolicies}
+			}
 			if err != nil {
 				again = append(again, missing[i])
 				if failed == nil {
@@ -172,7 +241,8 @@ func (g *graph) readSettings(ctx context.Context, states map[string][]tenant.Pol
 				}
 				continue
 			}
-			states[missing[i].device][missing[i].index].Settings = wire.FailingSettings(settings)
+			policy := &states[missing[i].device][missing[i].index]
+			policy.Settings, policy.Unread = wire.FailingSettings(settings), wire.Stateless(settings)
 		}
 		if missing = again; len(missing) == 0 || version == "beta" || ctx.Err() != nil {
 			return failed

@@ -36,7 +36,7 @@ func TestHeavyPages(t *testing.T) {
 			defer release()
 			for reply.Keep(ctx, 3<<20) == nil { // by other lists of the run
 			}
-			s, err := c.reader().Read(ctx, testRef)
+			s, err := c.reader().Read(ctx, testRef, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

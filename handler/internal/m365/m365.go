@@ -157,7 +157,8 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 // tenant gives no token, the context's error when it was cancelled, or the
 // transport's when Graph cannot be reached at all. The deadline of the context
 // ends the reading: what was not read by then is absent like any other part.
-func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
+// Policies of devices that are known, and count, are not read again.
+func (r *Reader) Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
 	started := time.Now().UTC()
@@ -176,6 +177,7 @@ func (r *Reader) Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, er
 		reader:   r,
 		graph:    g,
 		snapshot: &tenant.Snapshot{Tenant: ref, ReadAt: started, DoD: r.graphEndpoint.Hostname() == dodGraphHost},
+		known:    known,
 		log:      r.log.With("tenant", ref.ID),
 	}
 	run.readAll(ctx)

@@ -29,6 +29,7 @@ type reading struct {
 	reader   *Reader
 	graph    *graph
 	snapshot *tenant.Snapshot
+	known    tenant.PolicyReadings
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -249,8 +250,9 @@ func (run *reading) readDevices(ctx context.Context) {
 		put(run, partManagedDevices, &s.PolicyStates, nil, err) // for the same reason
 		return
 	}
-	states, details, err := g.policyStates(ctx, list)
-	putDetailed(run, partPolicyStates, partDetail, &s.PolicyStates, states, details, err)
+	policies, details, err := g.policyStates(ctx, list, run.known)
+	s.PolicyReadings = policies.read
+	putDetailed(run, partPolicyStates, partDetail, &s.PolicyStates, policies.states, details, err)
 }
 
 // readExchange keeps to two requests at a time: the admin API publishes no limit.

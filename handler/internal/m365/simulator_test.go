@@ -79,7 +79,7 @@ func TestSimulatedTrouble(t *testing.T) {
 			s := simulate(t)
 			s.reader.limits = bounds.Limits{Pages: 60, Items: 2000, Bytes: 64 << 20, Idle: 20}
 			s.AddFault(tt.fault)
-			got, err := s.reader.Read(t.Context(), s.ref)
+			got, err := s.reader.Read(t.Context(), s.ref, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -146,7 +146,7 @@ func TestServicesThatTrickle(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 13*time.Minute)
 				defer cancel()
 				began := time.Now()
-				s, err := reader.Read(ctx, testRef)
+				s, err := reader.Read(ctx, testRef, nil)
 				took := time.Since(began)
 				t.Logf("took %s: %v", took, err)
 				if took > tt.most {
@@ -181,7 +181,7 @@ func TestOneTrickle(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				reader := c.reader(func(cfg *Config) { cfg.Transport = replytest.Serve(t, http.HandlerFunc(c.serve)) })
 				began := time.Now()
-				s, err := reader.Read(t.Context(), testRef)
+				s, err := reader.Read(t.Context(), testRef, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -18,7 +18,7 @@ type NewCustomField struct {
 	Name        string // the key in reads and writes of values, unique whatever its case
 	Label       string // what technicians see
 	Description string
-	Type        string // TypeWYSIWYG or TypeText
+	Type        string // TypeWYSIWYG, TypeText or TypeLines
 	Scope       string // ScopeNode or ScopeOrganization
 	Automations bool   // scripts and automations may read it
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -20,8 +21,10 @@ import (
 const (
 	// MaxHTML is the largest value of a WYSIWYG field.
 	MaxHTML = 200_000
-	// MaxText is the largest value of a TEXT field.
-	MaxText = 200
+	// MaxText is the largest value of a TEXT field, and MaxLines that of a
+	// TEXT_MULTILINE field. Of several lines the UTF-16 units count, as they are.
+	MaxText  = 200
+	MaxLines = 10_000
 )
 
 // statusApproved is the status of a device that takes part (Device.ApprovalStatus).
@@ -31,6 +34,7 @@ const statusApproved = "APPROVED"
 const (
 	TypeWYSIWYG = "WYSIWYG"
 	TypeText    = "TEXT"
+	TypeLines   = "TEXT_MULTILINE"
 )
 
 // Organization is one customer of the MSP. Source: schema Organization of
@@ -187,15 +191,15 @@ func (f *CustomField) UnmarshalJSON(data []byte) error {
 // ScopeWords are the scopes of custom fields as NinjaOne's own pages call them.
 var ScopeWords = map[string]string{ScopeOrganization: "Organization", ScopeNode: "Device"}
 
-// Unfit says why the field cannot hold values of a type that are written to
-// organizations or devices; "" when it can. A definition that names no scope is
-// one of devices.
-func (f CustomField) Unfit(scope, kind string) string {
+// Unfit says why the field cannot hold values of one of some types that are
+// written to organizations or devices; "" when it can. A definition that names no
+// scope is one of devices.
+func (f CustomField) Unfit(scope string, types ...string) string {
 	switch {
 	case !f.Active:
 		return "it is not active"
-	case f.Type != kind:
-		return fmt.Sprintf("its type is %s, and must be %s", f.Type, kind)
+	case !slices.Contains(types, f.Type):
+		return fmt.Sprintf("its type is %s, and must be %s", f.Type, strings.Join(types, " or "))
 	case !slices.Contains(f.DefinitionScope, scope) && (len(f.DefinitionScope) > 0 || scope != ScopeNode):
 		return "it is not defined for the scope " + ScopeWords[scope]
 	case f.APIPermission != PermissionReadWrite:
@@ -221,6 +225,7 @@ const (
 	kindClear valueKind = iota
 	kindHTML
 	kindText
+	kindLines
 )
 
 // HTML is the value of a WYSIWYG field, sent as {"html": "…"}.
@@ -228,6 +233,10 @@ func HTML(s string) Value { return Value{kindHTML, s} }
 
 // Text is the value of a TEXT field, sent as a string.
 func Text(s string) Value { return Value{kindText, s} }
+
+// Lines is a value of several lines that fits its field, of type TEXT or
+// TEXT_MULTILINE, sent as a string.
+func Lines(s string) Value { return Value{kindLines, s} }
 
 // Clear empties a field of any type, sent as null.
 func Clear() Value { return Value{} }
@@ -249,7 +258,7 @@ func (v Value) MarshalJSON() ([]byte, error) {
 		return encodeJSON(struct {
 			HTML string `json:"html"`
 		}{v.s})
-	case kindText:
+	case kindText, kindLines:
 		return encodeJSON(v.s)
 	default:
 		return []byte("null"), nil
@@ -274,6 +283,15 @@ func JSONLength(s string) int {
 			n += utf16.RuneLen(r)
 		}
 		i += size
+	}
+	return n
+}
+
+// UTF16Length returns the length of s in UTF-16 units: the measure of values of
+// several lines.
+func UTF16Length(s string) (n int) {
+	for _, r := range s {
+		n += utf16.RuneLen(r)
 	}
 	return n
 }

@@ -173,6 +173,11 @@ func (v Value) check() error {
 		limit = MaxHTML
 	case kindText:
 		limit = MaxText
+	case kindLines:
+		if n := UTF16Length(v.s); n > MaxLines {
+			return fmt.Errorf("the value has %d characters, and NinjaOne takes %d at most; it was not sent", n, MaxLines)
+		}
+		return nil
 	default:
 		return nil
 	}

@@ -18,8 +18,20 @@ import (
 type cippField struct {
 	FieldName  string
 	FieldLabel string
-	FieldType  string // Organization or Device
-	Type       string // of the NinjaOne custom field: WYSIWYG or TEXT
+	FieldType  string    // Organization or Device
+	Type       fieldType // of the NinjaOne custom field
+}
+
+// fieldType are the types of NinjaOne custom fields that can hold a field. CIPP
+// says one as a text, and several as a list.
+type fieldType []string
+
+// MarshalJSON implements json.Marshaler.
+func (t fieldType) MarshalJSON() ([]byte, error) {
+	if len(t) == 1 {
+		return json.Marshal(t[0])
+	}
+	return json.Marshal([]string(t))
 }
 
 const (
@@ -28,19 +40,20 @@ const (
 )
 
 var cippFields = []cippField{
-	{"TenantLinks", "Microsoft 365 Tenant Links: the portals and CIPP", onOrganization, ninjaone.TypeWYSIWYG},
-	{"TenantSummary", "Microsoft 365 Tenant Summary: licences, devices, users, secure score", onOrganization, ninjaone.TypeWYSIWYG},
-	{"UsersSummary", "Microsoft 365 Users Summary: licences, mailbox and OneDrive use, devices", onOrganization, ninjaone.TypeWYSIWYG},
-	{"DeviceLinks", "Microsoft 365 Device Links: the device in Entra, Intune and CIPP", onDevice, ninjaone.TypeWYSIWYG},
-	{"DeviceSummary", "Microsoft 365 Device Summary: user, hardware, enrolment, policies", onDevice, ninjaone.TypeWYSIWYG},
-	{"DeviceCompliance", "Intune Device Compliance Status: Compliant or Non-Compliant, for conditions and filters", onDevice, ninjaone.TypeText},
+	{"TenantLinks", "Microsoft 365 Tenant Links: the portals and CIPP", onOrganization, fieldType{ninjaone.TypeWYSIWYG}},
+	{"TenantSummary", "Microsoft 365 Tenant Summary: licences, devices, users, secure score", onOrganization, fieldType{ninjaone.TypeWYSIWYG}},
+	{"UsersSummary", "Microsoft 365 Users Summary: licences, mailbox and OneDrive use, devices", onOrganization, fieldType{ninjaone.TypeWYSIWYG}},
+	{"DeviceLinks", "Microsoft 365 Device Links: the device in Entra, Intune and CIPP", onDevice, fieldType{ninjaone.TypeWYSIWYG}},
+	{"DeviceSummary", "Microsoft 365 Device Summary: user, hardware, enrolment, policies", onDevice, fieldType{ninjaone.TypeWYSIWYG}},
+	{"DeviceCompliance", "Intune Device Compliance Status: Compliant or Non-Compliant, for conditions and filters", onDevice, fieldType{ninjaone.TypeText}},
+	{"DeviceNonCompliantSettings", "Intune Non-Compliant Settings: those that fail compliance policies, one a line", onDevice, fieldType{ninjaone.TypeLines, ninjaone.TypeText}},
 }
 
 type fieldHeader struct{ Title, FieldType, Description string }
 
 var fieldHeaders = []fieldHeader{
 	{"NinjaOne Organization Global Custom Field Mapping", onOrganization, "Choose the NinjaOne custom field for each line. Fields of the type WYSIWYG with the scope Organization and the API permission Read/Write are listed."},
-	{"NinjaOne Device Custom Field Mapping", onDevice, "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, and TEXT for the compliance."},
+	{"NinjaOne Device Custom Field Mapping", onDevice, "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, TEXT for the compliance, and TEXT_MULTILINE or TEXT for the settings that fail."},
 }
 
 // integrationField is a NinjaOne custom field to choose, in CIPP's words.
@@ -115,7 +128,7 @@ func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error)
 	fields := []integrationField{}
 	for _, on := range []struct{ scope, fieldType string }{{ninjaone.ScopeOrganization, onOrganization}, {ninjaone.ScopeNode, onDevice}} {
 		for _, f := range all {
-			if (f.Type == ninjaone.TypeWYSIWYG || f.Type == ninjaone.TypeText) && f.Unfit(on.scope, f.Type) == "" {
+			if f.Unfit(on.scope, ninjaone.TypeWYSIWYG, ninjaone.TypeText, ninjaone.TypeLines) == "" {
 				fields = append(fields, integrationField{cmp.Or(f.Label, f.Name), &f.Name, f.Type, on.fieldType})
 			}
 		}
@@ -129,7 +142,7 @@ func chosenFields(choices []cipp.FieldChoice) []integrationField {
 	for _, c := range choices {
 		i := slices.IndexFunc(cippFields, func(f cippField) bool { return f.FieldName == c.Field })
 		if c.ID != "" && i >= 0 {
-			fields = append(fields, integrationField{cmp.Or(c.Name, c.ID), &c.ID, cippFields[i].Type, cippFields[i].FieldType})
+			fields = append(fields, integrationField{cmp.Or(c.Name, c.ID), &c.ID, cippFields[i].Type[0], cippFields[i].FieldType})
 		}
 	}
 	return fields

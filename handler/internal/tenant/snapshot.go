@@ -6,6 +6,7 @@ package tenant
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -72,6 +73,8 @@ type Snapshot struct {
 	// PolicyStates holds the compliance policies of the devices that do not
 	// comply, by managed device id.
 	PolicyStates Part[map[string][]PolicyState]
+	// PolicyReadings are those of them that were read anew and whole.
+	PolicyReadings PolicyReadings
 
 	ConditionalAccess   Part[[]ConditionalAccessPolicy]
 	AuthorizationPolicy Part[AuthorizationPolicy]
@@ -334,6 +337,16 @@ func Judge(state string) Verdict {
 	return NoVerdict
 }
 
+// Fails reports whether the state of a policy or setting says that something is
+// wrong: a policy that is in its grace period does not.
+func Fails(status string) bool {
+	switch strings.ToLower(status) {
+	case StateNoncompliant, StateConflict, StateError:
+		return true
+	}
+	return false
+}
+
 // ManagedDevice is a device enrolled in Intune.
 type ManagedDevice struct {
 	ID                   string // Intune's id
@@ -405,7 +418,26 @@ type PolicyState struct {
 	Platform string
 	State    string
 	Settings []SettingState // only those that do not comply
+	// Unread says that which settings do not comply could not be read, or not whole.
+	Unread bool
 }
+
+// PolicyReading is what was read of a device's compliance policies, and how the
+// device stood in Intune's list then: it counts until one of the two changes.
+type PolicyReading struct {
+	CheckIn  time.Time // ManagedDevice.LastSync
+	State    string    // ManagedDevice.ComplianceState
+	Policies []PolicyState
+	Read     time.Time // when it was read
+}
+
+// Counts reports whether nothing is known to have changed since the reading.
+func (r PolicyReading) Counts(d *ManagedDevice) bool {
+	return !r.Read.IsZero() && r.CheckIn.Equal(d.LastSync) && r.State == d.ComplianceState
+}
+
+// PolicyReadings are readings by managed device id.
+type PolicyReadings map[string]PolicyReading
 
 // SettingState is one setting of a policy that a device does not meet.
 type SettingState struct {

@@ -50,6 +50,9 @@ func (j *job) apply(ctx context.Context, in *inputs, p *Plan) error {
 			return err
 		}
 	}
+	if err := j.keepPolicies(ctx, in); err != nil {
+		return err
+	}
 	if p.section != nil {
 		if err := j.keep(ctx, j.sectionName(j.ref.ID), p.section, &j.run.SectionDigest); err != nil {
 			return fmt.Errorf("keep the tenant's section: %w", err)
@@ -66,6 +69,18 @@ func (j *job) apply(ctx context.Context, in *inputs, p *Plan) error {
 	w := &writing{job: j, in: in, plan: p, refusals: refusals{}}
 	j.cleared = map[string]int{}
 	return errors.Join(w.write(ctx), j.tellCleared(ctx))
+}
+
+// keepPolicies keeps what was read of the policies of devices, and forgets what is
+// known of devices that comply again.
+func (j *job) keepPolicies(ctx context.Context, in *inputs) error {
+	if err := j.Policies.Save(ctx, j.ref.ID, in.snapshot.PolicyReadings); err != nil {
+		return err
+	}
+	if !in.snapshot.DevicesKnown() || in.nameless() {
+		return nil
+	}
+	return j.Policies.Forget(ctx, j.ref.ID, in.policies, in.snapshot.ManagedDevices.Value)
 }
 
 // keep stores a value as a blob of JSON, unless it is noted that the blob holds
@@ -102,7 +117,7 @@ func (w *writing) write(ctx context.Context) error {
 	if err := w.force(ctx); err != nil {
 		return err
 	}
-	read := ledger.Reading{TenantID: w.ref.ID, Field: w.in.fields[deviceCompliance], Began: w.in.snapshot.ReadAt}
+	read := ledger.Reading{TenantID: w.ref.ID, Fields: w.in.fields.shared(), Began: w.in.snapshot.ReadAt}
 	for part := range slices.Chunk(w.plan.changes, ledger.MaxBatch) {
 		sends, moved := w.due(part)
 		batch, err := w.Ledger.Mark(ctx, w.organization, read, sends, moved...)

@@ -126,11 +126,9 @@ func (p *Plan) planDevices(in *inputs, changes map[ledger.Target]*change) error 
 		in.takeOver(target)
 		changes[target] = &change{target: target, name: devicematch.NameOf(pair.Ninja), fields: func() ([]field, error) {
 			f, err := devices.Fields(pair)
-			fields := in.deviceFields(f)
-			if pair.Intune.ComplianceState == "" {
-				fields = fields[:2] // Intune said nothing: the field stays
-			}
-			return fields, err
+			return slices.DeleteFunc(in.deviceFields(f), func(of field) bool { // Intune said nothing: the field stays
+				return of.name == deviceCompliance && f.StateUnknown || of.name == deviceSettings && f.SettingsUnknown
+			}), err
 		}}
 	}
 	p.clearUnmatched(in, changes)
@@ -150,6 +148,7 @@ func (in *inputs) deviceFields(f compose.DeviceFields) []field {
 		{deviceLinks, in.fields[deviceLinks], value(f.DeviceLinks, ninjaone.HTML)},
 		{deviceSummary, in.fields[deviceSummary], value(f.DeviceSummary, ninjaone.HTML)},
 		{deviceCompliance, in.fields[deviceCompliance], value(f.DeviceCompliance, ninjaone.Text)},
+		{deviceSettings, in.fields[deviceSettings], value(f.DeviceNonCompliantSettings, ninjaone.Lines)},
 	}
 }
 

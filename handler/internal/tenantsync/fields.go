@@ -17,20 +17,23 @@ const (
 	deviceLinks      = "DeviceLinks"
 	deviceSummary    = "DeviceSummary"
 	deviceCompliance = "DeviceCompliance"
+	deviceSettings   = "DeviceNonCompliantSettings"
 )
 
 // requirement says what a NinjaOne custom field must be to hold one of ours.
 type requirement struct {
-	field, scope, kind string
+	field, scope string
+	types        []string // one of them
 }
 
 var requirements = []requirement{
-	{tenantLinks, ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
-	{tenantSummary, ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
-	{usersSummary, ninjaone.ScopeOrganization, ninjaone.TypeWYSIWYG},
-	{deviceLinks, ninjaone.ScopeNode, ninjaone.TypeWYSIWYG},
-	{deviceSummary, ninjaone.ScopeNode, ninjaone.TypeWYSIWYG},
-	{deviceCompliance, ninjaone.ScopeNode, ninjaone.TypeText},
+	{tenantLinks, ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
+	{tenantSummary, ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
+	{usersSummary, ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
+	{deviceLinks, ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}},
+	{deviceSummary, ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}},
+	{deviceCompliance, ninjaone.ScopeNode, []string{ninjaone.TypeText}},
+	{deviceSettings, ninjaone.ScopeNode, []string{ninjaone.TypeLines, ninjaone.TypeText}},
 }
 
 // target is the kind of target that has the field.
@@ -66,8 +69,8 @@ func usableFields(mapping map[string]string, definitions []ninjaone.CustomField)
 		switch place := r.scope + d.Name; {
 		case !ok:
 			fault = fmt.Sprintf("its NinjaOne custom field %q does not exist. Create it, or map another one in CIPP.", name)
-		case d.Unfit(r.scope, r.kind) != "":
-			fault = fmt.Sprintf("the NinjaOne custom field %q cannot hold it, because %s. Correct it in NinjaOne, or map another one in CIPP.", name, d.Unfit(r.scope, r.kind))
+		case d.Unfit(r.scope, r.types...) != "":
+			fault = fmt.Sprintf("the NinjaOne custom field %q cannot hold it, because %s. Correct it in NinjaOne, or map another one in CIPP.", name, d.Unfit(r.scope, r.types...))
 		case taken[place] != "":
 			fault = fmt.Sprintf("the NinjaOne custom field %q is already mapped to %s.", name, taken[place])
 		default:
@@ -86,6 +89,11 @@ func definitionsByName(definitions []ninjaone.CustomField) map[string]ninjaone.C
 		byName[strings.ToLower(d.Name)] = d
 	}
 	return byName
+}
+
+// shared are the fields that package compliance writes too.
+func (f mappedFields) shared() ledger.Shared {
+	return ledger.Shared{Compliance: f[deviceCompliance], Settings: f[deviceSettings]}
 }
 
 // names returns the NinjaOne fields of those of ours that are usable.

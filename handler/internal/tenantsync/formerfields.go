@@ -1,6 +1,7 @@
 package tenantsync
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"unicode"
@@ -61,7 +62,7 @@ func (in *inputs) formerOf(r *ledger.Record) (names []string) {
 // is better than nothing. A compliance that is not kept right is not.
 func (in *inputs) awaits(k ledger.Kind) bool {
 	return slices.ContainsFunc(requirements, func(r requirement) bool {
-		return r.target() == k && r.kind == ninjaone.TypeWYSIWYG && in.mapped[r.field] != "" && in.fields[r.field] == ""
+		return r.target() == k && slices.Contains(r.types, ninjaone.TypeWYSIWYG) && in.mapped[r.field] != "" && in.fields[r.field] == ""
 	})
 }
 
@@ -81,13 +82,13 @@ func (p *Plan) remap(in *inputs) {
 	usable, mapped := scopes(in.fields), scopes(in.mapped)
 	p.former = map[ledger.Target][]string{}
 	for t, r := range in.records {
-		change := ledger.Remapped{Record: r, Unnote: r.Noted != "" && !usable[t.Kind][strings.ToLower(r.Noted)]}
+		change := ledger.Remapped{Record: r, Unnote: r.Noted.Without(in.fields.shared())}
 		unknown := func(name string) bool {
 			fresh := r.Fields[name] != ledger.Unknown
 			r.Fields[name] = ledger.Unknown
 			return fresh
 		}
-		changed := change.Unnote // the note in the record's fields counts from now on
+		changed := change.Unnote != ledger.Shared{} // the note in the record's fields counts from now on
 		former := in.formerOf(r)
 		for name, noted := range r.Fields {
 			low := strings.ToLower(name)
@@ -175,19 +176,25 @@ func (p *Plan) clearFormer(in *inputs, changes map[ledger.Target]*change) {
 
 // wrote reports whether a device's field still has what we wrote: the very text,
 // or HTML that nobody has written since, as NinjaOne may give it back in another
-// form.
-func wrote(r *ledger.Record, f ninjaone.FieldValue) bool {
+// form. Of a text whose sending has no known end, the last one that is kept counts.
+func (j *job) wrote(ctx context.Context, r *ledger.Record, f ninjaone.FieldValue) (bool, error) {
 	noted := r.Fields[f.Name]
-	switch {
+	switch text := lines(f.Text); {
 	case f.HTML != "":
-		return r.Written.IsZero() || !f.Updated.After(r.Written.Add(skew))
-	case f.Text == "":
-		return true
-	case noted == ledger.Unknown:
-		return compose.IsCompliance(f.Text)
+		return r.Written.IsZero() || !f.Updated.After(r.Written.Add(skew)), nil
+	case text == "":
+		return true, nil
+	case noted != ledger.Unknown:
+		return ledger.Digest(ninjaone.Text(text)) == noted, nil
+	case compose.IsCompliance(text):
+		return true, nil
 	}
-	return ledger.Digest(ninjaone.Text(f.Text)) == noted
+	kept, err := j.Ledger.Values(ctx, j.organization, r.Target.ID)
+	return kept[f.Name].Text == lines(f.Text), err
 }
+
+// lines is a text as we send it: NinjaOne may give its lines back with other ends.
+func lines(text string) string { return strings.ReplaceAll(text, "\r\n", "\n") }
 
 // lettersOf are the letters and digits of a text in HTML, which stay the same when
 // NinjaOne gives it back in another form.

@@ -38,9 +38,9 @@ type touched struct {
 	// written is when a field of HTML was written since the last completed run,
 	// by device id and field.
 	written map[int]map[string]time.Time
-	// texts are the values of the compliance field by device id, whenever they
-	// were written; nil when they are not known.
-	texts map[int]string
+	// texts are the values of the fields of text by device id and field, whenever
+	// they were written; nil when they are not known.
+	texts map[int]map[string]string
 	// unasked is a field that a report gave without being asked for; "" for none.
 	unasked string
 }
@@ -56,7 +56,7 @@ func (in *inputs) tellStrays() {
 		return strays[id]
 	}
 	maps.DeleteFunc(in.touched.written, func(id int, _ map[string]time.Time) bool { return leave(id) })
-	maps.DeleteFunc(in.touched.texts, func(id int, _ string) bool { return leave(id) })
+	maps.DeleteFunc(in.touched.texts, func(id int, _ map[string]string) bool { return leave(id) })
 	if len(strays) > 0 {
 		in.problems.Add("report:devices", "NinjaOne's report of custom fields has %d devices, such as device %d, that NinjaOne does not list in organization %d, which alone was asked for. "+
 			"They are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", len(strays), slices.Min(slices.Collect(maps.Keys(strays))), in.organization.ID)
@@ -71,7 +71,6 @@ func (in *inputs) tellStrays() {
 // that they are sent again. A text is compared as it is; NinjaOne may give HTML
 // back in another form, so there the time decides.
 func (in *inputs) heal() {
-	compliance := in.fields[deviceCompliance]
 	for t, r := range in.records {
 		if t.Kind != ledger.KindDevice {
 			continue
@@ -82,23 +81,29 @@ func (in *inputs) heal() {
 			}
 		}
 	}
-	if compliance == "" || in.touched.texts == nil {
-		return
+	if in.touched.texts != nil {
+		for _, name := range in.fields.shared().Names() {
+			in.healTexts(name)
+		}
 	}
+}
+
+// healTexts marks what differs of a field of text.
+func (in *inputs) healTexts(name string) {
 	var cleared []*ledger.Record
 	held := 0
 	for _, d := range in.roster.Devices {
 		r := in.records[ledger.Device(d.ID)]
-		if r == nil || !ledger.Holds(r.Fields[compliance]) || r.Fields[compliance] == ledger.Unknown {
+		if r == nil || !ledger.Holds(r.Fields[name]) || r.Fields[name] == ledger.Unknown {
 			continue
 		}
-		text, there := in.touched.texts[d.ID]
+		text, there := in.touched.texts[d.ID][name]
 		switch {
 		case !there && in.roster.Lacked[d.ID]: // as little evidence as the list
 		case !there || text == "":
 			cleared = append(cleared, r)
-		case ledger.Digest(ninjaone.Text(text)) != r.Fields[compliance]:
-			r.Fields[compliance] = ledger.Unknown
+		case ledger.Digest(ninjaone.Text(lines(text))) != r.Fields[name]:
+			r.Fields[name] = ledger.Unknown
 		default:
 			held++
 		}
@@ -107,7 +112,7 @@ func (in *inputs) heal() {
 	// not say what we take it to say, and each value sent again costs a call.
 	if len(cleared) <= max(held, believed) {
 		for _, r := range cleared {
-			r.Fields[compliance] = ledger.Unknown
+			r.Fields[name] = ledger.Unknown
 		}
 	}
 }

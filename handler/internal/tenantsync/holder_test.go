@@ -67,7 +67,7 @@ func TestTwoTenantsClaimADevice(t *testing.T) {
 		shows("second", "Compliant")
 		// The compliance of the second, by sweep or notification, is not written either.
 		claim, err := b.Ledger.ClaimCompliance(t.Context(), ledger.ComplianceWrite{Organization: labOrg, DeviceID: 100,
-			TenantID: neighbour, Field: "compliance", Value: ninjaone.Text("Non-Compliant"), Read: time.Now()})
+			TenantID: neighbour, Fields: ledger.Shared{Compliance: "compliance"}, Values: ninjaone.Fields{"compliance": ninjaone.Text("Non-Compliant")}, Read: time.Now()})
 		if claim != nil || err != nil {
 			t.Errorf("the second tenant claims the field: %v", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -115,7 +116,7 @@ func (l *lab) define(f ninjasim.CustomField, permission string) {
 // job returns a run of the lab's tenant.
 func (l *lab) job() *job {
 	return &job{
-		Syncer: &Syncer{Ledger: l.ledger, Runs: l.store, Table: l.table, Now: l.now, Log: slog.New(slog.DiscardHandler)},
+		Syncer: &Syncer{Ledger: l.ledger, Policies: policies.New(l.table), Runs: l.store, Table: l.table, Now: l.now, Log: slog.New(slog.DiscardHandler)},
 		assignment: assignment{ref: tenant.Ref{ID: labTenant, DefaultDomain: "ostholm.example"}, organization: labOrg,
 			mapping: cipp.OrganizationMapping{TenantID: labTenant, OrganizationID: labOrganization, OrganizationName: "Ostholm Printing"},
 			sharing: []string{labTenant}},
@@ -168,7 +169,7 @@ func (l *lab) writing(desired wanted) *writing {
 // mark is the first half of write for all that is wanted.
 func (w *writing) mark(ctx context.Context) ([]*ledger.Send, *ledger.Batch, error) {
 	sends, moved := w.due(w.plan.changes)
-	batch, err := w.Ledger.Mark(ctx, w.organization, ledger.Reading{TenantID: w.ref.ID, Field: "compliance", Began: w.in.snapshot.ReadAt}, sends, moved...)
+	batch, err := w.Ledger.Mark(ctx, w.organization, ledger.Reading{TenantID: w.ref.ID, Fields: ledger.Shared{Compliance: "compliance", Settings: "failing"}, Began: w.in.snapshot.ReadAt}, sends, moved...)
 	return sends, batch, err
 }
 

@@ -88,6 +88,8 @@ func (in *inputs) plan(now time.Time) (*Plan, error) {
 		Exposure: in.exposure,
 		Shared:   len(in.sharing) > 1,
 		Today:    now.UTC(),
+
+		SettingsLimit: compose.SettingsLimit(in.definitions[strings.ToLower(in.fields[deviceSettings])].Type),
 	}
 	byTarget := map[ledger.Target]*change{}
 	p.planOrganization(in, byTarget)

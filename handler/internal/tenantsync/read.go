@@ -19,6 +19,7 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -29,6 +30,7 @@ type inputs struct {
 	lastCuts string // how the last run cut the tenant's section down
 	problems *problems.Collector
 
+	policies  tenant.PolicyReadings // of the tenant's devices, read before
 	snapshot  *tenant.Snapshot
 	portal    string // CIPP's host
 	excluded  map[string]bool
@@ -106,7 +108,14 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if in.snapshot, err = j.Reader.Read(gctx, j.ref); err != nil {
+		if in.policies, err = j.Policies.Load(gctx, j.ref.ID); err != nil {
+			return err
+		}
+		known := in.policies
+		if j.run.Owed == runs.OwedAll { // a forced run believes nothing
+			known = nil
+		}
+		if in.snapshot, err = j.Reader.Read(gctx, j.ref, known); err != nil {
 			return failed("Microsoft 365 could not be read: %w", err)
 		}
 		return nil
@@ -202,8 +211,8 @@ func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
 
 // readTouched asks NinjaOne what it holds of ours: of the fields of HTML only
 // when they were written since the last completed run, one call where none was;
-// of the compliance field, which conditions and filters rely on, every value,
-// two calls for a thousand devices; in the first run they are CIPP's. For a field that was cleared a report has
+// of the texts, which conditions and filters rely on, every value, two calls for a
+// thousand devices; in the first run they are CIPP's. For a field that was cleared a report has
 // nothing, so that only a whole one shows it. An answer that cannot be had is no
 // problem, since the weekly rewrite heals as well.
 func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
@@ -220,10 +229,13 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
 			found.written = nil
 		}
 	}
-	if name := fields[deviceCompliance]; name != "" {
-		found.texts = map[int]string{}
-		complete := j.report(ctx, []string{name}, time.Time{}, &found.unasked, func(id int, f ninjaone.FieldValue) {
-			found.texts[id] = f.Text
+	if names := fields.shared().Names(); len(names) > 0 {
+		found.texts = map[int]map[string]string{}
+		complete := j.report(ctx, names, time.Time{}, &found.unasked, func(id int, f ninjaone.FieldValue) {
+			if found.texts[id] == nil {
+				found.texts[id] = map[string]string{}
+			}
+			found.texts[id][f.Name] = f.Text
 		})
 		if !complete {
 			found.texts = nil
@@ -451,7 +463,11 @@ func (j *job) overwritten(ctx context.Context, in *inputs, fields map[ledger.Tar
 			t := ledger.Device(v.DeviceID)
 			for _, f := range v.Fields {
 				if slices.Contains(fields[t], f.Name) {
-					theirs[t][f.Name] = !wrote(in.records[t], f)
+					ours, err := j.wrote(ctx, in.records[t], f)
+					if err != nil {
+						return nil, err
+					}
+					theirs[t][f.Name] = !ours
 				}
 			}
 		}

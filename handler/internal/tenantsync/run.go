@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -37,7 +38,7 @@ const (
 
 // Reader reads a tenant from Microsoft 365.
 type Reader interface {
-	Read(ctx context.Context, ref tenant.Ref) (*tenant.Snapshot, error)
+	Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error)
 }
 
 // Exposures keeps what the last file of vulnerabilities said that NinjaOne took;
@@ -58,6 +59,7 @@ type Syncer struct {
 	Documents *documents.Syncer
 	Exposures Exposures
 	Ledger    *ledger.Ledger
+	Policies  *policies.Store
 	Table     *storage.Table // NinjaOneSyncState
 	Runs      *runs.Store
 	Blobs     *storage.Container // leases, sections and matches

@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -29,7 +30,7 @@ type reader struct {
 	snapshot func() (*tenant.Snapshot, error)
 }
 
-func (r *reader) Read(_ context.Context, ref tenant.Ref) (*tenant.Snapshot, error) {
+func (r *reader) Read(_ context.Context, ref tenant.Ref, _ tenant.PolicyReadings) (*tenant.Snapshot, error) {
 	s, err := r.snapshot()
 	if s != nil {
 		s.Tenant = ref
@@ -51,7 +52,7 @@ func newBench(t testing.TB, devices int) *bench {
 	store := cipp.New(b.account, cipp.Options{Timezone: "UTC"})
 	name := azuritetest.UniqueName(t)
 	b.Syncer = &Syncer{
-		CIPP: store, Reader: b.reader, Ledger: b.ledger, Table: b.table, Runs: b.store,
+		CIPP: store, Reader: b.reader, Ledger: b.ledger, Policies: policies.New(b.table), Table: b.table, Runs: b.store,
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
 		SKUNames: func(context.Context) map[string]string { return nil },
 		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),

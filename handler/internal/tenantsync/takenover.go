@@ -87,17 +87,20 @@ func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 	}
 }
 
-// takeOver notes that a matched device shows a value of the one rule that no
-// record of ours tells of, so that it does not stay where the rule has none.
+// takeOver notes that a matched device shows a value of the one rule, or settings
+// that fail, that no record of ours tells of, so that they do not stay where the rule
+// has none.
 func (in *inputs) takeOver(t ledger.Target) {
-	name, text := in.fields[deviceCompliance], in.touched.texts[t.ID]
-	if name == "" || !compose.IsCompliance(text) {
-		return
-	}
-	if in.records[t] == nil {
-		in.records[t] = &ledger.Record{Target: t, Fields: map[string]string{}}
-	}
-	if r := in.records[t]; !ledger.Holds(r.Fields[name]) {
-		r.Fields[name] = ledger.Unknown
+	for ours, is := range map[string]func(string) bool{deviceCompliance: compose.IsCompliance, deviceSettings: compose.IsSettings} {
+		name := in.fields[ours]
+		if name == "" || !is(in.touched.texts[t.ID][name]) {
+			continue
+		}
+		if in.records[t] == nil {
+			in.records[t] = &ledger.Record{Target: t, Fields: map[string]string{}}
+		}
+		if r := in.records[t]; !ledger.Holds(r.Fields[name]) {
+			r.Fields[name] = ledger.Unknown
+		}
 	}
 }

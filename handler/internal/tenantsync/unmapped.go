@@ -134,6 +134,9 @@ func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map
 	if err := s.Runs.ForgetStored(ctx, k.tenantID); err != nil {
 		return err
 	}
+	if err := s.Policies.ForgetTenant(ctx, k.tenantID); err != nil {
+		return err
+	}
 	if err := s.Blobs.Delete(ctx, name); err != nil {
 		return err
 	}

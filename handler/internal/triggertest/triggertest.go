@@ -26,6 +26,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/notify/notifytest"
+	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -160,12 +161,12 @@ func (w *World) Restart() {
 		Problems: &problems.Book{Table: own, Log: w.Store.Log, API: cipp.LogbookCompliance}, BaseURL: w.Front.URL, Now: w.Clock.Now, Log: log,
 	})
 	p.Worker = compliance.New(compliance.Deps{
-		Assignments: assigned, Statuses: statuses, Devices: reader, NinjaOne: client, Pace: AnySlot, Ledger: held,
+		Assignments: assigned, Statuses: statuses, Devices: reader, NinjaOne: client, Pace: AnySlot, Ledger: held, Policies: policies.New(own),
 		Books: devicematch.NewBooks(w.Store, blobs, w.Clock.Now), Queue: w.Queue, OnEvent: p.Keeper.Handle,
 		SweepEvery: 15 * time.Minute, Now: w.Clock.Now, Log: log,
 	})
 	p.Syncer = &tenantsync.Syncer{
-		CIPP: w.Store, Reader: reader, NinjaOne: client, SKUNames: func(context.Context) map[string]string { return nil }, Ledger: held, Table: own, Runs: runs.New(own), Blobs: blobs,
+		CIPP: w.Store, Reader: reader, NinjaOne: client, SKUNames: func(context.Context) map[string]string { return nil }, Ledger: held, Policies: policies.New(own), Table: own, Runs: runs.New(own), Blobs: blobs,
 		Exposures: vulnerabilities.Files{Table: w.Own.Table(vulnerabilities.TableName), Blobs: blobs},
 		Queue:     w.Own.Queue(tenantsync.QueueName), Within: context.WithCancel, Now: time.Now, Log: log,
 	}

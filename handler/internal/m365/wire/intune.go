@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/guid"
@@ -131,6 +133,10 @@ type PolicyState struct {
 	Settings     reply.List[SettingState] `json:"settingStates"`
 }
 
+// Key tells states apart that a list delivers: Intune reports one for each user,
+// with the same id.
+func (s *PolicyState) Key() string { return fmt.Sprint(*s) }
+
 // SettingState is a row of the settingStates of a PolicyState.
 type SettingState struct {
 	Setting          string `json:"setting"`
@@ -141,20 +147,20 @@ type SettingState struct {
 	UserName         string `json:"userName"`
 }
 
-// Failing reports whether a complianceStatus says that something is wrong.
-func Failing(complianceStatus string) bool {
-	switch strings.ToLower(complianceStatus) {
-	case "noncompliant", "error", "conflict":
-		return true
-	}
-	return false
+// Key tells states apart that a list delivers: Intune reports one for each user.
+func (s *SettingState) Key() string { return fmt.Sprint(*s) }
+
+// Stateless reports whether some setting came without its state, so that whether
+// it fails is not known.
+func Stateless(all []SettingState) bool {
+	return slices.ContainsFunc(all, func(s SettingState) bool { return s.State == "" })
 }
 
 // FailingSettings returns the settings that fail.
 func FailingSettings(all []SettingState) []tenant.SettingState {
 	var out []tenant.SettingState
 	for _, s := range all {
-		if !Failing(s.State) {
+		if !tenant.Fails(s.State) {
 			continue
 		}
 		name := s.SettingName

@@ -1,0 +1,107 @@
+package ledger
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+)
+
+// TestTwoSharedFields writes both shared fields of a device by one claim, and has
+// another writer in the way of one of them.
+func TestTwoSharedFields(t *testing.T) {
+	both := Shared{Compliance: "compliance", Settings: "settings"}
+	lines := ninjaone.Lines("P: a\nP: b")
+	write := func(minute int, values ninjaone.Fields) ComplianceWrite {
+		return ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne, Fields: both, Values: values,
+			Read: noon.Add(time.Duration(minute) * time.Minute)}
+	}
+	holds := func(t *testing.T, l *Ledger, fields Shared, want ninjaone.Fields) {
+		t.Helper()
+		notes, err := l.Compliance(t.Context(), testOrg, fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, v := range want {
+			if !notes[testDevice].Holds(name, v) {
+				t.Errorf("%s is not noted to hold %q: %+v", name, v, notes[testDevice])
+			}
+		}
+	}
+	t.Run("both", func(t *testing.T) {
+		l := newTestState(t)
+		c := claim(t, l, write(0, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
+		if len(c.Values()) != 2 {
+			t.Errorf("claimed %v", c.Values())
+		}
+		settle(t, c, Accepted)
+		holds(t, l, both, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})
+		c = claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": ninjaone.Clear()}))
+		if v := c.Values(); len(v) != 1 || !v["settings"].IsClear() {
+			t.Errorf("of which one is held already, claimed %v", v)
+		}
+		settle(t, c, Accepted)
+		holds(t, l, both, ninjaone.Fields{"compliance": nonCompliant, "settings": ninjaone.Clear()})
+	})
+	t.Run("one refused", func(t *testing.T) {
+		l := newTestState(t)
+		written(t, l, write(0, ninjaone.Fields{"compliance": compliant, "settings": lines}))
+		c := claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": ninjaone.Clear()}))
+		if _, err := c.Settle(t.Context(), map[string]Outcome{"compliance": Accepted, "settings": Refused}); err != nil {
+			t.Fatal(err)
+		}
+		holds(t, l, both, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})
+	})
+	t.Run("of one a newer reading is known", func(t *testing.T) {
+		l := newTestState(t)
+		written(t, l, write(5, ninjaone.Fields{"compliance": compliant}))
+		c := claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
+		if v := c.Values(); len(v) != 1 || v["settings"] != lines {
+			t.Errorf("claimed %v", v)
+		}
+		if _, err := l.ClaimCompliance(t.Context(), write(1, ninjaone.Fields{"compliance": nonCompliant})); !errors.Is(err, ErrNewerState) {
+			t.Errorf("the older state alone: %v", err)
+		}
+	})
+	t.Run("a sweep came before, which says nothing of a field without note", func(t *testing.T) {
+		l := newTestState(t)
+		written(t, l, write(0, ninjaone.Fields{"compliance": compliant}))
+		if err := l.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		c := claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
+		if v := c.Values(); len(v) != 1 || v["settings"] != lines {
+			t.Errorf("claimed %v", v)
+		}
+		settle(t, c, Accepted)
+		holds(t, l, both, ninjaone.Fields{"compliance": compliant, "settings": lines})
+	})
+	t.Run("mapped the other way round", func(t *testing.T) {
+		l := newTestState(t)
+		written(t, l, write(0, ninjaone.Fields{"compliance": compliant, "settings": lines}))
+		swapped := Shared{Compliance: "settings", Settings: "compliance"}
+		w := write(1, ninjaone.Fields{"settings": compliant, "compliance": ninjaone.Clear()})
+		w.Fields = swapped
+		c := claim(t, l, w)
+		if v := c.Values(); len(v) != 2 {
+			t.Errorf("claimed %v, so that a value of the other field stays", v)
+		}
+		settle(t, c, Accepted)
+		holds(t, l, swapped, ninjaone.Fields{"settings": compliant, "compliance": ninjaone.Clear()})
+	})
+	t.Run("another field is mapped before a sync looks", func(t *testing.T) {
+		l := newTestState(t)
+		written(t, l, write(0, ninjaone.Fields{"compliance": compliant, "settings": lines}))
+		w := write(1, ninjaone.Fields{"new": compliant})
+		w.Fields = Shared{Compliance: "new", Settings: "settings"}
+		written(t, l, w)
+		records, err := l.Load(t.Context(), testOrg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := records[Device(testDevice)].Fields; f["compliance"] != Digest(compliant) || f["new"] != Digest(compliant) || f["settings"] != Digest(lines) {
+			t.Errorf("the record holds %v, so that the former field is never cleared", f)
+		}
+	})
+}
