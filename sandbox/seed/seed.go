@@ -29,7 +29,7 @@ type Seed struct {
 	Mappings      []Mapping
 	// FieldMapping gives the NinjaOne custom field of each of CIPP's seven
 	// fields (TenantLinks, TenantSummary, UsersSummary, DeviceLinks,
-	// DeviceSummary, DeviceCompliance).
+	// DeviceSummary, DeviceCompliance, DeviceNonCompliantSettings).
 	FieldMapping map[string]string
 
 	SAM      SAM

@@ -40,6 +40,7 @@ func TestTheSyncAndTheNotificationsDoNotFight(t *testing.T) {
 	w, all := running(t, 1, 4)
 	p := all[0][0]
 	reader := w.Process.Syncer.Reader
+	w.fails(p, "RequireEncryption")
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w.Process.Syncer.Reader = reader
@@ -61,7 +62,9 @@ func TestTheSyncAndTheNotificationsDoNotFight(t *testing.T) {
 			if err := w.Process.Syncer.Run(t.Context(), tenantsync.Message{TenantID: p.TenantID, Force: tt.force}); err != nil {
 				t.Fatal(err)
 			}
+			settings := map[string][]string{"Non-Compliant": {"Baseline: RequireEncryption"}}[tt.want]
 			w.WantField(p, tt.want)
+			w.wantSettings(p, settings...)
 			for _, other := range all[0][1:] {
 				w.WantField(other, "Compliant")
 			}
@@ -72,6 +75,7 @@ func TestTheSyncAndTheNotificationsDoNotFight(t *testing.T) {
 				t.Errorf("a sweep after it wrote %d fields", n)
 			}
 			w.WantField(p, tt.want)
+			w.wantSettings(p, settings...)
 		})
 	}
 	w.NoViolations()

@@ -229,7 +229,7 @@ func TestFields(t *testing.T) {
 	w.has(w.post("/fields", "UsersSummary", ""), "The field mapping was saved", "Create the fields for me")
 	mapping, err := w.console.CIPP.FieldMapping(t.Context())
 	must(t, err)
-	if len(mapping) != 5 || mapping["UsersSummary"] != "" {
+	if len(mapping) != 6 || mapping["UsersSummary"] != "" {
 		t.Errorf("mapping %v", mapping)
 	}
 	for name, tt := range map[string]struct{ field, value, want string }{
@@ -275,6 +275,8 @@ func TestCreateFields(t *testing.T) {
 		"cippDeviceLinks":      "WYSIWYG[NODE]READ_WRITEREAD_ONLYNONE",
 		"cippDeviceSummary":    "WYSIWYG[NODE]READ_WRITEREAD_ONLYNONE",
 		"cippDeviceCompliance": "TEXT[NODE]READ_WRITEREAD_ONLYREAD_ONLY",
+
+		"cippDeviceNonCompliantSettings": "TEXT_MULTILINE[NODE]READ_WRITEREAD_ONLYREAD_ONLY",
 	} {
 		if custom[name] != want {
 			t.Errorf("%s is %q, want %q", name, custom[name], want)
@@ -282,7 +284,7 @@ func TestCreateFields(t *testing.T) {
 	}
 	mapping, err := w.console.CIPP.FieldMapping(t.Context())
 	must(t, err)
-	if len(mapping) != 6 {
+	if len(mapping) != 7 {
 		t.Errorf("mapping %v", mapping)
 	}
 	w.hasNot(w.get("/fields"), "Create the fields for me")

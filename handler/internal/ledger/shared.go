@@ -184,7 +184,10 @@ func (w ComplianceWrite) decideOne(d *decision, n note, name string, v ninjaone.
 		d.newer = true
 		return
 	case v.IsClear() && !w.Shown[name] && (at.digest == "" || at.digest == Cleared && at.claim == ""):
-		return
+		// That there is nothing to show now keeps an older reading from showing it.
+		if row == nil || !w.Read.After(at.read) {
+			return
+		}
 	case at.digest == want && !w.Shown[name] && (!w.Force || v.IsClear()):
 		// NinjaOne holds it, or is being sent it. That it still holds now keeps an
 		// older reading from undoing it.
@@ -192,7 +195,7 @@ func (w ComplianceWrite) decideOne(d *decision, n note, name string, v ninjaone.
 			return
 		}
 	default:
-		c := claimed{now.UTC().Truncate(time.Millisecond), at.settled(), at.sending(now), known && at.digest != want}
+		c := claimed{now.UTC().Truncate(time.Millisecond), at.settled(), at.sending(now), row != nil && at.digest != want}
 		columns[n.digest()], columns[n.claim()], columns[n.since()] = want, id, c.since
 		d.claims[name] = c
 	}

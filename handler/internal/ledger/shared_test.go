@@ -64,18 +64,25 @@ func TestTwoSharedFields(t *testing.T) {
 			t.Errorf("the older state alone: %v", err)
 		}
 	})
-	t.Run("a sweep came before, which says nothing of a field without note", func(t *testing.T) {
+	t.Run("a sweep came before", func(t *testing.T) {
 		l := newTestState(t)
 		written(t, l, write(0, ninjaone.Fields{"compliance": compliant}))
 		if err := l.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		c := claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
-		if v := c.Values(); len(v) != 1 || v["settings"] != lines {
-			t.Errorf("claimed %v", v)
+		if _, err := l.ClaimCompliance(t.Context(), write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})); !errors.Is(err, ErrNewerState) {
+			t.Errorf("an older reading was let through: %v", err)
 		}
-		settle(t, c, Accepted)
-		holds(t, l, both, ninjaone.Fields{"compliance": compliant, "settings": lines})
+	})
+	t.Run("a newer reading has nothing to show", func(t *testing.T) {
+		l := newTestState(t)
+		written(t, l, write(0, ninjaone.Fields{"compliance": compliant}))
+		if c, err := l.ClaimCompliance(t.Context(), write(5, ninjaone.Fields{"compliance": compliant, "settings": ninjaone.Clear()})); c != nil || err != nil {
+			t.Errorf("claimed %v, %v", c, err)
+		}
+		if _, err := l.ClaimCompliance(t.Context(), write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})); !errors.Is(err, ErrNewerState) {
+			t.Errorf("an older reading was let through: %v", err)
+		}
 	})
 	t.Run("mapped the other way round", func(t *testing.T) {
 		l := newTestState(t)

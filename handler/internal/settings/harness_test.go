@@ -102,6 +102,7 @@ func install(t *testing.T) *installation {
 		{Name: "cippTenantLinks", Label: "Links", Type: "WYSIWYG", APIPermission: "READ_WRITE", DefinitionScope: []string{"ORGANIZATION"}},
 		{Name: "cippBoth", Label: "Both", Type: "WYSIWYG", APIPermission: "READ_WRITE", DefinitionScope: []string{"ORGANIZATION", "NODE"}},
 		{Name: "cippCompliance", Label: "Compliance", Type: "TEXT", APIPermission: "READ_WRITE", DefinitionScope: []string{"NODE"}},
+		{Name: "cippFailing", Label: "Failing", Type: "TEXT_MULTILINE", APIPermission: "READ_WRITE", DefinitionScope: []string{"NODE"}},
 		{Name: "readOnly", Type: "TEXT", APIPermission: "READ_ONLY", DefinitionScope: []string{"NODE"}},
 		{Name: "number", Type: "NUMERIC", APIPermission: "READ_WRITE", DefinitionScope: []string{"NODE"}},
 		{Name: "location", Type: "TEXT", APIPermission: "READ_WRITE", DefinitionScope: []string{"LOCATION"}},

@@ -93,7 +93,7 @@ func TestSetUp(t *testing.T) {
 
 	// Field mapping tab.
 	type fields struct {
-		CIPPFields        []map[string]string
+		CIPPFields        []map[string]any
 		CIPPFieldHeaders  []map[string]string
 		IntegrationFields []map[string]any
 		Mappings          []map[string]string
@@ -105,11 +105,16 @@ func TestSetUp(t *testing.T) {
 		{"name": "Links", "value": "cippTenantLinks", "type": "WYSIWYG", "FieldType": "Organization"},
 		{"name": "Both", "value": "cippBoth", "type": "WYSIWYG", "FieldType": "Device"},
 		{"name": "Compliance", "value": "cippCompliance", "type": "TEXT", "FieldType": "Device"},
+		{"name": "Failing", "value": "cippFailing", "type": "TEXT_MULTILINE", "FieldType": "Device"},
 	}
 	if diff := cmp.Diff(wantFields, f.IntegrationFields); diff != "" {
 		t.Error(diff)
 	}
-	if len(f.CIPPFields) != 6 || len(f.CIPPFieldHeaders) != 2 || f.Mappings == nil || len(f.Mappings) != 0 ||
+	if diff := cmp.Diff(map[string]any{"FieldName": "DeviceNonCompliantSettings", "FieldType": "Device", "Type": []any{"TEXT_MULTILINE", "TEXT"},
+		"FieldLabel": "Settings that fail Intune's compliance policies, one a line"}, f.CIPPFields[len(f.CIPPFields)-1]); diff != "" {
+		t.Error(diff)
+	}
+	if len(f.CIPPFields) != 7 || len(f.CIPPFieldHeaders) != 2 || f.Mappings == nil || len(f.Mappings) != 0 ||
 		f.CIPPFields[5]["FieldName"] != "DeviceCompliance" || f.CIPPFields[5]["Type"] != "TEXT" || f.CIPPFields[5]["FieldType"] != "Device" {
 		t.Errorf("the fields are %+v", f)
 	}
