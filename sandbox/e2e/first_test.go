@@ -167,7 +167,7 @@ func testDeviceMap(t *testing.T, w *world) {
 			for _, n := range w.NinjaOne.Devices(w.Seed.Organization(id)) {
 				if n.SerialNumber == d.String("serialNumber") {
 					want[d.String("azureADDeviceId")] = map[string]any{"PartitionKey": id, "RowKey": d.String("azureADDeviceId"),
-						"NinjaOneID": float64(n.ID), "M365ID": d.ID()}
+						"NinjaOneID": strconv.Itoa(n.ID), "NinjaOneID@odata.type": "Edm.Int64", "M365ID": d.ID()}
 				}
 			}
 		}

@@ -111,7 +111,7 @@ func TestSetUp(t *testing.T) {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(map[string]any{"FieldName": "DeviceNonCompliantSettings", "FieldType": "Device", "Type": []any{"TEXT_MULTILINE", "TEXT"},
-		"FieldLabel": "Settings that fail Intune's compliance policies, one a line"}, f.CIPPFields[len(f.CIPPFields)-1]); diff != "" {
+		"FieldLabel": "Intune Non-Compliant Settings: those that fail compliance policies, one a line"}, f.CIPPFields[len(f.CIPPFields)-1]); diff != "" {
 		t.Error(diff)
 	}
 	if len(f.CIPPFields) != 7 || len(f.CIPPFieldHeaders) != 2 || f.Mappings == nil || len(f.Mappings) != 0 ||
