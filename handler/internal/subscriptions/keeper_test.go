@@ -240,6 +240,9 @@ func TestSubscriptionsThatNobodyWantsAreRemoved(t *testing.T) {
 	field := storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": assignments.FieldName, "IntegrationId": ""}
 	w.Merge("CippMapping", field)
 	w.Settle()
+	w.wantSubscriptions(b, 1) // for the settings that fail
+	w.Merge("CippMapping", storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": assignments.SettingsName, "IntegrationId": ""})
+	w.Settle()
 	w.wantSubscriptions(b, 0)
 
 	field["IntegrationId"] = w.Seed.FieldMapping[assignments.FieldName]
