@@ -30,7 +30,7 @@ func (t *turn) upload(ctx context.Context, p *plan) error {
 	s := p.status
 	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}
 	s.WaitingSince, s.WaitingRows = t.last.WaitingSince, t.last.WaitingRows // until NinjaOne took it
-	s.Held = p.base
+	s.Held = p.held
 	if err := t.keep(ctx, *p); err != nil {
 		return err
 	}
@@ -60,10 +60,7 @@ func (t *turn) upload(ctx context.Context, p *plan) error {
 		return err
 	}
 	p.status = s
-	if err := t.Queue.Send(ctx, Message{TenantID: t.ref.ID, Look: true}, firstLook); err != nil {
-		return err
-	}
-	return t.tidy(ctx, s.Digest)
+	return t.Queue.Send(ctx, Message{TenantID: t.ref.ID, Look: true}, firstLook)
 }
 
 // refused reports whether NinjaOne certainly did not take a file.
@@ -137,6 +134,11 @@ func (t *turn) settle(ctx context.Context) (underway bool, err error) {
 		t.Log.WarnContext(ctx, "the state of an import could not be read", "tenant", t.ref.ID, "error", err)
 	}
 	if s.Import != t.last.Import || s.Trouble != t.last.Trouble {
+		if s.Import == Complete || s.Import == Failed {
+			if err := t.tidy(ctx, s.Digest); err != nil {
+				return false, err
+			}
+		}
 		if err := t.Files.save(ctx, s); err != nil {
 			return false, err
 		}

@@ -109,7 +109,7 @@ func newLab(t testing.TB, devices int, change ...func(*seed.Seed)) *lab {
 	for _, f := range change {
 		f(data)
 	}
-	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: azuritetest.ForTest(t).Apart()})
+	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: azuritetest.ForTest(t).Apart(), Proxy: true})
 	must(t, err)
 	l := &lab{Stack: s, t: t, now: time.Now().UTC(), tenant: tenant, ref: tenant.ID}
 	must(t, s.M365.Close())

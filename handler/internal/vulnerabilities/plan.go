@@ -37,7 +37,7 @@ type inputs struct {
 type plan struct {
 	verdict  Verdict
 	status   Status // as the turn leaves it; an upload goes on from there
-	base     int    // rows that the file was judged by
+	held     int    // rows that the group holds at most
 	file     *file
 	exposure exposure.Tenant
 	problems []problems.Problem
@@ -103,7 +103,7 @@ func decide(in inputs) (plan, error) {
 		base = in.last.WaitingRows
 		mayBeEmpty = mayBeEmpty || base == 0
 	}
-	p.base = base
+	p.held = before(in.last, in.group)
 	again := p.file.digest == in.last.Digest && in.last.GroupID == in.group.ID
 	lost := in.last.Import == Failed || in.last.Import == Sending
 	brake := rows == 0 && !mayBeEmpty && base > 0 || rows > 0 && 2*rows < base && base-rows > brakeRows

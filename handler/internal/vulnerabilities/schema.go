@@ -30,7 +30,7 @@ const TableName = "NinjaOneVulnerabilities"
 //
 // Blobs of this package in the container ninjaone-sync, for the last file that
 // NinjaOne took. What lies there besides what the row names is left of a turn that
-// broke off, and the next upload removes it:
+// broke off, and goes when the next import has ended:
 //
 //	vulnerabilities/<tenant id>/<digest>.csv.gz   the file
 //	vulnerabilities/<tenant id>/<digest>.json.gz  a JSON object of [exposure.Tenant]
