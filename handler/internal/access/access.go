@@ -120,8 +120,13 @@ const developer = "developer"
 
 type callerKey struct{}
 
-// CallerOf returns the caller of a request that Require let through, from its
-// context; the zero Caller elsewhere.
+// WithCaller returns the context of a request that a caller makes.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf returns the caller of a request, from its context; the zero Caller
+// elsewhere.
 func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
@@ -186,7 +191,7 @@ func (g *Guard) Require(need Need, next http.Handler) http.Handler {
 			_ = json.NewEncoder(w).Encode(map[string]string{"Results": "Request failed. " + refusal.Reason})
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+		next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), caller)))
 	})
 }
 

@@ -280,6 +280,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(x, refusal.Status, title, refusal.Reason)
 		return
 	}
+	r = r.WithContext(access.WithCaller(ctx, caller))
+	x.r = r
 	act, ok := list[x.page]
 	switch {
 	case !ok && pages[x.page] == nil && actions[x.page] == nil:

@@ -365,6 +365,8 @@ func TestLogbook(t *testing.T) {
 	page := w.get("/logbook")
 	w.has(page, "one &lt;script&gt;", "two is wrong", "three")
 	w.hasNot(page, "not ours", hostile)
+	w.post("/pause", "tenant", w.tenantID(1), "paused", "true")
+	w.has(w.get("/logbook"), "The tenant was paused", ">developer<")
 	for name, tt := range map[string]struct{ query, has, hasNot string }{
 		"api":      {"api=NinjaOneAutoMap_Queue", "three", "two is wrong"},
 		"severity": {"severity=error", "two is wrong", "three"},

@@ -79,7 +79,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
 	secrets := cipp.DevSecrets(w.account)
-	store := cipp.New(w.account, cipp.Options{})
+	store := cipp.New(w.account, cipp.Options{User: func(ctx context.Context) string { return access.CallerOf(ctx).Name }})
 	reader, err := m365.NewReader(m365.Config{
 		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], DefenderEndpoint: env["DEFENDER_ENDPOINT"],
 		Credentials: secrets, Logger: log,

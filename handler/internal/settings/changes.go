@@ -68,31 +68,21 @@ func settingText(value any) string {
 	return "off"
 }
 
-// notTakenOver are the switches of CIPP's page for work that this app does not
-// do, with what that means.
-var notTakenOver = map[string]string{
-	"CveSyncEnabled": "CIPP's upload of vulnerabilities is part of CIPP's own sync, which this app holds off: nothing is uploaded.",
-}
-
-// warnings are the sentences for a person who turned on what does not happen.
-func (h *Handlers) warnings(ctx context.Context, turnedOn []string) (text string) {
-	for _, name := range turnedOn {
-		if why := notTakenOver[name]; why != "" {
-			text += " Warning: " + name + " is turned on, but " + why
-		}
-	}
+// warnings is what a person is told who turned on what this app does not do at
+// present: CIPP's own engine does it, after it was given back.
+func (h *Handlers) warnings(ctx context.Context, turnedOn []string) string {
 	if len(turnedOn) == 0 {
-		return text
+		return ""
 	}
 	given, err := h.GivenBack(ctx)
 	if err != nil {
 		h.Log.WarnContext(ctx, "whether the syncs were given back cannot be read", "error", err)
 	}
-	if given {
-		text += " Warning: the syncs were given back to CIPP's own engine. This app does none of what was turned on (" +
-			strings.Join(slices.Sorted(slices.Values(turnedOn)), ", ") + ") until they are taken over again on its console."
+	if !given {
+		return ""
 	}
-	return text
+	return " Warning: the syncs were given back to CIPP's own engine. This app does none of what was turned on (" +
+		strings.Join(slices.Sorted(slices.Values(turnedOn)), ", ") + ") until they are taken over again on its console."
 }
 
 // fieldChanges words what a save changes of the mapping of fields.

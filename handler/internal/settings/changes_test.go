@@ -74,10 +74,11 @@ func TestWarnings(t *testing.T) {
 		want  string
 	}{
 		"what is done":              {`{"NinjaOne":{"LicensedOnly":true}}`, false, ""},
-		"vulnerabilities":           {`{"NinjaOne":{"CveSyncEnabled":true}}`, false, "Warning: CveSyncEnabled is turned on, but"},
+		"vulnerabilities":           {`{"NinjaOne":{"CveSyncEnabled":true}}`, false, ""},
+		"another extension":         {`{"NinjaOne":{"LicensedOnly":true},"Hudu":{"Enabled":true}}`, false, "Warning: the changes to other extensions' settings were not saved. Error: this app saves NinjaOne's alone"},
 		"what is on already":        {`{"NinjaOne":{"Enabled":true}}`, true, ""},
 		"what CIPP does at present": {`{"NinjaOne":{"UserDocumentsEnabled":true,"LicensedOnly":true}}`, true, "Warning: the syncs were given back to CIPP's own engine. This app does none of what was turned on (LicensedOnly, UserDocumentsEnabled)"},
-		"what nobody knows":         {`{"NinjaOne":{"NewEnabled":true}}`, false, `Error: these are not NinjaOne settings that this app knows, and were not saved: "NewEnabled".`},
+		"what nobody knows":         {`{"NinjaOne":{"NewEnabled":true}}`, false, `Warning: these failed to be saved, since this app does not take over what they set: "NewEnabled".`},
 	} {
 		i := install(t)
 		i.configure(working, clientSecret)

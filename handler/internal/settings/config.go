@@ -131,11 +131,11 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return text, nil // it is saved all the same
 	}
 	if names := notSaved(unknown, ninjaOnePart(shown)); len(names) > 0 {
-		text += " Error: these are not NinjaOne settings that this app knows, and were not saved: " + strings.Join(names, ", ") + "."
+		text += " Warning: these failed to be saved, since this app does not take over what they set: " + strings.Join(names, ", ") + "."
 	}
 	others := slices.DeleteFunc(extensions, func(e cipp.Property) bool { return isNinjaOne(e.Name) })
 	if len(notSaved(others, shown)) > 0 {
-		text += " The changes to other extensions' settings were not saved. Error: this app saves NinjaOne's alone; make those in CIPP itself."
+		text += " Warning: the changes to other extensions' settings were not saved. Error: this app saves NinjaOne's alone; make those in CIPP itself."
 	}
 	return text, nil
 }
