@@ -18,8 +18,10 @@ func (w *world) checkAlways() {
 	for _, v := range w.Violations() {
 		w.t.Errorf("a request broke the contract: %s", v)
 	}
-	if n := w.waiting(syncQueue + "-poison"); n != 0 {
-		w.t.Errorf("%d messages in the poison queue", n)
+	for _, queue := range []string{syncQueue, uploadQueue} {
+		if n := w.waiting(queue + "-poison"); n != 0 {
+			w.t.Errorf("%d messages in the poison queue of %s", n, queue)
+		}
 	}
 	log := w.logged()
 	if len(log) == 0 {

@@ -59,11 +59,15 @@ func (w *world) ageRuns(by time.Duration) {
 	}
 }
 
-// pause pauses or resumes a tenant, or "everyone", on the console.
-func (w *world) pause(tenant string, paused bool) {
+// console posts a form to a page of the console, and returns the page that comes
+// of it.
+func (w *world) console(page string, pairs ...string) (status int, body string) {
 	w.t.Helper()
-	form := url.Values{"tenant": {tenant}, "paused": {fmt.Sprint(paused)}}
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.Host.URL()+"/api/ninjaone/console/pause", strings.NewReader(form.Encode()))
+	form := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		form.Set(pairs[i], pairs[i+1])
+	}
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.Host.URL()+"/api/ninjaone/console/"+page, strings.NewReader(form.Encode()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -75,8 +79,18 @@ func (w *world) pause(tenant string, paused bool) {
 		w.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
-		w.t.Fatalf("the console answered %d: %.300s", resp.StatusCode, body)
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// pause pauses or resumes a tenant, or "everyone", on the console.
+func (w *world) pause(tenant string, paused bool) {
+	w.t.Helper()
+	if status, body := w.console("pause", "tenant", tenant, "paused", fmt.Sprint(paused)); status != http.StatusOK {
+		w.t.Fatalf("the console answered %d: %.300s", status, body)
 	}
 }
 

@@ -94,6 +94,14 @@ func (s *Seed) vulnerabilities() {
 	}
 }
 
+// Vulnerable gives a tenant Defender's records of its Windows computers, and a
+// scan group with the id.
+func (s *Seed) Vulnerable(domain string, group int64) {
+	t := s.Tenant(domain)
+	t.Vulnerabilities = s.found(rand.New(rand.NewPCG(18, uint64(group))), t)
+	s.ScanGroups = append(s.ScanGroups, ScanGroup{ID: group, Name: ScanGroupName(domain), DeviceHeader: "device", CVEHeader: "cve"})
+}
+
 // found returns the records of a tenant's computers: one or more of each second one.
 func (s *Seed) found(rng *rand.Rand, t *m365sim.Tenant) []m365sim.Vulnerability {
 	var list []m365sim.Vulnerability

@@ -15,7 +15,8 @@ import (
 // Microsoft 365 says, by rules of its own that are simpler than the handler's,
 // and returns what is wrong. It looks at every organization field, and at each
 // device that one serial number identifies beyond doubt on both sides; where the
-// seed turns documents on, also at every document and its relations.
+// seed turns documents on, also at every document and its relations; where it
+// turns the upload of vulnerabilities on, at every scan group.
 func (s *Stack) Check(tenantIDs ...string) []string {
 	var wrong []string
 	for _, v := range s.Violations() {
@@ -74,6 +75,9 @@ func (s *Stack) checkTenant(id string, ninja map[string][]ninjasim.Device) []str
 		say("none of %d managed devices could be checked", managed)
 	}
 	for _, text := range s.checkDocuments(id, ninja) {
+		say("%s", text)
+	}
+	for _, text := range s.checkVulnerabilities(id) {
 		say("%s", text)
 	}
 	return wrong

@@ -54,7 +54,7 @@ func run(ctx context.Context, out *os.File, check bool, host, app, address strin
 		app = filepath.Join(root, "dist")
 	}
 	data := seed.MSP()
-	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
+	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments, data.Quirks.CVESync = true, true, true
 	fmt.Fprintf(out, "Starting storage, Microsoft 365 and NinjaOne, all simulated on this machine …\n")
 	s, err := stack.Start(ctx, stack.Options{Seed: data})
 	if err != nil {
@@ -83,7 +83,14 @@ func run(ctx context.Context, out *os.File, check bool, host, app, address strin
 	if err := trigger(ctx, "ScheduleTenants", ""); err != nil {
 		return err
 	}
-	if err := w.follow(ctx); err != nil {
+	if err := w.follow(ctx, w.expected()); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\nThe schedule comes again: it uploads the vulnerabilities of tenants whose devices are known by now.\n\n")
+	if err := trigger(ctx, "ScheduleTenants", ""); err != nil {
+		return err
+	}
+	if err := w.followUploads(ctx); err != nil {
 		return err
 	}
 	w.report()

@@ -17,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
+	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
 )
@@ -96,8 +97,8 @@ func (w *watcher) mappingEnds(ctx context.Context) (map[string]string, error) {
 	return ends, nil
 }
 
-// follow prints each tenant as its sync ends, until all have.
-func (w *watcher) follow(ctx context.Context) error {
+// follow prints each of the tenants as its sync ends, until all have.
+func (w *watcher) follow(ctx context.Context, waiting []string) error {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	before, err := w.mappingEnds(ctx)
@@ -109,7 +110,6 @@ func (w *watcher) follow(ctx context.Context) error {
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	waiting := w.expected()
 	writes := -1
 	for len(waiting) > 0 {
 		if n := len(w.stack.NinjaOne.Writes()) + len(w.stack.NinjaOne.DocumentWrites()); n != writes {
@@ -138,6 +138,47 @@ func (w *watcher) follow(ctx context.Context) error {
 	}
 	w.progress("")
 	return nil
+}
+
+// followUploads prints each scan group as its import ends, until all have of whose
+// tenants anything is known. Then it has these tenants synced, so that their
+// summaries show it.
+func (w *watcher) followUploads(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	var waiting []string
+	for _, id := range w.expected() {
+		if w.stack.ScanGroupOf(id) != 0 && len(w.stack.OpenCVEs(id)) > 0 {
+			waiting = append(waiting, id)
+		}
+	}
+	tenants := slices.Clone(waiting)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for len(waiting) > 0 {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the vulnerabilities of %d tenants were not uploaded: %w", len(waiting), ctx.Err())
+		case <-tick.C:
+		}
+		groups := w.stack.NinjaOne.ScanGroups()
+		waiting = slices.DeleteFunc(waiting, func(id string) bool {
+			group := w.stack.ScanGroupOf(id)
+			i := slices.IndexFunc(groups, func(g ninjasim.ScanGroup) bool { return g.ID == group })
+			if uploads := w.stack.NinjaOne.Uploads(group); len(uploads) == 0 || groups[i].Status == ninjasim.ImportInProgress {
+				return false
+			}
+			fmt.Fprintf(w.out, "  %-9s %-45s %d rows, open on %d devices\n", groups[i].Status, groups[i].Name, groups[i].Records, len(w.stack.NinjaOne.OpenCVEs(group)))
+			return true
+		})
+	}
+	fmt.Fprintln(w.out)
+	for _, id := range tenants {
+		if err := w.enqueue(ctx, id); err != nil {
+			return err
+		}
+	}
+	return w.follow(ctx, tenants)
 }
 
 // progress shows a passing text in place of the one before; nothing where the
@@ -228,7 +269,7 @@ func (w *watcher) check(ctx context.Context, sync func(tenantID string) error) e
 				return err
 			}
 		}
-		if err := w.follow(ctx); err != nil {
+		if err := w.follow(ctx, w.expected()); err != nil {
 			return err
 		}
 		writes := len(w.stack.NinjaOne.Writes()) + len(w.stack.NinjaOne.DocumentWrites())
