@@ -236,10 +236,17 @@ func TestKeyboard(t *testing.T) {
 // TestReadable looks at every page with a provider's tenants, odd ones among
 // them, in both colour schemes and on a phone.
 func TestReadable(t *testing.T) {
-	w := start(t, seed.MSP())
+	data := seed.MSP()
+	data.Quirks.CVESync = true
+	w := start(t, data)
 	w.visit("/")
 	w.press("Sync all tenants now")
 	w.says("\n0 running or waiting")
+	for _, domain := range []string{seed.Ordinary, seed.Large, seed.SharedFirst} {
+		w.visit("/vulnerabilities?q=" + domain)
+		w.press("Upload now: " + w.Seed.Tenant(domain).DisplayName)
+	}
+	w.comesToSay("/vulnerabilities?q="+seed.Ordinary, "Imported")
 	w.visit("/organizations")
 	w.press("Find organizations for all tenants without one")
 	w.says("The search has ended.")
@@ -249,8 +256,8 @@ func TestReadable(t *testing.T) {
 	pages := map[string]string{
 		"status": "/", "organizations": "/organizations", "devices": "/devices?tenant=" + w.Seed.Tenant(seed.Duplicates).ID,
 		"fields": "/fields", "settings": "/settings", "logbook": "/logbook", "confirmations-none": "/confirmations",
-		"checks-none": "/checks",
-		"preview":     "/preview?tenant=" + ordinary, "preview-markup": "/preview?tenant=" + w.Seed.Tenant(seed.Markup).ID,
+		"checks-none": "/checks", "vulnerabilities": "/vulnerabilities", "vulnerabilities-preview": "/vulnerabilities/preview?tenant=" + ordinary,
+		"preview": "/preview?tenant=" + ordinary, "preview-markup": "/preview?tenant=" + w.Seed.Tenant(seed.Markup).ID,
 		"preview-devices": "/preview?view=devices&tenant=" + ordinary, "preview-documents": "/preview?view=documents&tenant=" + ordinary,
 	}
 	for _, look := range []struct {
