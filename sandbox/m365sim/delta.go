@@ -225,3 +225,11 @@ func maxPageSize(prefer string) (int, bool) {
 	}
 	return 0, false
 }
+
+// ForgetDeltaLinks makes the service refuse every delta link that it gave out
+// so far, as it does after seven days.
+func (s *Server) ForgetDeltaLinks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.deltas)
+}

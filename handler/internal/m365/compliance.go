@@ -25,6 +25,9 @@ var (
 	stateFields = []string{"id", "azureADDeviceId", "complianceState", "lastSyncDateTime"}
 	matchFields = append(stateFields[:len(stateFields):len(stateFields)],
 		"deviceName", "serialNumber", "operatingSystem", "enrolledDateTime")
+	watchedFields = slices.DeleteFunc(slices.Clone(managedDeviceFields), func(name string) bool {
+		return name == "freeStorageSpaceInBytes"
+	})
 )
 
 // NoIntuneError says that a tenant has no Intune, so that there is nothing to

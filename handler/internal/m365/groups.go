@@ -12,7 +12,10 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-var groupFields = []string{"id", "displayName", "mail", "groupTypes", "securityEnabled", "mailEnabled"}
+var (
+	groupFields = []string{"id", "displayName", "mail", "groupTypes", "securityEnabled", "mailEnabled"}
+	roleFields  = []string{"id", "displayName", "roleTemplateId", "members"} // of the delta list
+)
 
 // groups reads GET /groups/delta with members.
 func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
@@ -63,7 +66,7 @@ func (g *graph) rolesDelta(ctx context.Context) (*abstractions.RequestInformatio
 	if err != nil {
 		return nil, err
 	}
-	return query(ri, 0, "id", "displayName", "roleTemplateId", "members"), nil
+	return query(ri, 0, roleFields...), nil
 }
 
 // roles reads the directory roles from the answer to rolesDelta.

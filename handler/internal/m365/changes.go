@@ -1,0 +1,196 @@
+package m365
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/devices"
+	"github.com/microsoftgraph/msgraph-sdk-go/directoryroles"
+	"github.com/microsoftgraph/msgraph-sdk-go/groups"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// DeltaList is a list of Graph that tells what changed in it since a delta link.
+type DeltaList string
+
+// The lists that tell their changes.
+const (
+	DeltaUsers   DeltaList = "users" // with their licences
+	DeltaGroups  DeltaList = "groups"
+	DeltaRoles   DeltaList = "roles"
+	DeltaDevices DeltaList = "devices" // of Entra
+)
+
+// deltaPart is the part of a snapshot that a list's changes concern.
+var deltaPart = map[DeltaList]part{DeltaUsers: partUsers, DeltaGroups: partGroups, DeltaRoles: partRoles, DeltaDevices: partEntraDevices}
+
+// DeltaLinks say where the next look at each list goes on. Graph holds them for
+// seven days. They carry tokens: they are kept, and never logged.
+type DeltaLinks map[DeltaList]string
+
+// Changes is what changed in a tenant since a look before.
+type Changes struct {
+	Changed map[DeltaList]int   // objects that changed, each counted once
+	Anew    map[DeltaList]bool  // lists without a link that Graph knows: what changed is not known
+	Failed  map[DeltaList]error // lists that could not be read; their links stay
+	Links   DeltaLinks          // where the next look goes on
+}
+
+// Changes looks what changed in users, groups, directory roles and Entra devices
+// since the links were given out. It calls GET /v1.0/users/delta, groups/delta,
+// directoryRoles/delta and devices/delta: one call for each list without
+// changes, and one for each further page. A list whose link Graph refuses (410,
+// or 400 with syncStateNotFound or resyncRequired) begins anew. The error is an
+// *AuthError when the tenant gives no token; one list's failure is in Failed.
+func (r *Reader) Changes(ctx context.Context, ref tenant.Ref, since DeltaLinks) (Changes, error) {
+	g, err := r.openGraph(ctx, ref)
+	if err != nil {
+		return Changes{}, err
+	}
+	out := Changes{Changed: map[DeltaList]int{}, Anew: map[DeltaList]bool{}, Failed: map[DeltaList]error{}, Links: DeltaLinks{}}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for l := range deltaPart {
+		all.Go(func() {
+			changed, anew, link, err := g.changesOf(ctx, l, since[l])
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				out.Failed[l], out.Links[l] = deltaError(ref, l, err), since[l]
+				return
+			}
+			out.Changed[l], out.Links[l] = changed, link
+			if anew {
+				out.Anew[l] = true
+			}
+		})
+	}
+	all.Wait()
+	return out, ctx.Err()
+}
+
+func deltaError(ref tenant.Ref, l DeltaList, err error) error {
+	if _, ok := errors.AsType[*AuthError](err); ok {
+		return err
+	}
+	what := fmt.Sprintf("reading what changed in the %s of tenant %s: %%w", l, ref.ID)
+	if meaningOf(err) == refusedRight {
+		return fmt.Errorf(what+"; the app lacks %s there: run CIPP's permission check for this tenant", err, permissions[deltaPart[l]].Delegated)
+	}
+	return fmt.Errorf(what, err)
+}
+
+// changesOf reads what changed in a list since a link, or begins it anew.
+func (g *graph) changesOf(ctx context.Context, l DeltaList, since string) (changed int, anew bool, link string, err error) {
+	if since != "" {
+		changed, link, err = g.follow(ctx, since)
+		if err == nil || !refusedLink(err) {
+			return changed, false, link, err
+		}
+	}
+	link, err = g.beginDelta(ctx, l)
+	return 0, true, link, err
+}
+
+// refusedLink reports whether Graph does not go on from a delta link: it is too
+// old, it was given out elsewhere, or the service was moved.
+func refusedLink(err error) bool {
+	if hasStatus(err, http.StatusBadRequest, http.StatusGone, http.StatusNotFound) {
+		return true
+	}
+	_, elsewhere := errors.AsType[*linkError](err)
+	return elsewhere
+}
+
+// tally counts the objects of a delta list, each once.
+func tally(n *int) gather[wire.DeltaObject] {
+	var isFresh func(string) bool
+	return gather[wire.DeltaObject]{
+		begin: func() { *n, isFresh = 0, bounds.Fresh[string]() },
+		page: func(p []wire.DeltaObject) (fresh int) {
+			for i := range p {
+				if isFresh(p[i].ID) {
+					fresh++
+					*n++
+				} else if len(p[i].Members) > 0 {
+					fresh += len(p[i].Members) // a large group comes on several pages
+				}
+			}
+			return fresh
+		},
+	}
+}
+
+// follow reads on from a delta link to the next one.
+func (g *graph) follow(ctx context.Context, link string) (changed int, next string, err error) {
+	from := listing[wire.DeltaObject](g, nil)
+	from.first = func(ctx context.Context) (wire.Page[wire.DeltaObject], error) { return from.next(ctx, link) }
+	next, err = read(ctx, &g.session, from, tally(&changed), nil)
+	if err == nil && next == "" {
+		err = &bodyError{g.service, errNoDeltaLink}
+	}
+	return changed, next, err
+}
+
+// beginDelta returns a list's link as of now. A service that does not know
+// $deltatoken=latest lists everything first, or refuses it and is asked without.
+func (g *graph) beginDelta(ctx context.Context, l DeltaList) (link string, err error) {
+	for _, latest := range []bool{true, false} {
+		ri, err := g.deltaRequest(ctx, l)
+		if err != nil {
+			return "", err
+		}
+		if latest {
+			ri.UrlTemplate = strings.Replace(ri.UrlTemplate, "%24select", "%24select,%24deltatoken", 1)
+			ri.QueryParameters["%24deltatoken"] = "latest"
+		}
+		var all int
+		link, err = list(ctx, g, ri, tally(&all))
+		if err == nil && link == "" {
+			err = &bodyError{g.service, errNoDeltaLink}
+		}
+		if !latest || !hasStatus(err, http.StatusBadRequest, http.StatusNotImplemented) {
+			return link, err
+		}
+	}
+	return "", nil // not reached
+}
+
+// deltaRequest asks for the changes of what NinjaOne shows of a list.
+func (g *graph) deltaRequest(ctx context.Context, l DeltaList) (ri *abstractions.RequestInformation, err error) {
+	switch base := g.v1(); l {
+	case DeltaUsers:
+		if ri, err = users.NewUsersRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
+			query(ri, 0, userFields...)
+		}
+	case DeltaGroups:
+		if ri, err = groups.NewGroupsRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
+			query(ri, 0, append(groupFields[:len(groupFields):len(groupFields)], "members")...)
+		}
+	case DeltaRoles:
+		if ri, err = directoryroles.NewDirectoryRolesRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
+			query(ri, 0, roleFields...)
+		}
+	default:
+		if ri, err = devices.NewDevicesRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
+			query(ri, 0, deviceFields...)
+		}
+	}
+	return ri, err
+}
+
+// WatchedDevices lists the tenant's managed devices with all that NinjaOne shows
+// of them, but for free storage, which moves by itself. One
+// call per thousand devices, otherwise as ComplianceStates does.
+func (r *Reader) WatchedDevices(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error) {
+	return r.listForCompliance(ctx, ref, watchedFields)
+}
