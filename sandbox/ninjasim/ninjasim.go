@@ -62,6 +62,9 @@ type Server struct {
 	faults        fault.Injector[Fault]
 	ignored       []string
 	hidden        map[int]bool
+	activities    []activity // oldest first
+	lastActivity  int
+	reversed      bool
 	limit         RateLimit
 	limiter       *rate.Limiter
 	throttled     int
@@ -160,6 +163,7 @@ var operations = map[string]func(*Server, *call) reply{
 	"GET /v2/queries/custom-fields":             (*Server).reportFields,
 	"GET /v2/queries/custom-fields-detailed":    (*Server).reportFieldsDetailed,
 	"GET /v2/queries/scoped-custom-fields":      (*Server).reportScopedFields,
+	"GET /v2/activities":                        (*Server).listActivities,
 
 	"GET /v2/document-templates":                                         (*Server).listTemplates,
 	"POST /v2/document-templates":                                        (*Server).createTemplate,

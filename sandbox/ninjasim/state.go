@@ -145,8 +145,13 @@ func (s *Server) AddDevice(d Device) {
 	d.ApprovalStatus = cmp.Or(d.ApprovalStatus, "APPROVED")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	code := "NODE_CREATED"
+	if _, there := s.devices[d.ID]; there {
+		code = "NODE_UPDATED"
+	}
 	s.takeOut(d.ID)
 	s.put(d)
+	s.happened(code, d.ID)
 }
 
 // put keeps a device that is in no organization yet.
@@ -178,6 +183,7 @@ func (s *Server) MoveDevice(id, organizationID int) {
 		s.takeOut(id)
 		device.OrganizationID = organizationID
 		s.put(device)
+		s.happened("NODE_UPDATED", id)
 	}
 }
 
@@ -192,6 +198,7 @@ func (s *Server) removeDevice(id int) {
 	s.takeOut(id)
 	delete(s.values, Target{DeviceKind, id})
 	s.removeRelationsOf("NODE", id)
+	s.happened("NODE_DELETED", id)
 }
 
 // AddCustomField adds a definition or replaces the one of that name; values stay.

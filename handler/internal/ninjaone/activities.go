@@ -1,0 +1,108 @@
+package ninjaone
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/reply"
+)
+
+// Activity is an entry of NinjaOne's log of activities. Source: schema Activity
+// of GET /v2/activities.
+type Activity struct {
+	ID       int    `json:"id"`
+	DeviceID int    `json:"deviceId"`   // 0 when it concerns no device
+	Code     string `json:"statusCode"` // such as NODE_CREATED
+}
+
+const (
+	activityPage = 1000 // the largest that the published document allows
+	// maxActivityPages is how far the log is read back: beyond, whoever asks reads
+	// the devices themselves.
+	maxActivityPages = 20
+)
+
+// Activities returns what happened after the activity with the id since, newest
+// first, and the id to go on from. With since 0 it returns only that id. It calls
+// GET /v2/activities, once unless a page is full.
+//
+// The published document describes newerThan and olderThan the other way round
+// than their names say, so the ids that come back tell which a server means.
+func (c *Client) Activities(ctx context.Context, since int) (news []Activity, last int, err error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
+	l := activityLog{pager: pager{client: c, template: "/v2/activities", list: bounds.List{Limits: c.limits}}, newer: "newerThan", older: "olderThan"}
+	if since == 0 {
+		newest, recorded, err := l.page(ctx, 10, nil)
+		return nil, max(recorded, highest(newest)), err
+	}
+	page, recorded, err := l.page(ctx, activityPage, []param{{l.newer, strconv.Itoa(since)}})
+	if err != nil {
+		return nil, since, err
+	}
+	if highest(page) <= since && (len(page) > 0 || recorded > since) {
+		l.newer, l.older = l.older, l.newer
+		if page, _, err = l.page(ctx, activityPage, []param{{l.newer, strconv.Itoa(since)}}); err != nil {
+			return nil, since, err
+		}
+	}
+	last = since
+	seen := bounds.Fresh[int]()
+	for pages := 1; ; pages++ {
+		fresh, oldest := 0, 0
+		for _, a := range page {
+			if a.ID > since && seen(a.ID) {
+				news = append(news, a)
+				last = max(last, a.ID)
+				fresh++
+			}
+			if oldest == 0 || a.ID < oldest {
+				oldest = a.ID
+			}
+		}
+		switch {
+		case len(page) < activityPage, oldest <= since+1:
+			return news, last, nil
+		case fresh == 0:
+			return nil, last, l.request.wrap(errNoProgress)
+		case pages == maxActivityPages:
+			return nil, last, l.request.wrap(fmt.Errorf("%w: there are more than %d activities", bounds.ErrEndless, len(news)))
+		}
+		if page, _, err = l.page(ctx, activityPage, []param{{l.newer, strconv.Itoa(since)}, {l.older, strconv.Itoa(oldest)}}); err != nil {
+			return nil, since, err
+		}
+	}
+}
+
+// activityLog reads the log of activities, with the parameters for what is newer
+// and older than an activity.
+type activityLog struct {
+	pager
+	newer, older string
+}
+
+// page reads one page, and the id of the activity that was recorded last.
+func (l *activityLog) page(ctx context.Context, size int, query []param) (page []Activity, recorded int, err error) {
+	err = l.read(ctx, append(query, param{"pageSize", strconv.Itoa(size)}), decodeMembers(map[string]func(*json.Decoder) error{
+		"activities": decodeIdentified(&page, func(a Activity) int { return a.ID }),
+		"lastActivityId": func(dec *json.Decoder) error {
+			_, err := reply.Decode(dec, &recorded)
+			return err
+		},
+	}, "activities"))
+	if err == nil {
+		err = reply.Keep(ctx, reply.Size(page))
+	}
+	return page, recorded, err
+}
+
+// highest is the highest id of activities; 0 of none.
+func highest(list []Activity) (id int) {
+	for _, a := range list {
+		id = max(id, a.ID)
+	}
+	return id
+}
