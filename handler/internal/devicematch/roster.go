@@ -97,6 +97,16 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 	return r, nil
 }
 
+// Remembered is the roster of an organization by the list of an earlier run. Of a
+// device that it lacks nothing is known.
+func Remembered(organizationID int, listed []ninjaone.Device) *Roster {
+	r := &Roster{Devices: listed, organizationID: organizationID, has: map[int]bool{}, gone: map[int]ninjaone.Device{}, Lacked: map[int]bool{}}
+	for _, d := range listed {
+		r.has[d.ID] = true
+	}
+	return r
+}
+
 // Unlisted is the roster of an organization whose list of devices came to no end.
 func Unlisted(organizationID int, err error) *Roster {
 	r := &Roster{Unusable: true, organizationID: organizationID}

@@ -50,6 +50,8 @@ type Input struct {
 	Users    bool // document users
 	Licenses bool // document licences
 	Force    bool // read everything again, and rewrite every document
+	// Light leaves it to the next run to look whether technicians changed something.
+	Light bool
 	// Begun is when the first of the runs began that go on from one another, of
 	// which this is one; zero when it goes on from none.
 	Begun time.Time

@@ -149,11 +149,17 @@ func (r *run) startOver(sec *section) {
 // is: in the first run, after an outcome that stayed unknown, when the template
 // changed, when everything is forced, and once a week.
 func (r *run) listDue(sec *section) bool {
-	due := r.in.Force || r.Now().Sub(r.progress.Listed[sec.kind]) >= relistAfter
+	due := r.in.Force || r.relist(r.progress.Listed[sec.kind])
 	for s, rec := range r.records {
 		due = due || s.Kind == sec.kind && rec.Pending()
 	}
 	return due
+}
+
+// relist reports whether what was read last at a time is to be read again. A
+// light run reads only what was never read.
+func (r *run) relist(last time.Time) bool {
+	return r.Now().Sub(last) >= relistAfter && (!r.in.Light || last.IsZero())
 }
 
 // orBlock keeps a section whose documents could not be read from being
@@ -281,7 +287,7 @@ func (r *run) readRelations(ctx context.Context) error {
 			known.Mapped[d.NinjaOneID] = true
 		}
 	}
-	changed, all, err := r.keeper.Read(ctx, known, r.users.listed || r.Now().Sub(r.progress.Related) >= relistAfter)
+	changed, all, err := r.keeper.Read(ctx, known, r.users.listed || r.relist(r.progress.Related))
 	if err != nil && ninjaone.Tolerable(ctx, err) {
 		r.unrelated = true
 		r.problem("documents:relations:list", "The relations of documents could not be read, so none were written: %s", words.End(err.Error()))

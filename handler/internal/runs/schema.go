@@ -9,6 +9,10 @@ const (
 	// Reason, Owed, Cuts, MatchesDigest, SectionDigest, and Problems, a JSON list
 	// (text); Queued, Start, Begun, End, LastSuccess (time, absent when there is none).
 	runPartition = "run"
+	// lightPartition has a row per tenant, whose key is the tenant's id: its last
+	// light run. Columns: Failures, OrganizationFields, Devices, Documents (int32);
+	// Status, Reason (text); Start, End, Fresh (time, absent when there is none).
+	lightPartition = "light"
 	// pausePartition has a row per tenant that was paused or resumed, whose key is
 	// the tenant's id, and one for all others, Everyone. Column: Paused (bool).
 	pausePartition = "pause"

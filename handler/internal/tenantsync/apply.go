@@ -36,6 +36,14 @@ const (
 // writes to NinjaOne.
 func (j *job) apply(ctx context.Context, in *inputs, p *Plan) error {
 	j.notes, j.cuts = append(j.notes, p.notes...), p.cuts
+	if j.message.Light { // what is noted of blobs is wrong until it ends
+		if err := j.Runs.ForgetStored(ctx, j.ref.ID); err != nil {
+			return err
+		}
+	}
+	if err := j.keepInventory(ctx, in); err != nil {
+		return err
+	}
 	if err := j.Ledger.SaveRemapped(ctx, j.organization, p.remapped); err != nil {
 		return err
 	}
@@ -177,7 +185,7 @@ func (w *writing) due(part []*change) (sends []*ledger.Send, moved []*ledger.Rec
 			other = r.TenantID != "" && r.TenantID != w.ref.ID
 			r.TenantID = w.ref.ID
 		}
-		if weekly(r, w.Now()) {
+		if !w.message.Light && weekly(r, w.Now()) {
 			r.MarkUnknown()
 		}
 		values := r.Changes(want)

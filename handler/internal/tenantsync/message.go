@@ -15,6 +15,10 @@ const QueueName = "ninjaone-sync"
 type Message struct {
 	TenantID string `json:"tenantId"` // Microsoft 365 tenant id, a GUID
 	Force    bool   `json:"force"`    // rewrite every field, also those that did not change
+	// Light asks for a light run: something changed since the last run.
+	Light bool `json:"light,omitempty"`
+	// Devices says of a light run that NinjaOne's devices changed.
+	Devices bool `json:"devices,omitempty"`
 
 	// Sent is when the message was put on the queue, by the storage service's
 	// clock, which counts whole seconds; zero when unknown or when it was

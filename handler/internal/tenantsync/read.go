@@ -81,11 +81,14 @@ func (j *job) read(run context.Context) (*inputs, error) {
 	case err != nil:
 		return nil, err
 	}
-	for _, follow := range []func(context.Context, *inputs) error{
-		j.readUnmapped,
+	follow := []func(context.Context, *inputs) error{
 		func(ctx context.Context, in *inputs) error { return j.judge(ctx, in, listed) },
-		j.readNeighbours, j.readElsewhere, j.readAbandoned, j.readFormerFields,
-	} {
+		j.readNeighbours, j.readElsewhere,
+	}
+	if !j.message.Light {
+		follow = append(append([]func(context.Context, *inputs) error{j.readUnmapped}, follow...), j.readAbandoned, j.readFormerFields)
+	}
+	for _, follow := range follow {
 		if err := follow(run, in); err != nil {
 			return nil, err
 		}
@@ -125,7 +128,7 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 		return err
 	})
 	group.Go(func() (err error) {
-		if err = j.readFields(gctx, in); err == nil {
+		if err = j.readFields(gctx, in); err == nil && !j.message.Light {
 			in.touched = j.readTouched(gctx, in.fields)
 		}
 		return err
@@ -166,6 +169,9 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 // readDevices lists the organization's devices. Devices prove that the
 // organization exists; without them it is asked for.
 func (j *job) readDevices(reading, ctx context.Context) (l listing, err error) {
+	if j.stored != nil {
+		return listing{devices: j.stored.listed()}, nil
+	}
 	l.devices, l.foreign, err = j.client.Devices(ctx, j.organization.ID)
 	refusal, refused := errors.AsType[*ninjaone.APIError](err)
 	if refused && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusNotFound) || err == nil && len(l.devices) == 0 {
@@ -196,8 +202,10 @@ func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
 		in.problems.Add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
 		return nil
 	}
-	definitions, err := j.client.CustomFields(ctx)
-	if err != nil {
+	var definitions []ninjaone.CustomField
+	if j.stored != nil && j.stored.covers(in.mapped) {
+		definitions = j.stored.Fields
+	} else if definitions, err = j.client.CustomFields(ctx); err != nil {
 		return failed("NinjaOne's custom fields could not be read: %w", err)
 	}
 	var faults []problems.Problem
@@ -317,6 +325,10 @@ func (j *job) readUnmapped(ctx context.Context, in *inputs) error {
 // that matched in the last run. Where it is not known which devices Intune has,
 // nothing is concluded and nothing asked.
 func (j *job) judge(ctx context.Context, in *inputs, l listing) (err error) {
+	if j.stored != nil {
+		in.roster = devicematch.Remembered(j.organization.ID, l.devices)
+		return nil
+	}
 	var known []int
 	if in.snapshot.DevicesKnown() {
 		for t, r := range in.records {

@@ -75,6 +75,7 @@ type job struct {
 	*Syncer
 	assignment
 	message Message
+	stored  *inventory // NinjaOne's side of a light run; nil where it is read
 	client  *ninjaone.Client
 	log     *slog.Logger
 
@@ -101,6 +102,10 @@ func failed(format string, args ...any) error { return fatal{fmt.Errorf(format, 
 func (s *Syncer) Run(ctx context.Context, m Message) error {
 	a, err := s.assign(ctx, m.TenantID, false)
 	j := &job{Syncer: s, assignment: a, message: m, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
+	if _, nowhere := errors.AsType[unassigned](err); m.Light && (nowhere || errors.As(err, new(unusable))) {
+		j.log.InfoContext(ctx, "the tenant's data goes nowhere; the light run is dropped", "reason", err)
+		return nil
+	}
 	if why, ok := errors.AsType[unassigned](err); ok {
 		return j.refuse(ctx, "Not synced: "+why.Error())
 	}
@@ -115,7 +120,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		// The holder may be another tenant of the same organization; then this
 		// one has not had its turn.
-		if !m.Force && len(j.sharing) == 1 {
+		if !m.Force && !m.Light && len(j.sharing) == 1 {
 			j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
 			return s.Runs.Unqueue(ctx, m.TenantID)
 		}
@@ -138,6 +143,9 @@ func (j *job) do(ctx context.Context) error {
 	last, err := j.Runs.Last(ctx, j.ref.ID)
 	if err != nil {
 		return err
+	}
+	if j.message.Light {
+		return j.light(ctx, last)
 	}
 	if needless, err := j.needless(ctx, last); err != nil {
 		return err
@@ -289,6 +297,7 @@ func (j *job) documentsInput(in *inputs, p *Plan) documents.Input {
 		Client: j.client, Instance: j.organization.Instance, OrganizationID: j.organization.ID, Sharing: j.sharing,
 		Compose: p.compose, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
 		DeviceUnsure: in.roster.Unsure, Begun: j.run.Begun,
+		Light: j.message.Light,
 		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.Count,
 	}
 }

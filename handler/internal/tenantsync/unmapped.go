@@ -15,25 +15,17 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-const (
-	// unmappedPartition holds, for each blob of a tenant that is not mapped,
-	// since when that is known.
-	unmappedPartition = "unmapped"
-	columnFound       = "Found"
-	// unmappedFor is how long a tenant must have been unmapped before what is
-	// kept of it goes: CIPP's table may have been empty, or another one, for a
-	// while, and people change their minds.
-	unmappedFor = 24 * time.Hour
-)
+// unmappedFor is how long a tenant must have been unmapped before what is kept of
+// it goes: CIPP's table may have been empty, or another one, for a while, and
+// people change their minds.
+const unmappedFor = 24 * time.Hour
 
 // kept names what is kept of a tenant's part of an organization. Of the matches
-// of a tenant, which are kept for all organizations, only the tenant is set.
+// and the inventory of a tenant only the tenant is set.
 type kept struct {
 	organization ledger.Organization
 	tenantID     string
 }
-
-const sectionPrefix = "sections/"
 
 func (k kept) sectionName() string {
 	return fmt.Sprintf(sectionPrefix+"%s/%d/%s.json", k.organization.Instance, k.organization.ID, k.tenantID)
@@ -41,9 +33,11 @@ func (k kept) sectionName() string {
 
 // keptOf reads the name of a blob; false for one that a later handler wrote.
 func keptOf(name string) (kept, bool) {
-	if tenant, ok := strings.CutPrefix(name, devicematch.BlobPrefix); ok {
-		k := kept{tenantID: strings.TrimSuffix(tenant, ".json")}
-		return k, devicematch.BlobName(k.tenantID) == name
+	for _, nameOf := range []func(string) string{devicematch.BlobName, inventoryName} {
+		if tenant, ok := strings.CutPrefix(name, strings.TrimSuffix(nameOf(""), ".json")); ok {
+			k := kept{tenantID: strings.TrimSuffix(tenant, ".json")}
+			return k, nameOf(k.tenantID) == name
+		}
 	}
 	parts := strings.Split(name, "/")
 	if len(parts) != 4 {
@@ -85,7 +79,7 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for _, prefix := range []string{sectionPrefix, devicematch.BlobPrefix} {
+	for _, prefix := range []string{sectionPrefix, devicematch.BlobPrefix, inventoryPrefix} {
 		for blob, err := range s.Blobs.List(ctx, prefix) {
 			if err != nil {
 				return errors.Join(append(errs, fmt.Errorf("look for what is kept of tenants that are not mapped: %w", err))...)

@@ -1,0 +1,95 @@
+package runs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// Light is a tenant's last light run: one between its full syncs, because
+// something changed.
+type Light struct {
+	TenantID   string
+	Status     string // Completed, Failed, or Running while work is left
+	Reason     string // why it failed; "" otherwise
+	Start, End time.Time
+	Failures   int // failed ones in a row
+
+	// Fresh is when the last completed one began to read.
+	Fresh time.Time
+
+	OrganizationFields, Devices, Documents int // written
+}
+
+// LastLight returns the tenant's last light run; the zero Light if it had none.
+func (s *Store) LastLight(ctx context.Context, tenantID string) (Light, error) {
+	row, err := s.table.Get(ctx, lightPartition, tenantID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return Light{TenantID: tenantID}, nil
+	}
+	if err != nil {
+		return Light{}, fmt.Errorf("read the tenant's last light run: %w", err)
+	}
+	return lightOf(row), nil
+}
+
+// Lights returns the last light run of each tenant that had one, by tenant id.
+func (s *Store) Lights(ctx context.Context) (map[string]Light, error) {
+	all := map[string]Light{}
+	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", lightPartition)) {
+		if err != nil {
+			return nil, fmt.Errorf("read the tenants' last light runs: %w", err)
+		}
+		l := lightOf(row)
+		all[l.TenantID] = l
+	}
+	return all, nil
+}
+
+func lightOf(row storage.Entity) Light {
+	return Light{
+		TenantID: strings.ToLower(row.RowKey()),
+		Status:   row.String("Status"), Reason: row.String("Reason"),
+		Start: row.Time("Start"), End: row.Time("End"), Fresh: row.Time("Fresh"),
+		Failures:           int(row.Int("Failures")),
+		OrganizationFields: int(row.Int("OrganizationFields")), Devices: int(row.Int("Devices")), Documents: int(row.Int("Documents")),
+	}
+}
+
+// SaveLight records a light run.
+func (s *Store) SaveLight(ctx context.Context, l Light) error {
+	row := storage.Entity{
+		"PartitionKey": lightPartition, "RowKey": l.TenantID, "Version": int32(layout.Version),
+		"Status": l.Status, "Reason": l.Reason, "Failures": int32(l.Failures),
+		"OrganizationFields": int32(l.OrganizationFields), "Devices": int32(l.Devices), "Documents": int32(l.Documents),
+	}
+	for name, t := range map[string]time.Time{"Start": l.Start, "End": l.End, "Fresh": l.Fresh} {
+		if !t.IsZero() {
+			row[name] = t.UTC()
+		}
+	}
+	if err := s.table.Replace(ctx, row); err != nil {
+		return fmt.Errorf("record the tenant's light run: %w", err)
+	}
+	return nil
+}
+
+// NoteStored notes which blobs a light run left, and the problems that are told
+// by now, in the record of the tenant's last run.
+func (s *Store) NoteStored(ctx context.Context, r Run) error {
+	told, err := json.Marshal(r.Problems)
+	if err != nil {
+		return err
+	}
+	row := storage.Entity{"PartitionKey": runPartition, "RowKey": r.TenantID, "MatchesDigest": r.MatchesDigest, "SectionDigest": r.SectionDigest, "Problems": string(told)}
+	if err := s.table.MergeIfMatch(ctx, row, storage.AnyETag); err != nil {
+		return fmt.Errorf("note what a light run stored: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package tenantsync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
+)
+
+// A light run brings NinjaOne up to date after a change, between two full runs.
+// Microsoft 365 is read as always. What NinjaOne has, and which fields, is what
+// the last run found there, unless a device arrived, left or moved. Nothing is
+// healed and nobody else's leftovers are looked for: the next full run does that.
+// Its record is one of its own, so that it never counts as the daily sync, and it
+// writes no logbook line but problems.
+
+const (
+	// lightRetry is how long the first light run that failed waits for the next;
+	// each further one waits twice as long, up to lightRetryMost.
+	lightRetry     = 5 * time.Minute
+	lightRetryMost = time.Hour
+	// lightTries is after how many failed ones the change is left to the full run,
+	// and lightTold after how many the logbook is told.
+	lightTries = 12
+	lightTold  = 3
+	// lightWaits is how long a light run waits while a full run goes on.
+	lightWaits = time.Minute
+	// lightProblem is the key of the problem that light runs fail.
+	lightProblem = "light"
+)
+
+// inventory is what a run found in NinjaOne, for the light runs after it.
+type inventory struct {
+	Instance       string                 `json:"instance"`
+	OrganizationID int                    `json:"organizationId"`
+	Devices        []keptDevice           `json:"devices"`
+	Fields         []ninjaone.CustomField `json:"fields"` // those that are mapped
+}
+
+// keptDevice is a device in our own form: NinjaOne's is only read.
+type keptDevice ninjaone.Device
+
+// keepInventory stores what a run found in NinjaOne. A list that is doubted is no
+// inventory.
+func (j *job) keepInventory(ctx context.Context, in *inputs) error {
+	if j.stored != nil || in.roster.Unusable {
+		return nil
+	}
+	v := inventory{Instance: j.organization.Instance, OrganizationID: j.organization.ID}
+	for _, d := range in.roster.Devices {
+		v.Devices = append(v.Devices, keptDevice(d))
+	}
+	for _, name := range in.mapped {
+		if f, has := in.definitions[strings.ToLower(name)]; has {
+			v.Fields = append(v.Fields, f)
+		}
+	}
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := j.Blobs.Put(ctx, inventoryName(j.ref.ID), body); err != nil {
+		return fmt.Errorf("keep what NinjaOne has: %w", err)
+	}
+	return nil
+}
+
+// inventory reads what the last run found in NinjaOne; nil when that is not known,
+// or was of another organization.
+func (j *job) inventory(ctx context.Context) (*inventory, error) {
+	body, err := j.Blobs.Get(ctx, inventoryName(j.ref.ID))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what NinjaOne has: %w", err)
+	}
+	var v inventory
+	if json.Unmarshal(body, &v) != nil || v.Instance != j.organization.Instance || v.OrganizationID != j.organization.ID {
+		return nil, nil
+	}
+	return &v, nil
+}
+
+// listed are the devices of the inventory as if NinjaOne had listed them.
+func (v *inventory) listed() []ninjaone.Device {
+	list := make([]ninjaone.Device, len(v.Devices))
+	for i, d := range v.Devices {
+		list[i] = ninjaone.Device(d)
+	}
+	return list
+}
+
+// covers reports whether the inventory has the definitions of all mapped fields.
+func (v *inventory) covers(mapped map[string]string) bool {
+	for _, name := range mapped {
+		if !slices.ContainsFunc(v.Fields, func(f ninjaone.CustomField) bool { return strings.ToLower(f.Name) == strings.ToLower(name) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// light is do for a light run; last is the tenant's last full run.
+func (j *job) light(ctx context.Context, last runs.Run) error {
+	before, err := j.Runs.LastLight(ctx, j.ref.ID)
+	if err != nil {
+		return err
+	}
+	switch needless, err := j.needlessLight(ctx, last, before); {
+	case err != nil || needless:
+		return err
+	case last.Status == runs.Running: // it reads the change, unless it was killed
+		return j.Queue.Send(ctx, j.message, lightWaits)
+	}
+	if !j.message.Devices {
+		if j.stored, err = j.inventory(ctx); err != nil {
+			return err
+		}
+	}
+	j.begin(last)
+	j.run.Begun = j.run.Start.Truncate(time.Millisecond)
+	j.run.Owed = "" // a forced run's own
+	j.cuts = last.Cuts
+	j.log.InfoContext(ctx, "light run started", "devices", j.message.Devices)
+	bounded, cancel := j.Within(ctx)
+	defer cancel()
+	err = j.sync(bounded)
+	if ctx.Err() != nil {
+		return fmt.Errorf("light run of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
+	}
+	if err = j.finishLight(bounded, last, before, err); err != nil {
+		return unended{err}
+	}
+	return nil
+}
+
+// needlessLight reports whether a light run would find nothing: a run that was
+// completed began to read after the message was sent. Or there is no full run to
+// begin from, or the tenant is paused.
+func (j *job) needlessLight(ctx context.Context, last runs.Run, before runs.Light) (bool, error) {
+	if last.LastSuccess.IsZero() && last.Status != runs.Running {
+		j.log.InfoContext(ctx, "the tenant was never synced, so that its first sync shows the change")
+		return true, nil
+	}
+	if sent := j.message.Sent.Add(time.Second); !j.message.Sent.IsZero() &&
+		(last.Status == runs.Completed && last.Start.After(sent) || before.Fresh.After(sent)) {
+		j.log.InfoContext(ctx, "the tenant was read after this message was sent; it is dropped")
+		return true, nil
+	}
+	pauses, err := j.Runs.Pauses(ctx)
+	return err == nil && pauses.Paused(j.ref.ID), err
+}
+
+// finishLight records the end of a light run, and queues it again where work is
+// left.
+func (j *job) finishLight(bounded context.Context, last runs.Run, before runs.Light, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(bounded), recordTimeout)
+	defer cancel()
+	r := j.run
+	l := runs.Light{
+		TenantID: r.TenantID, Status: runs.Completed, Start: r.Start, End: j.Now().UTC(), Fresh: before.Fresh,
+		OrganizationFields: r.OrganizationFields, Devices: r.Devices, Documents: r.Documents,
+	}
+	now := slices.DeleteFunc(slices.Clone(last.Problems), func(p problems.Problem) bool { return p.Key == lightProblem })
+	delay, goesOn := j.goesOn(bounded, cause)
+	var errs []error
+	switch {
+	case cause == nil:
+		l.Fresh = r.Start
+		for _, p := range j.problems.List() {
+			if !slices.ContainsFunc(now, func(known problems.Problem) bool { return known.Key == p.Key }) {
+				now = append(now, p)
+			}
+		}
+	case goesOn:
+		l.Status = runs.Running
+		errs = append(errs, j.Queue.Send(ctx, j.message, delay))
+		now = last.Problems
+	default:
+		l.Status, l.Reason, l.Failures = runs.Failed, j.reason(cause), before.Failures+1
+		wait := lightRetryMost
+		if l.Failures < 5 {
+			wait = min(lightRetry<<(l.Failures-1), lightRetryMost)
+		}
+		if l.Failures < lightTries {
+			errs = append(errs, j.Queue.Send(ctx, j.message, wait))
+		}
+		if l.Failures >= lightTold {
+			now = append(now, problems.Problem{Key: lightProblem, Message: fmt.Sprintf(
+				"Changes of this tenant do not reach NinjaOne within minutes, since %d attempts failed: %s The next full sync shows them.", l.Failures, words.End(l.Reason))})
+		}
+	}
+	j.log.InfoContext(ctx, "light run ended", "status", l.Status, "reason", l.Reason,
+		"organizationFields", l.OrganizationFields, "devices", l.Devices, "unchanged", r.Unchanged)
+	kept, lines := problems.Reconcile(last.Problems, now, l.End)
+	r.Problems = kept
+	errs = append(errs, j.Runs.SaveLight(ctx, l), j.Runs.NoteStored(ctx, r))
+	for _, line := range lines {
+		errs = append(errs, j.tell(ctx, line.Severity, line.Message))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,361 @@
+package tenantsync
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// world is a tenant that changes.
+type world struct {
+	devices []tenant.ManagedDevice
+	users   []tenant.User
+}
+
+func newWorld(devicesN, users int) *world {
+	w := &world{devices: devices(devicesN)}
+	for i := range users {
+		w.users = append(w.users, tenant.User{ID: fmt.Sprintf("4a1d7c52-93b8-4f0e-8a66-%012d", i), DisplayName: fmt.Sprint("User ", i),
+			UserPrincipalName: fmt.Sprintf("user%d@ostholm.example", i), UserType: "Member", Enabled: true})
+	}
+	return w
+}
+
+func (w *world) snapshot() (*tenant.Snapshot, error) {
+	s := snapshot(slices.Clone(w.devices))
+	s.Users.Value = slices.Clone(w.users)
+	return s, nil
+}
+
+// reads is how many reads NinjaOne answered since its counters were reset.
+func (b *bench) reads() (n int) {
+	for call, count := range b.ninja.Calls() {
+		if strings.HasPrefix(call, "GET ") {
+			n += count
+		}
+	}
+	return n
+}
+
+// light runs a light run some minutes later, and returns the logbook lines that it
+// added, and how many reads and writes it took.
+func (b *bench) light(m Message) (lines []string, reads, writes int) {
+	b.t.Helper()
+	b.set(b.now().Add(5 * time.Minute))
+	b.ninja.ResetCounters()
+	m.Light = true
+	lines = b.sync(m)
+	return lines, b.reads(), len(b.ninja.Writes()) + len(b.ninja.DocumentWrites())
+}
+
+func (b *bench) lastLight() runs.Light {
+	b.t.Helper()
+	l, err := b.Runs.LastLight(b.t.Context(), labTenant)
+	must(b.t, err)
+	return l
+}
+
+// waiting is how many messages wait on the queue, those that rest included.
+func (b *bench) waiting() int {
+	b.t.Helper()
+	n, err := b.Queue.Length(b.t.Context())
+	must(b.t, err)
+	return n
+}
+
+// TestLightRun changes a tenant of documents, and looks what a light run reads,
+// writes and records. A full run right after it writes nothing.
+func TestLightRun(t *testing.T) {
+	b := newBench(t, 4)
+	b.withDocuments(0)
+	w := newWorld(3, 4)
+	w.devices[0].UserID, w.devices[0].UserPrincipalName = w.users[0].ID, w.users[0].UserPrincipalName
+	b.reader.snapshot = w.snapshot
+	b.sync(Message{})
+	b.set(b.now().Add(3 * time.Hour))
+	b.sync(Message{})
+
+	for _, tt := range []struct {
+		name   string
+		change func()
+		ninja  bool // NinjaOne's devices changed
+		reads  int  // at most
+		writes int
+	}{
+		{"nothing", func() {}, false, 1, 0},
+		{"compliance", func() { w.devices[1].ComplianceState = tenant.StateNoncompliant }, false, 1, 2}, // the device, and the organization's bars
+		{"a user's title", func() { w.users[1].JobTitle = "Director" }, false, 1, 1},
+		{"a user more", func() { w.users = append(w.users, newWorld(0, 5).users[4]) }, false, 2, 2},
+		{"a primary user", func() {
+			w.devices[0].UserID, w.devices[0].UserPrincipalName = w.users[2].ID, w.users[2].UserPrincipalName
+		}, false, 3, 5}, // relations too,
+		{"a user who left", func() { w.users = slices.Delete(w.users, 3, 4) }, false, 2, 2},
+		{"an arrival", func() { w.devices = devices(4); w.devices[0].UserID = w.users[2].ID }, true, 4, -1},
+		{"a departure", func() { b.ninja.RemoveDevice(102) }, true, 4, -1},
+	} {
+		before := b.last()
+		mapping := b.mappingRow()
+		tt.change()
+		lines, reads, writes := b.light(Message{Devices: tt.ninja})
+		if l := b.lastLight(); l.Status != runs.Completed || !l.Fresh.Equal(b.now()) {
+			t.Fatalf("%s: the light run: %+v", tt.name, l)
+		}
+		if len(lines) > 0 {
+			t.Errorf("%s: the logbook says %q", tt.name, lines)
+		}
+		if reads > tt.reads || tt.writes >= 0 && writes != tt.writes {
+			t.Errorf("%s: %d reads and %d writes, want %d and %d: %v", tt.name, reads, writes, tt.reads, tt.writes, b.ninja.Calls())
+		}
+		after := b.last()
+		if !after.Start.Equal(before.Start) || !after.LastSuccess.Equal(before.LastSuccess) || after.Status != before.Status {
+			t.Errorf("%s: the light run changed the record of the full one: %+v", tt.name, after)
+		}
+		if now := b.mappingRow(); now != mapping {
+			t.Errorf("%s: CIPP's mapping row changed from %s to %s", tt.name, mapping, now)
+		}
+		b.ninja.ResetCounters()
+		b.set(b.now().Add(time.Minute))
+		b.sync(Message{})
+		if r := b.last(); r.Status != runs.Completed || len(b.ninja.Writes())+len(b.ninja.DocumentWrites()) > 0 {
+			t.Errorf("%s: the full run after it wrote %v and %v: %s", tt.name, b.ninja.Writes(), b.ninja.DocumentWrites(), r.Reason)
+		}
+	}
+}
+
+func (b *bench) mappingRow() string {
+	b.t.Helper()
+	row, err := b.account.Table("CippMapping").Get(b.t.Context(), "NinjaOneMapping", labTenant)
+	must(b.t, err)
+	return fmt.Sprint(row.ETag())
+}
+
+// TestLightRunWithoutInventory lets a light run come where it is not known what
+// NinjaOne has, or where a field was mapped since: it reads that.
+func TestLightRunWithoutInventory(t *testing.T) {
+	for name, happens := range map[string]func(b *bench){
+		"none":       func(b *bench) { must(b.t, b.Blobs.Delete(b.t.Context(), inventoryName(labTenant))) },
+		"unreadable": func(b *bench) { must(b.t, b.Blobs.Put(b.t.Context(), inventoryName(labTenant), []byte("{"))) },
+		"another's": func(b *bench) {
+			must(b.t, b.Blobs.Put(b.t.Context(), inventoryName(labTenant), []byte(`{"instance":"us.ninjarmm.com","organizationId":7}`)))
+		},
+		"a field more": func(b *bench) {
+			b.define(ninjasim.CustomField{Name: "portals", Type: "WYSIWYG", DefinitionScope: []string{"ORGANIZATION"}}, "READ_WRITE")
+			b.mapField(tenantLinks, "portals")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			w := newWorld(2, 0)
+			b.reader.snapshot = w.snapshot
+			b.sync(Message{})
+			happens(b)
+			w.devices[0].ComplianceState = tenant.StateNoncompliant
+			lines, reads, _ := b.light(Message{})
+			if got := b.sent(device(100), "compliance"); got != "Non-Compliant" || len(lines) > 0 || reads > 2 {
+				t.Errorf("the device shows %q after %d reads; the logbook says %q", got, reads, lines)
+			}
+			if name == "a field more" && b.sent(organization, "portals") == "" {
+				t.Error("the new field is empty")
+			}
+		})
+	}
+}
+
+// TestLightRunsThatAreNotMade sends messages that come to nothing, or wait.
+func TestLightRunsThatAreNotMade(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before func(b *bench)
+		waits  int
+	}{
+		"never synced": {func(*bench) {}, 0},
+		"paused": {func(b *bench) {
+			b.sync(Message{})
+			must(b.t, b.Runs.Pause(b.t.Context(), labTenant, true))
+		}, 0},
+		"unmapped": {func(b *bench) { b.sync(Message{}); b.unmap() }, 0},
+		"synced since": {func(b *bench) {
+			b.sync(Message{})
+			b.set(time.Now().Add(time.Hour)) // by the clock of the queue
+			b.sync(Message{})
+		}, 0},
+		"a full run goes on": {func(b *bench) {
+			b.sync(Message{})
+			r := b.last()
+			r.Status = runs.Running
+			must(b.t, b.Runs.Save(b.t.Context(), r))
+		}, 1},
+		"the organization is busy": {func(b *bench) {
+			b.sync(Message{})
+			lease, err := b.lease(b.t.Context(), labOrg)
+			must(b.t, err)
+			b.t.Cleanup(lease.Release)
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 1)
+			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
+			tt.before(b)
+			b.ninja.ResetCounters()
+			read := 0
+			b.reader.snapshot = func() (*tenant.Snapshot, error) { read++; return snapshot(devices(1)), nil }
+			lines := b.sync(Message{Light: true, Sent: time.Now()})
+			if read != 0 || len(lines) > 0 || len(b.ninja.Calls()) > 0 || b.waiting() != tt.waits || b.lastLight().Status != "" {
+				t.Errorf("read %d times, %d messages wait, the logbook says %q, NinjaOne was asked %v", read, b.waiting(), lines, b.ninja.Calls())
+			}
+		})
+	}
+}
+
+// TestLightRunsThatFail lets Microsoft 365 refuse: the change is tried again, the
+// logbook is told when that lasts, and told when it is over.
+func TestLightRunsThatFail(t *testing.T) {
+	b := newBench(t, 1)
+	w := newWorld(1, 0)
+	b.reader.snapshot = w.snapshot
+	b.sync(Message{})
+	w.devices[0].ComplianceState = tenant.StateNoncompliant
+	b.reader.snapshot = func() (*tenant.Snapshot, error) { return nil, errors.New("the door is locked; open it") }
+	for n := 1; n <= lightTries; n++ {
+		lines, _, _ := b.light(Message{})
+		told := n == lightTold
+		if (len(lines) == 1 && strings.Contains(lines[0], "the door is locked; open it")) != told || len(lines) > 1 {
+			t.Errorf("after %d failures the logbook says %q", n, lines)
+		}
+		if want := min(n, lightTries-1); b.waiting() != want {
+			t.Errorf("after %d failures %d messages wait, want %d", n, b.waiting(), want)
+		}
+	}
+	if r := b.last(); r.Status != runs.Completed || len(r.Problems) != 1 {
+		t.Errorf("the record of the full run: %+v", r)
+	}
+	b.reader.snapshot = w.snapshot
+	lines, _, _ := b.light(Message{})
+	if got := b.sent(device(100), "compliance"); got != "Non-Compliant" || len(lines) != 1 || b.lastLight().Failures != 0 {
+		t.Errorf("the device shows %q, the logbook says %q", got, lines)
+	}
+	if lines, _, _ = b.light(Message{}); len(lines) > 0 {
+		t.Errorf("the logbook says %q once more", lines)
+	}
+}
+
+// throttled turns away all requests of a method but the first ones.
+func throttled(method string, skip int) ninjasim.Fault {
+	return ninjasim.Fault{Method: method, Skip: skip, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"600"}}}
+}
+
+// TestLightRunOutOfTime cuts a light run short after some writes: it goes on by a
+// message of its own.
+func TestLightRunOutOfTime(t *testing.T) {
+	b := newBench(t, 2)
+	w := newWorld(2, 0)
+	b.reader.snapshot = w.snapshot
+	b.sync(Message{})
+	w.devices[0].ComplianceState, w.devices[1].ComplianceState = tenant.StateNoncompliant, tenant.StateNoncompliant
+	b.allow(ahead)
+	remove := b.ninja.InjectFault(throttled(http.MethodPatch, 1))
+	b.light(Message{})
+	remove()
+	if l := b.lastLight(); l.Status != runs.Running || b.waiting() != 1 {
+		t.Fatalf("the light run: %+v; %d messages wait", l, b.waiting())
+	}
+	b.allow(ahead)
+	b.light(Message{})
+	if l := b.lastLight(); l.Status != runs.Completed || b.sent(device(100), "compliance")+b.sent(device(101), "compliance") != "Non-CompliantNon-Compliant" {
+		t.Errorf("the light run: %+v", l)
+	}
+}
+
+// TestLightRunsComeToTheSame lets everything change at random, with light runs in
+// between, some of which fail or stop. In the end NinjaOne shows what a forced
+// sync leaves, and a full sync before that writes nothing.
+func TestLightRunsComeToTheSame(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 19))
+			b := newBench(t, 3)
+			b.withDocuments(0)
+			w := newWorld(3, 5)
+			b.reader.snapshot = w.snapshot
+			b.sync(Message{})
+			next, ninja := 5, 3
+			anyUser := func() *tenant.User { return &w.users[random.IntN(len(w.users))] }
+			for range 12 {
+				moved := false
+				for range 1 + random.IntN(3) {
+					switch random.IntN(8) {
+					case 0:
+						anyUser().DisplayName = fmt.Sprint("Renamed ", random.IntN(1000))
+					case 1:
+						w.users = append(w.users, newWorld(0, next+1).users[next])
+						next++
+					case 2:
+						if len(w.users) > 2 {
+							i := random.IntN(len(w.users))
+							w.users = slices.Delete(w.users, i, i+1)
+						}
+					case 3:
+						d, u := &w.devices[random.IntN(len(w.devices))], anyUser()
+						d.UserID, d.UserPrincipalName = u.ID, u.UserPrincipalName
+					case 4:
+						states := []string{tenant.StateCompliant, tenant.StateNoncompliant, "unknown", tenant.StateInGracePeriod}
+						w.devices[random.IntN(len(w.devices))].ComplianceState = states[random.IntN(len(states))]
+					case 5:
+						w.devices[random.IntN(len(w.devices))].OSVersion = fmt.Sprint("10.0.", random.IntN(1000))
+					case 6:
+						if n := len(w.devices); n > 1 && random.IntN(2) == 0 {
+							w.devices = slices.Clone(w.devices[:n-1]) // it left Intune
+						} else {
+							w.devices = append(w.devices, devices(n + 1)[n])
+						}
+					case 7:
+						b.ninja.AddDevice(ninjasim.Device{ID: 100 + ninja, OrganizationID: labOrganization, SystemName: fmt.Sprintf("OP-%03d", ninja), SerialNumber: fmt.Sprintf("5CG100%04d", ninja)})
+						ninja++
+						moved = true
+					}
+				}
+				b.allow(ahead) // a client that knows of no pause
+				var remove func()
+				switch random.IntN(5) {
+				case 1:
+					remove = b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodPatch, Path: "custom-fields$", Skip: random.IntN(3), Count: 2, Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE"}`})
+				case 2:
+					remove = b.ninja.InjectFault(throttled(http.MethodPost, random.IntN(2)))
+				case 3:
+					remove = b.ninja.InjectFault(throttled(http.MethodPatch, random.IntN(4)))
+				case 4:
+					remove = b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodPost, Path: "documents$|relations$", Count: 1, AfterHandling: true, Reset: true})
+				}
+				b.light(Message{Devices: moved})
+				if remove != nil {
+					remove()
+					b.allow(ahead)
+					b.light(Message{Devices: moved})
+				}
+			}
+			b.light(Message{})
+			shown := b.shown()
+			b.ninja.ResetCounters()
+			b.set(b.now().Add(time.Minute))
+			b.sync(Message{})
+			if r := b.last(); r.Status != runs.Completed || len(b.ninja.Writes())+len(b.ninja.DocumentWrites()) > 0 {
+				t.Errorf("the full run wrote %v and %v: %s", b.ninja.Writes(), b.ninja.DocumentWrites(), r.Reason)
+			}
+			b.set(b.now().Add(time.Minute))
+			b.sync(Message{Force: true})
+			if diff := cmp.Diff(shown, b.shown()); diff != "" {
+				t.Errorf("light runs left something else than a forced one (-light +forced):\n%s", diff)
+			}
+		})
+	}
+}
