@@ -59,6 +59,9 @@ type Deps struct {
 	Assignments *assignments.Assignments
 	Statuses    assignments.Statuses
 	Devices     Devices
+	// Seen returns the tenant's devices as ComplianceStates does, where something
+	// else read them since a time, and when; a zero time where nothing did.
+	Seen func(ctx context.Context, tenantID string, since time.Time) ([]tenant.ManagedDevice, time.Time, error)
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	// Pace waits for a slot for calling NinjaOne, and returns the context that

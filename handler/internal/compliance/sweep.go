@@ -91,17 +91,15 @@ func (w *Worker) putBack(ctx context.Context, m notify.Message, delay time.Durat
 // The error is for what does not count as having gone wrong, or could not even
 // be noted.
 func (j *job) sweep(ctx context.Context, m notify.Message) error {
-	if !m.Since.IsZero() {
-		s, err := j.Statuses.Of(ctx, j.to.Ref.ID)
-		if err != nil || s.LastSweep.After(m.Since) {
-			return err
-		}
+	s, err := j.Statuses.Of(ctx, j.to.Ref.ID)
+	if err != nil || !m.Since.IsZero() && s.LastSweep.After(m.Since) {
+		return err
 	}
 	if len(j.sweeping) == cap(j.sweeping) {
 		return errSweeping
 	}
 	started := j.Now().UTC()
-	found, err := j.compare(ctx, false)
+	found, err := j.compare(ctx, false, s.LastSweep)
 	switch {
 	case errors.Is(err, pacing.ErrBusy), errors.Is(err, errSweeping), err != nil && j.lost():
 		return err
@@ -153,7 +151,7 @@ func explain(err error, now time.Time) (kind, problem string, retryAfter time.Ti
 
 // judgeAll brings all of a tenant's devices up to date at once.
 func (j *job) judgeAll(ctx context.Context) error {
-	found, err := j.compare(ctx, true)
+	found, err := j.compare(ctx, true, j.Now())
 	if err != nil {
 		return err
 	}
@@ -176,11 +174,21 @@ type findings struct {
 	left    int // fields that there was no time for
 }
 
-// compare reads, compares and writes. A burst of notifications does not wait
-// for sweeps.
-func (j *job) compare(ctx context.Context, burst bool) (f findings, err error) {
-	read := j.Now().UTC()
-	present, err := j.Devices.ComplianceStates(ctx, j.to.Ref)
+// present lists the tenant's devices: as they were seen since a time, or else as
+// Intune has them now.
+func (j *job) present(ctx context.Context, since time.Time) (list []tenant.ManagedDevice, read time.Time, err error) {
+	if list, read, err = j.Seen(ctx, j.to.Ref.ID, since); err != nil || !read.IsZero() {
+		return list, read, err
+	}
+	read = j.Now().UTC()
+	list, err = j.Devices.ComplianceStates(ctx, j.to.Ref)
+	return list, read, err
+}
+
+// compare compares and writes what was read of the devices since a time, or is
+// read now. A burst of notifications does not wait for sweeps.
+func (j *job) compare(ctx context.Context, burst bool, since time.Time) (f findings, err error) {
+	present, read, err := j.present(ctx, since)
 	if err != nil {
 		return f, err
 	}

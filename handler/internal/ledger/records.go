@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -230,6 +232,32 @@ func (l *Ledger) Owned(ctx context.Context, o Organization, deviceID int) (bool,
 	}
 	return err == nil, err
 }
+
+// OrganizationsOf finds in which organizations of an instance devices were written
+// last. It looks through the whole table.
+func (l *Ledger) OrganizationsOf(ctx context.Context, instance string, deviceIDs map[int]bool) (map[int]bool, error) {
+	found := map[int]bool{}
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(deviceIDs)), maxFilter) {
+		var keys []string
+		for _, id := range ids {
+			keys = append(keys, storage.Eq("RowKey", rowKey(Device(id))))
+		}
+		within := storage.And(storage.Ge("PartitionKey", instance+"|"), storage.Lt("PartitionKey", instance+"}"), storage.Or(keys...))
+		for row, err := range l.table.List(ctx, within, "PartitionKey", "RowKey") {
+			if err != nil {
+				return nil, fmt.Errorf("find the organizations of devices: %w", err)
+			}
+			if id, err := strconv.Atoi(strings.TrimPrefix(row.PartitionKey(), instance+"|")); err == nil {
+				found[id] = true
+			}
+		}
+	}
+	return found, nil
+}
+
+// maxFilter is how many rows one query names: the service takes fifteen
+// comparisons.
+const maxFilter = 12
 
 // SaveClaims notes which other tenants claim the devices of records.
 func (l *Ledger) SaveClaims(ctx context.Context, o Organization, records ...*Record) error {

@@ -83,10 +83,10 @@ func (j *job) read(run context.Context) (*inputs, error) {
 	}
 	follow := []func(context.Context, *inputs) error{
 		func(ctx context.Context, in *inputs) error { return j.judge(ctx, in, listed) },
-		j.readNeighbours, j.readElsewhere,
+		j.readNeighbours, j.readElsewhere, j.readAbandoned,
 	}
 	if !j.message.Light {
-		follow = append(append([]func(context.Context, *inputs) error{j.readUnmapped}, follow...), j.readAbandoned, j.readFormerFields)
+		follow = append(append([]func(context.Context, *inputs) error{j.readUnmapped}, follow...), j.readFormerFields)
 	}
 	for _, follow := range follow {
 		if err := follow(run, in); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/devicematch"
@@ -50,6 +51,8 @@ type World struct {
 	Own     *storage.Account
 	Store   *cipp.Store
 	Queue   *notifytest.Queue[notify.Message]
+	Looks   *notifytest.Queue[changes.Message]
+	Syncs   *notifytest.Queue[tenantsync.Message]
 	Door    *Door
 	Front   *httptest.Server
 	Process *Process
@@ -66,6 +69,7 @@ type Process struct {
 	Worker   *compliance.Worker
 	Keeper   *subscriptions.Keeper
 	Syncer   *tenantsync.Syncer
+	Watcher  *changes.Watcher
 }
 
 // New starts a world with the data, and a first process.
@@ -80,7 +84,8 @@ func New(t testing.TB, data *seed.Seed) *World {
 			t.Error(err)
 		}
 	})
-	w := &World{Stack: s, T: t, Clock: &notifytest.Clock{}, Queue: &notifytest.Queue[notify.Message]{Parse: notify.ParseMessage}}
+	w := &World{Stack: s, T: t, Clock: &notifytest.Clock{}, Queue: &notifytest.Queue[notify.Message]{Parse: notify.ParseMessage},
+		Looks: &notifytest.Queue[changes.Message]{Parse: changes.ParseMessage}, Syncs: &notifytest.Queue[tenantsync.Message]{Parse: tenantsync.ParseMessage}}
 	w.simulate()
 	w.Own = account(t, w.getenv, storage.Own)
 	w.App = account(t, w.getenv, storage.CIPP)
@@ -160,8 +165,12 @@ func (w *World) Restart() {
 		CIPP: w.Store, Assignments: assigned, Graph: reader, Table: statuses.Table, Blobs: blobs, Queue: w.Queue,
 		Problems: &problems.Book{Table: own, Log: w.Store.Log, API: cipp.LogbookCompliance}, BaseURL: w.Front.URL, Now: w.Clock.Now, Log: log,
 	})
+	p.Watcher = changes.New(changes.Deps{
+		CIPP: w.Store, Runs: runs.New(own), Off: func(context.Context) (bool, error) { return w.GivenBack, nil }, Microsoft365: reader, NinjaOne: client, Ledger: held,
+		Table: w.Own.Table(changes.TableName), Blobs: blobs, Queue: w.Looks, Syncs: w.Syncs, Compliance: w.Queue, Every: 5 * time.Minute, Now: w.Clock.Now, Log: log,
+	})
 	p.Worker = compliance.New(compliance.Deps{
-		Assignments: assigned, Statuses: statuses, Devices: reader, NinjaOne: client, Pace: AnySlot, Ledger: held, Policies: policies.New(own),
+		Assignments: assigned, Statuses: statuses, Devices: reader, Seen: p.Watcher.DevicesSince, NinjaOne: client, Pace: AnySlot, Ledger: held, Policies: policies.New(own),
 		Books: devicematch.NewBooks(w.Store, blobs, w.Clock.Now), Queue: w.Queue, OnEvent: p.Keeper.Handle,
 		SweepEvery: 15 * time.Minute, Now: w.Clock.Now, Log: log,
 	})

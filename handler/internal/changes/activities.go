@@ -1,0 +1,127 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage"
+)
+
+// The activities of NinjaOne that change which devices an organization has, or by
+// what they are known. Source: the status codes of GET /v2/activities.
+var deviceActivities = []string{
+	"NODE_CREATED", "NODE_AUTOMATICALLY_APPROVED", "NODE_MANUALLY_APPROVED", "NODE_RE_ENROLLED",
+	"NODE_IDENTIFICATION_UPDATED", "NODE_UPDATED", "NODE_DELETED",
+}
+
+// maxAsked is how many devices are asked for one by one; where more changed, the
+// list of all devices costs less.
+const maxAsked = 40
+
+// lookAtNinjaOne reads what happened in NinjaOne since the last look, once an
+// interval, and asks for a light run of the tenants whose devices changed.
+func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[string]State) error {
+	instance, err := ninjaone.NormalizeInstance(all.config.Instance)
+	if err != nil {
+		return nil // the sync explains it
+	}
+	row, err := w.Table.Get(ctx, partition, activitiesPrefix+instance)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("read which activity was seen last: %w", err)
+	}
+	now := w.Now().UTC()
+	if now.Sub(row.Time("Looked")) < w.Every-tick/2 {
+		return nil
+	}
+	client, err := w.NinjaOne(all.config)
+	if err != nil {
+		return err
+	}
+	since := int(row.Int("Last"))
+	news, last, err := client.Activities(ctx, since)
+	if errors.Is(err, bounds.ErrEndless) { // too much happened: the full runs find it
+		w.Log.WarnContext(ctx, "more happened in NinjaOne than is read; the next full syncs find what changed", "error", err)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.wakeOrganizations(ctx, client, instance, news, all, states, now); err != nil {
+		return err
+	}
+	return w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": activitiesPrefix + instance, "Version": int32(layout.Version),
+		"Last": int64(last), "Looked": now})
+}
+
+// wakeOrganizations asks for a light run of the tenants in whose organizations
+// devices changed.
+func (w *Watcher) wakeOrganizations(ctx context.Context, client *ninjaone.Client, instance string, news []ninjaone.Activity, all watched, states map[string]State, now time.Time) error {
+	changed := map[int]bool{}
+	for _, a := range news {
+		if a.DeviceID != 0 && slices.Contains(deviceActivities, a.Code) {
+			changed[a.DeviceID] = true
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	organizations, err := w.organizationsOf(ctx, client, instance, changed)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for id, t := range all.tenants {
+		if !organizations[t.Mapping.OrganizationID] {
+			continue
+		}
+		s := states[id]
+		s.TenantID = id
+		s.Found, s.FoundAt = "devices in NinjaOne", now
+		err := w.wake(ctx, &s, now, true)
+		if err == nil {
+			err = w.Table.Merge(ctx, s.wokenRow())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tell tenant %s that devices changed: %w", id, err))
+		}
+	}
+	w.Log.InfoContext(ctx, "devices changed in NinjaOne", "devices", len(changed), "organizations", len(organizations))
+	return errors.Join(errs...)
+}
+
+// organizationsOf finds the organizations that devices are in, and those in which
+// they were when they were written last.
+func (w *Watcher) organizationsOf(ctx context.Context, client *ninjaone.Client, instance string, changed map[int]bool) (map[int]bool, error) {
+	found, err := w.Ledger.OrganizationsOf(ctx, instance, changed)
+	if err != nil {
+		return nil, err
+	}
+	if len(changed) > maxAsked {
+		for d, err := range client.AllDevices(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			if changed[d.ID] {
+				found[d.OrganizationID] = true
+			}
+		}
+		return found, nil
+	}
+	for id := range changed {
+		d, err := client.Device(ctx, id)
+		switch {
+		case errors.Is(err, ninjaone.ErrNotFound): // deleted
+		case err != nil:
+			return nil, err
+		default:
+			found[d.OrganizationID] = true
+		}
+	}
+	return found, nil
+}

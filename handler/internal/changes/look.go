@@ -1,0 +1,385 @@
+package changes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/notify"
+	"cipp-ninjaone/handler/internal/roster"
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/handler/internal/words"
+)
+
+// linksLife is how long links serve while nothing changes; Graph knows them for
+// seven days.
+const linksLife = 24 * time.Hour
+
+// maxProblem is the longest text of a problem, far below what a column holds.
+const maxProblem = 2000
+
+// list is Intune's list of a tenant's devices as a look saw it.
+type list struct {
+	Read    time.Time `json:"read"`
+	Devices []listed  `json:"devices"`
+}
+
+// listed is a managed device with what compliance needs of it, and the digest of
+// all that NinjaOne shows.
+type listed struct {
+	ID            string `json:"id"`
+	EntraDeviceID string `json:"entraDeviceId,omitempty"`
+	State         string `json:"state,omitempty"` // complianceState
+	Digest        string `json:"digest"`
+}
+
+// listOf makes a list of devices, in order of their ids.
+func listOf(devices []tenant.ManagedDevice, read time.Time) (l list, digest string, err error) {
+	l.Read = read.UTC()
+	for _, d := range devices {
+		body, err := json.Marshal(d)
+		if err != nil {
+			return list{}, "", err
+		}
+		l.Devices = append(l.Devices, listed{d.ID, d.AzureADDeviceID, d.ComplianceState, ledger.Sum(body)})
+	}
+	slices.SortFunc(l.Devices, func(a, b listed) int { return strings.Compare(a.ID+a.Digest, b.ID+b.Digest) })
+	body, err := json.Marshal(l.Devices)
+	return l, ledger.Sum(body), err
+}
+
+// compare counts the devices that differ between two lists, and reports whether
+// compliance may.
+func (l list) compare(before list) (changed int, compliance bool) {
+	known := make(map[string]listed, len(before.Devices))
+	for _, d := range before.Devices {
+		known[d.ID] = d
+	}
+	for _, d := range l.Devices {
+		old, there := known[d.ID]
+		delete(known, d.ID)
+		if old.Digest != d.Digest {
+			changed++
+			compliance = compliance || !there || old.State != d.State || old.EntraDeviceID != d.EntraDeviceID
+		}
+	}
+	return changed + len(known), compliance || len(known) > 0
+}
+
+// look is one look at a tenant.
+type look struct {
+	*Watcher
+	tenant  roster.Tenant
+	state   State
+	links   links
+	began   time.Time
+	found   map[string]int // objects that changed, by what they are; -1 where that is not known
+	failed  []string
+	devices *list // nil where it was not read or did not change
+	urgent  bool  // compliance changed
+}
+
+// Look looks what changed in a tenant since the look before, and asks for a light
+// run where something did. Nothing is forgotten before the messages are sent: a
+// look that stops on its way finds the same again.
+func (w *Watcher) Look(ctx context.Context, m Message) error {
+	if w.Every <= 0 {
+		return nil
+	}
+	all, err := w.watched(ctx)
+	if err != nil {
+		return err
+	}
+	t, ok := all.tenants[m.TenantID]
+	if !ok {
+		w.Log.DebugContext(ctx, "the tenant is not watched; the message is dropped", "tenant", m.TenantID)
+		return nil
+	}
+	l := &look{Watcher: w, tenant: t, began: w.Now().UTC(), found: map[string]int{}}
+	if err := l.recall(ctx); err != nil {
+		return err
+	}
+	if l.began.Sub(l.state.Looked) < w.Every/2 {
+		return nil // the message came twice
+	}
+	if err := l.ask(ctx); err != nil {
+		return l.fails(ctx, err)
+	}
+	return l.conclude(ctx)
+}
+
+// recall reads what the look before left.
+func (l *look) recall(ctx context.Context) error {
+	id := l.tenant.ID
+	row, err := l.Table.Get(ctx, partition, tenantPrefix+id)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("read how the watching of tenant %s stands: %w", id, err)
+	}
+	l.state = stateOf(row)
+	l.state.TenantID = id
+	row, err = l.Table.Get(ctx, partition, linksPrefix+id)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("read where the watching of tenant %s goes on: %w", id, err)
+	}
+	l.links = linksOf(row)
+	return nil
+}
+
+// ask asks Microsoft 365: four lists for their changes, and Intune for its list.
+// The error is for what concerns all of them.
+func (l *look) ask(ctx context.Context) error {
+	var changes m365.Changes
+	var devices []tenant.ManagedDevice
+	var devicesErr error
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		changes, err = l.Microsoft365.Changes(gctx, l.tenant.Ref, l.links.DeltaLinks)
+		return err
+	})
+	group.Go(func() error {
+		devices, devicesErr = l.Microsoft365.WatchedDevices(gctx, l.tenant.Ref)
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if len(changes.Failed) == len(linkColumns) && devicesErr != nil {
+		return devicesErr
+	}
+	l.judge(changes)
+	switch _, none := errors.AsType[*m365.NoIntuneError](devicesErr); {
+	case none:
+	case devicesErr != nil:
+		l.fail(devicesErr)
+	default:
+		return l.compareDevices(ctx, devices)
+	}
+	return nil
+}
+
+func (l *look) fail(err error) { l.failed = append(l.failed, words.End(err.Error())) }
+
+// judge takes in what changed in the lists.
+func (l *look) judge(c m365.Changes) {
+	fresh := l.links.given.IsZero()
+	for list := range linkColumns {
+		switch {
+		case c.Failed[list] != nil:
+			l.fail(c.Failed[list])
+		case c.Anew[list]:
+			l.found[string(list)] = -1
+		case c.Changed[list] > 0:
+			l.found[string(list)] = c.Changed[list]
+		}
+	}
+	if fresh || len(l.found) > 0 || l.began.Sub(l.links.given) >= linksLife {
+		l.links = links{c.Links, l.began}
+	}
+	slices.Sort(l.failed)
+}
+
+// compareDevices compares Intune's list with that of the look before.
+func (l *look) compareDevices(ctx context.Context, devices []tenant.ManagedDevice) error {
+	now, digest, err := listOf(devices, l.began)
+	if err != nil {
+		return err
+	}
+	l.state.listRead = l.began
+	if digest == l.state.list {
+		return nil
+	}
+	before, err := l.lastList(ctx, l.tenant.ID)
+	if err != nil {
+		return err
+	}
+	changed, compliance := now.compare(before)
+	l.devices, l.state.list = &now, digest
+	l.found["Intune devices"], l.urgent = max(changed, 1), compliance
+	return nil
+}
+
+// lastList reads the list of the look before; an empty one where there is none.
+func (w *Watcher) lastList(ctx context.Context, tenantID string) (l list, err error) {
+	body, err := w.Blobs.Get(ctx, blobName(tenantID))
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return l, fmt.Errorf("read the Intune devices that the last look saw: %w", err)
+	}
+	if err == nil && json.Unmarshal(body, &l) != nil {
+		l = list{} // all devices count as changed then
+	}
+	return l, nil
+}
+
+// conclude sends what follows from the look, and then notes it.
+func (l *look) conclude(ctx context.Context) error {
+	s := &l.state
+	s.Looked, s.Failures, s.Problem = l.began, 0, words.Clip(strings.Join(l.failed, " "), maxProblem)
+	if l.devices != nil {
+		body, err := json.Marshal(l.devices)
+		if err == nil {
+			err = l.Blobs.Put(ctx, blobName(l.tenant.ID), body)
+		}
+		if err != nil {
+			return fmt.Errorf("keep the Intune devices of tenant %s: %w", l.tenant.ID, err)
+		}
+	}
+	if l.urgent {
+		if err := l.Compliance.Send(ctx, notify.Message{TenantID: l.tenant.ID}, 0); err != nil {
+			return fmt.Errorf("ask for the compliance of tenant %s: %w", l.tenant.ID, err)
+		}
+	}
+	if len(l.found) == 0 {
+		s.Distance = 0
+		if err := l.tellDamped(ctx, false); err != nil {
+			return err
+		}
+		return l.save(ctx)
+	}
+	s.Found, s.FoundAt = l.words(), l.began
+	if err := l.Watcher.wake(ctx, s, l.began, false); err != nil {
+		return err
+	}
+	l.Log.InfoContext(ctx, "changes found", "tenant", l.tenant.ID, "found", s.Found, "light", s.Due)
+	if err := l.tellDamped(ctx, s.Distance >= longest); err != nil {
+		return err
+	}
+	return l.save(ctx)
+}
+
+// wake asks for a light run, unless one that is asked for is still to come: at
+// once, or as long after the one before as the tenant's distance says. Looks that
+// keep finding changes double that.
+func (w *Watcher) wake(ctx context.Context, s *State, now time.Time, devices bool) error {
+	waiting := s.Due
+	if devices {
+		waiting = s.DevicesDue
+	}
+	if waiting.After(now) {
+		return nil
+	}
+	due := now
+	if next := s.Due.Add(max(s.Distance, w.Every)); !s.Due.IsZero() && next.After(now) {
+		due = next
+	}
+	s.Distance = max(w.Every, min(2*s.Distance, longest))
+	if err := w.Syncs.Send(ctx, tenantsync.Message{TenantID: s.TenantID, Light: true, Devices: devices}, due.Sub(now)); err != nil {
+		return fmt.Errorf("ask for a light run of tenant %s: %w", s.TenantID, err)
+	}
+	s.Due = due
+	if devices {
+		s.DevicesDue = due
+	}
+	return nil
+}
+
+// tellDamped tells the logbook once that a tenant changes all the time, and once
+// that it does not any more.
+func (l *look) tellDamped(ctx context.Context, damped bool) error {
+	if damped == l.state.Damped {
+		return nil
+	}
+	l.state.Damped = damped
+	line := "The tenant does not change all the time any more: its changes reach NinjaOne within minutes again."
+	if damped {
+		line = fmt.Sprintf("The tenant changes all the time (%s at last), so its changes reach NinjaOne once an hour, and not within minutes. "+
+			"Look for a script or a synchronisation that writes the same objects over and over.", l.state.Found)
+	}
+	return l.CIPP.Log(ctx, cipp.LogEntry{Tenant: l.tenant.DefaultDomain, TenantID: l.tenant.ID, API: cipp.LogbookSync, Severity: cipp.SeverityInfo, Message: line})
+}
+
+// words says what was found.
+func (l *look) words() string {
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(l.found)) {
+		if n := l.found[what]; n < 0 {
+			parts = append(parts, what+" (read anew)")
+		} else {
+			parts = append(parts, fmt.Sprintf("%s %d", what, n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// save notes the look, in one transaction with the links where these changed.
+func (l *look) save(ctx context.Context) error {
+	rows := []storage.Operation{storage.MergeOp(l.state.row())}
+	if l.links.given.Equal(l.began) {
+		rows = append(rows, storage.ReplaceOp(l.links.row(l.tenant.ID)))
+	}
+	if err := l.Table.WriteBatch(ctx, rows); err != nil {
+		return fmt.Errorf("note the look at tenant %s: %w", l.tenant.ID, err)
+	}
+	return nil
+}
+
+// fails notes a look that saw nothing. The tenant's next look comes later, and the
+// sync tells the logbook why the tenant cannot be read.
+func (l *look) fails(ctx context.Context, cause error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	ctx, done := storage.Noting(ctx)
+	defer done()
+	l.state.Looked, l.state.Problem = l.began, words.Clip(words.End(cause.Error()), maxProblem)
+	l.state.Failures++
+	l.Log.WarnContext(ctx, "a look at the tenant failed", "tenant", l.tenant.ID, "failures", l.state.Failures, "error", cause)
+	l.links.given = time.Time{} // they stay as they are
+	return l.save(ctx)
+}
+
+// DevicesSince returns the tenant's managed devices as the last look saw them, and
+// when: with ID, AzureADDeviceID and ComplianceState. It returns a zero time where
+// no look has seen them after a time.
+func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.Time) ([]tenant.ManagedDevice, time.Time, error) {
+	row, err := w.Table.Get(ctx, partition, tenantPrefix+tenantID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, time.Time{}, nil
+	}
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read how the watching of tenant %s stands: %w", tenantID, err)
+	}
+	s := stateOf(row)
+	if s.list == "" || !s.listRead.After(since) {
+		return nil, time.Time{}, nil
+	}
+	l, err := w.lastList(ctx, tenantID)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	body, err := json.Marshal(l.Devices)
+	if err != nil || ledger.Sum(body) != s.list {
+		return nil, time.Time{}, err // the look did not come to its end
+	}
+	out := make([]tenant.ManagedDevice, len(l.Devices))
+	for i, d := range l.Devices {
+		out[i] = tenant.ManagedDevice{ID: d.ID, AzureADDeviceID: d.EntraDeviceID, ComplianceState: d.State}
+	}
+	return out, s.listRead, nil
+}
+
+// Fresh is since when NinjaOne shows a tenant as it was, at least: the beginning of
+// the last completed run, full or light, or the last look after it that found
+// nothing.
+func Fresh(run runs.Run, light runs.Light, s State) time.Time {
+	fresh := light.Fresh
+	if run.Status == runs.Completed && run.Start.After(fresh) {
+		fresh = run.Start
+	}
+	if fresh.After(s.FoundAt) && s.Looked.After(fresh) && s.Failures == 0 {
+		fresh = s.Looked
+	}
+	return fresh
+}
