@@ -90,6 +90,7 @@ type optionalSettings = {
   SYNC_SLOTS: string?
   SYNC_TIME_BUDGET: string?
   COMPLIANCE_SWEEP_MINUTES: string?
+  WATCH_MINUTES: string?
   SKU_NAMES_URL: string?
   LOG_LEVEL: ('debug' | 'info' | 'warn' | 'error')?
   OTEL_EXPORTER_OTLP_ENDPOINT: string?

@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/automap"
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/config"
@@ -89,6 +90,7 @@ type app struct {
 	mapper     *automap.Mapper
 	receiver   *notify.Receiver
 	keeper     *subscriptions.Keeper
+	watcher    *changes.Watcher
 	compliance *compliance.Worker
 	// vulnerabilities is for messages. Previews call NinjaOne as a person at a page
 	// does.
@@ -279,10 +281,27 @@ func (a *app) openCompliance() {
 		Now:         time.Now,
 		Log:         a.log,
 	})
+	a.watcher = changes.New(changes.Deps{
+		CIPP:         a.cipp,
+		Runs:         a.runs,
+		Off:          a.hold.GivenBack,
+		Microsoft365: a.reader,
+		NinjaOne:     a.clientOf(a.interactive),
+		Ledger:       a.ledger,
+		Table:        a.own.Table(changes.TableName),
+		Blobs:        a.blobs,
+		Queue:        a.own.Queue(changes.QueueName),
+		Syncs:        a.syncQueue,
+		Compliance:   queue,
+		Every:        a.config.Watch,
+		Now:          time.Now,
+		Log:          a.log,
+	})
 	a.compliance = compliance.New(compliance.Deps{
 		Assignments: assigned,
 		Statuses:    a.statuses,
 		Devices:     a.reader,
+		Seen:        a.watcher.DevicesSince,
 		NinjaOne:    a.clientOf(clients),
 		Pace:        slotsOf(pace),
 		Ledger:      a.ledger,

@@ -8,6 +8,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/automap"
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/console"
@@ -35,6 +36,7 @@ func (a *app) timerFunctions() []timerFunction {
 		{"ScheduleTenants", 15 * time.Minute, 0, a.scheduleTenants},
 		{"SweepCompliance", 15 * time.Minute, 0, a.compliance.QueueSweeps},
 		{"RenewSubscriptions", time.Hour, long, a.keeper.Reconcile},
+		{"WatchTenants", time.Minute, 0, a.watcher.Tick},
 	}
 }
 
@@ -84,6 +86,13 @@ func (a *app) queueFunctions() []queueFunction {
 				One:  "The upload of the vulnerabilities of %s was not done.",
 				All:  "An upload of vulnerabilities was not done.",
 				Then: "The schedule uploads them at the tenant's next turn, within a day; to have it sooner, put the message back or press Upload now on the console.",
+			}},
+		{"WatchTenant", changes.QueueName, cipp.LogbookSync, compliancePatience,
+			parsed(lookMessage, chain(a.watcher.Look, keeping)),
+			poison.Source{
+				One:  "A look for changes of %s was not taken.",
+				All:  "A look for changes was not taken.",
+				Then: "The tenant is looked at again within the hour, and the next look finds the same changes: this one can be removed.",
 			}},
 		{heartbeat.FunctionName, heartbeat.QueueName, cipp.LogbookSync, syncPatience,
 			keeping(func(ctx context.Context, _ customhandler.QueueMessage) error { return a.heart.Beat(ctx) }),
@@ -191,6 +200,10 @@ func syncMessage(q customhandler.QueueMessage) (tenantsync.Message, error) {
 
 func vulnerabilitiesMessage(q customhandler.QueueMessage) (vulnerabilities.Message, error) {
 	return vulnerabilities.ParseMessage(q.Text)
+}
+
+func lookMessage(q customhandler.QueueMessage) (changes.Message, error) {
+	return changes.ParseMessage(q.Text)
 }
 
 func automapMessage(q customhandler.QueueMessage) (automap.Message, error) {

@@ -33,7 +33,7 @@ func TestTimers(t *testing.T) {
 	for _, f := range a.timerFunctions() {
 		timers[f.name] = f.every
 	}
-	between := map[string]time.Duration{"0 */15 * * * *": 15 * time.Minute, "0 40 * * * *": time.Hour}
+	between := map[string]time.Duration{"0 * * * * *": time.Minute, "0 */15 * * * *": 15 * time.Minute, "0 40 * * * *": time.Hour}
 	found := 0
 	files, err := filepath.Glob("../functions/*/function.json")
 	if err != nil {

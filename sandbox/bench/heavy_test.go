@@ -53,7 +53,7 @@ func BenchmarkHeavyLists(b *testing.B) {
 	ended := make(chan struct{}, 4)
 	err = s.StartHost(context.Background(), funchost.Config{
 		AppRoot: filepath.Dir(handler), ShutdownWait: time.Second, Log: slog.New(slog.DiscardHandler),
-		Settings: map[string]string{"GRAPH_ENDPOINT": graph.URL, "AzureWebJobs.SweepCompliance.Disabled": "true", "AzureWebJobs.RenewSubscriptions.Disabled": "true"},
+		Settings: map[string]string{"GRAPH_ENDPOINT": graph.URL, "AzureWebJobs.SweepCompliance.Disabled": "true", "AzureWebJobs.RenewSubscriptions.Disabled": "true", "AzureWebJobs.WatchTenants.Disabled": "true"},
 		OnInvocation: func(i funchost.Invocation) {
 			if i.Function == "SyncTenant" {
 				ended <- struct{}{}

@@ -168,6 +168,7 @@ func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Durat
 		// Compliance updates are measured in their own benchmarks.
 		"AzureWebJobs.SweepCompliance.Disabled":    "true",
 		"AzureWebJobs.RenewSubscriptions.Disabled": "true",
+		"AzureWebJobs.WatchTenants.Disabled":       "true",
 	}
 	if storage != nil {
 		account := recorded(b, s, storage)

@@ -87,6 +87,7 @@ func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
 			"AzureWebJobs.ScheduleTenants.Disabled":    "true",
 			"AzureWebJobs.SweepCompliance.Disabled":    "true",
 			"AzureWebJobs.RenewSubscriptions.Disabled": "true",
+			"AzureWebJobs.WatchTenants.Disabled":       "true",
 		},
 		ShutdownWait: time.Second,
 		Log:          slog.New(slog.DiscardHandler),

@@ -100,7 +100,7 @@ func start(t *testing.T, data *seed.Seed, timers ...string) *world {
 		"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
 		"NINJAONE_RATE": "100000",
 	}
-	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions"} {
+	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions", "WatchTenants"} {
 		if !slices.Contains(timers, timer) {
 			settings["AzureWebJobs."+timer+".Disabled"] = "true"
 		}

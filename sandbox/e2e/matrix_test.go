@@ -167,7 +167,7 @@ func wide(tenants int) option {
 		c.Settings["SYNC_SLOTS"] = fmt.Sprint(tenants)
 		c.Settings["AzureFunctionsJobHost__extensions__queues__batchSize"] = "32"
 		c.Settings["AzureFunctionsJobHost__extensions__queues__newBatchThreshold"] = "31"
-		for _, other := range []string{"Automap", "Heartbeat", "RenewSubscriptions", "ScheduleTenants", "SweepCompliance", "UpdateCompliance"} {
+		for _, other := range []string{"Automap", "Heartbeat", "RenewSubscriptions", "ScheduleTenants", "SweepCompliance", "UpdateCompliance", "WatchTenant", "WatchTenants"} {
 			c.Settings["AzureWebJobs."+other+".Disabled"] = "true"
 		}
 	}

@@ -286,7 +286,7 @@ func TestTakeOverAndGiveBack(t *testing.T) {
 	}
 	w.run("RenewSubscriptions")
 	writes, documents := len(w.NinjaOne.Writes()), len(w.NinjaOne.DocumentWrites())
-	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions"} {
+	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions", "WatchTenants"} {
 		w.run(timer)
 	}
 	for _, tenant := range data.Tenants {

@@ -91,7 +91,7 @@ func TestStateOfNewerVersion(t *testing.T) {
 	w.merge(stateTable, "run", second.ID, map[string]any{"Version": 2, "Status": "Paused by moonlight"})
 	w.merge(stateTable, "engine", "hold", map[string]any{"Version": 2, "Holders": "two"})
 	before, writes := w.ownState(), len(w.NinjaOne.Writes())
-	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions"} {
+	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions", "WatchTenants"} {
 		w.run(timer)
 	}
 	texts := map[string]string{

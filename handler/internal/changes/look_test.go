@@ -378,7 +378,10 @@ func TestNinjaOneChanges(t *testing.T) {
 				{"arrived", func() { w.NinjaOne.AddDevice(ninjasim.Device{ID: 99001, OrganizationID: of(b), SystemName: "NEW-01"}) }, []string{b}},
 				{"moved", func() { w.NinjaOne.MoveDevice(device, of(b)) }, []string{a, b}},
 				{"deleted", func() { w.NinjaOne.RemoveDevice(w.Pairs(a)[1].Ninja) }, []string{a}},
-				{"what concerns no device of ours", func() { w.NinjaOne.AddActivity("NODE_UPDATED", 123456); w.NinjaOne.AddActivity("CONDITION_TRIGGERED", device) }, nil},
+				{"what concerns no device of ours", func() {
+					w.NinjaOne.AddActivity("NODE_UPDATED", 123456)
+					w.NinjaOne.AddActivity("CONDITION_TRIGGERED", device)
+				}, nil},
 				{"many", func() {
 					for i := range 60 {
 						w.NinjaOne.AddDevice(ninjasim.Device{ID: 99100 + i, OrganizationID: of(b), SystemName: fmt.Sprint("NEW-", i)})

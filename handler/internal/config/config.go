@@ -32,6 +32,7 @@ const (
 	maxSlots     = 100
 	// defaultSweep is also the interval of the timer, so the shortest possible.
 	defaultSweep = 15 * time.Minute
+	defaultWatch = 5 * time.Minute
 )
 
 // Settings are the handler's settings with defaults filled in. None of them is
@@ -76,6 +77,8 @@ type Settings struct {
 	// ComplianceSweep is how often each tenant's compliance is compared as a
 	// whole, in case notifications do not come; 0 for never.
 	ComplianceSweep time.Duration
+	// Watch is how often each tenant is looked at for changes; 0 for never.
+	Watch time.Duration
 	// FunctionTimeout is when the host kills the process because of one
 	// invocation; 0 when it never does.
 	FunctionTimeout time.Duration
@@ -110,7 +113,8 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),
 		NinjaOneRate:     r.rate("NINJAONE_RATE", defaultRate),
 		SyncSlots:        r.slots("SYNC_SLOTS"),
-		ComplianceSweep:  r.sweep("COMPLIANCE_SWEEP_MINUTES"),
+		ComplianceSweep:  r.minutes("COMPLIANCE_SWEEP_MINUTES", defaultSweep, defaultSweep, "sweeps"),
+		Watch:            r.minutes("WATCH_MINUTES", defaultWatch, time.Minute, "looks"),
 		LogLevel:         r.level("LOG_LEVEL"),
 		Port:             r.port("FUNCTIONS_CUSTOMHANDLER_PORT"),
 	}
@@ -226,17 +230,16 @@ func (r *reader) slots(name string) int {
 	return r.integer(name, defaultSlots, maxSlots)
 }
 
-// sweep reads a number of minutes: 0, or from the interval of the timer to a
-// day.
-func (r *reader) sweep(name string) time.Duration {
+// minutes reads a number of minutes: 0, or from least to a day.
+func (r *reader) minutes(name string, fallback, least time.Duration, what string) time.Duration {
 	value := r.text(name)
 	if value == "" {
-		return defaultSweep
+		return fallback
 	}
 	n, err := strconv.Atoi(value)
 	d := time.Duration(n) * time.Minute
-	if err != nil || n != 0 && (d < defaultSweep || d > 24*time.Hour) {
-		r.problem(name, "must be a whole number of minutes from 15 to 1440, or 0 for no sweeps")
+	if err != nil || n != 0 && (d < least || d > 24*time.Hour) {
+		r.problem(name, fmt.Sprintf("must be a whole number of minutes from %d to 1440, or 0 for no %s", int(least.Minutes()), what))
 	}
 	return d
 }

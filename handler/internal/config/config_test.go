@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 		GraphEndpoint: "https://graph.microsoft.com", LoginEndpoint: "https://login.microsoftonline.com",
 		ExchangeEndpoint: "https://outlook.office365.com",
 		DefenderEndpoint: "https://api.securitycenter.microsoft.com",
-		NinjaOneRate:     5, NinjaOneRateMax: 20, SyncSlots: 4, ComplianceSweep: 15 * time.Minute,
+		NinjaOneRate:     5, NinjaOneRateMax: 20, SyncSlots: 4, ComplianceSweep: 15 * time.Minute, Watch: 5 * time.Minute,
 		FunctionTimeout: 30 * time.Minute, SyncTimeBudget: 27 * time.Minute,
 		LogLevel: slog.LevelInfo, Port: 43210,
 	}
@@ -73,12 +73,15 @@ func TestRateMax(t *testing.T) {
 }
 
 func TestSweepTurnedOff(t *testing.T) {
-	got, err := FromEnvironment(environment(t, `{"functionTimeout":"00:30:00"}`, map[string]string{"COMPLIANCE_SWEEP_MINUTES": "0"}))
+	got, err := FromEnvironment(environment(t, `{"functionTimeout":"00:30:00"}`, map[string]string{"COMPLIANCE_SWEEP_MINUTES": "0", "WATCH_MINUTES": "0"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.ComplianceSweep != 0 {
 		t.Errorf("ComplianceSweep = %s, want none", got.ComplianceSweep)
+	}
+	if got.Watch != 0 {
+		t.Errorf("Watch = %s, want none", got.Watch)
 	}
 }
 
@@ -89,7 +92,7 @@ func TestEverythingSet(t *testing.T) {
 		"GRAPH_ENDPOINT": "https://graph.microsoft.us", "LOGIN_ENDPOINT": "https://login.microsoftonline.us/",
 		"EXCHANGE_ENDPOINT": "http://localhost:9003", "DEFENDER_ENDPOINT": "http://localhost:9005", "NINJAONE_ENDPOINT": "http://127.0.0.1:9004/",
 		"SKU_NAMES_URL": "https://files.fabrikam.example/products.csv",
-		"NINJAONE_RATE": "2.5", "NINJAONE_RATE_MAX": "12", "SYNC_SLOTS": "8", "COMPLIANCE_SWEEP_MINUTES": "120", "SYNC_TIME_BUDGET": "00:09:30", "LOG_LEVEL": "DEBUG",
+		"NINJAONE_RATE": "2.5", "NINJAONE_RATE_MAX": "12", "SYNC_SLOTS": "8", "COMPLIANCE_SWEEP_MINUTES": "120", "WATCH_MINUTES": "1", "SYNC_TIME_BUDGET": "00:09:30", "LOG_LEVEL": "DEBUG",
 		"AzureFunctionsJobHost__functionTimeout": "00:10:00",
 	})
 	got, err := FromEnvironment(environment(t, `{"functionTimeout":"00:05:00"}`, env))
@@ -103,7 +106,7 @@ func TestEverythingSet(t *testing.T) {
 		ExchangeEndpoint: "http://localhost:9003", DefenderEndpoint: "http://localhost:9005",
 		NinjaOneEndpoint: "http://127.0.0.1:9004",
 		SKUNamesURL:      "https://files.fabrikam.example/products.csv",
-		NinjaOneRate:     2.5, NinjaOneRateMax: 12, SyncSlots: 8, ComplianceSweep: 2 * time.Hour,
+		NinjaOneRate:     2.5, NinjaOneRateMax: 12, SyncSlots: 8, ComplianceSweep: 2 * time.Hour, Watch: time.Minute,
 		FunctionTimeout: 10 * time.Minute, SyncTimeBudget: 9*time.Minute + 30*time.Second,
 		LogLevel: slog.LevelDebug, Port: 43210,
 	}
@@ -135,6 +138,8 @@ func TestProblems(t *testing.T) {
 		{"sweep faster than its timer", "COMPLIANCE_SWEEP_MINUTES", "5", "15 to 1440"},
 		{"sweep slower than a day", "COMPLIANCE_SWEEP_MINUTES", "1441", "15 to 1440"},
 		{"sweep negative", "COMPLIANCE_SWEEP_MINUTES", "-15", "15 to 1440"},
+		{"looks more often than the timer", "WATCH_MINUTES", "0.5", "1 to 1440"},
+		{"looks negative", "WATCH_MINUTES", "-1", "1 to 1440"},
 		{"sweep with a unit", "COMPLIANCE_SWEEP_MINUTES", "15m", "15 to 1440"},
 		{"budget no time", "SYNC_TIME_BUDGET", secret, "above zero"},
 		{"budget without unit", "SYNC_TIME_BUDGET", "90", "above zero"},
