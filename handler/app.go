@@ -375,6 +375,7 @@ func (a *app) console(getenv func(string) string, guard *access.Guard, web *sett
 		Timers:     a.heart.InPlace,
 		Compliance: a.statuses.All,
 		Pace:       a.paceOf,
+		Watched:    a.watcher.States,
 		Log:        a.log,
 	})
 }

@@ -28,6 +28,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -108,8 +109,10 @@ type Deps struct {
 	Compliance func(context.Context) (map[string]assignments.Status, error)
 	// Pace returns how many calls the instance that is set in CIPP takes.
 	Pace func(context.Context, cipp.ExtensionConfig) (pacing.View, error)
-	Now  func() time.Time // time.Now when nil
-	Log  *slog.Logger
+	// Watched returns how the watching of each tenant stands, by tenant id.
+	Watched func(context.Context) (map[string]changes.State, error)
+	Now     func() time.Time // time.Now when nil
+	Log     *slog.Logger
 }
 
 // Console is the handler of the function. It is safe for concurrent use.

@@ -11,6 +11,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/problems"
@@ -63,6 +64,27 @@ func TestStatus(t *testing.T) {
 	w.pace = pacing.View{Limits: pacing.Limits{Start: 5, Max: 20}, Now: 20}
 	w.has(w.get("/"), "NinjaOne is called 20 times a second", "NINJAONE_RATE_MAX")
 	w.hasNot(w.get("/"), "fewer calls")
+
+	// What the last look found, and what became of it.
+	now := time.Now()
+	light := func(l runs.Light) {
+		l.TenantID, l.Start = second, now.Add(-time.Minute)
+		must(t, w.console.Runs.SaveLight(t.Context(), l))
+	}
+	found := changes.State{Found: "users 2", FoundAt: now.Add(-2 * time.Minute), Looked: now.Add(-2 * time.Minute)}
+	watched := func(s changes.State) { w.watched = map[string]changes.State{second: s} }
+	watched(found)
+	w.has(w.get("/"), "Changed: users 2, on its way", "2 minutes ago")
+	light(runs.Light{Status: runs.Completed, Devices: 1, Fresh: now.Add(-time.Minute)})
+	w.has(w.get("/"), "Changed: users 2, shown", "As of <time", "1 minute ago")
+	light(runs.Light{Status: runs.Completed})
+	w.has(w.get("/"), "Changed: users 2, nothing that NinjaOne shows")
+	light(runs.Light{Status: runs.Failed, Reason: "the <door> is locked"})
+	w.has(w.get("/"), "Changed: users 2, not shown yet: the &lt;door&gt; is locked.")
+	found.Due, found.Damped, found.Problem = now.Add(50*time.Minute), true, "the app lacks Device.Read.All."
+	watched(found)
+	w.has(w.get("/"), "to be shown in 50 minutes, since the tenant changes all the time", "Changes are not all found: the app lacks Device.Read.All.")
+	w.watched = nil
 
 	w.hasNot(w.get("/"), "no longer fire")
 	w.stopped = []string{"ScheduleTenants", "SweepCompliance"}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/heartbeat"
@@ -41,6 +42,10 @@ type statusRow struct {
 	Next             turn
 	Paused           bool
 	Busy             bool
+	Fresh            time.Time // since when NinjaOne shows the tenant as it is; zero where that is not known
+	Change           string    // what was found to have changed last, and what becomes of it
+	Found            time.Time // when
+	Unwatched        string    // why changes are not found at present; "" where they are
 }
 
 // turn is when a tenant is synced next: a word, or a time.
@@ -103,6 +108,8 @@ type facts struct {
 	updates map[string]assignments.Status
 	failed  poison.List
 	stopped []string
+	lights  map[string]runs.Light
+	watched map[string]changes.State
 }
 
 func (c *Console) facts(ctx context.Context) (f facts, err error) {
@@ -113,6 +120,8 @@ func (c *Console) facts(ctx context.Context) (f facts, err error) {
 	read(ctx, all, c.Compliance, &f.updates)
 	read(ctx, all, c.Poison.List, &f.failed)
 	read(ctx, all, c.Timers, &f.stopped)
+	read(ctx, all, c.Runs.Lights, &f.lights)
+	read(ctx, all, c.Watched, &f.watched)
 	return f, all.Wait()
 }
 
@@ -180,6 +189,9 @@ func (c *Console) rowOf(f facts, t roster.Tenant) (row statusRow, kind string) {
 	for _, trouble := range f.updates[t.ID].Trouble(now) {
 		row.Problems = append(slices.Clip(row.Problems), problems.Problem{Message: trouble})
 	}
+	light, state := f.lights[t.ID], f.watched[t.ID]
+	row.Fresh, row.Found, row.Unwatched = changes.Fresh(run, light, state), state.FoundAt, state.Problem
+	row.Change = changeOf(light, state, now)
 	row.State, kind = stateOf(run)
 	row.Busy = kind == "busy"
 	row.Next = nextOf(t.ID, run, row.Paused, f.config.Enabled, now)
@@ -193,6 +205,30 @@ func (c *Console) rowOf(f facts, t roster.Tenant) (row statusRow, kind string) {
 		}
 	}
 	return row, kind
+}
+
+// changeOf words what the last look with changes found, and what becomes of it.
+func changeOf(light runs.Light, s changes.State, now time.Time) string {
+	if s.Found == "" {
+		return ""
+	}
+	text := "Changed: " + s.Found
+	switch written := light.OrganizationFields + light.Devices + light.Documents; {
+	case s.Due.After(now):
+		text += fmt.Sprintf(", to be shown in %s", plural(int(s.Due.Sub(now).Minutes())+1, "minute", "minutes"))
+		if s.Damped {
+			text += ", since the tenant changes all the time"
+		}
+	case light.Status == runs.Failed:
+		text += ", not shown yet: " + words.End(light.Reason)
+	case light.Status == "" || light.Status == runs.Running || light.Start.Before(s.FoundAt):
+		text += ", on its way"
+	case written == 0:
+		text += ", nothing that NinjaOne shows"
+	default:
+		text += ", shown"
+	}
+	return text
 }
 
 // stateOf words how a run ended, and sorts it into a kind.

@@ -14,6 +14,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/assignments"
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/documents"
@@ -54,6 +55,7 @@ type world struct {
 	uploads         *storage.Queue
 	filePreview     func(tenantID string) (vulnerabilities.Preview, error)
 	pace            pacing.View
+	watched         map[string]changes.State
 	stopped         []string // timers
 }
 
@@ -124,6 +126,7 @@ func newWorld(t *testing.T) *world {
 		Timers:     func(context.Context) ([]string, error) { return w.stopped, nil },
 		Compliance: func(context.Context) (map[string]assignments.Status, error) { return w.updates, nil },
 		Pace:       func(context.Context, cipp.ExtensionConfig) (pacing.View, error) { return w.pace, nil },
+		Watched:    func(context.Context) (map[string]changes.State, error) { return w.watched, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
 			Sync: w.syncs, Automap: w.automaps, Runs: known, Log: log,
