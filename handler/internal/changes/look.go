@@ -44,17 +44,26 @@ type listed struct {
 	EntraDeviceID string `json:"entraDeviceId,omitempty"`
 	State         string `json:"state,omitempty"` // complianceState
 	Digest        string `json:"digest"`
+	// LastSync is the last check-in of a device that does not comply: its policies
+	// are read again after each.
+	LastSync time.Time `json:"lastSync,omitzero"`
 }
 
 // listOf makes a list of devices, in order of their ids.
 func listOf(devices []tenant.ManagedDevice, read time.Time) (l list, digest string, err error) {
 	l.Read = read.UTC()
 	for _, d := range devices {
+		one := listed{ID: d.ID, EntraDeviceID: d.AzureADDeviceID, State: d.ComplianceState}
+		if tenant.Judge(d.ComplianceState) == tenant.Violates {
+			one.LastSync = d.LastSync.UTC()
+		}
+		d.LastSync = time.Time{} // it moves every day by itself
 		body, err := json.Marshal(d)
 		if err != nil {
 			return list{}, "", err
 		}
-		l.Devices = append(l.Devices, listed{d.ID, d.AzureADDeviceID, d.ComplianceState, ledger.Sum(body)})
+		one.Digest = ledger.Sum(body)
+		l.Devices = append(l.Devices, one)
 	}
 	slices.SortFunc(l.Devices, func(a, b listed) int { return strings.Compare(a.ID+a.Digest, b.ID+b.Digest) })
 	body, err := json.Marshal(l.Devices)
@@ -207,7 +216,9 @@ func (l *look) compareDevices(ctx context.Context, devices []tenant.ManagedDevic
 	}
 	changed, compliance := now.compare(before)
 	l.devices, l.state.list = &now, digest
-	l.found["Intune devices"], l.urgent = max(changed, 1), compliance
+	if changed > 0 {
+		l.found["Intune devices"], l.urgent = changed, compliance
+	}
 	return nil
 }
 
@@ -341,7 +352,8 @@ func (l *look) fails(ctx context.Context, cause error) error {
 }
 
 // DevicesSince returns the tenant's managed devices as the last look saw them, and
-// when: with ID, AzureADDeviceID and ComplianceState. It returns a zero time where
+// when: with ID, AzureADDeviceID, ComplianceState and, where they do not comply,
+// LastSync. It returns a zero time where
 // no look has seen them after a time.
 func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.Time) ([]tenant.ManagedDevice, time.Time, error) {
 	row, err := w.Table.Get(ctx, partition, tenantPrefix+tenantID)
@@ -365,7 +377,7 @@ func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.
 	}
 	out := make([]tenant.ManagedDevice, len(l.Devices))
 	for i, d := range l.Devices {
-		out[i] = tenant.ManagedDevice{ID: d.ID, AzureADDeviceID: d.EntraDeviceID, ComplianceState: d.State}
+		out[i] = tenant.ManagedDevice{ID: d.ID, AzureADDeviceID: d.EntraDeviceID, ComplianceState: d.State, LastSync: d.LastSync}
 	}
 	return out, s.listRead, nil
 }

@@ -413,6 +413,26 @@ func TestSweepUsesTheLook(t *testing.T) {
 		t.Errorf("the sweep read Intune's list %d times", n)
 	}
 	w.WantField(pair, "Non-Compliant")
+	// A device that does not comply checked in: nothing that is shown changed, and
+	// its policies are to be read again.
+	at := time.Date(2031, 4, 5, 6, 7, 8, 0, time.UTC)
+	w.change(func(o *m365sim.Tenant) {
+		for i, d := range o.ManagedDevices {
+			if d.ID() == pair.Managed {
+				set(o.ManagedDevices, i, "lastSyncDateTime", at.Format(time.RFC3339))
+			}
+		}
+	})
+	began := w.Clock.Now()
+	w.Clock.Advance(time.Hour)
+	w.look()
+	list, read, err := w.Process.Watcher.DevicesSince(t.Context(), w.id, began)
+	i := slices.IndexFunc(list, func(d tenant.ManagedDevice) bool { return d.ID == pair.Managed })
+	if err != nil || read.IsZero() || i < 0 || !list[i].LastSync.Equal(at) || w.state().FoundAt.After(began) {
+		t.Errorf("the look saw %v at %s, and found %q: %v", list, read, w.state().Found, err)
+	}
+	w.M365.ResetCalls()
+	w.Sweep(w.id)
 	w.Set(pair, tenant.StateCompliant)
 	w.Clock.Advance(time.Minute)
 	w.Sweep(w.id)
