@@ -147,7 +147,7 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		answer401(w, r)
 		return
-	case r.Header.Get("x-ms-throttle-priority") != "Low" && !strings.Contains(r.URL.Path, "/adminapi/"):
+	case r.Header.Get("x-ms-throttle-priority") != "Low" && !strings.Contains(r.URL.Path, "/adminapi/") && !strings.HasPrefix(r.URL.Path, "/api/"):
 		c.problem("%s lacks the low priority", route)
 	}
 	if h == nil {
