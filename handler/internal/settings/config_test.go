@@ -28,6 +28,8 @@ func TestSaveConfig(t *testing.T) {
 			same(`{"Enabled":true,"Instance":"us2.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x"}`), ""},
 		{"a host from a select control", `{"NinjaOne":{"Instance":{"label":"Canada","value":"ca.ninjarmm.com"}}}`, "Successfully saved",
 			same(`{"Enabled":true,"Instance":"ca.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x"}`), ""},
+		{"a prefix that ends in a space", `{"NinjaOne":{"CveSyncPrefix":"CIPP "}}`, "Successfully saved",
+			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x","CveSyncPrefix":"CIPP "}`), ""},
 		{"a new secret", `{"NinjaOne":{"APIKey":" ` + clientSecret + ` "}}`, "Successfully saved",
 			same(`{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientId":"old","APIKey":"SentToKeyVault","Own":"x"}`), clientSecret},
 		{"the placeholder is no secret", `{"NinjaOne":{"APIKey":"SentToKeyVault"}}`, "Successfully saved", stored, ""},

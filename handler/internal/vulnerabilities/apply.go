@@ -157,7 +157,7 @@ func (t *turn) tellImport(ctx context.Context, s Status) error {
 	if s.Trouble != "" {
 		bad = append(bad, problems.Problem{Key: "import", Message: s.Trouble})
 	}
-	return t.Problems.Announce(ctx, t.ref, owner(t.ref.ID)+":import", bad, t.Now().UTC())
+	return t.tell(ctx, owner(t.ref.ID)+":import", bad)
 }
 
 // after is the status once NinjaOne was asked for the group of a file whose import

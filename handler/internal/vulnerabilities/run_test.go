@@ -203,3 +203,23 @@ func (l *lab) spoil(i int) {
 	must(l.t, l.app.Table("CippReportingDB").Merge(l.t.Context(), storage.Entity{"PartitionKey": l.tenant.DefaultDomain,
 		"RowKey": fmt.Sprintf("DefenderCVEs-%04d", i), "Data": `{"cveId":"CVE-2026-00001","deviceDetailsJson":"[{"}`}))
 }
+
+// TestToldEachDay: what lasts is told once a day, though two turns lie a little less
+// than a day apart, and a turn more on the same day tells nothing.
+func TestToldEachDay(t *testing.T) {
+	l := newLab(t, 1)
+	l.NinjaOne.RemoveScanGroup(groupID)
+	missing := "no scan group with the name \"CIPP tenant-001.example\""
+	for day := 1; day <= 3; day++ {
+		l.run(Message{})
+		l.pass(time.Minute)
+		l.run(Message{Force: true})
+		l.wantLine(day, missing, "Administration, Apps, Vulnerability Importer")
+		l.pass(24*time.Hour - 2*time.Minute)
+	}
+	l.group(groupID, func(*ninjasim.ScanGroup) {})
+	l.reportMany(1, 1)
+	l.run(Message{})
+	l.wantLine(4, missing)
+	l.wantLine(1, "No longer a problem: NinjaOne has "+missing)
+}

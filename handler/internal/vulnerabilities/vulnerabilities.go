@@ -165,6 +165,25 @@ func (w *Worker) open(ctx context.Context, m Message) (*turn, error) {
 // owner is whose problems of the turn are told; those of an import are told apart.
 func owner(tenantID string) string { return "vulnerabilities:" + tenantID }
 
+// early is how much less than a day two turns may lie apart.
+const early = time.Hour
+
+// tell compares problems with those that were told of an owner, and tells what is
+// owed: once a day while they last, though a turn may come a little early.
+func (t *turn) tell(ctx context.Context, owner string, now []problems.Problem) error {
+	told, err := t.Problems.Told(ctx, owner)
+	if err != nil {
+		return err
+	}
+	at := t.Now().UTC()
+	for _, p := range told {
+		if due := p.Told.Add(period); due.After(at) && due.Sub(at) <= early {
+			at = due
+		}
+	}
+	return t.Problems.Announce(ctx, t.ref, owner, now, at)
+}
+
 // run is a turn: read, plan, apply.
 func (t *turn) run(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, t.Budget)
@@ -198,7 +217,7 @@ func (t *turn) run(ctx context.Context) error {
 	if err := t.tellImport(ctx, t.last); err != nil { // once a day while it lasts
 		return err
 	}
-	return t.Problems.Announce(ctx, t.ref, owner(t.ref.ID), p.problems, t.Now().UTC())
+	return t.tell(ctx, owner(t.ref.ID), p.problems)
 }
 
 // stop keeps and tells why a turn ended before its plan. What the last plan told
@@ -224,7 +243,7 @@ func (t *turn) stop(ctx context.Context, why unread) error {
 	told = slices.DeleteFunc(told, func(p problems.Problem) bool {
 		return slices.ContainsFunc(stopKeys, func(prefix string) bool { return strings.HasPrefix(p.Key, prefix) })
 	})
-	return t.Problems.Announce(ctx, t.ref, owner(t.ref.ID), append(told, why.Problem), now)
+	return t.tell(ctx, owner(t.ref.ID), append(told, why.Problem))
 }
 
 // groupName is the name that the tenant's scan group must have.
