@@ -205,6 +205,11 @@ func TestTakeOverAndGiveBack(t *testing.T) {
 	for _, tenant := range data.Tenants {
 		before[tenant.ID] = w.serve(tenant)
 	}
+	newest := data.Tenants[1] // served by CIPP as it is today
+	newer := w.serveNewer(newest, before[newest.ID])
+	left := before[newest.ID]
+	left.documents++
+	before[newest.ID] = left
 	webhooks := w.cippSubscribes()
 	mapped := w.rows("CippMapping", "PartitionKey ne ''")
 	syncTimeOfCIPP, _ := w.schedule()
@@ -246,6 +251,7 @@ func TestTakeOverAndGiveBack(t *testing.T) {
 	for _, tenant := range data.Tenants {
 		w.adopted(tenant, before[tenant.ID])
 	}
+	w.adoptedNewer(newer, before[newest.ID])
 	w.correct(data.Tenants[0].DefaultDomain, data.Tenants[1].DefaultDomain)
 	if now := w.rows("CippMapping", "PartitionKey ne ''"); len(now) != len(mapped) {
 		t.Errorf("CIPP's mappings were %d rows, and are %d", len(mapped), len(now))
@@ -281,6 +287,7 @@ func TestTakeOverAndGiveBack(t *testing.T) {
 		t.Fatalf("give-back ended with %d: %s", status, out)
 	}
 	w.wantHeld(false)
+	w.givenBackNewer(newer)
 	if now, last := w.schedule(); now != syncTimeOfCIPP || last.After(forced) {
 		t.Errorf("CIPP's schedule is given back as %v and %v; it was %v", now, last, syncTimeOfCIPP)
 	}

@@ -17,7 +17,7 @@ var tablesUsed = []struct {
 	writes bool
 }{
 	{tableExtensionsConfig, true}, {tableMapping, true}, {tableNinjaSettings, true}, {tableTenants, false}, {tableConfig, false},
-	{tableLogs, true}, {tableDeviceMap, true}, {tableUserMap, true}, {tableWebhooks, true}, {tableTenantMode, false},
+	{tableLogs, true}, {tableDeviceMap, true}, {tableUserMap, true}, {tableLicenseMap, true}, {tableWebhooks, true}, {tableTenantMode, false},
 	{tableTemplates, false}, {tableExcludedLicenses, false}, {tableCVEExceptions, false}, {tableReporting, false}, {tableScheduledTasks, false},
 }
 

@@ -25,6 +25,7 @@ const (
 	tableNinjaSettings    = "NinjaOneSettings"
 	tableDeviceMap        = "NinjaOneDeviceMap"
 	tableUserMap          = "NinjaOneUserMap"
+	tableLicenseMap       = "NinjaOneLicenseMap"
 	tableTenants          = "Tenants"
 	tableTenantMode       = "tenantMode"
 	tableLogs             = "CippLogs"

@@ -27,6 +27,10 @@ type claims struct {
 	mapped     map[int]string
 	taken      map[int]bool
 	remembered map[int]string // for whom we remember a document
+	// listed is the SKU that CIPP's map of the tenant's licences names for a document,
+	// and listedElsewhere are those that the maps of the organization's others name.
+	listed          map[int]string
+	listedElsewhere map[int]bool
 }
 
 // claimed is the document of a user or licence, and further ones about the
@@ -97,6 +101,12 @@ func (c claims) owner(d ninjaone.Document) string {
 		return ""
 	case c.remembered[d.ID] != "":
 		return c.remembered[d.ID]
+	// CIPP matched licences by name first, so that two tenants' maps may name one
+	// document: then they say nothing.
+	case id != "" && c.listed[d.ID] == id && !c.listedElsewhere[d.ID]:
+		return id
+	case c.listedElsewhere[d.ID] && c.listed[d.ID] == "":
+		return ""
 	case id == "":
 		return mapped
 	case !c.ours(id):
@@ -140,6 +150,9 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 			c.remembered[rec.DocumentID] = s.ID
 		}
 	}
+	if sec.kind == ledger.KindLicense {
+		c.listed, c.listedElsewhere = m.licences, m.licencesElsewhere
+	}
 	if sec.kind == ledger.KindUser {
 		c.taken, c.mapped = m.taken, make(map[int]string, len(m.own))
 		for _, user := range slices.Sorted(maps.Keys(m.own)) {
@@ -149,23 +162,33 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 	return c, nil
 }
 
-// userMaps are the rows of CIPP's NinjaOneUserMap of the organization's
-// tenants, and what the other ones are known to have.
+// userMaps are the rows of CIPP's NinjaOneUserMap and NinjaOneLicenseMap of the
+// organization's tenants, and what the other ones are known to have.
 type userMaps struct {
 	own    map[string]int // user to document
 	taken  map[int]bool   // documents of other tenants' users
 	theirs map[ledger.Subject]bool
 	unread bool // another tenant's licences are not known
+
+	licences          map[int]string // the tenant's: document to SKU
+	licencesElsewhere map[int]bool   // documents of other tenants' licences
 }
 
 func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 	if r.maps != nil {
 		return r.maps, nil
 	}
-	m := &userMaps{taken: map[int]bool{}, theirs: map[ledger.Subject]bool{}}
+	m := &userMaps{taken: map[int]bool{}, theirs: map[ledger.Subject]bool{}, licences: map[int]string{}, licencesElsewhere: map[int]bool{}}
 	var err error
 	if m.own, err = r.CIPP.UserMap(ctx, r.in.Compose.Snapshot.Tenant.ID); err != nil {
 		return nil, err
+	}
+	skus, err := r.CIPP.LicenseMap(ctx, r.in.Compose.Snapshot.Tenant.ID)
+	if err != nil {
+		return nil, err
+	}
+	for sku, document := range skus {
+		m.licences[document] = sku
 	}
 	for _, other := range r.in.Sharing {
 		if fold(other) == r.tenantID {
@@ -174,6 +197,13 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 		mapped, err := r.CIPP.UserMap(ctx, other)
 		if err != nil {
 			return nil, err
+		}
+		skus, err := r.CIPP.LicenseMap(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		for _, document := range skus {
+			m.licencesElsewhere[document] = true
 		}
 		for user, document := range mapped {
 			m.taken[document], m.theirs[ledger.Subject{Kind: ledger.KindUser, ID: user}] = true, true

@@ -75,6 +75,9 @@ func (h *Hold) Tick(ctx context.Context) error {
 		return nil
 	}
 	kept, err := h.holdScheduler(ctx)
+	if err == nil && kept.givenBack && kept.hashes {
+		return h.forgetHashes(ctx)
+	}
 	if err != nil || kept.givenBack || !config.Enabled {
 		return err
 	}
@@ -146,12 +149,13 @@ func (h *Hold) isRun(lastRun time.Time) bool {
 // GiveBack lets CIPP's own engine run again, and keeps Tick from holding it
 // off until TakeOver. The scheduler's rows get the values they had, or such
 // that CIPP starts a sync at its next tick. That sync makes CIPP's Graph
-// subscriptions anew where it wants them. Calling it again is harmless.
+// subscriptions anew where it wants them, and skips nothing that it believes
+// unchanged: what storage refuses to forget of that, Tick removes. Calling it again is
+// harmless.
 func (h *Hold) GiveBack(ctx context.Context) error {
 	k, err := h.change(ctx, func(k *kept) bool {
-		before := k.givenBack
-		k.givenBack, k.held, k.owe, k.reason = true, false, time.Time{}, ""
-		return !before
+		k.givenBack, k.hashes, k.held, k.owe, k.reason = true, true, false, time.Time{}, ""
+		return true
 	})
 	if err != nil {
 		return err
@@ -159,11 +163,33 @@ func (h *Hold) GiveBack(ctx context.Context) error {
 	if err := h.release(ctx, k); err != nil {
 		return err
 	}
+	if err := h.forgetHashes(ctx); err != nil {
+		h.Log.WarnContext(ctx, "what CIPP's own NinjaOne sync believes unchanged is not forgotten yet; the next tick goes on", "error", err)
+	}
 	if err := h.Problems.Announce(ctx, tenant.Ref{}, owner, nil, h.Now().UTC()); err != nil {
 		return err
 	}
 	return h.tell(ctx, cipp.SeverityInfo, "CIPP's own NinjaOne sync was given back: CIPP starts it again by its own schedule, within 26 hours at most, and makes its Graph subscriptions on devices anew during it. "+
 		"This app schedules no syncs until the command \"handler hold-off\" takes over again.")
+}
+
+// forgetTime bounds how long what CIPP believes unchanged is removed at a time.
+const forgetTime = time.Minute
+
+// forgetHashes removes what CIPP's engine would skip rows by, and notes that it is
+// done.
+func (h *Hold) forgetHashes(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, forgetTime)
+	defer cancel()
+	if err := h.CIPP.ForgetHashes(bounded); err != nil {
+		return err
+	}
+	_, err := h.change(ctx, func(k *kept) bool {
+		before := k.hashes
+		k.hashes = false
+		return before
+	})
+	return err
 }
 
 // TakeOver ends what GiveBack began, and holds CIPP's engine off at once.
@@ -174,7 +200,7 @@ func (h *Hold) TakeOver(ctx context.Context) error {
 		if !k.givenBack {
 			return false
 		}
-		k.givenBack, k.owe, k.reason = false, h.Now().UTC(), reasonTakeOver
+		k.givenBack, k.hashes, k.owe, k.reason = false, false, h.Now().UTC(), reasonTakeOver
 		return true
 	})
 	if err != nil {

@@ -413,13 +413,14 @@ func TestGiveBackDuringTick(t *testing.T) {
 	w.setLastRun(w.now)
 	given := false
 	tick := *w.Hold
-	tick.CIPP = w.through(func(body []byte) {
+	tick.CIPP = w.through(func(_ *http.Request, body []byte) bool {
 		if !given && bytes.Contains(body, []byte("NinjaSyncTime")) {
 			given = true
 			if err := w.GiveBack(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}
+		return true
 	})
 	must(t, tick.Tick(t.Context()))
 	if !given {

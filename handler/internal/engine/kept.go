@@ -30,6 +30,7 @@ type kept struct {
 	held      bool      // the scheduler's rows were made ours, so a change is CIPP's doing
 	syncTime  int       // last NinjaSyncTime of CIPP's own; 0 when none was seen
 	lastRun   time.Time // last NinjaLastRunTime of CIPP's own; zero when none was seen
+	hashes    bool      // of CIPP's tables what its engine skips rows by is still to be removed
 	owe       time.Time // forced syncs are owed for what CIPP started then; zero when none are
 	reason    string
 
@@ -52,6 +53,7 @@ func (h *Hold) load(ctx context.Context) (kept, error) {
 		held:      e.Bool("Held"),
 		syncTime:  int(e.Int("SyncTime")),
 		lastRun:   e.Time("LastRun"),
+		hashes:    e.Bool("Hashes"),
 		owe:       e.Time("Owe"),
 		reason:    e.String("Reason"),
 		etag:      e.ETag(),
@@ -64,7 +66,7 @@ func (h *Hold) save(ctx context.Context, k kept) error {
 	e := storage.Entity{
 		"PartitionKey": partition, "RowKey": row, "Version": int32(version),
 		"GivenBack": k.givenBack, "Held": k.held, "SyncTime": int32(k.syncTime), "LastRun": k.lastRun,
-		"Owe": k.owe, "Reason": k.reason,
+		"Hashes": k.hashes, "Owe": k.owe, "Reason": k.reason,
 	}
 	var err error
 	if k.etag == "" {

@@ -115,9 +115,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// through returns CIPP's tables as seen through a proxy that shows the body of
-// each request to look before it is passed on.
-func (w *world) through(look func(body []byte)) *cipp.Store {
+// through returns CIPP's tables as seen through a proxy that shows each request to
+// pass before it is passed on. One that does not pass is refused.
+func (w *world) through(pass func(r *http.Request, body []byte) bool) *cipp.Store {
 	w.t.Helper()
 	connection := w.connection
 	_, endpoint, _ := strings.Cut(connection, "TableEndpoint=")
@@ -130,7 +130,10 @@ func (w *world) through(look func(body []byte)) *cipp.Store {
 		if err != nil {
 			w.t.Error(err)
 		}
-		look(body)
+		if !pass(r, body) {
+			rw.WriteHeader(http.StatusForbidden)
+			return
+		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		forward.ServeHTTP(rw, r)
 	}))

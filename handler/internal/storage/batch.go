@@ -45,11 +45,15 @@ func DeleteOp(partition, row string) Operation {
 	return Operation{kind: aztables.TransactionTypeDelete, entity: Entity{partitionKey: partition, rowKey: row}}
 }
 
-// IfMatch lets an operation, a merge or a deletion, fail the batch with ErrConflict
-// or ErrNotFound unless its row exists in the version etag.
+// IfMatch lets an operation, a merge, a replacement or a deletion, fail the batch
+// with ErrConflict or ErrNotFound unless its row exists in the version etag.
 func (o Operation) IfMatch(etag string) Operation {
-	if o.etag = etag; o.kind == aztables.TransactionTypeInsertMerge {
+	o.etag = etag
+	switch o.kind {
+	case aztables.TransactionTypeInsertMerge:
 		o.kind = aztables.TransactionTypeUpdateMerge
+	case aztables.TransactionTypeInsertReplace:
+		o.kind = aztables.TransactionTypeUpdateReplace
 	}
 	return o
 }
@@ -168,6 +172,8 @@ func (t *Table) single(ctx context.Context, a action) error {
 		return t.Insert(ctx, a.entity)
 	case aztables.TransactionTypeUpdateMerge:
 		return t.MergeIfMatch(ctx, a.entity, a.etag)
+	case aztables.TransactionTypeUpdateReplace:
+		return t.ReplaceIfMatch(ctx, a.entity, a.etag)
 	case aztables.TransactionTypeInsertMerge:
 		return t.Merge(ctx, a.entity)
 	default:
