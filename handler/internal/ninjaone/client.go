@@ -91,7 +91,12 @@ func New(cfg Config) (*Client, error) {
 	if cfg.ClientID == "" {
 		return nil, errors.New("the NinjaOne client ID is not set")
 	}
+	host, err := NormalizeInstance(cfg.Instance)
+	if err != nil { // the endpoint stands for it
+		host = base.Host
+	}
 	c := &Client{
+		host:  host,
 		base:  base,
 		http:  &http.Client{Transport: &reply.Steady{Next: cmp.Or(cfg.Transport, http.DefaultTransport)}, CheckRedirect: checkRedirect},
 		log:   cmp.Or(cfg.Logger, slog.Default()),

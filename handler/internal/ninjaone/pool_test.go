@@ -19,6 +19,9 @@ func TestPool(t *testing.T) {
 	if client("eu.ninjarmm.com", "b") == first || client("oc.ninjarmm.com", "a") == first {
 		t.Error("a client is shared where it must not be")
 	}
+	if host := client("https://OC.ninjarmm.com/ws", "a").Instance(); host != "oc.ninjarmm.com" {
+		t.Errorf("the client's instance is %q", host)
+	}
 	if got := first.base.String(); got != "https://eu.ninjarmm.com" {
 		t.Errorf("base %s", got)
 	}
