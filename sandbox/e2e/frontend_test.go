@@ -229,8 +229,11 @@ func TestCIPPFrontEnd(t *testing.T) {
 	// Field Mapping tab.
 	type fields struct{ CIPPFields, CIPPFieldHeaders, IntegrationFields, Mappings []object }
 	f := read[fields](p, "ExecExtensionMapping?List=NinjaOneFields")
-	if len(f.CIPPFields) != 6 || len(f.CIPPFieldHeaders) != 2 || len(f.Mappings) != 0 {
+	if len(f.CIPPFields) != 7 || len(f.CIPPFieldHeaders) != 2 || len(f.Mappings) != 0 {
 		t.Fatalf("the fields are %+v", f)
+	}
+	if last := f.CIPPFields[6]; fmt.Sprint(last["Type"]) != "[TEXT_MULTILINE TEXT]" {
+		t.Errorf("the seventh field is %v", last)
 	}
 	w.has("a field", f.CIPPFields[0], "FieldName", "FieldLabel", "FieldType", "Type")
 	w.has("a header", f.CIPPFieldHeaders[0], "Title", "FieldType", "Description")

@@ -33,9 +33,9 @@ func automapAnswer(o automap.Outcome) string {
 	const later = "CIPP's Logbook tells when it is done; refresh this page then."
 	switch {
 	case o.Busy:
-		return "AutoMapping has been queued: another one is under way, and this one follows. " + later
+		return "AutoMapping Request has been queued: another one is under way, and this one follows. " + later
 	case o.Done:
 		return fmt.Sprintf("AutoMapping is done. Tenants mapped by their names: %d.", o.Mapped)
 	}
-	return fmt.Sprintf("AutoMapping has been queued. Tenants mapped by their names: %d. Matches by devices follow in the background. ", o.Mapped) + later
+	return fmt.Sprintf("AutoMapping Request has been queued. Tenants mapped by their names: %d. Matches by devices follow in the background. ", o.Mapped) + later
 }

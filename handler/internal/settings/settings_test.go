@@ -66,7 +66,7 @@ func TestSetUp(t *testing.T) {
 	if len(tenants) != 3 || tenants[0]["customerId"] != contoso || tenants[0]["displayName"] != "Contoso" || tenants[0]["defaultDomainName"] != "contoso.example" {
 		t.Fatalf("the tenants are %v", tenants)
 	}
-	if got := i.browser("editor", http.MethodPost, "ExecExtensionMapping?AutoMapping=NinjaOne", ""); got.status != http.StatusOK || !strings.HasPrefix(got.contentType, "text/plain") || got.text != "AutoMapping has been queued. Tenants mapped by their names: 2. Matches by devices follow in the background. CIPP's Logbook tells when it is done; refresh this page then." {
+	if got := i.browser("editor", http.MethodPost, "ExecExtensionMapping?AutoMapping=NinjaOne", ""); got.status != http.StatusOK || !strings.HasPrefix(got.contentType, "text/plain") || got.text != "AutoMapping Request has been queued. Tenants mapped by their names: 2. Matches by devices follow in the background. CIPP's Logbook tells when it is done; refresh this page then." {
 		t.Errorf("automap says %+v", got)
 	}
 	if diff := cmp.Diff([]string{"{}"}, messages(t, i.automap)); diff != "" {
