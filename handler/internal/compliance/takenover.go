@@ -85,7 +85,7 @@ func (j *job) showing(ctx context.Context, book *devicematch.Book) (map[int]map[
 		return nil, err
 	}
 	shown := map[int]map[string]bool{}
-	for v, err := range j.client.DeviceFieldValues(ctx, j.to.Organization.ID, j.fields.Names(), time.Time{}) {
+	for v, err := range j.client.DeviceFieldValues(ctx, j.to.Organization.ID, j.fields.Names(), time.Time{}, nil) {
 		if err != nil {
 			return nil, err
 		}

@@ -56,10 +56,14 @@ type FieldValue struct {
 // It calls GET /v2/queries/custom-fields-detailed. Secure values are never
 // asked for.
 //
+// The page after one that is not full is empty, as far as anybody has seen, but
+// only asking proves it. Where enough says that nothing more is needed, it is not
+// asked for; nil always asks.
+//
 // updatedAfter is sent in seconds. A server that reads milliseconds takes it for a
 // day in 1970, and so answers too much, never too little; the rest is left out
 // here.
-func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, names []string, updatedAfter time.Time) iter.Seq2[DeviceFieldValues, error] {
+func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, names []string, updatedAfter time.Time, enough func() bool) iter.Seq2[DeviceFieldValues, error] {
 	query := append(organizationFilter(organizationID), param{"pageSize", strconv.Itoa(reportPageSize)})
 	if len(names) > 0 {
 		query = append(query, param{"fields", strings.Join(names, ",")})
@@ -70,7 +74,8 @@ func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, name
 	old := func(f FieldValue) bool {
 		return !f.Updated.IsZero() && f.Updated.Before(updatedAfter.Truncate(time.Second))
 	}
-	list := listCursor(ctx, c, "/v2/queries/custom-fields-detailed", query, func(v DeviceFieldValues) int { return v.DeviceID })
+	list := listCursor(ctx, c, "/v2/queries/custom-fields-detailed", query, func(v DeviceFieldValues) int { return v.DeviceID },
+		func(results int) bool { return enough != nil && results < reportPageSize && enough() })
 	return func(yield func(DeviceFieldValues, error) bool) {
 		for v, err := range list {
 			v.Fields = slices.DeleteFunc(v.Fields, old)

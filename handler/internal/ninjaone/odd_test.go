@@ -36,7 +36,7 @@ func TestOneOddValue(t *testing.T) {
 		"field values": func(t *testing.T) {
 			oddIn(t, `{"deviceId":7,"entityId":7,"fields":[{"name":"a","value":{"text":"t","html":"<p>"},"updateTime":1700000000}]}`,
 				false, func(c *Client) ([]DeviceFieldValues, error) {
-					return collect(c.DeviceFieldValues(t.Context(), 3, nil, time.Time{}))
+					return collect(c.DeviceFieldValues(t.Context(), 3, nil, time.Time{}, nil))
 				})
 		},
 		"documents": func(t *testing.T) {

@@ -102,9 +102,10 @@ type cursor struct {
 }
 
 // listCursor reads a report of /v2/queries, whose pages name the cursor that
-// leads to the next one. The report ends with an empty page. key tells the
-// first results of two pages apart.
-func listCursor[T any](ctx context.Context, c *Client, template string, query []param, key func(T) int) iter.Seq2[T, error] {
+// leads to the next one. The report ends with an empty page, or where enough says
+// so of a page with so many results. key tells the first results of two pages
+// apart.
+func listCursor[T any](ctx context.Context, c *Client, template string, query []param, key func(T) int, enough func(results int) bool) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
@@ -137,7 +138,7 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 					return
 				}
 			}
-			if next.Name == "" {
+			if next.Name == "" || enough(len(page)) {
 				return
 			}
 			if err := p.goOn(len(page), fresh); err != nil {

@@ -146,7 +146,7 @@ func TestListsThatNeverEnd(t *testing.T) {
 }
 
 func readReport(ctx context.Context, c *Client) error {
-	_, err := collect(c.DeviceFieldValues(ctx, 42, nil, time.Time{}))
+	_, err := collect(c.DeviceFieldValues(ctx, 42, nil, time.Time{}, nil))
 	return err
 }
 
@@ -176,7 +176,7 @@ func TestListsStopWhenTheCallerDoes(t *testing.T) {
 	for range c.AllDevices(t.Context()) {
 		break
 	}
-	for range c.DeviceFieldValues(t.Context(), 1, nil, time.Time{}) {
+	for range c.DeviceFieldValues(t.Context(), 1, nil, time.Time{}, nil) {
 		break
 	}
 	if got := len(fake.made()); got != 2 {
@@ -283,7 +283,7 @@ func TestDeviceFieldValues(t *testing.T) {
 		}
 	})
 	after := time.Unix(1700000000, 0)
-	got, err := collect(serve(t, fake).DeviceFieldValues(t.Context(), 42, []string{"summary", "compliance"}, after))
+	got, err := collect(serve(t, fake).DeviceFieldValues(t.Context(), 42, []string{"summary", "compliance"}, after, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestReportWhoseCursorLeadsNowhere(t *testing.T) {
 	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		answer(w, 200, `{"cursor":{"name":"c"},"results":[{"deviceId":1}]}`)
 	})
-	_, err := collect(serve(t, fake).DeviceFieldValues(t.Context(), 42, nil, time.Time{}))
+	_, err := collect(serve(t, fake).DeviceFieldValues(t.Context(), 42, nil, time.Time{}, nil))
 	if !errors.Is(err, errNoProgress) || len(fake.made()) != 2 {
 		t.Errorf("got %v after %v", err, fake.made())
 	}
@@ -315,7 +315,7 @@ func TestReportWhoseCursorLeadsNowhere(t *testing.T) {
 func TestReportWithoutResultsMember(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		fake := newFake(t, func(w http.ResponseWriter, r *http.Request) { answer(w, 200, `{"cursor":{"name":"c"}}`) })
-		if got, err := collect(inProcess(t, fake).DeviceFieldValues(t.Context(), 42, nil, time.Time{})); !errors.Is(err, ErrNotJSON) {
+		if got, err := collect(inProcess(t, fake).DeviceFieldValues(t.Context(), 42, nil, time.Time{}, nil)); !errors.Is(err, ErrNotJSON) {
 			t.Errorf("got %v, %v", got, err)
 		}
 	})

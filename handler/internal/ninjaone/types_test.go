@@ -38,7 +38,7 @@ func TestReportThatIsNotFiltered(t *testing.T) {
 		{"deviceId":8,"fields":[{"name":"links","value":"new","updateTime":%d},{"name":"links","value":"old","updateTime":%d000}]},
 		{"deviceId":9,"fields":[{"name":"links","value":"when?"}]}]}`, before, after.UnixMilli(), before)
 	got := map[int][]FieldValue{}
-	for v, err := range serve(t, newFake(t, status(200, body))).DeviceFieldValues(t.Context(), 3, []string{"links"}, asked) {
+	for v, err := range serve(t, newFake(t, status(200, body))).DeviceFieldValues(t.Context(), 3, []string{"links"}, asked, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,6 +67,30 @@ func (in *inputs) tellStrays() {
 	}
 }
 
+// heldText reports whether NinjaOne shows the text that we wrote into a field, as
+// far as we know.
+func heldText(r *ledger.Record, name string) bool {
+	return ledger.Holds(r.Fields[name]) && r.Fields[name] != ledger.Unknown
+}
+
+// writtenSince is the time since which NinjaOne is asked for fields that were
+// written: none of the devices that hold ours has one that counts from before. So
+// the run after a first sync is not told of all that the first one wrote.
+func writtenSince(lastSuccess time.Time, records map[ledger.Target]*ledger.Record, names []string) time.Time {
+	var oldest time.Time
+	for t, r := range records {
+		holds := slices.ContainsFunc(names, func(name string) bool { return ledger.Holds(r.Fields[name]) })
+		if t.Kind == ledger.KindDevice && holds && !r.Written.IsZero() && (oldest.IsZero() || r.Written.Before(oldest)) {
+			oldest = r.Written
+		}
+	}
+	since := lastSuccess.Add(-skew)
+	if from := oldest.Add(skew); from.After(since) {
+		return from
+	}
+	return since
+}
+
 // heal marks the fields that somebody else wrote or cleared after we did, so
 // that they are sent again. A text is compared as it is; NinjaOne may give HTML
 // back in another form, so there the time decides.
@@ -94,7 +118,7 @@ func (in *inputs) healTexts(name string) {
 	held := 0
 	for _, d := range in.roster.Devices {
 		r := in.records[ledger.Device(d.ID)]
-		if r == nil || !ledger.Holds(r.Fields[name]) || r.Fields[name] == ledger.Unknown {
+		if r == nil || !heldText(r, name) {
 			continue
 		}
 		text, there := in.touched.texts[d.ID][name]

@@ -127,8 +127,8 @@ func overwrittenFieldsAreSentAgain(t *testing.T, l *lab) {
 		t.Errorf("the overwritten text holds %q", got)
 	}
 	calls := l.ninja.Calls()
-	if n := calls["GET /v2/queries/custom-fields-detailed"]; n != 4 {
-		t.Errorf("%d calls found what was overwritten, want a page and the empty one that ends the report for each of two reports", n)
+	if n := calls["GET /v2/queries/custom-fields-detailed"]; n != 3 {
+		t.Errorf("%d calls found what was overwritten, want a page of each of two reports, and the empty one that ends the first", n)
 	}
 	if n := calls["PATCH /v2/device/{id}/custom-fields"]; n != 2 {
 		t.Errorf("%d devices were written, want the 2 that were changed", n)
@@ -141,7 +141,7 @@ func (l *lab) healing(since time.Time, desired wanted, devices int, fields mappe
 	w := l.writing(desired)
 	w.run.LastSuccess = since
 	w.in.roster.Devices, w.in.fields = l.devices(devices), fields
-	w.in.touched = w.readTouched(l.t.Context(), fields)
+	w.in.touched = w.readTouched(l.t.Context(), fields, w.in.records)
 	w.in.heal()
 	must(l.t, w.write(l.t.Context()))
 }
@@ -186,8 +186,45 @@ func TestClearedTextsAreSentAgain(t *testing.T) {
 			if n := len(l.ninja.Writes()); n != tt.sent {
 				t.Errorf("%d devices were written, want %d", n, tt.sent)
 			}
-			if n := l.ninja.Calls()["GET /v2/queries/custom-fields-detailed"]; n > 2 {
-				t.Errorf("%d calls found it", n)
+			want := 1 // all that we wrote is on the first page
+			if tt.cleared == tt.devices {
+				want = 1 // which is the empty one
+			} else if tt.cleared > 0 {
+				want = 2
+			}
+			if n := l.ninja.Calls()["GET /v2/queries/custom-fields-detailed"]; n != want {
+				t.Errorf("%d calls found it, want %d", n, want)
+			}
+		})
+	}
+}
+
+// The run after one that wrote all devices is told of none of them, and of what
+// a technician wrote since.
+func TestOwnWritesAreNotReadBack(t *testing.T) {
+	wrote := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	record := func(id int, at time.Time, fields map[string]string) *ledger.Record {
+		return &ledger.Record{Target: device(id), Written: at, Fields: fields}
+	}
+	ours := map[string]string{"links": "digest"}
+	for name, tt := range map[string]struct {
+		records []*ledger.Record
+		success time.Time // of the last run
+		want    time.Time
+	}{
+		"all written in the last run":  {[]*ledger.Record{record(1, wrote, ours), record(2, wrote.Add(time.Minute), ours)}, wrote.Add(90 * time.Second), wrote.Add(skew)},
+		"one written long before":      {[]*ledger.Record{record(1, wrote.AddDate(0, 0, -3), ours), record(2, wrote, ours)}, wrote.Add(time.Minute), wrote.Add(time.Minute - skew)},
+		"a run after one without news": {[]*ledger.Record{record(1, wrote, ours)}, wrote.Add(24 * time.Hour), wrote.Add(24*time.Hour - skew)},
+		"what holds nothing of ours":   {[]*ledger.Record{record(1, wrote.Add(time.Hour), map[string]string{"links": ledger.Cleared})}, wrote, wrote.Add(-skew)},
+		"no record":                    {nil, wrote, wrote.Add(-skew)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			records := map[ledger.Target]*ledger.Record{}
+			for _, r := range tt.records {
+				records[r.Target] = r
+			}
+			if got := writtenSince(tt.success, records, []string{"links"}); !got.Equal(tt.want) {
+				t.Errorf("asked since %s, want %s", got, tt.want)
 			}
 		})
 	}

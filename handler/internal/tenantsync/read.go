@@ -127,15 +127,20 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 		listed, err = j.readDevices(ctx, gctx)
 		return err
 	})
-	group.Go(func() (err error) {
-		if err = j.readFields(gctx, in); err == nil && !j.message.Light {
-			in.touched = j.readTouched(gctx, in.fields)
+	group.Go(func() error {
+		both, bctx := errgroup.WithContext(gctx)
+		both.Go(func() (err error) {
+			in.records, err = j.Ledger.Load(bctx, j.organization)
+			return err
+		})
+		both.Go(func() error { return j.readFields(bctx, in) })
+		if err := both.Wait(); err != nil {
+			return err
 		}
-		return err
-	})
-	group.Go(func() (err error) {
-		in.records, err = j.Ledger.Load(gctx, j.organization)
-		return err
+		if !j.message.Light {
+			in.touched = j.readTouched(gctx, in.fields, in.records)
+		}
+		return nil
 	})
 	group.Go(func() (err error) {
 		in.former, err = devicematch.Load(gctx, j.Blobs, j.ref.ID)
@@ -218,16 +223,17 @@ func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
 }
 
 // readTouched asks NinjaOne what it holds of ours: of the fields of HTML only
-// when they were written since the last completed run, one call where none was;
-// of the texts, which conditions and filters rely on, every value, two calls for a
-// thousand devices; in the first run they are CIPP's. For a field that was cleared a report has
-// nothing, so that only a whole one shows it. An answer that cannot be had is no
-// problem, since the weekly rewrite heals as well.
-func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
+// when they were written since the last completed run, and since we wrote, one
+// call where none was; of the texts, which conditions and filters rely on, every
+// value, one call where all that we wrote is there; in the first run they are
+// CIPP's. For a field that was cleared a report has nothing, so that only a whole
+// one shows it. An answer that cannot be had is no problem, since the weekly
+// rewrite heals as well.
+func (j *job) readTouched(ctx context.Context, fields mappedFields, records map[ledger.Target]*ledger.Record) touched {
 	var found touched
 	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 && !j.run.LastSuccess.IsZero() {
 		found.written = map[int]map[string]time.Time{}
-		complete := j.report(ctx, names, j.run.LastSuccess.Add(-skew), &found.unasked, func(id int, f ninjaone.FieldValue) {
+		complete := j.report(ctx, names, writtenSince(j.run.LastSuccess, records, names), &found.unasked, nil, func(id int, f ninjaone.FieldValue) {
 			if found.written[id] == nil {
 				found.written[id] = map[string]time.Time{}
 			}
@@ -239,11 +245,26 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
 	}
 	if names := fields.shared().Names(); len(names) > 0 {
 		found.texts = map[int]map[string]string{}
-		complete := j.report(ctx, names, time.Time{}, &found.unasked, func(id int, f ninjaone.FieldValue) {
+		type text struct {
+			device int
+			field  string
+		}
+		missing := map[text]bool{} // what we wrote, and the report must tell of
+		for t, r := range records {
+			for _, name := range names {
+				if t.Kind == ledger.KindDevice && heldText(r, name) {
+					missing[text{t.ID, name}] = true
+				}
+			}
+		}
+		held := len(missing)
+		enough := func() bool { return held > 0 && len(missing) == 0 }
+		complete := j.report(ctx, names, time.Time{}, &found.unasked, enough, func(id int, f ninjaone.FieldValue) {
 			if found.texts[id] == nil {
 				found.texts[id] = map[string]string{}
 			}
 			found.texts[id][f.Name] = f.Text
+			delete(missing, text{id, f.Name})
 		})
 		if !complete {
 			found.texts = nil
@@ -253,9 +274,10 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields) touched {
 }
 
 // report gives every value of a report to each, and names a field that it was
-// not asked for, which it leaves out; false when it could not be read to its end.
-func (j *job) report(ctx context.Context, names []string, since time.Time, unasked *string, each func(deviceID int, f ninjaone.FieldValue)) bool {
-	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, since) {
+// not asked for, which it leaves out; false when it could not be read to its end,
+// or until enough says that nothing more is needed.
+func (j *job) report(ctx context.Context, names []string, since time.Time, unasked *string, enough func() bool, each func(deviceID int, f ninjaone.FieldValue)) bool {
+	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, since, enough) {
 		if err != nil {
 			j.log.InfoContext(ctx, "what NinjaOne holds of our fields could not be read", "error", err)
 			return false
@@ -468,7 +490,7 @@ func (j *job) overwritten(ctx context.Context, in *inputs, fields map[ledger.Tar
 	}
 	slices.Sort(names)
 	if names = slices.Compact(names); len(names) > 0 {
-		for v, err := range j.client.DeviceFieldValues(ctx, j.organization.ID, names, time.Time{}) {
+		for v, err := range j.client.DeviceFieldValues(ctx, j.organization.ID, names, time.Time{}, nil) {
 			if err != nil {
 				return nil, err
 			}
