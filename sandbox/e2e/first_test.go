@@ -100,6 +100,11 @@ func TestFirstSync(t *testing.T) {
 			if o.status == "Completed" {
 				o.quiet()
 			}
+			// Devices, fields, what others wrote of our HTML, and the compliance texts:
+			// nothing that the first run wrote is read back.
+			if n := o.reads(); domain == seed.Ordinary && n != 4 {
+				t.Errorf("a run without changes made %d reads of NinjaOne, want 4: %v", n, o.calls)
+			}
 		}
 	})
 }

@@ -361,6 +361,16 @@ func (o *outcome) quiet() *outcome {
 	return o
 }
 
+// reads is how many calls read NinjaOne's data.
+func (o *outcome) reads() (n int) {
+	for call, times := range o.calls {
+		if strings.HasPrefix(call, "GET ") {
+			n += times
+		}
+	}
+	return n
+}
+
 // wroteNothing fails the test if NinjaOne accepted, or was even sent, a write.
 func (o *outcome) wroteNothing() *outcome {
 	o.t.Helper()
