@@ -213,7 +213,7 @@ func (a *app) pool(part *pacing.Part) *ninjaone.Pool {
 func (a *app) lane(config pacing.Config, share float64) (*ninjaone.Pool, *pacing.Pacer) {
 	part := a.pace.Part(config.Name, share, true)
 	clients := a.pool(part)
-	config.Blobs, config.SetRate, config.Logger = a.blobs, clients.SetRate, a.log
+	config.Blobs, config.Board, config.SetRate, config.Logger = a.blobs, a.pace, clients.SetRate, a.log
 	pacer := pacing.New(config)
 	part.Drive(pacer.SetRate)
 	return clients, pacer

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,9 +17,9 @@ import (
 
 const shortPoll = 100 * time.Millisecond
 
-// openContainer opens a container of the emulator that the connection string
-// leads to.
-func openContainer(connection, name string) (*storage.Container, error) {
+// openContainer opens a container and a table of the emulator that the connection
+// string leads to.
+func openContainer(connection, name string) (*storage.Container, *storage.Table, error) {
 	account, err := storage.Open(func(setting string) string {
 		if setting == storage.Own {
 			return connection
@@ -26,26 +27,27 @@ func openContainer(connection, name string) (*storage.Container, error) {
 		return ""
 	}, storage.Own)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return account.Container(name), nil
+	return account.Container(name), account.Table(strings.ReplaceAll(name, "-", "")), nil
 }
 
 // blobLane is a lane on blobs of the emulator, in real time.
 func blobLane(t *testing.T, slots int, rate float64) *lane {
 	t.Helper()
-	blobs, err := openContainer(azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
+	blobs, _, err := openContainer(azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &lane{nil, newMeter(t, rate), Config{
+	return &lane{newService(), newMeter(t, rate), Config{
 		Blobs: blobs, Lane: Lane{"sync", slots, rate}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}}
 }
 
 func (la *lane) onBlobs() *process {
-	pr := &process{meter: la.meter}
+	pr := &process{service: la.service, meter: la.meter}
 	config := la.config
+	config.Board = pr
 	config.SetRate = func(rate float64) { la.meter.set(pr, rate) }
 	pr.Pacer = New(config)
 	pr.poll = shortPoll
@@ -72,7 +74,7 @@ func TestBlobLeases(t *testing.T) {
 
 func TestLanesOnOneContainerAreApart(t *testing.T) {
 	la := blobLane(t, 1, 4)
-	other := &lane{nil, newMeter(t, 1), la.config}
+	other := &lane{newService(), newMeter(t, 1), la.config}
 	other.config.Name, other.config.Rate = "compliance", 1
 	a, b := la.onBlobs(), other.onBlobs()
 	sync, compliance := a.must(t, time.Minute), b.must(t, time.Minute)

@@ -73,13 +73,12 @@
 // # Liveness
 //
 // A process that waits for a slot asks for all free ones at every poll, about
-// every 5 s. If it gets none it holds a signal, which is a lease too, and so
-// goes away with its process. There are two: "first" is held by processes
-// without a slot, "more" by processes with too few. Whoever holds a signal has
-// nothing that the signal asks for, so it need not hear it.
+// every 5 s. If it gets none it raises a signal in the row of the pace, which goes
+// away with its process. There are two: "first" is raised by processes without a
+// slot, "more" by processes with too few.
 //
-// A process that holds slots tries both signals at every poll. One that is
-// taken means that somebody waits: then the process takes no further slots
+// A process that holds slots looks for both signals at every poll. One that another
+// has raised means that somebody waits: then the process takes no further slots
 // beyond what its runs need, none at all for "first", and gives up a slot that
 // its runs do not need, at most one in two polls, so that the one who waits has
 // asked again before the next is given up. Hence, while anybody holds a slot
@@ -90,6 +89,5 @@
 //
 // # Blobs
 //
-// In lane "sync" with four slots: slot/sync-0 to slot/sync-3, slot/sync-first,
-// slot/sync-more. All are empty.
+// In lane "sync" with four slots: slot/sync-0 to slot/sync-3. All are empty.
 package pacing

@@ -21,10 +21,38 @@ var errUnreachable = errors.New("storage cannot be reached")
 type service struct {
 	mu       sync.Mutex
 	grants   map[string]*fakeLease // by blob
+	signals  map[string]map[*process]bool
 	requests int
 }
 
-func newService() *service { return &service{grants: map[string]*fakeLease{}} }
+func newService() *service {
+	return &service{grants: map[string]*fakeLease{}, signals: map[string]map[*process]bool{}}
+}
+
+// Raise implements Board.
+func (pr *process) Raise(signal string, up bool) {
+	if pr.is(&pr.cut) && up {
+		return
+	}
+	pr.service.mu.Lock()
+	defer pr.service.mu.Unlock()
+	if pr.service.signals[signal] == nil {
+		pr.service.signals[signal] = map[*process]bool{}
+	}
+	pr.service.signals[signal][pr] = up
+}
+
+// Raised implements Board.
+func (pr *process) Raised(signal string) bool {
+	pr.service.mu.Lock()
+	defer pr.service.mu.Unlock()
+	for other, up := range pr.service.signals[signal] {
+		if up && other != pr && !other.is(&other.dead) {
+			return !pr.is(&pr.cut)
+		}
+	}
+	return false
+}
 
 // process is what the service knows of one process of the handler.
 type process struct {
@@ -247,6 +275,7 @@ func (la *lane) process() *process {
 	pr := &process{service: la.service, meter: la.meter}
 	config := la.config
 	config.SetRate = func(rate float64) { la.meter.set(pr, rate) }
+	config.Board = pr
 	pr.Pacer = New(config)
 	pr.take = pr.lease
 	return pr

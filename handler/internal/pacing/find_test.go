@@ -290,7 +290,7 @@ func (w *world) machine() *machine {
 	}
 	syncs, people := m.pace.Part("sync", 0.7, true), m.pace.Part("people", 0.3, false)
 	forSyncs, forPeople := pool(syncs), pool(people)
-	m.pacer = New(Config{Lane: Lane{Name: "sync", Slots: w.slots}, SetRate: m.noting(&m.syncRate, forSyncs), Logger: quiet})
+	m.pacer = New(Config{Lane: Lane{Name: "sync", Slots: w.slots}, Board: m.pace, SetRate: m.noting(&m.syncRate, forSyncs), Logger: quiet})
 	syncs.Drive(m.pacer.SetRate)
 	people.Drive(m.noting(&m.peopleRate, forPeople))
 	m.syncs, m.people = client(forSyncs), client(forPeople)

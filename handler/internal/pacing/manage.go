@@ -27,6 +27,7 @@ func (p *Pacer) rouse() {
 // manage makes all requests for leases, one round per poll, for as long as
 // there are runs or any that wait.
 func (p *Pacer) manage() {
+	lowered := false // the signals were, since the last round
 	for {
 		p.mu.Lock()
 		idle := len(p.runs) == 0 && len(p.waiting) == 0
@@ -34,17 +35,17 @@ func (p *Pacer) manage() {
 		if idle {
 			p.owed = false
 			dropped = p.drop(len(p.leases))
-			if len(dropped) == 0 && !p.first.held() && !p.more.held() {
+			if len(dropped) == 0 && lowered {
 				p.managing = false
 				p.mu.Unlock()
 				return
 			}
 		}
 		p.mu.Unlock()
-		if idle {
+		if lowered = idle; idle {
 			release(dropped)
-			p.first.lower()
-			p.more.lower()
+			p.board.Raise(p.first, false)
+			p.board.Raise(p.more, false)
 			continue
 		}
 		p.round()
@@ -82,20 +83,20 @@ func (p *Pacer) slotsFor(runs int) int { return (runs + p.perSlot - 1) / p.perSl
 // comment.
 func (p *Pacer) round() {
 	held, _, resting := p.state()
-	starving := held > 0 && p.raisedElsewhere(&p.first)
+	starving := held > 0 && p.board.Raised(p.first)
 	if !starving && !resting {
 		p.takeSlots(func(held, need int) bool { return held < need })
 	}
 
 	held, need, _ := p.state()
-	p.raise(&p.first, held == 0 && need > 0)
-	p.raise(&p.more, held > 0 && held < need)
+	p.board.Raise(p.first, held == 0 && need > 0)
+	p.board.Raise(p.more, held > 0 && held < need)
 	if held == 0 {
 		return
 	}
 	wanted := false
 	if held >= need && (held > need || held < len(p.leases)) {
-		wanted = p.raisedElsewhere(&p.more)
+		wanted = p.board.Raised(p.more)
 	}
 	if held >= need && !starving && !wanted {
 		p.takeSlots(func(_, need int) bool { return need > 0 })
@@ -151,45 +152,6 @@ func (p *Pacer) giveUp(starving, wanted bool) {
 	}
 	p.mu.Unlock()
 	release(dropped)
-}
-
-// signal is a lease that tells other processes something by being held.
-type signal struct {
-	name  string
-	lease lease
-}
-
-func newSignal(lane, name string) signal { return signal{name: "slot/" + lane + "-" + name} }
-
-func (s *signal) held() bool { return s.lease != nil }
-
-func (s *signal) lower() {
-	if s.lease != nil {
-		s.lease.Release()
-		s.lease = nil
-	}
-}
-
-// raise holds the signal, unless another does, or lowers it.
-func (p *Pacer) raise(s *signal, want bool) {
-	if s.held() && (!want || s.lease.Context().Err() != nil) {
-		s.lower()
-	}
-	if want && !s.held() {
-		if l, err := p.tryLease(s.name, signalLease); err == nil {
-			s.lease = l
-		}
-	}
-}
-
-// raisedElsewhere reports whether another process holds the signal, which this
-// one does not.
-func (p *Pacer) raisedElsewhere(s *signal) bool {
-	l, err := p.tryLease(s.name, signalLease)
-	if err == nil {
-		l.Release()
-	}
-	return errors.Is(err, storage.ErrLeaseTaken)
 }
 
 // tryLease asks for a lease once. The time for it is short enough that the

@@ -60,7 +60,9 @@ type Pace struct {
 	instance string // host; "" before the first call
 	row      shared // as last read or written, with what was seen since
 	parts    []*Part
-	running  bool // the loop is
+	running  bool      // the loop is
+	wants    []string  // signals of this process, sorted
+	listened time.Time // when signals of others were last asked for
 
 	applied, former float64 // the pace in force, and before
 	since           time.Time
@@ -258,6 +260,38 @@ func (p *Pace) elsewhere(lane string) (n int) {
 	return n
 }
 
+// Raise implements Board.
+func (p *Pace) Raise(signal string, up bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, have := slices.BinarySearch(p.wants, signal)
+	switch {
+	case up == have:
+		return
+	case up:
+		p.wants = slices.Insert(slices.Clone(p.wants), at, signal)
+	default:
+		p.wants = slices.Delete(slices.Clone(p.wants), at, at+1)
+	}
+	p.rouse()
+}
+
+// Raised implements Board.
+func (p *Pace) Raised(signal string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listened = p.d.Now()
+	if !p.running {
+		p.rouse()
+	}
+	for id, r := range p.row.reports {
+		if id != p.id && p.listened.Sub(r.At) < reportLife && slices.Contains(r.Wants, signal) {
+			return true
+		}
+	}
+	return false
+}
+
 // alone reports whether no other process makes calls.
 func (p *Pace) alone() bool {
 	for id := range p.row.reports {
@@ -296,7 +330,8 @@ func (p *Pace) loop() {
 		timer.Stop()
 		p.mu.Lock()
 		now := p.d.Now()
-		p.running = slices.ContainsFunc(p.parts, func(l *Part) bool { return now.Sub(l.last) < reportLife }) || len(p.pending) > 0
+		p.running = slices.ContainsFunc(p.parts, func(l *Part) bool { return now.Sub(l.last) < reportLife }) ||
+			len(p.pending) > 0 || len(p.wants) > 0 || len(p.told.Wants) > 0 || now.Sub(p.listened) < reportLife
 		if !p.running {
 			p.pending = nil
 			p.mu.Unlock()
@@ -342,14 +377,15 @@ func (p *Pace) exchangeOnce(ctx context.Context) error {
 	}
 	p.measure(now)
 	next := shared{etag: have.etag, reports: maps.Clone(have.reports)}
-	mine := report{At: now, Rate: p.rate, Minute: p.recent.minute(now)}
+	mine := report{At: now, Rate: p.rate, Minute: p.recent.minute(now), Wants: p.wants}
 	for _, l := range p.parts {
 		if now.Sub(l.last) < laneRest {
 			mine.Lanes = append(mine.Lanes, l.lane)
 		}
 	}
 	delete(next.reports, p.id)
-	if len(mine.Lanes) > 0 {
+	there := len(mine.Lanes)+len(mine.Wants) > 0
+	if there {
 		next.reports[p.id] = mine
 	}
 	passed := p.passed
@@ -358,7 +394,7 @@ func (p *Pace) exchangeOnce(ctx context.Context) error {
 		Rate: have.sum(p.id, p.rate, func(r report) float64 { return r.Rate }),
 	})
 	news := pending > 0 || next.learnt.Judged != have.learnt.Judged ||
-		!slices.Equal(mine.Lanes, p.told.Lanes) || len(mine.Lanes) > 0 && now.Sub(p.told.At) >= 2*step-step/2
+		!slices.Equal(mine.Lanes, p.told.Lanes) || !slices.Equal(mine.Wants, p.told.Wants) || there && now.Sub(p.told.At) >= 2*step-step/2
 	if !news {
 		p.settle(have)
 		p.mu.Unlock()

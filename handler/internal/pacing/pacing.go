@@ -25,7 +25,6 @@ var (
 
 const (
 	defaultLease = time.Minute
-	signalLease  = 15 * time.Second // short: nobody waits once its holder is dead
 	defaultPoll  = 5 * time.Second
 	takeTimeout  = 10 * time.Second // one attempt to take a lease, a third of its duration at most
 
@@ -50,6 +49,9 @@ type Config struct {
 	Lane
 	// RunsPerSlot is how many runs may be under way for each slot; 0 means 1.
 	RunsPerSlot int
+	// Board is where processes tell each other that they wait for slots. It is
+	// normally the Pace.
+	Board Board
 	// SetRate is told how many calls per second this process may make from now
 	// on, 0 at first. The rate must hold when it returns. It must not call the
 	// Pacer. It is normally ninjaone.Pool.SetRate.
@@ -57,6 +59,15 @@ type Config struct {
 	// Logger receives a debug line for each change of the rate, and a warning
 	// when storage fails; nil means slog.Default().
 	Logger *slog.Logger
+}
+
+// Board is where processes tell each other what they wait for. What one that died
+// has told vanishes within seconds.
+type Board interface {
+	// Raise shows a signal to the other processes, or takes it away.
+	Raise(signal string, up bool)
+	// Raised reports whether another process shows a signal.
+	Raised(signal string) bool
 }
 
 // lease is the part of storage.Lease that slots need.
@@ -72,6 +83,7 @@ type Pacer struct {
 	duration time.Duration
 	poll     time.Duration
 	setRate  func(float64)
+	board    Board
 	take     func(ctx context.Context, name string, duration time.Duration) (lease, error)
 	log      *slog.Logger
 
@@ -90,7 +102,7 @@ type Pacer struct {
 	failure  error     // why storage could not be asked last time; nil when it answered
 
 	// Of the manager alone.
-	first, more signal
+	first, more string // signals
 }
 
 // waiter is a call of Acquire that waits.
@@ -114,8 +126,9 @@ func New(cfg Config) *Pacer {
 		rate:     cfg.Rate,
 		leases:   make([]lease, cfg.Slots),
 		runs:     map[*Slot]struct{}{},
-		first:    newSignal(cfg.Name, "first"),
-		more:     newSignal(cfg.Name, "more"),
+		board:    cfg.Board,
+		first:    cfg.Name + "-first",
+		more:     cfg.Name + "-more",
 	}
 	p.take = func(ctx context.Context, name string, duration time.Duration) (lease, error) {
 		l, err := cfg.Blobs.Lease(ctx, name, duration)

@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 // child makes as many calls as it may until its standard input ends. It writes
 // each new rate to its standard output.
 func child(name string) error {
-	blobs, err := openContainer(os.Getenv(envConnection), os.Getenv(envContainer))
+	blobs, rows, err := openContainer(os.Getenv(envConnection), os.Getenv(envContainer))
 	if err != nil {
 		return err
 	}
@@ -60,8 +60,10 @@ func child(name string) error {
 		Rate:     processRate,
 		Logger:   quiet,
 	})
+	pace := NewPace(PaceDeps{Rows: rows, Limits: Limits{processRate, processRate}, Hold: func(time.Time) {}, Now: time.Now, Log: quiet})
+	pace.Watch("eu.ninjarmm.com")
 	pacer := New(Config{
-		Blobs: blobs, Lane: Lane{"sync", processSlots, processRate}, Logger: quiet,
+		Board: pace, Blobs: blobs, Lane: Lane{"sync", processSlots, processRate}, Logger: quiet,
 		SetRate: func(rate float64) {
 			pool.SetRate(rate)
 			fmt.Println(rate)

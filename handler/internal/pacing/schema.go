@@ -29,6 +29,7 @@ type report struct {
 	Rate   float64  // calls per second that passed since it last told
 	Minute float64  // the same of the last minute
 	Lanes  []string `json:",omitempty"` // parts of the pace that it uses
+	Wants  []string `json:",omitempty"` // what it waits for: signals of lanes
 }
 
 // shared is the content of a row.
