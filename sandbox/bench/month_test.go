@@ -1,0 +1,28 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"cipp-ninjaone/sandbox/seed"
+)
+
+// BenchmarkMonth measures what a month is made of, for the costs in deploy/README.md:
+// one execution of each kind for a tenant of 100 users and 100 devices, with the
+// calls of tables and blobs that it makes. Those of queues are the host's and a few.
+func BenchmarkMonth(b *testing.B) {
+	data := seed.Generate(seed.Size{Tenants: 1, Users: 100, Devices: 100, Groups: 20})
+	w := start(b, data, delay)
+	tenant := data.Tenants[0].ID
+	b.Run("first", func(b *testing.B) { w.sync(b, tenant).report(b, delay) })
+	b.Run("unchanged", func(b *testing.B) { w.unchanged(b, tenant).report(b, delay) })
+	b.Run("sweep", func(b *testing.B) {
+		syncs := w.queue
+		defer func() { w.queue = syncs }()
+		w.queue = w.Queues.NewQueueClient("ninjaone-compliance")
+		_, _ = w.queue.Create(context.Background(), nil) // it may be there
+		w.message(b, fmt.Sprintf(`{"tenantId":%q}`, tenant))
+		w.message(b, fmt.Sprintf(`{"tenantId":%q}`, tenant)).report(b, delay)
+	})
+}
