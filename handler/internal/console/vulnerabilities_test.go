@@ -63,9 +63,13 @@ func TestVulnerabilities(t *testing.T) {
 		vulnerabilities.Sending: "Whether NinjaOne has this file is not known", vulnerabilities.InProgress: "Import under way",
 		vulnerabilities.Failed: "The import failed.", vulnerabilities.Complete: "Imported</span>",
 	} {
-		w.stands(second, vulnerabilities.Status{Digest: "x", Rows: 3, Processed: 3, Uploaded: now, Turn: now, Import: state, Trouble: map[vulnerabilities.Import]string{vulnerabilities.Failed: "The import failed."}[state]})
+		w.stands(second, vulnerabilities.Status{Digest: "x", Rows: 3, Processed: 3, Uploaded: now, Turn: now, Source: vulnerabilities.SourceDefender, SourceAt: now, Import: state, Trouble: map[vulnerabilities.Import]string{vulnerabilities.Failed: "The import failed."}[state]})
 		w.has(w.get("/vulnerabilities?q=002"), want, "none missing")
 	}
+
+	// What no turn has read is not zero.
+	w.stands(second, vulnerabilities.Status{Turn: now, Reason: "There is no scan group."})
+	w.has(w.get("/vulnerabilities?q=002"), "There is no scan group.", `data-label="Devices">–`, `data-label="Exceptions">–`)
 
 	// Upload now.
 	w.has(w.post("/vulnerabilities", "tenant", second, "do", "upload"), "The upload was asked for")
@@ -122,14 +126,14 @@ func TestPreviewFile(t *testing.T) {
 		}
 		p := vulnerabilities.Preview{Verdict: vulnerabilities.Wait, Rows: 101, Added: 1, Removed: 300,
 			Now:          vulnerabilities.Status{Turn: time.Now(), Matched: 4, Unmatched: 1, Unknown: []string{"kiosk"}, Excepted: 7, Source: vulnerabilities.SourceDefender, SourceAt: time.Now(), Reason: "It waits."},
-			Last:         vulnerabilities.Status{Rows: 400},
+			Last:         vulnerabilities.Status{Rows: 400, WaitingSince: time.Now(), WaitingRows: 99},
 			FirstAdded:   []vulnerabilities.Row{{Device: hostile, CVE: "CVE-2026-90009"}},
 			FirstRemoved: []vulnerabilities.Row{{Device: "LT-1", CVE: "CVE-2026-90001"}, {Device: "LT-1", CVE: "CVE-2026-90002"}}}
 		return p, nil
 	}
 	w.has(w.get("/vulnerabilities/preview"), "Choose a tenant")
 	page := w.get("/vulnerabilities/preview?tenant=" + strings.ToUpper(first))
-	w.has(page, "Would wait for a confirmation", "It waits.", "<strong>101</strong> rows", "<strong>400</strong> rows in the last file", "kiosk", "Read from Defender",
+	w.has(page, "Would wait for a confirmation", "It waits.", "<strong>101</strong> rows", "<strong>400</strong> rows in the last file", "kiosk", "Read from Defender", "A file of 99 rows waits since", "To the confirmations",
 		"No longer in the file, so NinjaOne would count them as remediated: 300", "<del>LT-1 CVE-2026-90002</del>", "and 298 more", "New in the file: 1", "&lt;script&gt;")
 	w.hasNot(page, hostile)
 	w.get("/vulnerabilities/preview?tenant=" + first)
