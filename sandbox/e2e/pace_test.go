@@ -1,0 +1,49 @@
+package e2e
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
+)
+
+// TestFindsThePace syncs a tenant where NinjaOne takes many times the calls that
+// the pace begins with. The bundle finds out, remembers it for other processes,
+// and shows it on the console.
+func TestFindsThePace(t *testing.T) {
+	t.Parallel()
+	data := seed.Generate(seed.Size{Tenants: 1, Users: 4, Devices: 250, Groups: 1})
+	w := start(t, data, setting("NINJAONE_RATE", "5"), setting("NINJAONE_RATE_MAX", "60"))
+	w.NinjaOne.SetRateLimit(ninjasim.RateLimit{PerSecond: 40})
+	w.sync(data.Tenants[0].DefaultDomain).completed()
+	rows := w.rows("NinjaOneSyncState", "PartitionKey eq 'pace'")
+	if len(rows) != 1 || rows[0]["RowKey"] != "eu.ninjarmm.com" {
+		t.Fatalf("the rows of the pace are %v", rows)
+	}
+	pace, _ := rows[0]["Pace"].(float64)
+	if pace < 10 || pace > 60 {
+		t.Errorf("the pace that was learnt is %v", rows[0]["Pace"])
+	}
+	turned := w.NinjaOne.Throttled()
+	t.Logf("pace %.1f, %d calls turned away", pace, turned)
+	if turned > 5 {
+		t.Errorf("%d calls were turned away", turned)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.Host.URL()+"/api/ninjaone/console/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Dev-Token", w.DevToken())
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(page), "NinjaOne is called") {
+		t.Errorf("the console does not show the pace: %s, %v", resp.Status, err)
+	}
+}
