@@ -166,6 +166,16 @@ func TestVulnerabilities(t *testing.T) {
 	}
 	w.deviceShows(exposed, "Vulnerabilities")
 	w.sync(first.DefaultDomain).completed().wroteNothing()
+	// So does a light run, which leaves the cards as they are.
+	first.Change(func(t *m365sim.Tenant) { t.Users[0]["displayName"] = "Renamed Person" })
+	w.send(syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false,"light":true}`, first.ID))
+	if text := w.organizationText(first.DefaultDomain, "UsersSummary"); !strings.Contains(text, "Renamed Person") {
+		t.Error("the light run changed nothing")
+	}
+	if text := w.organizationText(first.DefaultDomain, "TenantSummary"); !strings.Contains(text, "Most exposed devices") {
+		t.Errorf("after a light run the tenant's summary shows %s", text)
+	}
+	w.deviceShows(exposed, "Vulnerabilities")
 	w.configure(map[string]any{"CveSyncEnabled": false})
 	w.sync(first.DefaultDomain).completed()
 	if text := w.organizationText(first.DefaultDomain, "TenantSummary"); strings.Contains(text, "Vulnerabilities") {
