@@ -91,7 +91,8 @@ type instance struct {
 
 	mu     sync.Mutex
 	limit  hidden
-	free   time.Time // when it has answered all that came
+	free   time.Time     // when it has answered all that came
+	waited time.Duration // of the call that came last
 	began  time.Time
 	passed []int // by second
 	turned []int
@@ -128,6 +129,7 @@ func (i *instance) RoundTrip(r *http.Request) (*http.Response, error) {
 	} else {
 		i.count(&i.turned, now)
 	}
+	i.waited = wait
 	i.mu.Unlock()
 	select {
 	case <-time.After(wait):
@@ -416,6 +418,11 @@ func TestHiddenLimits(t *testing.T) {
 					m := w.machine().work(2)
 					pass(w.t, 6*time.Minute)
 					w.expect(time.Minute, 6*time.Minute, limit, false)
+					w.mu.Lock()
+					if usual := w.latency + time.Duration(float64(time.Second)/limit); w.waited > 3*usual {
+						t.Errorf("a call is answered after %s, where %s is usual", w.waited, usual)
+					}
+					w.mu.Unlock()
 					m.end()
 				})
 			})
@@ -543,6 +550,9 @@ func TestRestart(t *testing.T) {
 		m := w.machine().work(2)
 		pass(w.t, 4*time.Minute)
 		former := m.now()
+		if former < 12 {
+			t.Errorf("the pace before the restart is %g", former)
+		}
 		m.end()
 		pass(w.t, 3*time.Hour)
 		again := time.Since(w.began)
@@ -660,5 +670,22 @@ func TestQuietProcess(t *testing.T) {
 		if got := w.table.requests(); got != asked {
 			t.Errorf("%d requests while idle", got-asked)
 		}
+	})
+}
+
+// TestWaitingIsHeard gives a process that waits one of the slots that another
+// holds without a run.
+func TestWaitingIsHeard(t *testing.T) {
+	paced(t, &instance{limit: noLimit{}}, 20, func(w *world) {
+		a, b := w.machine().work(1), w.machine()
+		pass(w.t, time.Minute)
+		slot, err := b.pacer.Acquire(b.ctx, 45*time.Second)
+		if err != nil {
+			t.Errorf("a process that waits gets no slot: %v", err)
+		} else {
+			slot.Release()
+		}
+		a.end()
+		b.end()
 	})
 }
