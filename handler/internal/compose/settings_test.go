@@ -125,3 +125,27 @@ func TestCutLinesHolds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzNonCompliantSettings: whatever names a tenant gives, the value has a line for
+// each failing setting, is valid text, and fits either type of field.
+func FuzzNonCompliantSettings(f *testing.F) {
+	f.Add("Baseline", "Windows10CompliancePolicy.PasswordRequired", "error", uint16(3))
+	f.Add("a\nb", "\u2028\u202e", "nonCompliant", uint16(2000))
+	f.Add("\xff😀", "", "", uint16(1))
+	f.Fuzz(func(t *testing.T, policy, setting, state string, n uint16) {
+		p := tenant.PolicyState{Policy: policy, State: tenant.StateNoncompliant}
+		for i := range int(n) % 3000 {
+			p.Settings = append(p.Settings, tenant.SettingState{Setting: fmt.Sprint(setting, i%700), State: state})
+		}
+		for _, kind := range []string{ninjaone.TypeText, ninjaone.TypeLines} {
+			limit := SettingsLimit(kind)
+			text, known := NonCompliantSettings(tenant.StateNoncompliant, []tenant.PolicyState{p}, true, limit)
+			if !known || !utf8.ValidString(text) || len(utf16.Encode([]rune(text))) > limit || (text == "") != (len(p.Settings) == 0) {
+				t.Errorf("known %v, %d units: %q", known, len(utf16.Encode([]rune(text))), text)
+			}
+			if strings.Count(text, "\n") >= max(1, min(len(p.Settings), 700)) {
+				t.Errorf("%d lines of %d settings", strings.Count(text, "\n")+1, len(p.Settings))
+			}
+		}
+	})
+}

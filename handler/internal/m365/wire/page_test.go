@@ -44,6 +44,7 @@ func TestDecodePage(t *testing.T) {
 func FuzzDecodePage(f *testing.F) {
 	for _, seed := range []string{`{"value":[{"id":"1","businessPhones":null,"signInActivity":{"lastSignInDateTime":"x"}}]}`,
 		`{"value":[{"id":"g","members@delta":[{"id":"u","@removed":{}}],"@removed":null}],"@odata.deltaLink":"d"}`,
+		`{"value":[{"id":"p","displayName":7,"state":"nonCompliant","settingStates":[{"setting":null,"state":"error"},"x"]}]}`, `{"value":null}`,
 		`{"responses":[{"id":"1","status":429,"headers":{"Retry-After":3},"body":"e30="}]}`, `{"value":[`, `[`, ``} {
 		f.Add(seed)
 	}
@@ -51,6 +52,13 @@ func FuzzDecodePage(f *testing.F) {
 		if p, err := DecodePage[User](strings.NewReader(in), "value"); err == nil {
 			for i := range p.Items {
 				p.Items[i].Record()
+			}
+		}
+		if p, err := DecodePage[PolicyState](strings.NewReader(in), "value"); err == nil {
+			for i := range p.Items {
+				if all := p.Items[i].Settings; len(FailingSettings(all)) > len(all) || Stateless(all) && len(all) == 0 || p.Items[i].Key() == "" {
+					t.Errorf("of %+v", p.Items[i])
+				}
 			}
 		}
 		if p, err := DecodePage[DeltaObject](strings.NewReader(in), "value"); err == nil {
