@@ -52,6 +52,7 @@ type served struct {
 	users     map[string]int // documents by user id
 	licenses  map[string][]int
 	departed  int            // document of a user who left
+	gone      []int          // documents of a licence that the tenant has no more
 	devices   map[string]int // NinjaOne devices by Entra device id
 	undecided int            // NinjaOne device whose state Intune does not know
 	left      int            // NinjaOne device that Intune has no more
@@ -126,6 +127,11 @@ func (w *world) serve(t *m365sim.Tenant) served {
 	s.departed = w.NinjaOne.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: users, Name: "Left Long Ago",
 		Fields: map[string]string{"cippUserID": left, "cippUserSummary": "<p>of CIPP</p>"}})
 	mapUser(left, s.departed)
+	for range 3 {
+		s.gone = append(s.gone, w.NinjaOne.AddDocument(ninjasim.Document{OrganizationID: organization, TemplateID: licenses, Name: "GONE LONG AGO",
+			Fields: map[string]string{"cippLicenseID": "9d9d9d9d-0000-4000-8000-000000000004", "cippLicenseSummary": "<p>of CIPP</p>"}}))
+		w.NinjaOne.AddRelation(ninjasim.Relation{EntityType: "DOCUMENT", EntityID: s.gone[len(s.gone)-1], RelatedType: "DOCUMENT", RelatedID: s.departed})
+	}
 	w.NinjaOne.SetOrganizationField(organization, w.Seed.FieldMapping["TenantSummary"], "<p>of CIPP</p>")
 	w.merge("CacheNinjaOneParsedDevices", t.ID, "left-over", map[string]any{"RawDevice": "{}"})
 	w.merge("CacheNinjaOneParsedUsers", t.ID, "left-over", map[string]any{"Name": "n"})
@@ -379,6 +385,11 @@ func (w *world) adopted(tenant *m365sim.Tenant, before served) {
 	}
 	if !documents[before.departed].Archived {
 		w.t.Error("the document of a user who left was not archived")
+	}
+	for _, id := range before.gone {
+		if !documents[id].Archived {
+			w.t.Error("a document of a licence that is gone was not archived")
+		}
 	}
 	for device, fields := range map[int][]string{before.undecided: {"DeviceCompliance"}, before.left: {"DeviceCompliance", "DeviceSummary", "DeviceLinks"}} {
 		for _, f := range fields {

@@ -31,7 +31,21 @@ type claims struct {
 	// and listedElsewhere are those that the maps of the organization's others name.
 	listed          map[int]string
 	listedElsewhere map[int]bool
+	// licences tells that the documents are about licences. A SKU id is the same in
+	// every tenant, so that their relations say whose they are: kin.
+	licences bool
+	kin      map[int]kin
+	alone    bool // no other tenant shows itself in the organization
 }
+
+// kin is whose users' documents a licence's document is related to.
+type kin int
+
+const (
+	kinNone   kin = iota // to none
+	kinOurs              // to the tenant's alone
+	kinOthers            // to others' too
+)
 
 // claimed is the document of a user or licence, and further ones about the
 // same.
@@ -43,7 +57,8 @@ type claimed struct {
 // adopt finds, among the documents of a template, the one of each user or
 // licence of the tenant. The tenant id and the user or SKU id that the document
 // itself carries decide; where one of them is missing, what we remember and
-// CIPP's map do; never the name. What belongs to another tenant, or may do so, is left alone.
+// CIPP's map do, and of a licence's document its relations; never the name. What
+// belongs to another tenant, or may do so, is left alone.
 //
 // Of several documents of one user or licence it takes the one that we
 // remember, else the oldest.
@@ -109,12 +124,20 @@ func (c claims) owner(d ninjaone.Document) string {
 		return ""
 	case id == "":
 		return mapped
+	case c.licences && c.licence(d.ID, id):
+		return id
 	case !c.ours(id):
 		return ""
 	case !c.theirs(id) || mapped == id:
 		return id
 	}
 	return ""
+}
+
+// licence reports whether a licence's document that names no tenant is the
+// tenant's all the same, whether or not the tenant still has the licence.
+func (c claims) licence(document int, sku string) bool {
+	return c.kin[document] == kinOurs || c.kin[document] == kinNone && c.alone && !c.theirs(sku)
 }
 
 // named returns the tenant and the user or licence that a document names itself.
@@ -136,6 +159,7 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 	}
 	c := claims{
 		tenantID: r.tenantID, idField: sec.idField, remembered: map[int]string{},
+		licences: sec.kind == ledger.KindLicense, alone: len(r.in.Sharing) <= 1 && !r.progress.Unowned[ledger.KindUser] && (r.users == nil || !r.users.blocked),
 		// A SKU id is the same in every tenant, so a licence's document that
 		// does not name its tenant may be that of any that may have the licence.
 		theirs: func(id string) bool {
@@ -160,6 +184,56 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 		}
 	}
 	return c, nil
+}
+
+// findKin finds whose users' documents those documents of licences are related to
+// that name no tenant, and whose SKU does not tell either. It reads the relations
+// of documents, in one call, where there are such. Where that fails, it is an error
+// only if a document may be one that would be made once more.
+func (r *run) findKin(ctx context.Context, c *claims, documents []ninjaone.Document) error {
+	nameless, wanted := map[int]bool{}, false
+	for _, d := range documents {
+		tenant, sku := c.named(d)
+		if ours := c.ours(sku); c.licences && tenant == "" && sku != "" && c.remembered[d.ID] == "" && c.listed[d.ID] != sku && !d.Archived && (!ours || c.theirs(sku)) {
+			nameless[d.ID], wanted = true, wanted || ours
+		}
+	}
+	if len(nameless) == 0 {
+		return nil
+	}
+	m, err := r.readMaps(ctx)
+	if err != nil {
+		return err
+	}
+	ours, users := map[int]bool{}, map[int]bool{}
+	for s, rec := range r.records {
+		ours[rec.DocumentID] = ours[rec.DocumentID] || s.Kind == ledger.KindUser
+	}
+	for _, document := range m.own {
+		ours[document] = ours[document] || !m.taken[document]
+	}
+	maps.Copy(users, m.taken)
+	if r.users != nil {
+		maps.Copy(ours, r.users.extras)
+		for document := range r.users.present {
+			users[document] = true
+		}
+	}
+	c.kin = map[int]kin{}
+	_, err = r.in.Client.RelationsOfType(ctx, ninjaone.EntityDocument, func(n ninjaone.Relation) bool {
+		switch id := n.Related.ID; {
+		case !nameless[n.Host.ID] || n.Related.Type != ninjaone.EntityDocument:
+		case !ours[id] && users[id]:
+			c.kin[n.Host.ID] = kinOthers
+		case ours[id]:
+			c.kin[n.Host.ID] = max(c.kin[n.Host.ID], kinOurs)
+		}
+		return false
+	})
+	if err != nil && ninjaone.Tolerable(ctx, err) && !wanted {
+		c.kin, c.alone, err = nil, false, nil
+	}
+	return err
 }
 
 // userMaps are the rows of CIPP's NinjaOneUserMap and NinjaOneLicenseMap of the

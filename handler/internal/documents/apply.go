@@ -3,8 +3,6 @@ package documents
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 
 	"cipp-ninjaone/handler/internal/cipp"
@@ -42,7 +40,7 @@ func (r *run) apply(ctx context.Context) error {
 
 // noteRead notes what was read.
 func (r *run) noteRead(ctx context.Context) error {
-	anything := r.in.Force || r.progress.Related.Equal(r.started)
+	anything := r.in.Force || r.related
 	if r.in.Force {
 		clear(r.progress.Listed) // what this run could not read, the next one does
 	}
@@ -132,47 +130,6 @@ func (r *run) probe(ctx context.Context, sec *section) error {
 	}
 	if asked > 0 {
 		r.believe(sec)
-	}
-	return nil
-}
-
-// archiveExtras archives the surplus documents that were listed, after their
-// relations, so that a run that ends in between is made up for by the next. CIPP
-// created a licence's document anew with each of its runs, so there may be many:
-// the brake is for users and licences that seem to have ended, not for these.
-func (r *run) archiveExtras(ctx context.Context) error {
-	if r.users != nil && r.unrelated {
-		return nil // their relations are not known; the next run reads them
-	}
-	if err := r.keeper.RemoveSurplus(ctx); err != nil {
-		return err
-	}
-	for _, sec := range r.sections {
-		if len(sec.extras) == 0 || sec.contradicted {
-			continue
-		}
-		ids := slices.Sorted(maps.Keys(sec.extras))
-		refused, err := r.in.Client.ArchiveDocuments(ctx, ids)
-		if err != nil && !ninjaone.Tolerable(ctx, err) {
-			return err
-		}
-		if err != nil || len(refused) > 0 {
-			r.log.WarnContext(ctx, "surplus documents were not archived", "template", sec.template.ID, "refused", len(refused), "of", len(ids), "error", err)
-		}
-		if err != nil {
-			continue // the next run reads which are left
-		}
-		if n := len(ids) - len(refused); n > 0 {
-			r.result.Duplicates += n
-			r.result.Notes = append(r.result.Notes, fmt.Sprintf("Archived %d surplus documents of the template %q in NinjaOne: the same %ss had been documented more than once, and the oldest documents were kept.", n, sec.name, sec.noun))
-		}
-		r.progress.Listed[sec.kind] = r.Now().UTC()
-		if len(refused) > 0 { // they are archived already, or are tried again tomorrow
-			r.progress.Listed[sec.kind] = r.Now().UTC().Add(refusedFor - relistAfter)
-		}
-		if err := r.saveProgress(ctx); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -349,16 +306,4 @@ func (r *run) saveUserMap(ctx context.Context) error {
 		}
 	}
 	return r.CIPP.SaveUserMap(ctx, r.in.Compose.Snapshot.Tenant.ID, entries)
-}
-
-// unrelateArchived removes the relations of archived documents. People see
-// neither, so what there is no time for waits for later runs, and is no reason
-// to go on.
-func (r *run) unrelateArchived(ctx context.Context) error {
-	err := r.keeper.Remove(ctx, r.planRelations().Archived)
-	if err == nil || !ninjaone.OutOfTime(ctx, err) && !errors.Is(err, ninjaone.ErrThrottled) {
-		return err
-	}
-	r.result.Notes = append(r.result.Notes, fmt.Sprintf("%d relations of archived documents are still there, because NinjaOne or the time for one run allowed no more calls. The next syncs remove them.", len(r.planRelations().Archived)))
-	return nil
 }

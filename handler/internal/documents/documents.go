@@ -31,7 +31,7 @@ import (
 type Syncer struct {
 	CIPP   *cipp.Store
 	Ledger *ledger.Documents
-	Blobs  *storage.Container // the lease under which templates are set up
+	Blobs  *storage.Container // the lease under which templates are set up; what is known of surplus documents
 	Now    func() time.Time
 	Log    *slog.Logger
 }
@@ -89,11 +89,13 @@ type run struct {
 	started  time.Time
 	log      *slog.Logger
 
-	records  map[ledger.Subject]*ledger.Document
-	changed  map[*ledger.Document]bool // they differ from their rows
-	progress ledger.Progress
-	brake    ledger.Brake
-	maps     *userMaps
+	records     map[ledger.Subject]*ledger.Document
+	changed     map[*ledger.Document]bool // they differ from their rows
+	progress    ledger.Progress
+	surplus     surplus // documents that were archived as such
+	surplusKept string  // as it is in storage; "" for nothing
+	brake       ledger.Brake
+	maps        *userMaps
 
 	doubted     map[ledger.Kind]bool // kinds of which it is not known whether their template is there
 	templateIDs map[int]bool         // templates in NinjaOne's list
@@ -105,6 +107,7 @@ type run struct {
 	pages           compose.DocumentPages // of the users' documents; filled once they exist
 	keeper          *relations.Keeper
 	unrelated       bool            // relations are left alone in this run
+	related         bool            // all relations were read in this run
 	usersSKUs       map[string]bool // SKUs that users have; made when it is needed
 
 	result Result

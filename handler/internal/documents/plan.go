@@ -201,14 +201,15 @@ func (r *run) mayBeLeftOut(sec *section, id string) bool {
 
 // stillHeld reports whether a licence that the tenant no longer has is one that
 // users still have, or may have when it is not known which: then the list of
-// licences contradicts that of users, and proves nothing.
+// licences contradicts that of users, and proves nothing. A list without any does
+// so where users have licences at all.
 func (r *run) stillHeld(sec *section, sku string) bool {
-	users := r.in.Compose.Snapshot.Users
+	users, none := r.in.Compose.Snapshot.Users, len(r.in.Compose.Snapshot.SKUs.Value) == 0
 	switch {
 	case sec.kind != ledger.KindLicense || sec.Has(sku):
 		return false
-	case !users.OK():
-		return len(r.in.Compose.Snapshot.SKUs.Value) == 0
+	case !users.OK() || len(users.Value) == 0: // no tenant has no users
+		return none
 	case r.usersSKUs == nil:
 		r.usersSKUs = map[string]bool{}
 		for _, u := range users.Value {
@@ -217,7 +218,7 @@ func (r *run) stillHeld(sec *section, sku string) bool {
 			}
 		}
 	}
-	return r.usersSKUs[sku]
+	return r.usersSKUs[sku] || none && len(r.usersSKUs) > 0
 }
 
 // planRelations compares the relations of users' documents with what is wanted.

@@ -24,7 +24,7 @@ type Preview struct {
 	// archived, of which the oldest is kept.
 	Surplus int
 	// SurplusRelations is how many relations of theirs, of documents that are
-	// archived already, or that are there twice, would be removed.
+	// archived already, or that are there twice, this run would remove.
 	SurplusRelations int
 	// Held: so many documents would have to be archived that none is, before a
 	// person confirms it.
@@ -87,8 +87,11 @@ func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 			return p, err
 		}
 	}
-	p.addRelations(r.planRelations(), records)
-	p.SurplusRelations += r.keeper.Surplus()
+	plan := r.planRelations()
+	archived, ids, _ := r.planUnrelate()
+	plan.Archived = archived
+	p.addRelations(plan, records)
+	p.SurplusRelations += r.keeper.Surplus() + len(ids)
 	slices.SortStableFunc(p.Items, func(a, b PreviewItem) int {
 		return cmp.Or(strings.Compare(b.Kind, a.Kind), strings.Compare(strings.ToLower(a.Name)+a.ID, strings.ToLower(b.Name)+b.ID))
 	})

@@ -28,6 +28,9 @@ func (r *run) read(ctx context.Context, setUp func(context.Context, []blueprint,
 	if err := r.recall(ctx); err != nil {
 		return err
 	}
+	if err := r.readSurplus(ctx); err != nil {
+		return err
+	}
 	list, err := r.readTemplates(ctx, kinds)
 	if err == nil && list != nil && len(r.planTemplates(kinds, list)) > 0 {
 		list, err = setUp(ctx, kinds, list)
@@ -147,9 +150,16 @@ func (r *run) startOver(sec *section) {
 
 // listDue reports whether what is remembered of a section may not be all there
 // is: in the first run, after an outcome that stayed unknown, when the template
-// changed, when everything is forced, and once a week.
+// changed, when everything is forced, once a week, and when a document is to be
+// made and there were some of which it was not known whose they are.
 func (r *run) listDue(sec *section) bool {
 	due := r.in.Force || r.relist(r.progress.Listed[sec.kind])
+	if r.progress.Unowned[sec.kind] {
+		due = due || slices.ContainsFunc(sec.ids, func(id string) bool {
+			rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]
+			return rec == nil || rec.DocumentID == 0
+		})
+	}
 	for s, rec := range r.records {
 		due = due || s.Kind == sec.kind && rec.Pending()
 	}
@@ -189,6 +199,9 @@ func (r *run) look(ctx context.Context, sec *section) error {
 	if err != nil {
 		return err
 	}
+	if err := r.findKin(ctx, &c, documents); err != nil {
+		return err
+	}
 	// That CIPP's map knows more is no contradiction: it may be old.
 	sec.contradicted = q.AllTemplates && r.lacking(sec, c, documents) && len(c.remembered) > 0
 	sec.present = make(map[int]bool, len(documents))
@@ -196,6 +209,10 @@ func (r *run) look(ctx context.Context, sec *section) error {
 		sec.present[d.ID] = !d.Archived
 	}
 	sec.found = adopt(documents, c)
+	r.progress.Unowned[sec.kind] = slices.ContainsFunc(documents, func(d ninjaone.Document) bool {
+		tenant, _ := c.named(d)
+		return tenant == "" && c.owner(d) == "" && !d.Archived
+	})
 	for id, one := range sec.found {
 		r.take(sec, id, *one.document, c.remembered[one.document.ID])
 	}
@@ -274,11 +291,8 @@ func (r *run) readRelations(ctx context.Context) error {
 		r.unrelated = true
 		return nil
 	}
-	known := relations.Known{First: r.progress.Related.IsZero(), Extras: map[int]bool{}, Mapped: map[int]bool{}}
-	for _, sec := range r.sections {
-		maps.Copy(known.Extras, sec.extras)
-	}
-	if known.First || len(r.users.extras) > 0 {
+	known := relations.Known{First: r.progress.Related.IsZero(), Extras: r.allExtras(), Mapped: map[int]bool{}}
+	if known.First || len(known.Extras) > 0 {
 		devices, err := r.CIPP.DeviceMap(ctx, r.in.Compose.Snapshot.Tenant.ID)
 		if err != nil {
 			return err
@@ -287,7 +301,8 @@ func (r *run) readRelations(ctx context.Context) error {
 			known.Mapped[d.NinjaOneID] = true
 		}
 	}
-	changed, all, err := r.keeper.Read(ctx, known, r.users.listed || r.relist(r.progress.Related))
+	due := r.users.listed || r.surplus.Unread || len(r.extras()) > 0 || r.relist(r.progress.Related)
+	changed, all, err := r.keeper.Read(ctx, known, due)
 	if err != nil && ninjaone.Tolerable(ctx, err) {
 		r.unrelated = true
 		r.problem("documents:relations:list", "The relations of documents could not be read, so none were written: %s", words.End(err.Error()))
@@ -296,6 +311,8 @@ func (r *run) readRelations(ctx context.Context) error {
 	r.touch(slices.Collect(maps.Keys(changed))...)
 	if all {
 		r.progress.Related = r.started.UTC()
+		r.related = true
+		r.noteExtras()
 	}
 	return err
 }

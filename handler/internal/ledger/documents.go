@@ -200,6 +200,7 @@ func (a *Attempt) LimitOf(host ninjaone.Entity) (limit int, limited bool) {
 type Progress struct {
 	Template map[Kind]int       // the template that the documents are of
 	Listed   map[Kind]time.Time // when the documents were last read
+	Unowned  map[Kind]bool      // then there were some that may be anybody's
 	Related  time.Time          // when the relations were last read
 }
 
@@ -225,7 +226,7 @@ func (d *Documents) Of(o Organization, tenantID string) TenantDocuments {
 // Load returns what is known of the tenant's documents.
 func (d TenantDocuments) Load(ctx context.Context) (map[Subject]*Document, Progress, error) {
 	documents := map[Subject]*Document{}
-	p := Progress{Template: map[Kind]int{}, Listed: map[Kind]time.Time{}}
+	p := Progress{Template: map[Kind]int{}, Listed: map[Kind]time.Time{}, Unowned: map[Kind]bool{}}
 	for row, err := range d.table.List(ctx, storage.Eq("PartitionKey", d.partition)) {
 		if err != nil {
 			return nil, p, fmt.Errorf("read what is known of the tenant's documents: %w", err)
@@ -234,7 +235,7 @@ func (d TenantDocuments) Load(ctx context.Context) (map[Subject]*Document, Progr
 			documents[s] = documentOf(s, row)
 		} else if row.RowKey() == progressRow { // else written by a later handler
 			for k, prefix := range columnPrefix {
-				p.Template[k], p.Listed[k] = int(row.Int(prefix+"Template")), row.Time(prefix+"Listed")
+				p.Template[k], p.Listed[k], p.Unowned[k] = int(row.Int(prefix+"Template")), row.Time(prefix+"Listed"), row.Bool(prefix+"Unowned")
 			}
 			p.Related = row.Time("Related")
 		}
@@ -323,7 +324,7 @@ func (d TenantDocuments) Forget(ctx context.Context, documents ...*Document) err
 func (d TenantDocuments) SaveProgress(ctx context.Context, p Progress) error {
 	row := storage.Entity{"PartitionKey": d.partition, "RowKey": progressRow, "Version": int32(layout.Version), "Related": p.Related}
 	for k, prefix := range columnPrefix {
-		row[prefix+"Template"], row[prefix+"Listed"] = int64(p.Template[k]), p.Listed[k]
+		row[prefix+"Template"], row[prefix+"Listed"], row[prefix+"Unowned"] = int64(p.Template[k]), p.Listed[k], p.Unowned[k]
 	}
 	return doing("note the progress of documents", d.table.Replace(ctx, row))
 }

@@ -36,6 +36,7 @@ package ledger
 //
 //	UserTemplate, LicenseTemplate  int64
 //	UserListed, LicenseListed      time
+//	UserUnowned, LicenseUnowned    bool
 //	Related                        time
 //
 // Partition "documents-makers", a row per instance:

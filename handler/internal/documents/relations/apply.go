@@ -46,7 +46,7 @@ func (k *Keeper) Change(ctx context.Context, p Plan) error {
 	if err := k.judgeUnsure(ctx); err != nil {
 		return err
 	}
-	if err := k.RemoveSurplus(ctx); err != nil {
+	if err := k.removeSurplus(ctx); err != nil {
 		return err
 	}
 	return k.Remove(ctx, p.Ended)
@@ -210,12 +210,29 @@ func (k *Keeper) post(ctx context.Context, host ninjaone.Entity, documents []*le
 	return nil
 }
 
-// RemoveSurplus removes relations of surplus documents, and relations that are
-// there twice.
-func (k *Keeper) RemoveSurplus(ctx context.Context) error {
+// removeSurplus removes relations that are there twice.
+func (k *Keeper) removeSurplus(ctx context.Context) error {
 	_, err := ninjaone.Each(ctx, k.surplus, writers, func(n ninjaone.Relation) error { return k.remove(ctx, n.ID, nil) })
 	k.surplus = nil
 	return err
+}
+
+// RemoveByID removes relations that no document notes, and returns those that are
+// gone.
+func (k *Keeper) RemoveByID(ctx context.Context, ids []int) (removed map[int]bool, err error) {
+	removed = map[int]bool{}
+	_, err = ninjaone.Each(ctx, ids, writers, func(id int) error {
+		err := k.Client.DeleteRelation(ctx, id)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if err != nil {
+			return k.fails(ctx, err)
+		}
+		k.Removed++
+		removed[id] = true
+		return nil
+	})
+	return removed, err
 }
 
 // Remove removes relations, and forgets them. What somebody else made, or may

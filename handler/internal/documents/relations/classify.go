@@ -17,7 +17,8 @@ type found struct {
 // classified are the relations that NinjaOne has, by whose they are.
 type classified struct {
 	present map[*ledger.Document]ledger.Relations
-	surplus []ninjaone.Relation // ours, of surplus documents or there twice
+	surplus []ninjaone.Relation // ours, there twice
+	extras  []ninjaone.Relation // ours, of surplus documents
 	unsure  []found
 }
 
@@ -52,6 +53,8 @@ func (k Known) classify(relations []ninjaone.Relation) classified {
 		r := ledger.Relation{Host: n.Host, ID: n.ID, Owner: k.owner(d, n)}
 		noted := d != nil && c.note(d, r)
 		switch {
+		case r.Owner == ledger.Ours && d == nil:
+			c.extras = append(c.extras, n)
 		case r.Owner == ledger.Ours && !noted:
 			c.surplus = append(c.surplus, n)
 		case r.Owner == ledger.Unsure && (noted || d == nil):

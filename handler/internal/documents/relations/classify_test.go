@@ -78,7 +78,7 @@ func TestClassify(t *testing.T) {
 				present = append(present, r)
 			}
 			var surplus, unsure []int
-			for _, n := range got.surplus {
+			for _, n := range append(got.surplus, got.extras...) {
 				surplus = append(surplus, n.ID)
 			}
 			for _, u := range got.unsure {

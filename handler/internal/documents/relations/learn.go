@@ -85,7 +85,7 @@ func (k *Keeper) Read(ctx context.Context, known Known, due bool) (changed map[*
 			}
 		}
 	}
-	due = due || known.First || len(known.Extras) > 0 || len(doubtful) > lookups
+	due = due || known.First || len(doubtful) > lookups
 	switch {
 	case len(known.users)+len(known.Extras) == 0: // documents that this run creates have none yet
 		return nil, known.First, nil
@@ -133,7 +133,7 @@ func (k *Keeper) readAll(ctx context.Context, known Known) (map[*ledger.Document
 	}
 	known.makers = k.makers
 	found := known.classify(relations)
-	k.surplus, k.unsure = found.surplus, found.unsure
+	k.surplus, k.extras, k.unsure = found.surplus, found.extras, found.unsure
 	changed := map[*ledger.Document]bool{}
 	for _, d := range known.users {
 		if now := found.present[d]; !slices.Equal(now, d.Relations) {
@@ -198,7 +198,7 @@ func (k *Keeper) judgeUnsure(ctx context.Context) error {
 			u.document.Relations.Set(r)
 			changed[u.document] = true
 		case r.Owner == ledger.Ours:
-			k.surplus = append(k.surplus, u.relation)
+			k.extras = append(k.extras, u.relation)
 		}
 	}
 	k.unsure = nil

@@ -42,7 +42,8 @@ type Keeper struct {
 
 	mu      sync.Mutex // guards the documents' relations and the above while relations are written
 	makers  makers
-	surplus []ninjaone.Relation // ours, that nobody wants and no document notes
+	surplus []ninjaone.Relation // ours, there twice
+	extras  []ninjaone.Relation // ours, of surplus documents
 	unsure  []found
 }
 
@@ -90,8 +91,18 @@ func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone
 	return p
 }
 
-// Surplus is how many relations nobody wants and no document notes: of surplus
-// documents, and those that are there twice.
+// OfExtras returns the relations of surplus documents that were read: ours, and
+// those of which it is not known whose they are.
+func (k *Keeper) OfExtras() (ours, unsure []ninjaone.Relation) {
+	for _, u := range k.unsure {
+		if u.document == nil {
+			unsure = append(unsure, u.relation)
+		}
+	}
+	return slices.Clip(k.extras), unsure
+}
+
+// Surplus is how many relations are there twice.
 func (k *Keeper) Surplus() int { return len(k.surplus) }
 
 func sortedHosts[V any](hosts map[ninjaone.Entity]V) []ninjaone.Entity {
