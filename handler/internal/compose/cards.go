@@ -156,12 +156,13 @@ func expand(members []tenant.Member, groups map[string]*tenant.Group) []string {
 }
 
 func (x *index) licencesCard() card {
-	c := card{Width: half, Icon: iconLicence, Title: "Licences", Href: x.links.licences()}
+	c := card{Width: half, Icon: iconLicence, Title: "Licences", Href: x.links.licences(), CIPP: x.links.inCIPP(cippLicences)}
 	if !x.snap.SKUs.OK() {
 		c.Lines = lines(unavailableLine(x.snap.SKUs.Reason))
 		return c
 	}
-	if len(x.skus) == 0 {
+	shown := x.licences()
+	if len(shown) == 0 {
 		c.Lines = one("The tenant has no licences.")
 		return c
 	}
@@ -170,12 +171,9 @@ func (x *index) licencesCard() card {
 		Noun: [2]string{"licence", "licences"},
 		Full: line{Text: "All licences", Href: x.links.licences()},
 	}
-	for _, sku := range x.skus {
+	for _, sku := range shown {
 		p := x.product(sku.ID)
 		left := lines(unused(sku))
-		if x.excluded(sku) {
-			left.Lines[0].Tail = "(not counted)"
-		}
 		label := lines(line{Text: p.name, Tail: p.part})
 		if sku.Status != "" && !strings.EqualFold(sku.Status, "Enabled") {
 			label.Lines = append(label.Lines, line{Icon: iconWarning, Tone: warning, Text: "State: " + readable(sku.Status)})
@@ -186,7 +184,7 @@ func (x *index) licencesCard() card {
 }
 
 func (x *index) devicesCard() card {
-	c := card{Icon: iconDevices, Title: "Devices", Href: x.links.devices()}
+	c := card{Icon: iconDevices, Title: "Devices", Href: x.links.devices(), CIPP: x.links.inCIPP(cippDevices)}
 	if !x.snap.ManagedDevices.OK() {
 		c.Lines = lines(unavailableLine(x.snap.ManagedDevices.Reason))
 		return c
@@ -221,7 +219,7 @@ func (x *index) devicesCard() card {
 }
 
 func (x *index) usersCard() card {
-	c := card{Icon: iconUsers, Title: "Users", Href: x.links.users()}
+	c := card{Icon: iconUsers, Title: "Users", Href: x.links.users(), CIPP: x.links.inCIPP(cippUsers)}
 	if !x.snap.Users.OK() {
 		c.Lines = lines(unavailableLine(x.snap.Users.Reason))
 		return c
@@ -250,14 +248,14 @@ func (x *index) usersCard() card {
 }
 
 func (x *index) standardsCard() card {
-	c := card{Width: full, Icon: iconStandard, Title: "CIPP standards applied", Href: x.links.inCIPP("")}
+	c := card{Width: full, Icon: iconStandard, Title: "CIPP standards applied", CIPP: x.links.inCIPP(cippStandards)}
 	if !x.in.Standards.OK() {
 		c.Lines = lines(unavailableLine(x.in.Standards.Reason))
 		return c
 	}
 	all := slices.Clone(x.in.Standards.Value)
 	slices.SortStableFunc(all, func(a, b tenant.Standard) int {
-		return cmp.Or(byName(a.Name, b.Name, a.Template, b.Template), slices.Compare(a.Actions, b.Actions))
+		return cmp.Or(byName(readable(a.Name), readable(b.Name), a.Name, b.Name, a.Template, b.Template), slices.Compare(a.Actions, b.Actions))
 	})
 	if len(all) == 0 {
 		c.Lines = one("No CIPP standard applies to this tenant.")
@@ -266,7 +264,7 @@ func (x *index) standardsCard() card {
 	c.Table = &table{
 		Head: []string{"Standard", "Actions", "Template"},
 		Noun: [2]string{"standard", "standards"},
-		Full: line{Text: "CIPP", Href: x.links.inCIPP("")},
+		Full: line{Text: "Standards in CIPP", Href: x.links.inCIPP(cippStandards)},
 	}
 	for _, s := range all {
 		actions := slices.Clone(s.Actions)
@@ -275,7 +273,7 @@ func (x *index) standardsCard() card {
 			actions[i] = text(actions[i])
 		}
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
-			one(orElse(s.Name, "No name")), one(orElse(strings.Join(actions, ", "), "None")), one(orElse(s.Template, "–")),
+			one(orElse(readable(s.Name), "No name")), one(orElse(strings.Join(actions, ", "), "None")), one(orElse(s.Template, "–")),
 		}})
 	}
 	return c
@@ -329,7 +327,7 @@ func (x *index) secureScoreCard() card {
 	for _, a := range open[:min(len(open), maxActions)] {
 		gain := a.Max - a.Score
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
-			lines(line{Text: orElse(title(a), "No name"), Href: tenantURL(a.URL)}),
+			lines(line{Text: orElse(title(a), "No name"), Href: x.links.action(a.URL)}),
 			one("+" + points(gain) + " points, +" + points(gain/v.Max*100) + "%"),
 			one(orElse(a.Category, "–")),
 		}})

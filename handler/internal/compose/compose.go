@@ -29,8 +29,8 @@ type Input struct {
 	CIPPHost  string // CIPP's host; "" leaves the links to CIPP out
 
 	LicensedOnly bool                           // UsersSummary lists only users with a licence
-	ExcludedSKUs map[string]bool                // SKU GUIDs in lower case, not counted as unused
-	SKUNames     map[string]string              // SKU GUID in lower case to the product's name; may be nil
+	ExcludedSKUs map[string]bool                // SKU GUIDs in lower case, which only a user's own document and row name
+	SKUNames     map[string]string              // GUID of a SKU or service plan, in lower case, to its name; may be nil
 	Standards    tenant.Part[[]tenant.Standard] // CIPP standards that apply to the tenant
 	Exposure     *exposure.Tenant               // of the last file of vulnerabilities; nil shows none
 	Shared       bool                           // several tenants share the organization: each section names its tenant

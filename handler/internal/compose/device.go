@@ -117,7 +117,7 @@ func (x *deviceIndex) deviceCard(p match.Pair) card {
 			user.Lines = append(user.Lines, line{Text: address})
 		}
 	}
-	c := card{Icon: iconDevices, Title: "Device", Href: x.links.device(d.ID), Facts: []fact{
+	c := card{Icon: iconDevices, Title: "Device", Href: x.links.device(d.ID), CIPP: x.links.deviceInCIPP(d.ID), Facts: []fact{
 		factText("Name", d.DeviceName),
 		{"Primary user", user},
 		factText("Ownership", readable(d.OwnerType)),
@@ -392,7 +392,7 @@ func failing(settings []tenant.SettingState) cell {
 }
 
 func (x *deviceIndex) groupsCard(d *tenant.ManagedDevice) card {
-	c := card{Width: full, Icon: iconGroups, Title: "Groups", Href: x.links.groups()}
+	c := card{Width: full, Icon: iconGroups, Title: "Groups", Href: x.links.groups(), CIPP: x.links.inCIPP(cippGroups)}
 	entra := x.directory(d)
 	if entra != nil {
 		c.Href = x.links.entraDevice("Properties", entra.ID)

@@ -34,12 +34,15 @@ const (
 
 func ptr[T any](v T) *T { return &v }
 
+// planIDs are service plans that the file of names knows.
+var planIDs = map[string]string{"AAD_PREMIUM": id(kindObject, 900)}
+
 // believable is a small tenant in which most things can be read.
 func believable() Input {
 	sku := func(n int, part string, enabled, consumed int, plans ...string) tenant.SKU {
 		s := tenant.SKU{ID: id(kindSKU, n), PartNumber: part, AppliesTo: "User", Status: "Enabled", Enabled: enabled, Consumed: consumed}
 		for _, p := range plans {
-			s.ServicePlans = append(s.ServicePlans, tenant.ServicePlan{Name: p, Status: "Success"})
+			s.ServicePlans = append(s.ServicePlans, tenant.ServicePlan{ID: planIDs[p], Name: p, AppliesTo: "User", Status: "Success"})
 		}
 		return s
 	}
@@ -167,9 +170,9 @@ func believable() Input {
 	in := Input{
 		Snapshot: snap, NinjaHost: "eu.ninjarmm.com", CIPPHost: "cipp.msp.example",
 		ExcludedSKUs: map[string]bool{id(kindSKU, 4): true},
-		SKUNames:     map[string]string{id(kindSKU, 1): "Microsoft 365 E3", id(kindSKU, 2): "Visio Plan 2", id(kindSKU, 3): "Microsoft 365 Business Premium"},
+		SKUNames:     map[string]string{id(kindSKU, 1): "Microsoft 365 E3", id(kindSKU, 2): "Visio Plan 2", id(kindSKU, 3): "Microsoft 365 Business Premium", id(kindObject, 900): "Microsoft Entra ID P1"},
 		Standards: tenant.Present([]tenant.Standard{
-			{Template: "Baseline", Name: "Enable the unified audit log", Actions: []string{"Remediate", "Report"}},
+			{Template: "Baseline", Name: "AuditLog", Actions: []string{"Remediate", "Report"}},
 			{Template: "Baseline", Name: "Disable legacy authentication", Actions: []string{"Alert"}},
 		}),
 		Exposure: exposed(),

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"slices"
 
 	"cipp-ninjaone/handler/internal/tenant"
@@ -8,13 +9,17 @@ import (
 
 // groupTree finds the groups that hold an object: groups by the folded id of a
 // direct member.
-type groupTree map[string][]*tenant.Group
+type groupTree struct {
+	holding map[string][]*tenant.Group
+	rank    map[*tenant.Group]int // place in the order of names
+}
 
-// newGroupTree joins the groups with their members, those of one kind left
-// out.
+// newGroupTree joins the groups, which are in the order of their names, with their
+// members, those of one kind left out.
 func newGroupTree(groups []*tenant.Group, without tenant.MemberKind) groupTree {
-	t := groupTree{}
-	for _, g := range groups {
+	t := groupTree{holding: map[string][]*tenant.Group{}, rank: make(map[*tenant.Group]int, len(groups))}
+	for i, g := range groups {
+		t.rank[g] = i
 		seen := map[string]bool{}
 		for _, m := range g.Members {
 			id := fold(m.ID)
@@ -22,7 +27,7 @@ func newGroupTree(groups []*tenant.Group, without tenant.MemberKind) groupTree {
 				continue
 			}
 			seen[id] = true
-			t[id] = append(t[id], g)
+			t.holding[id] = append(t.holding[id], g)
 		}
 	}
 	return t
@@ -46,7 +51,7 @@ func (t groupTree) of(objectID string) []membership {
 	var all []membership
 	seen := map[*tenant.Group]bool{}
 	add := func(id string, through *tenant.Group) {
-		for _, g := range t[fold(id)] {
+		for _, g := range t.holding[fold(id)] {
 			if !seen[g] {
 				seen[g] = true
 				all = append(all, membership{g, through})
@@ -58,7 +63,7 @@ func (t groupTree) of(objectID string) []membership {
 		add(all[i].group.ID, all[i].group)
 	}
 	slices.SortFunc(all, func(a, b membership) int {
-		return byName(a.group.DisplayName, b.group.DisplayName, a.group.ID, b.group.ID)
+		return cmp.Compare(t.rank[a.group], t.rank[b.group])
 	})
 	return all
 }

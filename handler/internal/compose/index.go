@@ -12,36 +12,6 @@ import (
 // fold makes ids, addresses and names comparable.
 func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
-// byName orders by name as people read it, then by ids so that the order does
-// not depend on the input's.
-func byName(a, b string, ids ...string) int {
-	c := cmp.Or(cmp.Compare(fold(a), fold(b)), cmp.Compare(a, b))
-	for i := 0; c == 0 && i+1 < len(ids); i += 2 {
-		c = cmp.Compare(ids[i], ids[i+1])
-	}
-	return c
-}
-
-// distinct returns pointers to the items, in the given order, each id once. An
-// item without id is kept.
-func distinct[T any](items []T, id func(*T) string, order func(a, b *T) int) []*T {
-	all := make([]*T, len(items))
-	for i := range items {
-		all[i] = &items[i]
-	}
-	slices.SortStableFunc(all, order)
-	seen := make(map[string]bool, len(all))
-	return slices.DeleteFunc(all, func(t *T) bool {
-		key := fold(id(t))
-		if key == "" {
-			return false
-		}
-		was := seen[key]
-		seen[key] = true
-		return was
-	})
-}
-
 // index joins the parts of a snapshot, once.
 type index struct {
 	in    Input
@@ -50,7 +20,8 @@ type index struct {
 
 	users     []*tenant.User // in order of name
 	userByID  map[string]*tenant.User
-	skus      []*tenant.SKU      // in order of name
+	skus      []*tenant.SKU      // in order of name, those that CIPP leaves out included
+	rank      map[string]int     // place of a SKU in that order, by SKU id
 	products  map[string]product // by SKU id
 	groups    []*tenant.Group
 	devices   []*tenant.ManagedDevice // in order of name; of a machine that enrolled again the newest record
@@ -70,9 +41,9 @@ func newIndex(in Input) *index {
 		mailboxes: map[string]*tenant.MailboxUsage{},
 		oneDrives: map[string]*tenant.OneDriveUsage{},
 	}
-	x.users = distinct(s.Users.Value, func(u *tenant.User) string { return u.ID }, func(a, b *tenant.User) int {
-		return byName(a.DisplayName, b.DisplayName, a.UserPrincipalName, b.UserPrincipalName, a.ID, b.ID)
-	})
+	userID := func(u *tenant.User) string { return u.ID }
+	x.users = named(s.Users.Value, userID, func(u *tenant.User) string { return u.DisplayName },
+		func(u *tenant.User) string { return u.UserPrincipalName }, userID)
 	for _, u := range x.users {
 		x.userByID[fold(u.ID)] = u
 	}
@@ -82,13 +53,15 @@ func newIndex(in Input) *index {
 	x.skus = distinct(s.SKUs.Value, func(k *tenant.SKU) string { return k.ID }, func(a, b *tenant.SKU) int {
 		return byName(x.product(a.ID).name, x.product(b.ID).name, a.PartNumber, b.PartNumber, a.ID, b.ID)
 	})
-	x.groups = distinct(s.Groups.Value, func(g *tenant.Group) string { return g.ID }, func(a, b *tenant.Group) int {
-		return byName(a.DisplayName, b.DisplayName, a.ID, b.ID)
-	})
+	x.rank = make(map[string]int, len(x.skus))
+	for i, k := range x.skus {
+		x.rank[fold(k.ID)] = i
+	}
+	groupID := func(g *tenant.Group) string { return g.ID }
+	x.groups = named(s.Groups.Value, groupID, func(g *tenant.Group) string { return g.DisplayName }, groupID)
 	old := superseded(in.Matches)
-	x.devices = distinct(s.ManagedDevices.Value, func(d *tenant.ManagedDevice) string { return d.ID }, func(a, b *tenant.ManagedDevice) int {
-		return byName(a.DeviceName, b.DeviceName, a.ID, b.ID)
-	})
+	deviceID := func(d *tenant.ManagedDevice) string { return d.ID }
+	x.devices = named(s.ManagedDevices.Value, deviceID, func(d *tenant.ManagedDevice) string { return d.DeviceName }, deviceID)
 	x.devices = slices.DeleteFunc(x.devices, func(d *tenant.ManagedDevice) bool { return old[fold(d.ID)] })
 	for _, p := range in.Matches.Pairs {
 		if p.Intune == nil || p.Ninja == nil {
@@ -109,6 +82,9 @@ func newIndex(in Input) *index {
 	for i := range s.OneDriveUsage.Value {
 		o := &s.OneDriveUsage.Value[i]
 		keep(x.oneDrives, fold(o.OwnerPrincipalName), o, func(a, b *tenant.OneDriveUsage) int {
+			if a.Deleted != b.Deleted {
+				return map[bool]int{true: -1, false: 1}[a.Deleted]
+			}
 			return cmp.Or(a.RefreshDate.Compare(b.RefreshDate), cmp.Compare(a.Used, b.Used), cmp.Compare(a.Allocated, b.Allocated))
 		})
 	}
@@ -169,8 +145,14 @@ func newProduct(name, part, id string) product {
 	return product{name, "(" + part + ")"}
 }
 
-// excluded tells that a SKU does not count towards the unused licences.
+// excluded tells that CIPP leaves a SKU out everywhere: it has no document, no row
+// and no part in sums.
 func (x *index) excluded(sku *tenant.SKU) bool { return x.in.ExcludedSKUs[fold(sku.ID)] }
+
+// licences are the SKUs that are shown.
+func (x *index) licences() []*tenant.SKU {
+	return slices.DeleteFunc(slices.Clone(x.skus), x.excluded)
+}
 
 // unused says how many licences of a SKU nobody holds, or how many more than
 // there are were assigned.

@@ -109,7 +109,7 @@ func (x *index) brief(field string) []line {
 		return append([]line{{Text: users}}, usable(line{Text: "Users in Entra", Href: x.links.users()}, cippUsers)...)
 	}
 	numbers := []string{users, counted(x.snap.ManagedDevices, len(x.devices), "device", "devices"),
-		counted(x.snap.Groups, len(x.groups), "group", "groups"), counted(x.snap.SKUs, len(x.skus), "licence", "licences")}
+		counted(x.snap.Groups, len(x.groups), "group", "groups"), counted(x.snap.SKUs, len(x.licences()), "licence", "licences")}
 	return append([]line{{Text: strings.Join(numbers, ", ")}}, usable(line{Text: "Entra", Href: x.links.entra()}, line{Text: "CIPP", Href: x.links.inCIPP("")})...)
 }
 

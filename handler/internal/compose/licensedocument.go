@@ -90,7 +90,9 @@ func (x *LicenseDocuments) nameDocuments() {
 	for _, k := range x.skus {
 		if fold(k.ID) != "" {
 			x.byID[fold(k.ID)] = k
-			todo = append(todo, k)
+			if !x.excluded(k) {
+				todo = append(todo, k)
+			}
 		}
 	}
 	for _, name := range candidates {
@@ -117,7 +119,7 @@ func (x *LicenseDocuments) nameDocuments() {
 // of name.
 func (d *LicenseDocuments) IDs() []string {
 	var ids []string
-	for _, k := range d.skus {
+	for _, k := range d.licences() {
 		if id := fold(k.ID); id != "" {
 			ids = append(ids, id)
 		}
@@ -125,7 +127,7 @@ func (d *LicenseDocuments) IDs() []string {
 	return ids
 }
 
-// Has reports whether the tenant has the SKU.
+// Has reports whether the tenant has the SKU, with a document or without.
 func (d *LicenseDocuments) Has(id string) bool { return d.byID[fold(id)] != nil }
 
 // Document composes the document of one of the tenant's SKUs.
@@ -150,7 +152,7 @@ func (d *LicenseDocuments) Document(id string) (Document, error) {
 
 func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
 	p := d.product(k.ID)
-	c := card{Width: half, Icon: iconLicence, Title: "Licence", Href: d.links.licences(), Facts: []fact{
+	c := card{Width: half, Icon: iconLicence, Title: "Licence", Href: d.links.licences(), CIPP: d.links.inCIPP(cippLicences), Facts: []fact{
 		{"Name", one(p.name)},
 		factText("Part number", k.PartNumber),
 		factText("SKU id", k.ID),
@@ -197,15 +199,21 @@ func (d *LicenseDocuments) servicePlansCard(k *tenant.SKU) card {
 		c.Lines = one("The licence contains no service plans.")
 		return c
 	}
-	slices.SortFunc(plans, func(a, b tenant.ServicePlan) int { return byName(a.Name, b.Name, a.ID, b.ID, a.Status, b.Status) })
+	names := map[tenant.ServicePlan]product{}
+	for _, p := range plans {
+		names[p] = newProduct(d.in.SKUNames[fold(p.ID)], p.Name, p.ID)
+	}
+	slices.SortFunc(plans, func(a, b tenant.ServicePlan) int {
+		return byName(names[a].name, names[b].name, a.Name, b.Name, a.ID, b.ID, a.AppliesTo, b.AppliesTo, a.Status, b.Status)
+	})
 	c.Table = &table{
-		Head: []string{"Service plan", "Status"},
+		Head: []string{"Service plan", "Applies to", "Status"},
 		Noun: [2]string{"service plan", "service plans"},
 		Full: line{Text: "Products in Entra", Href: c.Href},
 	}
 	for _, p := range plans {
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
-			one(orElse(p.Name, orElse(p.ID, "No name"))), one(orElse(readable(p.Status), "Not known")),
+			lines(line{Text: names[p].name, Tail: names[p].part}), one(orElse(readable(p.AppliesTo), "Not known")), one(orElse(readable(p.Status), "Not known")),
 		}})
 	}
 	return c
@@ -221,7 +229,7 @@ func (d *LicenseDocuments) licenceUsers(k *tenant.SKU) page {
 		return noneNotice(title, "Nobody holds this licence.")
 	}
 	t := &table{
-		Head: []string{"Name", "User name", "Assigned"},
+		Head: []string{"Name", "User name", "Assignment last changed"},
 		Noun: [2]string{"user", "users"},
 		Full: line{Text: "Products in Entra", Href: d.links.products()},
 		Rows: make([]row, 0, len(all)),

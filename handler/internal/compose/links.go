@@ -2,6 +2,7 @@ package compose
 
 import (
 	"html/template"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,6 +124,38 @@ func (l links) powerPlatform() template.URL {
 
 func (l links) powerBI() template.URL {
 	return address{host: "app.powerbi.com", path: []string{"admin-portal"}, query: [][2]string{{"ctid", l.tenantID}}}.url()
+}
+
+// portals say how the address of a page of Microsoft's portals names the tenant: by
+// a query parameter, or by the first part of the path where that is "".
+var portals = map[string]string{
+	"security.microsoft.com": "tid", "compliance.microsoft.com": "tid", "purview.microsoft.com": "tid",
+	"admin.microsoft.com": "delegatedOrg", "admin.cloud.microsoft": "delegatedOrg", "admin.exchange.microsoft.com": "delegatedOrg", "admin.teams.microsoft.com": "delegatedOrg",
+	"entra.microsoft.com": "", "aad.portal.azure.com": "", "portal.azure.com": "", "intune.microsoft.com": "", "endpoint.microsoft.com": "",
+}
+
+// action is the page of a secure score action, whose address came from the tenant
+// and names none: it would open the technician's own tenant. Where it is not known
+// how to name one, it is the tenant's page of actions.
+func (l links) action(address string) template.URL {
+	u, err := url.Parse(string(tenantURL(address)))
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	parameter, known := portals[u.Host]
+	query := u.Query()
+	switch {
+	case !known:
+		return l.defender("securescore")
+	case parameter == "tid":
+		query.Set(parameter, l.tenantID)
+	case parameter != "":
+		query.Set(parameter, l.domain)
+	case strings.Trim(u.Path, "/") == "":
+		u.Path = "/" + l.domain + "/"
+	}
+	u.RawQuery = query.Encode()
+	return tenantURL(u.String())
 }
 
 // Pages about one subject.
@@ -254,6 +287,10 @@ const (
 	cippDevice      = "endpoint/MEM/devices/device"   // older: the list, endpoint/MEM/devices
 	cippLicences    = "tenant/reports/list-licenses"  // older: the report of best practices
 	cippDomains     = "tenant/administration/domains" // older: the report of best practices
+	cippGroup       = "identity/administration/groups/group"
+	cippRoles       = "identity/administration/roles"
+	cippStandards   = "tenant/standards/alignment" // older: tenant/standards/list-standards
+	cippPractices   = "tenant/standards/bpa-report"
 )
 
 // inCIPP is a page of CIPP for the tenant; query pairs come before the
@@ -278,6 +315,13 @@ func (l links) deviceInCIPP(id string) template.URL {
 		return ""
 	}
 	return l.inCIPP(cippDevice, [2]string{"deviceId", id})
+}
+
+func (l links) groupInCIPP(id string) template.URL {
+	if id == "" {
+		return ""
+	}
+	return l.inCIPP(cippGroup, [2]string{"groupId", id})
 }
 
 // usable drops the lines whose link could not be built.

@@ -58,6 +58,7 @@ type card struct {
 	Icon  string
 	Title string
 	Href  template.URL // of the card's subject
+	CIPP  template.URL // the same subject in CIPP, or ""
 	Facts []fact
 	Bars  []bar
 	Lines cell

@@ -13,14 +13,15 @@ func (x *index) tenantSummary() page {
 	p := page{
 		Widgets: []widget{
 			x.unusedLicences().inCIPP(x.links.inCIPP(cippLicences)),
-			x.unifiedAudit(),
+			x.unifiedAudit().inCIPP(x.links.inCIPP(cippPractices)),
 			x.passwordExpiry().inCIPP(x.links.inCIPP(cippDomains)),
-			x.userConsent(),
+			x.userConsent().inCIPP(x.links.inCIPP(cippPractices)),
 			x.restrictedSenders(),
-			number(x.snap.Users, len(x.users), iconUsers, "Users", x.links.users()),
-			number(x.snap.ManagedDevices, len(x.devices), iconDevices, "Devices", x.links.devices()),
-			number(x.snap.Groups, len(x.groups), iconGroups, "Groups", x.links.groups()),
-			x.rolesInUse(),
+			number(x.snap.Users, len(x.users), iconUsers, "Users", x.links.users()).inCIPP(x.links.inCIPP(cippUsers)),
+			number(x.snap.Users, x.licensedUsers(), iconLicence, "Licensed users", x.links.users()).inCIPP(x.links.inCIPP(cippUsers)),
+			number(x.snap.ManagedDevices, len(x.devices), iconDevices, "Devices", x.links.devices()).inCIPP(x.links.inCIPP(cippDevices)),
+			number(x.snap.Groups, len(x.groups), iconGroups, "Groups", x.links.groups()).inCIPP(x.links.inCIPP(cippGroups)),
+			x.rolesInUse().inCIPP(x.links.inCIPP(cippRoles)),
 			x.entraPlan(),
 			x.defenderPlan(),
 			x.directorySync(),
@@ -56,16 +57,24 @@ func number[T any](p tenant.Part[T], n int, icon, caption string, href template.
 	return widget{Value: line{Icon: icon, Tone: information, Text: count(n), Href: href}, Caption: caption}
 }
 
+// licensedUsers counts the users with a licence, guests among them.
+func (x *index) licensedUsers() (n int) {
+	for _, u := range x.users {
+		if u.Licensed() {
+			n++
+		}
+	}
+	return n
+}
+
 func (x *index) unusedLicences() widget {
 	const caption = "Unused licences"
 	if !x.snap.SKUs.OK() {
 		return missing(caption, x.snap.SKUs.Reason, x.links.licences())
 	}
 	n := 0
-	for _, sku := range x.skus {
-		if !x.excluded(sku) {
-			n += sku.Unused()
-		}
+	for _, sku := range x.licences() {
+		n += sku.Unused()
 	}
 	w := widget{Value: line{Icon: iconGood, Tone: good, Text: "None", Href: x.links.licences()}, Caption: caption}
 	if n > 0 {

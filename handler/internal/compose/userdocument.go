@@ -185,7 +185,7 @@ func (d *UserDocuments) userCard(u *tenant.User) card {
 	case guestType(u) != "":
 		kind = "Member from another organization"
 	}
-	c := card{Icon: "fas fa-user", Title: "User", Href: d.links.user(u.ID), Facts: []fact{
+	c := card{Icon: "fas fa-user", Title: "User", Href: d.links.user(u.ID), CIPP: d.links.userInCIPP(cippUser, u.ID), Facts: []fact{
 		{"Name", one(orElse(u.DisplayName, "No name"))},
 		factText("User name", u.UserPrincipalName),
 		factText("Object id", u.ID),
@@ -258,7 +258,7 @@ func (d *UserDocuments) rolesOf(u *tenant.User) cell {
 		c.Lines = append(c.Lines, line{Icon: iconUnknown, Text: "Those held through groups: " + unavailable(d.snap.Groups.Reason)})
 	}
 	for _, r := range d.heldBy[fold(u.ID)] {
-		c.Lines = append(c.Lines, line{Icon: iconRoles, Text: orElse(r.DisplayName, "Unnamed role")})
+		c.Lines = append(c.Lines, line{Icon: iconRoles, Text: orElse(r.DisplayName, "Unnamed role"), Href: d.links.inCIPP(cippRoles)})
 	}
 	if len(c.Lines) == 0 {
 		return one("None")
@@ -410,11 +410,16 @@ func (d *UserDocuments) oneDriveCard(u *tenant.User) card {
 		c.Lines = one("No OneDrive is reported for this user.")
 		return c
 	}
+	owner := line{Text: "Not deleted"}
+	if o.Deleted {
+		owner = line{Icon: iconWarning, Tone: warning, Text: "Deleted"}
+	}
 	c.Href = tenantURL(o.SiteURL)
 	c.Facts = []fact{
 		{"Size", lines(usage(o.Used, o.Allocated))},
 		{"Files", one(roughly(o.Files))},
 		factText("Last activity", bracket(o.LastActivity, d.in.Today)),
+		{"Owner", lines(owner)},
 	}
 	if site := text(o.SiteURL); site != "" {
 		c.Facts = append(c.Facts, fact{"Address", lines(line{Text: site, Href: c.Href})})
@@ -490,7 +495,7 @@ func (d *UserDocuments) userDevices(u *tenant.User) page {
 		return noneNotice(title, "The user has no devices in Intune.")
 	}
 	t := &table{
-		Head: []string{"Name", "Compliance", "System", "Make and model", "Serial number", "Last logon", "Last check-in", "Open in"},
+		Head: []string{"Name", "Compliance", "System", "Make and model", "Serial number", "Enrolled", "Last logon", "Last check-in", "Open in"},
 		Noun: [2]string{"device", "devices"},
 		Full: line{Text: "The user's devices in Intune", Href: d.links.devicesOfUser(u.ID)},
 	}
@@ -505,6 +510,7 @@ func (d *UserDocuments) userDevices(u *tenant.User) page {
 			one(orElse(osName(o.device), "Not known")),
 			one(orElse(o.device.Manufacturer+" "+o.device.Model, "Not known")),
 			one(orElse(o.device.SerialNumber, "Not known")),
+			one(orElse(date(o.device.Enrolled), "Not known")),
 			one(bracket(o.last, d.in.Today)),
 			one(bracket(o.device.LastSync, d.in.Today)),
 			lines(usable(
@@ -525,7 +531,7 @@ func (d *UserDocuments) userGroups(u *tenant.User, groups []membership) page {
 		return noneNotice(title, "The user is in no group.")
 	}
 	t := &table{
-		Head: []string{"Group", "Mail", "Type", "Membership"},
+		Head: []string{"Group", "Mail", "Type", "Membership", "Open in"},
 		Noun: [2]string{"group", "groups"},
 		Full: line{Text: "The user in Entra", Href: d.links.user(u.ID)},
 	}
@@ -535,6 +541,10 @@ func (d *UserDocuments) userGroups(u *tenant.User, groups []membership) page {
 			one(orElse(m.group.Mail, "–")),
 			one(groupType(m.group)),
 			one(m.how()),
+			lines(usable(
+				line{Text: "Entra", Href: d.links.group(m.group.ID)},
+				line{Text: "CIPP", Href: d.links.groupInCIPP(m.group.ID)},
+			)...),
 		}})
 	}
 	return page{Table: t}

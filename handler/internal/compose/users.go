@@ -154,14 +154,18 @@ func (x *index) licencesOf(u *tenant.User) cell {
 	if !u.Licensed() {
 		return one("None")
 	}
-	held, folded := make(map[string]product, len(u.Licenses)), make(map[string]string, len(u.Licenses))
+	held := make(map[string]product, len(u.Licenses))
 	for _, l := range u.Licenses {
-		id, p := fold(l.SKUID), x.product(l.SKUID)
-		held[id], folded[id] = p, fold(p.name)
+		held[fold(l.SKUID)] = x.product(l.SKUID)
 	}
 	c := cell{More: line{Href: x.links.user(u.ID)}}
 	for _, id := range slices.SortedFunc(maps.Keys(held), func(a, b string) int {
-		return cmp.Or(cmp.Compare(folded[a], folded[b]), cmp.Compare(held[a].name, held[b].name), cmp.Compare(a, b)) // as byName
+		if i, listed := x.rank[a]; listed {
+			if j, both := x.rank[b]; both {
+				return cmp.Compare(i, j)
+			}
+		}
+		return byName(held[a].name, held[b].name, a, b)
 	}) {
 		c.Lines = append(c.Lines, line{Text: held[id].name, Tail: held[id].part})
 	}

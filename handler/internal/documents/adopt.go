@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // claims is what is known of whom a document may belong to.
@@ -317,9 +318,54 @@ func (r *run) take(sec *section, id string, d ninjaone.Document, holder string) 
 	case !rec.Pending(): // else it was created, and the answer was lost
 		rec.Reset() // a document that we did not write, or not last
 		rec.Fields.Set(ledger.NameField, digestOf(d.Name))
+		if d.Text(compose.FieldTenantID) == "" && sec.kind == ledger.KindLicense {
+			rec.Name = words.Clip(d.Name, maxLicenceName)
+		}
 	}
 	rec.DocumentID, rec.Archived = d.ID, d.Archived
 	r.touch(rec)
+}
+
+// maxLicenceName is how much is kept of the name of an adopted document.
+const maxLicenceName = 200
+
+// nameLicences gives licences that nothing names the names that their documents had
+// last, or when they were adopted, and composes with those: a name never gives way to
+// a part number.
+func (r *run) nameLicences() (err error) {
+	if r.licenses == nil {
+		return nil
+	}
+	names := maps.Clone(r.in.Compose.SKUNames)
+	if names == nil {
+		names = map[string]string{}
+	}
+	learnt := false
+	for _, sku := range r.in.Compose.Snapshot.SKUs.Value {
+		rec := r.records[ledger.Subject{Kind: ledger.KindLicense, ID: fold(sku.ID)}]
+		switch {
+		case rec == nil:
+		case names[rec.ID] != "" && rec.Name != names[rec.ID]:
+			rec.Name = names[rec.ID]
+			r.touch(rec)
+		case names[rec.ID] == "" && rec.Name != "" && !strings.EqualFold(rec.Name, sku.PartNumber):
+			names[rec.ID], learnt = rec.Name, true
+		}
+	}
+	if !learnt {
+		return nil
+	}
+	r.in.Compose.SKUNames = names
+	if r.people != nil {
+		if r.people, err = compose.NewUserDocuments(r.in.Compose, r.access); err != nil {
+			return err
+		}
+		r.users.subjects, r.skus = r.people, r.people.LicenseDocuments(r.pages)
+	} else if r.skus, err = compose.NewLicenseDocuments(r.in.Compose, r.pages); err != nil {
+		return err
+	}
+	r.licenses.subjects = r.skus
+	return nil
 }
 
 // compare notes what somebody changed in a document since: its name, or the ids

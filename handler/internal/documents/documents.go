@@ -24,6 +24,7 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -104,6 +105,7 @@ type run struct {
 	users, licenses *section // nil when they are not synced in this run
 	people          *compose.UserDocuments
 	skus            *compose.LicenseDocuments
+	access          tenant.Part[compose.MailboxAccess]
 	pages           compose.DocumentPages // of the users' documents; filled once they exist
 	keeper          *relations.Keeper
 	unrelated       bool            // relations are left alone in this run

@@ -50,6 +50,9 @@ func (r *run) read(ctx context.Context, setUp func(context.Context, []blueprint,
 			}
 		}
 	}
+	if err := r.nameLicences(); err != nil {
+		return err
+	}
 	if err := r.readRelations(ctx); err != nil {
 		return err
 	}
@@ -103,7 +106,8 @@ func (r *run) begin(ctx context.Context, b blueprint, list []ninjaone.Template) 
 	}
 	var err error
 	if b.kind == ledger.KindUser {
-		r.people, err = compose.NewUserDocuments(r.in.Compose, r.mailboxAccess(ctx))
+		r.access = r.mailboxAccess(ctx)
+		r.people, err = compose.NewUserDocuments(r.in.Compose, r.access)
 		r.pages = compose.DocumentPages{OrganizationID: r.in.OrganizationID, TemplateID: t.ID, Documents: map[string]int{}}
 		r.users, sec.subjects = sec, r.people
 	} else {

@@ -317,3 +317,45 @@ func TestManySurplusDocuments(t *testing.T) {
 		})
 	}
 }
+
+// TestNamesOfAdoptedLicences takes over while no source names the products: the
+// documents keep their names, then and in later runs, until a source has another.
+func TestNamesOfAdoptedLicences(t *testing.T) {
+	w := takenOver(t, 1, 1)
+	m := w.tenants[0]
+	_, licenses := w.leave(m, 1)
+	friendly := map[string]string{}
+	for sku, ids := range licenses {
+		friendly[sku] = "Friendly " + m.skus[sku]
+		w.ChangeDocument(ids[0], func(d *ninjasim.Document) { d.Name = friendly[sku] })
+	}
+	names := map[string]string(nil)
+	named := func(in *Input) { in.Compose.SKUNames = names }
+	check := func(step string, want func(sku string) string) {
+		t.Helper()
+		w.sync(m, named)
+		for sku, d := range w.live(m, licenseBlueprint) {
+			if d.Name != want(sku) || !strings.Contains(d.Fields[compose.FieldLicenseSummary], want(sku)) {
+				t.Errorf("%s: the document of %s is called %q, want %q", step, m.skus[sku], d.Name, want(sku))
+			}
+		}
+		for _, d := range w.live(m, userBlueprint) {
+			for sku := range licenses {
+				if !strings.Contains(d.Fields[compose.FieldUserSummary], want(sku)) {
+					t.Errorf("%s: the user's document does not say %q", step, want(sku))
+				}
+			}
+		}
+	}
+	adopted := func(sku string) string { return friendly[sku] }
+	check("adopted", adopted)
+	check("a later run", adopted)
+	names = map[string]string{}
+	for sku := range licenses {
+		names[sku] = "By Microsoft " + m.skus[sku]
+	}
+	known := func(sku string) string { return "By Microsoft " + m.skus[sku] }
+	check("the names are known", known)
+	names = nil
+	check("and are out of reach again", known)
+}

@@ -299,7 +299,8 @@ func (w *world) input(m *model) compose.Input {
 			Groups: tenant.Present([]tenant.Group{}), Roles: tenant.Present([]tenant.DirectoryRole{}),
 		},
 		Matches: matches, NinjaHost: instance, LicensedOnly: m.licensedOnly,
-		Shared: len(w.tenants) > 1, Today: w.now,
+		SKUNames: maps.Clone(m.skus), // else the names of adopted documents would be kept
+		Shared:   len(w.tenants) > 1, Today: w.now,
 	}
 }
 

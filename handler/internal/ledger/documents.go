@@ -42,6 +42,7 @@ type Document struct {
 	Reason     string    // why
 	Tried      int64     // when NinjaOne last refused it, in seconds since 1970
 	Relations  Relations // of a user's document: to its hosts
+	Name       string    // of a licence's product, as it was last known, or the document had it when it was adopted; "" for none
 	Attempt    *Attempt  // what was tried with it; nil while NinjaOne refused nothing of it
 }
 
@@ -73,7 +74,7 @@ func (d *Document) Live() bool { return d != nil && d.DocumentID != 0 && !d.Arch
 func (d *Document) Pending() bool { return d != nil && d.DocumentID == 0 && d.Fields != (Values{}) }
 
 // Reset forgets the document, which is gone.
-func (d *Document) Reset() { *d = Document{Subject: d.Subject, Attempt: d.Attempt} }
+func (d *Document) Reset() { *d = Document{Subject: d.Subject, Name: d.Name, Attempt: d.Attempt} }
 
 // MarkUnknown marks every value as unknown, so that it is sent again.
 func (d *Document) MarkUnknown() {
@@ -253,7 +254,7 @@ func subjectOf(row string) (Subject, bool) {
 func documentOf(s Subject, row storage.Entity) *Document {
 	d := &Document{
 		Subject: s, DocumentID: int(row.Int("DocumentId")), Archived: row.Bool("Archived"),
-		Refused: row.String("Refused"), Reason: row.String("Reason"), Tried: row.Int("Tried"),
+		Refused: row.String("Refused"), Reason: row.String("Reason"), Tried: row.Int("Tried"), Name: row.String("Name"),
 	}
 	if text := row.String("Attempt"); text != "" && json.Unmarshal([]byte(text), &d.Attempt) != nil {
 		d.Attempt = nil
@@ -279,6 +280,9 @@ func (d *Document) entity(partition string) (storage.Entity, error) {
 		"PartitionKey": partition, "RowKey": d.rowKey(), "Version": int32(layout.Version),
 		"DocumentId": int64(d.DocumentID), "Archived": d.Archived, "Fields": string(fields),
 		"Refused": d.Refused, "Reason": d.Reason, "Tried": d.Tried,
+	}
+	if d.Name != "" {
+		row["Name"] = d.Name
 	}
 	if d.Attempt != nil && !d.Attempt.Begun.IsZero() {
 		attempt, err := json.Marshal(d.Attempt)
@@ -324,7 +328,10 @@ func (d TenantDocuments) Forget(ctx context.Context, documents ...*Document) err
 func (d TenantDocuments) SaveProgress(ctx context.Context, p Progress) error {
 	row := storage.Entity{"PartitionKey": d.partition, "RowKey": progressRow, "Version": int32(layout.Version), "Related": p.Related}
 	for k, prefix := range columnPrefix {
-		row[prefix+"Template"], row[prefix+"Listed"], row[prefix+"Unowned"] = int64(p.Template[k]), p.Listed[k], p.Unowned[k]
+		row[prefix+"Template"], row[prefix+"Listed"] = int64(p.Template[k]), p.Listed[k]
+		if p.Unowned[k] {
+			row[prefix+"Unowned"] = true
+		}
 	}
 	return doing("note the progress of documents", d.table.Replace(ctx, row))
 }

@@ -62,7 +62,7 @@ func TestDocumentRows(t *testing.T) {
 	if diff := cmp.Diff(map[Subject]*Document{user: want, license: {Subject: license, DocumentID: 9}}, documents, documentsDiff); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Progress{Template: map[Kind]int{KindUser: 3, KindLicense: 0}, Listed: map[Kind]time.Time{KindUser: listed, KindLicense: {}}, Related: listed}, progress); diff != "" {
+	if diff := cmp.Diff(Progress{Template: map[Kind]int{KindUser: 3, KindLicense: 0}, Listed: map[Kind]time.Time{KindUser: listed, KindLicense: {}}, Unowned: map[Kind]bool{KindUser: false, KindLicense: false}, Related: listed}, progress); diff != "" {
 		t.Error(diff)
 	}
 	makers, err := d.Makers(t.Context(), "eu.ninjarmm.com")

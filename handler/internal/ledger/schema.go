@@ -27,6 +27,7 @@ package ledger
 //	Fields      text: a JSON object, field name to digest or mark
 //	Refused     text: digest of what NinjaOne refused, see [Document]
 //	Reason      text: why
+//	Name        text: of a licence's product; absent when it is not known
 //	Tried       int64: when, in seconds since 1970
 //	Attempt     text: a JSON object of [Attempt]; absent when nothing was refused
 //	Relations0… text: "d<device id>=<relation>" or "l<document id>=<relation>", with
@@ -36,7 +37,7 @@ package ledger
 //
 //	UserTemplate, LicenseTemplate  int64
 //	UserListed, LicenseListed      time
-//	UserUnowned, LicenseUnowned    bool
+//	UserUnowned, LicenseUnowned    bool: absent when false
 //	Related                        time
 //
 // Partition "documents-makers", a row per instance:

@@ -56,7 +56,7 @@ func skusOf(ctx context.Context, g *graph, a *answer) ([]tenant.SKU, []lost, err
 			Warning: s.Prepaid.Warning, Suspended: s.Prepaid.Suspended, LockedOut: s.Prepaid.LockedOut}
 		for _, plan := range s.Plans {
 			sku.ServicePlans = append(sku.ServicePlans,
-				tenant.ServicePlan{ID: guid.Fold(plan.ID), Name: plan.Name, Status: plan.Status})
+				tenant.ServicePlan{ID: guid.Fold(plan.ID), Name: plan.Name, AppliesTo: plan.AppliesTo, Status: plan.Status})
 		}
 		return sku.ID, sku
 	}).counting(&odd))

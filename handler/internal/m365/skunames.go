@@ -64,7 +64,7 @@ func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logge
 	}
 }
 
-// Names returns the product names by SKU id (a GUID in lower case). It is nil
+// Names returns the names of products and service plans by their GUIDs, in lower case. It is nil
 // when they were never read; a failure is logged and never an error, because
 // part numbers do as well.
 func (s *SKUNames) Names(ctx context.Context) map[string]string {
@@ -73,7 +73,7 @@ func (s *SKUNames) Names(ctx context.Context) map[string]string {
 	got, _ := s.kept.Get(ctx, struct{}{}, good, func(ctx context.Context, old skuNames) (skuNames, error) {
 		names, err := s.fetch(ctx)
 		if err != nil {
-			s.log.Warn("names of licences not read; part numbers are shown instead", "error", err)
+			s.log.Warn("names of licences not read; those that were kept are shown, or part numbers", "error", err)
 			return skuNames{old.names, s.now().Add(skuNamesRetry)}, nil
 		}
 		return skuNames{names, s.now().Add(skuNamesLife)}, nil

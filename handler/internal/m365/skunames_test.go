@@ -16,11 +16,12 @@ import (
 
 func TestSKUNames(t *testing.T) {
 	const second = "b0000000-0000-4000-8000-00000000000b"
-	file := "\ufeffProduct_Display_Name,String_Id,GUID,Service_Plan_Name\n" +
-		"\"Suite, the Big One\",BIG,B0000000-0000-4000-8000-00000000000A,A\n" +
-		"Another name,BIG," + skuMain + ",B\n" +
-		"Café,CAFE," + second + ",C\n" +
-		"Nothing,NONE,not-an-id,D\n"
+	const plan = "c0000000-0000-4000-8000-00000000000c"
+	file := "\ufeffProduct_Display_Name,String_Id,GUID,Service_Plan_Name,Service_Plan_Id,Service_Plans_Included_Friendly_Names\n" +
+		"\"Suite, the Big One\",BIG,B0000000-0000-4000-8000-00000000000A,A,C0000000-0000-4000-8000-00000000000C,A plan\n" +
+		"Another name,BIG," + skuMain + ",B,,\n" +
+		"Café,CAFE," + second + ",C," + plan + ",Another name of it\n" +
+		"Nothing,NONE,not-an-id,D,not-an-id,Nothing\n"
 	var asked atomic.Int32
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -33,7 +34,7 @@ func TestSKUNames(t *testing.T) {
 	names := NewSKUNames(server.URL, http.DefaultTransport, slog.New(slog.DiscardHandler))
 	names.now = func() time.Time { return now }
 
-	want := map[string]string{skuMain: "Suite, the Big One", second: "Café"}
+	want := map[string]string{skuMain: "Suite, the Big One", second: "Café", plan: "A plan"}
 	steps := []struct {
 		name   string
 		after  time.Duration

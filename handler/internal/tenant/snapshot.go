@@ -289,9 +289,10 @@ func (s *SKU) OverAssigned() int {
 
 // ServicePlan is one service contained in a SKU.
 type ServicePlan struct {
-	ID     string
-	Name   string
-	Status string // provisioningStatus
+	ID        string
+	Name      string
+	AppliesTo string // "User" or "Company"
+	Status    string // provisioningStatus
 }
 
 // Subscription is one commercial subscription of a SKU (directory/subscriptions).
@@ -512,6 +513,7 @@ type MailboxUsage struct {
 type OneDriveUsage struct {
 	OwnerPrincipalName string
 	SiteURL            string // "" when concealed
+	Deleted            bool   // the report calls it deleted, as when its owner is
 	LastActivity       time.Time
 	Files              int64 // -1 when not known
 	Used               int64 // bytes; -1 when not known

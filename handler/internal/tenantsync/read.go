@@ -82,6 +82,7 @@ func (j *job) read(run context.Context) (*inputs, error) {
 		return nil, err
 	}
 	follow := []func(context.Context, *inputs) error{
+		j.nameLicences,
 		func(ctx context.Context, in *inputs) error { return j.judge(ctx, in, listed) },
 		j.readNeighbours, j.readElsewhere, j.readAbandoned,
 	}

@@ -1,19 +1,23 @@
 package tenantsync
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
 // skuNamesBlob holds the names that were last read.
 const skuNamesBlob = "sku-names.json"
 
-// KeptNames are the friendly names of licences by SKU id, kept in storage: on
+// KeptNames are the friendly names of licences and service plans by their GUIDs,
+// kept in storage: on
 // a day when they cannot be fetched, the fields must not change for it.
 type KeptNames struct {
 	Fetch func(context.Context) map[string]string // nil or an empty answer means none
@@ -61,4 +65,46 @@ func (k *KeptNames) load(ctx context.Context) map[string]string {
 		k.Log.WarnContext(ctx, "the kept names of licences are not readable and are left out", "error", err)
 	}
 	return names
+}
+
+// overview is an object of CIPP's cache of licences, which holds a product's name
+// under either property.
+type overview struct {
+	SKUID      string `json:"skuId"`
+	License    string
+	PartNumber string `json:"skuPartNumber"`
+}
+
+// nameLicences completes the names with those in CIPP's cache, for the licences
+// that have none. That it cannot be read costs names alone.
+func (j *job) nameLicences(ctx context.Context, in *inputs) error {
+	unnamed := map[string]string{} // part numbers by SKU id
+	for _, sku := range in.snapshot.SKUs.Value {
+		if id := guid.Fold(sku.ID); in.skuNames[id] == "" {
+			unnamed[id] = sku.PartNumber
+		}
+	}
+	if len(unnamed) == 0 {
+		return nil
+	}
+	names := maps.Clone(in.skuNames)
+	if names == nil {
+		names = map[string]string{}
+	}
+	for item, err := range j.CIPP.Reporting(ctx, j.ref.DefaultDomain, "LicenseOverview") {
+		if err != nil {
+			j.log.WarnContext(ctx, "CIPP's cache of licences cannot be read", "error", err)
+			break
+		}
+		var o overview
+		if json.Unmarshal(item.Data, &o) != nil {
+			continue
+		}
+		id, name := guid.Fold(o.SKUID), strings.TrimSpace(cmp.Or(o.License, o.PartNumber))
+		if part, wanted := unnamed[id]; wanted && name != "" && !strings.EqualFold(name, part) {
+			names[id] = name
+		}
+	}
+	in.skuNames = names
+	return nil
 }

@@ -44,9 +44,10 @@ type SKU struct {
 
 // ServicePlan is a part of a SKU.
 type ServicePlan struct {
-	ID     string `json:"servicePlanId"`
-	Name   string `json:"servicePlanName"`
-	Status string `json:"provisioningStatus"`
+	ID        string `json:"servicePlanId"`
+	Name      string `json:"servicePlanName"`
+	AppliesTo string `json:"appliesTo"`
+	Status    string `json:"provisioningStatus"`
 }
 
 // Subscription is a row of GET /directory/subscriptions.

@@ -50,13 +50,11 @@ func DecodeMailboxUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.Mailbo
 func DecodeOneDriveUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.OneDriveUsage], error) {
 	var out []Usage[tenant.OneDriveUsage]
 	err := readCSV(ctx, r, []string{"Owner Principal Name", "Storage Used (Byte)"}, func(column func(string) string) int64 {
-		if deleted(column) {
-			return 0
-		}
 		upn := strings.Clone(column("Owner Principal Name"))
 		out = append(out, Usage[tenant.OneDriveUsage]{upn, tenant.OneDriveUsage{
 			OwnerPrincipalName: upn,
 			SiteURL:            strings.Clone(column("Site URL")),
+			Deleted:            deleted(column),
 			LastActivity:       day(column("Last Activity Date")),
 			Files:              count(column("File Count")),
 			Used:               count(column("Storage Used (Byte)")),

@@ -20,7 +20,11 @@ func TestReportsWithoutNumbers(t *testing.T) {
 		t.Errorf("mailboxes: %+v, %v", mail, err)
 	}
 	drives, err := DecodeOneDriveUsage(t.Context(), strings.NewReader("Owner Principal Name,Storage Used (Byte),File Count\nada@tailspin.example,0,\n"))
-	if err != nil || len(drives) != 1 || drives[0].Row.Used != 0 || drives[0].Row.Files != -1 || drives[0].Row.Allocated != -1 {
+	gone, goneErr := DecodeOneDriveUsage(t.Context(), strings.NewReader("Owner Principal Name,Storage Used (Byte),Is Deleted\nada@tailspin.example,0,True\n"))
+	if goneErr != nil || len(gone) != 1 || !gone[0].Row.Deleted {
+		t.Errorf("a drive whose owner is deleted: %+v, %v", gone, goneErr)
+	}
+	if err != nil || len(drives) != 1 || drives[0].Row.Deleted || drives[0].Row.Used != 0 || drives[0].Row.Files != -1 || drives[0].Row.Allocated != -1 {
 		t.Errorf("drives: %+v, %v", drives, err)
 	}
 }

@@ -9,19 +9,21 @@ import (
 	"cipp-ninjaone/handler/internal/guid"
 )
 
-// DecodeSKUNames decodes Microsoft's public file of product names into names by
-// SKU id (a GUID in lower case).
+// DecodeSKUNames decodes Microsoft's public file of product names, which has a row
+// for each service plan of each product, into names by the GUIDs of both, in lower
+// case.
 func DecodeSKUNames(r io.Reader) (map[string]string, error) {
 	names := map[string]string{}
 	err := readCSV(context.Background(), r, []string{"GUID"}, func(column func(string) string) int64 {
-		id := guid.Fold(column("GUID"))
 		name := column("Product_Display_Name")
 		if name == "" {
 			name = column("???Product_Display_Name") // as once published, with a broken byte-order mark
 		}
-		name = strings.ToValidUTF8(name, "")
-		if _, have := names[id]; !have && name != "" && guid.Parse(id) != "" {
-			names[id] = name // some ids carry two names: the first stays
+		for _, one := range [][2]string{{column("GUID"), name}, {column("Service_Plan_Id"), column("Service_Plans_Included_Friendly_Names")}} {
+			id, name := guid.Parse(one[0]), strings.ToValidUTF8(one[1], "")
+			if _, have := names[id]; !have && name != "" && id != "" {
+				names[id] = strings.Clone(name) // some ids carry two names: the first stays
+			}
 		}
 		return 0
 	})

@@ -1,0 +1,55 @@
+package tenantsync
+
+import (
+	"context"
+	"maps"
+	"testing"
+
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
+)
+
+// TestNamesOfLicences looks whence a licence has its name.
+func TestNamesOfLicences(t *testing.T) {
+	const sku, other = "05e9a617-0261-4cee-bb44-138d3ef5d965", "c5928f49-12ba-48f7-ada3-0d743a3601d5"
+	b := newBench(t, 0)
+	cached := func(id, license, part string) {
+		b.row("CippReportingDB", storage.Entity{"PartitionKey": "ostholm.example", "RowKey": "LicenseOverview-" + id, "Type": "LicenseOverview",
+			"Data": `{"skuId":"` + id + `","License":"` + license + `","skuPartNumber":"` + part + `"}`})
+	}
+	cached("05E9A617-0261-4CEE-BB44-138D3EF5D965", "Microsoft 365 E3", "SPE_E3")
+	for name, tt := range map[string]struct {
+		known map[string]string
+		cache func()
+		want  map[string]string
+	}{
+		"Microsoft's file":                     {known: map[string]string{sku: "E3 by Microsoft"}, want: map[string]string{sku: "E3 by Microsoft"}},
+		"CIPP's cache":                         {known: map[string]string{other: "Visio"}, want: map[string]string{sku: "Microsoft 365 E3", other: "Visio"}},
+		"CIPP's cache, nothing was ever kept":  {want: map[string]string{sku: "Microsoft 365 E3"}},
+		"the name is where the number belongs": {cache: func() { cached(sku, "", "Microsoft 365 E3") }, want: map[string]string{sku: "Microsoft 365 E3"}},
+		"the cache has the number alone":       {cache: func() { cached(sku, "", "SPE_E3") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tt.cache != nil {
+				must(t, b.account.Table("CippReportingDB").Delete(t.Context(), "ostholm.example", "LicenseOverview-05E9A617-0261-4CEE-BB44-138D3EF5D965"))
+				tt.cache()
+				defer cached("05E9A617-0261-4CEE-BB44-138D3EF5D965", "Microsoft 365 E3", "SPE_E3")
+				defer func() {
+					must(t, b.account.Table("CippReportingDB").Delete(context.Background(), "ostholm.example", "LicenseOverview-"+sku))
+				}()
+			}
+			before := maps.Clone(tt.known)
+			j := b.job()
+			j.CIPP = b.CIPP
+			in := &inputs{assignment: j.assignment, snapshot: snapshot(nil), skuNames: tt.known}
+			in.snapshot.SKUs = tenant.Present([]tenant.SKU{{ID: sku, PartNumber: "SPE_E3"}})
+			must(t, j.nameLicences(t.Context(), in))
+			if !maps.Equal(in.skuNames, tt.want) {
+				t.Errorf("names %v, want %v", in.skuNames, tt.want)
+			}
+			if !maps.Equal(tt.known, before) {
+				t.Error("the names that all tenants share were changed")
+			}
+		})
+	}
+}
