@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -40,6 +41,29 @@ func (t *target) UnmarshalJSON(data []byte) error {
 type standardSettings struct {
 	Action                   json.RawMessage
 	Report, Alert, Remediate lenientBool
+	TemplateList             json.RawMessage // templates that it deploys
+}
+
+// deployed is a template that a standard deploys: its name, as it was when the
+// standard was saved, and its id.
+type deployed struct{ Label, Value lenientText }
+
+// deployedPartitions are the partitions of the templates that standards deploy.
+var deployedPartitions = map[string]string{"intunetemplate": "IntuneTemplate", "conditionalaccesstemplate": "CATemplate", "grouptemplate": "GroupTemplate"}
+
+// nameDeployed names a template that a standard deploys: as the standard does, or
+// else as table templates does; "" when neither knows a name.
+func (s *Store) nameDeployed(ctx context.Context, standard string, d deployed) string {
+	id, partition := guid.Parse(string(d.Value)), deployedPartitions[strings.ToLower(standard)]
+	if name := string(d.Label); name != "" && guid.Parse(name) == "" || id == "" || partition == "" {
+		return name
+	}
+	var template struct{ DisplayName lenientText }
+	text, err := s.value(ctx, tableTemplates, partition, id, "JSON")
+	if err != nil || json.Unmarshal([]byte(text), &template) != nil {
+		s.log.WarnContext(ctx, "a template that CIPP's standards deploy cannot be read, so its name is left out", "template", id, "error", err)
+	}
+	return string(template.DisplayName)
 }
 
 // Standards returns the CIPP standards that apply to a tenant, by template and
@@ -49,6 +73,7 @@ type standardSettings struct {
 // when only templates for groups could apply.
 func (s *Store) Standards(ctx context.Context, ref tenant.Ref) (tenant.Part[[]tenant.Standard], error) {
 	none := tenant.Part[[]tenant.Standard]{}
+	name := func(standard string, d deployed) string { return s.nameDeployed(ctx, standard, d) }
 	templates, groups := 0, 0
 	all := map[string][]tenant.Standard{} // by standard, from templates for all tenants
 	own := map[string][]tenant.Standard{}
@@ -66,9 +91,9 @@ func (s *Store) Standards(ctx context.Context, ref tenant.Ref) (tenant.Part[[]te
 		switch {
 		case bool(t.RunManually), slices.ContainsFunc(excluded, func(x target) bool { return x.is(ref) }):
 		case slices.ContainsFunc(targets, func(x target) bool { return x.is(ref) }):
-			t.collect(own)
+			t.collect(own, name)
 		case slices.ContainsFunc(targets, func(x target) bool { return strings.EqualFold(string(x.value), "AllTenants") }):
-			t.collect(all)
+			t.collect(all, name)
 		case slices.ContainsFunc(targets, func(x target) bool { return x.group }):
 			groups++
 		}
@@ -76,7 +101,7 @@ func (s *Store) Standards(ctx context.Context, ref tenant.Ref) (tenant.Part[[]te
 	maps.Copy(all, own)
 	standards := slices.Concat(slices.Collect(maps.Values(all))...)
 	slices.SortFunc(standards, func(a, b tenant.Standard) int {
-		return cmp.Or(cmp.Compare(a.Template, b.Template), cmp.Compare(a.Name, b.Name), slices.Compare(a.Actions, b.Actions))
+		return cmp.Or(cmp.Compare(a.Template, b.Template), cmp.Compare(a.Name, b.Name), slices.Compare(a.Deploys, b.Deploys), slices.Compare(a.Actions, b.Actions))
 	})
 	switch {
 	case templates == 0:
@@ -104,17 +129,27 @@ func (t target) is(ref tenant.Ref) bool {
 	return same(ref.DefaultDomain) || same(ref.InitialDomain) || same(ref.ID)
 }
 
-// collect adds the template's standards that do anything, by name.
-func (t *standardsTemplate) collect(to map[string][]tenant.Standard) {
+// collect adds the template's standards that do anything, by name. What they deploy
+// is named by nameOf.
+func (t *standardsTemplate) collect(to map[string][]tenant.Standard, nameOf func(standard string, d deployed) string) {
 	for name, raw := range t.Standards {
 		uses, err := oneOrMany[standardSettings](raw)
 		if err != nil {
 			continue // not a standard
 		}
 		for _, use := range uses {
-			if actions := use.actions(); len(actions) > 0 {
-				to[name] = append(to[name], tenant.Standard{Template: string(t.TemplateName), Name: name, Actions: actions})
+			actions := use.actions()
+			if len(actions) == 0 {
+				continue
 			}
+			var deploys []string
+			templates, _ := oneOrMany[deployed](use.TemplateList)
+			for _, d := range templates {
+				if name := nameOf(name, d); name != "" {
+					deploys = append(deploys, name)
+				}
+			}
+			to[name] = append(to[name], tenant.Standard{Template: string(t.TemplateName), Name: name, Deploys: deploys, Actions: actions})
 		}
 	}
 }

@@ -255,7 +255,7 @@ func (x *index) standardsCard() card {
 	}
 	all := slices.Clone(x.in.Standards.Value)
 	slices.SortStableFunc(all, func(a, b tenant.Standard) int {
-		return cmp.Or(byName(readable(a.Name), readable(b.Name), a.Name, b.Name, a.Template, b.Template), slices.Compare(a.Actions, b.Actions))
+		return cmp.Or(byName(standardName(a), standardName(b), a.Name, b.Name, a.Template, b.Template), slices.Compare(a.Actions, b.Actions))
 	})
 	if len(all) == 0 {
 		c.Lines = one("No CIPP standard applies to this tenant.")
@@ -273,10 +273,19 @@ func (x *index) standardsCard() card {
 			actions[i] = text(actions[i])
 		}
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{
-			one(orElse(readable(s.Name), "No name")), one(orElse(strings.Join(actions, ", "), "None")), one(orElse(s.Template, "–")),
+			one(orElse(standardName(s), "No name")), one(orElse(strings.Join(actions, ", "), "None")), one(orElse(s.Template, "–")),
 		}})
 	}
 	return c
+}
+
+// standardName is what a standard is called, with the templates that it deploys.
+func standardName(s tenant.Standard) string {
+	name := readable(s.Name)
+	if len(s.Deploys) > 0 {
+		name += ": " + strings.Join(s.Deploys, ", ")
+	}
+	return text(name)
 }
 
 // maxActions is how many open actions the secure score card lists.

@@ -4,26 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-	"strings"
-	"sync"
 
-	"golang.org/x/text/collate"
-	"golang.org/x/text/language"
+	"cipp-ninjaone/handler/internal/words"
 )
-
-// collators hold the root collation of Unicode, which orders letters before it
-// looks at accents and case. A collator serves one caller at a time.
-var collators = sync.Pool{New: func() any { return collate.New(language.Und) }}
 
 // byName orders by name as people sort them, then by ids so that the order does
 // not depend on the input's.
 func byName(a, b string, ids ...string) int {
-	c := 0
-	if a != b {
-		collator := collators.Get().(*collate.Collator)
-		c = cmp.Or(collator.CompareString(strings.TrimSpace(a), strings.TrimSpace(b)), cmp.Compare(a, b))
-		collators.Put(collator)
-	}
+	c := words.Compare(a, b)
 	for i := 0; c == 0 && i+1 < len(ids); i += 2 {
 		c = cmp.Compare(ids[i], ids[i+1])
 	}
@@ -48,12 +36,9 @@ func named[T any](items []T, id, name func(*T) string, ids ...func(*T) string) [
 		item *T
 		key  []byte
 	}
-	collator := collators.Get().(*collate.Collator)
-	defer collators.Put(collator)
-	var buffer collate.Buffer
 	keys := make([]keyed, len(items))
-	for i := range items {
-		keys[i] = keyed{&items[i], collator.KeyFromString(&buffer, strings.TrimSpace(name(&items[i])))}
+	for i, key := range words.Keys(len(items), func(i int) string { return name(&items[i]) }) {
+		keys[i] = keyed{&items[i], key}
 	}
 	slices.SortStableFunc(keys, func(a, b keyed) int {
 		c := cmp.Or(bytes.Compare(a.key, b.key), cmp.Compare(name(a.item), name(b.item)))

@@ -104,6 +104,9 @@ func TestCIPPsPages(t *testing.T) {
 			t.Errorf("the tenant's summary lacks %s", want)
 		}
 	}
+	if got := standardName(tenant.Standard{Name: "IntuneTemplate", Deploys: []string{"A", "B"}}); got != "Intune template: A, B" {
+		t.Errorf("a standard is called %q", got)
+	}
 	user := documentOf(t, in, id(kindUser, 1))
 	for field, want := range map[string]string{
 		FieldUserSummary: "https://cipp.msp.example/identity/administration/roles?tenantFilter=larkfield.example",

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -9,6 +8,7 @@ import (
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 type devicesPage struct {
@@ -66,7 +66,7 @@ func (c *Console) devices(x *exchange) error {
 		}
 	}
 	slices.SortStableFunc(p.Pairs, func(a, b pairRow) int {
-		return cmp.Compare(strings.ToLower(a.Name+a.NinjaOneName), strings.ToLower(b.Name+b.NinjaOneName))
+		return words.Compare(a.Name+a.NinjaOneName, b.Name+b.NinjaOneName)
 	})
 	p.Pairs, p.Pager = paged(x, p.Pairs)
 	p.IntuneOnly, p.NinjaOnly = found(p.Search, kept.IntuneOnly), found(p.Search, kept.NinjaOnly)
@@ -81,7 +81,7 @@ func found(search string, list []devicematch.Leftover) []devicematch.Leftover {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b devicematch.Leftover) int {
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		return words.Compare(a.Name, b.Name)
 	})
 	return out
 }
@@ -108,6 +108,6 @@ func tenantOptions(tenants []cipp.MappedTenant, chosen, domain *string) []option
 	if !known {
 		*chosen = ""
 	}
-	slices.SortStableFunc(list, func(a, b option) int { return cmp.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label)) })
+	slices.SortStableFunc(list, func(a, b option) int { return words.Compare(a.Label, b.Label) })
 	return list
 }

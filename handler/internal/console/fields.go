@@ -75,7 +75,7 @@ func (c *Console) definitions(ctx context.Context) (*ninjaone.Client, []ninjaone
 	defer cancel()
 	all, err := client.CustomFields(ctx)
 	slices.SortStableFunc(all, func(a, b ninjaone.CustomField) int {
-		return cmp.Compare(strings.ToLower(a.Label+a.Name), strings.ToLower(b.Label+b.Name))
+		return words.Compare(a.Label+a.Name, b.Label+b.Name)
 	})
 	return client, all, err
 }

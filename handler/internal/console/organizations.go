@@ -129,7 +129,7 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 		p.Rows = append(p.Rows, row)
 	}
 	slices.SortStableFunc(p.Rows, func(a, b organizationRow) int {
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		return words.Compare(a.Name, b.Name)
 	})
 	for _, u := range report.Unmatched {
 		if mapped[u.Tenant.ID].OrganizationID == 0 {
@@ -149,7 +149,7 @@ func (c *Console) organizationList(ctx context.Context) ([]ninjaone.Organization
 	defer cancel()
 	list, err := client.Organizations(ctx)
 	slices.SortStableFunc(list, func(a, b ninjaone.Organization) int {
-		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(words.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
 	return list, err
 }

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -169,7 +168,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 		p.Rows = append(p.Rows, row)
 	}
 	slices.SortStableFunc(p.Rows, func(a, b statusRow) int {
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		return words.Compare(a.Name, b.Name)
 	})
 	p.Counts = []count{
 		{"in sync", counts["good"]}, {"failed", counts["failed"]}, {"with problems", counts["problems"]},

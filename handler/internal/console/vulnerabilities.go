@@ -83,7 +83,7 @@ func (c *Console) showVulnerabilities(x *exchange, problem string) error {
 		p.Rows = append(p.Rows, row)
 	}
 	slices.SortStableFunc(p.Rows, func(a, b cveRow) int {
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		return words.Compare(a.Name, b.Name)
 	})
 	p.Rows, p.Pager = paged(x, p.Rows)
 	return c.show(x, "vulnerabilities", "Vulnerabilities", problem, p)

@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/documents/relations"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Preview is what a sync would do to a tenant's documents at one moment.
@@ -93,7 +94,7 @@ func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 	p.addRelations(plan, records)
 	p.SurplusRelations += r.keeper.Surplus() + len(ids)
 	slices.SortStableFunc(p.Items, func(a, b PreviewItem) int {
-		return cmp.Or(strings.Compare(b.Kind, a.Kind), strings.Compare(strings.ToLower(a.Name)+a.ID, strings.ToLower(b.Name)+b.ID))
+		return cmp.Or(strings.Compare(b.Kind, a.Kind), words.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
 	return p, nil
 }

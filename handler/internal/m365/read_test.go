@@ -47,7 +47,7 @@ func TestReadGivesEveryPart(t *testing.T) {
 			Members: []tenant.Member{{ID: userAda, Kind: tenant.MemberUser}}}}),
 		SKUs: tenant.Present([]tenant.SKU{{ID: skuMain, PartNumber: "SPE_E3", AppliesTo: "User", Status: "Enabled", Consumed: 7, Enabled: 10,
 			Warning: 2, Suspended: 1, LockedOut: 3, ServicePlans: []tenant.ServicePlan{
-				{ID: "e0", Name: "AAD_PREMIUM", Status: "Success"}, {ID: "e1", Name: "INTUNE_A", Status: "Success"}}}}),
+				{ID: "e0", Name: "AAD_PREMIUM", AppliesTo: "User", Status: "Success"}, {ID: "e1", Name: "INTUNE_A", Status: "Success"}}}}),
 		Subscriptions: tenant.Present([]tenant.Subscription{{ID: "s1", SKUID: skuMain, Status: "Enabled", Total: 10,
 			Created: date("2025-01-01"), NextLifecycle: date("2027-01-01")}}),
 		ManagedDevices: tenant.Present([]tenant.ManagedDevice{

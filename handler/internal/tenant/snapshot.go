@@ -552,5 +552,6 @@ type CASMailbox struct {
 type Standard struct {
 	Template string   // name of the standards template it comes from
 	Name     string   // CIPP's name of the standard
+	Deploys  []string // names of the templates of policies or groups that it deploys
 	Actions  []string // what CIPP does with it: Report, Alert, Remediate
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/documents"
@@ -120,7 +119,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		p.Targets = append(p.Targets, t)
 	}
 	slices.SortFunc(p.Targets, func(a, b PreviewTarget) int {
-		return cmp.Or(cmp.Compare(min(a.DeviceID, 1), min(b.DeviceID, 1)), cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.DeviceID, b.DeviceID))
+		return cmp.Or(cmp.Compare(min(a.DeviceID, 1), min(b.DeviceID, 1)), words.Compare(a.Name, b.Name), cmp.Compare(a.DeviceID, b.DeviceID))
 	})
 	if j.withDocuments() {
 		if p.Documents, err = s.Documents.Preview(ctx, j.documentsInput(in, plan)); ctx.Err() != nil {
