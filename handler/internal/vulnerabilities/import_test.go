@@ -158,3 +158,30 @@ func TestAfter(t *testing.T) {
 		}
 	}
 }
+
+// TestConfirmedAndFailed: a file that was confirmed, and whose import failed, goes
+// again. Another one is judged by what the group still holds.
+func TestConfirmedAndFailed(t *testing.T) {
+	l := newLab(t, 3)
+	l.reportMany(3, 50)
+	l.run(Message{})
+	l.reportMany(1, 74)
+	l.day()
+	l.pass(time.Minute)
+	must(t, l.worker.Confirm(t.Context(), l.ref))
+	l.imports(ninjasim.Imports{Fail: true})
+	if s := l.run(Message{}); s.Import != Failed {
+		t.Fatalf("the status is %+v", s)
+	}
+	l.imports(ninjasim.Imports{})
+	l.reportMany(1, 60)
+	if s := l.day(); !s.Waits() {
+		t.Errorf("60 rows replace 150: %+v", s)
+	}
+	l.wantOpen(0, 1, 2)
+	l.reportMany(1, 74)
+	if s := l.day(); s.Import != Complete || s.Rows != 74 || s.Waits() {
+		t.Errorf("the confirmed file does not go again: %+v", s)
+	}
+	l.wantOpen(0)
+}
