@@ -39,8 +39,10 @@
 // BenchmarkNights and BenchmarkFiveASecond ask how many tenants fit into a night
 // at the five calls a second that NinjaOne is taken to allow. The simulated
 // NinjaOne enforces that rate here and answers 429 beyond it, and nothing else is
-// held back. Syncs have a part of the rate, since compliance updates and people
-// at the console have theirs: see the handler's package pacing.
+// held back. Syncs have the whole rate while nobody else calls NinjaOne, and
+// NINJAONE_RATE is the pace from the beginning: how it is found is for the
+// handler's package pacing, whose TestFirstNight syncs NIGHT_TENANTS tenants in
+// simulated time.
 //
 //   - factor: how many times as fast as in a real night time passes. NinjaOne's
 //     rate and the handler's are both multiplied by it; everything that is counted
