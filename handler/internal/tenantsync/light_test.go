@@ -1,6 +1,7 @@
 package tenantsync
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -138,6 +139,27 @@ func (b *bench) mappingRow() string {
 	row, err := b.account.Table("CippMapping").Get(b.t.Context(), "NinjaOneMapping", labTenant)
 	must(b.t, err)
 	return fmt.Sprint(row.ETag())
+}
+
+// TestLightRunLeavesTheWeekAlone lets light runs come when everything has its day of
+// the week: what is read and written again then is the full run's.
+func TestLightRunLeavesTheWeekAlone(t *testing.T) {
+	b := newBench(t, 3)
+	b.withDocuments(0)
+	b.reader.snapshot = newWorld(3, 4).snapshot
+	b.sync(Message{})
+	for day := range 7 {
+		b.set(b.now().Add(24 * time.Hour))
+		if lines, reads, writes := b.light(Message{}); len(lines) > 0 || reads > 1 || writes > 0 {
+			t.Errorf("day %d: %d reads and %d writes; the logbook says %q", day, reads, writes, lines)
+		}
+	}
+	b.set(b.now().Add(24 * time.Hour))
+	b.ninja.ResetCounters()
+	b.sync(Message{})
+	if b.reads() < 4 || len(b.ninja.Writes()) == 0 {
+		t.Errorf("the full run read %d times and wrote %d targets", b.reads(), len(b.ninja.Writes()))
+	}
 }
 
 // TestLightRunWithoutInventory lets a light run come where it is not known what
@@ -326,7 +348,10 @@ func TestLightRunsComeToTheSame(t *testing.T) {
 				}
 				b.allow(ahead) // a client that knows of no pause
 				var remove func()
-				switch random.IntN(5) {
+				ctx, kill := context.WithCancel(t.Context())
+				switch random.IntN(6) {
+				case 5: // the process ends in the middle of a call
+					remove = b.ninja.InjectFault(ninjasim.Fault{Method: []string{http.MethodPatch, http.MethodPost}[random.IntN(2)], Skip: random.IntN(4), Hang: true, OnHit: kill})
 				case 1:
 					remove = b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodPatch, Path: "custom-fields$", Skip: random.IntN(3), Count: 2, Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE"}`})
 				case 2:
@@ -336,7 +361,9 @@ func TestLightRunsComeToTheSame(t *testing.T) {
 				case 4:
 					remove = b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodPost, Path: "documents$|relations$", Count: 1, AfterHandling: true, Reset: true})
 				}
-				b.light(Message{Devices: moved})
+				b.set(b.now().Add(5 * time.Minute))
+				_ = b.Run(ctx, Message{TenantID: labTenant, Light: true, Devices: moved}) // a process that ends says so
+				kill()
 				if remove != nil {
 					remove()
 					b.allow(ahead)
