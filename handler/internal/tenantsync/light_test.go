@@ -162,6 +162,23 @@ func TestLightRunLeavesTheWeekAlone(t *testing.T) {
 	}
 }
 
+// TestLightRunIsNotForced lets a light run come while a forced run still has work:
+// that stays the full run's.
+func TestLightRunIsNotForced(t *testing.T) {
+	b := newBench(t, 2)
+	b.reader.snapshot = newWorld(2, 0).snapshot
+	b.sync(Message{})
+	r := b.last()
+	r.Owed = runs.OwedAll
+	must(t, b.Runs.Save(t.Context(), r))
+	if _, _, writes := b.light(Message{}); writes > 0 {
+		t.Errorf("the light run wrote %d targets", writes)
+	}
+	if now := b.last(); now.Owed != runs.OwedAll || now.Status != runs.Completed {
+		t.Errorf("the full run's record: %+v", now)
+	}
+}
+
 // TestLightRunWithoutInventory lets a light run come where it is not known what
 // NinjaOne has, or where a field was mapped since: it reads that.
 func TestLightRunWithoutInventory(t *testing.T) {
