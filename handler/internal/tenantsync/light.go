@@ -103,7 +103,7 @@ func (v *inventory) listed() []ninjaone.Device {
 // covers reports whether the inventory has the definitions of all mapped fields.
 func (v *inventory) covers(mapped map[string]string) bool {
 	for _, name := range mapped {
-		if !slices.ContainsFunc(v.Fields, func(f ninjaone.CustomField) bool { return strings.ToLower(f.Name) == strings.ToLower(name) }) {
+		if !slices.ContainsFunc(v.Fields, func(f ninjaone.CustomField) bool { return strings.EqualFold(f.Name, name) }) {
 			return false
 		}
 	}
