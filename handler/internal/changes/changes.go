@@ -9,6 +9,7 @@ package changes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -41,6 +42,9 @@ const (
 	// longest is the longest time between two looks of a tenant whose looks fail,
 	// and between two light runs of one that changes all the time.
 	longest = time.Hour
+	// forgotten is after how long without a look it is forgotten what a tenant's looks
+	// saw: Graph does not know links any more that are as old.
+	forgotten = 7 * 24 * time.Hour
 	// senders is how many messages are sent at once.
 	senders = 8
 )
@@ -142,7 +146,26 @@ func (w *Watcher) Tick(ctx context.Context) error {
 	if err := w.lookAtNinjaOne(ctx, all, states); err != nil {
 		w.Log.WarnContext(ctx, "what happened in NinjaOne could not be read; the next look goes on from there", "error", err)
 	}
-	return sendErr
+	return errors.Join(sendErr, w.forget(ctx, all, states, now))
+}
+
+// forget deletes what is kept of tenants that have not been looked at for as long as
+// Graph knows their links: they are not watched any more.
+func (w *Watcher) forget(ctx context.Context, all watched, states map[string]State, now time.Time) error {
+	var errs []error
+	for id, s := range states {
+		if _, ok := all.tenants[id]; ok || now.Sub(s.Looked) < forgotten || now.Sub(s.Queued) < forgotten {
+			continue
+		}
+		err := w.Blobs.Delete(ctx, blobName(id))
+		if err == nil { // the rows lead to the blob, so they go last
+			err = w.Table.WriteBatch(ctx, []storage.Operation{storage.DeleteOp(partition, linksPrefix+id), storage.DeleteOp(partition, tenantPrefix+id)})
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("forget the watching of tenant %s: %w", id, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // due reports whether a tenant is to be looked at, and after what delay. Those

@@ -328,6 +328,36 @@ func TestTick(t *testing.T) {
 	}
 }
 
+// TestUnwatchedTenantsAreForgotten unmaps a tenant: a week later nothing is kept of
+// its looks, links above all.
+func TestUnwatchedTenantsAreForgotten(t *testing.T) {
+	w := newWatch(t, 2)
+	w.look()
+	table, blobs := w.Own.Table(changes.TableName), w.Own.Container(tenantsync.ContainerName)
+	kept := func() (n int) {
+		t.Helper()
+		for _, row := range []string{"tenant|" + w.id, "links|" + w.id} {
+			if _, err := table.Get(t.Context(), "watch", row); err == nil {
+				n++
+			}
+		}
+		if _, err := blobs.Get(t.Context(), "watch/"+w.id+".json"); err == nil {
+			n++
+		}
+		return n
+	}
+	w.Unmap(w.id)
+	for _, want := range []int{3, 3, 0, 0} {
+		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := kept(); n != want {
+			t.Errorf("%d of 3 are kept, want %d", n, want)
+		}
+		w.Clock.Advance(84 * time.Hour)
+	}
+}
+
 // TestNinjaOneChanges moves, adds and deletes devices in NinjaOne: one call an
 // interval finds it, and the tenants of the organizations get a light run.
 func TestNinjaOneChanges(t *testing.T) {
