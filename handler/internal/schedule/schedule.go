@@ -36,6 +36,9 @@ const (
 	// lost is how long a message may wait although the queue is empty before it
 	// is taken for lost.
 	lost = 30 * time.Minute
+	// surelyLost is the same whatever the queue holds: messages of light runs are
+	// on it nearly always.
+	surelyLost = 12 * time.Hour
 	// senders is how many tenants are put on the queue at once.
 	senders = 8
 )
@@ -166,7 +169,8 @@ func turn(tenantID string, now time.Time) time.Time {
 func due(run runs.Run, turn, now time.Time, queueEmpty bool) bool {
 	switch {
 	case run.Queued.After(run.Start):
-		return queueEmpty && now.Sub(run.Queued) >= lost
+		waits := now.Sub(run.Queued)
+		return queueEmpty && waits >= lost || waits >= surelyLost
 	case run.Start.IsZero():
 		return true
 	case run.Status == runs.Running:

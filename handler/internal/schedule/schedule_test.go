@@ -27,6 +27,7 @@ func TestDue(t *testing.T) {
 		"never synced":                               {run: runs.Run{}, want: true},
 		"queued and not started":                     {run: runs.Run{Queued: ago(time.Minute)}, empty: true},
 		"queued long ago, others wait too":           {run: runs.Run{Queued: ago(11 * time.Hour)}},
+		"queued half a day ago, others wait too":     {run: runs.Run{Queued: ago(12 * time.Hour)}, want: true},
 		"queued a while ago, and the queue is empty": {run: runs.Run{Queued: ago(30 * time.Minute)}, empty: true, want: true},
 		"queued again after a run": {
 			run: runs.Run{Start: ago(30 * time.Hour), Status: runs.Completed, Queued: ago(time.Minute)}, turn: ago(time.Hour), empty: true},
