@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/layout"
@@ -52,7 +51,7 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 	if err != nil {
 		return err
 	}
-	if err := w.wakeOrganizations(ctx, client, instance, news, all, states, now); err != nil {
+	if err := w.wakeOrganizations(ctx, client, instance, news, all, states); err != nil {
 		return err
 	}
 	return w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": activitiesPrefix + instance, "Version": int32(layout.Version),
@@ -61,7 +60,7 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 
 // wakeOrganizations asks for a light run of the tenants in whose organizations
 // devices changed.
-func (w *Watcher) wakeOrganizations(ctx context.Context, client *ninjaone.Client, instance string, news []ninjaone.Activity, all watched, states map[string]State, now time.Time) error {
+func (w *Watcher) wakeOrganizations(ctx context.Context, client *ninjaone.Client, instance string, news []ninjaone.Activity, all watched, states map[string]State) error {
 	changed := map[int]bool{}
 	for _, a := range news {
 		if a.DeviceID != 0 && slices.Contains(deviceActivities, a.Code) {
@@ -75,6 +74,7 @@ func (w *Watcher) wakeOrganizations(ctx context.Context, client *ninjaone.Client
 	if err != nil {
 		return err
 	}
+	now := w.Now().UTC() // a run that is due before may have missed it
 	var errs []error
 	for id, t := range all.tenants {
 		if !organizations[t.Mapping.OrganizationID] {

@@ -95,6 +95,7 @@ type look struct {
 	state   State
 	links   links
 	began   time.Time
+	seen    time.Time      // when what changed was known
 	found   map[string]int // objects that changed, by what they are; -1 where that is not known
 	failed  []string
 	devices *list // nil where it was not read or did not change
@@ -127,6 +128,7 @@ func (w *Watcher) Look(ctx context.Context, m Message) error {
 	if err := l.ask(ctx); err != nil {
 		return l.fails(ctx, err)
 	}
+	l.seen = w.Now().UTC()
 	return l.conclude(ctx)
 }
 
@@ -210,28 +212,34 @@ func (l *look) compareDevices(ctx context.Context, devices []tenant.ManagedDevic
 	if digest == l.state.list {
 		return nil
 	}
-	before, err := l.lastList(ctx, l.tenant.ID)
+	before, ended, err := l.lastList(ctx, l.tenant.ID, l.state.list)
 	if err != nil {
 		return err
 	}
-	changed, compliance := now.compare(before)
 	l.devices, l.state.list = &now, digest
-	if changed > 0 {
+	if !ended { // nobody was told what changed since
+		l.found["Intune devices"], l.urgent = -1, true
+	} else if changed, compliance := now.compare(before); changed > 0 {
 		l.found["Intune devices"], l.urgent = changed, compliance
 	}
 	return nil
 }
 
-// lastList reads the list of the look before; an empty one where there is none.
-func (w *Watcher) lastList(ctx context.Context, tenantID string) (l list, err error) {
+// lastList reads the list of the look before, and reports whether it is the one
+// with a digest: a look that did not come to its end may have kept another.
+func (w *Watcher) lastList(ctx context.Context, tenantID, digest string) (l list, ended bool, err error) {
 	body, err := w.Blobs.Get(ctx, blobName(tenantID))
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return l, fmt.Errorf("read the Intune devices that the last look saw: %w", err)
+	if errors.Is(err, storage.ErrNotFound) {
+		return l, false, nil
 	}
-	if err == nil && json.Unmarshal(body, &l) != nil {
-		l = list{} // all devices count as changed then
+	if err != nil {
+		return l, false, fmt.Errorf("read the Intune devices that the last look saw: %w", err)
 	}
-	return l, nil
+	if json.Unmarshal(body, &l) != nil {
+		return l, false, nil
+	}
+	body, err = json.Marshal(l.Devices)
+	return l, err == nil && ledger.Sum(body) == digest, err
 }
 
 // conclude sends what follows from the look, and then notes it.
@@ -259,8 +267,8 @@ func (l *look) conclude(ctx context.Context) error {
 		}
 		return l.save(ctx)
 	}
-	s.Found, s.FoundAt = l.words(), l.began
-	if err := l.Watcher.wake(ctx, s, l.began, false); err != nil {
+	s.Found, s.FoundAt = l.words(), l.seen
+	if err := l.Watcher.wake(ctx, s, l.seen, false); err != nil {
 		return err
 	}
 	l.Log.InfoContext(ctx, "changes found", "tenant", l.tenant.ID, "found", s.Found, "light", s.Due)
@@ -286,7 +294,11 @@ func (w *Watcher) wake(ctx context.Context, s *State, now time.Time, devices boo
 		due = next
 	}
 	s.Distance = max(w.Every, min(2*s.Distance, longest))
-	if err := w.Syncs.Send(ctx, tenantsync.Message{TenantID: s.TenantID, Light: true, Devices: devices}, due.Sub(now)); err != nil {
+	m := tenantsync.Message{TenantID: s.TenantID, Light: true, Devices: devices}
+	if due.After(now) {
+		m.Due = due // what is found until then sends no other
+	}
+	if err := w.Syncs.Send(ctx, m, due.Sub(now)); err != nil {
 		return fmt.Errorf("ask for a light run of tenant %s: %w", s.TenantID, err)
 	}
 	s.Due = due
@@ -367,13 +379,9 @@ func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.
 	if s.list == "" || !s.listRead.After(since) {
 		return nil, time.Time{}, nil
 	}
-	l, err := w.lastList(ctx, tenantID)
-	if err != nil {
+	l, ended, err := w.lastList(ctx, tenantID, s.list)
+	if err != nil || !ended {
 		return nil, time.Time{}, err
-	}
-	body, err := json.Marshal(l.Devices)
-	if err != nil || ledger.Sum(body) != s.list {
-		return nil, time.Time{}, err // the look did not come to its end
 	}
 	out := make([]tenant.ManagedDevice, len(l.Devices))
 	for i, d := range l.Devices {

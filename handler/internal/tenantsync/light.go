@@ -145,15 +145,20 @@ func (j *job) light(ctx context.Context, last runs.Run) error {
 }
 
 // needlessLight reports whether a light run would find nothing: a run that was
-// completed began to read after the message was sent. Or there is no full run to
-// begin from, or the tenant is paused.
+// completed began to read after the last change that relies on the message, and
+// read NinjaOne's devices too where these changed. Or there is no full run to begin
+// from, or the tenant is paused.
 func (j *job) needlessLight(ctx context.Context, last runs.Run, before runs.Light) (bool, error) {
 	if last.LastSuccess.IsZero() && last.Status != runs.Running {
 		j.log.InfoContext(ctx, "the tenant was never synced, so that its first sync shows the change")
 		return true, nil
 	}
-	if sent := j.message.Sent.Add(time.Second); !j.message.Sent.IsZero() &&
-		(last.Status == runs.Completed && last.Start.After(sent) || before.Fresh.After(sent)) {
+	relies := j.message.Sent.Add(time.Second)
+	if j.message.Due.After(relies) {
+		relies = j.message.Due
+	}
+	if !j.message.Sent.IsZero() &&
+		(last.Status == runs.Completed && last.Start.After(relies) || !j.message.Devices && before.Fresh.After(relies)) {
 		j.log.InfoContext(ctx, "the tenant was read after this message was sent; it is dropped")
 		return true, nil
 	}

@@ -403,3 +403,35 @@ func TestLightRunsComeToTheSame(t *testing.T) {
 		})
 	}
 }
+
+// TestLightRunsThatAreNeeded sends messages after which a run began to read, and
+// on which something relies all the same.
+func TestLightRunsThatAreNeeded(t *testing.T) {
+	sent := time.Now().Truncate(time.Second)
+	for name, tt := range map[string]struct {
+		message Message
+		runs    Message // after it was sent
+	}{
+		"due later than a full run":    {Message{Due: sent.Add(20 * time.Minute)}, Message{}},
+		"due later than a light run":   {Message{Due: sent.Add(20 * time.Minute)}, Message{Light: true}},
+		"devices, and a light run was": {Message{Devices: true}, Message{Light: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			w := newWorld(2, 0)
+			b.reader.snapshot = w.snapshot
+			b.set(sent)
+			b.sync(Message{})
+			b.set(sent.Add(5 * time.Minute))
+			b.sync(tt.runs)
+			w.devices[0].ComplianceState = tenant.StateNoncompliant
+			b.set(sent.Add(20 * time.Minute))
+			m := tt.message
+			m.Light, m.Sent = true, sent
+			b.sync(m)
+			if got := b.sent(device(100), "compliance"); got != "Non-Compliant" {
+				t.Errorf("the device shows %q; the light run: %+v", got, b.lastLight())
+			}
+		})
+	}
+}
