@@ -18,7 +18,7 @@ type found struct {
 	texts   []string
 	textOf  map[string]uint32
 	devices []uint32          // the name of each, a text
-	device  map[uint32]uint32 // by the text of its id, or of its name where it has none
+	device  map[uint32]uint32 // by the text of its id and short name, or of its name where it has no id
 	finding map[finding]uint32
 	all     []finding
 
@@ -64,10 +64,7 @@ func (f *found) add(v *wire.Vulnerability) error {
 	}
 	software := strings.TrimSpace(v.SoftwareVendor + " " + v.SoftwareName)
 	var at [7]uint32
-	for i, text := range []string{cve, clip(software), clip(v.SoftwareVersion), clip(v.Update), clip(v.UpdateURL), clip(name), "\x00" + strings.ToLower(strings.TrimSpace(v.DeviceID))} {
-		if i == 6 && len(text) == 1 {
-			text = "\x00" + strings.ToLower(name)
-		}
+	for i, text := range []string{cve, clip(software), clip(v.SoftwareVersion), clip(v.Update), clip(v.UpdateURL), clip(name), identity(v)} {
 		var err error
 		if at[i], err = f.text(text); err != nil {
 			return err
@@ -77,6 +74,8 @@ func (f *found) add(v *wire.Vulnerability) error {
 	if !ok {
 		d = uint32(len(f.devices))
 		f.device[at[6]], f.devices = d, append(f.devices, at[5])
+	} else if had, name := f.texts[f.devices[d]], f.texts[at[5]]; len(name) > len(had) || len(name) == len(had) && name < had {
+		f.devices[d] = at[5] // the longest tells most, and the order of records nothing
 	}
 	key := finding{at[0], at[1], at[2], at[3], at[4], uint8(exposure.SeverityOf(v.Severity).Rank())}
 	n, ok := f.finding[key]
@@ -92,6 +91,15 @@ func (f *found) add(v *wire.Vulnerability) error {
 		return f.compact()
 	}
 	return nil
+}
+
+// identity tells devices apart. One that was renamed may have records of both names.
+func identity(v *wire.Vulnerability) string {
+	id, name := strings.ToLower(strings.TrimSpace(v.DeviceID)), strings.TrimSpace(v.DeviceName)
+	if id == "" {
+		return "\x00" + strings.ToLower(name)
+	}
+	return "\x00" + id + "\x00" + short(name)
 }
 
 // text returns the number of a text, which is kept once.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"cipp-ninjaone/handler/internal/devicematch"
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -144,4 +145,26 @@ func TestServer(t *testing.T) {
 	l.reportMany(2, 1)
 	l.run(Message{})
 	l.wantOpen(0, 1)
+}
+
+// TestTwoNamesOfADevice: the records of a device that was renamed count under each
+// of its names, in whatever order they come.
+func TestTwoNamesOfADevice(t *testing.T) {
+	names := newNames(byName, []ninjaone.Device{{ID: 1, SystemName: "NEW"}}, devicematch.Matches{})
+	var digests []string
+	for _, order := range [][]string{{"old.corp.example", "NEW", "new.corp.example"}, {"new.corp.example", "NEW", "old.corp.example"}} {
+		f := newFound(t.Context())
+		for _, name := range order {
+			must(t, f.add(&wire.Vulnerability{DeviceID: "x", DeviceName: name, CVE: cve(len(name)), Severity: "High"}))
+		}
+		p, err := decide(inputs{group: ninjaone.ScanGroup{ID: 1, DeviceHeader: "d", CVEHeader: "c"}, found: f, names: names})
+		must(t, err)
+		if len(p.file.rows) != 2 || p.status.Matched != 1 || strings.Join(p.status.Unknown, " ") != "old.corp.example" {
+			t.Errorf("%q: %d rows, %+v", order, len(p.file.rows), p.status)
+		}
+		digests = append(digests, p.file.digest)
+	}
+	if digests[0] != digests[1] {
+		t.Error("the order of records changes the bytes")
+	}
 }
