@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,7 +28,7 @@ type CVEFiles interface {
 // CVEUploads uploads them; *vulnerabilities.Worker is one.
 type CVEUploads interface {
 	UploadNow(ctx context.Context, tenantID string) error
-	Confirm(ctx context.Context, tenantID string) error
+	Confirm(ctx context.Context, tenantID string, since time.Time) error
 	Preview(ctx context.Context, tenantID string) (vulnerabilities.Preview, error)
 }
 
@@ -162,7 +163,9 @@ func (c *Console) changeFile(x *exchange) error {
 		case x.value("rows") != strconv.Itoa(status.WaitingRows):
 			return c.showVulnerabilities(x, "Nothing was confirmed: the file has changed since the page was read. Look at it again.")
 		}
-		change, notice = c.CVEUploads.Confirm, "fileconfirmed"
+		change, notice = func(ctx context.Context, tenantID string) error {
+			return c.CVEUploads.Confirm(ctx, tenantID, status.WaitingSince)
+		}, "fileconfirmed"
 		told = fmt.Sprintf("A file of vulnerabilities of %s was confirmed; the last one has %d.", plural(status.WaitingRows, "row", "rows"), status.Rows)
 	}
 	if err := change(x.ctx(), t.ID); err != nil {

@@ -30,7 +30,7 @@ func (t *turn) upload(ctx context.Context, p *plan) error {
 	s := p.status
 	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}
 	s.WaitingSince, s.WaitingRows = t.last.WaitingSince, t.last.WaitingRows // until NinjaOne took it
-	s.Held = p.held
+	s.Held, s.Named = p.held, false
 	if err := t.keep(ctx, *p); err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func after(s Status, g ninjaone.ScanGroup, err error, now time.Time) (_ Status, 
 	case err != nil:
 		return s, true
 	}
-	s.Shown = s.Digest
+	s.Shown, s.WaitingSince, s.WaitingRows = s.Digest, time.Time{}, 0 // it came, which uses up a confirmation
 	switch g.Status {
 	case ninjaone.ScanInProgress:
 		if s.Import = InProgress; age >= slowAfter {
@@ -190,7 +190,7 @@ func after(s Status, g ninjaone.ScanGroup, err error, now time.Time) (_ Status, 
 		}
 		return s, true
 	case ninjaone.ScanComplete:
-		s.Held, s.Processed = s.Rows, -1
+		s.Held, s.Processed, s.Named = s.Rows, -1, g.FileName == fileName(s.Digest)
 		if g.Processed.OK {
 			s.Processed = g.Processed.Value
 		}

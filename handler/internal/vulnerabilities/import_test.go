@@ -168,7 +168,7 @@ func TestConfirmedAndFailed(t *testing.T) {
 	l.reportMany(1, 74)
 	l.day()
 	l.pass(time.Minute)
-	must(t, l.worker.Confirm(t.Context(), l.ref))
+	must(t, l.worker.Confirm(t.Context(), l.ref, l.status().WaitingSince))
 	l.imports(ninjasim.Imports{Fail: true})
 	if s := l.run(Message{}); s.Import != Failed {
 		t.Fatalf("the status is %+v", s)

@@ -11,6 +11,7 @@ import (
 	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // The brake: a file with fewer than half of the last one's rows waits when more
@@ -99,19 +100,26 @@ func decide(in inputs) (plan, error) {
 	p.file, p.exposure = c.file, c.exposure
 	rows, base := len(p.file.rows), before(in.last, in.group)
 	mayBeEmpty := s.Reported > 0 && s.Excepted == s.Reported
-	if confirmed := !in.last.WaitingSince.IsZero() && !in.last.Waits(); confirmed {
+	if in.last.confirmed() {
 		base = in.last.WaitingRows
 		mayBeEmpty = mayBeEmpty || base == 0
 	}
 	p.held = before(in.last, in.group)
 	again := p.file.digest == in.last.Digest && in.last.GroupID == in.group.ID
 	lost := in.last.Import == Failed || in.last.Import == Sending
-	brake := rows == 0 && !mayBeEmpty && base > 0 || rows > 0 && 2*rows < base && base-rows > brakeRows
+	other := again && in.last.Named && in.group.FileName != "" && in.group.FileName != fileName(in.last.Digest)
+	shrunken := func(n int) bool { return 2*n < base && base-n > brakeRows }
+	// Of an export that is itself much smaller, all may be excepted by chance.
+	brake := rows == 0 && base > 0 && (!mayBeEmpty || shrunken(s.Reported)) || rows > 0 && shrunken(rows)
 	switch {
 	case p.file.size > ninjaone.MaxUpload:
 		p.refuse("size", fmt.Sprintf("The file of %d rows would have %d MB, and NinjaOne takes at most %d: nothing is sent.", rows, (p.file.size+999_999)/1_000_000, ninjaone.MaxUpload/1_000_000))
-	case again && (lost || in.forced):
+	case again && (lost || in.forced || other):
 		p.verdict = Upload // these bytes have passed the brake, or a person let them
+		if other {
+			p.problems = append(p.problems, problems.Problem{Key: "other", Notice: true, Message: fmt.Sprintf("Somebody else put the file %q into NinjaOne's scan group %q. The file of this app replaces it. "+
+				"If that comes again, see who uploads to the group: only one can.", words.Clip(in.group.FileName, 80), s.Group)})
+		}
 	case again:
 		p.verdict = Nothing
 	case brake:

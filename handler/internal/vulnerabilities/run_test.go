@@ -65,7 +65,7 @@ func TestBrake(t *testing.T) {
 	l.run(Message{Force: true}) // the button does not confirm
 	l.wantUploads(1)
 	l.pass(time.Minute)
-	must(t, l.worker.Confirm(t.Context(), l.ref))
+	must(t, l.worker.Confirm(t.Context(), l.ref, l.status().WaitingSince))
 	if s = l.run(Message{}); s.Waits() || s.Rows != 74 {
 		t.Errorf("the confirmed file was not sent: %+v", s)
 	}
@@ -76,7 +76,7 @@ func TestBrake(t *testing.T) {
 		t.Errorf("the confirmation counts twice: %+v", s)
 	}
 	// What was confirmed is what was seen: not something smaller still.
-	must(t, l.worker.Confirm(t.Context(), l.ref))
+	must(t, l.worker.Confirm(t.Context(), l.ref, l.status().WaitingSince))
 	l.pass(time.Minute)
 	l.report()
 	if s = l.day(); !s.Waits() || s.WaitingRows != 0 {
@@ -222,4 +222,78 @@ func TestToldEachDay(t *testing.T) {
 	l.run(Message{})
 	l.wantLine(4, missing)
 	l.wantLine(1, "No longer a problem: NinjaOne has "+missing)
+}
+
+// TestConfirmedMeanwhile: what a person confirms is what waited when the page was
+// read, not what a turn that is under way makes of it.
+func TestConfirmedMeanwhile(t *testing.T) {
+	l := newLab(t, 3)
+	l.reportMany(3, 50)
+	l.run(Message{})
+	l.reportMany(1, 74)
+	seen := l.day()
+	l.reportMany(1, 20)
+	l.pass(time.Hour)
+	l.before = func(*http.Request) error { // the turn is reading
+		l.before = nil
+		l.pass(time.Second)
+		return l.worker.Confirm(t.Context(), l.ref, seen.WaitingSince)
+	}
+	if s := l.run(Message{}); !s.Waits() || s.WaitingRows != 20 {
+		t.Errorf("20 rows count as confirmed: %+v", s)
+	}
+	l.pass(time.Minute)
+	if s := l.run(Message{}); s.Rows != 150 {
+		t.Errorf("20 rows went, which nobody confirmed: %+v", s)
+	}
+	l.wantUploads(1)
+}
+
+// TestConfirmedAndUnknown: a confirmation is used up by the file that came, though
+// the answer was lost.
+func TestConfirmedAndUnknown(t *testing.T) {
+	l := newLab(t, 3)
+	l.reportMany(3, 50)
+	l.run(Message{})
+	l.reportMany(1, 60)
+	s := l.day()
+	l.pass(time.Minute)
+	must(t, l.worker.Confirm(t.Context(), l.ref, s.WaitingSince))
+	l.reportMany(3, 50)
+	l.report(append(l.list(), vulnerable(pc(0), cve(99)))...) // the evidence is back, and the answer is not
+	undo := l.NinjaOne.InjectFault(ninjasim.Fault{Path: "/upload$", Status: 500, AfterHandling: true})
+	l.run(Message{})
+	undo()
+	l.reportMany(1, 40)
+	if s = l.day(); !s.Waits() {
+		t.Errorf("40 rows replace 151: %+v", s)
+	}
+	l.wantOpen(0, 1, 2)
+}
+
+// list is what Defender reports at present.
+func (l *lab) list() (list []m365sim.Vulnerability) {
+	l.tenant.View(func(t *m365sim.Tenant) { list = append(list, t.Vulnerabilities...) })
+	return list
+}
+
+// TestExceptedPart: that every row is excepted is a real zero only where Microsoft
+// still reports about as much as the group holds.
+func TestExceptedPart(t *testing.T) {
+	l := newLab(t, 2)
+	l.reportMany(2, 40)
+	l.run(Message{})
+	l.except(cve(1), "ALL", "")
+	l.report(vulnerable(pc(0), cve(1))) // all that a broken export has left
+	if s := l.day(); !s.Waits() || s.WaitingRows != 0 {
+		t.Errorf("an excepted row empties a group of 80: %+v", s)
+	}
+	l.wantOpen(0, 1)
+	l.reportMany(2, 40)
+	for n := range 40 {
+		l.except(cve(n), "ALL", "")
+	}
+	if s := l.day(); s.Rows != 0 || s.Import != Complete || s.Waits() {
+		t.Errorf("that all is excepted is not sent: %+v", s)
+	}
 }

@@ -76,10 +76,10 @@ func (w *Worker) UploadNow(ctx context.Context, tenantID string) error {
 	return w.Queue.Send(ctx, Message{TenantID: tenantID, Force: true}, 0)
 }
 
-// Confirm lets the file of a tenant that waits for it go once, and puts the tenant
-// on the queue.
-func (w *Worker) Confirm(ctx context.Context, tenantID string) error {
-	if err := w.Files.Confirm(ctx, tenantID, w.Now()); err != nil {
+// Confirm lets the file of a tenant that waits since that time go once, and puts the
+// tenant on the queue.
+func (w *Worker) Confirm(ctx context.Context, tenantID string, since time.Time) error {
+	if err := w.Files.Confirm(ctx, tenantID, since); err != nil {
 		return err
 	}
 	return w.Queue.Send(ctx, Message{TenantID: tenantID}, 0)

@@ -234,3 +234,41 @@ func TestPreview(t *testing.T) {
 		t.Errorf("without a group: %v", err)
 	}
 }
+
+// TestPausedMeanwhile: a tenant that was paused after its message was sent keeps what
+// it has, unless a person asks for it.
+func TestPausedMeanwhile(t *testing.T) {
+	l := newLab(t, 1)
+	l.reportMany(1, 1)
+	must(t, l.worker.Runs.Pause(t.Context(), l.ref, true))
+	l.run(Message{})
+	l.wantUploads(0)
+	l.run(Message{Force: true})
+	l.wantUploads(1)
+}
+
+// TestAnotherFile: what somebody else put in the place of the file is replaced,
+// though the bytes are those that were sent before.
+func TestAnotherFile(t *testing.T) {
+	l := newLab(t, 2)
+	l.reportMany(2, 2)
+	l.run(Message{})
+	config, err := l.worker.CIPP.NinjaOneConfig(t.Context())
+	must(t, err)
+	client, err := l.worker.NinjaOne(config)
+	must(t, err)
+	empty, err := newFile("Device", "CVE", nil, nil, nil)
+	must(t, err)
+	_, err = client.UploadScan(t.Context(), groupID, "cve.csv", empty.size, empty.write)
+	must(t, err)
+	l.pass(time.Minute)
+	_, err = client.ScanGroup(t.Context(), groupID)
+	must(t, err)
+	l.wantOpen()
+	l.day()
+	l.wantOpen(0, 1)
+	l.wantLine(1, "cve.csv")
+	l.wantUploads(3)
+	l.day()
+	l.wantUploads(3)
+}

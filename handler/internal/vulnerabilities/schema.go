@@ -20,7 +20,7 @@ const TableName = "NinjaOneVulnerabilities"
 //
 // Written by a person's button on the console:
 //
-//	Confirmed     time: when what waits was confirmed
+//	Confirmed     time: what waits since then, or since before, was confirmed
 //
 // Written by messages:
 //

@@ -53,6 +53,9 @@ type Status struct {
 	// digest of the last file that NinjaOne took, for cards and previews.
 	Held  int    `json:"held,omitempty"`
 	Shown string `json:"shown,omitempty"`
+	// Named says that the group had the name of the last file when its import was
+	// complete, so that another name tells of somebody else's file.
+	Named bool `json:"named,omitempty"`
 
 	// What the last turn found.
 	Turn          time.Time `json:"turn,omitzero"`           // when it ended
@@ -77,13 +80,16 @@ type Status struct {
 	WaitingRows  int       `json:"waitingRows,omitempty"`
 
 	Queued    time.Time `json:"-"` // when its last turn was put on the queue
-	Confirmed time.Time `json:"-"` // when somebody confirmed what waits; it counts once
+	Confirmed time.Time `json:"-"` // somebody confirmed what waited since then, or before; it counts once
 }
 
 // Waits reports whether a file waits for a confirmation that nobody gave yet.
 func (s Status) Waits() bool {
 	return !s.WaitingSince.IsZero() && s.Confirmed.Before(s.WaitingSince)
 }
+
+// confirmed reports whether somebody let the file go that waits.
+func (s Status) confirmed() bool { return !s.WaitingSince.IsZero() && !s.Waits() }
 
 // Files keeps how the tenants' files stand. It is safe for concurrent use.
 type Files struct {
@@ -127,10 +133,12 @@ func (f Files) save(ctx context.Context, s Status) error {
 	return nil
 }
 
-// Confirm lets the file that waits go once, though it is much smaller than the last
-// one. The caller puts a message of the tenant on the queue.
-func (f Files) Confirm(ctx context.Context, tenantID string, now time.Time) error {
-	if err := f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnConfirmed: now.UTC()})); err != nil {
+// Confirm lets the file that waits since that time go once, though it is much smaller
+// than the last one, and none that waits since later. The caller puts a message of
+// the tenant on the queue.
+func (f Files) Confirm(ctx context.Context, tenantID string, since time.Time) error {
+	since = since.UTC().Add(time.Microsecond) // a column is less exact than a status
+	if err := f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnConfirmed: since})); err != nil {
 		return fmt.Errorf("confirm the CVE file of tenant %s: %w", tenantID, err)
 	}
 	return nil

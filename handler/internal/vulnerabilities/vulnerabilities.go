@@ -118,6 +118,15 @@ func (w *Worker) Run(ctx context.Context, m Message) error {
 		return w.Queue.Send(ctx, m, lookAgain) // which looks, too, and goes on once it ended
 	case m.Look:
 		return nil
+	case !m.Force && !t.last.confirmed(): // nobody asked for it
+		pauses, err := w.Runs.Pauses(ctx)
+		if err != nil {
+			return err
+		}
+		if pauses.Paused(t.ref.ID) {
+			w.Log.InfoContext(ctx, "the tenant was paused after this message was sent; it is dropped", "tenant", t.ref.ID)
+			return nil
+		}
 	}
 	return t.run(ctx)
 }
