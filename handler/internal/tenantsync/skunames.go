@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"strings"
@@ -17,8 +18,8 @@ import (
 const skuNamesBlob = "sku-names.json"
 
 // KeptNames are the friendly names of licences and service plans by their GUIDs,
-// kept in storage: on
-// a day when they cannot be fetched, the fields must not change for it.
+// kept in storage: on a day when they cannot be fetched, or the list lacks some that
+// it had, the fields must not change for it.
 type KeptNames struct {
 	Fetch func(context.Context) map[string]string // nil or an empty answer means none
 	Blobs *storage.Container
@@ -28,7 +29,8 @@ type KeptNames struct {
 	kept map[string]string
 }
 
-// Names returns the names, nil when they were never read.
+// Names returns the names: those that were fetched, and of what these lack those that
+// were kept; nil when they were never read.
 func (k *KeptNames) Names(ctx context.Context) map[string]string {
 	var names map[string]string
 	if k.Fetch != nil {
@@ -36,35 +38,46 @@ func (k *KeptNames) Names(ctx context.Context) map[string]string {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(names) == 0 {
-		if k.kept == nil {
-			k.kept = k.load(ctx)
+	if k.kept == nil {
+		kept, err := k.load(ctx)
+		if err != nil { // asked again next time, and not written over before
+			k.Log.WarnContext(ctx, "the kept names of licences cannot be read", "error", err)
+			return names
 		}
+		k.kept = kept
+	}
+	all := maps.Clone(k.kept) // earlier runs may hold the kept ones
+	if all == nil {
+		all = map[string]string{}
+	}
+	if maps.Copy(all, names); maps.Equal(all, k.kept) {
 		return k.kept
 	}
-	if !maps.Equal(names, k.kept) {
-		body, err := json.Marshal(names)
-		if err == nil {
-			err = k.Blobs.Put(ctx, skuNamesBlob, body)
-		}
-		if err != nil {
-			k.Log.WarnContext(ctx, "the names of licences could not be kept", "error", err)
-		}
-		k.kept = names
+	body, err := json.Marshal(all)
+	if err == nil {
+		err = k.Blobs.Put(ctx, skuNamesBlob, body)
 	}
-	return names
+	if err != nil {
+		k.Log.WarnContext(ctx, "the names of licences could not be kept", "error", err)
+	}
+	k.kept = all
+	return all
 }
 
-func (k *KeptNames) load(ctx context.Context) map[string]string {
+// load returns the names that are kept, none where they cannot be decoded.
+func (k *KeptNames) load(ctx context.Context) (names map[string]string, err error) {
 	body, err := k.Blobs.Get(ctx, skuNamesBlob)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil // never kept, or not readable now: asked again next time
+		return nil, err
 	}
-	var names map[string]string
-	if err := json.Unmarshal(body, &names); err != nil {
-		k.Log.WarnContext(ctx, "the kept names of licences are not readable and are left out", "error", err)
+	if json.Unmarshal(body, &names) != nil {
+		k.Log.WarnContext(ctx, "the kept names of licences are not readable and are left out")
+		names = nil
 	}
-	return names
+	return names, nil
 }
 
 // overview is an object of CIPP's cache of licences, which holds a product's name

@@ -2,12 +2,36 @@ package tenantsync
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"testing"
 
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
+
+// TestKeptNames fetches names that other processes kept more of: a product that
+// Microsoft's list has no more keeps its name.
+func TestKeptNames(t *testing.T) {
+	b := newLab(t, 0)
+	blobs := b.account.Container(azuritetest.UniqueName(t))
+	names := func(fetched map[string]string) map[string]string {
+		k := &KeptNames{Fetch: func(context.Context) map[string]string { return fetched }, Blobs: blobs, Log: slog.New(slog.DiscardHandler)}
+		k.Names(t.Context())
+		return k.Names(t.Context())
+	}
+	for _, step := range []struct{ fetched, want map[string]string }{
+		{nil, nil},
+		{map[string]string{"a": "Microsoft 365 E3", "b": "Visio"}, map[string]string{"a": "Microsoft 365 E3", "b": "Visio"}},
+		{map[string]string{"b": "Visio Plan 2", "c": "Teams"}, map[string]string{"a": "Microsoft 365 E3", "b": "Visio Plan 2", "c": "Teams"}},
+		{nil, map[string]string{"a": "Microsoft 365 E3", "b": "Visio Plan 2", "c": "Teams"}},
+	} {
+		if got := names(step.fetched); !maps.Equal(got, step.want) {
+			t.Errorf("fetched %v: the names are %v, want %v", step.fetched, got, step.want)
+		}
+	}
+}
 
 // TestNamesOfLicences looks whence a licence has its name.
 func TestNamesOfLicences(t *testing.T) {
