@@ -10,6 +10,7 @@ import (
 	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // deviceIndex adds to an index what only devices need.
@@ -356,7 +357,7 @@ func (x *deviceIndex) policyUsers(d *tenant.ManagedDevice, s tenant.PolicyState)
 	if len(names) == 0 {
 		return one(orElse(d.UserPrincipalName, "–"))
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, words.Compare)
 	var c cell
 	for _, n := range names {
 		c.Lines = append(c.Lines, line{Text: n})

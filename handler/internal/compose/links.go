@@ -144,14 +144,15 @@ func (l links) action(address string) template.URL {
 	}
 	parameter, known := portals[u.Host]
 	query := u.Query()
+	first, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	switch {
-	case !known:
+	case !known, parameter == "" && first != "" && !strings.EqualFold(first, l.domain) && !strings.EqualFold(first, l.tenantID):
 		return l.defender("securescore")
 	case parameter == "tid":
 		query.Set(parameter, l.tenantID)
 	case parameter != "":
 		query.Set(parameter, l.domain)
-	case strings.Trim(u.Path, "/") == "":
+	case first == "":
 		u.Path = "/" + l.domain + "/"
 	}
 	u.RawQuery = query.Encode()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -84,6 +85,8 @@ func TestLinksOfActions(t *testing.T) {
 		"https://security.microsoft.com/x?tid=other&a=b#c":       "https://security.microsoft.com/x?a=b&tid=" + tid + "#c",
 		"https://admin.microsoft.com/Adminportal/Home#/Settings": "https://admin.microsoft.com/Adminportal/Home?delegatedOrg=larkfield.example#/Settings",
 		"https://portal.azure.com/#blade/Microsoft_AAD_IAM":      "https://portal.azure.com/larkfield.example/#blade/Microsoft_AAD_IAM",
+		"https://entra.microsoft.com/Larkfield.example/#view/x":  "https://entra.microsoft.com/Larkfield.example/#view/x",
+		"https://intune.microsoft.com/en-us/#view/x":             "https://security.microsoft.com/securescore?tid=" + tid,
 		"https://learn.example/how-to":                           "https://security.microsoft.com/securescore?tid=" + tid,
 		"javascript:alert(1)":                                    "",
 		"http://security.microsoft.com/x":                        "",
@@ -151,5 +154,24 @@ func TestOwnerOfOneDrive(t *testing.T) {
 	in.Snapshot.OneDriveUsage.Value = append(in.Snapshot.OneDriveUsage.Value, again)
 	if got := summary(); !strings.Contains(got, "Owner Not deleted") {
 		t.Errorf("one that is not deleted: %s", got)
+	}
+}
+
+// TestUsersOfPolicies lists for whom a policy was evaluated, and the most exposed
+// devices where equally many CVEs are open.
+func TestUsersOfPolicies(t *testing.T) {
+	want := []string{"Ada", "Ádám", "Adele", "Łukasz", "Zoë"}
+	var s tenant.PolicyState
+	var exposed []exposure.Device
+	for _, i := range rand.Perm(len(want)) {
+		s.Settings = append(s.Settings, tenant.SettingState{UserName: want[i]})
+		exposed = append(exposed, exposure.Device{Name: want[i]})
+	}
+	slices.SortFunc(exposed, exposure.Compare)
+	x := newDeviceIndex(believable())
+	for i, l := range x.policyUsers(&tenant.ManagedDevice{}, s).Lines {
+		if l.Text != want[i] || exposed[i].Name != want[i] {
+			t.Errorf("place %d: the user %q and the device %q, want %q", i, l.Text, exposed[i].Name, want[i])
+		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Severity is Defender's word for how bad a CVE is.
@@ -98,7 +100,7 @@ func Compare(a, b Device) int {
 			return c
 		}
 	}
-	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.NinjaOneID, b.NinjaOneID))
+	return cmp.Or(words.Compare(a.Name, b.Name), cmp.Compare(a.NinjaOneID, b.NinjaOneID))
 }
 
 // Of returns what is open on a NinjaOne device; false when nothing is.
