@@ -78,7 +78,8 @@ func keeping[M any](r run[M]) run[M] {
 }
 
 // unlessGivenBack leaves out the syncs that were queued before CIPP's own engine
-// was given back. One that somebody asks for still runs.
+// was given back. One that somebody asks for still runs, and CIPP's next sync then
+// skips nothing.
 func (a *app) unlessGivenBack(r run[tenantsync.Message]) run[tenantsync.Message] {
 	return func(ctx context.Context, m tenantsync.Message) error {
 		given, err := a.hold.GivenBack(ctx)
@@ -87,6 +88,10 @@ func (a *app) unlessGivenBack(r run[tenantsync.Message]) run[tenantsync.Message]
 			return err
 		case given && !m.Force:
 			return a.runs.Unqueue(ctx, m.TenantID)
+		case given:
+			if err := a.hold.Writes(ctx); err != nil {
+				return err
+			}
 		}
 		return r(ctx, m)
 	}

@@ -192,6 +192,18 @@ func (h *Hold) forgetHashes(ctx context.Context) error {
 	return err
 }
 
+// Writes notes that this app is about to write to NinjaOne though CIPP's engine was
+// given back, because somebody asked for a sync: the next tick removes once more what
+// CIPP would skip the corrections by.
+func (h *Hold) Writes(ctx context.Context) error {
+	_, err := h.change(ctx, func(k *kept) bool {
+		owed := k.hashes
+		k.hashes = k.givenBack
+		return k.givenBack && !owed
+	})
+	return err
+}
+
 // TakeOver ends what GiveBack began, and holds CIPP's engine off at once.
 // Since CIPP may have written to NinjaOne meanwhile, every mapped tenant gets
 // a forced sync. If nothing was given back, it is Tick.

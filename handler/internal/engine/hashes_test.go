@@ -108,6 +108,20 @@ func TestGiveBackForgetsHashes(t *testing.T) {
 	if _, with := w.left("NinjaOneUserMap"); with != 1 {
 		t.Error("a later tick removed what CIPP noted itself")
 	}
+	// Somebody asks this app for a sync all the same.
+	must(t, w.Writes(t.Context()))
+	w.tick()
+	if rows, with := w.left("NinjaOneUserMap"); rows != 205 || with != 0 {
+		t.Errorf("after a sync that was asked for, %d of %d rows have their hashes", with, rows)
+	}
+	// While CIPP's engine is held off nothing is removed.
+	must(t, w.TakeOver(t.Context()))
+	w.write("NinjaOneUserMap", "tenant0", "row0", map[string]any{"InputHash": "new"})
+	must(t, w.Writes(t.Context()))
+	w.tick()
+	if _, with := w.left("NinjaOneUserMap"); with != 1 {
+		t.Error("hashes were removed while CIPP's engine is held off")
+	}
 }
 
 // refusing returns CIPP's tables with one that cannot be changed.
