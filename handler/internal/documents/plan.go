@@ -232,12 +232,17 @@ func (r *run) planRelations() relations.Plan {
 			live = append(live, rec)
 		}
 	}
+	hidden := map[ninjaone.Entity]bool{}
 	for s, rec := range r.records {
-		if s.Kind == ledger.KindUser && rec.Archived && !r.users.wanted[s.ID] {
+		switch {
+		case !rec.Archived:
+		case s.Kind == ledger.KindLicense:
+			hidden[relations.Document(rec.DocumentID)] = true
+		case !r.users.wanted[s.ID]:
 			archived = append(archived, rec)
 		}
 	}
-	return relations.NewPlan(live, r.hosts, archived)
+	return relations.NewPlan(live, r.hosts, archived, hidden)
 }
 
 // hosts returns what a user's document is to be related to: the devices and

@@ -130,7 +130,8 @@ func (r *run) extras() map[int]bool {
 }
 
 // planUnrelate finds the relations of archived documents that this run removes: of
-// users' documents, and of surplus ones by their ids. So many are left after that.
+// users' and licences' documents, and of surplus ones by their ids. So many are left
+// after that.
 func (r *run) planUnrelate() (ended []relations.Relation, ids []int, left int) {
 	calls := 0
 	for _, e := range r.planRelations().Archived {

@@ -470,6 +470,31 @@ func TestManyRelationsEnd(t *testing.T) {
 	w.verify(m)
 }
 
+// TestLicenceOfManyEnds ends a licence that more users have than relations are
+// removed in a run: its document is archived, so that nobody sees them.
+func TestLicenceOfManyEnds(t *testing.T) {
+	w := newWorld(t, 1)
+	m := w.tenants[0]
+	sku, stays := m.buy("SPE_E3"), m.buy("EMS")
+	for range maxUnrelated + 20 {
+		m.join("User", sku, stays)
+	}
+	w.sync(m)
+	delete(m.skus, sku)
+	for _, u := range m.users {
+		u.skus = slices.DeleteFunc(u.skus, func(id string) bool { return id == sku })
+	}
+	for _, want := range []int{maxUnrelated, 20, 0} {
+		foretold := foretold(w.preview(m))
+		r, err := w.run(t.Context(), m)
+		must(t, err)
+		if r.Unrelated != want {
+			t.Errorf("%d relations were removed, and %d foretold, want %d", r.Unrelated, foretold.Unrelated, want)
+		}
+	}
+	w.verify(m)
+}
+
 func TestWithoutDocumentation(t *testing.T) {
 	w, m, _ := small(t)
 	w.SetDocumentation(false)

@@ -63,12 +63,13 @@ type Relation struct {
 type Plan struct {
 	Add      map[ninjaone.Entity][]*ledger.Document // by host
 	Ended    []Relation                             // of documents that people see
-	Archived []Relation                             // of documents that nobody wants any more
+	Archived []Relation                             // of documents that nobody wants any more, on either side
 }
 
 // NewPlan compares what documents that people see are related to with what they
-// are to be related to.
-func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone.Entity]bool, archived []*ledger.Document) Plan {
+// are to be related to. hidden are the hosts that people do not see: archived
+// documents of licences.
+func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone.Entity]bool, archived []*ledger.Document, hidden map[ninjaone.Entity]bool) Plan {
 	p := Plan{Add: map[ninjaone.Entity][]*ledger.Document{}}
 	for _, d := range live {
 		hosts := wanted(d)
@@ -78,7 +79,11 @@ func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone
 			}
 		}
 		for have := range d.Relations.All() {
-			if !hosts[have.Host] {
+			switch {
+			case hosts[have.Host]:
+			case hidden[have.Host]:
+				p.Archived = append(p.Archived, Relation{d, have})
+			default:
 				p.Ended = append(p.Ended, Relation{d, have})
 			}
 		}
