@@ -30,7 +30,7 @@ func (t *turn) upload(ctx context.Context, p *plan) error {
 	s := p.status
 	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}
 	s.WaitingSince, s.WaitingRows = t.last.WaitingSince, t.last.WaitingRows // until NinjaOne took it
-	s.Held, s.Named = p.held, false
+	s.GroupID, s.Held, s.Named = p.groupID, p.held, false
 	if err := t.keep(ctx, *p); err != nil {
 		return err
 	}

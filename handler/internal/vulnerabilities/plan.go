@@ -38,6 +38,7 @@ type inputs struct {
 type plan struct {
 	verdict  Verdict
 	status   Status // as the turn leaves it; an upload goes on from there
+	groupID  int64  // where the file goes
 	held     int    // rows that the group holds at most
 	file     *file
 	exposure exposure.Tenant
@@ -91,7 +92,7 @@ func before(last Status, g ninjaone.ScanGroup) int {
 func decide(in inputs) (plan, error) {
 	p := plan{status: in.last}
 	s := &p.status
-	s.Group, s.GroupID, s.Turn = in.group.Name, in.group.ID, in.now
+	s.Group, s.Turn, p.groupID = in.group.Name, in.now, in.group.ID
 	s.Source, s.SourceAt, s.Failures, s.Reason = in.source, in.sourceAt, 0, ""
 	c, err := compile(in, s)
 	if err != nil {

@@ -98,7 +98,7 @@ func TestPlanIsSafe(t *testing.T) {
 					t.Fatalf("%s: %d rows go where %d were confirmed", where, len(want), last.WaitingRows)
 				}
 				last = p.status
-				last.Digest, last.Rows, last.Import, last.Held = p.file.digest, len(want), Sending, p.held
+				last.GroupID, last.Digest, last.Rows, last.Import, last.Held = p.groupID, p.file.digest, len(want), Sending, p.held
 				last.WaitingSince, last.WaitingRows = time.Time{}, 0
 				switch rng.IntN(4) {
 				case 0:

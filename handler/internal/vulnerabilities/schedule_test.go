@@ -204,8 +204,17 @@ func TestAnotherGroup(t *testing.T) {
 	// What somebody else sent to a group counts as its last file.
 	l.group(groupID+2, func(g *ninjasim.ScanGroup) { g.Records = 400 })
 	l.NinjaOne.RemoveScanGroup(groupID + 1)
-	if s := l.day(); !s.Waits() || !strings.Contains(s.Reason, "4 rows, and the last one had 400") {
-		t.Errorf("the status is %+v", s)
+	for day := range 2 {
+		if s := l.day(); !s.Waits() || !strings.Contains(s.Reason, "4 rows, and the last one had 400") {
+			t.Errorf("day %d: the status is %+v", day, s)
+		}
+	}
+	l.reportMany(2, 3)
+	if s := l.day(); !s.Waits() || !strings.Contains(s.Reason, "6 rows, and the last one had 400") {
+		t.Errorf("another file: the status is %+v", s)
+	}
+	if n := len(l.NinjaOne.Uploads(groupID + 2)); n != 0 {
+		t.Errorf("%d files went to somebody else's group", n)
 	}
 }
 

@@ -40,7 +40,7 @@ type Status struct {
 
 	// The last file that NinjaOne took, or may have taken (Import).
 	Group     string    `json:"group,omitempty"`     // name of the scan group, as expected
-	GroupID   int64     `json:"groupId,omitempty"`   // 0 until it was found
+	GroupID   int64     `json:"groupId,omitempty"`   // of the group that it was sent to
 	Digest    string    `json:"digest,omitempty"`    // of the file; "" when none was sent yet
 	Rows      int       `json:"rows,omitempty"`      // of the file, less its header
 	Uploaded  time.Time `json:"uploaded,omitzero"`   // when it was sent
