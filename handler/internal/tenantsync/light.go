@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -166,6 +167,27 @@ func (j *job) needlessLight(ctx context.Context, last runs.Run, before runs.Ligh
 	return err == nil && pauses.Paused(j.ref.ID), err
 }
 
+// unread says why a light run may have missed the change: a list that is watched
+// could not be read, although the last full run had no such problem.
+func unread(s *tenant.Snapshot, known []problems.Problem) error {
+	for _, part := range []struct {
+		name, reason string
+		expected     bool
+	}{
+		{"users", s.Users.Reason, s.Users.Expected},
+		{"groups", s.Groups.Reason, s.Groups.Expected},
+		{"directory roles", s.Roles.Reason, s.Roles.Expected},
+		{"Entra devices", s.EntraDevices.Reason, s.EntraDevices.Expected},
+		{"Intune devices", s.ManagedDevices.Reason, s.ManagedDevices.Expected},
+	} {
+		told := strings.TrimPrefix(part.reason, "Not available: ")
+		if told != "" && !part.expected && !slices.ContainsFunc(known, func(p problems.Problem) bool { return p.Key == "part:"+told }) {
+			return failed("Microsoft 365's %s could not be read: %s", part.name, words.End(told))
+		}
+	}
+	return nil
+}
+
 // finishLight records the end of a light run, and queues it again where work is
 // left.
 func (j *job) finishLight(bounded context.Context, last runs.Run, before runs.Light, cause error) error {
@@ -177,6 +199,9 @@ func (j *job) finishLight(bounded context.Context, last runs.Run, before runs.Li
 		OrganizationFields: r.OrganizationFields, Devices: r.Devices, Documents: r.Documents,
 	}
 	now := slices.DeleteFunc(slices.Clone(last.Problems), func(p problems.Problem) bool { return p.Key == lightProblem })
+	if cause == nil {
+		cause = j.unread
+	}
 	delay, goesOn := j.goesOn(bounded, cause)
 	var errs []error
 	switch {

@@ -435,3 +435,34 @@ func TestLightRunsThatAreNeeded(t *testing.T) {
 		})
 	}
 }
+
+// TestLightRunThatReadsNoChange lets the list that changed be unreadable during the
+// light run: it comes again, unless the full run could not read the list either.
+func TestLightRunThatReadsNoChange(t *testing.T) {
+	b := newBench(t, 1)
+	w := newWorld(1, 0)
+	down := func() (*tenant.Snapshot, error) {
+		s, err := w.snapshot()
+		s.ManagedDevices = tenant.Part[[]tenant.ManagedDevice]{Reason: "Not available: Graph answered 503"}
+		return s, err
+	}
+	b.reader.snapshot = w.snapshot
+	b.sync(Message{})
+	w.devices[0].ComplianceState = tenant.StateNoncompliant
+	b.reader.snapshot = down
+	lines, _, _ := b.light(Message{})
+	if l := b.lastLight(); l.Status != runs.Failed || b.waiting() != 1 || len(lines) > 0 || l.Fresh.After(l.Start) || !strings.Contains(l.Reason, "Intune devices") {
+		t.Errorf("%d messages wait, the logbook says %q, the light run: %+v", b.waiting(), lines, l)
+	}
+	b.reader.snapshot = w.snapshot
+	b.light(Message{})
+	if got := b.sent(device(100), "compliance"); got != "Non-Compliant" || b.lastLight().Status != runs.Completed {
+		t.Errorf("the device shows %q, the light run: %+v", got, b.lastLight())
+	}
+	b.reader.snapshot = down
+	b.set(b.now().Add(5 * time.Minute))
+	b.sync(Message{})
+	if b.light(Message{}); b.lastLight().Status != runs.Completed || b.waiting() != 1 {
+		t.Errorf("%d messages wait, the light run: %+v", b.waiting(), b.lastLight())
+	}
+}

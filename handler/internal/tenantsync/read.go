@@ -86,7 +86,9 @@ func (j *job) read(run context.Context) (*inputs, error) {
 		func(ctx context.Context, in *inputs) error { return j.judge(ctx, in, listed) },
 		j.readNeighbours, j.readElsewhere, j.readAbandoned,
 	}
-	if !j.message.Light {
+	if j.message.Light {
+		j.unread = unread(in.snapshot, j.run.Problems)
+	} else {
 		follow = append(append([]func(context.Context, *inputs) error{j.readUnmapped}, follow...), j.readFormerFields)
 	}
 	for _, follow := range follow {
