@@ -208,15 +208,15 @@ func (l *look) compareDevices(ctx context.Context, devices []tenant.ManagedDevic
 	if err != nil {
 		return err
 	}
-	l.state.listRead = l.began
 	if digest == l.state.list {
+		l.state.listRead = l.began
 		return nil
 	}
 	before, ended, err := l.lastList(ctx, l.tenant.ID, l.state.list)
 	if err != nil {
 		return err
 	}
-	l.devices, l.state.list = &now, digest
+	l.devices, l.state.list, l.state.listRead = &now, digest, l.began
 	if !ended { // nobody was told what changed since
 		l.found["Intune devices"], l.urgent = -1, true
 	} else if changed, compliance := now.compare(before); changed > 0 {

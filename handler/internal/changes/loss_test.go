@@ -88,3 +88,21 @@ func TestSlowLook(t *testing.T) {
 		t.Errorf("what changed after the light run was due sent %v", sent)
 	}
 }
+
+// TestFailedLookIsNoReading lets a look fail to read the list of the look before:
+// no sweep may take that list for what the failed look read.
+func TestFailedLookIsNoReading(t *testing.T) {
+	w := newWatch(t, 1)
+	w.look()
+	began := w.Clock.Now()
+	w.change(func(o *m365sim.Tenant) { set(o.ManagedDevices, 1, "complianceState", "error") })
+	blobs := w.Process.Watcher.Blobs
+	w.Process.Watcher.Blobs = w.Own.Container("no name of a container")
+	if w.look(); w.state().Failures != 1 {
+		t.Fatalf("the look did not fail: %+v", w.state())
+	}
+	w.Process.Watcher.Blobs = blobs
+	if list, read, err := w.Process.Watcher.DevicesSince(t.Context(), w.id, began); err != nil || !read.IsZero() {
+		t.Errorf("the look is said to have read %d devices at %s: %v", len(list), read, err)
+	}
+}
