@@ -45,7 +45,8 @@ type Source struct {
 	// when nothing is. It may be nil.
 	Why func(ctx context.Context, tenantID string) (string, error)
 	// Queued notes that a message for a tenant was put on the queue; nil where
-	// nothing is noted.
+	// nothing is noted. Nothing is of light runs either: the schedule would wait
+	// for a full run that nobody asked for.
 	Queued func(ctx context.Context, tenantID string, at time.Time) error
 }
 
@@ -62,6 +63,8 @@ type Message struct {
 	What     string    // what did not happen
 	Then     string    // what happens now, and what to do
 	Readable bool      // it can be put back
+
+	light bool // it asks for a light run, which has no turn in the schedule
 }
 
 // List is what waits in the poison queues.
@@ -140,13 +143,14 @@ func (s Source) read(p storage.Message) Message {
 	m := Message{Queue: s.Queue.Name(), ID: p.ID, Since: p.Inserted, What: s.All, Then: s.Then + " " + unknown, Readable: true}
 	var body struct {
 		TenantID string `json:"tenantId"`
+		Light    bool   `json:"light"`
 	}
 	if json.Unmarshal(p.Body, &body) != nil {
 		m.Readable = false
 		m.What = "A message on the queue " + m.Queue + " cannot be read, so it was put there by hand or by another program."
 		m.Then = "Nothing was done for it, and nothing will be: remove it."
 	} else {
-		m.TenantID = guid.Parse(body.TenantID)
+		m.TenantID, m.light = guid.Parse(body.TenantID), body.Light
 	}
 	return m
 }
@@ -316,7 +320,7 @@ func (w *Watch) source(queue string) (Source, bool) {
 // time before, since the message may be handled at once.
 func (s Source) send(ctx context.Context, m Message, body []byte) error {
 	at := time.Now()
-	if err := s.Queue.Send(ctx, json.RawMessage(body), 0); err != nil || s.Queued == nil || m.TenantID == "" {
+	if err := s.Queue.Send(ctx, json.RawMessage(body), 0); err != nil || s.Queued == nil || m.TenantID == "" || m.light {
 		return err
 	}
 	return s.Queued(ctx, m.TenantID, at)

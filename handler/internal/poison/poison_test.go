@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -276,5 +277,23 @@ func TestPutBackAll(t *testing.T) {
 	}
 	if _, _, err := w.PutBackAll(t.Context(), "another-queue"); !errors.Is(err, ErrGone) {
 		t.Errorf("another queue: %v", err)
+	}
+}
+
+// TestPutBackLight puts a message of a light run back: the schedule is not told to
+// wait for it.
+func TestPutBackLight(t *testing.T) {
+	w := newWorld(t)
+	var noted []string
+	w.Sources[0].Queued = func(_ context.Context, tenantID string, _ time.Time) error {
+		noted = append(noted, tenantID)
+		return nil
+	}
+	full, light := "bbbbbbbb-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
+	must(t, w.Sources[0].Poison.Send(t.Context(), map[string]any{"tenantId": full}, 0))
+	must(t, w.Sources[0].Poison.Send(t.Context(), map[string]any{"tenantId": light, "light": true}, 0))
+	back, left, err := w.PutBackAll(t.Context(), w.Sources[0].Queue.Name())
+	if must(t, err); back != 2 || left != 0 || !slices.Equal(noted, []string{full}) {
+		t.Errorf("%d were put back, %d are left, noted are %v", back, left, noted)
 	}
 }
