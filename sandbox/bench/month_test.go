@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
 	"cipp-ninjaone/sandbox/seed"
 )
@@ -23,6 +26,22 @@ func BenchmarkMonth(b *testing.B) {
 		w.queue = w.Queues.NewQueueClient("ninjaone-compliance")
 		_, _ = w.queue.Create(context.Background(), nil) // it may be there
 		w.message(b, fmt.Sprintf(`{"tenantId":%q}`, tenant))
+		w.message(b, fmt.Sprintf(`{"tenantId":%q}`, tenant)).report(b, delay)
+	})
+	b.Run("look", func(b *testing.B) {
+		syncs := w.queue
+		defer func() { w.queue = syncs }()
+		w.queue = w.Queues.NewQueueClient("ninjaone-changes")
+		_, _ = w.queue.Create(context.Background(), nil) // it may be there
+		w.message(b, fmt.Sprintf(`{"tenantId":%q}`, tenant))
+		for range 2 { // what follows from the first look: a light run, and a sweep
+			<-w.done
+		}
+		aged := fmt.Sprintf(`{"PartitionKey":"watch","RowKey":"tenant|%s","Looked@odata.type":"Edm.DateTime","Looked":%q}`,
+			tenant, time.Now().UTC().Add(-time.Hour).Format(time.RFC3339))
+		if _, err := w.Tables.NewClient("NinjaOneChanges").UpdateEntity(context.Background(), []byte(aged), &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
+			b.Fatal(err)
+		}
 		w.message(b, fmt.Sprintf(`{"tenantId":%q}`, tenant)).report(b, delay)
 	})
 }
