@@ -30,14 +30,15 @@ func (t *turn) upload(ctx context.Context, p *plan) error {
 	s := p.status
 	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}
 	s.WaitingSince, s.WaitingRows = t.last.WaitingSince, t.last.WaitingRows // until NinjaOne took it
-	s.GroupID, s.Held, s.Named = p.groupID, p.held, false
+	s.Named = s.Named && s.GroupID == p.groupID
+	s.GroupID, s.Held = p.groupID, p.held
 	if err := t.keep(ctx, *p); err != nil {
 		return err
 	}
 	if err := t.Files.save(ctx, s); err != nil {
 		return err
 	}
-	_, err := t.client.UploadScan(ctx, s.GroupID, fileName(s.Digest), p.file.size, p.file.write)
+	g, err := t.client.UploadScan(ctx, s.GroupID, fileName(s.Digest), p.file.size, p.file.write)
 	if ctx.Err() != nil && err != nil {
 		return err
 	}
@@ -56,6 +57,7 @@ func (t *turn) upload(ctx context.Context, p *plan) error {
 	}
 	// What the answer says of an import may be of the one before.
 	s.Import, s.Shown, s.WaitingSince, s.WaitingRows = InProgress, s.Digest, time.Time{}, 0
+	s.Named = s.Named || g.FileName == fileName(s.Digest)
 	if err := t.Files.save(ctx, s); err != nil {
 		return err
 	}
@@ -183,6 +185,7 @@ func after(s Status, g ninjaone.ScanGroup, err error, now time.Time) (_ Status, 
 		return s, true
 	}
 	s.Shown, s.WaitingSince, s.WaitingRows = s.Digest, time.Time{}, 0 // it came, which uses up a confirmation
+	s.Named = s.Named || g.FileName == fileName(s.Digest)
 	switch g.Status {
 	case ninjaone.ScanInProgress:
 		if s.Import = InProgress; age >= slowAfter {
@@ -190,7 +193,7 @@ func after(s Status, g ninjaone.ScanGroup, err error, now time.Time) (_ Status, 
 		}
 		return s, true
 	case ninjaone.ScanComplete:
-		s.Held, s.Processed, s.Named = s.Rows, -1, g.FileName == fileName(s.Digest)
+		s.Held, s.Processed = s.Rows, -1
 		if g.Processed.OK {
 			s.Processed = g.Processed.Value
 		}

@@ -280,4 +280,13 @@ func TestAnotherFile(t *testing.T) {
 	l.wantUploads(3)
 	l.day()
 	l.wantUploads(3)
+	// The other file may come before the import of this one was seen to end.
+	l.reportMany(2, 3)
+	l.pass(24 * time.Hour)
+	must(t, l.worker.Run(t.Context(), Message{TenantID: l.ref}))
+	_, err = client.UploadScan(t.Context(), groupID, "cve.csv", empty.size, empty.write)
+	must(t, err)
+	l.day()
+	l.wantOpen(0, 1)
+	l.wantUploads(6)
 }

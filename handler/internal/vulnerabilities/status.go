@@ -53,8 +53,8 @@ type Status struct {
 	// digest of the last file that NinjaOne took, for cards and previews.
 	Held  int    `json:"held,omitempty"`
 	Shown string `json:"shown,omitempty"`
-	// Named says that the group had the name of the last file when its import was
-	// complete, so that another name tells of somebody else's file.
+	// Named says that the group has shown the name of a file of ours, so that
+	// another name tells of somebody else's.
 	Named bool `json:"named,omitempty"`
 
 	// What the last turn found.
