@@ -64,13 +64,14 @@ func (j *job) readAbandoned(ctx context.Context, in *inputs) error {
 }
 
 // clearAbandoned plans the clearing of abandoned devices, once: afterwards the
-// record stays, which tells that it is done.
+// record stays, which tells that it is done. A forced run does it again, since CIPP
+// may have had the syncs back meanwhile.
 func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 	names := in.deviceNames()
 	for _, id := range slices.Sorted(maps.Keys(in.abandoned)) {
 		t := ledger.Device(id)
 		r := in.records[t]
-		if changes[t] != nil || in.nameless() || r != nil && (!in.clears(r) || !r.Written.IsZero()) {
+		if changes[t] != nil || in.nameless() || r != nil && (!in.clears(r) || !r.Written.IsZero() && !in.forced) {
 			continue
 		}
 		if r == nil {
@@ -79,7 +80,7 @@ func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 		}
 		cleared := in.deviceFields(compose.DeviceFields{})
 		for _, f := range cleared {
-			if f.ninja != "" && r.Fields[f.ninja] == "" {
+			if f.ninja != "" && (r.Fields[f.ninja] == "" || in.forced) {
 				r.Fields[f.ninja] = ledger.Unknown
 			}
 		}
