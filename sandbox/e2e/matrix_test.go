@@ -389,10 +389,10 @@ func runKind(t *testing.T, k kind, met []*step, clean map[int][]string) {
 		for _, c := range alone {
 			if c.again == again {
 				k.trouble(k.budget, c)
-				// A handler keeps the pause that it was asked for, and a host starts
-				// a handler only so often.
+				// A pause that NinjaOne asked for is kept, and a host starts a handler only
+				// so often.
 				if c.ninja != nil && k.throttles || k.kill {
-					w.restart()
+					w.rested()
 				}
 			}
 		}
@@ -439,7 +439,7 @@ func runKind(t *testing.T, k kind, met []*step, clean map[int][]string) {
 func (w *world) budget(d time.Duration) {
 	w.t.Helper()
 	w.options = append(w.options, setting("SYNC_TIME_BUDGET", d.String()))
-	w.restart()
+	w.rested()
 }
 
 // trouble runs cells at once while they are in trouble. How far a run comes

@@ -160,8 +160,7 @@ func TestRunFails(t *testing.T) {
 				t.Errorf("%d calls to NinjaOne for nothing: %v", calls, o.calls)
 			}
 			if i == len(tests)-1 {
-				// The handler keeps the pause that it was asked for.
-				w.restart()
+				w.rested()
 			}
 			o = w.sync(tn.DefaultDomain).completed().line("Info: No longer a problem: The sync to NinjaOne failed")
 			if n := len(o.devices()); n != 2 {

@@ -41,11 +41,12 @@ func TestTypicalDay(t *testing.T) {
 		before := nonCompliant(w.tenant(domain))
 		changed := data.TypicalDay(rand.New(rand.NewPCG(1, 2)))
 		id := data.Tenants[0].ID
-		want := map[int][]string{}
+		want, settings := map[int][]string{}, map[int]string{}
 		w.tenant(domain).View(func(tn *m365sim.Tenant) {
 			for _, d := range tn.ManagedDevices {
 				if slices.Contains(changed.ManagedDevices[id], d.ID()) {
-					want[w.ninjaDevice(100, d.String("serialNumber")).ID] = []string{"cippDeviceCompliance", "cippDeviceSummary"}
+					id := w.ninjaDevice(100, d.String("serialNumber")).ID
+					want[id], settings[id] = []string{"cippDeviceCompliance", "cippDeviceSummary"}, w.deviceText(id, "DeviceNonCompliantSettings")
 				}
 			}
 		})
@@ -53,6 +54,15 @@ func TestTypicalDay(t *testing.T) {
 			t.Fatalf("the day changed %d devices, want 2", len(want))
 		}
 		o := w.sync(domain).completed().quiet()
+		for id, before := range settings {
+			switch now := w.deviceText(id, "DeviceNonCompliantSettings"); {
+			case now == before:
+			case now == "":
+				want[id] = append([]string{"-cippDeviceNonCompliantSettings"}, want[id]...)
+			default:
+				want[id] = slices.Insert(want[id], 1, "cippDeviceNonCompliantSettings")
+			}
+		}
 		if d := cmp.Diff(want, o.devices()); d != "" {
 			t.Errorf("devices written (-want +got):\n%s", d)
 		}
@@ -76,9 +86,12 @@ func TestTypicalDay(t *testing.T) {
 			t.Errorf("%d devices were rewritten, want 100", n)
 		}
 		for id, fields := range devices {
-			want := deviceFields
+			want := slices.Clone(deviceFields)
+			if w.deviceText(id, "DeviceNonCompliantSettings") != "" {
+				want = slices.Insert(want, 2, "cippDeviceNonCompliantSettings")
+			}
 			if w.deviceText(id, "DeviceCompliance") == "" {
-				want = deviceFields[1:]
+				want = want[1:]
 			}
 			if !slices.Equal(fields, want) {
 				t.Errorf("device %d: %q were rewritten, want %q", id, fields, want)

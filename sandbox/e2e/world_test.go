@@ -156,6 +156,17 @@ func (w *world) restart() {
 	w.boot()
 }
 
+// rested ends the host and starts another, as if what NinjaOne asked for had passed:
+// a pause that it asked for is remembered beyond the handler's end.
+func (w *world) rested() {
+	w.t.Helper()
+	w.Host.Stop()
+	for _, row := range w.rows(stateTable, "PartitionKey eq 'pace'") {
+		w.remove(stateTable, "pace", row["RowKey"].(string))
+	}
+	w.boot()
+}
+
 // logged returns every line the handler wrote.
 func (w *world) logged() []string {
 	w.mu.Lock()
