@@ -8,6 +8,7 @@ import (
 
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
 )
 
 // The templates of documents and their fields, as technicians know them.
@@ -81,7 +82,10 @@ func (s *Stack) checkDocuments(tenantID string, ninja map[string][]ninjasim.Devi
 	certain := map[int]bool{}                                           // devices whose relations are known
 	s.M365.Tenant(tenantID).View(func(t *m365sim.Tenant) {
 		for _, k := range t.SKUs {
-			wantLicenses[k.String("skuId")] = k.String("skuPartNumber")
+			id := k.String("skuId")
+			if !slices.ContainsFunc(s.Seed.ExcludedSKUs, func(e seed.SKU) bool { return e.ID == id }) {
+				wantLicenses[id] = k.String("skuPartNumber")
+			}
 		}
 		for _, u := range t.Users {
 			held := skusOf(u)
