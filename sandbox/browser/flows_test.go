@@ -61,8 +61,8 @@ func TestFields(t *testing.T) {
 	w.press("Create the fields for me")
 	w.says("7 custom fields were created in NinjaOne, and all seven fields are mapped.")
 	w.saysNot("Create the fields for me")
-	if n := len(w.NinjaOne.CustomFields()); n != 9 {
-		t.Errorf("NinjaOne has %d custom fields, want 9", n)
+	if n := len(w.NinjaOne.CustomFields()); n != 10 {
+		t.Errorf("NinjaOne has %d custom fields, want 10", n)
 	}
 	eval[int](w, `document.querySelector("#f-UsersSummary").selectedIndex = 0`)
 	w.press("Save the field mapping")
