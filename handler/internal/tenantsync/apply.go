@@ -117,6 +117,7 @@ type writing struct {
 	mu       sync.Mutex
 	failures int
 	refusals refusals
+	here     map[int]bool // devices of the organization, where a light run listed them
 }
 
 // write sends what the targets do not hold yet. It composes, marks and sends a
@@ -128,6 +129,10 @@ func (w *writing) write(ctx context.Context) error {
 	read := ledger.Reading{TenantID: w.ref.ID, Fields: w.in.fields.shared(), Began: w.in.snapshot.ReadAt}
 	for part := range slices.Chunk(w.plan.changes, ledger.MaxBatch) {
 		sends, moved := w.due(part)
+		sends, err := w.stillHere(ctx, sends)
+		if err != nil {
+			return err
+		}
 		batch, err := w.Ledger.Mark(ctx, w.organization, read, sends, moved...)
 		if err != nil {
 			return err

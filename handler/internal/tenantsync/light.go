@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
@@ -111,6 +112,46 @@ func (v *inventory) covers(mapped map[string]string) bool {
 	return true
 }
 
+// stillHere leaves out the devices that are not in the organization any more. A light
+// run goes by what the last run listed, and nothing of a tenant may show on a device
+// that another customer has by now. It asks for one device, or lists all of them.
+func (w *writing) stillHere(ctx context.Context, sends []*ledger.Send) ([]*ledger.Send, error) {
+	if w.stored == nil {
+		return sends, nil
+	}
+	var ids []int
+	for _, s := range sends {
+		if t := s.Record.Target; t.Kind == ledger.KindDevice && w.here == nil {
+			ids = append(ids, t.ID)
+		}
+	}
+	here := w.here
+	switch {
+	case len(ids) == 1:
+		d, err := w.client.Device(ctx, ids[0])
+		if err != nil && !errors.Is(err, ninjaone.ErrNotFound) {
+			return nil, failed("whether NinjaOne device %d is still in the organization could not be read: %w", ids[0], err)
+		}
+		here = map[int]bool{ids[0]: err == nil && d.OrganizationID == w.organization.ID && d.Approved()}
+	case len(ids) > 1:
+		list, _, err := w.client.Devices(ctx, w.organization.ID)
+		if err != nil {
+			return nil, failed("the devices of the NinjaOne organization could not be read: %w", err)
+		}
+		here = map[int]bool{}
+		for _, d := range list {
+			here[d.ID] = true
+		}
+		w.here = here
+	}
+	return slices.DeleteFunc(sends, func(s *ledger.Send) bool {
+		t := s.Record.Target
+		left := t.Kind == ledger.KindDevice && !here[t.ID]
+		w.strays = w.strays || left
+		return left
+	}), nil
+}
+
 // light is do for a light run; last is the tenant's last full run.
 func (j *job) light(ctx context.Context, last runs.Run) error {
 	before, err := j.Runs.LastLight(ctx, j.ref.ID)
@@ -207,6 +248,9 @@ func (j *job) finishLight(bounded context.Context, last runs.Run, before runs.Li
 	switch {
 	case cause == nil:
 		l.Fresh = r.Start
+		if j.strays {
+			errs = append(errs, j.Queue.Send(ctx, Message{TenantID: j.ref.ID, Light: true, Devices: true}, 0))
+		}
 		for _, p := range j.problems.List() {
 			if !slices.ContainsFunc(now, func(known problems.Problem) bool { return known.Key == p.Key }) {
 				now = append(now, p)

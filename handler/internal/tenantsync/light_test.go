@@ -95,7 +95,7 @@ func TestLightRun(t *testing.T) {
 		writes int
 	}{
 		{"nothing", func() {}, false, 1, 0},
-		{"compliance", func() { w.devices[1].ComplianceState = tenant.StateNoncompliant }, false, 1, 2}, // the device, and the organization's bars
+		{"compliance", func() { w.devices[1].ComplianceState = tenant.StateNoncompliant }, false, 2, 2}, // the device, and the organization's bars
 		{"a user's title", func() { w.users[1].JobTitle = "Director" }, false, 1, 1},
 		{"a user more", func() { w.users = append(w.users, newWorld(0, 5).users[4]) }, false, 2, 2},
 		{"a primary user", func() {
@@ -159,6 +159,40 @@ func TestLightRunLeavesTheWeekAlone(t *testing.T) {
 	b.sync(Message{})
 	if b.reads() < 4 || len(b.ninja.Writes()) == 0 {
 		t.Errorf("the full run read %d times and wrote %d targets", b.reads(), len(b.ninja.Writes()))
+	}
+}
+
+// TestLightRunLeavesMovedDevicesAlone moves a device to another customer, or deletes
+// it, and nothing tells of it: light runs write nothing to it, and ask for one that
+// reads NinjaOne's devices.
+func TestLightRunLeavesMovedDevicesAlone(t *testing.T) {
+	for name, happens := range map[string]func(b *bench){
+		"moved":   func(b *bench) { b.ninja.MoveDevice(100, 8) },
+		"deleted": func(b *bench) { b.ninja.RemoveDevice(100) },
+		"pending": func(b *bench) { b.approve(100, "PENDING") },
+	} {
+		for _, changed := range []int{1, 3} {
+			t.Run(fmt.Sprint(name, ", ", changed, " changed"), func(t *testing.T) {
+				b := newBench(t, 3)
+				b.ninja.AddOrganization(ninjasim.Organization{ID: 8, Name: "Another customer"})
+				w := newWorld(3, 0)
+				b.reader.snapshot = w.snapshot
+				b.sync(Message{})
+				happens(b)
+				for i := range changed {
+					w.devices[i].OSVersion = "10.0.77"
+				}
+				lines, reads, _ := b.light(Message{})
+				for _, write := range b.ninja.Writes() {
+					if write.Target == (ninjasim.Target{Kind: ninjasim.DeviceKind, ID: 100}) {
+						t.Errorf("the device was written: %v", write)
+					}
+				}
+				if l := b.lastLight(); l.Status != runs.Completed || l.Devices != changed-1 || len(lines) > 0 || reads != 1 || b.waiting() != 1 {
+					t.Errorf("the light run: %+v, %d reads; %d messages wait; the logbook says %q", l, reads, b.waiting(), lines)
+				}
+			})
+		}
 	}
 }
 

@@ -76,6 +76,7 @@ type job struct {
 	assignment
 	message Message
 	stored  *inventory // NinjaOne's side of a light run; nil where it is read
+	strays  bool       // devices of that are not in the organization any more
 	unread  error      // why a light run may have missed the change
 	client  *ninjaone.Client
 	log     *slog.Logger
