@@ -7,9 +7,11 @@ import (
 	"slices"
 
 	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // The activities of NinjaOne that change which devices an organization has, or by
@@ -42,20 +44,44 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 	if err != nil {
 		return err
 	}
-	since := int(row.Int("Last"))
+	since, failures := int(row.Int("Last")), int(row.Int("Failures"))
 	news, last, err := client.Activities(ctx, since)
 	if errors.Is(err, bounds.ErrEndless) { // too much happened: the full runs find it
 		w.Log.WarnContext(ctx, "more happened in NinjaOne than is read; the next full syncs find what changed", "error", err)
 		err = nil
 	}
+	if err == nil {
+		err = w.wakeOrganizations(ctx, client, instance, news, all, states)
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
 	if err != nil {
-		return err
+		last = since
 	}
-	if err := w.wakeOrganizations(ctx, client, instance, news, all, states); err != nil {
-		return err
+	failures, told := w.tellActivities(ctx, err, failures)
+	return errors.Join(err, told, w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": activitiesPrefix + instance, "Version": int32(layout.Version),
+		"Last": int64(last), "Looked": now, "Failures": int32(failures)}))
+}
+
+// failing is after how many failures in a row the logbook is told.
+const failing = 3
+
+// tellActivities tells the logbook once that NinjaOne does not say what happened, and
+// once that it does again. It returns the failures in a row.
+func (w *Watcher) tellActivities(ctx context.Context, cause error, failures int) (int, error) {
+	entry := cipp.LogEntry{API: cipp.LogbookSync, Severity: cipp.SeverityInfo, Message: "NinjaOne says again which devices changed."}
+	switch {
+	case cause == nil && failures < failing:
+		return 0, nil
+	case cause == nil:
+		return 0, w.CIPP.Log(ctx, entry)
+	case failures+1 != failing:
+		return failures + 1, nil
 	}
-	return w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": activitiesPrefix + instance, "Version": int32(layout.Version),
-		"Last": int64(last), "Looked": now})
+	entry.Severity = cipp.SeverityWarn
+	entry.Message = "NinjaOne does not say which devices changed, so devices that came, left or moved show with the daily sync: " + words.End(cause.Error())
+	return failing, w.CIPP.Log(ctx, entry)
 }
 
 // wakeOrganizations asks for a light run of the tenants in whose organizations

@@ -280,20 +280,23 @@ func (l *look) conclude(ctx context.Context) error {
 
 // wake asks for a light run, unless one that is asked for is still to come: at
 // once, or as long after the one before as the tenant's distance says. Looks that
-// keep finding changes double that.
+// keep finding changes double that, each kind of look its own.
 func (w *Watcher) wake(ctx context.Context, s *State, now time.Time, devices bool) error {
-	waiting := s.Due
+	waiting, distance := s.Due, &s.Distance
 	if devices {
-		waiting = s.DevicesDue
+		waiting, distance = s.DevicesDue, &s.DevicesDistance
+		if now.Sub(waiting) >= 2*max(*distance, w.Every) {
+			*distance = 0 // there were looks that found nothing
+		}
 	}
 	if waiting.After(now) {
 		return nil
 	}
 	due := now
-	if next := s.Due.Add(max(s.Distance, w.Every)); !s.Due.IsZero() && next.After(now) {
+	if next := s.Due.Add(max(*distance, w.Every)); !s.Due.IsZero() && next.After(now) {
 		due = next
 	}
-	s.Distance = max(w.Every, min(2*s.Distance, longest))
+	*distance = max(w.Every, min(2**distance, longest))
 	m := tenantsync.Message{TenantID: s.TenantID, Light: true, Devices: devices}
 	if due.After(now) {
 		m.Due = due // what is found until then sends no other

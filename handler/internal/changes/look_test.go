@@ -429,6 +429,74 @@ func TestNinjaOneChanges(t *testing.T) {
 	}
 }
 
+// TestNinjaOneChangesAreDamped lets devices of an organization change at every look,
+// while nothing changes in Microsoft 365: light runs come further and further apart.
+func TestNinjaOneChangesAreDamped(t *testing.T) {
+	w := newWatch(t, 1)
+	device := w.Pairs(w.id)[0].Ninja
+	if err := w.Process.Watcher.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := w.Clock.Now()
+	var due []int
+	for range 48 { // four hours
+		w.NinjaOne.AddActivity("NODE_UPDATED", device)
+		w.Clock.Advance(5 * time.Minute)
+		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range w.Syncs.Messages {
+			due = append(due, int((w.Clock.Now().Add(w.Syncs.Delays[i]).Sub(began) + time.Minute/2).Minutes()))
+		}
+		w.Syncs.Take()
+		if err := w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}); err != nil {
+			t.Fatal(err)
+		}
+		w.Syncs.Take()
+		w.Looks.Take()
+	}
+	if len(due) == 0 || len(due) > 8 {
+		t.Errorf("light runs are due after %v minutes", due)
+	}
+}
+
+// TestActivitiesAreRefused lets NinjaOne refuse its activities: it is asked once an
+// interval, and the logbook is told once, and once when that is over.
+func TestActivitiesAreRefused(t *testing.T) {
+	w := newWatch(t, 1)
+	remove := w.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/v2/activities$", Status: 403, Body: `{"resultCode":"FAILURE"}`})
+	minutes := func(n int) {
+		t.Helper()
+		for range n {
+			w.Clock.Advance(time.Minute)
+			if err := w.Process.Watcher.Tick(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	said := func(text string) (n int) {
+		for _, line := range w.lines() {
+			if strings.Contains(line, text) {
+				n++
+			}
+		}
+		return n
+	}
+	before := w.NinjaOne.Calls()["GET /v2/activities"]
+	minutes(60)
+	if n := w.NinjaOne.Calls()["GET /v2/activities"] - before; n != 12 {
+		t.Errorf("NinjaOne was asked %d times in an hour", n)
+	}
+	if said("does not say which devices changed") != 1 {
+		t.Errorf("the logbook says %q", w.lines())
+	}
+	remove()
+	minutes(10)
+	if said("says again which devices changed") != 1 {
+		t.Errorf("the logbook says %q", w.lines())
+	}
+}
+
 // TestSweepUsesTheLook sweeps a tenant after a look: Intune is not asked again, and
 // the field is right. A sweep after that reads by itself.
 func TestSweepUsesTheLook(t *testing.T) {

@@ -23,6 +23,7 @@ const TableName = "NinjaOneChanges"
 //	Found      text: what the last look with changes found
 //	FoundAt    time: when
 //	Distance   int64: seconds between light runs at present
+//	DevicesDistance  int64: the same of those that read NinjaOne's devices anew
 //	Due        time: when the last light run that was asked for is due
 //	DevicesDue time: the same of one that reads NinjaOne's devices anew
 //	Damped     bool: the logbook was told that the tenant changes all the time
@@ -37,8 +38,9 @@ const TableName = "NinjaOneChanges"
 //
 // and for each instance of NinjaOne a row "activities|<instance>":
 //
-//	Last    int64: the activity that was seen last
-//	Looked  time: when
+//	Last      int64: the activity that was seen last
+//	Looked    time: when NinjaOne was asked last
+//	Failures  int32: how often in a row it did not say
 //
 // The blob watch/<tenant id>.json in the container ninjaone-sync is a JSON object
 // of [list]: Intune's devices as the last look saw them.
@@ -60,9 +62,11 @@ type State struct {
 	Found          string
 	FoundAt        time.Time
 	Distance       time.Duration
-	Due            time.Time
-	DevicesDue     time.Time
-	Damped         bool
+	// DevicesDistance is the same as Distance, of light runs for NinjaOne's devices.
+	DevicesDistance time.Duration
+	Due             time.Time
+	DevicesDue      time.Time
+	Damped          bool
 
 	list     string
 	listRead time.Time
@@ -74,8 +78,8 @@ func stateOf(row storage.Entity) State {
 		Queued:   row.Time("Queued"), Looked: row.Time("Looked"),
 		Failures: int(row.Int("Failures")), Problem: row.String("Problem"),
 		Found: row.String("Found"), FoundAt: row.Time("FoundAt"),
-		Distance: time.Duration(row.Int("Distance")) * time.Second,
-		Due:      row.Time("Due"), DevicesDue: row.Time("DevicesDue"),
+		Distance: time.Duration(row.Int("Distance")) * time.Second, DevicesDistance: time.Duration(row.Int("DevicesDistance")) * time.Second,
+		Due: row.Time("Due"), DevicesDue: row.Time("DevicesDue"),
 		Damped: row.Bool("Damped"), list: row.String("List"), listRead: row.Time("ListRead"),
 	}
 }
@@ -85,7 +89,7 @@ func (s State) row() storage.Entity {
 	row := storage.Entity{
 		"PartitionKey": partition, "RowKey": tenantPrefix + s.TenantID, "Version": int32(layout.Version),
 		"Failures": int32(s.Failures), "Problem": s.Problem, "Found": s.Found,
-		"Distance": int64(s.Distance / time.Second), "Damped": s.Damped, "List": s.list,
+		"Distance": int64(s.Distance / time.Second), "DevicesDistance": int64(s.DevicesDistance / time.Second), "Damped": s.Damped, "List": s.list,
 	}
 	for name, t := range map[string]time.Time{"Looked": s.Looked, "FoundAt": s.FoundAt, "Due": s.Due, "DevicesDue": s.DevicesDue, "ListRead": s.listRead} {
 		if !t.IsZero() {
