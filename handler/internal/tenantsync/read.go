@@ -53,7 +53,6 @@ type inputs struct {
 	sections  map[string]section             // of the tenants that share the organization
 	elsewhere map[int]bool                   // devices that another tenant's sync writes in their new organization
 	abandoned map[int]bool                   // devices of CIPP's map that Intune has no more
-	forced    bool                           // everything is written again
 }
 
 // domain names a tenant for technicians: by its default domain, or else its id.
@@ -72,8 +71,7 @@ type listing struct {
 func (j *job) read(run context.Context) (*inputs, error) {
 	ctx, cancel := half(run)
 	defer cancel()
-	in := &inputs{assignment: j.assignment, lastCuts: j.run.Cuts, problems: &j.problems,
-		forced: j.run.Owed == runs.OwedAll}
+	in := &inputs{assignment: j.assignment, lastCuts: j.run.Cuts, problems: &j.problems}
 	listed, err := j.readServices(ctx, in)
 	switch {
 	case run.Err() != nil:

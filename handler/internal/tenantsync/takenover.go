@@ -64,14 +64,13 @@ func (j *job) readAbandoned(ctx context.Context, in *inputs) error {
 }
 
 // clearAbandoned plans the clearing of abandoned devices, once: afterwards the
-// record stays, which tells that it is done. A forced run does it again, since CIPP
-// may have had the syncs back meanwhile.
+// record stays, which tells that it is done.
 func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 	names := in.deviceNames()
 	for _, id := range slices.Sorted(maps.Keys(in.abandoned)) {
 		t := ledger.Device(id)
 		r := in.records[t]
-		if changes[t] != nil || in.nameless() || r != nil && (!in.clears(r) || !r.Written.IsZero() && !in.forced) {
+		if changes[t] != nil || in.nameless() || r != nil && (!in.clears(r) || !r.Written.IsZero()) {
 			continue
 		}
 		if r == nil {
@@ -80,7 +79,7 @@ func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 		}
 		cleared := in.deviceFields(compose.DeviceFields{})
 		for _, f := range cleared {
-			if f.ninja != "" && (r.Fields[f.ninja] == "" || in.forced) {
+			if f.ninja != "" && r.Fields[f.ninja] == "" {
 				r.Fields[f.ninja] = ledger.Unknown
 			}
 		}
