@@ -240,6 +240,7 @@ func (w *writing) one(ctx context.Context, s *ledger.Send) error {
 		return nil // NinjaOne answers: it is the field, not the service
 	}
 	w.failures++
+	w.unwritten = err
 	if w.failures >= hopeless && w.run.Devices+w.run.OrganizationFields == 0 {
 		return failed("NinjaOne accepted none of the first %d writes; the last answer was: %w", w.failures, err)
 	}

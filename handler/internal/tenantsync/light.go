@@ -1,6 +1,7 @@
 package tenantsync
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -241,7 +242,7 @@ func (j *job) finishLight(bounded context.Context, last runs.Run, before runs.Li
 	}
 	now := slices.DeleteFunc(slices.Clone(last.Problems), func(p problems.Problem) bool { return p.Key == lightProblem })
 	if cause == nil {
-		cause = j.unread
+		cause = cmp.Or(j.unread, j.unwritten)
 	}
 	delay, goesOn := j.goesOn(bounded, cause)
 	var errs []error

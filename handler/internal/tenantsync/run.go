@@ -74,12 +74,13 @@ type Syncer struct {
 type job struct {
 	*Syncer
 	assignment
-	message Message
-	stored  *inventory // NinjaOne's side of a light run; nil where it is read
-	strays  bool       // devices of that are not in the organization any more
-	unread  error      // why a light run may have missed the change
-	client  *ninjaone.Client
-	log     *slog.Logger
+	message   Message
+	stored    *inventory // NinjaOne's side of a light run; nil where it is read
+	strays    bool       // devices of that are not in the organization any more
+	unread    error      // why a light run may have missed the change
+	unwritten error      // why the target that failed last was not written
+	client    *ninjaone.Client
+	log       *slog.Logger
 
 	run        runs.Run
 	forced     bool // somebody asked for this run, or for the one that it goes on with
