@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -274,8 +275,11 @@ func TestManySurplusDocuments(t *testing.T) {
 			if tt.fault != nil {
 				heal = w.InjectFault(*tt.fault)
 			}
+			var mu sync.Mutex
 			var calls []string
 			w.wire.set(func(r *http.Request) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if r.Method != http.MethodGet {
 					calls = append(calls, r.Method+" "+r.URL.Path)
 				}
