@@ -333,7 +333,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		"/v2/queries/custom-fields", "/v2/queries/custom-fields-detailed", "/v2/queries/scoped-custom-fields",
 		"/v2/document-templates?includeTechnicianRoles=true", "/v2/document-templates/7", "/v2/organization/documents",
 		"/v2/related-items/with-entity-type/NODE", "/v2/related-items/with-related-entity-type/DOCUMENT", "/v2/related-items/with-entity/DOCUMENT/501",
-		"/v2/vulnerability/scan-groups", "/v2/vulnerability/scan-groups/31",
+		"/v2/vulnerability/scan-groups", "/v2/vulnerability/scan-groups/31", "/v2/activities?newerThan=1&pageSize=10",
 	} {
 		if a := i.send("GET", target, ""); a.status != 200 || len(a.body) < 10 {
 			t.Errorf("%s: %d %s", target, a.status, a.body)
