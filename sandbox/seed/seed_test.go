@@ -71,8 +71,8 @@ func TestJoins(t *testing.T) {
 			for _, f := range s.CustomFields {
 				fields[f.Name] = true
 			}
-			if len(s.FieldMapping) != 6 {
-				t.Errorf("%d fields are mapped, want 6", len(s.FieldMapping))
+			if len(s.FieldMapping) != 7 {
+				t.Errorf("%d fields are mapped, want 7", len(s.FieldMapping))
 			}
 			for field, custom := range s.FieldMapping {
 				if !fields[custom] {
