@@ -23,6 +23,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/notify"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -179,16 +180,7 @@ func (w *Watcher) due(id string, states map[string]State, now time.Time) (time.D
 		return 0, now.Sub(s.Queued) >= lost+w.Every
 	}
 	// A timer may fire a little early; half a tick makes up for that.
-	return 0, now.Sub(s.Looked) >= w.between(s.Failures)-tick/2
-}
-
-// between is the time between two looks after so many that failed.
-func (w *Watcher) between(failures int) time.Duration {
-	every := w.Every
-	for ; failures > 0 && every < longest; failures-- {
-		every *= 2
-	}
-	return max(w.Every, min(every, longest))
+	return 0, now.Sub(s.Looked) >= retry.Doubling(w.Every, max(w.Every, longest), s.Failures+1)-tick/2
 }
 
 // send queues looks, and then notes that: a look that is queued twice costs one

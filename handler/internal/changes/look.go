@@ -368,8 +368,7 @@ func (l *look) fails(ctx context.Context, cause error) error {
 
 // DevicesSince returns the tenant's managed devices as the last look saw them, and
 // when: with ID, AzureADDeviceID, ComplianceState and, where they do not comply,
-// LastSync. It returns a zero time where
-// no look has seen them after a time.
+// LastSync. It returns a zero time where no look has seen them after a time.
 func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.Time) ([]tenant.ManagedDevice, time.Time, error) {
 	row, err := w.Table.Get(ctx, partition, tenantPrefix+tenantID)
 	if errors.Is(err, storage.ErrNotFound) {

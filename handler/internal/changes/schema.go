@@ -91,11 +91,7 @@ func (s State) row() storage.Entity {
 		"Failures": int32(s.Failures), "Problem": s.Problem, "Found": s.Found,
 		"Distance": int64(s.Distance / time.Second), "DevicesDistance": int64(s.DevicesDistance / time.Second), "Damped": s.Damped, "List": s.list,
 	}
-	for name, t := range map[string]time.Time{"Looked": s.Looked, "FoundAt": s.FoundAt, "Due": s.Due, "DevicesDue": s.DevicesDue, "ListRead": s.listRead} {
-		if !t.IsZero() {
-			row[name] = t.UTC()
-		}
-	}
+	row.SetTimes(map[string]time.Time{"Looked": s.Looked, "FoundAt": s.FoundAt, "Due": s.Due, "DevicesDue": s.DevicesDue, "ListRead": s.listRead})
 	return row
 }
 

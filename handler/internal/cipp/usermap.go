@@ -30,13 +30,18 @@ func (s *Store) SaveUserMap(ctx context.Context, tenantID string, entries []User
 // UserMap returns the tenant's rows of table NinjaOneUserMap: NinjaOne's
 // document id by Entra user id in lower case.
 func (s *Store) UserMap(ctx context.Context, tenantID string) (map[string]int, error) {
+	return s.documentMap(ctx, tableUserMap, "user", tenantID)
+}
+
+// documentMap reads the ids of NinjaOne's documents in a tenant's rows, by row key.
+func (s *Store) documentMap(ctx context.Context, table, what, tenantID string) (map[string]int, error) {
 	documents := map[string]int{}
-	for e, err := range s.table(tableUserMap).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID") {
+	for e, err := range s.table(table).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID") {
 		if err != nil {
-			return nil, fmt.Errorf("read the user map of tenant %s: %w", tenantID, err)
+			return nil, fmt.Errorf("read the %s map of tenant %s: %w", what, tenantID, err)
 		}
 		if id := int(e.Int("NinjaOneID")); id > 0 {
-			documents[strings.ToLower(e.RowKey())] = id
+			documents[guid.Fold(e.RowKey())] = id
 		}
 	}
 	return documents, nil

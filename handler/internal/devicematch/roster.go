@@ -46,10 +46,7 @@ type Roster struct {
 // It calls GET /v2/device/{id} for each that is not listed. The error is one
 // that concerns more than one device.
 func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID int, listed []ninjaone.Device, foreign int, known []int) (*Roster, error) {
-	r := &Roster{Devices: slices.Clip(listed), organizationID: organizationID, has: map[int]bool{}, gone: map[int]ninjaone.Device{}, Lacked: map[int]bool{}}
-	for _, d := range listed {
-		r.has[d.ID] = true
-	}
+	r := Remembered(organizationID, slices.Clip(listed))
 	if foreign > 0 {
 		r.odd("devices:foreign", "NinjaOne listed %d devices that are not of organization %d, although it was asked for those of this organization alone. "+
 			"They are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", foreign, organizationID)

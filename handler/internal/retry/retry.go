@@ -43,6 +43,16 @@ func Backoff(first time.Duration, n int) time.Duration {
 	return d + rand.N(d/4)
 }
 
+// Doubling returns the nth wait of a series that doubles from first to most; those
+// before the first are like it.
+func Doubling(first, most time.Duration, n int) time.Duration {
+	d := first
+	for ; n > 1 && d < most; n-- {
+		d *= 2
+	}
+	return min(d, most)
+}
+
 // Sleep waits for d or the end of the context.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

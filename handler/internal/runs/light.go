@@ -69,11 +69,7 @@ func (s *Store) SaveLight(ctx context.Context, l Light) error {
 		"Status": l.Status, "Reason": l.Reason, "Failures": int32(l.Failures),
 		"OrganizationFields": int32(l.OrganizationFields), "Devices": int32(l.Devices), "Documents": int32(l.Documents),
 	}
-	for name, t := range map[string]time.Time{"Start": l.Start, "End": l.End, "Fresh": l.Fresh} {
-		if !t.IsZero() {
-			row[name] = t.UTC()
-		}
-	}
+	row.SetTimes(map[string]time.Time{"Start": l.Start, "End": l.End, "Fresh": l.Fresh})
 	if err := s.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("record the tenant's light run: %w", err)
 	}

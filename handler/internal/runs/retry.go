@@ -3,6 +3,8 @@ package runs
 import (
 	"fmt"
 	"time"
+
+	"cipp-ninjaone/handler/internal/retry"
 )
 
 // The wait after a failure doubles from the first to the last.
@@ -13,13 +15,7 @@ const (
 
 // RetryAfter is how long the schedule waits after the n-th failed run in a row,
 // unless the tenant's turn comes before.
-func RetryAfter(n int) time.Duration {
-	w := firstRetry
-	for ; n > 1 && w < lastRetry; n-- {
-		w *= 2
-	}
-	return min(w, lastRetry)
-}
+func RetryAfter(n int) time.Duration { return retry.Doubling(firstRetry, lastRetry, n) }
 
 // InWords words a wait as a whole number of minutes or hours.
 func InWords(d time.Duration) string {

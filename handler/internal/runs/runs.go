@@ -185,11 +185,7 @@ func (s *Store) Save(ctx context.Context, r Run) error {
 		"MatchesDigest":      r.MatchesDigest,
 		"SectionDigest":      r.SectionDigest,
 	}
-	for name, t := range map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "Begun": r.Begun, "End": r.End, "LastSuccess": r.LastSuccess} {
-		if !t.IsZero() {
-			row[name] = t.UTC()
-		}
-	}
+	row.SetTimes(map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "Begun": r.Begun, "End": r.End, "LastSuccess": r.LastSuccess})
 	if err := s.table.Replace(ctx, row); err != nil {
 		return fmt.Errorf("record the tenant's run: %w", err)
 	}

@@ -74,6 +74,15 @@ func (e Entity) String(column string) string {
 	return ""
 }
 
+// SetTimes sets columns, but for times that are zero: such a column is left out.
+func (e Entity) SetTimes(columns map[string]time.Time) {
+	for name, t := range columns {
+		if !t.IsZero() {
+			e[name] = t.UTC()
+		}
+	}
+}
+
 // Int returns a column as a whole number; a text of digits counts as one. A
 // missing column or any other value gives 0.
 func (e Entity) Int(column string) int64 {

@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -263,12 +264,8 @@ func (j *job) finishLight(bounded context.Context, last runs.Run, before runs.Li
 		now = last.Problems
 	default:
 		l.Status, l.Reason, l.Failures = runs.Failed, j.reason(cause), before.Failures+1
-		wait := lightRetryMost
-		if l.Failures < 5 {
-			wait = min(lightRetry<<(l.Failures-1), lightRetryMost)
-		}
 		if l.Failures < lightTries {
-			errs = append(errs, j.Queue.Send(ctx, j.message, wait))
+			errs = append(errs, j.Queue.Send(ctx, j.message, retry.Doubling(lightRetry, lightRetryMost, l.Failures)))
 		}
 		if l.Failures >= lightTold {
 			now = append(now, problems.Problem{Key: lightProblem, Message: fmt.Sprintf(
