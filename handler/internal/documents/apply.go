@@ -181,7 +181,7 @@ func (r *run) archive(ctx context.Context, sec *section, records []*ledger.Docum
 }
 
 func (r *run) archived(sec *section, rec *ledger.Document) {
-	rec.Archived = true
+	rec.Archived, rec.Ended = true, r.Now().Unix()
 	sec.freed[rec.Fields.Get(ledger.NameField)] = true
 	r.result.Archived++
 }

@@ -2,13 +2,26 @@ package documents
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
 // The brake on archiving: users and licences that seem to have ended may be many
-// because something is wrong. Then their documents wait for a person's word.
+// because something is wrong. Then their documents wait for a person's word. All of
+// a day's runs, of which many may be light ones, count together.
+
+// brakeDay is how long what was archived counts with what is to be archived.
+const brakeDay = 24 * time.Hour
+
+// lately reports whether a document counts with those that are to be archived: it was
+// archived within a day, and no person has confirmed that since.
+func (r *run) lately(rec *ledger.Document) bool {
+	at := time.Unix(rec.Ended, 0)
+	return rec.Archived && r.started.Sub(at) < brakeDay && at.After(r.progress.Confirmed)
+}
 
 // braked reports whether a run may not archive so many of a tenant's documents
 // without being asked to: more than ten, and more than a fifth.
@@ -16,7 +29,7 @@ func braked(archive, of int) bool { return archive > 10 && archive*5 > of }
 
 // braked reports whether the documents that ended wait, given what was confirmed.
 func (e ending) braked(b ledger.Brake) bool {
-	return braked(e.leaving, e.of) && !(b.Confirmed && e.leaving <= b.Archive+10)
+	return e.leaving > 0 && braked(e.leaving+e.lately, e.of) && !(b.Confirmed && e.leaving <= b.Archive+10)
 }
 
 // archiveLeavers archives the documents of users and licences that ended,
@@ -50,12 +63,22 @@ func (r *run) archiveLeavers(ctx context.Context) error {
 	if r.brake.TenantID == "" || unread || r.brake.Confirmed && r.planEnd().leaving > 0 {
 		return nil
 	}
+	if r.brake.Confirmed {
+		r.progress.Confirmed = r.Now().UTC()
+		if err := r.saveProgress(ctx); err != nil {
+			return err
+		}
+	}
 	return r.Ledger.TakeBrakeOff(ctx, r.tenantID)
 }
 
 // putBrakeOn tells that the brake holds, and notes it.
 func (r *run) putBrakeOn(ctx context.Context, e ending) error {
-	r.problem("documents:brake", "%d of %d documents would be archived, because their users or licences are gone from Microsoft 365 or no longer qualify. As that is more than a fifth, none was. Check that this is right, and confirm it on the console; the next sync then archives them.", e.leaving, e.of)
+	before := ""
+	if e.lately > 0 {
+		before = fmt.Sprintf(", after %d within a day", e.lately)
+	}
+	r.problem("documents:brake", "%d of %d documents would be archived%s, because their users or licences are gone from Microsoft 365 or no longer qualify. As that is more than a fifth, they stay. Check that this is right, and confirm it on the console; the next sync then archives them.", e.leaving, e.of, before)
 	b := ledger.Brake{TenantID: r.tenantID, OrganizationID: r.in.OrganizationID, Archive: e.leaving, Of: e.of, Since: r.brake.Since}
 	if b == r.brake {
 		return nil

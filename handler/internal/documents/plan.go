@@ -120,7 +120,7 @@ func (r *run) decide(rec *ledger.Document, doc compose.Document) change {
 // restore notes that people see a document again. All its values are sent again,
 // because nobody knows what became of them meanwhile.
 func restore(rec *ledger.Document) {
-	rec.Archived = false
+	rec.Archived, rec.Ended = false, 0
 	rec.ForgetRefusal()
 	rec.MarkUnknown()
 }
@@ -156,7 +156,8 @@ type ending struct {
 	archive map[*section][]*ledger.Document
 	forget  []*ledger.Document // about no document
 	leaving int                // documents to archive
-	of      int                // documents that people see
+	lately  int                // archived so lately that they count with them
+	of      int                // documents that people see, and those
 	held    int                // of licences that users still have
 }
 
@@ -173,6 +174,9 @@ func (r *run) planEnd() ending {
 			}
 			switch {
 			case sec.wanted[s.ID]:
+			case r.lately(rec):
+				e.lately++
+				e.of++
 			case rec.DocumentID == 0 && !rec.Pending():
 				e.forget = append(e.forget, rec)
 			case !rec.Live() || sec.blocked || sec.contradicted || r.mayBeLeftOut(sec, s.ID):

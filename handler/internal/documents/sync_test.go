@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -420,6 +421,7 @@ func TestBrake(t *testing.T) {
 	for range 8 {
 		m.join("User")
 	}
+	w.now = w.now.Add(brakeDay)
 	w.sync(m)
 	leave(11)
 	for range 2 {
@@ -452,6 +454,40 @@ func TestBrake(t *testing.T) {
 	if brakes, err = w.syncer.Ledger.Brakes(t.Context()); err != nil || brakes[m.id].Confirmed {
 		t.Errorf("a confirmation of nothing counts: %v, %v", brakes, err)
 	}
+}
+
+// TestBrakeOfADay lets users leave a few at a time, as light runs find them. A day's
+// runs archive no more without a person's word than one run.
+func TestBrakeOfADay(t *testing.T) {
+	w := newWorld(t, 1)
+	m := w.tenants[0]
+	m.buy("SPE_E3")
+	for range 39 {
+		m.join("User")
+	}
+	w.sync(m)
+	runs := func(name string, after time.Duration, archived int) {
+		t.Helper()
+		w.now = w.now.Add(after)
+		for _, id := range slices.Sorted(maps.Keys(m.users))[:4] {
+			delete(m.users, id)
+		}
+		if r, err := w.run(t.Context(), m); err != nil || r.Archived != archived || (w.problems["documents:brake"] == "") != (archived > 0) {
+			t.Errorf("%s: %d archived, %v, %v", name, r.Archived, err, w.problems)
+		}
+	}
+	runs("four of forty", 0, 4)
+	runs("four more", time.Hour, 4)
+	runs("and four", time.Hour, 0)
+	if told := w.problems["documents:brake"]; !strings.Contains(told, "4 of 40 documents would be archived, after 8 within a day") {
+		t.Error(told)
+	}
+	must(t, w.syncer.Ledger.Confirm(t.Context(), m.id))
+	runs("confirmed", time.Hour, 8)
+	runs("what was confirmed does not count", time.Hour, 4)
+	runs("it adds up again", time.Hour, 4)
+	runs("to the brake", time.Hour, 0)
+	runs("a day later", 24*time.Hour, 8)
 }
 
 // TestManyRelationsEnd ends more relations than are removed at once.

@@ -44,6 +44,7 @@ type Document struct {
 	Relations  Relations // of a user's document: to its hosts
 	Name       string    // of a licence's product, as it was last known, or the document had it when it was adopted; "" for none
 	Attempt    *Attempt  // what was tried with it; nil while NinjaOne refused nothing of it
+	Ended      int64     // when it was archived because its user or licence ended, in seconds since 1970; 0 otherwise
 }
 
 // NameField stands for the document's name among its fields.
@@ -203,6 +204,8 @@ type Progress struct {
 	Listed   map[Kind]time.Time // when the documents were last read
 	Unowned  map[Kind]bool      // then there were some that may be anybody's
 	Related  time.Time          // when the relations were last read
+	// Confirmed is when an archiving that a person confirmed was done last.
+	Confirmed time.Time
 }
 
 // Documents keeps what NinjaOne holds of documents.
@@ -238,7 +241,7 @@ func (d TenantDocuments) Load(ctx context.Context) (map[Subject]*Document, Progr
 			for k, prefix := range columnPrefix {
 				p.Template[k], p.Listed[k], p.Unowned[k] = int(row.Int(prefix+"Template")), row.Time(prefix+"Listed"), row.Bool(prefix+"Unowned")
 			}
-			p.Related = row.Time("Related")
+			p.Related, p.Confirmed = row.Time("Related"), row.Time("Confirmed")
 		}
 	}
 	return documents, p, nil
@@ -255,6 +258,7 @@ func documentOf(s Subject, row storage.Entity) *Document {
 	d := &Document{
 		Subject: s, DocumentID: int(row.Int("DocumentId")), Archived: row.Bool("Archived"),
 		Refused: row.String("Refused"), Reason: row.String("Reason"), Tried: row.Int("Tried"), Name: row.String("Name"),
+		Ended: row.Int("Ended"),
 	}
 	if text := row.String("Attempt"); text != "" && json.Unmarshal([]byte(text), &d.Attempt) != nil {
 		d.Attempt = nil
@@ -283,6 +287,9 @@ func (d *Document) entity(partition string) (storage.Entity, error) {
 	}
 	if d.Name != "" {
 		row["Name"] = d.Name
+	}
+	if d.Ended != 0 {
+		row["Ended"] = d.Ended
 	}
 	if d.Attempt != nil && !d.Attempt.Begun.IsZero() {
 		attempt, err := json.Marshal(d.Attempt)
@@ -327,6 +334,7 @@ func (d TenantDocuments) Forget(ctx context.Context, documents ...*Document) err
 // SaveProgress notes how far the documents as a whole are known.
 func (d TenantDocuments) SaveProgress(ctx context.Context, p Progress) error {
 	row := storage.Entity{"PartitionKey": d.partition, "RowKey": progressRow, "Version": int32(layout.Version), "Related": p.Related}
+	row.SetTimes(map[string]time.Time{"Confirmed": p.Confirmed})
 	for k, prefix := range columnPrefix {
 		row[prefix+"Template"], row[prefix+"Listed"] = int64(p.Template[k]), p.Listed[k]
 		if p.Unowned[k] {

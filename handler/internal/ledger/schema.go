@@ -29,6 +29,8 @@ package ledger
 //	Reason      text: why
 //	Name        text: of a licence's product; absent when it is not known
 //	Tried       int64: when, in seconds since 1970
+//	Ended       int64: when it was archived because its user or licence ended, in
+//	            seconds since 1970; absent otherwise
 //	Attempt     text: a JSON object of [Attempt]; absent when nothing was refused
 //	Relations0… text: "d<device id>=<relation>" or "l<document id>=<relation>", with
 //	            commas between; for <relation> see packedRelation
@@ -39,6 +41,7 @@ package ledger
 //	UserListed, LicenseListed      time
 //	UserUnowned, LicenseUnowned    bool: absent when false
 //	Related                        time
+//	Confirmed                      time: when an archiving that a person confirmed was done last
 //
 // Partition "documents-makers", a row per instance:
 //
