@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
@@ -28,7 +27,7 @@ const (
 
 // answer is what came back for one part of a batch.
 type answer struct {
-	request *abstractions.RequestInformation // what was asked
+	request request // what was asked
 	body    json.RawMessage
 	err     error
 }
@@ -66,12 +65,12 @@ func (p *pause) left() time.Duration {
 // throttled are sent again, after the longest wait that any of them was told,
 // during which no other batch begins. Parts whose token was refused are sent once
 // more with another. Facts: JSON batching in Graph's documentation.
-func (g *graph) batch(ctx context.Context, requests []*abstractions.RequestInformation) []*answer {
+func (g *graph) batch(ctx context.Context, requests []request) []*answer {
 	return g.batchOn(ctx, "v1.0", requests)
 }
 
 // batchOn is batch for a version of Graph, whatever version the requests name.
-func (g *graph) batchOn(ctx context.Context, version string, requests []*abstractions.RequestInformation) []*answer {
+func (g *graph) batchOn(ctx context.Context, version string, requests []request) []*answer {
 	answers := make([]*answer, len(requests))
 	var pause pause
 	var group errgroup.Group
@@ -95,13 +94,13 @@ type batchRequest struct {
 
 var errPartMissing = errors.New("a part of the batch is missing")
 
-func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, requests []*abstractions.RequestInformation, answers []*answer) {
+func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, requests []request, answers []*answer) {
 	parts := make([]batchRequest, len(requests))
 	pending := make([]int, 0, len(requests))
-	for i, ri := range requests {
-		address, err := g.relative(ri)
+	for i, r := range requests {
+		address, err := g.relative(r)
 		if err != nil {
-			answers[i] = &answer{request: ri, err: err}
+			answers[i] = &answer{request: r, err: err}
 			continue
 		}
 		parts[i] = batchRequest{ID: strconv.Itoa(i + 1), Method: http.MethodGet, URL: address}

@@ -8,10 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/devices"
-	"github.com/microsoftgraph/msgraph-sdk-go/directoryroles"
-	"github.com/microsoftgraph/msgraph-sdk-go/groups"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"cipp-ninjaone/handler/internal/bounds"
@@ -132,7 +129,7 @@ func tally(n *int) gather[wire.DeltaObject] {
 
 // follow reads on from a delta link to the next one.
 func (g *graph) follow(ctx context.Context, link string) (changed int, next string, err error) {
-	from := listing[wire.DeltaObject](g, nil)
+	from := listing[wire.DeltaObject](g, request{})
 	from.first = func(ctx context.Context) (wire.Page[wire.DeltaObject], error) { return from.next(ctx, link) }
 	next, err = read(ctx, &g.session, from, tally(&changed), nil)
 	if err == nil && next == "" {
@@ -145,16 +142,13 @@ func (g *graph) follow(ctx context.Context, link string) (changed int, next stri
 // $deltatoken=latest lists everything first, or refuses it and is asked without.
 func (g *graph) beginDelta(ctx context.Context, l DeltaList) (link string, err error) {
 	for _, latest := range []bool{true, false} {
-		ri, err := g.deltaRequest(ctx, l)
-		if err != nil {
-			return "", err
-		}
-		if latest {
-			ri.UrlTemplate = strings.Replace(ri.UrlTemplate, "%24select", "%24select,%24deltatoken", 1)
-			ri.QueryParameters["%24deltatoken"] = "latest"
+		asked := g.deltaRequest(ctx, l)
+		if latest && asked.err == nil {
+			asked.UrlTemplate = strings.Replace(asked.UrlTemplate, "%24select", "%24select,%24deltatoken", 1)
+			asked.set("deltatoken", "latest")
 		}
 		var all int
-		link, err = list(ctx, g, ri, tally(&all))
+		link, err = list(ctx, g, asked, tally(&all))
 		if err == nil && link == "" {
 			err = &bodyError{g.service, errNoDeltaLink}
 		}
@@ -166,26 +160,16 @@ func (g *graph) beginDelta(ctx context.Context, l DeltaList) (link string, err e
 }
 
 // deltaRequest asks for the changes of what NinjaOne shows of a list.
-func (g *graph) deltaRequest(ctx context.Context, l DeltaList) (ri *abstractions.RequestInformation, err error) {
-	switch base := g.v1(); l {
+func (g *graph) deltaRequest(ctx context.Context, l DeltaList) request {
+	switch l {
 	case DeltaUsers:
-		if ri, err = users.NewUsersRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
-			query(ri, 0, userFields...)
-		}
+		return ask(ctx, users.NewUsersRequestBuilderInternal(g.v1(), g.adapter).Delta(), 0, userFields...)
 	case DeltaGroups:
-		if ri, err = groups.NewGroupsRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
-			query(ri, 0, append(groupFields[:len(groupFields):len(groupFields)], "members")...)
-		}
+		return g.groupsDelta(ctx)
 	case DeltaRoles:
-		if ri, err = directoryroles.NewDirectoryRolesRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
-			query(ri, 0, roleFields...)
-		}
-	default:
-		if ri, err = devices.NewDevicesRequestBuilderInternal(base, g.adapter).Delta().ToGetRequestInformation(ctx, nil); err == nil {
-			query(ri, 0, deviceFields...)
-		}
+		return g.rolesDelta(ctx)
 	}
-	return ri, err
+	return ask(ctx, devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).Delta(), 0, deviceFields...)
 }
 
 // WatchedDevices lists the tenant's managed devices with all that NinjaOne shows

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
 	"github.com/microsoftgraph/msgraph-sdk-go/devices"
 
@@ -98,13 +97,9 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 	if err != nil {
 		return nil, err
 	}
-	requests := make([]*abstractions.RequestInformation, len(objectIDs))
+	requests := make([]request, len(objectIDs))
 	for i, id := range objectIDs {
-		ri, err := devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).ByDeviceId(id).ToGetRequestInformation(ctx, nil)
-		if err != nil {
-			return nil, err
-		}
-		requests[i] = query(ri, 0, "id", "deviceId")
+		requests[i] = ask(ctx, devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).ByDeviceId(id), 0, "id", "deviceId")
 	}
 	out := make([]EntraDeviceID, len(objectIDs))
 	for i, a := range g.batch(ctx, requests) {
@@ -138,14 +133,10 @@ func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs
 	if err != nil {
 		return nil, err
 	}
-	requests := make([]*abstractions.RequestInformation, len(deviceIDs))
+	requests := make([]request, len(deviceIDs))
 	for i, id := range deviceIDs {
-		ri, err := devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-		if err != nil {
-			return nil, err
-		}
-		requests[i] = query(ri, 0, matchFields...)
-		requests[i].QueryParameters["%24filter"] = "azureADDeviceId eq '" + strings.ReplaceAll(id, "'", "''") + "'"
+		requests[i] = ask(ctx, devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter), 0, matchFields...)
+		requests[i].set("filter", "azureADDeviceId eq '"+strings.ReplaceAll(id, "'", "''")+"'")
 	}
 	out := make([][]tenant.ManagedDevice, len(deviceIDs))
 	for i, a := range g.batch(ctx, requests) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"net/url"
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/m365/wire"
@@ -39,34 +39,30 @@ var exportAnswer = reply.Limits{Bytes: 1 << 30, Record: 2 << 20, Records: 200_00
 // a minute and 1,000 times an hour for a tenant.
 // https://learn.microsoft.com/defender-endpoint/api/get-assessment-software-vulnerabilities
 func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(*wire.Vulnerability) error, kept func() int) error {
-	s := &session{service: serviceDefender, origin: r.defenderEndpoint, client: r.client, tokens: r.tokens, ref: ref, scope: r.defenderScope}
+	s := &session{service: serviceDefender, origin: r.defenderEndpoint, client: r.client, tokens: r.tokens, ref: ref, scope: r.defenderScope, answer: exportAnswer}
 	if err := s.open(ctx); err != nil {
 		return granted(err)
 	}
-	link := s.origin.JoinPath("api/machines/SoftwareVulnerabilitiesByMachine")
-	link.RawQuery = url.Values{"pageSize": {fmt.Sprint(exportPage)}}.Encode()
+	next := s.origin.JoinPath("api/machines/SoftwareVulnerabilitiesByMachine").String() + fmt.Sprintf("?pageSize=%d", exportPage)
 	list, seen := bounds.List{Limits: exportLimits}, map[string]bool{}
 	for first := true; ; first = false {
 		before := kept()
-		page, err := export(ctx, s, link.String(), each)
+		page, records, err := export(ctx, s, next, each)
 		switch {
 		case err != nil && first:
 			return granted(err)
 		case err != nil:
 			return err
-		case page.next == "":
+		case page.Next == "":
 			return nil
 		}
-		if err := list.Page(page.records, kept()-before, page.size); err != nil {
+		if err := list.Page(records, kept()-before, page.Size); err != nil {
 			return &endlessError{s.service, err}
 		}
-		if link, err = url.Parse(page.next); err != nil || !sameOrigin(link, s.origin) {
-			return &linkError{s.service}
+		if err := s.follows(page.Next, seen); err != nil {
+			return err
 		}
-		if seen[page.next] {
-			return &endlessError{s.service, errors.New("its pages go round in a circle")}
-		}
-		seen[page.next] = true
+		next = page.Next
 	}
 }
 
@@ -79,76 +75,34 @@ func granted(err error) error {
 	return err
 }
 
-// exported is what came of one page.
-type exported struct {
-	next    string
-	records int
-	size    int64
-}
-
 // takenError: each did not take a record, so that the page is not asked for again.
 type takenError struct{ error }
 
-func (e takenError) Unwrap() error { return e.error }
-
 // export reads one page, once more if it broke off.
-func export(ctx context.Context, s *session, address string, each func(*wire.Vulnerability) error) (exported, error) {
-	build := func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			return nil, &linkError{s.service}
-		}
-		req.Header.Set("Accept", "application/json")
-		return req, nil
-	}
-	var page exported
-	for attempt := 1; ; attempt++ {
-		res, err := s.do(ctx, build)
-		if err != nil {
-			return page, err
-		}
-		if res.StatusCode != http.StatusOK {
-			failure, err := errorOf(s.service, res)
-			s.tell(err, 1)
-			return page, failure
-		}
-		counted := &counting{in: res.Body}
-		in := reply.NewReader(ctx, counted, exportAnswer)
-		page.next, page.records, err = wire.StreamPage(in, func(v *wire.Vulnerability) error {
+func export(ctx context.Context, s *session, address string, each func(*wire.Vulnerability) error) (page wire.Page[wire.Vulnerability], records int, err error) {
+	build := func(ctx context.Context) (*http.Request, error) { return s.get(ctx, address) }
+	page, err = fetch(ctx, s, build, func(in io.Reader) (wire.Page[wire.Vulnerability], error) {
+		records = 0
+		return wire.StreamPage(in, "value", func(v *wire.Vulnerability, fits bool) error {
+			if !fits {
+				return errNoRecord
+			}
+			records++
 			if err := each(v); err != nil {
 				return takenError{err}
 			}
 			return nil
 		})
-		in.Close()
-		discard(res)
-		page.size = counted.n
-		s.tell(err, 1)
-		taken, refused := errors.AsType[takenError](err)
-		switch {
-		case err == nil:
-			return page, nil
-		case ctx.Err() != nil:
-			return page, ctx.Err()
-		case refused:
-			return page, taken.error
-		case !again(attempt, err):
-			return page, &bodyError{s.service, err}
-		}
+	})
+	if taken, ok := errors.AsType[takenError](err); ok {
+		err = taken.error
 	}
+	return page, records, err
 }
 
-// counting counts what is read.
-type counting struct {
-	in interface{ Read([]byte) (int, error) }
-	n  int64
-}
-
-func (c *counting) Read(p []byte) (int, error) {
-	n, err := c.in.Read(p)
-	c.n += int64(n)
-	return n, err
-}
+// errNoRecord: a record of an export cannot be passed over, or what is left of the
+// list would count as all there is.
+var errNoRecord = errors.New("an element of it is not a record")
 
 // DefenderAccess signs in to a tenant anew for Defender, and returns the permission
 // that the token does not name; nil when it names it, or does not tell what it

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/devices"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
@@ -153,12 +152,9 @@ func (g *graph) users(ctx context.Context, premium bool) ([]tenant.User, []lost,
 }
 
 func (g *graph) listUsers(ctx context.Context, top int, details []string, odd *int) ([]tenant.User, error) {
-	ri, err := users.NewUsersRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
 	var out []tenant.User
-	_, err = list(ctx, g, query(ri, top, slices.Concat(userFields, details)...), rows(&out, func(u *wire.User) (string, tenant.User) {
+	asked := ask(ctx, users.NewUsersRequestBuilderInternal(g.v1(), g.adapter), top, slices.Concat(userFields, details)...)
+	_, err := list(ctx, g, asked, rows(&out, func(u *wire.User) (string, tenant.User) {
 		user := u.Record()
 		return user.ID, user
 	}).counting(odd))
@@ -178,12 +174,9 @@ func (g *graph) entraDevices(ctx context.Context) ([]tenant.EntraDevice, []lost,
 }
 
 func (g *graph) listEntraDevices(ctx context.Context, details []string) ([]tenant.EntraDevice, error) {
-	ri, err := devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
 	var out []tenant.EntraDevice
-	_, err = list(ctx, g, query(ri, pageSize, slices.Concat(deviceFields, details)...), rows(&out, func(d *wire.Device) (string, tenant.EntraDevice) {
+	asked := ask(ctx, devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter), pageSize, slices.Concat(deviceFields, details)...)
+	_, err := list(ctx, g, asked, rows(&out, func(d *wire.Device) (string, tenant.EntraDevice) {
 		device := tenant.EntraDevice{ID: guid.Fold(d.ID), DeviceID: guid.Fold(d.DeviceID), Name: d.DisplayName,
 			TrustType: d.TrustType, Enabled: d.Enabled, Registered: d.Registered.Time}
 		for _, tag := range d.PhysicalTags {
@@ -205,8 +198,8 @@ var errNoDeltaLink = errors.New("a delta list ended without its delta link")
 // fails, it reads a plain list, and in batches the members of each object.
 func (g *graph) readMemberships(ctx context.Context,
 	delta func(context.Context, gather[wire.DeltaObject]) (deltaLink string, err error),
-	plain func() (*abstractions.RequestInformation, error),
-	members func(id string) (*abstractions.RequestInformation, error),
+	plain request,
+	members func(id string) request,
 ) (*wire.Memberships, error) {
 	all, _, err := firstOf(ctx,
 		form[*wire.Memberships]{nil, func(ctx context.Context) (*wire.Memberships, error) {
@@ -223,21 +216,14 @@ func (g *graph) readMemberships(ctx context.Context,
 	return all, err
 }
 
-func (g *graph) plainMemberships(ctx context.Context, plain func() (*abstractions.RequestInformation, error),
-	members func(id string) (*abstractions.RequestInformation, error)) (*wire.Memberships, error) {
+func (g *graph) plainMemberships(ctx context.Context, plain request, members func(id string) request) (*wire.Memberships, error) {
 	all := wire.NewMemberships()
-	ri, err := plain()
-	if err != nil {
+	if _, err := list(ctx, g, plain, intoMemberships(all)); err != nil {
 		return nil, err
 	}
-	if _, err := list(ctx, g, ri, intoMemberships(all)); err != nil {
-		return nil, err
-	}
-	requests := make([]*abstractions.RequestInformation, len(all.IDs()))
+	requests := make([]request, len(all.IDs()))
 	for i, id := range all.IDs() {
-		if requests[i], err = members(id); err != nil {
-			return nil, err
-		}
+		requests[i] = members(id)
 	}
 	for i, a := range g.batch(ctx, requests) {
 		of := all.Of(all.IDs()[i])

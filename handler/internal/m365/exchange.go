@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/m365/wire"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -35,6 +36,7 @@ func (r *Reader) newExchange(ref tenant.Ref) *exchange {
 		ref:     ref,
 		scope:   r.exchangeScope,
 		limits:  r.limits,
+		answer:  reply.Page,
 	}}
 }
 

@@ -13,6 +13,7 @@ import (
 	graphcore "github.com/microsoftgraph/msgraph-sdk-go-core"
 
 	"cipp-ninjaone/handler/internal/guid"
+	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -54,6 +55,7 @@ func (r *Reader) newGraph(ref tenant.Ref) (*graph, error) {
 			ref:     ref,
 			scope:   r.graphScope,
 			limits:  r.limits,
+			answer:  reply.Page,
 		},
 		adapter: adapter,
 		retry:   r.retry,
@@ -66,8 +68,23 @@ func (g *graph) beta() map[string]string { return map[string]string{"baseurl": g
 
 func (g *graph) base(version string) string { return g.origin.String() + "/" + version }
 
-// query sets $top (0 = leave out) and $select of a request made by a builder.
-func query(ri *abstractions.RequestInformation, top int, fields ...string) *abstractions.RequestInformation {
+// request is a GET request of one of the SDK's builders, or why there is none.
+type request struct {
+	*abstractions.RequestInformation
+	err error
+}
+
+// builder is one of the SDK's; C is the type of its options.
+type builder[C any] interface {
+	ToGetRequestInformation(context.Context, *C) (*abstractions.RequestInformation, error)
+}
+
+// ask has a builder make a request with $top (0 = leave out) and $select.
+func ask[C any](ctx context.Context, b builder[C], top int, fields ...string) request {
+	ri, err := b.ToGetRequestInformation(ctx, nil)
+	if err != nil {
+		return request{err: fmt.Errorf("building a Graph request: %w", err)}
+	}
 	if top > 0 {
 		ri.QueryParameters["%24top"] = strconv.Itoa(top)
 	}
@@ -80,12 +97,29 @@ func query(ri *abstractions.RequestInformation, top int, fields ...string) *abst
 	}
 	// The builders write "delta()"; the published form is without parentheses.
 	ri.UrlTemplate = strings.Replace(ri.UrlTemplate, "/delta()", "/delta", 1)
-	return ri
+	return request{RequestInformation: ri}
+}
+
+// set sets another query parameter that the builder knows, by its name without $.
+func (r request) set(name, value string) {
+	if r.err == nil {
+		r.QueryParameters["%24"+name] = value
+	}
+}
+
+// under appends a path that the SDK has no builder for.
+func (r request) under(path string) {
+	if r.err == nil {
+		r.UrlTemplate = strings.Replace(r.UrlTemplate, "{?", path+"{?", 1)
+	}
 }
 
 // native returns the request of a builder, ready but for the token.
-func (g *graph) native(ctx context.Context, ri *abstractions.RequestInformation) (*http.Request, error) {
-	made, err := g.adapter.ConvertToNativeRequest(ctx, ri)
+func (g *graph) native(ctx context.Context, r request) (*http.Request, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	made, err := g.adapter.ConvertToNativeRequest(ctx, r.RequestInformation)
 	if err != nil {
 		return nil, fmt.Errorf("building a Graph request: %w", err)
 	}
@@ -102,22 +136,23 @@ func prioritize(req *http.Request) *http.Request {
 	return req
 }
 
-// linked returns the request of a next link, which is not to be touched, not
-// even by the SDK's decoding of parameter names.
+// linked is get without the SDK's decoding of parameter names.
 func (g *graph) linked(ctx context.Context, link string) (*http.Request, error) {
 	asIs := &khttp.ParametersNameDecodingOptions{Enable: false}
 	ctx = context.WithValue(ctx, asIs.GetKey(), asIs)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	req, err := g.get(ctx, link)
 	if err != nil {
-		return nil, &linkError{g.service}
+		return nil, err
 	}
-	req.Header.Set("Accept", "application/json")
 	return prioritize(req), nil
 }
 
 // relative returns the address of a request as a part of a batch names it.
-func (g *graph) relative(ri *abstractions.RequestInformation) (string, error) {
-	u, err := ri.GetUri()
+func (g *graph) relative(r request) (string, error) {
+	if r.err != nil {
+		return "", r.err
+	}
+	u, err := r.GetUri()
 	if err != nil {
 		return "", fmt.Errorf("building a Graph request: %w", err)
 	}

@@ -3,7 +3,6 @@ package m365
 import (
 	"context"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/directoryroles"
 	"github.com/microsoftgraph/msgraph-sdk-go/groups"
 
@@ -21,25 +20,11 @@ var (
 func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
 	all, err := g.readMemberships(ctx,
 		func(ctx context.Context, into gather[wire.DeltaObject]) (string, error) {
-			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).Delta().ToGetRequestInformation(ctx, nil)
-			if err != nil {
-				return "", err
-			}
-			return list(ctx, g, query(ri, 0, append(groupFields[:len(groupFields):len(groupFields)], "members")...), into)
+			return list(ctx, g, g.groupsDelta(ctx), into)
 		},
-		func() (*abstractions.RequestInformation, error) {
-			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-			if err != nil {
-				return nil, err
-			}
-			return query(ri, pageSize, groupFields...), nil
-		},
-		func(id string) (*abstractions.RequestInformation, error) {
-			ri, err := groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).ByGroupId(id).Members().ToGetRequestInformation(ctx, nil)
-			if err != nil {
-				return nil, err
-			}
-			return query(ri, pageSize, "id"), nil
+		ask(ctx, groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter), pageSize, groupFields...),
+		func(id string) request {
+			return ask(ctx, groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).ByGroupId(id).Members(), pageSize, "id")
 		})
 	if err != nil {
 		return nil, err
@@ -59,36 +44,26 @@ func (g *graph) groups(ctx context.Context) ([]tenant.Group, error) {
 	return out, nil
 }
 
-// rolesDelta asks for GET /directoryRoles/delta with members, which lists the
-// activated roles only.
-func (g *graph) rolesDelta(ctx context.Context) (*abstractions.RequestInformation, error) {
-	ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).Delta().ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	return query(ri, 0, roleFields...), nil
+// groupsDelta asks for GET /groups/delta with members.
+func (g *graph) groupsDelta(ctx context.Context) request {
+	return ask(ctx, groups.NewGroupsRequestBuilderInternal(g.v1(), g.adapter).Delta(), 0, append(groupFields[:len(groupFields):len(groupFields)], "members")...)
 }
 
-// roles reads the directory roles from the answer to rolesDelta.
+// rolesDelta asks for GET /directoryRoles/delta with members, which lists the
+// activated roles only.
+func (g *graph) rolesDelta(ctx context.Context) request {
+	return ask(ctx, directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).Delta(), 0, roleFields...)
+}
+
+// roles reads the directory roles from the answer to their delta list.
 func (g *graph) roles(ctx context.Context, a *answer) ([]tenant.DirectoryRole, error) {
 	all, err := g.readMemberships(ctx,
 		func(ctx context.Context, into gather[wire.DeltaObject]) (string, error) {
 			return listOf(ctx, g, a, into)
 		},
-		func() (*abstractions.RequestInformation, error) {
-			ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-			if err != nil {
-				return nil, err
-			}
-			return query(ri, 0, "id", "displayName", "roleTemplateId"), nil
-		},
-		func(id string) (*abstractions.RequestInformation, error) {
-			ri, err := directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).
-				ByDirectoryRoleId(id).Members().ToGetRequestInformation(ctx, nil)
-			if err != nil {
-				return nil, err
-			}
-			return query(ri, 0, "id"), nil
+		ask(ctx, directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter), 0, "id", "displayName", "roleTemplateId"),
+		func(id string) request {
+			return ask(ctx, directoryroles.NewDirectoryRolesRequestBuilderInternal(g.v1(), g.adapter).ByDirectoryRoleId(id).Members(), 0, "id")
 		})
 	if err != nil {
 		return nil, err

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/devicemanagement"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
@@ -51,13 +49,10 @@ func (g *graph) managedDevices(ctx context.Context) ([]tenant.ManagedDevice, []l
 }
 
 func (g *graph) listManagedDevices(ctx context.Context, base map[string]string, top int, fields []string, beta bool) ([]tenant.ManagedDevice, error) {
-	ri, err := devicemanagement.NewManagedDevicesRequestBuilderInternal(base, g.adapter).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
 	var out []tenant.ManagedDevice
 	odd := 0
-	_, err = list(ctx, g, query(ri, top, fields...), rows(&out, managedDevice(beta)).counting(&odd))
+	asked := ask(ctx, devicemanagement.NewManagedDevicesRequestBuilderInternal(base, g.adapter), top, fields...)
+	_, err := list(ctx, g, asked, rows(&out, managedDevice(beta)).counting(&odd))
 	// A record that cannot be read is a device all the same, of which nothing is
 	// known: what seems to lack in the list may be it.
 	return append(out, make([]tenant.ManagedDevice, odd)...), err
@@ -159,12 +154,9 @@ var errPolicies = errors.New("it holds states that cannot be read")
 // too. The error is that of the first device whose policies could not be read.
 func (g *graph) readPolicies(ctx context.Context, devices []tenant.ManagedDevice, p *policyResult) (failed error) {
 	began := time.Now().UTC()
-	requests := make([]*abstractions.RequestInformation, len(devices))
+	requests := make([]request, len(devices))
 	for i, d := range devices {
-		var err error
-		if requests[i], err = g.policyStateRequest(g.v1(), d.ID).ToGetRequestInformation(ctx, nil); err != nil {
-			return err
-		}
+		requests[i] = ask(ctx, g.policyStateRequest(g.v1(), d.ID), 0)
 	}
 	var missing []missingSettings
 	read := map[string]*tenant.ManagedDevice{}
@@ -216,14 +208,10 @@ func (g *graph) readSettings(ctx context.Context, states map[string][]tenant.Pol
 		if version == "beta" {
 			base = g.beta()
 		}
-		requests := make([]*abstractions.RequestInformation, len(missing))
+		requests := make([]request, len(missing))
 		for i, m := range missing {
-			ri, err := g.policyStateRequest(base, m.device).ByDeviceCompliancePolicyStateId(m.policy).ToGetRequestInformation(ctx, nil)
-			if err != nil {
-				return err
-			}
-			ri.UrlTemplate = strings.Replace(ri.UrlTemplate, "{?", "/settingStates{?", 1)
-			requests[i] = ri
+			requests[i] = ask(ctx, g.policyStateRequest(base, m.device).ByDeviceCompliancePolicyStateId(m.policy), 0)
+			requests[i].under("/settingStates")
 		}
 		var again []missingSettings
 		var failed error

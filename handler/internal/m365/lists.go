@@ -6,9 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
-
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/m365/wire"
@@ -126,14 +123,10 @@ func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[
 		if err := list.Page(len(p.Items), fresh, p.Size); err != nil {
 			return "", kept, &endlessError{s.service, err}
 		}
-		link, err := url.Parse(p.Next)
-		if err != nil || !sameOrigin(link, s.origin) {
-			return "", kept, &linkError{s.service}
+		err := s.follows(p.Next, seen)
+		if err != nil {
+			return "", kept, err
 		}
-		if seen[p.Next] {
-			return "", kept, &endlessError{s.service, errors.New("its pages go round in a circle")}
-		}
-		seen[p.Next] = true
 		if p, err = next(ctx, p.Next); err != nil {
 			if hasStatus(err, http.StatusBadRequest, http.StatusNotFound, http.StatusGone) {
 				return "", kept, &expiredError{err}
@@ -146,13 +139,13 @@ func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[
 func decodePage[T any](r io.Reader) (wire.Page[T], error) { return wire.DecodePage[T](r, "value") }
 
 // listing is a Graph collection that a builder's request begins.
-func listing[T any](g *graph, ri *abstractions.RequestInformation) source[T] {
+func listing[T any](g *graph, r request) source[T] {
 	get := func(ctx context.Context, build func(context.Context) (*http.Request, error)) (wire.Page[T], error) {
 		return fetch(ctx, &g.session, build, decodePage[T])
 	}
 	return source[T]{
 		first: func(ctx context.Context) (wire.Page[T], error) {
-			return get(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, ri) })
+			return get(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, r) })
 		},
 		next: func(ctx context.Context, link string) (wire.Page[T], error) {
 			return get(ctx, func(ctx context.Context) (*http.Request, error) { return g.linked(ctx, link) })
@@ -161,8 +154,8 @@ func listing[T any](g *graph, ri *abstractions.RequestInformation) source[T] {
 }
 
 // list reads a collection.
-func list[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformation, into gather[T]) (deltaLink string, err error) {
-	return read(ctx, &g.session, listing[T](g, ri), into, nil)
+func list[T any](ctx context.Context, g *graph, r request, into gather[T]) (deltaLink string, err error) {
+	return read(ctx, &g.session, listing[T](g, r), into, nil)
 }
 
 // listOf reads a collection whose first page is the answer of a part of a batch.

@@ -27,6 +27,7 @@ type session struct {
 	ref     tenant.Ref
 	scope   string
 	limits  bounds.Limits // of one list; bounds.Default when zero
+	answer  reply.Limits  // of one answer
 
 	mu      sync.Mutex
 	first   string // token at the beginning of the reading
@@ -121,6 +122,30 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 	}
 }
 
+// get returns the request of a link, which is not to be touched.
+func (s *session) get(ctx context.Context, link string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	if err != nil {
+		return nil, &linkError{s.service}
+	}
+	req.Header.Set("Accept", "application/json")
+	return req, nil
+}
+
+// follows adds the link to a list's next page to those that were seen. The error
+// says why it may not be followed.
+func (s *session) follows(link string, seen map[string]bool) error {
+	u, err := url.Parse(link)
+	if err != nil || !sameOrigin(u, s.origin) {
+		return &linkError{s.service}
+	}
+	if seen[link] {
+		return &endlessError{s.service, errors.New("its pages go round in a circle")}
+	}
+	seen[link] = true
+	return nil
+}
+
 // keep counts bytes of answers that are kept for the reading.
 func (s *session) keep(ctx context.Context, bytes int64) error {
 	err := reply.Keep(ctx, bytes)
@@ -158,7 +183,7 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 			s.tell(err, 1)
 			return none, failure
 		}
-		in := reply.NewReader(ctx, res.Body, reply.Page)
+		in := reply.NewReader(ctx, res.Body, s.answer)
 		v, err := decode(in)
 		in.Close()
 		discard(res)
@@ -178,7 +203,8 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 // not where it would cost as much again.
 func again(attempt int, err error) bool {
 	slow := errors.Is(err, reply.ErrSlow) && !errors.Is(err, reply.ErrStopped)
-	return attempt == 1 && !slow && !errors.Is(err, reply.ErrTooLarge)
+	_, taken := errors.AsType[takenError](err)
+	return attempt == 1 && !slow && !taken && !errors.Is(err, reply.ErrTooLarge)
 }
 
 // decodeObject decodes an answer that is one small object.

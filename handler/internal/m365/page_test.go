@@ -13,9 +13,9 @@ import (
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 )
 
-func requestsFor(t *testing.T, g *graph, n int) []*abstractions.RequestInformation {
+func requestsFor(t *testing.T, g *graph, n int) []request {
 	t.Helper()
-	var out []*abstractions.RequestInformation
+	var out []request
 	for i := range n {
 		u, err := url.Parse(g.base("v1.0") + fmt.Sprintf("/users/%d", i))
 		if err != nil {
@@ -23,7 +23,7 @@ func requestsFor(t *testing.T, g *graph, n int) []*abstractions.RequestInformati
 		}
 		ri := abstractions.NewRequestInformation()
 		ri.SetUri(*u)
-		out = append(out, ri)
+		out = append(out, request{RequestInformation: ri})
 	}
 	return out
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/admin"
 	"github.com/microsoftgraph/msgraph-sdk-go/directory"
 	"github.com/microsoftgraph/msgraph-sdk-go/domains"
@@ -108,7 +107,6 @@ const (
 	inSecureScore
 	inReportSettings
 	inRoles
-	basics
 )
 
 // readBasics reads all that is small in one batch, and then what depends on it.
@@ -123,15 +121,7 @@ func (run *reading) readBasics(ctx context.Context) {
 		profiles, profilesErr = g.scoreProfiles(ctx)
 	})
 
-	answers := make([]*answer, basics)
-	requests, err := g.basicRequests(ctx)
-	if err == nil {
-		answers = g.batch(ctx, requests)
-	} else {
-		for i := range answers {
-			answers[i] = &answer{err: err}
-		}
-	}
+	answers := g.batch(ctx, g.basicRequests(ctx))
 	skus, skusLost, skuErr := skusOf(ctx, g, answers[inSKUs])
 	putDetailed(run, partSKUs, partDetail, &s.SKUs, skus, skusLost, skuErr)
 	settings, settingsErr := objectOf[wire.ReportSettings](ctx, g, answers[inReportSettings])
@@ -207,39 +197,21 @@ func reportPart[T any](ctx context.Context, hidden bool, users func() map[string
 	return named(rows, users())
 }
 
-// basicRequests builds the parts of the first batch, at their places.
-func (g *graph) basicRequests(ctx context.Context) ([]*abstractions.RequestInformation, error) {
-	out := make([]*abstractions.RequestInformation, basics)
+// basicRequests are the parts of the first batch, at their places.
+func (g *graph) basicRequests(ctx context.Context) []request {
 	base, adapter := g.v1, g.adapter
-	var failed error
-	set := func(place int, ri *abstractions.RequestInformation, err error) {
-		failed = errors.Join(failed, err)
-		out[place] = ri
+	return []request{
+		inOrganization: ask(ctx, organization.NewOrganizationRequestBuilderInternal(base(), adapter), 0,
+			"id", "displayName", "createdDateTime", "onPremisesSyncEnabled", "onPremisesLastSyncDateTime"),
+		inDomains:             ask(ctx, domains.NewDomainsRequestBuilderInternal(base(), adapter), 0),
+		inSKUs:                ask(ctx, subscribedskus.NewSubscribedSkusRequestBuilderInternal(base(), adapter), 0),
+		inSubscriptions:       ask(ctx, directory.NewSubscriptionsRequestBuilderInternal(base(), adapter), 0),
+		inAuthorizationPolicy: ask(ctx, policies.NewAuthorizationPolicyRequestBuilderInternal(base(), adapter), 0),
+		inConditionalAccess:   ask(ctx, identity.NewConditionalAccessPoliciesRequestBuilderInternal(base(), adapter), 0),
+		inSecureScore:         ask(ctx, security.NewSecureScoresRequestBuilderInternal(base(), adapter), 1),
+		inReportSettings:      ask(ctx, admin.NewReportSettingsRequestBuilderInternal(base(), adapter), 0),
+		inRoles:               g.rolesDelta(ctx),
 	}
-	ri, err := organization.NewOrganizationRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inOrganization, ri, err)
-	ri, err = domains.NewDomainsRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inDomains, ri, err)
-	ri, err = subscribedskus.NewSubscribedSkusRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inSKUs, ri, err)
-	ri, err = directory.NewSubscriptionsRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inSubscriptions, ri, err)
-	ri, err = policies.NewAuthorizationPolicyRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inAuthorizationPolicy, ri, err)
-	ri, err = identity.NewConditionalAccessPoliciesRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inConditionalAccess, ri, err)
-	ri, err = security.NewSecureScoresRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inSecureScore, ri, err)
-	ri, err = admin.NewReportSettingsRequestBuilderInternal(base(), adapter).ToGetRequestInformation(ctx, nil)
-	set(inReportSettings, ri, err)
-	ri, err = g.rolesDelta(ctx)
-	set(inRoles, ri, err)
-	if failed != nil {
-		return nil, failed
-	}
-	query(out[inOrganization], 0, "id", "displayName", "createdDateTime", "onPremisesSyncEnabled", "onPremisesLastSyncDateTime")
-	query(out[inSecureScore], 1)
-	return out, nil
 }
 
 func (run *reading) readDevices(ctx context.Context) {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 
-	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/reports"
 
 	"cipp-ninjaone/handler/internal/endpoint"
@@ -21,33 +20,27 @@ const concealed absence = "Usage reports hide user names in this tenant"
 
 const serviceReports = "Microsoft's report download"
 
+var period = "D7" // days
+
 // mailboxUsage reads GET /reports/getMailboxUsageDetail(period='D7').
 func (g *graph) mailboxUsage(ctx context.Context) ([]wire.Usage[tenant.MailboxUsage], error) {
-	period := "D7"
-	ri, err := reports.NewGetMailboxUsageDetailWithPeriodRequestBuilderInternal(g.v1(), g.adapter, &period).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	return readReport(ctx, g, ri, wire.DecodeMailboxUsage)
+	asked := ask(ctx, reports.NewGetMailboxUsageDetailWithPeriodRequestBuilderInternal(g.v1(), g.adapter, &period), 0)
+	return readReport(ctx, g, asked, wire.DecodeMailboxUsage)
 }
 
 // oneDriveUsage reads GET /reports/getOneDriveUsageAccountDetail(period='D7').
 func (g *graph) oneDriveUsage(ctx context.Context) ([]wire.Usage[tenant.OneDriveUsage], error) {
-	period := "D7"
-	ri, err := reports.NewGetOneDriveUsageAccountDetailWithPeriodRequestBuilderInternal(g.v1(), g.adapter, &period).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	return readReport(ctx, g, ri, wire.DecodeOneDriveUsage)
+	asked := ask(ctx, reports.NewGetOneDriveUsageAccountDetailWithPeriodRequestBuilderInternal(g.v1(), g.adapter, &period), 0)
+	return readReport(ctx, g, asked, wire.DecodeOneDriveUsage)
 }
 
 // readReport follows the redirect of a report to its download, once more from
 // the beginning if the file was cut. The download's address is itself a secret,
 // and is fetched without the token.
-func readReport[T any](ctx context.Context, g *graph, ri *abstractions.RequestInformation, decode func(context.Context, io.Reader) (T, error)) (T, error) {
+func readReport[T any](ctx context.Context, g *graph, asked request, decode func(context.Context, io.Reader) (T, error)) (T, error) {
 	var none T
 	for attempt := 1; ; attempt++ {
-		res, err := g.do(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, ri) })
+		res, err := g.do(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, asked) })
 		if err != nil {
 			return none, err
 		}

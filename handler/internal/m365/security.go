@@ -32,13 +32,10 @@ func authorizationPolicyOf(ctx context.Context, g *graph, a *answer) (tenant.Aut
 
 // scoreProfiles reads GET /security/secureScoreControlProfiles.
 func (g *graph) scoreProfiles(ctx context.Context) (map[string]wire.ScoreProfile, error) {
-	ri, err := security.NewSecureScoreControlProfilesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
 	var all []wire.ScoreProfile
-	query(ri, pageSize, "id", "title", "maxScore", "controlCategory", "service", "actionUrl", "deprecated")
-	_, err = list(ctx, g, ri, rows(&all, func(p *wire.ScoreProfile) (string, wire.ScoreProfile) { return p.ID, *p }))
+	asked := ask(ctx, security.NewSecureScoreControlProfilesRequestBuilderInternal(g.v1(), g.adapter), pageSize,
+		"id", "title", "maxScore", "controlCategory", "service", "actionUrl", "deprecated")
+	_, err := list(ctx, g, asked, rows(&all, func(p *wire.ScoreProfile) (string, wire.ScoreProfile) { return p.ID, *p }))
 	out := make(map[string]wire.ScoreProfile, len(all))
 	for _, p := range all {
 		out[p.ID] = p

@@ -47,12 +47,9 @@ func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) 
 
 // serials counts a device that a paged list delivered twice once.
 func (g *graph) serials(ctx context.Context) ([]string, error) {
-	ri, err := devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter).ToGetRequestInformation(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
 	var serials []string
-	_, err = list(ctx, g, query(ri, pageSize, "id", "serialNumber"), rows(&serials, func(d *wire.DeviceSerial) (string, string) {
+	asked := ask(ctx, devicemanagement.NewManagedDevicesRequestBuilderInternal(g.v1(), g.adapter), pageSize, "id", "serialNumber")
+	_, err := list(ctx, g, asked, rows(&serials, func(d *wire.DeviceSerial) (string, string) {
 		return guid.Fold(d.ID), d.SerialNumber
 	}))
 	return serials, err

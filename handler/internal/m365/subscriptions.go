@@ -126,7 +126,7 @@ func (r *Reader) Subscriptions(ctx context.Context, ref tenant.Ref) ([]Subscript
 		return nil, err
 	}
 	var all []Subscription
-	from := listing[wire.ChangeSubscription](g, nil)
+	from := listing[wire.ChangeSubscription](g, request{})
 	from.first = func(ctx context.Context) (wire.Page[wire.ChangeSubscription], error) {
 		return from.next(ctx, g.base("v1.0")+"/subscriptions")
 	}

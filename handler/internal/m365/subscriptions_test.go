@@ -11,7 +11,7 @@ import (
 
 const routeSubscriptions = "POST /v1.0/subscriptions"
 
-var request = SubscriptionRequest{NotificationURL: "https://sync.fabrikam.example/n?subscription=1", ClientState: "state",
+var asked = SubscriptionRequest{NotificationURL: "https://sync.fabrikam.example/n?subscription=1", ClientState: "state",
 	Expires: time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC)}
 
 func TestSubscribe(t *testing.T) {
@@ -22,7 +22,7 @@ func TestSubscribe(t *testing.T) {
 			c.problem("%v", err)
 		}
 		want := map[string]string{"changeType": "updated", "resource": "devices", "clientState": "state",
-			"notificationUrl": request.NotificationURL, "lifecycleNotificationUrl": request.NotificationURL, "expirationDateTime": "2026-03-04T05:06:07Z"}
+			"notificationUrl": asked.NotificationURL, "lifecycleNotificationUrl": asked.NotificationURL, "expirationDateTime": "2026-03-04T05:06:07Z"}
 		for name, value := range want {
 			if in[name] != value {
 				c.problem("%s is %q, want %q", name, in[name], value)
@@ -34,7 +34,7 @@ func TestSubscribe(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 		_, _ = w.Write([]byte(`{"id":"sub-1","expirationDateTime":"2026-03-03T00:00:00.1234567Z","notificationUrl":"x","clientState":"state"}`))
 	})
-	got, err := c.reader().Subscribe(t.Context(), testRef, request)
+	got, err := c.reader().Subscribe(t.Context(), testRef, asked)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestSubscribeIsNeverRepeated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t)
 			c.on(routeSubscriptions, answer)
-			_, err := c.reader().Subscribe(t.Context(), testRef, request)
+			_, err := c.reader().Subscribe(t.Context(), testRef, asked)
 			refused, ok := errors.AsType[*SubscriptionError](err)
 			if err == nil || ok != (name == "throttled") || ok && refused.Reason != SubscriptionThrottled {
 				t.Errorf("error %v", err)
@@ -90,7 +90,7 @@ func TestSubscriptionRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t)
 			c.on(routeSubscriptions, c.says(tt.status, `{"error":{"code":"X","message":"`+tt.message+`"}}`))
-			_, err := c.reader().Subscribe(t.Context(), testRef, request)
+			_, err := c.reader().Subscribe(t.Context(), testRef, asked)
 			refused, ok := errors.AsType[*SubscriptionError](err)
 			if !ok || refused.Reason != tt.reason {
 				t.Fatalf("error %v", err)
@@ -122,7 +122,7 @@ func TestSubscriptionCalls(t *testing.T) {
 	if s, err := r.Subscription(t.Context(), testRef, "sub-1"); err != nil || s.Expires.IsZero() {
 		t.Errorf("got %+v, %v", s, err)
 	}
-	if s, err := r.RenewSubscription(t.Context(), testRef, "sub-1", request.Expires); err != nil || !s.Expires.Equal(request.Expires.Truncate(time.Second)) {
+	if s, err := r.RenewSubscription(t.Context(), testRef, "sub-1", asked.Expires); err != nil || !s.Expires.Equal(asked.Expires.Truncate(time.Second)) {
 		t.Errorf("renewed to %+v, %v", s, err)
 	}
 	if n := c.count("PATCH " + path); n != 2 {
@@ -146,7 +146,7 @@ func TestListSubscriptions(t *testing.T) {
 		c.value(`{"id":"sub-2"}`)(w, r)
 	})
 	got, err := c.reader().Subscriptions(t.Context(), testRef)
-	if err != nil || len(got) != 2 || got[0].ID != "sub-1" || got[0].NotificationURL != request.NotificationURL || got[0].Expires.IsZero() || got[1].ID != "sub-2" {
+	if err != nil || len(got) != 2 || got[0].ID != "sub-1" || got[0].NotificationURL != asked.NotificationURL || got[0].Expires.IsZero() || got[1].ID != "sub-2" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	c.on("GET /v1.0/subscriptions", c.says(403, `{"error":{"code":"X","message":"Insufficient privileges."}}`))

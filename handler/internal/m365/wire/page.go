@@ -24,10 +24,30 @@ var (
 	errNoIDs = errors.New("none of its records has an id")
 )
 
-// DecodePage decodes one page, element by element. The named member is the
-// collection. An answer that ends early, goes on after its end, or lacks the
-// collection is an error: a short list must never look like a whole one.
+// DecodePage decodes one page, as StreamPage does, and gathers its records.
 func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
+	var items []T
+	odd := 0
+	p, err := StreamPage(r, member, func(item *T, fits bool) error {
+		if fits && identified(item) {
+			items = append(items, *item)
+		} else {
+			odd++
+		}
+		return nil
+	})
+	p.Items, p.Odd = items, odd
+	if err == nil && odd > 0 && len(items) == 0 {
+		err = errNoIDs
+	}
+	return p, err
+}
+
+// StreamPage decodes one page, and hands each element of the named member to each;
+// fits says whether it is a record. An answer that ends early, goes on after its
+// end, or lacks the member is an error: a short list must never look like a whole
+// one.
+func StreamPage[T any](r io.Reader, member string, each func(item *T, fits bool) error) (Page[T], error) {
 	var p Page[T]
 	dec := json.NewDecoder(r)
 	found := false
@@ -41,12 +61,10 @@ func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 			return reply.Elements(dec, func() error {
 				var item T
 				fits, err := reply.Decode(dec, &item)
-				if fits && identified(&item) {
-					p.Items = append(p.Items, item)
-				} else {
-					p.Odd++
+				if err != nil {
+					return err
 				}
-				return err
+				return each(&item, fits)
 			})
 		case "@odata.nextLink":
 			return decodeLink(dec, &p.Next)
@@ -60,8 +78,6 @@ func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 		return p, err
 	case !found:
 		return p, errNoCollection
-	case p.Odd > 0 && len(p.Items) == 0:
-		return p, errNoIDs
 	}
 	p.Size = dec.InputOffset()
 	return p, reply.End(dec)
