@@ -32,9 +32,7 @@ func TestMain(m *testing.M) {
 
 func TestStopEndsTheProcess(t *testing.T) {
 	a, err := azurite.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	a.Stop()
 	a.Stop()
 	<-a.Done()
@@ -44,9 +42,7 @@ func TestStopEndsTheProcess(t *testing.T) {
 func TestContextEndsTheProcess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	a, err := azurite.Start(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	cancel()
 	<-a.Done()
 	assertGone(t, a.BlobEndpoint())
@@ -56,19 +52,13 @@ func TestEmulatorEndsWithItsParent(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"=1")
 	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer stdin.Close()
 	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, cmd.Start())
 	address := make([]byte, 256)
 	n, err := stdout.Read(address)
 	if err != nil {
@@ -80,9 +70,7 @@ func TestEmulatorEndsWithItsParent(t *testing.T) {
 	} else {
 		res.Body.Close()
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	// Requests are answered until the orphan has noticed; then none is.
 	for {
@@ -108,5 +96,12 @@ func assertGone(t *testing.T, url string) {
 	if res, err := http.Get(url); err == nil {
 		res.Body.Close()
 		t.Errorf("%s still answers", url)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

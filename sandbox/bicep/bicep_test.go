@@ -84,9 +84,7 @@ func parse(t *testing.T, file string) node {
 		t.Fatalf("parse %s (run make sandbox/node_modules once): %v\n%s", file, err, problems.Bytes())
 	}
 	var root node
-	if err := json.Unmarshal(out, &root); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(out, &root))
 	parsed[file] = root
 	return root
 }
@@ -94,9 +92,7 @@ func parse(t *testing.T, file string) node {
 func parseAll(t *testing.T) map[string]node {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(deploy, "*.bicep"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	trees := map[string]node{}
 	for _, file := range files {
 		trees[filepath.Base(file)] = parse(t, file)
@@ -236,9 +232,7 @@ func TestParameters(t *testing.T) {
 func read(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(deploy, name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
@@ -334,15 +328,11 @@ func resource(t *testing.T, root node, name string) node {
 // notifications, which Microsoft Graph calls without one.
 func TestAuthentication(t *testing.T) {
 	function, err := os.ReadFile("../../functions/ReceiveNotifications/function.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var route struct {
 		Bindings []struct{ Route string }
 	}
-	if err := json.Unmarshal(function, &route); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(function, &route))
 	auth := resource(t, parse(t, filepath.Join(deploy, "main.bicep")), "authentication")
 	for path, want := range map[string]string{
 		"name":                        "'authsettingsV2'",
@@ -424,9 +414,7 @@ func TestNamesFit(t *testing.T) {
 		t.Fatal("the app's name has no limit")
 	}
 	longest, err := strconv.Atoi(m[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	fits := 0
 	for file, root := range parseAll(t) {
 		for _, d := range append(root.all("resource_declaration"), root.all("module_declaration")...) {
@@ -493,13 +481,9 @@ func TestAppRoles(t *testing.T) {
 		IsEnabled          bool
 		AllowedMemberTypes []string
 	}
-	if err := json.Unmarshal([]byte(read(t, "app-roles.json")), &defined); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(read(t, "app-roles.json")), &defined))
 	code, err := os.ReadFile("../../handler/internal/access/access.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var got, want []string
 	for _, r := range defined {
 		got = append(got, r.Value)
@@ -519,9 +503,7 @@ func TestAppRoles(t *testing.T) {
 func TestGuide(t *testing.T) {
 	guide := read(t, "README.md")
 	files, err := os.ReadDir(deploy)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, f := range files {
 		if f.Name() != "README.md" && !strings.Contains(guide, "| `"+f.Name()+"` |") {
 			t.Errorf("the guide does not explain %s", f.Name())
@@ -546,5 +528,12 @@ func TestGuide(t *testing.T) {
 	}
 	if len(titles) != 5 {
 		t.Errorf("the alerts are %q; the guide tells of the cost of five", titles)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

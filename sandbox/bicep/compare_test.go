@@ -145,9 +145,7 @@ func TestCompare(t *testing.T) {
 		trees[name] = parse(t, filepath.Join("testdata", name))
 	}
 	sample, err := os.ReadFile("testdata/main.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, tt := range map[string]struct{ from, to, want string }{
 		"nothing":             {"", "", ""},
 		"parameter missing":   {`"appName": {"type"`, `"app": {"type"`, "parameters: "},

@@ -10,9 +10,7 @@ import (
 // TestCompiled compares what the compiler made (.ci/templates) with the Bicep.
 func TestCompiled(t *testing.T) {
 	compiled, err := os.ReadFile("../../out/azuredeploy.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, difference := range compare(compiled, parseAll(t)) {
 		t.Error(difference)
 	}

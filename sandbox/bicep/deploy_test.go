@@ -34,12 +34,8 @@ func script(t *testing.T, dir string, env []string, command ...string) (string, 
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
 func lines(t *testing.T, path string) []string {
@@ -96,9 +92,7 @@ func TestAzdUp(t *testing.T) {
 	project := t.TempDir()
 	for _, name := range []string{"azure.yaml", "deploy/azd.sh", "deploy/login.sh", "deploy/app-roles.json"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		write(t, filepath.Join(project, name), string(text))
 	}
 	write(t, filepath.Join(project, "Makefile"), "package:\n\tmkdir -p out\n\techo package > out/cipp-ninjaone.zip\n\tcd out && sha256sum cipp-ninjaone.zip > cipp-ninjaone.zip.sha256\n")
@@ -142,9 +136,7 @@ func TestAzdUp(t *testing.T) {
 		t.Errorf("the package was published by %d tries, want 3", n)
 	}
 
-	if err := os.Remove(filepath.Join(world, "calls")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(filepath.Join(world, "calls")))
 	up()
 	for _, call := range lines(t, filepath.Join(world, "calls")) {
 		for _, verb := range []string{" create ", " POST ", "credential update"} {
@@ -176,9 +168,7 @@ func TestAzdUp(t *testing.T) {
 func readRoot(t *testing.T, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(root, name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(b)
 }
 
@@ -195,9 +185,7 @@ func TestAzdAgrees(t *testing.T) {
 	var file struct {
 		Parameters map[string]struct{ Value string }
 	}
-	if err := json.Unmarshal([]byte(read(t, "main.parameters.json")), &file); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(read(t, "main.parameters.json")), &file))
 	declared := parameters(main)
 	for name, p := range file.Parameters {
 		if _, ok := declared[name]; !ok {
@@ -243,15 +231,11 @@ func TestReleaseTemplate(t *testing.T) {
 		t.Fatal(out, err)
 	}
 	compiled, err := filepath.Abs("testdata/main.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	release := func(tag string) string {
 		t.Helper()
 		notes, err := script(t, root, nil, ".ci/release-template", compiled, "contoso/cipp-ninjaone", tag, remote)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return notes
 	}
 	release("v1.0.0")
@@ -261,9 +245,7 @@ func TestReleaseTemplate(t *testing.T) {
 		t.Fatalf("the notes have no button:\n%s", notes)
 	}
 	address, err := url.QueryUnescape(m[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	commit := strings.TrimSuffix(strings.TrimPrefix(address, "https://raw.githubusercontent.com/contoso/cipp-ninjaone/"), "/azuredeploy.json")
 	text, err := script(t, dir, nil, "git", "--git-dir", remote, "show", commit+":azuredeploy.json")
 	if err != nil {
@@ -272,9 +254,7 @@ func TestReleaseTemplate(t *testing.T) {
 	var made struct {
 		Parameters map[string]struct{ DefaultValue string }
 	}
-	if err := json.Unmarshal([]byte(text), &made); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(text), &made))
 	if got := made.Parameters["packageUri"].DefaultValue; got != "https://github.com/contoso/cipp-ninjaone/releases/download/v1.1.0/released-package.zip" {
 		t.Errorf("the package is %q", got)
 	}

@@ -30,22 +30,16 @@ func TestWhoIsLetIn(t *testing.T) {
 func (w *world) ask(t *testing.T, lines ...string) (status int, header http.Header, body string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.Host.URL(), "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer conn.Close()
 	if _, err := io.WriteString(conn, strings.Join(append(lines, "Connection: close", "", ""), "\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return res.StatusCode, res.Header, string(text)
 }
 
@@ -92,30 +86,22 @@ func (w *world) token(t *testing.T) {
 		t.Errorf("a program with the token is answered %d %.200s", status, body)
 	}
 	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var opened *url.URL
 	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error { opened = r.URL; return nil }}
 	do := func(method, path string, headers ...string) (int, string) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), method, path, strings.NewReader("tenant=everyone&paused=false"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		for i := 0; i < len(headers); i += 2 {
 			r.Header.Set(headers[i], headers[i+1])
 		}
 		res, err := browser.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer res.Body.Close()
 		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return res.StatusCode, string(text)
 	}
 	if status, page := do(http.MethodGet, w.ConsoleURL(), "Sec-Fetch-Site", "none"); status != http.StatusOK || !strings.Contains(page, "<html") || opened == nil || opened.RawQuery != "" {

@@ -10,9 +10,7 @@ import (
 func TestAlarm(t *testing.T) {
 	t.Parallel()
 	w := start(t, generated(2))
-	if err := w.Host.Invoke(t.Context(), "ScheduleTenants", ""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Host.Invoke(t.Context(), "ScheduleTenants", ""))
 	alarm := func(line string) bool {
 		return strings.Contains(line, `"alarm":"poison_messages"`) && strings.Contains(line, `"queue":"ninjaone-sync-poison"`) && strings.Contains(line, `"count":1`)
 	}
@@ -28,9 +26,7 @@ func TestAlarm(t *testing.T) {
 	if _, err := client.EnqueueMessage(t.Context(), "bm90aGluZw==", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Host.Invoke(t.Context(), "ScheduleTenants", ""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Host.Invoke(t.Context(), "ScheduleTenants", ""))
 	w.await("the alarm", func() bool {
 		for _, line := range w.lines {
 			if alarm(line) {

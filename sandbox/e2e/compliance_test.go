@@ -36,9 +36,7 @@ func reachable(t testing.TB) option {
 		}
 		if c.Listener == nil || address == "" {
 			l, err := listen()
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if address = l.Addr().String(); c.Listener == nil {
 				c.Listener = l
 			} else {
@@ -269,9 +267,7 @@ func (w *world) age(by time.Duration) {
 				continue
 			}
 			at, err := time.Parse(time.RFC3339Nano, v.(string))
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, err)
 			columns[name], columns[name+"@odata.type"] = at.Add(-by).Format(time.RFC3339Nano), "Edm.DateTime"
 		}
 		if len(columns) < 3 {

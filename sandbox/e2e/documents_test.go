@@ -220,15 +220,11 @@ func TestDocuments(t *testing.T) {
 		})
 		form := url.Values{"tenant": {tn.ID}, "archive": {"11"}}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.Host.URL()+"/api/ninjaone/console/confirmations", strings.NewReader(form.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.Header.Set("X-Dev-Token", w.DevToken())
 		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		resp.Body.Close()
 		if n := w.documentWrites(func() { day(t) })["archived"]; n != 11 {
 			t.Errorf("%d documents were archived once that was confirmed", n)

@@ -27,15 +27,11 @@ func (p page) call(method, path string, body any) (status int, contentType, text
 	var sent io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
-		if err != nil {
-			p.w.t.Fatal(err)
-		}
+		must(p.w.t, err)
 		sent = bytes.NewReader(data)
 	}
 	r, err := http.NewRequestWithContext(p.w.t.Context(), method, p.url+"/api/"+path, sent)
-	if err != nil {
-		p.w.t.Fatal(err)
-	}
+	must(p.w.t, err)
 	r.Header.Set("Accept", "application/json, text/plain, */*")
 	r.Header.Set("X-Dev-Token", p.w.DevToken())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
@@ -45,14 +41,10 @@ func (p page) call(method, path string, body any) (status int, contentType, text
 		r.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		p.w.t.Fatal(err)
-	}
+	must(p.w.t, err)
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		p.w.t.Fatal(err)
-	}
+	must(p.w.t, err)
 	return resp.StatusCode, resp.Header.Get("Content-Type"), string(answer)
 }
 

@@ -33,14 +33,10 @@ func TestFindsThePace(t *testing.T) {
 		t.Errorf("%d calls were turned away", turned)
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.Host.URL()+"/api/ninjaone/console/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	r.Header.Set("X-Dev-Token", w.DevToken())
 	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer resp.Body.Close()
 	page, err := io.ReadAll(resp.Body)
 	if err != nil || !strings.Contains(string(page), "NinjaOne is called") {

@@ -25,9 +25,7 @@ func TestPackage(t *testing.T) {
 	t.Parallel()
 	const version = "v1.2.3-test"
 	dir := unpack(t, version)
-	if err := stack.SlowTimers(dir); err != nil {
-		t.Fatal(err)
-	}
+	must(t, stack.SlowTimers(dir))
 	out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "handler"), "version").Output()
 	if err != nil || !strings.HasPrefix(string(out), "cipp-ninjaone "+version+" (go") {
 		t.Errorf("`handler version` prints %q, %v", out, err)
@@ -35,13 +33,9 @@ func TestPackage(t *testing.T) {
 
 	w := start(t, seed.MSP(), func(c *funchost.Config) { c.AppRoot = dir })
 	root, err := stack.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	folders, err := os.ReadDir(filepath.Join(root, "functions"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var want []string
 	for _, f := range folders {
 		want = append(want, f.Name())
@@ -55,13 +49,9 @@ func TestPackage(t *testing.T) {
 		})
 	})
 	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	resp, err := (&http.Client{Jar: jar}).Get(w.ConsoleURL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer resp.Body.Close()
 	page, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), "<html") {
@@ -88,9 +78,7 @@ func TestPackage(t *testing.T) {
 func unpack(t *testing.T, version string) string {
 	t.Helper()
 	root, err := stack.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	out, dir := t.TempDir(), t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "go", "run", "./tools/bundle", "-out", out, "-version", version, "-platform", runtime.GOOS+"/"+runtime.GOARCH)
 	cmd.Dir = root
@@ -99,26 +87,16 @@ func unpack(t *testing.T, version string) string {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, text)
 	}
 	r, err := zip.OpenReader(filepath.Join(out, "cipp-ninjaone.zip"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer r.Close()
 	for _, f := range r.File {
 		content, err := r.Open(f.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		text, err := io.ReadAll(content)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		name := filepath.Join(dir, filepath.FromSlash(f.Name))
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, text, f.Mode()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		must(t, os.WriteFile(name, text, f.Mode()))
 	}
 	return dir
 }
@@ -127,9 +105,7 @@ func unpack(t *testing.T, version string) string {
 func toolchain(t *testing.T, root string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for line := range strings.Lines(string(text)) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "go "); ok {
 			return "go" + v

@@ -98,13 +98,9 @@ type front struct {
 func behind(t *testing.T, app string) *front {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "frontend.nginx.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	locations, err := readNginx(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	f := &front{}
 	cipp := loopback.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -155,27 +151,17 @@ func behind(t *testing.T, app string) *front {
 // have CIPP's names, and with the table that people read.
 func TestRoutesOfTheFrontEnd(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "frontend.nginx.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	locations, err := readNginx(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "frontend.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	folders, err := filepath.Glob(filepath.Join("..", "..", "functions", "*", "function.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	ours := 0
 	for _, f := range folders {
 		function, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		name := filepath.Base(filepath.Dir(f))
 		own := strings.Contains(string(function), "httpTrigger") && !strings.Contains(string(function), `"route"`)
 		if to := locate(locations, "/api/"+name).to.Host; own != (to == "func-ninjaone.azurewebsites.net") {

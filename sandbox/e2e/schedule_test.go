@@ -15,9 +15,7 @@ func (w *world) tick() int {
 	w.mu.Lock()
 	seen := len(w.lines)
 	w.mu.Unlock()
-	if err := w.Host.Invoke(context.Background(), "ScheduleTenants", ""); err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, w.Host.Invoke(context.Background(), "ScheduleTenants", ""))
 	queued := -1
 	w.await("the schedule's log line", func() bool {
 		for _, line := range w.lines[seen:] {

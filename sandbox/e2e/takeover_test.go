@@ -184,9 +184,7 @@ func (w *world) wantHeld(held bool) {
 func (w *world) cippSubscribes() (rows int) {
 	w.t.Helper()
 	list, err := seed.WriteCIPPSubscriptions(w.t.Context(), w.Storage.ConnectionString(), w.Seed)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	for _, s := range list {
 		w.M365.AddSubscription(m365sim.Subscription{ID: s.SubscriptionID, TenantID: s.TenantID, Resource: "devices", ChangeType: "updated",
 			NotificationURL: "https://" + w.Seed.CIPPHost + "/API/PublicWebhooks?CIPPID=" + s.CIPPID, Expires: time.Now().Add(20 * time.Hour)})

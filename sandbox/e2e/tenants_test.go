@@ -246,17 +246,13 @@ func TestNoTables(t *testing.T) {
 	}
 	restore := func() {
 		t.Helper()
-		if err := seed.WriteCIPPTables(context.Background(), w.Storage.ConnectionString(), data); err != nil {
-			t.Fatal(err)
-		}
+		must(t, seed.WriteCIPPTables(context.Background(), w.Storage.ConnectionString(), data))
 	}
 	var all []string
 	pager := w.Tables.NewListTablesPager(nil)
 	for pager.More() {
 		page, err := pager.NextPage(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, table := range page.Tables {
 			all = append(all, *table.Name)
 		}

@@ -39,9 +39,7 @@ func (w *world) ageRuns(by time.Duration) {
 				continue
 			}
 			at, err := time.Parse(time.RFC3339Nano, text)
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, err)
 			columns[name] = at.Add(-by).Format("2006-01-02T15:04:05.0000000Z")
 			if kind := row[name+"@odata.type"]; kind != nil {
 				columns[name+"@odata.type"] = kind
@@ -68,21 +66,15 @@ func (w *world) console(page string, pairs ...string) (status int, body string) 
 		form.Set(pairs[i], pairs[i+1])
 	}
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.Host.URL()+"/api/ninjaone/console/"+page, strings.NewReader(form.Encode()))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("X-Dev-Token", w.DevToken())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	return resp.StatusCode, string(text)
 }
 
@@ -161,9 +153,7 @@ func TestMissedTicks(t *testing.T) {
 	// New Year's Day, by the schedule of this test's bundle.
 	year := time.Now().UTC().Year()
 	status, err := json.Marshal(map[string]string{"Last": fmt.Sprintf("%d-06-01T00:00:00Z", year-1), "Next": fmt.Sprintf("%d-01-01T00:00:00Z", year), "LastUpdated": fmt.Sprintf("%d-06-01T00:00:00Z", year-1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := w.blobs.UploadBuffer(t.Context(), "azure-webjobs-hosts", "timers/local/Host.Functions.ScheduleTenants/status", status, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -35,28 +35,20 @@ func (w *world) ownState() map[string]string {
 	for _, table := range []string{stateTable, "NinjaOneSubscriptions"} {
 		for _, r := range w.rows(table, "PartitionKey ne ''") {
 			b, err := json.Marshal(r)
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, err)
 			all[fmt.Sprintf("%s %v %v", table, r["PartitionKey"], r["RowKey"])] = string(b)
 		}
 	}
 	c := w.blobs.ServiceClient().NewContainerClient(syncQueue)
 	for pager := c.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{}); pager.More(); {
 		page, err := pager.NextPage(context.Background())
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		must(w.t, err)
 		for _, item := range page.Segment.BlobItems {
 			resp, err := c.NewBlobClient(*item.Name).DownloadStream(context.Background(), nil)
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, err)
 			body, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, err)
 			all["blob "+*item.Name] = string(*resp.ETag) + " " + string(body)
 		}
 	}
@@ -67,13 +59,9 @@ func (w *world) ownState() map[string]string {
 func (w *world) replace(table string, row map[string]any) {
 	w.t.Helper()
 	body, err := json.Marshal(row)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	_, err = w.Tables.NewClient(table).UpsertEntity(context.Background(), body, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeReplace})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 }
 
 // TestStateOfNewerVersion: once a newer handler has stamped the state, this one
@@ -110,15 +98,11 @@ func TestStateOfNewerVersion(t *testing.T) {
 			method = http.MethodPost
 		}
 		req, err := http.NewRequestWithContext(t.Context(), method, w.Host.URL()+path, strings.NewReader("tenant=everyone&paused=true"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		req.Header.Set("X-Dev-Token", w.DevToken())
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "newer version") {
@@ -246,16 +230,10 @@ func TestRowsOfToday(t *testing.T) {
 func ofVersion(t *testing.T, version string) string {
 	t.Helper()
 	root, err := stack.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(appRoot)); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(dir, "handler")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.CopyFS(dir, os.DirFS(appRoot)))
+	must(t, os.Remove(filepath.Join(dir, "handler")))
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w -X main.version="+version, "-o", dir+string(filepath.Separator), "./handler")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")

@@ -25,9 +25,7 @@ func (w *world) agedLook(t *m365sim.Tenant) {
 		for _, name := range []string{"Looked", "Due", "DevicesDue", "FoundAt"} {
 			if v, _ := row[name].(string); v != "" {
 				at, err := time.Parse(time.RFC3339Nano, v)
-				if err != nil {
-					w.t.Fatal(err)
-				}
+				must(w.t, err)
 				columns[name], columns[name+"@odata.type"] = at.Add(-10*time.Minute).Format(time.RFC3339Nano), "Edm.DateTime"
 			}
 		}

@@ -76,9 +76,7 @@ func startOn(t testing.TB, o stack.Options, options ...option) *world {
 	t.Helper()
 	o.Storage = emulator.Apart()
 	s, err := stack.Start(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	w := &world{Stack: s, t: t, options: options}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
@@ -144,9 +142,7 @@ func (w *world) boot() {
 	for _, o := range w.options {
 		o(&config)
 	}
-	if err := w.StartHost(context.Background(), config); err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, w.StartHost(context.Background(), config))
 }
 
 // restart ends the host and starts another.
@@ -439,9 +435,7 @@ func (w *world) rows(table, filter string) []map[string]any {
 		}
 		for _, raw := range page.Entities {
 			var row map[string]any
-			if err := json.Unmarshal(raw, &row); err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, json.Unmarshal(raw, &row))
 			list = append(list, row)
 		}
 	}
@@ -454,13 +448,9 @@ func (w *world) merge(table, partition, row string, columns map[string]any) {
 	entity := map[string]any{"PartitionKey": partition, "RowKey": row}
 	maps.Copy(entity, columns)
 	body, err := json.Marshal(entity)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	_, err = w.Tables.NewClient(table).UpsertEntity(context.Background(), body, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 }
 
 // remove deletes a table's row.
@@ -485,14 +475,10 @@ func (w *world) configure(changes map[string]any) {
 		w.t.Fatalf("%d rows of extension settings", len(rows))
 	}
 	var all map[string]map[string]any
-	if err := json.Unmarshal([]byte(rows[0]["config"].(string)), &all); err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, json.Unmarshal([]byte(rows[0]["config"].(string)), &all))
 	maps.Copy(all["NinjaOne"], changes)
 	text, err := json.Marshal(all)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	w.merge("Extensionsconfig", "CippExtensions", "Config", map[string]any{"config": string(text)})
 }
 
@@ -545,14 +531,10 @@ func (w *world) leases(prefix string) []*lease.BlobClient {
 	pager := c.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: &prefix})
 	for pager.More() {
 		page, err := pager.NextPage(context.Background())
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		must(w.t, err)
 		for _, b := range page.Segment.BlobItems {
 			l, err := lease.NewBlobClient(c.NewBlobClient(*b.Name), &lease.BlobClientOptions{LeaseID: new(uuid.NewString())})
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, err)
 			all = append(all, l)
 		}
 	}
@@ -643,5 +625,12 @@ func (w *world) correct(domains ...string) {
 		for _, wrong := range w.Check(w.tenant(d).ID) {
 			w.t.Errorf("%s: %s", d, wrong)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

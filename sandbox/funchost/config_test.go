@@ -15,9 +15,7 @@ const knownHost = `{"version": "2.0", "customHandler": {"enableForwardingHttpReq
 func TestHostOptions(t *testing.T) {
 	dir := t.TempDir()
 	read := func(text string, settings map[string]string) (hostOptions, error) {
-		if err := os.WriteFile(filepath.Join(dir, "host.json"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(dir, "host.json"), []byte(text), 0o600))
 		return readHostOptions(dir, settings)
 	}
 	got, err := read(knownHost+`}}}`, nil)
@@ -87,9 +85,7 @@ func TestFunctionsAreLoaded(t *testing.T) {
 	config := a.config()
 	config.Log = log.logger()
 	h, err := prepare(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = h.listener.Close() })
 	if got, want := h.Functions(), []string{"Good", "Stays", "good-2_x"}; !slices.Equal(got, want) {
 		t.Errorf("functions = %q, want %q\n%s", got, want, log)

@@ -24,13 +24,9 @@ func TestScheduleNext(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := parseCron(tt.schedule)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			at, err := time.Parse(time.RFC3339, tt.from)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			for _, want := range tt.want {
 				at = s.next(at)
 				if got := at.Format(time.RFC3339); got != want {

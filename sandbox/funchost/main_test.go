@@ -139,9 +139,7 @@ func newApp(t *testing.T, host string, functions map[string]string, answer http.
 	}))
 	t.Cleanup(a.director.Close)
 	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if host == "" {
 		host = `"functionTimeout": "00:05:00"`
 	}
@@ -164,12 +162,8 @@ func newApp(t *testing.T, host string, functions map[string]string, answer http.
 func (a *app) write(name, text string) {
 	a.t.Helper()
 	path := filepath.Join(a.root, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		a.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
+	must(a.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(a.t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 func (a *app) config() Config {
@@ -183,9 +177,7 @@ func (a *app) config() Config {
 func (a *app) start(config Config) *Host {
 	a.t.Helper()
 	h, err := Start(a.t.Context(), config)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	must(a.t, err)
 	a.t.Cleanup(h.Stop)
 	return h
 }
@@ -229,9 +221,7 @@ func newTestQueue(t *testing.T) *queue {
 func openQueue(t *testing.T, name string) *queue {
 	t.Helper()
 	client, err := azqueue.NewQueueClientFromConnectionString(azuritetest.ForTest(t).ConnectionString(), name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return &queue{t: t, name: name, client: client}
 }
 
@@ -254,9 +244,7 @@ func (q *queue) texts() []string {
 	q.t.Helper()
 	number := int32(32)
 	res, err := q.client.PeekMessages(q.t.Context(), &azqueue.PeekMessagesOptions{NumberOfMessages: &number})
-	if err != nil {
-		q.t.Fatal(err)
-	}
+	must(q.t, err)
 	var out []string
 	for _, m := range res.Messages {
 		out = append(out, *m.MessageText)
@@ -278,9 +266,7 @@ func (q *queue) await() string {
 func (q *queue) count() int32 {
 	q.t.Helper()
 	res, err := q.client.GetProperties(q.t.Context(), nil)
-	if err != nil {
-		q.t.Fatal(err)
-	}
+	must(q.t, err)
 	return *res.ApproximateMessagesCount
 }
 
@@ -326,16 +312,19 @@ func call(t *testing.T, method, url, body string, headers ...string) (*http.Resp
 		reader = strings.NewReader(body)
 	}
 	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, url, reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	res, err := http.DefaultTransport.RoundTrip(req)
+	must(t, err)
+	defer res.Body.Close()
+	return res, readAll(t, res.Body)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
-	return res, readAll(t, res.Body)
 }

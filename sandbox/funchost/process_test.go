@@ -22,21 +22,15 @@ func TestHandlerSurroundings(t *testing.T) {
 	})
 	a.settings["APP_NAME"] = "Adatum North"
 	h := a.start(a.config())
-	if err := h.Invoke(t.Context(), "Manual", ""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, h.Invoke(t.Context(), "Manual", ""))
 	var got struct {
 		Args      []string
 		Directory string
 		Env       []string
 	}
-	if err := json.Unmarshal([]byte(<-info), &got); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(<-info), &got))
 	want, err := filepath.EvalSymlinks(a.root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if directory, err := filepath.EvalSymlinks(got.Directory); err != nil || directory != want || len(got.Args) != 0 {
 		t.Errorf("directory = %s, %v, want %s; arguments %q", directory, err, want, got.Args)
 	}
@@ -66,9 +60,7 @@ func TestOutputLevels(t *testing.T) {
 		succeed(w, r)
 	})
 	h := a.start(a.config())
-	if err := h.Invoke(t.Context(), "Manual", ""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, h.Invoke(t.Context(), "Manual", ""))
 	want := map[string]slog.Level{"an error on standard output": slog.LevelInfo, "bad news": slog.LevelError, "level=WARNING mind the gap": slog.LevelWarn}
 	for len(want) > 0 {
 		line := <-a.lines
@@ -111,9 +103,7 @@ func TestExitZeroIsLeftDead(t *testing.T) {
 func invokeUntilReady(t *testing.T, h *Host) {
 	t.Helper()
 	for h.Invoke(t.Context(), "Manual", "") != nil {
-		if err := h.worker.err(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, h.worker.err())
 	}
 }
 

@@ -319,9 +319,7 @@ func FuzzMetadataMerge(f *testing.F) {
 		meta := newMetadata("Work")
 		queueMetadata(meta, messageFacts{}, text)
 		body, err := encoder{}.envelope(map[string]value{"message": text}, meta)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if !json.Valid(body) {
 			t.Errorf("the envelope of %q is not JSON: %s", text, body)
 		}

@@ -48,17 +48,13 @@ func rawApp(t *testing.T, noProxying bool, answer http.HandlerFunc, change ...fu
 func send(t *testing.T, h *Host, lines ...string) (*http.Response, string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL(), "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer conn.Close()
 	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer res.Body.Close()
 	return res, readAll(t, res.Body)
 }
@@ -235,9 +231,7 @@ func TestProxyStreams(t *testing.T) {
 	})
 	h := a.start(a.config())
 	res, err := http.Get(h.URL() + "/api/Stream")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer res.Body.Close()
 	reader := bufio.NewReader(res.Body)
 	if line, err := reader.ReadString('\n'); err != nil || line != "first\n" {

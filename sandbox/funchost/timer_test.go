@@ -46,9 +46,7 @@ func TestTimerRuns(t *testing.T) {
 	const quarter = "0 */15 * * * *"
 	at := func(text string) time.Time {
 		out, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return out
 	}
 	tests := []struct {
@@ -91,9 +89,7 @@ func TestTimerRuns(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, err := parseCron(tt.schedule)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				start := time.Now()
 				var runs []timerRun
 				tm := &timer{schedule: s, log: (&logBuffer{}).logger(),
@@ -124,9 +120,7 @@ func TestTimerRuns(t *testing.T) {
 func readTimerInfo(t *testing.T, info jsonObject) (pastDue bool, last, next string) {
 	t.Helper()
 	text, err := encoder{}.value(info)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var read struct {
 		Schedule       *struct{ AdjustForDST *bool }
 		ScheduleStatus *struct{ Last, Next, LastUpdated string }
@@ -144,9 +138,7 @@ func readTimerInfo(t *testing.T, info jsonObject) (pastDue bool, last, next stri
 func TestTooFrequent(t *testing.T) {
 	for s, want := range map[string]bool{"*/30 * * * * *": true, "0 * * * * *": false, "0 0 0 31 2 *": false} {
 		parsed, err := parseCron(s)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if got := tooFrequent(parsed, time.Date(2026, 11, 23, 10, 59, 59, 0, time.UTC)); got != want {
 			t.Errorf("tooFrequent(%q) = %v, want %v", s, got, want)
 		}
@@ -165,9 +157,7 @@ func TestTimerStatusIsStored(t *testing.T) {
 	})
 	config := a.config()
 	storage, err := newTimerStorage(a.settings[storageSetting], config.HostID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	status := storage.status("Tick")
 	if want := "timers/" + config.HostID + "/Host.Functions.Tick/status"; status.name != want {
 		t.Errorf("status blob = %s, want %s", status.name, want)
@@ -176,9 +166,7 @@ func TestTimerStatusIsStored(t *testing.T) {
 		Last: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), Next: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		LastUpdated: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
-	if err := status.put(t.Context(), missed); err != nil {
-		t.Fatal(err)
-	}
+	must(t, status.put(t.Context(), missed))
 	h := a.start(config)
 	if i := a.invocation(); i.Err == nil || i.Trigger != TriggerTimer {
 		t.Errorf("invocation = %+v, want a failed timer run", i)
@@ -192,9 +180,7 @@ func TestTimerStatusIsStored(t *testing.T) {
 	}
 	h.Stop()
 	after, err := status.get(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	// A failed run counts as a run.
 	if after.Last.Before(missed.Next) || !after.Next.After(after.Last) || !after.LastUpdated.Equal(after.Last) {
 		t.Errorf("status after the run = %+v", after)
@@ -243,9 +229,7 @@ func TestStatusForms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got timerStatus
-			if err := json.Unmarshal([]byte(text), &got); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal([]byte(text), &got))
 			last := time.Date(2026, 11, 23, 9, 0, 0, 123456700, time.UTC)
 			if want := (timerStatus{Last: last, Next: time.Date(2026, 11, 23, 10, 15, 0, 0, time.UTC), LastUpdated: last}); got != want {
 				t.Errorf("status = %+v, want %+v", got, want)
@@ -257,9 +241,7 @@ func TestStatusForms(t *testing.T) {
 		t.Error("a status without a date was read")
 	}
 	missing, err := newTimerStorage(azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if got, err := missing.status("None").get(t.Context()); got != nil || err != nil {
 		t.Errorf("missing status = %v, %v, want none", got, err)
 	}

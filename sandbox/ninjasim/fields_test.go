@@ -9,9 +9,7 @@ import (
 func TestPatchRules(t *testing.T) {
 	rich := func(markup string) string {
 		encoded, err := json.Marshal(map[string]string{"html": markup})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return string(encoded)
 	}
 	const device, organization = "/v2/device/11/custom-fields", "/v2/organization/1/custom-fields"

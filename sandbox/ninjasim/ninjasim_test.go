@@ -26,9 +26,7 @@ func newInstance(t *testing.T) *instance {
 	t.Helper()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 500_000_000, time.UTC)
 	s := New(Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret", Now: func() time.Time { return now }})
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.Start())
 	t.Cleanup(func() { _ = s.Close() })
 	s.AddOrganization(Organization{ID: 1, Name: "Alder Clinics"})
 	s.AddOrganization(Organization{ID: 2, Name: "Birch Freight"})
@@ -102,9 +100,7 @@ func ids(list []map[string]any, name string) []int {
 func (i *instance) request(method, target, body string, headers ...string) *http.Request {
 	i.t.Helper()
 	request, err := http.NewRequestWithContext(i.t.Context(), method, i.URL()+target, strings.NewReader(body))
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(i.t, err)
 	request.Header.Set("Authorization", "Bearer "+i.token)
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json; charset=utf-8")
@@ -123,14 +119,10 @@ func (i *instance) request(method, target, body string, headers ...string) *http
 func (i *instance) send(method, target, body string, headers ...string) received {
 	i.t.Helper()
 	response, err := http.DefaultClient.Do(i.request(method, target, body, headers...))
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(i.t, err)
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(i.t, err)
 	if response.Header.Get("X-Nj-Request-Id") == "" {
 		i.t.Errorf("%s %s: answer without x-nj-request-id", method, target)
 	}
@@ -144,9 +136,7 @@ func (i *instance) checkAnswer(method, target string, response *http.Response, c
 	i.t.Helper()
 	request := httptest.NewRequest(method, strings.TrimPrefix(target, "/api"), nil)
 	route, parameters, err := i.router.FindRoute(request)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(i.t, err)
 	err = openapi3filter.ValidateResponse(i.t.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: request, PathParams: parameters, Route: route},
 		Status:                 response.StatusCode, Header: response.Header, Body: io.NopCloser(bytes.NewReader(content)),
@@ -343,5 +333,12 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		if strings.HasPrefix(operation, "GET ") && i.Calls()[operation] == 0 {
 			t.Errorf("%s was not read", operation)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -17,15 +17,11 @@ func (i *instance) upload(field, mediaType, content string) received {
 	form := multipart.NewWriter(&body)
 	part, err := form.CreatePart(textproto.MIMEHeader{"Content-Type": {mediaType},
 		"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="cve.csv"`, field)}})
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(i.t, err)
 	if _, err := part.Write([]byte(content)); err != nil {
 		i.t.Fatal(err)
 	}
-	if err := form.Close(); err != nil {
-		i.t.Fatal(err)
-	}
+	must(i.t, form.Close())
 	return i.send("POST", "/v2/vulnerability/scan-groups/31/upload", body.String(), "Content-Type", form.FormDataContentType())
 }
 

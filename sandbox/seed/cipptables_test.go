@@ -15,20 +15,14 @@ import (
 func readTable(t *testing.T, connection, table string) map[string]map[string]any {
 	t.Helper()
 	service, err := aztables.NewServiceClientFromConnectionString(connection, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	rows := map[string]map[string]any{}
 	for pager := service.NewClient(table).NewListEntitiesPager(nil); pager.More(); {
 		page, err := pager.NextPage(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, b := range page.Entities {
 			var r map[string]any
-			if err := json.Unmarshal(b, &r); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal(b, &r))
 			rows[r["PartitionKey"].(string)+"/"+r["RowKey"].(string)] = r
 		}
 	}
@@ -42,16 +36,12 @@ func TestWriteCIPPTables(t *testing.T) {
 	s := MSPAt(testDay)
 	s.Quirks.UnmappedField = "DeviceLinks"
 	for range 2 {
-		if err := WriteCIPPTables(context.Background(), connection, s); err != nil {
-			t.Fatal(err)
-		}
+		must(t, WriteCIPPTables(context.Background(), connection, s))
 	}
 
 	config := readTable(t, connection, "Extensionsconfig")["CippExtensions/Config"]
 	var extensions map[string]map[string]any
-	if err := json.Unmarshal([]byte(config["config"].(string)), &extensions); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(config["config"].(string)), &extensions))
 	if n := extensions["NinjaOne"]; n["ClientID"] != s.Ninja.ClientID || n["Instance"] != "https://eu.ninjarmm.com" || n["APIKey"] != "SentToKeyVault" {
 		t.Errorf("the extension is stored as %v", n)
 	}

@@ -229,8 +229,13 @@ func TestTypicalDay(t *testing.T) {
 func mustTime(t *testing.T, s string) time.Time {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339, s)
+	must(t, err)
+	return at
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return at
 }

@@ -12,9 +12,7 @@ func TestWriteCIPPSubscriptions(t *testing.T) {
 	connection := azuritetest.ForTest(t).ConnectionString()
 	s := MSPAt(testDay)
 	subscriptions, err := WriteCIPPSubscriptions(context.Background(), connection, s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	rows := readTable(t, connection, "webhookTable")
 	if len(rows) != len(subscriptions)+2 {
 		t.Errorf("%d rows are stored, want %d on devices and two others", len(rows), len(subscriptions))

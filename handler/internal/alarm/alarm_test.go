@@ -25,9 +25,7 @@ var ruleName = regexp.MustCompile(`(?m)^\s*alarm: '(\w+)'$`)
 // one rule, and the text that the rules look for is in the line.
 func TestRulesFindTheLines(t *testing.T) {
 	text, err := os.ReadFile(rules)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	ruled := map[Name]int{}
 	for _, m := range ruleName.FindAllStringSubmatch(string(text), -1) {
 		ruled[Name(m[1])]++
@@ -77,9 +75,7 @@ func TestRaiseFor(t *testing.T) {
 func TestLook(t *testing.T) {
 	settings := map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString(), "NonLocalHostAzurite": "true"}
 	account, err := storage.Open(func(name string) string { return settings[name] }, storage.Own)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	now := time.Now()
 	var log bytes.Buffer
 	w := &Watch{
@@ -93,9 +89,7 @@ func TestLook(t *testing.T) {
 	look := func(want ...string) {
 		t.Helper()
 		log.Reset()
-		if err := w.Look(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Look(t.Context()))
 		for _, text := range want {
 			if !strings.Contains(log.String(), text) {
 				t.Errorf("the log lacks %s:\n%s", text, log.String())
@@ -107,17 +101,20 @@ func TestLook(t *testing.T) {
 	}
 	look() // the queues do not exist yet
 	for _, queue := range []string{"quick", "slow"} {
-		if err := account.Queue(queue).Send(t.Context(), "work", 0); err != nil {
-			t.Fatal(err)
-		}
+		must(t, account.Queue(queue).Send(t.Context(), "work", 0))
 	}
 	look()
 	now = now.Add(2 * time.Hour)
 	look(`"alarm":"queue_waiting","queue":"quick","minutes":1`)
 	for range 2 {
-		if err := account.Queue("slow-poison").Send(t.Context(), "failed", 0); err != nil {
-			t.Fatal(err)
-		}
+		must(t, account.Queue("slow-poison").Send(t.Context(), "failed", 0))
 	}
 	look(`"alarm":"queue_waiting","queue":"quick"`, `"alarm":"poison_messages","queue":"slow-poison","count":2`)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

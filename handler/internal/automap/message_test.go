@@ -58,9 +58,7 @@ func FuzzParseMessage(f *testing.F) {
 			t.Errorf("tenant id %q", m.TenantID)
 		}
 		sent, err := json.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if again, err := ParseMessage(sent); err != nil || again != m {
 			t.Errorf("%+v is sent as %s, which is read as %+v, %v", m, sent, again, err)
 		}

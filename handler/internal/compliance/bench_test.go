@@ -23,9 +23,7 @@ func BenchmarkSweep(b *testing.B) {
 		for _, t := range w.Seed.Tenants {
 			group.Go(func() error { return w.Process.Worker.Update(b.Context(), notify.Message{TenantID: t.ID}, 1) })
 		}
-		if err := group.Wait(); err != nil {
-			b.Fatal(err)
-		}
+		must(b, group.Wait())
 	}
 	run(compliance.SweepsWriting) // writes every field for the first time
 	for b.Loop() {

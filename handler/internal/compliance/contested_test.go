@@ -27,9 +27,7 @@ func (w *world) contest(p triggertest.Pair, state string, later time.Duration) t
 	w.M365.Tenant(p.TenantID).Change(func(tn *m365sim.Tenant) {
 		i := slices.IndexFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == p.Managed })
 		seen, err := time.Parse(time.RFC3339, tn.ManagedDevices[i].String("lastSyncDateTime"))
-		if err != nil {
-			w.T.Fatal(err)
-		}
+		must(w.T, err)
 		tn.ManagedDevices = append(tn.ManagedDevices, m365sim.Entity{"id": r.Managed, "azureADDeviceId": rivalEntra, "deviceName": "RIVAL-VM",
 			"serialNumber": tn.ManagedDevices[i].String("serialNumber"), "operatingSystem": "Windows", "complianceState": state,
 			"lastSyncDateTime": seen.Add(later).Format(time.RFC3339)})
@@ -131,9 +129,7 @@ func (w *world) syncLog(tenantID string) string {
 	w.T.Helper()
 	var lines []string
 	for row, err := range w.App.Table("CippLogs").List(w.T.Context(), storage.Eq("API", cipp.LogbookSync)) {
-		if err != nil {
-			w.T.Fatal(err)
-		}
+		must(w.T, err)
 		if row.String("TenantID") == tenantID {
 			lines = append(lines, row.String("Message"))
 		}

@@ -38,9 +38,7 @@ func (w *world) shown(pairs []triggertest.Pair) map[string]string {
 func (w *world) problems(tenantID string) string {
 	w.T.Helper()
 	run, err := w.Process.Syncer.Runs.Last(w.T.Context(), tenantID)
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, err)
 	if run.Status != "Completed" {
 		w.T.Errorf("the sync ended as %s: %s", run.Status, run.Reason)
 	}
@@ -85,9 +83,7 @@ func TestARefusalIsNoProofThatThereIsNoIntune(t *testing.T) {
 				t.Errorf("told: %s", told)
 			}
 			preview, err := w.Process.Syncer.Preview(t.Context(), p.TenantID)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if len(preview.Targets) != 1 {
 				t.Errorf("the preview would touch %d devices", len(preview.Targets)-1)
 			}
@@ -226,9 +222,7 @@ func TestARemappedFieldIsNotWrittenAnyMore(t *testing.T) {
 	}
 	notify("noncompliant") // so that the worker remembers the field
 	row := storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": assignments.FieldName, "IntegrationId": "otherCompliance"}
-	if err := w.App.Table("CippMapping").Merge(t.Context(), row); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.App.Table("CippMapping").Merge(t.Context(), row))
 	w.Clock.Advance(2 * time.Second)
 	notify("compliant")
 	check := func(step, wantFormer, want string) {

@@ -59,9 +59,7 @@ func TestTheSyncAndTheNotificationsDoNotFight(t *testing.T) {
 					t.Error(err)
 				}
 			}}
-			if err := w.Process.Syncer.Run(t.Context(), tenantsync.Message{TenantID: p.TenantID, Force: tt.force}); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Process.Syncer.Run(t.Context(), tenantsync.Message{TenantID: p.TenantID, Force: tt.force}))
 			settings := map[string][]string{"Non-Compliant": {"Baseline: RequireEncryption"}}[tt.want]
 			w.WantField(p, tt.want)
 			w.wantSettings(p, settings...)

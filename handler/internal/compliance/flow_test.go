@@ -121,9 +121,7 @@ func TestBatchesDuplicatesAndForgeries(t *testing.T) {
 			t.Errorf("queued %+v", m)
 		}
 		for range 2 { // delivered at least once
-			if err := w.Process.Worker.Update(t.Context(), m, 1); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Process.Worker.Update(t.Context(), m, 1))
 		}
 	}
 	w.WantField(a, "Non-Compliant")
@@ -299,9 +297,7 @@ func TestADeviceThatIsNotInNinjaOneIsRemembered(t *testing.T) {
 	}
 	var mapped storage.Entity
 	for row, err := range w.App.Table("NinjaOneDeviceMap").List(t.Context(), storage.Eq("RowKey", lonerEntra)) {
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		mapped = row
 	}
 	if mapped.Int("NinjaOneID") != 9001 || mapped.String("M365ID") != lonerManaged {
@@ -332,9 +328,7 @@ func TestCIPPsDeviceMapIsEnough(t *testing.T) {
 		entra = m365sim.Find(tn.ManagedDevices, p.Managed).String("azureADDeviceId")
 	})
 	w.Merge("NinjaOneDeviceMap", storage.Entity{"PartitionKey": p.TenantID, "RowKey": entra, "NinjaOneID": int32(p.Ninja), "M365ID": p.Managed})
-	if err := w.Process.Worker.Update(t.Context(), notify.Message{TenantID: p.TenantID, DeviceIDs: []string{p.Object}}, 1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Worker.Update(t.Context(), notify.Message{TenantID: p.TenantID, DeviceIDs: []string{p.Object}}, 1))
 	w.WantField(p, "Non-Compliant")
 	for _, call := range []string{"graph GET /v1.0/deviceManagement/managedDevices"} {
 		if n := w.M365.Calls()[call]; n != 0 {
@@ -376,9 +370,7 @@ func TestARestartInTheMiddle(t *testing.T) {
 	remove()
 	w.Restart()
 	w.Deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, all[0][1].Object)) // the new process verifies too
-	if err := w.Process.Worker.Update(t.Context(), message, 2); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Worker.Update(t.Context(), message, 2))
 	w.WantField(p, "Non-Compliant")
 	w.NoViolations()
 }
@@ -441,9 +433,7 @@ func TestTenantsThatCannotBeRead(t *testing.T) {
 		t.Errorf("a tenant without permission has the status %+v", s)
 	}
 	w.WantField(noSignIn, "Compliant") // unknown is not cleared
-	if err := w.Process.Worker.QueueSweeps(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Worker.QueueSweeps(t.Context()))
 	if m := w.Queue.Take(); len(m) != 1 || m[0].TenantID != noSignIn.TenantID {
 		t.Errorf("queued %+v, want the tenant with Intune only", m)
 	}
@@ -464,9 +454,7 @@ func TestSweepsAreSpread(t *testing.T) {
 			w.Process.Worker.SweepEvery = tt.every
 			seen := map[string]int{}
 			for range max(tt.ticks, 3) {
-				if err := w.Process.Worker.QueueSweeps(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Process.Worker.QueueSweeps(t.Context()))
 				for _, d := range w.Queue.Delays {
 					if d < 0 || d >= compliance.Tick {
 						t.Errorf("a sweep is delayed by %s", d)

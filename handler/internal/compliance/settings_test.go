@@ -41,9 +41,7 @@ func (w *world) checksIn(p triggertest.Pair, at string) {
 // notified has the machine's change notified, and handled.
 func (w *world) notified(p triggertest.Pair) {
 	w.T.Helper()
-	if err := w.Process.Worker.Update(w.T.Context(), notify.Message{TenantID: p.TenantID, DeviceIDs: []string{p.Object}}, 1); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, w.Process.Worker.Update(w.T.Context(), notify.Message{TenantID: p.TenantID, DeviceIDs: []string{p.Object}}, 1))
 }
 
 func (w *world) settingsField() string { return w.Seed.FieldMapping[assignments.SettingsName] }
@@ -184,9 +182,7 @@ func TestSettingsRefused(t *testing.T) {
 // written by notification and sweep.
 func TestOnlySettingsMapped(t *testing.T) {
 	w := newWorld(t, triggertest.Small(1, 4))
-	if err := w.App.Table("CippMapping").Replace(t.Context(), storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": assignments.FieldName, "IntegrationId": ""}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.App.Table("CippMapping").Replace(t.Context(), storage.Entity{"PartitionKey": "NinjaOneFieldMapping", "RowKey": assignments.FieldName, "IntegrationId": ""}))
 	p := w.Pairs(w.Seed.Mappings[0].TenantID)[0]
 	w.Set(p, "compliant")
 	w.Sync(p.TenantID)

@@ -53,9 +53,7 @@ func TestBeforeTheFirstSync(t *testing.T) {
 				w.Set(pair, "compliant")
 				w.NinjaOne.SetDeviceField(pair.Ninja, w.Seed.FieldMapping["DeviceCompliance"], "Non-Compliant")
 				row := storage.Entity{"PartitionKey": pair.TenantID, "RowKey": entra[pair.Managed], "NinjaOneID": int64(pair.Ninja), "M365ID": pair.Managed}
-				if err := w.App.Table("NinjaOneDeviceMap").Replace(t.Context(), row); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.App.Table("NinjaOneDeviceMap").Replace(t.Context(), row))
 			}
 			w.Set(p, "configManager")
 			if tt.happens != nil {
@@ -66,9 +64,7 @@ func TestBeforeTheFirstSync(t *testing.T) {
 				m.DeviceIDs = []string{p.Object, other.Object}
 			}
 			for range 2 {
-				if err := w.Process.Worker.Update(t.Context(), m, 1); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Process.Worker.Update(t.Context(), m, 1))
 				w.Clock.Advance(time.Hour)
 			}
 			if got := w.Field(p.Ninja); got != tt.want {

@@ -97,9 +97,7 @@ func TestABurstIsTriedAgain(t *testing.T) {
 			}
 			w.M365.ClearFaults()
 			w.Process.Worker.Devices = devices
-			if err := w.Process.Worker.Update(t.Context(), m, 2); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Process.Worker.Update(t.Context(), m, 2))
 			for _, p := range all[0] {
 				w.WantField(p, "Non-Compliant")
 			}
@@ -130,9 +128,7 @@ func TestAMessageWithoutSlotIsPutBack(t *testing.T) {
 				return nil, nil, pacing.ErrBusy
 			}
 			defer func() { w.Process.Worker.Pace = triggertest.AnySlot }()
-			if err := w.Process.Worker.Update(t.Context(), m, compliance.Attempts+1); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Process.Worker.Update(t.Context(), m, compliance.Attempts+1))
 			delays := w.Queue.Delays
 			queued := w.Queue.Take()
 			if len(queued) != 1 || len(queued[0].DeviceIDs) != len(m.DeviceIDs) || queued[0].Since.IsZero() == m.Sweeps() || delays[0] < compliance.SlotDelay {
@@ -147,17 +143,13 @@ func TestAMessageWithoutSlotIsPutBack(t *testing.T) {
 	if s := w.Status(tenantID); s.Kind != before.Kind || !s.LastSweep.Equal(before.LastSweep) || s.Missed != 0 {
 		t.Errorf("the status became %+v", s)
 	}
-	if err := w.Process.Worker.Update(t.Context(), put["sweep"], 1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Worker.Update(t.Context(), put["sweep"], 1))
 	for _, p := range all[0] {
 		w.WantField(p, "Non-Compliant")
 	}
 	// The tenant was swept since, so a second copy is needless.
 	w.M365.ResetCalls()
-	if err := w.Process.Worker.Update(t.Context(), put["sweep"], 1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Worker.Update(t.Context(), put["sweep"], 1))
 	if calls := w.M365.Calls(); len(calls) != 0 {
 		t.Errorf("a needless sweep made calls: %v", calls)
 	}
@@ -180,9 +172,7 @@ func TestASweepLeavesTheRestToAnotherMessage(t *testing.T) {
 			w.Patched = func() { w.Clock.Advance(compliance.WriteBudget) }
 			m, turns := message(pairs), 0
 			for {
-				if err := w.Process.Worker.Update(t.Context(), m, 1); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Process.Worker.Update(t.Context(), m, 1))
 				turns++
 				queued := w.Queue.Take()
 				if len(queued) == 0 {
@@ -251,9 +241,7 @@ func TestASweepMakesRoomForOthers(t *testing.T) {
 	if n := total(w.M365.Calls()); n != 0 {
 		t.Errorf("a sweep that had to wait made %d calls", n)
 	}
-	if err := w.Process.Worker.Update(t.Context(), notify.Message{TenantID: a.TenantID, DeviceIDs: []string{a.Object}}, 1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Worker.Update(t.Context(), notify.Message{TenantID: a.TenantID, DeviceIDs: []string{a.Object}}, 1))
 	w.WantField(a, "Non-Compliant")
 	w.WantField(b, "Compliant")
 	<-w.Process.Worker.Sweeping()

@@ -73,9 +73,7 @@ func TestAnySequence(t *testing.T) {
 			w.now = w.now.Add(relistAfter) // within a week everything is read again
 			for _, m := range w.tenants {
 				r, err := w.run(t.Context(), m)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				if r.Duplicates > 0 && !cipps {
 					t.Errorf("%d documents had been created twice", r.Duplicates)
 				}

@@ -345,9 +345,7 @@ func (w *world) inputOf(m *model, options ...option) Input {
 func (w *world) sync(m *model, options ...option) Result {
 	w.t.Helper()
 	result, err := w.run(w.t.Context(), m, options...)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	if len(w.problems) > 0 {
 		w.t.Fatalf("problems: %v", w.problems)
 	}

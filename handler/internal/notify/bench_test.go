@@ -31,9 +31,7 @@ func BenchmarkAcknowledge(b *testing.B) {
 		for i := range tenants {
 			s, row := subscription(i)
 			all = append(all, s)
-			if err := table.Replace(b.Context(), row); err != nil {
-				b.Fatal(err)
-			}
+			must(b, table.Replace(b.Context(), row))
 		}
 		server := httptest.NewServer(newReceiver(subscriptions.Known(table), queue))
 		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
@@ -62,17 +60,13 @@ func BenchmarkAcknowledge(b *testing.B) {
 			})
 		}
 		due.Stop()
-		if err := group.Wait(); err != nil {
-			b.Fatal(err)
-		}
+		must(b, group.Wait())
 		server.Close()
 		slices.Sort(took)
 		report(b, took, 0.5, "p50-ms")
 		report(b, took, 0.99, "p99-ms")
 		messages, err := queue.Length(b.Context())
-		if err != nil {
-			b.Fatal(err)
-		}
+		must(b, err)
 		b.ReportMetric(float64(messages), "messages")
 		take(b, queue, perSecond*seconds)
 	}
@@ -80,4 +74,11 @@ func BenchmarkAcknowledge(b *testing.B) {
 
 func report(b *testing.B, sorted []time.Duration, share float64, unit string) {
 	b.ReportMetric(float64(sorted[int(share*float64(len(sorted)-1))].Microseconds())/1000, unit)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

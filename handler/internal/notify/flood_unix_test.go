@@ -44,9 +44,7 @@ func BenchmarkFlood(b *testing.B) {
 			s, row := subscription(i)
 			all, rows = append(all, s), append(rows, row)
 		}
-		if err := table.ReplaceAll(b.Context(), rows); err != nil {
-			b.Fatal(err)
-		}
+		must(b, table.ReplaceAll(b.Context(), rows))
 		var readings atomic.Int64
 		list := subscriptions.Known(table)
 		receiver := newReceiver(func(ctx context.Context) (map[string]notify.Subscription, error) {
@@ -105,9 +103,7 @@ func BenchmarkFlood(b *testing.B) {
 		elapsed := time.Since(started)
 		used = processor(b) - used
 		server.Close()
-		if err != nil {
-			b.Fatal(err)
-		}
+		must(b, err)
 		b.ReportMetric(float64(slices.Max(took).Milliseconds()), "ms/slowest-genuine")
 		b.ReportMetric(float64(late), "genuine-not-202")
 		b.ReportMetric(float64(answered.Load())/elapsed.Seconds(), "guesses/s")
@@ -121,8 +117,6 @@ func BenchmarkFlood(b *testing.B) {
 func processor(b *testing.B) time.Duration {
 	b.Helper()
 	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
+	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -24,9 +24,7 @@ func own(t testing.TB) *storage.Account {
 	account, err := storage.Open(func(name string) string {
 		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
 	}, storage.Own)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return account
 }
 
@@ -73,9 +71,7 @@ func TestMessagesAsTheHostTakesThem(t *testing.T) {
 	account := own(t)
 	table, queue := account.Table(azuritetest.UniqueName(t)), account.Queue(azuritetest.UniqueName(t))
 	one, row := subscription(1)
-	if err := table.Replace(t.Context(), row); err != nil {
-		t.Fatal(err)
-	}
+	must(t, table.Replace(t.Context(), row))
 	const device = "d1111111-1111-4111-8111-111111111111"
 	req := httptest.NewRequest(http.MethodPost, one.URL(""), strings.NewReader(notify.Collection(notify.Notification(one, device))))
 	rec := httptest.NewRecorder()

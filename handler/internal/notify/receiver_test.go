@@ -72,14 +72,10 @@ func (g *gate) list(context.Context) (map[string]Subscription, error) {
 func (g *gate) post(t testing.TB, query, body string) (int, string, http.Header) {
 	t.Helper()
 	resp, err := http.Post(g.URL+Path+query, "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return resp.StatusCode, string(answer), resp.Header
 }
 
@@ -176,9 +172,7 @@ func TestReceiver(t *testing.T) {
 			var queued []string
 			for _, m := range g.queue.Take() {
 				text, err := json.Marshal(m)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				queued = append(queued, string(text))
 			}
 			if got := strings.Join(queued, "\n"); got != tt.queued {
@@ -192,13 +186,9 @@ func TestOnlyPost(t *testing.T) {
 	g := newGate(t)
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodHead} {
 		req, err := http.NewRequest(method, g.URL+Path+"?validationToken=x", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("%s answered %d", method, resp.StatusCode)
@@ -540,13 +530,9 @@ func TestNoAnswerBeforeTheQueueHasIt(t *testing.T) {
 	}
 	close(q.release)
 	more.Wait()
-	if err := <-first; err != nil {
-		t.Fatal(err)
-	}
+	must(t, <-first)
 	for range 20 {
-		if err := <-errs; err != nil {
-			t.Fatal(err)
-		}
+		must(t, <-errs)
 	}
 	messages := q.Take()
 	if len(messages) != 2 || len(messages[0].DeviceIDs) != 1 || len(messages[1].DeviceIDs) != 20 {
@@ -632,5 +618,12 @@ func TestAnyRequest(t *testing.T) {
 				t.Errorf("queued %+v", queued)
 			}
 		})
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

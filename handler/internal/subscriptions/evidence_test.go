@@ -17,9 +17,7 @@ func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
 	a, b := w.Seed.Tenants[0].ID, w.Seed.Tenants[1].ID
 	rows := func(partition string) (keys []string) {
 		for row, err := range w.App.Table("CippMapping").List(t.Context(), storage.Eq("PartitionKey", partition)) {
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			keys = append(keys, row.RowKey())
 		}
 		return keys
@@ -27,9 +25,7 @@ func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
 	empty := func(partition string) func() {
 		return func() {
 			for _, key := range rows(partition) {
-				if err := w.App.Table("CippMapping").Delete(t.Context(), partition, key); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.App.Table("CippMapping").Delete(t.Context(), partition, key))
 			}
 		}
 	}
@@ -42,9 +38,7 @@ func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
 		{"a tenant that CIPP's list lacks", func() {
 			mapping["IntegrationId"] = fmt.Sprint(w.Seed.Mappings[0].OrganizationID)
 			w.Merge("CippMapping", mapping)
-			if err := w.App.Table("Tenants").Delete(t.Context(), "Tenants", a); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.App.Table("Tenants").Delete(t.Context(), "Tenants", a))
 		}},
 		{"no row of fields", empty("NinjaOneFieldMapping")},
 		{"no row of tenants", empty("NinjaOneMapping")},

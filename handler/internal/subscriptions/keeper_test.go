@@ -29,9 +29,7 @@ func subscribed(t *testing.T, tenants int) *world {
 func (w *world) rowsOf(tenantID string) []subscriptions.Subscription {
 	w.T.Helper()
 	rows, err := subscriptions.RowsOf(w.T.Context(), w.Own.Table(assignments.TableName), tenantID)
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, err)
 	return rows
 }
 
@@ -275,9 +273,7 @@ func TestAMappingThatIsBeingSavedRemovesNothing(t *testing.T) {
 	var saved []storage.Entity
 	for _, id := range []string{a, b} {
 		row, err := table.Get(t.Context(), "NinjaOneMapping", id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		delete(row, "odata.etag")
 		saved = append(saved, row)
 	}
@@ -287,9 +283,7 @@ func TestAMappingThatIsBeingSavedRemovesNothing(t *testing.T) {
 	}
 	// The other ways to a tenant's subscription leave the removal to the run.
 	w.Process.Keeper.AfterSync(t.Context(), b)
-	if err := w.Process.Keeper.Handle(t.Context(), notify.Message{TenantID: a, Event: notify.EventReauthorize, SubscriptionID: before.ID}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Keeper.Handle(t.Context(), notify.Message{TenantID: a, Event: notify.EventReauthorize, SubscriptionID: before.ID}))
 	for _, id := range []string{a, b, gone} {
 		w.wantSubscriptions(id, 1)
 	}
@@ -336,18 +330,12 @@ func TestAMappingThatIsBeingSavedRemovesNothing(t *testing.T) {
 func (w *world) turnOff() {
 	w.T.Helper()
 	row, err := w.App.Table("Extensionsconfig").Get(w.T.Context(), "CippExtensions", "Config")
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, err)
 	var config map[string]map[string]any
-	if err := json.Unmarshal([]byte(row.String("config")), &config); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, json.Unmarshal([]byte(row.String("config")), &config))
 	config["NinjaOne"]["Enabled"] = false
 	text, err := json.Marshal(config)
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, err)
 	w.Merge("Extensionsconfig", storage.Entity{"PartitionKey": "CippExtensions", "RowKey": "Config", "config": string(text)})
 }
 
@@ -434,9 +422,7 @@ func TestTwoProcessesMakeOneSubscription(t *testing.T) {
 		go func() { done <- p.Keeper.Reconcile(t.Context()) }()
 	}
 	for range 2 {
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		must(t, <-done)
 	}
 	for _, tn := range w.Seed.Tenants {
 		w.wantSubscriptions(tn.ID, 1)

@@ -135,9 +135,7 @@ func TestAnEventComesBackWhileTheTenantIsTaken(t *testing.T) {
 				w.M365.LoseSubscription(sub.ID)
 			}
 			lease, err := w.Own.Container(tenantsync.ContainerName).Lease(t.Context(), "lease/subscription/"+sub.TenantID, time.Minute)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			w.Queue.Take()
 			w.Deliver(sub.LifecycleURL, m365sim.LifecycleNotification(sub, event))
 			w.Work()
@@ -194,9 +192,7 @@ func TestWhatThereWasNoTimeForIsTold(t *testing.T) {
 	w := newWorld(t, triggertest.Small(2, 1))
 	ctx, cancel := context.WithTimeout(t.Context(), subscriptions.AnnounceTime)
 	defer cancel()
-	if err := w.Process.Keeper.Reconcile(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Keeper.Reconcile(ctx))
 	for _, tn := range w.Seed.Tenants {
 		w.wantSubscriptions(tn.ID, 0)
 		w.WantLogbook(1, "Warn", "no time", tn.DefaultDomain)

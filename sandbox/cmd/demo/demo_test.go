@@ -44,9 +44,7 @@ func without(names ...string) (rest []string) {
 // proxy hears nothing.
 func TestHarshPlace(t *testing.T) {
 	app, root := t.TempDir(), projectRoot(t)
-	if err := stack.Build(t.Context(), app); err != nil {
-		t.Fatal(err)
-	}
+	must(t, stack.Build(t.Context(), app))
 	demo := filepath.Join(t.TempDir(), "demo")
 	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", demo, "./sandbox/cmd/demo")
 	build.Dir = root
@@ -71,14 +69,10 @@ func TestHarshPlace(t *testing.T) {
 		"HOME="+nowhere, "HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "ALL_PROXY="+proxy.URL, "http_proxy="+proxy.URL)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var problems strings.Builder
 	cmd.Stderr = &problems
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }()
 	var said []string
 	pages := map[string]string{}
@@ -114,9 +108,7 @@ func TestHarshPlace(t *testing.T) {
 	if n := asked.Load(); n > 0 {
 		t.Errorf("the proxy was asked %d times", n)
 	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
+	must(t, cmd.Process.Signal(os.Interrupt))
 	_, _ = io.Copy(io.Discard, out)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the demo ends with %v:\n%s", err, problems.String())
@@ -126,9 +118,7 @@ func TestHarshPlace(t *testing.T) {
 func projectRoot(t *testing.T) string {
 	t.Helper()
 	root, err := stack.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return root
 }
 
@@ -139,16 +129,12 @@ func TestHomeThatCannotBeWritten(t *testing.T) {
 	root := projectRoot(t)
 	file := filepath.Join(t.TempDir(), "Makefile")
 	text := "include " + filepath.Join(root, "Makefile") + "\nwhere:\n\t@echo $$HOME\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, []byte(text), 0o600))
 	for home, inside := range map[string]bool{nowhere: true, t.TempDir(): false} {
 		cmd := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "-f", file, "where")
 		cmd.Env = append(without("HOME", "XDG_CACHE_HOME", "GOCACHE", "GOMODCACHE", "GOPATH", "GOENV"), "HOME="+home)
 		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, folder := range strings.Fields(string(out)) {
 			if strings.HasPrefix(folder, filepath.Join(root, ".home")) != inside {
 				t.Errorf("with the home %s something is kept in %s", home, folder)
@@ -161,14 +147,10 @@ func TestHomeThatCannotBeWritten(t *testing.T) {
 // is for, and what it was told before still holds.
 func TestCoreToolsBehindProxy(t *testing.T) {
 	s, err := stack.Start(t.Context(), stack.Options{Seed: seed.Generate(seed.Size{Tenants: 1, Users: 1, Devices: 1, Groups: 1})})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer s.Close()
 	bin, told := t.TempDir(), filepath.Join(t.TempDir(), "told")
-	if err := os.WriteFile(filepath.Join(bin, "func"), []byte("#!/bin/sh\nenv > "+told+"\nexit 1\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(filepath.Join(bin, "func"), []byte("#!/bin/sh\nenv > "+told+"\nexit 1\n"), 0o700))
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	t.Setenv("NO_PROXY", "contoso.example")
 	t.Setenv("no_proxy", "")
@@ -176,9 +158,7 @@ func TestCoreToolsBehindProxy(t *testing.T) {
 		t.Fatalf("the error is %v", err)
 	}
 	env, err := os.ReadFile(told)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, name := range []string{"no_proxy", "NO_PROXY"} {
 		_, list, _ := strings.Cut(string(env), "\n"+name+"=")
 		list, _, _ = strings.Cut(list, "\n")
@@ -188,5 +168,12 @@ func TestCoreToolsBehindProxy(t *testing.T) {
 				t.Errorf("%s is %s, without %s", name, list, want)
 			}
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
