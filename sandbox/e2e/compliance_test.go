@@ -161,19 +161,6 @@ func TestComplianceFollowsIntune(t *testing.T) {
 		w.awaitCompliance(map[machine]string{victim: "Non-Compliant"})
 	})
 
-	t.Run("the newest state wins whatever the order", func(t *testing.T) {
-		m, sub := all[1][0], subs[1]
-		for _, state := range []string{"compliant", "noncompliant", "compliant", "conflict", "compliant"} {
-			w.M365.ChangeCompliance(m.tenantID, m.managed, state)
-			w.notify(sub.NotificationURL, m365sim.DeviceNotification(sub, m.object))
-		}
-		w.awaitCompliance(map[machine]string{m: "Compliant"})
-		w.awaitQuiet()
-		if got := w.compliance(m); got != "Compliant" {
-			t.Errorf("the field ended as %q", got)
-		}
-	})
-
 	t.Run("a crash in the middle", func(t *testing.T) {
 		want := map[machine]string{}
 		for _, m := range all[2][4:8] {
@@ -254,87 +241,6 @@ func TestComplianceFollowsIntune(t *testing.T) {
 func (w *world) awaitQuiet() {
 	w.t.Helper()
 	w.await("the compliance queue to be empty", func() bool { return w.waiting(complianceQueue) == 0 })
-}
-
-// age lets time pass for subscriptions: at Graph, and in what the handler noted.
-func (w *world) age(by time.Duration) {
-	w.t.Helper()
-	w.M365.AgeSubscriptions(by)
-	for _, row := range w.rows("NinjaOneSubscriptions", "PartitionKey eq 'subscription'") {
-		columns := map[string]any{}
-		for name, v := range row {
-			if row[name+"@odata.type"] != "Edm.DateTime" || name == "Timestamp" {
-				continue
-			}
-			at, err := time.Parse(time.RFC3339Nano, v.(string))
-			must(w.t, err)
-			columns[name], columns[name+"@odata.type"] = at.Add(-by).Format(time.RFC3339Nano), "Edm.DateTime"
-		}
-		if len(columns) < 3 {
-			w.t.Fatalf("a subscription's row has only the times %v", columns)
-		}
-		w.merge("NinjaOneSubscriptions", "subscription", row["RowKey"].(string), columns)
-	}
-}
-
-func TestSubscriptionsAreRenewedAndReplaced(t *testing.T) {
-	t.Parallel()
-	const day = 24 * time.Hour
-	w := start(t, generated(2), reachable(t))
-	var all [][]machine
-	var subs []m365sim.Subscription
-	for _, tn := range w.Seed.Tenants {
-		machines := w.machines(tn.DefaultDomain)
-		w.sync(tn.DefaultDomain).completed()
-		all, subs = append(all, machines), append(subs, w.subscription(tn.ID))
-	}
-	w.restart() // with its timers
-
-	t.Run("renewed in time", func(t *testing.T) {
-		w.age(20 * day)
-		w.run("RenewSubscriptions")
-		for i, old := range subs {
-			sub := w.subscription(old.TenantID)
-			if sub.ID != old.ID || sub.Reauthorized != 1 || time.Until(sub.Expires) < 27*day {
-				t.Errorf("twenty days later the subscription is %+v", sub)
-			}
-			subs[i] = sub
-		}
-	})
-
-	t.Run("ended while the app was off", func(t *testing.T) {
-		w.Host.Stop()
-		w.age(30 * day)
-		want := map[machine]string{}
-		for i, machines := range all {
-			if n := len(w.M365.Subscriptions(subs[i].TenantID)); n != 0 {
-				t.Fatalf("%d subscriptions last longer than they may", n)
-			}
-			w.M365.ChangeCompliance(machines[0].tenantID, machines[0].managed, "noncompliant")
-			want[machines[0]] = "Non-Compliant"
-		}
-		w.boot()
-		w.run("RenewSubscriptions")
-		for i, old := range subs {
-			sub := w.subscription(old.TenantID)
-			if sub.ID == old.ID || time.Until(sub.Expires) < 27*day {
-				t.Errorf("the ended subscription was not replaced: %+v", sub)
-			}
-			subs[i] = sub
-		}
-		w.awaitCompliance(want) // nobody announced these
-	})
-
-	t.Run("the new one brings changes", func(t *testing.T) {
-		m, sub := all[1][1], subs[1]
-		w.M365.ChangeCompliance(m.tenantID, m.managed, "noncompliant")
-		w.notify(sub.NotificationURL, m365sim.DeviceNotification(sub, m.object))
-		w.awaitCompliance(map[machine]string{m: "Non-Compliant"})
-	})
-	w.awaitQuiet()
-	if n := w.waiting(complianceQueue + "-poison"); n != 0 {
-		t.Errorf("%d messages are in the poison queue", n)
-	}
 }
 
 // BenchmarkCompliance changes devices and reports the time from each

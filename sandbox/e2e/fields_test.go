@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -140,52 +139,6 @@ func TestUnusableFields(t *testing.T) {
 	}
 }
 
-func TestUnmappedField(t *testing.T) {
-	t.Parallel()
-	data := generated(1)
-	w := start(t, data)
-	domain := data.Tenants[0].DefaultDomain
-	device := data.NinjaDevices[0].ID
-	w.sync(domain).completed()
-	before := w.deviceText(device, "DeviceSummary")
-
-	w.mapField("DeviceSummary", "")
-	w.mapField("UsersSummary", "")
-	o := w.sync(domain).completed()
-	o.line("Info: ", "cippDeviceSummary", "not mapped any more").line("Info: ", "cippUsersSummary", "not mapped any more")
-	if n := len(o.devices()); n != 12 || len(o.writes) != 13 {
-		t.Errorf("%d devices and %d targets were written, want 12 and 13", n, len(o.writes))
-	}
-	if v, there := w.NinjaOne.DeviceField(device, "cippDeviceSummary"); there {
-		t.Errorf("the field that is not mapped any more still shows %.80q", v.Text)
-	}
-	w.sync(domain).completed().wroteNothing().quiet()
-
-	// What happened to the field meanwhile is not known: it is written anew.
-	w.NinjaOne.SetDeviceField(device, "cippDeviceSummary", "<p>mine</p>")
-	w.mapField("DeviceSummary", "cippDeviceSummary")
-	o = w.sync(domain).completed().quiet()
-	if n := len(o.devices()); n != 12 {
-		t.Errorf("%d devices were written, want 12", n)
-	}
-	if got := w.deviceText(device, "DeviceSummary"); got != before {
-		t.Errorf("the field shows %.80q", got)
-	}
-	w.sync(domain).completed().wroteNothing().quiet()
-
-	// Nothing mapped at all: nothing to show, and that is said.
-	for cipp := range data.FieldMapping {
-		w.mapField(cipp, "")
-	}
-	o = w.sync(domain).completed().line("Warn: No field is mapped").line("Info: ", "cippDeviceCompliance", "cleared on 11 devices")
-	for _, write := range o.writes {
-		if len(write.Fields) > 0 {
-			t.Errorf("%s %d: %q were written", write.Kind, write.ID, write.Fields)
-		}
-	}
-	w.sync(domain).completed().wroteNothing()
-}
-
 // pretend makes NinjaOne list its fields as all writable, whatever they are.
 func pretend(w *world) (stop func()) {
 	var list []map[string]any
@@ -257,47 +210,4 @@ func TestRefusedField(t *testing.T) {
 	}
 	w.correct(domain)
 	w.sync(domain).completed().wroteNothing().quiet()
-}
-
-// TestFailingDevice lets the writes of one device fail; how they can is tried in
-// the fault matrix.
-func TestFailingDevice(t *testing.T) {
-	t.Parallel()
-	data := generated(1)
-	w := start(t, data)
-	domain, device := data.Tenants[0].DefaultDomain, w.NinjaOne.Devices(100)[4].ID
-	mend := w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Path: fmt.Sprintf("^/v2/device/%d/custom-fields$", device), Status: http.StatusInternalServerError})
-	o := w.sync(domain).completed().line(fmt.Sprintf("Warn: One target could not be written in NinjaOne and is tried again with the next run: device %d: ", device))
-	if n := len(o.devices()); n != 11 {
-		t.Errorf("%d devices were written, want 11", n)
-	}
-	if len(o.organization()) != 3 {
-		t.Errorf("%q were written", o.organization())
-	}
-	mend()
-	o = w.sync(domain).completed().line("Info: No longer a problem: One target could not be written")
-	if got := o.devices(); len(got) != 1 || got[device] == nil || len(o.organization()) > 0 {
-		t.Errorf("the next run wrote %v and %q, want only device %d", got, o.organization(), device)
-	}
-	w.correct(domain)
-	w.sync(domain).completed().wroteNothing().quiet()
-}
-
-// TestEveryWriteFails ends the run early when NinjaOne accepts nothing.
-func TestEveryWriteFails(t *testing.T) {
-	t.Parallel()
-	data := seed.Generate(seed.Size{Tenants: 1, Users: 5, Devices: 40, Groups: 1})
-	w := start(t, data)
-	domain := data.Tenants[0].DefaultDomain
-	mend := w.NinjaOne.InjectFault(ninjasim.Fault{Method: "PATCH", Status: http.StatusInternalServerError, Body: `{"resultCode":"FAILURE"}`})
-	o := w.sync(domain).failed("NinjaOne accepted none of the first 10 writes", "500")
-	if n := o.calls["PATCH /v2/device/{id}/custom-fields"]; n > 100 {
-		t.Errorf("%d calls that could not succeed", n)
-	}
-	mend()
-	o = w.sync(domain).completed().line("Info: No longer a problem: The sync to NinjaOne failed")
-	if n := len(o.devices()); n != 40 {
-		t.Errorf("%d devices were written, want 40", n)
-	}
-	w.correct(domain)
 }

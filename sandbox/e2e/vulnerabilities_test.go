@@ -9,11 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
-	"cipp-ninjaone/sandbox/stack"
 )
 
 // uploadQueue carries one tenant's file of vulnerabilities per message.
@@ -50,13 +48,6 @@ func (w *world) uploaded() {
 		}
 		return w.waiting(uploadQueue) == 0
 	})
-}
-
-// upload handles one message of a tenant, and all that follows from it.
-func (w *world) upload(t *m365sim.Tenant) {
-	w.t.Helper()
-	w.send(uploadQueue, fmt.Sprintf(`{"tenantId":%q}`, t.ID))
-	w.uploaded()
 }
 
 // group is a tenant's scan group.
@@ -196,167 +187,4 @@ func (w *world) deviceShows(devices []int, text string) {
 			w.t.Errorf("device %d lacks %q: %s", id, text, shown)
 		}
 	}
-}
-
-// TestVulnerabilitiesInTrouble meets trouble in every call of an upload, each in a
-// tenant of its own, after a good file and a change. While it lasts a scan group
-// shows what it showed or what is right now, and nothing between or less; once it
-// is over, what is right now.
-func TestVulnerabilitiesInTrouble(t *testing.T) {
-	t.Parallel()
-	troubles := []struct {
-		name      string
-		microsoft *m365sim.Fault
-		ninja     *ninjasim.Fault
-		file      bool // the file goes all the same
-	}{
-		{name: "export refused", microsoft: &m365sim.Fault{Status: 403}},
-		{name: "export broken", microsoft: &m365sim.Fault{Status: 500}},
-		{name: "export cut off", microsoft: &m365sim.Fault{Truncate: true}},
-		{name: "later page cut off", microsoft: &m365sim.Fault{Skip: 1, Malformed: true}},
-		{name: "export without rows", microsoft: &m365sim.Fault{Empty: true}},
-		{name: "export is a page", microsoft: &m365sim.Fault{HTML: true}},
-		{name: "export without end", microsoft: &m365sim.Fault{Endless: m365sim.EndlessEmpty}},
-		{name: "devices broken", ninja: &ninjasim.Fault{Path: "^/v2/devices", Status: 500, Body: "{}"}},
-		{name: "upload refused", ninja: &ninjasim.Fault{Path: "/%d/upload$", Status: 400, Body: "{}"}},
-		{name: "upload too large", ninja: &ninjasim.Fault{Path: "/%d/upload$", Status: 413, Body: "{}"}},
-		{name: "upload broken", ninja: &ninjasim.Fault{Path: "/%d/upload$", Status: 500, Body: "{}"}},
-		{name: "upload reset", ninja: &ninjasim.Fault{Path: "/%d/upload$", Reset: true}},
-		{name: "answer to the upload lost", ninja: &ninjasim.Fault{Path: "/%d/upload$", Reset: true, AfterHandling: true, Count: 1}, file: true},
-		{name: "answer to the upload broken", ninja: &ninjasim.Fault{Path: "/%d/upload$", Malformed: true, AfterHandling: true, Count: 1}, file: true},
-		{name: "group gone at the upload", ninja: &ninjasim.Fault{Path: "/%d/upload$", Status: 404, Body: "{}"}},
-		{name: "look broken", ninja: &ninjasim.Fault{Path: "/%d$", Status: 500, Body: "{}", Count: 3}, file: true},
-	}
-	data := vulnerable(len(troubles))
-	w := startOn(t, stack.Options{Seed: data, PageSize: 10}, wide(8))
-	for _, tenant := range data.Tenants {
-		w.sync(tenant.DefaultDomain).completed()
-	}
-	all := func() {
-		t.Helper()
-		var waits []func() funchost.Invocation
-		for _, tenant := range data.Tenants {
-			waits = append(waits, w.put(uploadQueue, fmt.Sprintf(`{"tenantId":%q}`, tenant.ID)))
-		}
-		for _, wait := range waits {
-			wait()
-		}
-	}
-	all()
-	w.uploaded()
-	before := map[string]map[int][]string{}
-	for i, tenant := range data.Tenants {
-		w.shows(tenant)
-		before[tenant.ID] = w.OpenCVEs(tenant.ID)
-		tenant.Change(func(t *m365sim.Tenant) {
-			list := slices.DeleteFunc(slices.Clone(t.Vulnerabilities), func(v m365sim.Vulnerability) bool { return v.CVE == "CVE-2026-90006" })
-			more := list[len(list)-1]
-			more.CVE = "CVE-2026-90099"
-			t.Vulnerabilities = append(list, more)
-		})
-		switch c := troubles[i]; {
-		case c.microsoft != nil:
-			f := *c.microsoft
-			f.Service, f.Tenant = "defender", tenant.ID
-			w.M365.AddFault(f)
-		default:
-			f := *c.ninja
-			if strings.Contains(f.Path, "%d") {
-				f.Path = fmt.Sprintf(f.Path, w.group(tenant))
-			} else {
-				f.Organization = data.Organization(tenant.ID)
-			}
-			w.NinjaOne.InjectFault(f)
-		}
-	}
-	all()
-	w.uploaded()
-	for i, tenant := range data.Tenants {
-		t.Run(troubles[i].name, func(t *testing.T) {
-			got, now := w.NinjaOne.OpenCVEs(w.group(tenant)), w.OpenCVEs(tenant.ID)
-			old, right := maps.EqualFunc(got, before[tenant.ID], slices.Equal), maps.EqualFunc(got, now, slices.Equal)
-			if !old && !right || right != troubles[i].file {
-				t.Errorf("the scan group shows %v; before it was %v, and now it is %v; the logbook says\n%s",
-					got, before[tenant.ID], now, strings.Join(w.logbook(tenant.DefaultDomain), "\n"))
-			}
-			lines := w.logbook(tenant.DefaultDomain)
-			if told := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Warn: ") }); !told && !troubles[i].file {
-				t.Errorf("nobody is told; the logbook says\n%s", strings.Join(lines, "\n"))
-			}
-		})
-	}
-	w.M365.ClearFaults()
-	w.NinjaOne.ClearFaults()
-	all()
-	w.uploaded()
-	for _, tenant := range data.Tenants {
-		w.shows(tenant)
-	}
-}
-
-// TestVulnerabilitiesProcessKilled kills the process during an upload, before and
-// after NinjaOne has the file. The message comes again, and the group shows what
-// it is to show.
-func TestVulnerabilitiesProcessKilled(t *testing.T) {
-	t.Parallel()
-	for name, after := range map[string]bool{"before": false, "after": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			data := vulnerable(1)
-			tenant := data.Tenants[0]
-			w := start(t, data, patient)
-			w.sync(tenant.DefaultDomain).completed()
-			reached := make(chan struct{}, 1)
-			remove := w.NinjaOne.InjectFault(ninjasim.Fault{Path: "/upload$", Hang: true, AfterHandling: after, Count: 1, OnHit: func() { reached <- struct{}{} }})
-			done := w.put(uploadQueue, fmt.Sprintf(`{"tenantId":%q}`, tenant.ID))
-			<-reached
-			w.Host.Stop()
-			remove()
-			w.boot()
-			done()
-			w.uploaded()
-			w.poll("the message to be handled", func() bool { return len(w.NinjaOne.OpenCVEs(w.group(tenant))) > 0 })
-			w.uploaded()
-			w.shows(tenant)
-		})
-	}
-}
-
-// TestVulnerabilitiesBrake: a file that is much smaller waits for a person, who
-// confirms it on the console.
-func TestVulnerabilitiesBrake(t *testing.T) {
-	t.Parallel()
-	data := vulnerable(1)
-	tenant := data.Tenants[0]
-	template := tenant.Vulnerabilities[1]
-	many := func(n int) (list []m365sim.Vulnerability) {
-		for i := range n {
-			v := template
-			v.CVE = fmt.Sprintf("CVE-2026-8%04d", i)
-			list = append(list, v)
-		}
-		return list
-	}
-	tenant.Vulnerabilities = many(200)
-	w := start(t, data)
-	w.sync(tenant.DefaultDomain).completed()
-	w.upload(tenant)
-	full := w.OpenCVEs(tenant.ID)
-	w.showsAll(tenant, full)
-	for _, left := range []int{60, 0} {
-		tenant.Change(func(t *m365sim.Tenant) { t.Vulnerabilities = many(left) })
-		w.upload(tenant)
-		w.showsAll(tenant, full)
-		if lines := w.logbook(tenant.DefaultDomain); !strings.Contains(strings.Join(lines, "\n"), "waits for a confirmation on the console") {
-			t.Errorf("the logbook says\n%s", strings.Join(lines, "\n"))
-		}
-	}
-	tenant.Change(func(t *m365sim.Tenant) { t.Vulnerabilities = many(60) })
-	w.upload(tenant)
-	if status, body := w.console("vulnerabilities", "tenant", tenant.ID, "do", "confirm", "rows", "60"); status != 200 || !strings.Contains(body, "Confirmed. The file is read anew") {
-		t.Fatalf("the console answers %d: %.500s", status, body)
-	}
-	w.poll("the confirmed file", func() bool { return len(w.NinjaOne.Uploads(w.group(tenant))) == 2 })
-	w.uploaded()
-	w.shows(tenant)
 }

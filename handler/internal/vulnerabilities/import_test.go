@@ -108,6 +108,11 @@ func TestNotTaken(t *testing.T) {
 		t.Errorf("%d uploads, want 2: a refusal is not asked again", l.posts)
 	}
 	remove()
+	remove = l.NinjaOne.InjectFault(ninjasim.Fault{Path: "/upload$", Status: 404, Body: "{}"})
+	if s = l.day(); s.Digest != before.Digest || s.Failures != 0 || !strings.Contains(s.Reason, "was deleted while its file was sent") {
+		t.Errorf("the status is %+v", s)
+	}
+	remove()
 	l.NinjaOne.InjectFault(ninjasim.Fault{Path: "/upload$", Status: 429, Count: 1, Header: http.Header{"Retry-After": {"1"}}})
 	l.NinjaOne.InjectFault(ninjasim.Fault{Path: "scan-groups/41$", Status: 429, Count: 1, Header: http.Header{"Retry-After": {"1"}}})
 	if s = l.day(); s.Import != Complete || s.Rows != 8 || s.Failures != 0 {
