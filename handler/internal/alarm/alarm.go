@@ -1,12 +1,10 @@
-// Package alarm writes the few log lines that somebody is woken by. The rules
-// in deploy/alerts.bicep look for them by name, and a test of this package
-// holds the two together; the names are a contract with rules that are deployed
-// already.
+// Package alarm writes the few log lines that wake somebody. The rules in
+// deploy/alerts.bicep look for them by name, and a test of this package holds the two
+// together. The names are a contract with rules that are deployed already.
 //
-// While its cause lasts, each look writes the line again. So a rule resolves
-// itself when the cause is gone, and a line that sampling drops does no harm. It
-// counts, and names tenants by their ids; what is wrong with a tenant in detail
-// is told on the console and in CIPP's logbook, not here.
+// While its cause lasts, each look writes the line again. So a rule resolves itself when
+// the cause is gone, and a line that sampling drops does no harm. A line counts, and
+// names tenants by their ids; the console and CIPP's logbook say more.
 package alarm
 
 import (
@@ -39,8 +37,8 @@ const (
 // Names lists all alarms.
 var Names = []Name{PoisonMessages, QueueWaiting, TenantsOverdue, SubscriptionsFailing}
 
-// Overdue is how long a tenant may go without a complete sync: a day, and two
-// hours for a wait in the queue and a try that failed.
+// Overdue is how long a tenant may go without a complete sync: a day, and two hours for
+// a wait and a failure.
 const Overdue = 26 * time.Hour
 
 // Key is the attribute of the log line that holds the name.

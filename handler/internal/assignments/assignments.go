@@ -1,5 +1,5 @@
-// Package assignments knows which tenants have their compliance written, and to
-// which NinjaOne fields, and keeps how that goes: the status of each such tenant.
+// Package assignments knows which tenants have their compliance written, and to which
+// NinjaOne fields. It keeps the status of each such tenant.
 //
 // It reads CIPP's tables and our own. Nothing of Graph or NinjaOne is called here.
 package assignments
@@ -44,17 +44,16 @@ type Set struct {
 	unsure   bool            // of all tenants
 }
 
-// Doubtful reports whether it is not known if a tenant has an assignment: a
-// table without rows, a row that cannot be read or a tenant that a list lacks
-// are no evidence that its compliance goes nowhere.
+// Doubtful reports whether a tenant may have an assignment all the same. A table without
+// rows, a row that cannot be read, or a tenant that a list lacks, proves nothing.
 func (s *Set) Doubtful(tenantID string) bool {
 	_, assigned := s.ByTenant[tenantID]
 	return !assigned && (s.unsure || s.doubtful[tenantID])
 }
 
-// Assignments knows which tenants have their compliance fields written: those that
-// are mapped to an organization and not excluded, while one of the fields is mapped
-// and the extension is on. It is safe for concurrent use.
+// Assignments knows which tenants have their compliance fields written. They are mapped
+// to an organization and not excluded, one of the fields is mapped, and the extension is
+// on. It is safe for concurrent use.
 type Assignments struct {
 	Deps
 	kept lookup.Cache[struct{}, *Set]

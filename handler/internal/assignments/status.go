@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	// silentAfter is how long notifications must have failed to come, and
-	// silentChanges how many changes they must have missed, before that is
-	// called a problem.
+	// Notifications are called silent once they failed to come for silentAfter, and missed
+	// silentChanges changes.
 	silentAfter   = time.Hour
 	silentChanges = 3
 	// maxProblem is the longest text of a problem, far below what a column holds.
@@ -53,8 +52,7 @@ func (s Status) Silent(now time.Time) bool {
 	return s.Missed >= silentChanges && now.Sub(s.MissedSince) >= silentAfter
 }
 
-// Trouble is what keeps the compliance updates from being prompt or from
-// working at all, for a technician who looks at this tenant.
+// Trouble says what delays or stops the tenant's compliance updates, for a technician.
 func (s Status) Trouble(now time.Time) []string {
 	var list []string
 	switch {
@@ -137,8 +135,8 @@ func (s Statuses) NoteUnwanted(ctx context.Context, tenantID string, since time.
 	return s.merge(ctx, tenantID, storage.Entity{"Unwanted": orNever(since)})
 }
 
-// NoteSweep notes a sweep, as change makes it from what is noted now: the
-// arrival of a notification meanwhile is not undone.
+// NoteSweep notes a sweep, as change makes it of what is noted now. So a notification
+// that arrives meanwhile stays noted.
 func (s Statuses) NoteSweep(ctx context.Context, tenantID string, change func(now *Status)) error {
 	const most = 8
 	for range most {

@@ -1,15 +1,13 @@
-// Package automap maps tenants to NinjaOne organizations: it gathers what
-// speaks for each pair, lets package match decide, writes what is beyond doubt
-// to CIPP's mapping, and keeps the rest as suggestions for a technician.
+// Package automap maps tenants to NinjaOne organizations. It gathers evidence for each
+// pair, lets package match decide, and writes what is beyond doubt to CIPP's mapping.
+// The rest it keeps as suggestions for a technician.
 //
-// It never changes or removes a mapping. How names and devices are compared
-// belongs to package match, how services are called to packages m365, ninjaone,
-// cipp and storage.
+// It never changes or removes a mapping. Package match compares names and devices;
+// packages m365, ninjaone, cipp and storage call services.
 //
-// One automap is one invocation, however many tenants there are: the NinjaOne
-// devices are read once, reduced to what is compared, and shared by all
-// tenants, which would not fit a queue message. An automap that is interrupted
-// goes on where it was when its message is delivered again.
+// One automap is one invocation, however many tenants there are: they share one reading
+// of NinjaOne's devices, which no queue message could hold. When the host delivers the
+// message of an interrupted automap again, the automap goes on where it was.
 package automap
 
 import (
@@ -56,9 +54,8 @@ type Intune interface {
 type Mapper struct {
 	CIPP   *cipp.Store
 	Intune Intune
-	// Unmatched returns the serial numbers of a mapped tenant's Intune devices that
-	// its last sync did not find in its organization; false when there was no sync.
-	// nil makes Intune be asked.
+	// Unmatched returns the serial numbers of a mapped tenant's Intune devices that its last
+	// sync did not find in its organization. It is false when there was no sync.
 	Unmatched func(ctx context.Context, tenantID string) ([]string, bool, error)
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
@@ -77,13 +74,12 @@ type failure struct{ error }
 
 func failed(format string, args ...any) error { return failure{fmt.Errorf(format, args...)} }
 
-// Run maps the tenants that a message asks for. It is safe to repeat: what was
-// mapped stays as it is. Only one automap runs at a time, over all processes;
-// a message that finds another one under way is put back with a delay.
+// Run maps the tenants that a message asks for. It is safe to repeat: what was mapped
+// stays. One automap runs at a time, over all processes; Run puts the message of a
+// second one back with a delay.
 //
-// What goes wrong is told in the logbook. Run returns an error for what could
-// not be told, and for an automap that was interrupted. The host then delivers
-// the message again.
+// The logbook tells what goes wrong. Run returns an error where it could not tell, or
+// where the automap was interrupted. The host then delivers the message again.
 func (m *Mapper) Run(ctx context.Context, message Message) error {
 	_, err := m.run(ctx, message, false)
 	return err
@@ -186,8 +182,8 @@ func (j *job) do(ctx context.Context) error {
 		return failed("NinjaOne's organizations could not be read: %w", err)
 	}
 
-	// Names first: a tenant that its name decides need not be read, unless the
-	// organization has devices, which may be another tenant's.
+	// Names first: a tenant that its name decides need not be read. But an organization with
+	// devices may be another tenant's.
 	named := match.Organizations(j.evidence(tenants), j.organizations, tenants.organizations, nil)
 	alone := len(tenants.open)+len(tenants.mapped) == 1
 	if !alone || len(without(wanted, named.Matches)) > 0 {
@@ -256,8 +252,8 @@ func (c customers) all() map[string]tenant.Ref {
 	return all
 }
 
-// open returns CIPP's tenants. Those that are excluded in CIPP are left out, and
-// so is the partner's own: its name in CIPP is not a real name, so a technician maps it.
+// open returns CIPP's tenants, less those that CIPP excludes and the partner's own: a
+// technician maps that one, because its name in CIPP is not real.
 func (j *job) open(ctx context.Context) (customers, error) {
 	c := customers{mapped: map[string]tenant.Ref{}, organizations: map[int]bool{}}
 	tenants, err := j.CIPP.Tenants(ctx)
@@ -287,8 +283,8 @@ func (j *job) open(ctx context.Context) (customers, error) {
 	return c, nil
 }
 
-// certain returns the matches by name that no devices can contradict: too few
-// are in their organizations, or NinjaOne's could not be read.
+// certain returns the matches by name that no devices can contradict, because the
+// organization has too few.
 func (j *job) certain(named []match.OrganizationMatch) []match.OrganizationMatch {
 	in := j.index.In()
 	var certain []match.OrganizationMatch
@@ -302,8 +298,8 @@ func (j *job) certain(named []match.OrganizationMatch) []match.OrganizationMatch
 
 func isPartner(t cipp.Tenant) bool { return t.DisplayName == "*Partner Tenant" }
 
-// wanted returns the tenants that the message asks for, by id, or the logbook
-// line that says why there is nothing to do.
+// wanted returns the tenants that the message asks for, by id, or the logbook line that
+// says why there are none.
 func (j *job) wanted(ctx context.Context, open []cipp.Tenant) (map[string]tenant.Ref, cipp.LogEntry, error) {
 	wanted := map[string]tenant.Ref{}
 	id := j.message.TenantID

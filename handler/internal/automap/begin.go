@@ -24,10 +24,9 @@ var (
 	errRest = errors.New("names do not decide the rest")
 )
 
-// Begin is Run of all tenants for a person who waits for it: it maps the tenants
-// whose names decide, within the given time. Devices decide the rest in the
-// background, by a message on the queue. The client is for such calls as people
-// wait for. Begin goes on when the person does not wait any more.
+// Begin is Run of all tenants for a person who waits for it, but no longer than within.
+// It maps the tenants whose names decide, and queues the rest for their devices to
+// decide. The client is for such calls as people wait for.
 func (m *Mapper) Begin(ctx context.Context, within time.Duration, client func(cipp.ExtensionConfig) (*ninjaone.Client, error)) (Outcome, error) {
 	ctx = context.WithoutCancel(ctx)
 	config, err := m.CIPP.NinjaOneConfig(ctx)

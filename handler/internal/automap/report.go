@@ -24,16 +24,16 @@ const (
 )
 
 const (
-	// resumable is how long after its last sign of life an interrupted automap
-	// is gone on with rather than begun anew.
+	// resumable is how long after its last sign of life an interrupted automap goes on
+	// rather than begins anew.
 	resumable = time.Hour
 	// recent is how old an index of NinjaOne's devices may be to serve the
 	// automap of a single tenant.
 	recent = 10 * time.Minute
 	// saveEvery is after how many tenants the progress is saved.
 	saveEvery = 20
-	// serialForm is the form of the serial numbers in a kept index: 2 has letters
-	// and digits only; before, the index had punctuation too.
+	// serialForm is the form of the serial numbers in a kept index: letters and digits only.
+	// Form 1 had punctuation too.
 	serialForm = 2
 )
 
@@ -104,8 +104,7 @@ type Reading struct {
 	Serials []string `json:"serials"` // of those, the ones that NinjaOne knows, normalized
 }
 
-// ReadReport returns the report of the last automap from the container that
-// the Mapper writes to; the zero value when there was none.
+// ReadReport returns the report of the last automap; the zero value when there was none.
 func ReadReport(ctx context.Context, blobs *storage.Container) (Report, error) {
 	var r Report
 	if found, err := readBlob(ctx, blobs, reportBlob, &r); !found || err != nil {
@@ -292,8 +291,8 @@ func replace[T any](old, new []T, tenantID string, of func(T) TenantName) []T {
 	return kept
 }
 
-// readBlob decodes a blob; false when it is missing, or is not what this
-// program wrote: then it is worth no more than a missing one.
+// readBlob decodes a blob. It is false when the blob is missing, or not what this
+// program wrote, which is worth no more.
 func readBlob(ctx context.Context, blobs *storage.Container, name string, out any) (bool, error) {
 	data, err := blobs.Get(ctx, name)
 	if errors.Is(err, storage.ErrNotFound) {

@@ -38,8 +38,8 @@ func (j *job) compareDevices(ctx context.Context, tenants, mapped map[string]ten
 	return ctx.Err()
 }
 
-// serials returns the serial numbers of a tenant's Intune devices; of a mapped
-// one that was synced those are enough that its organization does not have.
+// serials returns the serial numbers of a tenant's Intune devices. Of a mapped tenant
+// that was synced those are enough that its organization lacks.
 func (j *job) serials(ctx context.Context, ref tenant.Ref, mapped bool) ([]string, error) {
 	if mapped && j.Unmatched != nil {
 		if serials, synced, err := j.Unmatched(ctx, ref.ID); synced || err != nil {
@@ -83,10 +83,9 @@ func (j *job) readTenant(ctx context.Context, ref tenant.Ref, mapped bool) error
 	return j.save(ctx)
 }
 
-// loadIndex obtains the index of NinjaOne's devices: the one that this automap
-// has read before it was interrupted, for a single tenant one that was read a
-// short while ago, else by reading every device. If they cannot be read, the
-// automap goes on without.
+// loadIndex obtains the index of NinjaOne's devices. It takes the one that this automap
+// read before an interruption, or, for a single tenant, a recent one; else it reads
+// every device. If NinjaOne's devices cannot be read, the automap goes on without.
 func (j *job) loadIndex(ctx context.Context) error {
 	stored, err := j.storedIndex(ctx)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
-// fieldLife is how long what NinjaOne says of a field counts before it is asked
-// again, and how long a field that NinjaOne refused is left alone.
+// fieldLife is how long NinjaOne's word on a field counts, and how long a field that
+// NinjaOne refused is left alone.
 const fieldLife = time.Hour
 
 type fieldKey struct{ instance, cipp, mapped string }

@@ -1,12 +1,11 @@
-// Package compliance keeps NinjaOne's compliance fields right between two syncs:
-// whether a device complies, and which settings fail. It takes messages about tenants
-// and their devices from the queue, reads what Intune says of those devices, and
-// writes the fields where a value differs. A
-// timer queues a sweep of each tenant, in case notifications do not come.
+// Package compliance keeps NinjaOne's compliance fields right between two syncs: whether
+// a device complies, and which settings fail. It takes messages about devices from the
+// queue, asks Intune about them, and writes the fields that differ. A timer queues a
+// sweep of each tenant, in case notifications do not come.
 //
-// The rule that turns a state into a value is package compose's, which device is
-// which is package devicematch's, and what is noted of a device is package
-// ledger's. Nothing but the two fields is written here.
+// Package compose turns a state into a value, package devicematch knows which device is
+// which, and package ledger notes what NinjaOne holds. This package writes nothing but
+// the two fields.
 package compliance
 
 import (
@@ -35,8 +34,8 @@ const (
 	// attempts is how often a message about devices is tried before it is left
 	// to the next sweep.
 	attempts = 3
-	// slotWait is how long a message waits for a slot before it is put back;
-	// one about devices then rests for slotDelay, a sweep for sweepDelay.
+	// slotWait is how long a message waits for a slot. Then a message about devices goes
+	// back for slotDelay, and a sweep for sweepDelay.
 	slotWait   = 20 * time.Second
 	slotDelay  = 10 * time.Second
 	sweepDelay = 2 * time.Minute
@@ -59,13 +58,13 @@ type Deps struct {
 	Assignments *assignments.Assignments
 	Statuses    assignments.Statuses
 	Devices     Devices
-	// Seen returns the tenant's devices as ComplianceStates does, where something
-	// else read them since a time, and when; a zero time where nothing did.
+	// Seen returns the tenant's devices where something else read them since a time, and
+	// when. The time is zero where nothing did.
 	Seen func(ctx context.Context, tenantID string, since time.Time) ([]tenant.ManagedDevice, time.Time, error)
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
-	// Pace waits for a slot for calling NinjaOne, and returns the context that
-	// ends with it and what gives it back.
+	// Pace waits for a slot for calling NinjaOne. It returns the context that ends with the
+	// slot, and what gives the slot back.
 	Pace     func(ctx context.Context, maxWait time.Duration) (slot context.Context, release func(), err error)
 	Ledger   *ledger.Ledger
 	Policies *policies.Store
@@ -96,9 +95,9 @@ func New(d Deps) *Worker {
 	return &Worker{Deps: d, sweeping: make(chan struct{}, sweepsWriting), objects: map[string]string{}}
 }
 
-// Update handles one message of the queue; attempt counts its deliveries, from
-// 1. An error makes the host deliver it again, unless it was tried often enough
-// or cannot help: then what is left is found by a sweep.
+// Update handles one message of the queue; attempt counts its deliveries, from 1. After
+// an error the host delivers the message again. Update returns none where that cannot
+// help, or was tried often enough: a sweep finds what is left.
 func (w *Worker) Update(ctx context.Context, m notify.Message, attempt int) error {
 	log := w.Log.With("tenant", m.TenantID)
 	err := w.handle(ctx, m, attempt, log)

@@ -103,8 +103,8 @@ func (j *job) entraIDs(ctx context.Context, objectIDs []string) ([]string, error
 	return out, nil
 }
 
-// targets returns the values by NinjaOne device id. open is true when some
-// devices can only be found by matching anew.
+// targets returns the values by NinjaOne device id. open is true when only matching anew
+// can place some devices.
 func (j *job) targets(ctx context.Context, b *devicematch.Book, present []tenant.ManagedDevice) (values map[int]ninjaone.Fields, open bool, err error) {
 	found, open := b.Assign(present)
 	policies, err := j.readPolicies(ctx, found)

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// sweepWriters is how many devices of one sweep are written at a time, and
-	// sweepsWriting how many sweeps of this process write at a time: few, so
-	// that notifications get their turn.
+	// sweepWriters is how many devices of one sweep are written at a time, and sweepsWriting
+	// how many sweeps of this process write at a time. They are few, so that notifications
+	// get their turn.
 	sweepWriters  = 1
 	sweepsWriting = 2
 	// writeBudget is how long one message may write the differences of a whole

@@ -13,12 +13,12 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// What CIPP's own engine wrote counts as ours (design section 6), and nothing is
-// noted of it before the tenant's first sync. Until then NinjaOne is asked what it
-// shows of the devices whose compliance is to be cleared.
+// What CIPP's own engine wrote counts as ours, and before the tenant's first sync
+// nothing is noted of it. Until then NinjaOne is asked what it shows of the devices
+// whose compliance is to be cleared.
 
-// takeOver adds the clearing of those devices that show a value of the one rule,
-// and of which nothing is noted.
+// takeOver clears the devices that show a value of the one rule, of which nothing is
+// noted.
 func (j *job) takeOver(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Fields, found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance) error {
 	unnoted := map[int]bool{}
 	for id, d := range found {
@@ -70,8 +70,8 @@ func (j *job) clearShown(ctx context.Context, book *devicematch.Book, values map
 	return nil
 }
 
-// showing finds the devices of the organization that show a value of the one rule,
-// or settings that fail, with the fields that do.
+// showing returns the devices of the organization that show a value of ours, with the
+// fields that do.
 func (j *job) showing(ctx context.Context, book *devicematch.Book) (map[int]map[string]bool, error) {
 	devices, err := j.ninjaDevices(ctx, book)
 	if err != nil {

@@ -18,8 +18,8 @@ const (
 	// writeTime is how long one device may take to be written, throttling
 	// included. It stays below the life of a claim.
 	writeTime = 3 * time.Minute
-	// writers is how many devices of one message are written at a time, and
-	// tolerance how many of them may fail before the others are not tried.
+	// writers is how many devices of one message are written at a time. tolerance is how
+	// many of them may fail before the others are not tried.
 	writers   = 4
 	tolerance = 5
 )

@@ -36,9 +36,9 @@ func (c *Console) checks(x *exchange) error {
 	return c.show(x, "checks", "Checks", "", checksPage{Tenant: x.value("tenant")})
 }
 
-// runChecks looks at the deployment, one page of tenants at a time. It changes
-// nothing, so readers may ask too; and it is made for one person at a time,
-// since all of them share a small part of the call rate.
+// runChecks looks at the deployment, one page of tenants at a time. It changes nothing,
+// so readers may ask too. It serves one person at a time, since all checks share a small
+// part of the call rate.
 func (c *Console) runChecks(x *exchange) error {
 	page := checksPage{Tenant: x.value("tenant")}
 	if !c.checking.TryLock() {

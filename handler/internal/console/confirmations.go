@@ -21,8 +21,8 @@ type confirmationsPage struct {
 	Files     []cveRow // of vulnerabilities
 }
 
-// confirmations shows where the archiving of many documents, or a file of
-// vulnerabilities that is much smaller than the last, waits for a person's word.
+// confirmations shows what waits for a person's word: the archiving of many documents,
+// or a much smaller file of vulnerabilities.
 func (c *Console) confirmations(x *exchange) error { return c.showConfirmations(x, "") }
 
 func (c *Console) showConfirmations(x *exchange, problem string) error {

@@ -1,12 +1,10 @@
-// Package console serves the page on which technicians set the synchronisation
-// up, watch it and step in: status, organizations, devices, fields, settings,
-// preview, vulnerabilities, logbook, confirmations and checks.
+// Package console serves the page on which technicians set the synchronisation up, watch
+// it and step in.
 //
-// It is plain HTML made by html/template: every change is a form, every page
-// works without script and with the keyboard alone, and everything that comes
-// from a tenant is text. It decides nothing about the synchronisation; who may
-// call belongs to package access, saving to packages settings and cipp, and
-// what would be written to package tenantsync.
+// It is plain HTML made by html/template. Every change is a form, every page works
+// without script and with the keyboard alone, and all that comes from a tenant is text.
+// It decides nothing about the synchronisation. Package access knows who may call,
+// packages settings and cipp save, and package tenantsync knows what would be written.
 package console
 
 import (
@@ -48,8 +46,7 @@ const (
 	Route        = "ninjaone/console/{*path}"
 )
 
-// root ends the part of the path that is the console's own address, whatever
-// route prefix the host puts before it.
+// root ends the console's own address, whatever route prefix the host puts before it.
 const root = "/ninjaone/console"
 
 // Previewer composes what a sync would write; *tenantsync.Syncer is one.
@@ -318,10 +315,9 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// elsewhere reports whether a GET asks for work that costs calls to Microsoft 365,
-// NinjaOne or storage, and none of this app's own pages asks: another site may have made
-// somebody's browser send it. The two lists of NinjaOne's are cheap, so an
-// address that a person typed does for them.
+// elsewhere reports whether a GET costs calls or storage, and none of this app's own
+// pages asks: another site may have made somebody's browser send it. The two lists of
+// NinjaOne's are cheap, so an address that a person typed does for them.
 func (c *Console) elsewhere(x *exchange) bool {
 	costs := false
 	switch x.page {
@@ -402,8 +398,8 @@ func (c *Console) fail(x *exchange, status int, title, text string) {
 	}
 }
 
-// notices are what a page may say was done. They are chosen by a word in the
-// address, so that no link can put its own text on the page.
+// notices are what a page may say was done. A word in the address chooses one, so no
+// link can put its own text on the page.
 var notices = map[string]func(n int) string{
 	"synced":    func(int) string { return "The sync was asked for. It starts within a minute." },
 	"syncedall": func(int) string { return "Syncs of all tenants were asked for." },
@@ -496,8 +492,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04") + " UTC"
 }
 
-// ago is a time as people say it, in whole minutes, hours or days; a page also
-// has the time itself.
+// ago is a time as people say it, in whole minutes, hours or days.
 func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -45,8 +45,8 @@ func (f wantedField) TypeWord() string {
 	return map[string]string{ninjaone.TypeWYSIWYG: "WYSIWYG", ninjaone.TypeText: "Text", ninjaone.TypeLines: "Multi-line"}[f.Types[0]]
 }
 
-// AutomationsWord is the permission for automations as NinjaOne's own pages
-// call it: conditions and scripts are what the compliance is for.
+// AutomationsWord is the permission for automations as NinjaOne's own pages call it.
+// Conditions and scripts are what the compliance is for.
 func (f wantedField) AutomationsWord() string {
 	return map[bool]string{true: "Read Only", false: "None"}[isText(f.Field)]
 }

@@ -190,9 +190,8 @@ func isText(field string) bool {
 	return field == assignments.FieldName || field == assignments.SettingsName
 }
 
-// fieldsOf compares the fields of a target with what NinjaOne last accepted.
-// Of an organization that several tenants share, only this tenant's section is
-// shown, and compared with the one of its last sync.
+// fieldsOf compares the fields of a target with what NinjaOne last accepted. Of a shared
+// organization it shows this tenant's section alone, beside that of the last sync.
 func (c *Console) fieldsOf(x *exchange, p *previewPage, preview *tenantsync.Preview, t tenantsync.PreviewTarget) ([]previewField, error) {
 	kept := map[string]ledger.Value{}
 	if t.DeviceID != 0 || !preview.Shared {
@@ -245,8 +244,8 @@ func outcomeChip(outcome string) chip {
 	return chipOf("off", "Empty")
 }
 
-// valuePolicy is for the document that shows one composed value: it may style
-// itself, as values do, and do nothing else at all.
+// valuePolicy is for the document that shows one composed value. The document may style
+// itself, and do nothing else.
 const valuePolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 
 // previewValue serves one composed value as a document of its own.

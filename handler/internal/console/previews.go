@@ -18,8 +18,8 @@ const (
 	// any case, for the frames of its page.
 	previewsKept = 3
 	previewBytes = 16 << 20
-	// previewsAtOnce bounds how many previews are composed at a time, since each
-	// reads a tenant; previewsWaiting bounds how many wait for their turn.
+	// previewsAtOnce bounds how many previews are composed at a time, since each reads a
+	// tenant. previewsWaiting bounds how many wait for their turn.
 	previewsAtOnce  = 2
 	previewsWaiting = 20
 	// previewWanted is how long after its page last asked a preview that waits
@@ -79,9 +79,8 @@ func (p *previews[P]) fresh(tenantID string) (P, bool) {
 	return kept, ok && p.now().Sub(p.at(kept)) < previewLife
 }
 
-// get returns a tenant's preview; anew composes it anew. When others are
-// composed at the moment it returns a waitingError at once: whoever asks again
-// within a minute keeps the place.
+// get returns a tenant's preview; anew composes it anew. While others are composed it
+// returns a waitingError at once. Whoever asks again within a minute keeps the place.
 func (p *previews[P]) get(ctx context.Context, tenantID string, anew bool) (none P, err error) {
 	p.mu.Lock()
 	if kept, ok := p.fresh(tenantID); ok && !anew {

@@ -59,8 +59,8 @@ type Book struct {
 	pairs  map[string]int
 	absent map[string]bool
 	owner  map[int]string // NinjaOne device id to managed device id
-	// contested are the NinjaOne devices of several managed devices: the worst
-	// of their states counts, so they are judged together only.
+	// contested are the NinjaOne devices of several managed devices. The worst of their
+	// states counts, so they are judged together.
 	contested map[int]bool
 	byEntra   map[string]cipp.DeviceMapEntry
 	matched   time.Time // when it was last matched anew; zero for never
@@ -112,7 +112,7 @@ func (b *Book) index() {
 	}
 }
 
-// loadRematch returns the matching that followed the sync's; nil when there is
+// loadRematch returns the matching that followed the sync's. It is nil when there is
 // none, or when it is of another organization or older than the sync's.
 func (s *Books) loadRematch(ctx context.Context, b *Book) (*rematch, error) {
 	body, err := s.blobs.Get(ctx, rematchBlob(b.key.tenantID))
@@ -129,8 +129,8 @@ func (s *Books) loadRematch(ctx context.Context, b *Book) (*rematch, error) {
 	return &r, nil
 }
 
-// Rematch matches the tenant of a book anew, keeps the outcome in a blob and in
-// CIPP's device map, and returns the new book.
+// Rematch matches the tenant of a book anew, keeps that in a blob and in CIPP's device
+// map, and returns the new book.
 func (s *Books) Rematch(ctx context.Context, b *Book, intune []tenant.ManagedDevice, ninja []ninjaone.Device) (*Book, error) {
 	m := Of(match.Devices(match.WithFormerSerials(intune, ninja, b.pairs), ninja))
 	o := b.key.organization
@@ -162,8 +162,8 @@ func (b *Book) Synced() bool { return b.base != "" }
 // Matched returns the ids of the NinjaOne devices that have a managed device.
 func (b *Book) Matched() []int { return slices.Collect(maps.Keys(b.owner)) }
 
-// find returns the NinjaOne device of a managed device. known is false when
-// only matching anew can tell; a device that is known to be absent has id 0.
+// find returns the NinjaOne device of a managed device, 0 for one that is known to be
+// absent. known is false when only matching anew can tell.
 func (b *Book) find(d *tenant.ManagedDevice) (id int, known bool) {
 	if id, ok := b.pairs[d.ID]; ok {
 		return id, true
@@ -177,8 +177,8 @@ func (b *Book) find(d *tenant.ManagedDevice) (id int, known bool) {
 	return 0, false
 }
 
-// Contests reports whether a managed device that is present, or an Entra device
-// that is not enrolled any more, is one of several of a NinjaOne device.
+// Contests reports whether one of several devices that contest a NinjaOne device is
+// among these: managed devices, or Entra devices that are not enrolled any more.
 func (b *Book) Contests(present []tenant.ManagedDevice, gone []string) bool {
 	return slices.ContainsFunc(present, func(d tenant.ManagedDevice) bool {
 		id, _ := b.find(&d)
@@ -186,17 +186,17 @@ func (b *Book) Contests(present []tenant.ManagedDevice, gone []string) bool {
 	}) || slices.ContainsFunc(gone, func(entraID string) bool { return b.contested[b.byEntra[entraID].NinjaOneID] })
 }
 
-// Left returns the NinjaOne device of an Entra device that is not enrolled any
-// more, unless that is another managed device's by now.
+// Left returns the NinjaOne device of an Entra device that is not enrolled any more,
+// unless another managed device has it by now.
 func (b *Book) Left(entraID string) (id int, ok bool) {
 	e, ok := b.byEntra[entraID]
 	owner := b.owner[e.NinjaOneID]
 	return e.NinjaOneID, ok && (owner == "" || owner == e.ManagedDeviceID)
 }
 
-// Assign gives each NinjaOne device the one managed device that speaks for it,
-// which is the worst of those that contest it.
-// open is true when some managed devices can only be placed by matching anew.
+// Assign gives each NinjaOne device the one managed device that speaks for it: the worst
+// of those that contest it. open is true when only matching anew can place some managed
+// devices.
 func (b *Book) Assign(present []tenant.ManagedDevice) (found map[int]*tenant.ManagedDevice, open bool) {
 	here := make(map[string]bool, len(present))
 	for i := range present {

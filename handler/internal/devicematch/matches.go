@@ -1,8 +1,8 @@
-// Package devicematch alone knows which Intune device is which NinjaOne device:
-// it keeps the pairs of a tenant's last matching, and judges what NinjaOne's list
-// of an organization's devices proves.
+// Package devicematch alone knows which Intune device is which NinjaOne device. It keeps
+// the pairs of a tenant's last matching, and judges what NinjaOne's list of an
+// organization's devices proves.
 //
-// The matching itself is package match's, and nothing is written to NinjaOne here.
+// Package match does the matching, and nothing is written to NinjaOne here.
 package devicematch
 
 import (
@@ -168,8 +168,8 @@ func (m Matches) Has(ninjaOneID int) bool {
 	return slices.ContainsFunc(m.Pairs, func(p Pair) bool { return p.NinjaOneID == ninjaOneID })
 }
 
-// UnmatchedSerials returns the serial numbers of the Intune devices that a
-// tenant's last sync did not find in NinjaOne; false when it has had none.
+// UnmatchedSerials returns the serial numbers of the Intune devices that a tenant's last
+// sync did not find in NinjaOne. It is false when there was no sync.
 func UnmatchedSerials(ctx context.Context, blobs *storage.Container, tenantID string) ([]string, bool, error) {
 	m, err := Load(ctx, blobs, tenantID)
 	var serials []string

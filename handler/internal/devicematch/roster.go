@@ -11,18 +11,17 @@ import (
 	"cipp-ninjaone/handler/internal/problems"
 )
 
-// doubts is how many devices NinjaOne's list may lack that NinjaOne shows as
-// there, or cannot show, before no more are asked for: each costs a call.
+// doubts is how many devices NinjaOne's list may lack before no more are asked for: each
+// costs a call.
 const doubts = 10
 
-// Roster is what is known of the NinjaOne devices of an organization. That a
-// list lacks a device is no evidence that it is gone: the list may be cut,
-// empty, or filtered by something else than was asked for. So each device that
-// is known to have been there is asked for by its id. Sync, preview and package
-// compliance judge by it alike.
+// Roster is what is known of the NinjaOne devices of an organization. That a list lacks
+// a device does not prove that the device is gone: the list may be cut, empty or wrongly
+// filtered. So each device that was there is asked for by its id. Sync, preview and
+// package compliance judge by it alike.
 type Roster struct {
-	// Devices are the approved devices of the organization: those that are
-	// listed, and those that the list lacks and NinjaOne shows all the same.
+	// Devices are the approved devices of the organization, also those that NinjaOne shows
+	// and its list lacks.
 	Devices []ninjaone.Device
 	// Unusable says that NinjaOne shows so many devices that the list lacks that
 	// the list says nothing. Nothing is matched, written or cleared by it.
@@ -41,10 +40,9 @@ type Roster struct {
 	Doubtful []int
 }
 
-// JudgeDevices compares what NinjaOne listed of an organization, and how many
-// devices of others, with the ids of devices that are known to have been there.
-// It calls GET /v2/device/{id} for each that is not listed. The error is one
-// that concerns more than one device.
+// JudgeDevices compares NinjaOne's list of an organization, in which so many devices
+// were foreign, with the ids of devices that were there. It calls GET /v2/device/{id}
+// for each that is not listed. The error is one that concerns more than one device.
 func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID int, listed []ninjaone.Device, foreign int, known []int) (*Roster, error) {
 	r := Remembered(organizationID, slices.Clip(listed))
 	if foreign > 0 {
@@ -132,8 +130,7 @@ func (r *Roster) odd(key, format string, args ...any) {
 // what became of it.
 func (r *Roster) Known() bool { return !r.Unusable && len(r.Doubtful) == 0 }
 
-// MovedTo is the organization that a device is in by now; 0 when it is in none
-// or in the one that the roster is about.
+// MovedTo is the other organization that a device is in by now; 0 for none.
 func (r *Roster) MovedTo(id int) int {
 	if d := r.gone[id]; d.OrganizationID != r.organizationID {
 		return d.OrganizationID
@@ -154,8 +151,7 @@ func (r *Roster) Deleted(id int) bool {
 	return gone && d.ID == 0
 }
 
-// Clearable reports whether it is known of a device that is not matched whether
-// it is there, and NinjaOne can be asked to clear it.
+// Clearable reports whether NinjaOne can be asked to clear a device that is not matched.
 func (r *Roster) Clearable(id int) bool { return !r.Unsure(id) && (r.has[id] || r.gone[id].ID != 0) }
 
 func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }

@@ -1,6 +1,5 @@
-// Package exposure holds what is shown of a tenant's open CVEs: on its summary,
-// on its devices' and on the console. It is pure data, kept by package
-// vulnerabilities when NinjaOne took a file of CVEs, and reads or sends nothing.
+// Package exposure holds what is shown of a tenant's open CVEs, on cards and on the
+// console. It is pure data: package vulnerabilities keeps it when NinjaOne took a file.
 package exposure
 
 import (
@@ -45,8 +44,8 @@ func (s Severity) Rank() int {
 	return len(Severities)
 }
 
-// Tenant is what is open in a tenant, less the exceptions, on devices that
-// NinjaOne has: what the last file that NinjaOne took says.
+// Tenant is what the last file that NinjaOne took says: the open CVEs, less the
+// exceptions, of devices that NinjaOne has.
 type Tenant struct {
 	Day  time.Time `json:"day"`  // when the file was uploaded, UTC
 	Open Counts    `json:"open"` // CVEs of the tenant, each counted once

@@ -90,9 +90,9 @@ func (h *Heart) fired(ctx context.Context, name string) error {
 	return nil
 }
 
-// Beat handles a message: it does the work of the timers that are late, each
-// once however many messages come at the same time. What fails is logged, as it
-// would be in the timer itself, and done again when the timer is late again.
+// Beat handles a message: it does the work of the timers that are late, once however
+// many messages come. It logs what fails, as the timer would, and does it again when the
+// timer is late again.
 func (h *Heart) Beat(ctx context.Context) error {
 	if err := h.ensure(ctx, 1); err != nil {
 		return err
@@ -158,8 +158,8 @@ func (h *Heart) InPlace(ctx context.Context) ([]string, error) {
 	}), err
 }
 
-// Fired tells when each timer last fired, or a heartbeat did its work, and which
-// stopped, for a program that knows no timers.
+// Fired tells when each timer last fired, or a heartbeat did its work, and which timers
+// stopped. It is for a program that knows no timers.
 func Fired(ctx context.Context, table *storage.Table) (last map[string]time.Time, stopped []string, err error) {
 	last = map[string]time.Time{}
 	for row, err := range table.List(ctx, "PartitionKey eq '"+partition+"'") {

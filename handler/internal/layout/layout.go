@@ -107,9 +107,9 @@ func (g *Guard) newer(ctx context.Context) error {
 	return fmt.Errorf("the app's state: %w", storage.ErrNewer)
 }
 
-// Admit decides about a timer's run, for which message is nil, or about a
-// message of a queue. It is false when a newer handler must do it; a message is
-// then put back as it is, to be looked at again after some minutes.
+// Admit decides about a message of a queue, or about a timer's run, for which message is
+// nil. It is false when a newer handler must do it. It then puts a message back as it
+// is, to be looked at again after some minutes.
 func (g *Guard) Admit(ctx context.Context, queue *storage.Queue, message []byte) (bool, error) {
 	err := g.Check(ctx)
 	if err == nil && message != nil {
@@ -128,9 +128,8 @@ func (g *Guard) Admit(ctx context.Context, queue *storage.Queue, message []byte)
 	return false, g.putBack(ctx, queue, message)
 }
 
-// PutBack puts a message back that met rows of a newer version although the
-// state is not stamped so; err is what its handling ended with. Any other error
-// is returned.
+// PutBack puts a message back that met rows of a newer version, although the state is
+// not stamped so. err is how its handling ended; any other error is returned.
 func (g *Guard) PutBack(ctx context.Context, queue *storage.Queue, message []byte, err error) error {
 	if !errors.Is(err, storage.ErrNewer) {
 		return err

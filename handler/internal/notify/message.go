@@ -1,9 +1,9 @@
-// Package notify turns Microsoft Graph's notifications about Entra devices into
-// messages of the queue ninjaone-compliance: it answers Graph's handshake,
-// verifies each notification by its client state, and enqueues what it names.
+// Package notify turns Microsoft Graph's notifications about Entra devices into messages
+// of the queue ninjaone-compliance. It answers Graph's handshake, verifies each
+// notification by its client state, and enqueues what it names.
 //
-// It calls no service but the queue. NinjaOne, CIPP and the rows of subscriptions
-// may not enter here.
+// It calls no service but the queue. NinjaOne, CIPP and the rows of subscriptions may
+// not enter here.
 package notify
 
 import (

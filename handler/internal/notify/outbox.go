@@ -9,9 +9,8 @@ import (
 )
 
 const (
-	// gather is how long a message stays invisible. A device that is already in
-	// a message that nobody can have taken yet needs no second one: whoever
-	// takes it reads a state that is newer than both notifications.
+	// gather is how long a message stays invisible. A device in a message that nobody can
+	// have taken yet needs no second one: whoever takes it reads the newer state.
 	gather = time.Second
 	// perMessage is how many device ids one message holds at most, far below
 	// the size of a queue message.
@@ -40,9 +39,9 @@ func (w *work) add(m Message) {
 	}
 }
 
-// outbox puts work into the queue. Of each tenant one message is on its way at
-// a time; what comes meanwhile goes into the next one, so that a burst costs
-// few messages and no notification waits for more than two of them.
+// outbox puts work into the queue. Of each tenant one message is on its way at a time,
+// and what comes meanwhile goes into the next. So a burst costs few messages, and no
+// notification waits for more than two of them.
 type outbox struct {
 	queue Queue
 	now   func() time.Time
@@ -93,8 +92,8 @@ func (o *outbox) put(ctx context.Context, w *work) error {
 	return nil
 }
 
-// join adds devices to the tenant's next message and returns it; nil when a
-// message that cannot have been taken yet holds all of them.
+// join adds devices to the tenant's next message and returns it. It returns nil when a
+// message that nobody can have taken yet holds all of them.
 func (o *outbox) join(tenantID string, ids []string) *batch {
 	o.mu.Lock()
 	defer o.mu.Unlock()

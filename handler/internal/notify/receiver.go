@@ -30,10 +30,9 @@ const (
 	maxStrays = 1000
 )
 
-// Receiver answers Graph at the notification URL: the handshake of new
-// subscriptions, notifications and lifecycle notifications. It is an
-// http.Handler that reads no header, believes nothing but the clientState, and
-// does no more than to verify and to enqueue.
+// Receiver answers Graph at the notification URL: the handshake of new subscriptions,
+// notifications and lifecycle notifications. It reads no header, believes nothing but
+// the clientState, and does no more than to verify and to enqueue.
 //
 // https://learn.microsoft.com/graph/change-notifications-delivery-webhooks
 type Receiver struct {
@@ -63,8 +62,8 @@ func New(d Deps) *Receiver {
 	return r
 }
 
-// lookAt asks for a look at a tenant, one of whose notifications was dropped
-// because its Subscription was not known yet.
+// lookAt asks for a look at a tenant, because a notification was dropped while its
+// Subscription was not known yet.
 func (r *Receiver) lookAt(s Subscription) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
@@ -75,9 +74,9 @@ func (r *Receiver) lookAt(s Subscription) {
 	}
 }
 
-// ServeHTTP answers one POST of Graph: 200 to a handshake, 202 when everything
-// that could be verified is stored, 503 when it could not be stored, so that
-// Graph sends it again, and 4xx to what Graph would not send.
+// ServeHTTP answers one POST of Graph. A handshake gets 200, and what is stored 202.
+// What could not be stored gets 503, so that Graph sends it again, and what Graph would
+// not send 4xx.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -100,8 +99,8 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), answerTime)
 	defer cancel()
-	// Whoever does not know the address of a subscription costs no more than
-	// looking into memory: the body is not read.
+	// Whoever does not know the address of a subscription costs no more than a look into
+	// memory.
 	own, err := r.addressed(ctx, query.Get("subscription"))
 	if errors.Is(err, errUnknown) {
 		r.drop(ctx, "POSTs to no subscription", 1)
@@ -160,9 +159,8 @@ func (r *Receiver) addressed(ctx context.Context, id string) (Subscription, erro
 	return r.verifier.find(ctx, id)
 }
 
-// verify finds out which items of a POST to a subscription's address are
-// genuine and what is to be done for them. The error means that storage could
-// not be asked.
+// verify finds out which items of a POST to a subscription's address are genuine, and
+// what they ask for. The error means that storage could not be asked.
 func (r *Receiver) verify(ctx context.Context, own Subscription, items []incoming.Item) (*work, error) {
 	work := newWork()
 	for _, it := range items {

@@ -27,9 +27,9 @@ type Subscription struct {
 	SubscriptionID string // Graph's; "" while it is not known
 }
 
-// NewSubscription names a subscription that is about to be created. The client
-// state begins with our id, so that an item finds its subscription also when it
-// comes with another one's URL.
+// NewSubscription names a subscription that is about to be created. The client state
+// begins with our id: so an item that comes with another one's URL finds its
+// subscription too.
 func NewSubscription(tenantID string) Subscription {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // it never fails, by its contract

@@ -25,14 +25,12 @@ const (
 	maxExpected = 1000
 )
 
-// verifier finds subscriptions by id, in memory. It reads the rows all together,
-// at most once every readEvery for all that ask, so that it costs nothing to
-// make ids up.
+// verifier finds subscriptions by id, in memory. It reads all rows at once, at most once
+// every readEvery for all that ask. So to make ids up costs nothing.
 type verifier struct {
 	list func(ctx context.Context) (map[string]Subscription, error)
 	now  func() time.Time
-	// missed is told of a subscription that turned up after its id was taken for
-	// nobody's: its row was too new for another process's handshake to be known.
+	// missed is told of a subscription that turned up after its id was taken for nobody's.
 	missed func(Subscription)
 
 	mu       sync.Mutex
@@ -97,9 +95,9 @@ func (v *verifier) find(ctx context.Context, id string) (Subscription, error) {
 	}
 }
 
-// look answers from memory. Otherwise it returns the reading to wait for, and
-// whether what that does not have is not there: an id that is expected asks for
-// a reading from after it was asked for.
+// look answers from memory. Otherwise it returns the reading to wait for, and whether an
+// id that this reading lacks is nobody's. For an expected id only a later reading tells
+// that.
 func (v *verifier) look(id string) (s Subscription, wait *reading, since bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -1,10 +1,9 @@
-// Package poison looks after the messages that failed too often: the Functions
-// host moves them to a queue of its own, named as theirs with "-poison" at the
-// end, where nothing would look at them again.
+// Package poison looks after the messages that failed too often. The Functions host
+// moves them to a queue of its own, named as theirs with "-poison" at the end.
 //
-// It tells the logbook and the console which messages these are, and what they
-// mean. It puts them back or removes them only when a person asks for it: what
-// failed five times would fail again. It never handles a message itself.
+// It tells the logbook and the console which messages these are, and what they mean. It
+// puts them back or removes them only when a person asks for it: what failed five times
+// would fail again. It never handles a message itself.
 package poison
 
 import (
@@ -27,8 +26,8 @@ import (
 // there after maxDequeueCount failures (host.json).
 const Suffix = "-poison"
 
-// shown is how many messages of a queue are looked at; the service lets no
-// more be read without taking them.
+// shown is how many messages of a queue are looked at. The service lets no more be read
+// without taking them.
 const shown = 32
 
 // Source is a queue of the app, and what its messages mean to a technician.
@@ -36,8 +35,8 @@ type Source struct {
 	Queue  *storage.Queue // the queue that messages are put back on
 	Poison *storage.Queue // where those that failed are
 	API    string         // the name in CIPP's logbook of what the queue is about
-	// One and All say in a sentence what did not happen for one tenant, of which
-	// %s is the name, and for all of them.
+	// One and All say in a sentence what did not happen: for the tenant in the place of %s,
+	// and for all of them.
 	One, All string
 	// Then says what happens without a person, and what a person can do.
 	Then string

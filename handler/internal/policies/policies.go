@@ -1,6 +1,5 @@
-// Package policies keeps what was last read of the compliance policies of devices
-// that do not comply, so that they are read again only when a device checked in or
-// its state changed.
+// Package policies keeps what was last read of the compliance policies of devices that
+// do not comply. They are read again only when a device checked in or its state changed.
 //
 // It calls nothing but our own table, and judges nothing.
 package policies
@@ -86,8 +85,8 @@ func (s *Store) Save(ctx context.Context, tenantID string, readings tenant.Polic
 	return nil
 }
 
-// Forget removes what is kept of devices that comply again, or are gone: those of
-// known that are not among the devices of a complete list.
+// Forget removes what is kept of devices that comply again, or that a complete list
+// lacks.
 func (s *Store) Forget(ctx context.Context, tenantID string, known tenant.PolicyReadings, devices []tenant.ManagedDevice) error {
 	here := map[string]bool{}
 	for i := range devices {

@@ -1,6 +1,5 @@
-// Package problems collects what a run could not do, and tells technicians of it
-// in CIPP's logbook: when it appears, once a day while it lasts, and when it is
-// gone.
+// Package problems collects what a run could not do. It tells technicians in CIPP's
+// logbook: when it appears, once a day while it lasts, and when it is gone.
 package problems
 
 import (
@@ -96,9 +95,8 @@ func (p *Collector) List() []Problem {
 	return list
 }
 
-// Reconcile compares a run's problems with those of the run before. It
-// returns the list to keep and the lines the logbook is owed: a problem when
-// it appears, once a day while it lasts, and once when it is gone.
+// Reconcile compares a run's problems with those of the run before. It returns the list
+// to keep and the lines that the logbook is owed.
 func Reconcile(before, now []Problem, at time.Time) (keep []Problem, lines []cipp.LogEntry) {
 	old := map[string]Problem{}
 	for _, p := range before {
@@ -139,9 +137,9 @@ type Book struct {
 	API   string // the name under which the logbook shows the lines
 }
 
-// Announce compares the present problems of owner with those it had before,
-// writes the logbook lines that are owed, and keeps the list. The lines are of
-// the tenant, or of none where it is zero.
+// Announce compares the present problems of owner with those it had before, writes the
+// lines that are owed, and keeps the list. The lines are of the tenant, or of none where
+// it is zero.
 func (b *Book) Announce(ctx context.Context, of tenant.Ref, owner string, now []Problem, at time.Time) error {
 	before, err := b.Told(ctx, owner)
 	if err != nil {

@@ -28,9 +28,9 @@ const kindUnavailable = "unavailable"
 // passing reports whether a subscription's problem may be over by the next run.
 func passing(kind string) bool { return kind == kindUnavailable || kind == m365.SubscriptionThrottled }
 
-// failing reports whether somebody must see to the tenant's subscription. What
-// is wrong with the tenant itself, its consent or its permissions, does not
-// count: it is told with the tenant's sync, and is the customer's to decide.
+// failing reports whether somebody must see to the tenant's subscription. What is wrong
+// with the tenant's consent or permissions does not count: the sync tells that, and the
+// customer decides.
 func failing(s assignments.Status, now time.Time) bool {
 	switch {
 	case s.SubscriptionKind == "" || s.SubscriptionKind == assignments.KindSignIn || s.SubscriptionKind == m365.SubscriptionForbidden:
@@ -55,9 +55,9 @@ func (k *Keeper) note(ctx context.Context, tenantID string, expires time.Time, e
 	return k.statuses.NoteSubscription(ctx, tenantID, kind, problem, expires, !expires.IsZero() || !passing(kind))
 }
 
-// announce tells the logbook what is wrong, each thing once for all tenants
-// that have it, and forgets the status of tenants that are not wanted. left are
-// the tenants that this run had no time for.
+// announce tells the logbook what is wrong, each thing once for all tenants that have
+// it. It forgets the status of tenants that are not wanted. left are the tenants that
+// this run had no time for.
 func (k *Keeper) announce(ctx context.Context, wanted map[string]assignments.Assignment, left []string) error {
 	statuses, err := k.statuses.All(ctx)
 	if err != nil {

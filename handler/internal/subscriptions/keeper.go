@@ -1,6 +1,6 @@
-// Package subscriptions keeps the subscriptions at Microsoft Graph that make
-// notifications about Entra devices come: one for each tenant whose compliance
-// is written. A timer creates, renews and removes them.
+// Package subscriptions keeps the subscriptions at Microsoft Graph that bring
+// notifications about Entra devices. There is one for each tenant whose compliance is
+// written. A timer creates, renews and removes them.
 //
 // What to do about a device is package compliance's: NinjaOne may not enter here.
 package subscriptions
@@ -55,9 +55,9 @@ const (
 // present.
 var errTended = errors.New("another process looks after the tenant's subscription")
 
-// Graph keeps subscriptions at Microsoft Graph; package m365 implements it.
-// Graph throttles lists hard, and the ids are ours to remember: one tenant's
-// list is asked for only when the answer that told an id was lost.
+// Graph keeps subscriptions at Microsoft Graph; package m365 implements it. Graph
+// throttles lists hard. So a tenant's list is asked for only where the answer that told
+// an id was lost.
 type Graph interface {
 	Subscriptions(ctx context.Context, ref tenant.Ref) ([]m365.Subscription, error)
 	Subscribe(ctx context.Context, ref tenant.Ref, s m365.SubscriptionRequest) (m365.Subscription, error)
@@ -89,10 +89,9 @@ type Deps struct {
 // New returns a keeper.
 func New(d Deps) *Keeper { return &Keeper{d, assignments.Statuses{Table: d.Table}} }
 
-// Reconcile brings the subscriptions of all tenants in order: those that are
-// missing are created, those that end are renewed, those that nobody wants any
-// more are removed, unless they were wanted a short while ago. The logbook tells what
-// cannot be done when it appears, and the next run tries it again.
+// Reconcile creates the subscriptions that are missing, renews those that end, and
+// removes those that nobody wants any more. The logbook tells what cannot be done when
+// it appears, and the next run tries it again.
 func (k *Keeper) Reconcile(ctx context.Context) error {
 	wanted, err := k.Assignments.Read(ctx)
 	if err != nil {
@@ -144,10 +143,10 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 	return k.announce(ctx, known, left)
 }
 
-// spare takes out of byTenant the tenants that were wanted a short while ago,
-// and notes since when they are not, and those of which CIPP's tables do not say
-// that they are not. It returns them and those that are wanted.
-// After a give-back, which somebody asked for, it spares none.
+// spare takes two kinds of tenants out of byTenant: those that were wanted a short while
+// ago, and those of which CIPP's tables do not say that they are not. It notes since
+// when nobody wants a tenant, and returns those that it spared with those that are
+// wanted. After a give-back, which somebody asked for, it spares none.
 func (k *Keeper) spare(ctx context.Context, wanted *assignments.Set, byTenant map[string][]subscription) (known map[string]assignments.Assignment, err error) {
 	if wanted.Off {
 		return wanted.ByTenant, nil
@@ -211,9 +210,9 @@ func endEarly(ctx context.Context, reserve time.Duration) (context.Context, cont
 	return context.WithCancel(ctx)
 }
 
-// AfterSync makes sure of one tenant's subscription, if it is wanted. It never
-// fails, and takes no longer than what is left of an invocation after a sync:
-// the hourly run comes to the same.
+// AfterSync makes sure of one tenant's subscription, if it is wanted. It never fails,
+// and takes no longer than what a sync leaves of an invocation. The hourly run comes to
+// the same.
 func (k *Keeper) AfterSync(ctx context.Context, tenantID string) {
 	ctx, cancel := context.WithTimeout(ctx, afterSyncTime)
 	defer cancel()

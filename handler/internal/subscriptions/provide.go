@@ -15,10 +15,9 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// provide sees to it that the tenant has a subscription, and returns its end,
-// zero when an error leaves none that is known. The row is written before Graph
-// is asked, because the handshake and the first notifications come before the
-// answer.
+// provide sees to it that the tenant has a subscription, and returns its end, zero where
+// an error leaves none that is known. It writes the row before it asks Graph: the
+// handshake and the first notifications come before the answer.
 func (k *Keeper) provide(ctx context.Context, to assignments.Assignment, kept *subscription, others []subscription, event *notify.Message) (time.Time, error) {
 	now := k.Now().UTC()
 	if kept == nil {
@@ -78,8 +77,8 @@ func reauthorizes(m *notify.Message, subscriptionID string) bool {
 	return m != nil && m.Event == notify.EventReauthorize && (m.SubscriptionID == subscriptionID || m.SubscriptionID == "")
 }
 
-// recover takes over the subscription of a row whose id Graph's lost answer
-// would have told, or creates one if Graph has none.
+// recover takes over the subscription of a row whose id was in Graph's lost answer. If
+// Graph has none, it creates one.
 func (k *Keeper) recover(ctx context.Context, to assignments.Assignment, s subscription) (time.Time, error) {
 	found, err := k.find(ctx, to.Ref, s)
 	if err != nil {
@@ -126,8 +125,8 @@ func (s *subscription) grant(g m365.Subscription, now, asked time.Time) {
 func (k *Keeper) subscribe(ctx context.Context, to assignments.Assignment, s subscription, again bool) (time.Time, error) {
 	now := k.Now().UTC()
 	if s.SubscriptionID != "" || s.Doubtful {
-		// The first notification of the new one may come before Graph's answer,
-		// and must not be taken for a stray of the old one.
+		// The first notification of the new one may come before Graph's answer. It must not
+		// count as a stray of the old one.
 		s.SubscriptionID, s.Expires = "", now.Add(life)
 		if err := k.save(ctx, s); err != nil {
 			return time.Time{}, err
@@ -139,9 +138,9 @@ func (k *Keeper) subscribe(ctx context.Context, to assignments.Assignment, s sub
 		NotificationURL: s.URL(s.BaseURL), ClientState: s.ClientState, Expires: now.Add(life),
 	})
 	if err != nil {
-		// After a refusal there is nothing that the row could be for. After any
-		// other error the subscription may exist: the row stays, so that its
-		// notifications are believed and it is looked for.
+		// After a refusal there is nothing that the row could be for. After any other error the
+		// subscription may exist, so the row stays: its notifications are believed, and a later
+		// run looks for it.
 		_, noSignIn := errors.AsType[*m365.AuthError](err)
 		if reason := reasonOf(err); !s.Doubtful && (noSignIn || reason != "" && reason != m365.SubscriptionExists) {
 			noting, done := storage.Noting(ctx)

@@ -1,6 +1,5 @@
-// Package tenant describes a Microsoft 365 tenant as the rest of the handler
-// sees it: plain data, without any client library, wire format or I/O.
-// Package m365 fills a Snapshot; packages match and compose read it.
+// Package tenant describes a Microsoft 365 tenant as plain data, without client library,
+// wire format or I/O. Package m365 fills a Snapshot; packages match and compose read it.
 package tenant
 
 import (
@@ -119,9 +118,9 @@ type Unknown struct {
 	Cause    Cause  // as in Part
 }
 
-// DevicesKnown reports whether it is known which devices Intune manages: its
-// list was read, or the tenant has no Intune and so no devices. Otherwise
-// nothing may be written or cleared on a device for want of a managed device.
+// DevicesKnown reports whether it is known which devices Intune manages: its list was
+// read, or the tenant has no Intune. Otherwise nothing may be written or cleared on a
+// device for want of a managed device.
 func (s *Snapshot) DevicesKnown() bool { return s.ManagedDevices.OK() || s.ManagedDevices.Expected }
 
 // AbsentPart is a part of a snapshot that was not read.
@@ -280,9 +279,8 @@ func (s *SKU) Usable() int { return s.Enabled + s.Warning }
 // Unused returns how many usable units nobody holds.
 func (s *SKU) Unused() int { return max(0, s.Usable()-s.Consumed) }
 
-// OverAssigned returns how many units are assigned beyond all that the tenant
-// has, in whatever state: units that are suspended or locked out may still be
-// held by those who held them before.
+// OverAssigned returns how many units are assigned beyond all that the tenant has. Units
+// that are suspended or locked out may still be held by those who held them before.
 func (s *SKU) OverAssigned() int {
 	return max(0, s.Consumed-s.Usable()-s.Suspended-s.LockedOut)
 }
@@ -338,8 +336,8 @@ func Judge(state string) Verdict {
 	return NoVerdict
 }
 
-// Fails reports whether the state of a policy or setting says that something is
-// wrong: a policy that is in its grace period does not.
+// Fails reports whether the state of a policy or setting says that something is wrong. A
+// grace period does not.
 func Fails(status string) bool {
 	switch strings.ToLower(status) {
 	case StateNoncompliant, StateConflict, StateError:
@@ -423,8 +421,9 @@ type PolicyState struct {
 	Unread bool
 }
 
-// PolicyReading is what was read of a device's compliance policies, and how the
-// device stood in Intune's list then: it counts until one of the two changes.
+// PolicyReading is what was read of a device's compliance policies, and how the device
+// stood in Intune's list then. It counts until the device checks in or changes its
+// state.
 type PolicyReading struct {
 	CheckIn  time.Time // ManagedDevice.LastSync
 	State    string    // ManagedDevice.ComplianceState

@@ -23,9 +23,9 @@ const (
 	deadAfter = 12 * time.Hour // and one that takes longer still counts as failed
 )
 
-// upload sends the file of a plan. Its row says before the call that the answer is
-// not known, so that a turn after a crash finds out. The error is unread where
-// NinjaOne did not take the file, or did not say so.
+// upload sends the file of a plan. Its row says before the call that the answer is not
+// known, so that a turn after a crash finds out. The error is unread where NinjaOne did
+// not take the file, or did not say so.
 func (t *turn) upload(ctx context.Context, p *plan) error {
 	s := p.status
 	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}
@@ -95,8 +95,8 @@ func (t *turn) keepExposure(ctx context.Context, p plan) error {
 	return nil
 }
 
-// keepShown brings up to date what cards say, where the file is the one that NinjaOne
-// has: its severities and updates may be new.
+// keepShown brings the cards up to date where NinjaOne has this very file: severities
+// and updates may be new.
 func (t *turn) keepShown(ctx context.Context, p plan) error {
 	if p.verdict != Nothing || p.file.digest != t.last.Shown {
 		return nil
@@ -162,8 +162,8 @@ func (t *turn) tellImport(ctx context.Context, s Status) error {
 	return t.tell(ctx, owner(t.ref.ID)+":import", bad)
 }
 
-// after is the status once NinjaOne was asked for the group of a file whose import
-// is not known to have ended. It is pure.
+// after is the status once NinjaOne answered about the group of an import that had not
+// ended. It is pure.
 func after(s Status, g ninjaone.ScanGroup, err error, now time.Time) (_ Status, underway bool) {
 	age := now.Sub(s.Uploaded)
 	ended := func(as Import, format string, args ...any) (Status, bool) {

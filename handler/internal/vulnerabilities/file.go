@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// file is a CSV file as a scan group takes it: two columns, rows sorted by device
-// and CVE, each once. The same rows are the same bytes.
+// file is a CSV file as a scan group takes it: two columns, sorted by device and CVE,
+// each row once. The same rows are the same bytes.
 type file struct {
 	header        [2]string
 	devices, cves []string // sorted, each once
@@ -97,8 +97,8 @@ func packed(write func(io.Writer) error) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// compare counts the rows that the file has more and less than the bytes of a
-// former one, and hands each to more or less, in order.
+// compare hands the rows that the file adds to a former one to more, and those that it
+// lacks to less. Each comes in order.
 func (f *file) compare(former []byte, more, less func(Row)) error {
 	in := csv.NewReader(bytes.NewReader(former))
 	in.ReuseRecord = true

@@ -19,8 +19,8 @@ const (
 )
 
 // identifierOf reads a group's deviceInternalMapping, whose words NinjaOne does not
-// document. It is false for what names none of the three: a file of the wrong kind
-// would match nothing, and so empty the group.
+// document. It is false for any other word: a file of the wrong kind would match
+// nothing, and so empty the group.
 func identifierOf(mapping string) (identifier, bool) {
 	word := strings.ToLower(mapping)
 	has := func(parts ...string) bool {
@@ -83,9 +83,9 @@ func short(name string) string {
 // netBIOSLength is how many characters of a computer's name its NetBIOS name has.
 const netBIOSLength = 15
 
-// of returns the devices that Defender's name means: those whose Intune record has
-// it, else those that carry it in NinjaOne. Several are meant where nothing tells
-// them apart, since a CVE too many is seen and one too few is not.
+// of returns the devices that Defender's name means: those of Intune's name, else those
+// of NinjaOne's. Where nothing tells several apart it returns them all, since a CVE too
+// many is seen and one too few is not.
 func (n *names) of(name string) []*ninjaone.Device {
 	key := short(name)
 	ids := n.paired[key]

@@ -8,8 +8,7 @@ import (
 // Preview is what the next upload of a tenant would do, compared with the last file.
 // Nothing is written for it.
 type Preview struct {
-	// Now is the status as the turn would leave it: rows, devices, exceptions and
-	// the reason why nothing would be sent.
+	// Now is the status as the turn would leave it.
 	Now  Status
 	Last Status // as it is
 	// Verdict is what the turn would do.

@@ -43,9 +43,9 @@ func (t *turn) plan(ctx context.Context) (plan, error) {
 	return decide(in)
 }
 
-// names reads which devices NinjaOne has. A device that was there, and that
-// NinjaOne does not list, is asked for: without evidence that it is gone its CVEs
-// would count as mended.
+// names reads which devices NinjaOne has. It asks by its id for a device that was there
+// and is not listed. Without evidence that the device is gone its CVEs would count as
+// mended.
 func (t *turn) names(ctx context.Context, mapping string) (*names, error) {
 	matches, err := devicematch.Load(ctx, t.Files.Blobs, t.ref.ID)
 	if err != nil {
@@ -170,8 +170,7 @@ func (t *turn) cached(ctx context.Context, in *inputs) error {
 	return nil
 }
 
-// detailsOf reads the devices of a cached CVE: a text with one object or a list, or
-// either of them as it is.
+// detailsOf reads the devices of a cached CVE: an object or a list, or a text of either.
 func detailsOf(data json.RawMessage) ([]wire.Vulnerability, bool) {
 	var text string
 	if json.Unmarshal(data, &text) == nil {

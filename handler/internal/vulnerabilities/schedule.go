@@ -14,10 +14,10 @@ import (
 // period is the time between two turns of a tenant.
 const period = 24 * time.Hour
 
-// QueueDue puts every tenant on the queue whose turn has come: once a day, at a
-// time of its own, and sooner after a turn that could not read or send. A tenant
-// begins once its first sync told which device is which. Late and missed calls
-// change nothing, and one tenant's failure does not hold back the others.
+// QueueDue queues every tenant whose turn has come: once a day, at a time of its own,
+// and sooner after a failure. A tenant begins once its first sync told which device is
+// which. Late and missed calls change nothing, and one tenant's failure does not hold
+// back the others.
 func (w *Worker) QueueDue(ctx context.Context) error {
 	config, err := w.CIPP.NinjaOneConfig(ctx)
 	if err != nil || !config.Enabled || !config.CVESync {
@@ -53,8 +53,8 @@ func (w *Worker) QueueDue(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Next is when a tenant's file has its next turn, unless the tenant is paused; a
-// time that is not after now means with the next tick.
+// Next is when a tenant's file has its next turn, unless the tenant is paused. A time
+// that is not after now means with the next tick.
 func Next(tenantID string, s Status, now time.Time) time.Time {
 	phase := time.Duration(assignments.Share(tenantID, "vulnerabilities") * float64(period))
 	last := now.Add(-time.Duration(now.UnixNano()-int64(phase)) % period)
@@ -70,14 +70,13 @@ func Next(tenantID string, s Status, now time.Time) time.Time {
 	return next
 }
 
-// UploadNow puts a tenant on the queue, whose file is sent even if NinjaOne has the
-// same bytes: somebody pressed the button. The brake holds for it, too.
+// UploadNow queues a tenant for a person. Its file is sent even if NinjaOne has the same
+// bytes, and the brake holds all the same.
 func (w *Worker) UploadNow(ctx context.Context, tenantID string) error {
 	return w.Queue.Send(ctx, Message{TenantID: tenantID, Force: true}, 0)
 }
 
-// Confirm lets the file of a tenant that waits since that time go once, and puts the
-// tenant on the queue.
+// Confirm lets the file that waits since that time go once, and queues the tenant.
 func (w *Worker) Confirm(ctx context.Context, tenantID string, since time.Time) error {
 	if err := w.Files.Confirm(ctx, tenantID, since); err != nil {
 		return err

@@ -59,8 +59,8 @@ func leaseBlob(tenantID string) string { return "lease/vulnerabilities/" + tenan
 // never stands in a row where there is no time: a merge cannot take a column away.
 var never = time.Unix(0, 0).UTC()
 
-// statusOf reads a row. A status that cannot be read is an empty one: its tenant
-// has had no turn, and the next file is judged by what NinjaOne says of the last.
+// statusOf reads a row. A status that cannot be read is an empty one: NinjaOne's word on
+// the last file judges the next.
 func statusOf(row storage.Entity) Status {
 	at := func(column string) time.Time {
 		if t := row.Time(column); t.After(never) {

@@ -49,12 +49,12 @@ type Status struct {
 	Ended     time.Time `json:"ended,omitzero"`      // when the import was seen to have ended
 	// Trouble says what is wrong with the last import, for a technician.
 	Trouble string `json:"trouble,omitempty"`
-	// Held are the rows of the last file whose import completed, and Shown is the
-	// digest of the last file that NinjaOne took, for cards and previews.
+	// Held are the rows of the last file whose import completed. Shown is the digest of the
+	// last file that NinjaOne took, for cards and previews.
 	Held  int    `json:"held,omitempty"`
 	Shown string `json:"shown,omitempty"`
-	// Named says that the group has shown the name of a file of ours, so that
-	// another name tells of somebody else's.
+	// Named says that the group has shown a file name of ours. Another name is then somebody
+	// else's.
 	Named bool `json:"named,omitempty"`
 
 	// What the last turn found.
@@ -133,9 +133,8 @@ func (f Files) save(ctx context.Context, s Status) error {
 	return nil
 }
 
-// Confirm lets the file that waits since that time go once, though it is much smaller
-// than the last one, and none that waits since later. The caller puts a message of
-// the tenant on the queue.
+// Confirm lets the file that waits since that time go once, and none that waits since
+// later. The caller queues the tenant.
 func (f Files) Confirm(ctx context.Context, tenantID string, since time.Time) error {
 	since = since.UTC().Add(time.Microsecond) // a column is less exact than a status
 	if err := f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnConfirmed: since})); err != nil {
@@ -148,8 +147,8 @@ func (f Files) markQueued(ctx context.Context, tenantID string, now time.Time) e
 	return f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnQueued: now.UTC()}))
 }
 
-// Exposure returns what the last file of a tenant says, for its cards; nil when
-// NinjaOne has taken none yet, or it cannot be read any more.
+// Exposure returns what the last file of a tenant says, for its cards. It is nil when
+// NinjaOne took none yet, or nobody can read it any more.
 func (f Files) Exposure(ctx context.Context, tenantID string) (*exposure.Tenant, error) {
 	s, err := f.Of(ctx, tenantID)
 	if err != nil || s.Shown == "" {

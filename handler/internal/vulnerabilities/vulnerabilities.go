@@ -1,14 +1,12 @@
 // Package vulnerabilities brings Defender's open CVEs of a tenant into NinjaOne's
 // vulnerability importer, as one CSV file per tenant in a scan group.
 //
-// A file replaces all that the group held, and what it lacks counts as mended. So
-// nothing is sent on weak evidence, and a file that is much smaller than the last
-// one waits for a person. Data flow one way: read (Microsoft's export or CIPP's
-// cache, exceptions, devices, scan groups), plan (pure), apply. An import goes on in
-// NinjaOne after the turn that sent its file, and later messages look after it.
+// A file replaces all that the group held, and what it lacks counts as mended. So the
+// app sends nothing on weak evidence, and a much smaller file waits for a person. Data
+// flow one way: read, plan (pure), apply. An import goes on in NinjaOne after the turn
+// that sent its file, and later messages look after it.
 //
-// What the tenant's sync does stays out, and the sync only reads what is kept here
-// (Files.Exposure).
+// The tenant's sync only reads what is kept here (Files.Exposure).
 package vulnerabilities
 
 import (
@@ -177,8 +175,8 @@ func owner(tenantID string) string { return "vulnerabilities:" + tenantID }
 // early is how much less than a day two turns may lie apart.
 const early = time.Hour
 
-// tell compares problems with those that were told of an owner, and tells what is
-// owed: once a day while they last, though a turn may come a little early.
+// tell compares problems with those that were told of an owner, and tells what is owed.
+// That is once a day while they last, though a turn may come a little early.
 func (t *turn) tell(ctx context.Context, owner string, now []problems.Problem) error {
 	told, err := t.Problems.Told(ctx, owner)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package textdiff compares the text of two values of NinjaOne's as a person
-// reads it. It knows no value's meaning and no page, so that it can be fuzzed
-// without what the console is built with.
+// Package textdiff compares the text of two values of NinjaOne's as a person reads it.
+// It knows no value's meaning and no page, so that it can be fuzzed alone.
 package textdiff
 
 import (
@@ -158,8 +157,8 @@ func textOf(lines []string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// markWords finds runs of removed lines that as many added lines take the place
-// of, and says which words of each differ.
+// markWords finds runs of removed lines with as many added lines in their place, and
+// says which words of each differ.
 func markWords(lines []Line) {
 	for i := 0; i < len(lines); {
 		n := 0
