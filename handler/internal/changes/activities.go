@@ -44,7 +44,7 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 	if err != nil {
 		return err
 	}
-	since, failures := int(row.Int("Last")), int(row.Int("Failures"))
+	since, failures := ninjaone.ActivityMark{Last: int(row.Int("Last")), Reversed: row.Bool("Reversed")}, int(row.Int("Failures"))
 	news, last, err := client.Activities(ctx, since)
 	if errors.Is(err, bounds.ErrEndless) { // too much happened: the full runs find it
 		w.Log.WarnContext(ctx, "more happened in NinjaOne than is read; the next full syncs find what changed", "error", err)
@@ -61,7 +61,7 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 	}
 	failures, told := w.tellActivities(ctx, err, failures)
 	return errors.Join(err, told, w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": activitiesPrefix + instance, "Version": int32(layout.Version),
-		"Last": int64(last), "Looked": now, "Failures": int32(failures)}))
+		"Last": int64(last.Last), "Reversed": last.Reversed, "Looked": now, "Failures": int32(failures)}))
 }
 
 // failing is after how many failures in a row the logbook is told.
@@ -115,6 +115,11 @@ func (w *Watcher) wakeOrganizations(ctx context.Context, client *ninjaone.Client
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("tell tenant %s that devices changed: %w", id, err))
+		}
+	}
+	for _, m := range all.resting {
+		if organizations[m.OrganizationID] {
+			errs = append(errs, w.Runs.MissLight(ctx, m.TenantID, true, now))
 		}
 	}
 	w.Log.InfoContext(ctx, "devices changed in NinjaOne", "devices", len(changed), "organizations", len(organizations))

@@ -90,6 +90,8 @@ func New(d Deps) *Watcher { return &Watcher{Deps: d} }
 type watched struct {
 	config  cipp.ExtensionConfig
 	tenants map[string]roster.Tenant
+	resting []cipp.OrganizationMapping // of tenants that are mapped, and paused or excluded
+	lights  map[string]runs.Light
 	read    time.Time
 }
 
@@ -111,12 +113,17 @@ func (w *Watcher) watched(ctx context.Context) (watched, error) {
 		if err != nil {
 			return v, err
 		}
+		v.resting = all.Left
 		for _, t := range all.Tenants {
-			if !t.Paused && !t.Run.LastSuccess.IsZero() {
+			switch {
+			case t.Paused:
+				v.resting = append(v.resting, t.Mapping)
+			case !t.Run.LastSuccess.IsZero():
 				v.tenants[t.ID] = t
 			}
 		}
-		return v, nil
+		v.lights, err = w.Runs.Lights(ctx)
+		return v, err
 	})
 }
 

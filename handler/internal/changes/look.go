@@ -92,11 +92,12 @@ func (l list) compare(before list) (changed int, compliance bool) {
 type look struct {
 	*Watcher
 	tenant  roster.Tenant
+	light   runs.Light
 	state   State
 	links   links
 	began   time.Time
 	seen    time.Time      // when what changed was known
-	found   map[string]int // objects that changed, by what they are; -1 where that is not known
+	found   map[string]int // objects that changed, by what they are; -1 where they were read anew, 0 for something else
 	failed  []string
 	devices *list // nil where it was not read or did not change
 	urgent  bool  // compliance changed
@@ -118,7 +119,7 @@ func (w *Watcher) Look(ctx context.Context, m Message) error {
 		w.Log.DebugContext(ctx, "the tenant is not watched; the message is dropped", "tenant", m.TenantID)
 		return nil
 	}
-	l := &look{Watcher: w, tenant: t, began: w.Now().UTC(), found: map[string]int{}}
+	l := &look{Watcher: w, tenant: t, light: all.lights[t.ID], began: w.Now().UTC(), found: map[string]int{}}
 	if err := l.recall(ctx); err != nil {
 		return err
 	}
@@ -260,6 +261,10 @@ func (l *look) conclude(ctx context.Context) error {
 			return fmt.Errorf("ask for the compliance of tenant %s: %w", l.tenant.ID, err)
 		}
 	}
+	missed, devices := l.missed()
+	if missed {
+		l.found["what changed while the tenant was paused or excluded"] = 0
+	}
 	if len(l.found) == 0 {
 		s.Distance = 0
 		if err := l.tellDamped(ctx, false); err != nil {
@@ -268,7 +273,7 @@ func (l *look) conclude(ctx context.Context) error {
 		return l.save(ctx)
 	}
 	s.Found, s.FoundAt = l.words(), l.seen
-	if err := l.Watcher.wake(ctx, s, l.seen, false); err != nil {
+	if err := l.Watcher.wake(ctx, s, l.seen, devices); err != nil {
 		return err
 	}
 	l.Log.InfoContext(ctx, "changes found", "tenant", l.tenant.ID, "found", s.Found, "light", s.Due)
@@ -276,6 +281,16 @@ func (l *look) conclude(ctx context.Context) error {
 		return err
 	}
 	return l.save(ctx)
+}
+
+// missed reports whether the light run that was asked for last was dropped, as the
+// tenant was paused or its data went nowhere, and no run since has read what it was
+// for; devices says that NinjaOne's devices changed.
+func (l *look) missed() (missed, devices bool) {
+	left := func(at, asked, read time.Time) bool { return !at.IsZero() && !at.Before(asked) && at.After(read) }
+	full := Fresh(l.tenant.Run, runs.Light{}, State{})
+	devices = left(l.light.MissedDevices, l.state.DevicesDue, full)
+	return devices || left(l.light.Missed, l.state.Due, Fresh(l.tenant.Run, l.light, State{})), devices
 }
 
 // wake asks for a light run, unless one that is asked for is still to come: at
@@ -330,11 +345,13 @@ func (l *look) tellDamped(ctx context.Context, damped bool) error {
 func (l *look) words() string {
 	var parts []string
 	for _, what := range slices.Sorted(maps.Keys(l.found)) {
-		if n := l.found[what]; n < 0 {
-			parts = append(parts, what+" (read anew)")
-		} else {
-			parts = append(parts, fmt.Sprintf("%s %d", what, n))
+		switch n := l.found[what]; {
+		case n < 0:
+			what += " (read anew)"
+		case n > 0:
+			what += fmt.Sprintf(" %d", n)
 		}
+		parts = append(parts, what)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -420,9 +420,12 @@ func TestNinjaOneChanges(t *testing.T) {
 			} {
 				slices.Sort(tt.woken)
 				tt.happen()
-				if woken, _ := tick(); !slices.Equal(woken, tt.woken) {
-					t.Errorf("%s: woken %v, want %v", tt.name, woken, tt.woken)
+				if woken, calls := tick(); !slices.Equal(woken, tt.woken) || calls["GET /v2/activities"] != 1 {
+					t.Errorf("%s: woken %v, want %v; calls %v", tt.name, woken, tt.woken, calls)
 				}
+			}
+			if woken, calls := tick(); len(woken) > 0 || !maps.Equal(calls, map[string]int{"GET /v2/activities": 1}) {
+				t.Errorf("nothing happened any more: woken %v, calls %v", woken, calls)
 			}
 			w.NoViolations()
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/changes"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -88,8 +89,8 @@ func (w *watch) anything(random *rand.Rand) {
 }
 
 // TestLooksAndRunsComeToTheSame lets everything change at random, with looks, runs
-// and losses in between: links, messages, processes and calls are lost, and messages
-// come twice. In the end NinjaOne shows what a forced sync leaves, and a full sync
+// and losses in between: links, messages, processes and calls are lost, messages
+// come twice, and the tenant is paused now and then. In the end NinjaOne shows what a forced sync leaves, and a full sync
 // before that writes nothing.
 func TestLooksAndRunsComeToTheSame(t *testing.T) {
 	for seed := range uint64(5) {
@@ -141,6 +142,12 @@ func TestLooksAndRunsComeToTheSame(t *testing.T) {
 					}
 				}
 			}
+			pause := func(paused bool) {
+				if err := runs.New(w.Own.Table("NinjaOneSyncState")).Pause(t.Context(), w.id, paused); err != nil {
+					t.Fatal(err)
+				}
+				w.Clock.Advance(time.Minute)
+			}
 			for range 30 {
 				for range random.IntN(3) {
 					w.anything(random)
@@ -176,11 +183,15 @@ func TestLooksAndRunsComeToTheSame(t *testing.T) {
 				kill()
 				heal()
 				w.Syncs.Fail(nil)
+				if n := random.IntN(8); n < 2 {
+					pause(n == 0)
+				}
 				if random.IntN(6) == 0 {
 					w.Restart()
 				}
 			}
 			graph = ""
+			pause(false)
 			for range 2 {
 				w.Clock.Advance(time.Hour)
 				look(t.Context())

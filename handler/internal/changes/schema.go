@@ -39,6 +39,7 @@ const TableName = "NinjaOneChanges"
 // and for each instance of NinjaOne a row "activities|<instance>":
 //
 //	Last      int64: the activity that was seen last
+//	Reversed  bool: NinjaOne means newerThan and olderThan the other way round
 //	Looked    time: when NinjaOne was asked last
 //	Failures  int32: how often in a row it did not say
 //

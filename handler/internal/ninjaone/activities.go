@@ -25,38 +25,48 @@ const (
 	maxActivityPages = 20
 )
 
-// Activities returns what happened after the activity with the id since, newest
-// first, and the id to go on from. With since 0 it returns only that id. It calls
-// GET /v2/activities, once unless a page is full.
-//
-// The published document describes newerThan and olderThan the other way round
-// than their names say, so the ids that come back tell which a server means.
-func (c *Client) Activities(ctx context.Context, since int) (news []Activity, last int, err error) {
+// ActivityMark says where the log of activities was read to.
+type ActivityMark struct {
+	Last int // id of the newest activity that was read; 0 for none
+	// Reversed says that the server means newerThan and olderThan as the published
+	// document describes them, which is the other way round than their names say.
+	Reversed bool
+}
+
+// Activities returns what happened after a mark, newest first, and the mark to go on
+// from. With no activity in the mark it returns only that. It calls GET
+// /v2/activities: once, unless a page is full or the server's meaning of newerThan
+// and olderThan is not the mark's. The ids that come back tell which it means.
+func (c *Client) Activities(ctx context.Context, from ActivityMark) (news []Activity, to ActivityMark, err error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
 	l := activityLog{pager: pager{client: c, template: "/v2/activities", list: bounds.List{Limits: c.limits}}, newer: "newerThan", older: "olderThan"}
+	if to = from; to.Reversed {
+		l.newer, l.older = l.older, l.newer
+	}
+	since := from.Last
 	if since == 0 {
 		newest, recorded, err := l.page(ctx, 10, nil)
-		return nil, max(recorded, highest(newest)), err
+		to.Last = max(recorded, highest(newest))
+		return nil, to, err
 	}
 	page, recorded, err := l.page(ctx, activityPage, []param{{l.newer, strconv.Itoa(since)}})
 	if err != nil {
-		return nil, since, err
+		return nil, from, err
 	}
 	if highest(page) <= since && (len(page) > 0 || recorded > since) {
-		l.newer, l.older = l.older, l.newer
+		l.newer, l.older, to.Reversed = l.older, l.newer, !to.Reversed
 		if page, _, err = l.page(ctx, activityPage, []param{{l.newer, strconv.Itoa(since)}}); err != nil {
-			return nil, since, err
+			return nil, from, err
 		}
 	}
-	last = since
 	seen := bounds.Fresh[int]()
 	for pages := 1; ; pages++ {
 		fresh, oldest := 0, 0
 		for _, a := range page {
 			if a.ID > since && seen(a.ID) {
 				news = append(news, a)
-				last = max(last, a.ID)
+				to.Last = max(to.Last, a.ID)
 				fresh++
 			}
 			if oldest == 0 || a.ID < oldest {
@@ -65,14 +75,14 @@ func (c *Client) Activities(ctx context.Context, since int) (news []Activity, la
 		}
 		switch {
 		case len(page) < activityPage, oldest <= since+1:
-			return news, last, nil
+			return news, to, nil
 		case fresh == 0:
-			return nil, last, l.request.wrap(errNoProgress)
+			return nil, to, l.request.wrap(errNoProgress)
 		case pages == maxActivityPages:
-			return nil, last, l.request.wrap(fmt.Errorf("%w: there are more than %d activities", bounds.ErrEndless, len(news)))
+			return nil, to, l.request.wrap(fmt.Errorf("%w: there are more than %d activities", bounds.ErrEndless, len(news)))
 		}
 		if page, _, err = l.page(ctx, activityPage, []param{{l.newer, strconv.Itoa(since)}, {l.older, strconv.Itoa(oldest)}}); err != nil {
-			return nil, since, err
+			return nil, from, err
 		}
 	}
 }

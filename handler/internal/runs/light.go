@@ -23,6 +23,9 @@ type Light struct {
 
 	// Fresh is when the last completed one began to read.
 	Fresh time.Time
+	// Missed is when one was dropped last, because the tenant was paused or its data
+	// went nowhere; MissedDevices is the same of one that reads NinjaOne's devices.
+	Missed, MissedDevices time.Time
 
 	OrganizationFields, Devices, Documents int // written
 }
@@ -57,12 +60,13 @@ func lightOf(row storage.Entity) Light {
 		TenantID: strings.ToLower(row.RowKey()),
 		Status:   row.String("Status"), Reason: row.String("Reason"),
 		Start: row.Time("Start"), End: row.Time("End"), Fresh: row.Time("Fresh"),
+		Missed: row.Time("Missed"), MissedDevices: row.Time("MissedDevices"),
 		Failures:           int(row.Int("Failures")),
 		OrganizationFields: int(row.Int("OrganizationFields")), Devices: int(row.Int("Devices")), Documents: int(row.Int("Documents")),
 	}
 }
 
-// SaveLight records a light run.
+// SaveLight records a light run. What was missed stays.
 func (s *Store) SaveLight(ctx context.Context, l Light) error {
 	row := storage.Entity{
 		"PartitionKey": lightPartition, "RowKey": l.TenantID, "Version": int32(layout.Version),
@@ -70,8 +74,21 @@ func (s *Store) SaveLight(ctx context.Context, l Light) error {
 		"OrganizationFields": int32(l.OrganizationFields), "Devices": int32(l.Devices), "Documents": int32(l.Documents),
 	}
 	row.SetTimes(map[string]time.Time{"Start": l.Start, "End": l.End, "Fresh": l.Fresh})
-	if err := s.table.Replace(ctx, row); err != nil {
+	if err := s.table.Merge(ctx, row); err != nil {
 		return fmt.Errorf("record the tenant's light run: %w", err)
+	}
+	return nil
+}
+
+// MissLight notes that a light run was dropped although something changed; devices
+// says that NinjaOne's devices did.
+func (s *Store) MissLight(ctx context.Context, tenantID string, devices bool, at time.Time) error {
+	row := storage.Entity{"PartitionKey": lightPartition, "RowKey": tenantID, "Version": int32(layout.Version), "Missed": at.UTC()}
+	if devices {
+		row["MissedDevices"] = at.UTC()
+	}
+	if err := s.table.Merge(ctx, row); err != nil {
+		return fmt.Errorf("note that a light run was dropped: %w", err)
 	}
 	return nil
 }

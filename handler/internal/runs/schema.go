@@ -11,7 +11,8 @@ const (
 	runPartition = "run"
 	// lightPartition has a row per tenant, whose key is the tenant's id: its last
 	// light run. Columns: Failures, OrganizationFields, Devices, Documents (int32);
-	// Status, Reason (text); Start, End, Fresh (time, absent when there is none).
+	// Status, Reason (text); Start, End, Fresh, Missed, MissedDevices (time, absent
+	// when there is none).
 	lightPartition = "light"
 	// pausePartition has a row per tenant that was paused or resumed, whose key is
 	// the tenant's id, and one for all others, Everyone. Column: Paused (bool).

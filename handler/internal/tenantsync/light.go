@@ -207,7 +207,11 @@ func (j *job) needlessLight(ctx context.Context, last runs.Run, before runs.Ligh
 		return true, nil
 	}
 	pauses, err := j.Runs.Pauses(ctx)
-	return err == nil && pauses.Paused(j.ref.ID), err
+	if err != nil || !pauses.Paused(j.ref.ID) {
+		return false, err
+	}
+	j.log.InfoContext(ctx, "the tenant is paused; the light run is dropped")
+	return true, j.Runs.MissLight(ctx, j.ref.ID, j.message.Devices, j.Now())
 }
 
 // unread says why a light run may have missed the change: a list that is watched

@@ -107,7 +107,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	j := &job{Syncer: s, assignment: a, message: m, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
 	if _, nowhere := errors.AsType[unassigned](err); m.Light && (nowhere || errors.As(err, new(unusable))) {
 		j.log.InfoContext(ctx, "the tenant's data goes nowhere; the light run is dropped", "reason", err)
-		return nil
+		return s.Runs.MissLight(ctx, m.TenantID, m.Devices, s.Now())
 	}
 	if why, ok := errors.AsType[unassigned](err); ok {
 		return j.refuse(ctx, "Not synced: "+why.Error())

@@ -1,0 +1,106 @@
+package changes_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/tenantsync"
+	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
+)
+
+// TestAfterARest keeps a tenant from being synced while a light run waits, and when a
+// device arrives in NinjaOne. The first look after that asks for what was missed.
+func TestAfterARest(t *testing.T) {
+	for name, rest := range map[string]func(w *watch, rest bool){
+		"paused": func(w *watch, rest bool) {
+			if err := runs.New(w.Own.Table("NinjaOneSyncState")).Pause(t.Context(), w.id, rest); err != nil {
+				t.Fatal(err)
+			}
+			w.Clock.Advance(time.Minute)
+		},
+		"excluded": func(w *watch, rest bool) {
+			w.Merge("Tenants", storage.Entity{"PartitionKey": "Tenants", "RowKey": w.id, "Excluded": rest})
+		},
+		"turned off": func(w *watch, rest bool) {
+			row, err := w.App.Table("Extensionsconfig").Get(t.Context(), "CippExtensions", "Config")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var config map[string]map[string]any
+			if err := json.Unmarshal([]byte(row.String("config")), &config); err != nil {
+				t.Fatal(err)
+			}
+			config["NinjaOne"]["Enabled"] = !rest
+			text, err := json.Marshal(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Merge("Extensionsconfig", storage.Entity{"PartitionKey": "CippExtensions", "RowKey": "Config", "config": string(text)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWatch(t, 2)
+			run := func(m tenantsync.Message) {
+				t.Helper()
+				if err := w.Process.Syncer.Run(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tick := func() {
+				t.Helper()
+				w.Clock.Advance(6 * time.Minute)
+				if err := w.Process.Watcher.Tick(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.Syncs.Take()
+			}
+			quiet := func(when string) {
+				t.Helper()
+				if syncs, _ := w.look(); len(syncs) > 0 {
+					t.Errorf("%s a look sent %+v", when, syncs)
+				}
+			}
+			w.look()
+			tick() // notes which activity is the last
+			quiet("before the change")
+
+			w.change(func(o *m365sim.Tenant) { set(o.ManagedDevices, 0, "osVersion", "10.0.77777.1") })
+			syncs, _ := w.look()
+			if len(syncs) != 1 {
+				t.Fatalf("the change sent %v", syncs)
+			}
+			rest(w, true)
+			run(syncs[0])
+			rest(w, false)
+			syncs, _ = w.look()
+			if len(syncs) != 1 || syncs[0].Devices || !strings.Contains(w.state().Found, "while the tenant was paused or excluded") {
+				t.Fatalf("after the rest a look sent %+v: %+v", syncs, w.state())
+			}
+			quiet("while the light run waits")
+			run(syncs[0])
+			if !strings.Contains(strings.Join(w.shown(), "\n"), "10.0.77777.1") {
+				t.Error("NinjaOne does not show the change")
+			}
+			quiet("after the light run")
+
+			rest(w, true)
+			w.NinjaOne.AddDevice(ninjasim.Device{ID: 99001, OrganizationID: w.Seed.Organization(w.id), SystemName: "NEW-01"})
+			tick()
+			rest(w, false)
+			tick()
+			if syncs, _ = w.look(); name != "turned off" && (len(syncs) != 1 || !syncs[0].Devices) {
+				t.Errorf("after the rest a look sent %+v", syncs)
+			}
+			for _, m := range syncs {
+				run(m)
+			}
+			quiet("after the run that read the devices")
+		})
+	}
+}
