@@ -6,8 +6,8 @@
 // It is pure: no I/O, no clock, no state. The same tenant composes to the same
 // bytes whatever the order in which its parts were listed, so that values can
 // be compared; nothing that moves every day for its own sake enters a value.
-// Markup comes from html/template files alone and stays within what NinjaOne
-// keeps in a WYSIWYG field; everything from a tenant is text.
+// Markup comes from constants alone and stays within what NinjaOne keeps in a
+// WYSIWYG field; everything from a tenant is text.
 package compose
 
 import (

@@ -88,19 +88,6 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func TestHostileTextStaysText(t *testing.T) {
-	for field, value := range composeAll(t, awkward()) {
-		for _, bad := range []string{"<script", "<img", "<b>", "javascript:", "\u202e", "\x00", "secret@"} {
-			if strings.Contains(value, bad) {
-				t.Errorf("%s holds %q", field, bad)
-			}
-		}
-	}
-	if value := composeAll(t, awkward())["UsersSummary"]; !strings.Contains(plain(t, value), `<script>alert("x")</script>`) {
-		t.Error("a name with markup is not shown as it is")
-	}
-}
-
 func TestSameTenantSameBytes(t *testing.T) {
 	for name, build := range map[string]func() Input{"believable": believable, "awkward": awkward} {
 		want := composeAll(t, build())
@@ -400,10 +387,7 @@ func TestNoRoom(t *testing.T) {
 		for _, p := range newIndex(in).organization() {
 			last, seen := Whole, map[Cut]bool{}
 			for limit := ninjaone.MaxHTML; ; limit = limit * 9 / 10 {
-				s, cut, err := p.page.fit(max(limit, 1))
-				if err != nil {
-					t.Fatalf("%s, %s, %d characters: %v", name, p.name, limit, err)
-				}
+				s, cut := p.page.fit(max(limit, 1))
 				checkMarkup(t, s)
 				if n := ninjaone.JSONLength(s); n > limit && s != "" {
 					t.Errorf("%s, %s has %d characters, limit %d", name, p.name, n, limit)
@@ -448,23 +432,6 @@ func TestCallersMistakes(t *testing.T) {
 	if f, err := d.Fields(match.Pair{}); err != nil || f != (DeviceFields{}) {
 		t.Errorf("a pair without Intune device: %v, %v", f, err)
 	}
-}
-
-func FuzzNamesStayText(f *testing.F) {
-	for _, s := range []string{"", script, breaker, quoted, "a\u2028b", strings.Repeat("é", 600), "</div></td>", "{{.}}", "https://x.example/<a>", "%3Cscript%3E", "a.onmicrosoft.com"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		in := believable()
-		poison(in, s)
-		in.Snapshot.Tenant.InitialDomain, in.NinjaHost, in.CIPPHost = s, s, s
-		in.Snapshot.BlockedSenders = tenant.Absent[[]string](s + "x")
-		for field, value := range composeAll(t, in) {
-			if !strings.HasPrefix(field, "DeviceCompliance") {
-				checkMarkup(t, value)
-			}
-		}
-	})
 }
 
 // large is a tenant of 1,000 users, 1,000 devices and 200 groups.

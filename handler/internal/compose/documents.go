@@ -2,7 +2,6 @@ package compose
 
 import (
 	"fmt"
-	"html/template"
 	"strconv"
 	"time"
 
@@ -92,7 +91,7 @@ type DocumentPages struct {
 }
 
 // ninjaDocument is the NinjaOne page of a user's document.
-func (l links) ninjaDocument(pages DocumentPages, userID string) template.URL {
+func (l links) ninjaDocument(pages DocumentPages, userID string) link {
 	id := pages.Documents[fold(userID)]
 	if l.ninja == "" || id == 0 {
 		return ""

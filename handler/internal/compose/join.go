@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -42,27 +41,20 @@ func Sections(in Input) (OrganizationFields, Forms, error) {
 	x := newIndex(in)
 	var whole OrganizationFields
 	var f Forms
-	var err error
 	if !in.Shared {
-		if f.Heading, err = executeTemplate("heading", x.name(), ninjaone.MaxHTML); err != nil {
-			return OrganizationFields{}, Forms{}, err
-		}
+		f.Heading, _ = written(ninjaone.MaxHTML, func(m *markup) { m.heading(x.name()) })
 	}
 	pages := x.organization()
 	for i, forms := range []*[]Form{&f.TenantLinks, &f.TenantSummary, &f.UsersSummary} {
 		value := pages[i].of(&whole)
-		if *value, _, err = pages[i].page.fit(in.MaxChars); err == nil {
-			*forms, err = pages[i].page.shorter(*value, in.Shared)
-		}
-		if err != nil {
-			return OrganizationFields{}, Forms{}, fmt.Errorf("tenant %s, %s: %w", ref(in.Snapshot.Tenant), pages[i].name, err)
-		}
+		*value, _ = pages[i].page.fit(in.MaxChars)
+		*forms = pages[i].page.shorter(*value, in.Shared)
 	}
 	return whole, f, nil
 }
 
 // shorter returns the forms of a page that are shorter than its whole.
-func (p page) shorter(whole string, shared bool) ([]Form, error) {
+func (p page) shorter(whole string, shared bool) []Form {
 	length := ninjaone.JSONLength(whole)
 	var forms []Form
 	add := func(s string, cut Cut) {
@@ -72,23 +64,15 @@ func (p page) shorter(whole string, shared bool) ([]Form, error) {
 	}
 	for _, part := range splits {
 		limit := ninjaone.MaxHTML / part
-		if !shared || limit >= length {
-			continue
+		if shared && limit < length {
+			add(p.fit(limit))
 		}
-		s, cut, err := p.fit(limit)
-		if err != nil {
-			return nil, err
-		}
-		add(s, cut)
 	}
 	for _, last := range []Cut{OneLine, NameOnly} {
-		s, err := p.steps()[last](ninjaone.MaxHTML)
-		if err != nil {
-			return nil, err
-		}
+		s, _ := p.cut(last, ninjaone.MaxHTML)
 		add(s, last)
 	}
-	return forms, nil
+	return forms
 }
 
 // name is what a tenant is called in every case.
@@ -191,9 +175,6 @@ func sum(numbers []int) (total int) {
 
 // missingTenants says how many tenants have no room in a field.
 func missingTenants(n int) string {
-	s, err := inOneLine([]line{{Icon: iconInfo, Text: plural(n, "tenant", "tenants") + " of this organization not shown: there is no room for more in this field."}}, ninjaone.MaxHTML)
-	if err != nil {
-		return ""
-	}
+	s, _ := inOneLine([]line{{Icon: iconInfo, Text: plural(n, "tenant", "tenants") + " of this organization not shown: there is no room for more in this field."}}, ninjaone.MaxHTML)
 	return s
 }

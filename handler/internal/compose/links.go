@@ -1,8 +1,6 @@
 package compose
 
 import (
-	"html/template"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,9 +33,9 @@ const (
 type links struct {
 	tenantID   string
 	domain     string // default domain, else the best name there is
-	sharePoint string // host of the SharePoint admin centre, or ""
-	cipp       string // host, or "": no CIPP links
-	ninja      string // host
+	sharePoint host   // of the SharePoint admin centre, or ""
+	cipp       host   // "": no CIPP links
+	ninja      host
 }
 
 func newLinks(in Input) links {
@@ -60,14 +58,14 @@ func newLinks(in Input) links {
 	if l.domain == "" {
 		l.domain = l.tenantID
 	}
-	l.sharePoint = sharePointHost(ref.SharePointAdmin, initial, in.Snapshot.DoD)
+	l.sharePoint = checkedHost(sharePointHost(ref.SharePointAdmin, initial, in.Snapshot.DoD))
 	return l
 }
 
 // The admin centres.
 
 // admin365 is a page of the Microsoft 365 admin centre.
-func (l links) admin365(fragment ...string) template.URL {
+func (l links) admin365(fragment ...string) link {
 	a := address{host: "admin.cloud.microsoft", query: [][2]string{{"delegatedOrg", l.domain}}}
 	if len(fragment) > 0 {
 		a.path = []string{""}
@@ -76,12 +74,12 @@ func (l links) admin365(fragment ...string) template.URL {
 	return a.url()
 }
 
-func (l links) exchange() template.URL {
+func (l links) exchange() link {
 	return address{host: "admin.cloud.microsoft", path: []string{"exchange"}, query: [][2]string{{"delegatedOrg", l.domain}}}.url()
 }
 
 // entra is the Entra admin centre, or a blade of it.
-func (l links) entra(blade ...string) template.URL {
+func (l links) entra(blade ...string) link {
 	a := address{host: "entra.microsoft.com", path: []string{l.domain}}
 	if len(blade) > 0 {
 		a.path = append(a.path, "")
@@ -91,7 +89,7 @@ func (l links) entra(blade ...string) template.URL {
 }
 
 // intune is the Intune admin centre, or a blade of it.
-func (l links) intune(blade ...string) template.URL {
+func (l links) intune(blade ...string) link {
 	a := address{host: "intune.microsoft.com", path: []string{l.domain, ""}}
 	if len(blade) > 0 {
 		a.fragment = append([]string{"view"}, blade...)
@@ -99,30 +97,30 @@ func (l links) intune(blade ...string) template.URL {
 	return a.url()
 }
 
-func (l links) sharePointAdmin() template.URL { return address{host: l.sharePoint}.url() }
+func (l links) sharePointAdmin() link { return address{host: l.sharePoint}.url() }
 
-func (l links) teams() template.URL {
+func (l links) teams() link {
 	return address{host: "admin.teams.microsoft.com", query: [][2]string{{"delegatedOrg", l.domain}}}.url()
 }
 
 // defender is the Defender portal, or a page of it.
-func (l links) defender(page string) template.URL {
+func (l links) defender(page string) link {
 	return address{host: "security.microsoft.com", path: []string{page}, query: [][2]string{{"tid", l.tenantID}}}.url()
 }
 
-func (l links) purview() template.URL {
+func (l links) purview() link {
 	return address{host: "purview.microsoft.com", path: []string{""}, query: [][2]string{{"tid", l.tenantID}}}.url()
 }
 
-func (l links) azure() template.URL {
+func (l links) azure() link {
 	return address{host: "portal.azure.com", path: []string{l.domain}}.url()
 }
 
-func (l links) powerPlatform() template.URL {
+func (l links) powerPlatform() link {
 	return address{host: "admin.powerplatform.microsoft.com", path: []string{"account", "login", l.tenantID}}.url()
 }
 
-func (l links) powerBI() template.URL {
+func (l links) powerBI() link {
 	return address{host: "app.powerbi.com", path: []string{"admin-portal"}, query: [][2]string{{"ctid", l.tenantID}}}.url()
 }
 
@@ -137,9 +135,9 @@ var portals = map[string]string{
 // action is the page of a secure score action, whose address came from the tenant
 // and names none: it would open the technician's own tenant. Where it is not known
 // how to name one, it is the tenant's page of actions.
-func (l links) action(address string) template.URL {
-	u, err := url.Parse(string(tenantURL(address)))
-	if err != nil || u.Host == "" {
+func (l links) action(address string) link {
+	u := plainURL(address)
+	if u == nil {
 		return ""
 	}
 	parameter, known := portals[u.Host]
@@ -161,11 +159,11 @@ func (l links) action(address string) template.URL {
 
 // Pages about one subject.
 
-func (l links) users() template.URL {
+func (l links) users() link {
 	return l.entra("Microsoft_AAD_UsersAndTenants", "UserManagementMenuBlade", "~", "AllUsers")
 }
 
-func (l links) user(id string) template.URL {
+func (l links) user(id string) link {
 	if id == "" {
 		return ""
 	}
@@ -173,7 +171,7 @@ func (l links) user(id string) template.URL {
 }
 
 // signIns is a user's sign-in log.
-func (l links) signIns(id string) template.URL {
+func (l links) signIns(id string) link {
 	if id == "" {
 		return ""
 	}
@@ -181,74 +179,74 @@ func (l links) signIns(id string) template.URL {
 }
 
 // devicesOfUser is the list of a user's devices in Intune.
-func (l links) devicesOfUser(id string) template.URL {
+func (l links) devicesOfUser(id string) link {
 	if id == "" {
 		return ""
 	}
 	return l.intune("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "Devices", "userId", id)
 }
 
-func (l links) userInTeams(id string) template.URL {
+func (l links) userInTeams(id string) link {
 	if id == "" {
 		return ""
 	}
 	return address{host: "admin.teams.microsoft.com", path: []string{"users", id, "account"}, query: [][2]string{{"delegatedOrg", l.domain}}}.url()
 }
 
-func (l links) policies() template.URL {
+func (l links) policies() link {
 	return l.entra("Microsoft_AAD_ConditionalAccess", "ConditionalAccessBlade", "~", "Policies")
 }
 
 // policy is the page of a Conditional Access policy.
-func (l links) policy(id string) template.URL {
+func (l links) policy(id string) link {
 	if id == "" {
 		return ""
 	}
 	return l.entra("Microsoft_AAD_ConditionalAccess", "PolicyBlade", "policyId", id)
 }
 
-func (l links) groups() template.URL {
+func (l links) groups() link {
 	return l.entra("Microsoft_AAD_IAM", "GroupsManagementMenuBlade", "~", "AllGroups")
 }
 
-func (l links) group(id string) template.URL {
+func (l links) group(id string) link {
 	if id == "" {
 		return ""
 	}
 	return l.entra("Microsoft_AAD_IAM", "GroupDetailsMenuBlade", "~", "Overview", "groupId", id)
 }
 
-func (l links) roles() template.URL {
+func (l links) roles() link {
 	return l.entra("Microsoft_AAD_IAM", "RolesManagementMenuBlade", "~", "AllRoles")
 }
 
-func (l links) consent() template.URL {
+func (l links) consent() link {
 	return l.entra("Microsoft_AAD_IAM", "ConsentPoliciesMenuBlade", "~", "UserSettings")
 }
 
-func (l links) products() template.URL {
+func (l links) products() link {
 	return l.entra("Microsoft_AAD_IAM", "LicensesMenuBlade", "~", "Products")
 }
 
-func (l links) directorySync() template.URL {
+func (l links) directorySync() link {
 	return l.entra("Microsoft_AAD_Connect_Provisioning", "AADConnectMenuBlade", "~", "ConnectSync")
 }
 
-func (l links) domains() template.URL  { return l.admin365("Domains") }
-func (l links) licences() template.URL { return l.admin365("licenses") }
+func (l links) domains() link  { return l.admin365("Domains") }
+func (l links) licences() link { return l.admin365("licenses") }
 
-func (l links) subscriptions() template.URL { return l.admin365("subscriptions") }
+func (l links) subscriptions() link { return l.admin365("subscriptions") }
 
-func (l links) passwordPolicy() template.URL {
+func (l links) passwordPolicy() link {
 	return l.admin365("Settings", "SecurityPrivacy", ":", "Settings", "L1", "PasswordPolicy")
 }
 
-func (l links) devices() template.URL {
+func (l links) devices() link {
 	return l.intune("Microsoft_Intune_DeviceSettings", "DevicesMenu", "~", "allDevices")
 }
 
 // device is the Intune page of a managed device.
-func (l links) device(id string) template.URL {
+func (l links) device(id string) link {
 	if id == "" {
 		return ""
 	}
@@ -257,7 +255,7 @@ func (l links) device(id string) template.URL {
 
 // entraDevice is a page of an Entra device. The blade takes the object id,
 // which is not the device id that Intune knows.
-func (l links) entraDevice(page, objectID string) template.URL {
+func (l links) entraDevice(page, objectID string) link {
 	if objectID == "" {
 		return ""
 	}
@@ -265,12 +263,12 @@ func (l links) entraDevice(page, objectID string) template.URL {
 }
 
 // entraDevices is a page about all devices of Entra.
-func (l links) entraDevices(page string) template.URL {
+func (l links) entraDevices(page string) link {
 	return l.entra("Microsoft_AAD_Devices", "DevicesMenuBlade", "~", page)
 }
 
 // ninjaDevice is the NinjaOne page of a device.
-func (l links) ninjaDevice(id int) template.URL {
+func (l links) ninjaDevice(id int) link {
 	if l.ninja == "" || id == 0 {
 		return ""
 	}
@@ -296,7 +294,7 @@ const (
 
 // inCIPP is a page of CIPP for the tenant; query pairs come before the
 // tenant's.
-func (l links) inCIPP(path string, query ...[2]string) template.URL {
+func (l links) inCIPP(path string, query ...[2]string) link {
 	if l.cipp == "" {
 		return ""
 	}
@@ -304,21 +302,21 @@ func (l links) inCIPP(path string, query ...[2]string) template.URL {
 }
 
 // userInCIPP is a page about a user: cippUser, one below it, or cippInvestigate.
-func (l links) userInCIPP(page, id string) template.URL {
+func (l links) userInCIPP(page, id string) link {
 	if id == "" {
 		return ""
 	}
 	return l.inCIPP(page, [2]string{"userId", id})
 }
 
-func (l links) deviceInCIPP(id string) template.URL {
+func (l links) deviceInCIPP(id string) link {
 	if id == "" {
 		return ""
 	}
 	return l.inCIPP(cippDevice, [2]string{"deviceId", id})
 }
 
-func (l links) groupInCIPP(id string) template.URL {
+func (l links) groupInCIPP(id string) link {
 	if id == "" {
 		return ""
 	}

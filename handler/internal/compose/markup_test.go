@@ -32,9 +32,6 @@ var (
 // NinjaOne keeps.
 func checkMarkup(t *testing.T, value string) {
 	t.Helper()
-	if strings.Contains(value, "ZgotmplZ") {
-		t.Error("html/template refused a value")
-	}
 	var open []string
 	z := html.NewTokenizer(strings.NewReader(value))
 	for {

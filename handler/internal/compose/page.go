@@ -1,21 +1,16 @@
 package compose
 
 import (
-	"bytes"
 	"cmp"
-	"embed"
-	"errors"
 	"fmt"
-	"html/template"
-	"path"
 	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
-// Every field is a page: data for one set of templates, so that markup is
-// written once and a page can be cut down without touching markup.
+// Every field is a page: data that [markup] writes. So markup is written once, and
+// a page is cut down without touching any.
 
 // page is the content of one WYSIWYG field.
 type page struct {
@@ -32,8 +27,8 @@ type page struct {
 
 // notice is an info card.
 type notice struct {
-	Class string // "", success, warning or error
-	Icon  string
+	Class literal // "", success, warning or error
+	Icon  literal
 	Title string
 	Text  string
 	Link  line
@@ -43,11 +38,11 @@ type notice struct {
 type widget struct {
 	Value   line // its Href is the widget's link
 	Caption string
-	CIPP    template.URL // the same subject in CIPP, or ""
+	CIPP    link // the same subject in CIPP, or ""
 }
 
 // inCIPP gives the widget a second link, to its subject in CIPP.
-func (w widget) inCIPP(href template.URL) widget {
+func (w widget) inCIPP(href link) widget {
 	w.CIPP = href
 	return w
 }
@@ -55,10 +50,10 @@ func (w widget) inCIPP(href template.URL) widget {
 // card is a titled box. Its parts are shown in the order of the fields.
 type card struct {
 	Width width
-	Icon  string
+	Icon  literal
 	Title string
-	Href  template.URL // of the card's subject
-	CIPP  template.URL // the same subject in CIPP, or ""
+	Href  link // of the card's subject
+	CIPP  link // the same subject in CIPP, or ""
 	Facts []fact
 	Bars  []bar
 	Lines cell
@@ -75,16 +70,10 @@ const (
 	full
 )
 
-// Columns are the classes of the card's place in the grid: "" is the whole
+// columns are the classes of the card's place in the grid: "" is the whole
 // row, which is what any place takes on a narrow screen.
-func (w width) Columns() string {
-	switch w {
-	case half:
-		return "col-xl-6"
-	case full:
-		return ""
-	}
-	return "col-xl-4 col-lg-6"
+func (w width) columns() literal {
+	return [...]literal{third: "col-xl-4 col-lg-6 ", half: "col-xl-6 ", full: ""}[w]
 }
 
 // fact is one line of a card: a label and a value.
@@ -109,8 +98,8 @@ func one(s string) cell { return lines(line{Text: s}) }
 // does not push its neighbours out of the card.
 const longWord = 24
 
-// Long reports whether the cell holds a word that may be broken.
-func (c cell) Long() bool {
+// long reports whether the cell holds a word that may be broken.
+func (c cell) long() bool {
 	for _, l := range c.Lines {
 		for _, s := range []string{l.Text, l.Tail} {
 			for w := range strings.FieldsSeq(s) {
@@ -126,16 +115,13 @@ func (c cell) Long() bool {
 // line is the smallest piece: an icon, a text that may be a link, a text after
 // it, and a bar below.
 type line struct {
-	Icon string
+	Icon literal
 	Tone tone
 	Text string
-	Href template.URL
+	Href link
 	Tail string
 	Bar  *bar
 }
-
-// Color styles the line's icon.
-func (l line) Color() template.CSS { return l.Tone.color() }
 
 // bar is one horizontal bar.
 type bar struct {
@@ -151,12 +137,6 @@ type part struct {
 	Label   string
 }
 
-// Width styles the part within its bar.
-func (p part) Width() template.CSS { return p.Tone.width(p.Percent) }
-
-// Key styles the part's square in the legend.
-func (p part) Key() template.CSS { return p.Tone.key() }
-
 // table is a list of rows under a head.
 type table struct {
 	Head []string
@@ -168,8 +148,8 @@ type table struct {
 	Order string // which the first are; "" for "In order of name"
 }
 
-// Note tells how many rows are not shown; nil when all are.
-func (t table) Note() *notice {
+// note tells how many rows are not shown; nil when all are.
+func (t *table) note() *notice {
 	total, shown := max(t.Total, len(t.Rows)), len(t.Rows)
 	switch {
 	case shown == total:
@@ -184,7 +164,7 @@ func (t table) Note() *notice {
 
 // row is one row of a table; Class is one of NinjaOne's row states.
 type row struct {
-	Class string
+	Class literal
 	Cells []cell
 }
 
@@ -277,139 +257,80 @@ func (c Cut) String() string {
 // render returns the page as HTML of at most limit characters, cut down when it
 // has to be. It fails when nothing of it fits.
 func (p page) render(name string, limit int) (string, error) {
-	s, cut, err := p.fit(limit)
-	if err == nil && cut == NotShown {
-		err = fmt.Errorf("composing %s: even without any rows it is longer than the %d characters NinjaOne leaves it", name, limit)
+	s, cut := p.fit(limit)
+	if cut == NotShown {
+		return "", fmt.Errorf("composing %s: even without any rows it is longer than the %d characters NinjaOne leaves it", name, limit)
 	}
-	return s, err
+	return s, nil
 }
 
 // fit returns the page as HTML of at most limit characters (0 means NinjaOne's
 // own limit), and what had to give way for it.
-func (p page) fit(limit int) (string, Cut, error) {
+func (p page) fit(limit int) (string, Cut) {
 	if limit <= 0 {
 		limit = ninjaone.MaxHTML
 	}
-	for cut, render := range p.steps() {
-		if s, err := render(limit); !errors.Is(err, errTooLong) {
-			return s, Cut(cut), err
+	for cut := Whole; cut < NotShown; cut++ {
+		if s, fits := p.cut(cut, limit); fits {
+			return s, cut
 		}
 	}
-	return "", NotShown, nil
+	return "", NotShown
 }
 
-// steps render the page, each with less than the one before.
-func (p page) steps() []func(limit int) (string, error) {
-	return []func(limit int) (string, error){
-		Whole:      func(limit int) (string, error) { return execute(p, limit) },
-		FewerRows:  p.fewerRows,
-		FewerCards: p.fewerCards,
-		OneLine:    func(limit int) (string, error) { return inOneLine(append([]line{p.Name}, p.Brief...), limit) },
-		NameOnly:   func(limit int) (string, error) { return inOneLine([]line{p.Name}, limit) },
+// cut renders the page in one of the steps, if that fits.
+func (p page) cut(step Cut, limit int) (string, bool) {
+	switch step {
+	case Whole:
+		return written(limit, func(m *markup) { m.page(p) })
+	case FewerRows:
+		return p.fewerRows(limit)
+	case FewerCards:
+		return p.fewerCards(limit)
+	case OneLine:
+		return inOneLine(append([]line{p.Name}, p.Brief...), limit)
 	}
+	return inOneLine([]line{p.Name}, limit)
 }
 
 // fewerRows renders as many rows as fit.
-func (p page) fewerRows(limit int) (best string, err error) {
-	err = errTooLong
+func (p page) fewerRows(limit int) (best string, fits bool) {
 	for low, high := 0, p.longest()-1; low <= high; {
 		n := (low + high) / 2
-		switch s, failure := execute(p.limited(n), limit); {
-		case errors.Is(failure, errTooLong):
+		if s, ok := p.limited(n).cut(Whole, limit); ok {
+			best, fits, low = s, true, n+1
+		} else {
 			high = n - 1
-		case failure != nil:
-			return "", failure
-		default:
-			best, err, low = s, nil, n+1
 		}
 	}
-	return best, err
+	return best, fits
 }
 
 // fewerCards renders as many cards as fit, without rows.
-func (p page) fewerCards(limit int) (string, error) {
+func (p page) fewerCards(limit int) (string, bool) {
 	all := p.limited(0)
 	for n := len(all.Cards) - 1; n >= 0; n-- {
 		few := all
 		few.Cards = all.Cards[:n]
 		few.Notices = append(slices.Clone(all.Notices), notice{Icon: iconInfo,
 			Title: plural(len(all.Cards)-n, "card", "cards") + " not shown", Text: "There is no room for more in this field.", Link: p.Name})
-		if s, err := execute(few, limit); !errors.Is(err, errTooLong) {
-			return s, err
+		if s, fits := few.cut(Whole, limit); fits {
+			return s, true
 		}
 	}
-	return "", errTooLong
+	return "", false
 }
 
-// inOneLine renders lines side by side.
-func inOneLine(l []line, limit int) (string, error) {
-	if l[0].Text == "" {
-		return "", errTooLong // the page has none
+// inOneLine renders lines side by side; a page may have none.
+func inOneLine(all []line, limit int) (string, bool) {
+	if all[0].Text == "" {
+		return "", false
 	}
-	return executeTemplate("brief", l, limit)
-}
-
-// errTooLong ends the rendering of a page that does not fit.
-var errTooLong = errors.New("the value is too long")
-
-// bounded is a buffer that refuses more than left bytes.
-type bounded struct {
-	bytes.Buffer
-	left int
-}
-
-// Write appends p, or refuses it with errTooLong.
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.left -= len(p); b.left < 0 {
-		return 0, errTooLong
-	}
-	return b.Buffer.Write(p)
-}
-
-//go:embed templates/*.gohtml
-var files embed.FS
-
-// pages are the templates. Line breaks and indentation are for the reader of
-// the files: each line is trimmed and joined to the next, because every
-// character counts against NinjaOne's limit. A space that matters is written
-// as {{" "}}.
-var pages = template.Must(parse())
-
-func parse() (*template.Template, error) {
-	set := template.New("")
-	entries, err := files.ReadDir("templates")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		source, err := files.ReadFile(path.Join("templates", e.Name()))
-		if err != nil {
-			return nil, err
+	return written(limit, func(m *markup) {
+		m.raw(`<p>`)
+		for _, l := range all {
+			m.line(l).raw(` `)
 		}
-		var joined strings.Builder
-		for l := range strings.Lines(string(source)) {
-			joined.WriteString(strings.TrimSpace(l))
-		}
-		if _, err := set.Parse(joined.String()); err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Name(), err)
-		}
-	}
-	return set, nil
-}
-
-// execute renders the page, or returns errTooLong when it has more than limit
-// characters. A character takes at most three bytes of UTF-8 for each of its
-// UTF-16 units, so that a hopeless page is given up early.
-func execute(p page, limit int) (string, error) { return executeTemplate("page", p, limit) }
-
-func executeTemplate(name string, data any, limit int) (string, error) {
-	b := bounded{left: 3 * limit}
-	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
-		return "", fmt.Errorf("composing a field: %w", err)
-	}
-	s := b.String()
-	if ninjaone.JSONLength(s) > limit {
-		return "", errTooLong
-	}
-	return s, nil
+		m.raw(`</p>`)
+	})
 }

@@ -1,8 +1,6 @@
 package compose
 
 import (
-	"fmt"
-	"html/template"
 	"net/url"
 	"regexp"
 	"strings"
@@ -11,9 +9,15 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// This file is the only one that makes values which html/template trusts
-// (template.URL and template.CSS). A style is built from integers and the
-// palette below, a link from a checked host and escaped parts.
+// This file is the only one that makes literals, hosts and links of texts: what a
+// page holds of these types goes out as it is, or nearly so.
+
+// literal is a piece of markup, or a class of it. Only constants of this package are
+// literals: Go turns them into one, but no variable.
+type literal string
+
+// link is an https address in which nothing is left that could end an attribute.
+type link string
 
 // tone is the colour of an icon or of a part of a bar. The colours are legible
 // on a light and on a dark page; words always say the same as the colour.
@@ -28,7 +32,7 @@ const (
 	rest // what is left of a bar: faint on either background
 )
 
-var palette = [...]string{
+var palette = [...]literal{
 	neutral:     "#7d838c",
 	good:        "#2e9e5b",
 	bad:         "#d64550",
@@ -38,15 +42,10 @@ var palette = [...]string{
 }
 
 // shades colours the parts of a bar that have no meaning of their own.
-var shades = [...]string{"#3b7ddd", "#2a9d8f", "#b7791f", "#8f6bc9", "#c2557a", "#7d838c"}
+var shades = [...]literal{"#3b7ddd", "#2a9d8f", "#b7791f", "#8f6bc9", "#c2557a", "#7d838c"}
 
-// color styles an icon.
-func (t tone) color() template.CSS { return template.CSS("color:" + t.value()) }
-
-// key styles the square of a legend.
-func (t tone) key() template.CSS { return template.CSS("background-color:" + t.value()) }
-
-func (t tone) value() string {
+// value is the colour.
+func (t tone) value() literal {
 	if t >= shadeBase {
 		return shades[int(t-shadeBase)%len(shades)]
 	}
@@ -62,42 +61,39 @@ const shadeBase tone = 100
 // shade returns the tone of the i-th part of a bar without meaning.
 func shade(i int) tone { return shadeBase + tone(i) }
 
-// width styles one part of a bar; percent is held to 0..100.
-func (t tone) width(percent int) template.CSS {
-	return template.CSS(fmt.Sprintf("width:%d%%;background-color:%s", min(max(percent, 0), 100), t.value()))
-}
-
 // hostname is what may stand as the host of a link: a DNS name, with a port
 // if need be.
 var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?$`)
 
+// host is what a link may be built on: one of Microsoft's, or a checked one.
+type host string
+
 // checkedHost returns a configured host in lower case, or "" when it is not
 // one and no link may be built on it.
-func checkedHost(host string) string {
-	host = strings.ToLower(strings.TrimSpace(host))
-	if !hostname.MatchString(host) {
+func checkedHost(name string) host {
+	name = strings.ToLower(strings.TrimSpace(name))
+	if !hostname.MatchString(name) {
 		return ""
 	}
-	return host
+	return host(name)
 }
 
-// address is a link under construction: a fixed or checked host, and parts
-// that are escaped when the link is made.
+// address is a link under construction: a host, and parts that are escaped when
+// the link is made.
 type address struct {
-	host     string
+	host     host
 	path     []string    // segments, escaped one by one
 	query    [][2]string // pairs, in order
 	fragment []string    // segments after "#", escaped one by one
 }
 
 // url returns the https link, or "" when there is no host.
-func (a address) url() template.URL {
-	host := checkedHost(a.host)
-	if host == "" {
+func (a address) url() link {
+	if a.host == "" {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("https://" + host)
+	b.WriteString("https://" + string(a.host))
 	for _, s := range a.path {
 		b.WriteString("/" + url.PathEscape(s))
 	}
@@ -115,26 +111,48 @@ func (a address) url() template.URL {
 		}
 		b.WriteString(sep + url.PathEscape(s))
 	}
-	return template.URL(b.String())
+	return link(b.String())
 }
 
 // maxURL is the longest link taken from a tenant.
 const maxURL = 2000
 
-// tenantURL returns a link that came from a tenant, or "" when it is not a
-// plain absolute https address.
-func tenantURL(s string) template.URL {
+// plainURL parses an address that came from a tenant. It returns nil when that is
+// not a plain absolute https address.
+func plainURL(s string) *url.URL {
 	s = strings.TrimSpace(s)
 	if s == "" || len(s) > maxURL {
-		return ""
+		return nil
 	}
 	u, err := url.Parse(s)
-	if err != nil || !strings.EqualFold(u.Scheme, "https") || u.User != nil || u.Opaque != "" || checkedHost(u.Host) == "" {
+	if err != nil || !strings.EqualFold(u.Scheme, "https") || u.User != nil || u.Opaque != "" {
+		return nil
+	}
+	u.Scheme, u.Host = "https", string(checkedHost(u.Host))
+	if u.Host == "" {
+		return nil
+	}
+	return u
+}
+
+// tenantURL returns a link that came from a tenant, or "" when it is not a
+// plain absolute https address.
+func tenantURL(s string) link {
+	u := plainURL(s)
+	if u == nil {
 		return ""
 	}
-	u.Scheme, u.Host = "https", checkedHost(u.Host)
-	return template.URL(u.String())
+	return link(unsafe.ReplaceAllStringFunc(u.String(), func(s string) string {
+		if len(s) == len("%20") && s[0] == '%' {
+			return s
+		}
+		return strings.ToLower(url.PathEscape(s))
+	}))
 }
+
+// unsafe finds what an address may hold escaped only, and what is escaped already.
+// Quotation marks and parentheses count, as they do for html/template.
+var unsafe = regexp.MustCompile(`%[0-9A-Fa-f]{2}|[^-._~!#$&*+,/:;=?@\[\]0-9A-Za-z]`)
 
 // Limits of one piece of text, in runes. Entra's own limit of a display name
 // is 256; the rest is free text that must not crowd out its neighbours.
@@ -144,8 +162,7 @@ const (
 )
 
 // text makes a tenant's text fit for one line: valid UTF-8, without control
-// and direction characters, at most maxText runes. Markup in it is escaped by
-// html/template, not here.
+// and direction characters, at most maxText runes. [markup] escapes what it holds.
 func text(s string) string { return clip(s, maxText) }
 
 func clip(s string, limit int) string {

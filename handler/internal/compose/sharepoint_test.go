@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"html/template"
 	"slices"
 	"testing"
 
@@ -38,7 +37,7 @@ func TestSharePointHost(t *testing.T) {
 		in := Input{Snapshot: &tenant.Snapshot{DoD: tt.dod, Tenant: tenant.Ref{ID: "t", InitialDomain: tt.initial, SharePointAdmin: tt.found}}}
 		links := tenantLinks(newLinks(in)).Cards[0].Links
 		i := slices.IndexFunc(links, func(l line) bool { return l.Text == "SharePoint admin" })
-		if tt.want == "" && i >= 0 || tt.want != "" && (i < 0 || links[i].Href != template.URL("https://"+tt.want)) {
+		if tt.want == "" && i >= 0 || tt.want != "" && (i < 0 || links[i].Href != link("https://"+tt.want)) {
 			t.Errorf("%s: the links are %v", name, links)
 		}
 	}

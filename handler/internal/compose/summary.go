@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"html/template"
 	"slices"
 	"strings"
 
@@ -42,7 +41,7 @@ func (x *index) tenantSummary() page {
 }
 
 // missing is a widget of a part that could not be read.
-func missing(caption, reason string, href template.URL) widget {
+func missing(caption, reason string, href link) widget {
 	return widget{
 		Value:   line{Icon: iconUnknown, Text: "Unknown", Href: href},
 		Caption: caption + ". " + unavailable(reason),
@@ -50,7 +49,7 @@ func missing(caption, reason string, href template.URL) widget {
 }
 
 // number is a widget that counts a part.
-func number[T any](p tenant.Part[T], n int, icon, caption string, href template.URL) widget {
+func number[T any](p tenant.Part[T], n int, icon literal, caption string, href link) widget {
 	if !p.OK() {
 		return missing(caption, p.Reason, href)
 	}
@@ -205,7 +204,7 @@ func (x *index) licensed(plans []plan) string {
 	return ""
 }
 
-func (x *index) planWidget(caption, none string, href template.URL, plans []plan) widget {
+func (x *index) planWidget(caption, none string, href link, plans []plan) widget {
 	if !x.snap.SKUs.OK() {
 		return missing(caption, x.snap.SKUs.Reason, href)
 	}

@@ -119,7 +119,7 @@ func TestStateIsShownInWords(t *testing.T) {
 		"remediated":              {"Remediated", "success"},
 		"somethingNew":            {"Something new", "unknown"},
 	} {
-		if got := [2]string{compliance(state, today).Text, rowState(state)}; got != want {
+		if got := [2]string{compliance(state, today).Text, string(rowState(state))}; got != want {
 			t.Errorf("%s is shown as %q, not %q", state, got, want)
 		}
 	}

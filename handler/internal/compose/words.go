@@ -61,7 +61,7 @@ func compliance(state string, grace time.Time) line {
 }
 
 // rowState is NinjaOne's class of a table row for a compliance state.
-func rowState(state string) string {
+func rowState(state string) literal {
 	switch state {
 	case tenant.StateCompliant, "remediated":
 		return "success"

@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"html/template"
 	"strings"
 	"testing"
 	"time"
@@ -131,21 +130,22 @@ func TestCount(t *testing.T) {
 }
 
 func TestTenantURL(t *testing.T) {
-	for in, want := range map[string]template.URL{
-		"https://security.microsoft.com/a?b=c#d":   "https://security.microsoft.com/a?b=c#d",
-		" HTTPS://Learn.Microsoft.com/x ":          "https://learn.microsoft.com/x",
-		"":                                         "",
-		"http://security.microsoft.com/":           "",
-		"javascript:alert(1)":                      "",
-		"//evil.example/":                          "",
-		"https:/evil.example":                      "",
-		"https:evil.example":                       "",
-		"https://user@evil.example/":               "",
-		"https://evil.example\\@good.example/":     "",
-		"https://ev il.example/":                   "",
-		"https://" + strings.Repeat("a", 3000):     "",
-		`https://x.example/"><script>`:             "https://x.example/%22%3E%3Cscript%3E",
-		"data:text/html,<script>alert(1)</script>": "",
+	for in, want := range map[string]link{
+		"https://security.microsoft.com/a?b=c#d":    "https://security.microsoft.com/a?b=c#d",
+		" HTTPS://Learn.Microsoft.com/x ":           "https://learn.microsoft.com/x",
+		"":                                          "",
+		"http://security.microsoft.com/":            "",
+		"javascript:alert(1)":                       "",
+		"//evil.example/":                           "",
+		"https:/evil.example":                       "",
+		"https:evil.example":                        "",
+		"https://user@evil.example/":                "",
+		"https://evil.example\\@good.example/":      "",
+		"https://ev il.example/":                    "",
+		"https://" + strings.Repeat("a", 3000):      "",
+		`https://x.example/"><script>`:              "https://x.example/%22%3E%3Cscript%3E",
+		`https://x.example/a'b?c="é'<> %zz%41&d+#'`: "https://x.example/a%27b?c=%22%c3%a9%27%3c%3e%20%25zz%41&d+#%27",
+		"data:text/html,<script>alert(1)</script>":  "",
 	} {
 		if got := tenantURL(in); got != want {
 			t.Errorf("%q gives %q, not %q", in, got, want)
@@ -154,12 +154,12 @@ func TestTenantURL(t *testing.T) {
 }
 
 func TestAddressEscapes(t *testing.T) {
-	a := address{host: "Entra.microsoft.com", path: []string{"a/b?c#d", ""}, query: [][2]string{{"q", "x&y=z"}}, fragment: []string{"view", "~", "x/y#z"}}
-	if got, want := a.url(), template.URL("https://entra.microsoft.com/a%2Fb%3Fc%23d/?q=x%26y%3Dz#view/~/x%2Fy%23z"); got != want {
+	a := address{host: checkedHost("Entra.microsoft.com"), path: []string{"a/b?c#d", ""}, query: [][2]string{{"q", "x&y=z"}}, fragment: []string{"view", "~", "x/y#z"}}
+	if got, want := a.url(), link("https://entra.microsoft.com/a%2Fb%3Fc%23d/?q=x%26y%3Dz#view/~/x%2Fy%23z"); got != want {
 		t.Errorf("%s, not %s", got, want)
 	}
 	for _, host := range []string{"", "a/b", "a b", "x@y", "https://a.example", "a..b", "-a.example", "a.example:port"} {
-		if got := (address{host: host}).url(); got != "" {
+		if got := (address{host: checkedHost(host)}).url(); got != "" {
 			t.Errorf("host %q gives the link %s", host, got)
 		}
 	}
@@ -170,7 +170,7 @@ func FuzzTenantURL(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if u := string(tenantURL(s)); u != "" && !strings.HasPrefix(u, "https://") {
+		if u := string(tenantURL(s)); u != "" && (!strings.HasPrefix(u, "https://") || strings.ContainsAny(u, "\"'<>()` \\")) {
 			t.Errorf("%q became the link %q", s, u)
 		}
 	})
