@@ -31,6 +31,7 @@ import (
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/schedule"
 	"cipp-ninjaone/handler/internal/settings"
@@ -163,7 +164,7 @@ func (a *app) openServices() (err error) {
 	connections.MaxIdleConnsPerHost = 32
 	connections.MaxResponseHeaderBytes = 256 << 10
 	a.transport = a.telemetry.Transport(connections)
-	a.reader, err = m365.NewReader(m365.Config{
+	a.reader, err = m365.New(m365.Deps{
 		GraphEndpoint:    a.config.GraphEndpoint,
 		LoginEndpoint:    a.config.LoginEndpoint,
 		ExchangeEndpoint: a.config.ExchangeEndpoint,
@@ -171,7 +172,9 @@ func (a *app) openServices() (err error) {
 		Auth:             a.config.GraphAuth,
 		Credentials:      a.secrets,
 		Transport:        a.transport,
-		Logger:           a.log,
+		Sleep:            retry.Sleep,
+		Now:              time.Now,
+		Log:              a.log,
 	})
 	if err != nil {
 		return err
@@ -221,7 +224,7 @@ func (a *app) lane(config pacing.Config, share float64) (*ninjaone.Pool, *pacing
 
 // openSyncs puts together what syncs and maps tenants.
 func (a *app) openSyncs() {
-	names := &tenantsync.KeptNames{Fetch: m365.NewSKUNames(a.config.SKUNamesURL, a.transport, a.log).Names, Blobs: a.blobs, Log: a.log}
+	names := &tenantsync.KeptNames{Fetch: m365.NewSKUNames(a.config.SKUNamesURL, a.transport, time.Now, a.log).Names, Blobs: a.blobs, Log: a.log}
 	a.untold = &tenantsync.Unrecorded{CIPP: a.cipp, Runs: a.runs, Problems: a.told, Now: time.Now, Log: a.log}
 	a.syncer = &tenantsync.Syncer{
 		CIPP:     a.cipp,

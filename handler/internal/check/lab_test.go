@@ -33,6 +33,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/subscriptions"
@@ -182,9 +183,9 @@ func (l *lab) run() (*Report, error) {
 		must(l.t, err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	reader, err := m365.NewReader(m365.Config{
+	reader, err := m365.New(m365.Deps{
 		GraphEndpoint: settings.GraphEndpoint, LoginEndpoint: settings.LoginEndpoint, ExchangeEndpoint: settings.ExchangeEndpoint,
-		Auth: settings.GraphAuth, Credentials: secrets, Logger: log, Transport: l,
+		Auth: settings.GraphAuth, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log, Transport: l,
 	})
 	must(l.t, err)
 	clients := ninjaone.NewPool(ninjaone.Config{

@@ -14,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/sandbox/m365sim"
 )
 
@@ -60,8 +61,8 @@ func (w *world) checker() *check.Checker {
 	settings, err := config.FromEnvironment(getenv)
 	must(w.t, err)
 	secrets, store, log := cipp.DevSecrets(w.account), cipp.New(w.account, cipp.Options{}), slog.New(slog.DiscardHandler)
-	reader, err := m365.NewReader(m365.Config{
-		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], Credentials: secrets, Logger: log,
+	reader, err := m365.New(m365.Deps{
+		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,
 	})
 	must(w.t, err)
 	return check.New(check.Deps{

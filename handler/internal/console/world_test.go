@@ -26,6 +26,7 @@ import (
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
@@ -82,9 +83,9 @@ func newWorld(t *testing.T) *world {
 	log := slog.New(slog.DiscardHandler)
 	secrets := cipp.DevSecrets(w.account)
 	store := cipp.New(w.account, cipp.Options{User: func(ctx context.Context) string { return access.CallerOf(ctx).Name }})
-	reader, err := m365.NewReader(m365.Config{
+	reader, err := m365.New(m365.Deps{
 		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], DefenderEndpoint: env["DEFENDER_ENDPOINT"],
-		Credentials: secrets, Logger: log,
+		Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,
 	})
 	must(t, err)
 	connect := ninjaone.Config{

@@ -16,6 +16,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/sandbox/seed"
 )
@@ -312,9 +313,9 @@ func TestSubscriptionsAtGraph(t *testing.T) {
 	endpoints, err := server.Start()
 	must(t, err)
 	t.Cleanup(func() { _ = server.Close() })
-	reader, err := m365.NewReader(m365.Config{
+	reader, err := m365.New(m365.Deps{
 		GraphEndpoint: endpoints.Graph, LoginEndpoint: endpoints.Login, ExchangeEndpoint: endpoints.Exchange,
-		Credentials: w.secrets(), Logger: w.Log,
+		Transport: http.DefaultTransport, Credentials: w.secrets(), Sleep: retry.Sleep, Now: time.Now, Log: w.Log,
 	})
 	must(t, err)
 	receiver := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

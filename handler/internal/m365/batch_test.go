@@ -59,27 +59,28 @@ func TestBatchesAtOnce(t *testing.T) {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"responses": out})
 	})
-	g := c.graph()
-	g.retry.sleep = func(ctx context.Context, d time.Duration) error {
-		mu.Lock()
-		if d > 0 && d < time.Minute {
-			t.Errorf("waited for %s only", d)
+	g := c.graph(func(deps *Deps) {
+		deps.Sleep = func(ctx context.Context, d time.Duration) error {
+			mu.Lock()
+			if d > 0 && d < time.Minute {
+				t.Errorf("waited for %s only", d)
+			}
+			sleeping++
+			switch sleeping {
+			case 1:
+				close(told)
+			case batchConcurrency:
+				release()
+			}
+			mu.Unlock()
+			select {
+			case <-all:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		sleeping++
-		switch sleeping {
-		case 1:
-			close(told)
-		case batchConcurrency:
-			release()
-		}
-		mu.Unlock()
-		select {
-		case <-all:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	})
 	answers := g.batch(t.Context(), requestsFor(t, g, chunks*batchSize))
 	failed := 0
 	for _, a := range answers {
@@ -127,16 +128,17 @@ func TestABatchWaitsAsLongAsAnother(t *testing.T) {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"responses": out})
 	})
-	g := c.graph()
 	var slept []time.Duration
-	g.retry.sleep = func(_ context.Context, d time.Duration) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if slept = append(slept, d); len(slept) == 1 {
-			close(told)
+	g := c.graph(func(deps *Deps) {
+		deps.Sleep = func(_ context.Context, d time.Duration) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if slept = append(slept, d); len(slept) == 1 {
+				close(told)
+			}
+			return nil
 		}
-		return nil
-	}
+	})
 	for _, a := range g.batch(t.Context(), requestsFor(t, g, 2*batchSize)) {
 		if a.err != nil {
 			t.Error(a.err)

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -35,11 +35,8 @@ func TestBombsInEveryPart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := bombs(t, bomb.begin, bomb.again)
-			reader, err := NewReader(Config{GraphEndpoint: server.URL, LoginEndpoint: server.URL, ExchangeEndpoint: server.URL,
-				Credentials: anySecret{}, Logger: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			reader := newReader(t, Deps{GraphEndpoint: server.URL, LoginEndpoint: server.URL, ExchangeEndpoint: server.URL,
+				Credentials: anySecret{}, Sleep: retry.Sleep})
 			var all sync.WaitGroup
 			for _, last := range []string{"1", "2", "3", "4"}[:bomb.tenants] {
 				all.Go(func() {

@@ -72,22 +72,27 @@ func (c *cloud) Secret(_ context.Context, name string, fresh bool) (string, erro
 	return c.secrets[name], nil
 }
 
-func (c *cloud) reader(change ...func(*Config)) *Reader {
+func (c *cloud) reader(change ...func(*Deps)) *Reader {
 	c.t.Helper()
-	cfg := Config{GraphEndpoint: c.server.URL, LoginEndpoint: c.server.URL, ExchangeEndpoint: c.server.URL, Credentials: c,
-		Logger: slog.New(slog.DiscardHandler)}
+	return newReader(c.t, Deps{GraphEndpoint: c.server.URL, LoginEndpoint: c.server.URL, ExchangeEndpoint: c.server.URL, Credentials: c,
+		Sleep: func(ctx context.Context, d time.Duration) error {
+			c.mu.Lock()
+			c.sleeps = append(c.sleeps, d)
+			c.mu.Unlock()
+			return ctx.Err()
+		}}, change...)
+}
+
+// newReader is New with what a test leaves out.
+func newReader(t testing.TB, d Deps, change ...func(*Deps)) *Reader {
+	t.Helper()
+	d.Transport, d.Now, d.Log = http.DefaultTransport, time.Now, slog.New(slog.DiscardHandler)
 	for _, f := range change {
-		f(&cfg)
+		f(&d)
 	}
-	r, err := NewReader(cfg)
+	r, err := New(d)
 	if err != nil {
-		c.t.Fatal(err)
-	}
-	r.retry.sleep = func(ctx context.Context, d time.Duration) error {
-		c.mu.Lock()
-		c.sleeps = append(c.sleeps, d)
-		c.mu.Unlock()
-		return ctx.Err()
+		t.Fatal(err)
 	}
 	return r
 }
@@ -101,9 +106,9 @@ func (c *cloud) read() *tenant.Snapshot {
 	return s
 }
 
-func (c *cloud) graph() *graph {
+func (c *cloud) graph(change ...func(*Deps)) *graph {
 	c.t.Helper()
-	g, err := c.reader().newGraph(testRef)
+	g, err := c.reader(change...).newGraph(testRef)
 	if err != nil {
 		c.t.Fatal(err)
 	}

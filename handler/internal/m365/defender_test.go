@@ -13,9 +13,9 @@ import (
 const routeDefender = "GET /api/machines/SoftwareVulnerabilitiesByMachine"
 
 // vulnerabilities reads the export of the cloud's tenant.
-func (c *cloud) vulnerabilities(change ...func(*Config)) (got []string, err error) {
+func (c *cloud) vulnerabilities(change ...func(*Deps)) (got []string, err error) {
 	c.t.Helper()
-	change = append([]func(*Config){func(cfg *Config) { cfg.DefenderEndpoint = c.server.URL }}, change...)
+	change = append([]func(*Deps){func(cfg *Deps) { cfg.DefenderEndpoint = c.server.URL }}, change...)
 	err = c.reader(change...).Vulnerabilities(c.t.Context(), testRef, func(v *wire.Vulnerability) error {
 		got = append(got, v.DeviceName+" "+v.CVE)
 		return nil
@@ -137,7 +137,7 @@ func TestVulnerabilitiesEndless(t *testing.T) {
 		n++
 		next(fmt.Sprintf("{host}/api/machines/SoftwareVulnerabilitiesByMachine?next=%d", n))(w, r)
 	})
-	reader := c.reader(func(cfg *Config) { cfg.DefenderEndpoint = c.server.URL })
+	reader := c.reader(func(cfg *Deps) { cfg.DefenderEndpoint = c.server.URL })
 	err := reader.Vulnerabilities(t.Context(), testRef, func(*wire.Vulnerability) error { return nil }, func() int { return 1 })
 	if err == nil || !strings.Contains(err.Error(), "nothing new") || n > 30 {
 		t.Errorf("nothing new: %v after %d pages", err, n)
@@ -157,12 +157,12 @@ func TestDefenderScope(t *testing.T) {
 		"https://API-gov.securitycenter.microsoft.us/": "https://api-gov.securitycenter.microsoft.us/.default",
 		"http://127.0.0.1:9000":                        "https://api.securitycenter.microsoft.com/.default",
 	} {
-		r, err := NewReader(Config{Credentials: newCloud(t), DefenderEndpoint: endpoint})
+		r, err := New(Deps{DefenderEndpoint: endpoint})
 		if err != nil || r.defenderScope != want {
 			t.Errorf("%q: %s, %v", endpoint, r.defenderScope, err)
 		}
 	}
-	if _, err := NewReader(Config{Credentials: newCloud(t), DefenderEndpoint: "http://defender.example"}); err == nil {
+	if _, err := New(Deps{DefenderEndpoint: "http://defender.example"}); err == nil {
 		t.Error("plain http is taken")
 	}
 }

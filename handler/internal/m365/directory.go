@@ -77,17 +77,10 @@ func hasPlan(skus []tenant.SKU, prefix string, except ...string) bool {
 		if sku.Status != "Enabled" && sku.Status != "Warning" {
 			continue
 		}
-	plans:
 		for _, plan := range sku.ServicePlans {
-			if !strings.HasPrefix(plan.Name, prefix) || plan.Status == "Disabled" {
-				continue
+			if strings.HasPrefix(plan.Name, prefix) && plan.Status != "Disabled" && !slices.Contains(except, plan.Name) {
+				return true
 			}
-			for _, name := range except {
-				if plan.Name == name {
-					continue plans
-				}
-			}
-			return true
 		}
 	}
 	return false

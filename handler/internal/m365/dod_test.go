@@ -24,7 +24,7 @@ func TestDoD(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := c.reader(func(cfg *Config) { cfg.GraphEndpoint, cfg.Transport = "https://"+host, elsewhere{to} }).Read(t.Context(), testRef, nil)
+		s, err := c.reader(func(cfg *Deps) { cfg.GraphEndpoint, cfg.Transport = "https://"+host, elsewhere{to} }).Read(t.Context(), testRef, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

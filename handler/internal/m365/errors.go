@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/bounds"
@@ -125,14 +126,6 @@ func errorOf(service string, res *http.Response) (*statusError, error) {
 
 // hasStatus reports whether a service answered with one of the statuses.
 func hasStatus(err error, statuses ...int) bool {
-	var e *statusError
-	if !errors.As(err, &e) {
-		return false
-	}
-	for _, s := range statuses {
-		if e.status == s {
-			return true
-		}
-	}
-	return false
+	e, ok := errors.AsType[*statusError](err)
+	return ok && slices.Contains(statuses, e.status)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"cipp-ninjaone/handler/internal/reply"
@@ -37,8 +38,8 @@ func firstOf[T any](ctx context.Context, forms ...form[T]) (T, []lost, error) {
 		if err == nil {
 			return v, without(failed, f.details), nil
 		}
-		var signIn *AuthError
-		if ctx.Err() != nil || errors.As(err, &signIn) || hasStatus(err, http.StatusUnauthorized) || noIntune(err) || errors.Is(err, reply.ErrNoRoom) {
+		_, signIn := errors.AsType[*AuthError](err)
+		if ctx.Err() != nil || signIn || hasStatus(err, http.StatusUnauthorized) || noIntune(err) || errors.Is(err, reply.ErrNoRoom) {
 			return v, nil, err
 		}
 		forbidden := hasStatus(err, http.StatusForbidden)
@@ -58,13 +59,8 @@ func firstOf[T any](ctx context.Context, forms ...form[T]) (T, []lost, error) {
 // without returns what is lost, each once, but for the details that were read.
 func without(failed []lost, details []tenant.Detail) []lost {
 	var out []lost
-	seen := map[tenant.Detail]bool{}
-	for _, d := range details {
-		seen[d] = true
-	}
 	for _, l := range failed {
-		if !seen[l.detail] {
-			seen[l.detail] = true
+		if !slices.Contains(details, l.detail) && !slices.ContainsFunc(out, func(o lost) bool { return o.detail == l.detail }) {
 			out = append(out, l)
 		}
 	}

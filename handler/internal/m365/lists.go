@@ -85,8 +85,8 @@ func read[T any](ctx context.Context, s *session, from source[T], into gather[T]
 		if err != nil {
 			giveBack(ctx, kept)
 		}
-		var expired *expiredError
-		if !errors.As(err, &expired) {
+		expired, ok := errors.AsType[*expiredError](err)
+		if !ok {
 			return deltaLink, err
 		}
 		if beginning == maxBeginnings {

@@ -17,21 +17,21 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/reply"
-	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// The public cloud's endpoints, used where Config leaves one empty.
+// The public cloud's endpoints, used where Deps leave one empty.
 const (
-	DefaultGraphEndpoint    = "https://graph.microsoft.com"
-	DefaultLoginEndpoint    = "https://login.microsoftonline.com"
-	DefaultExchangeEndpoint = "https://outlook.office365.com"
-	DefaultDefenderEndpoint = "https://api.securitycenter.microsoft.com"
+	defaultGraphEndpoint    = "https://graph.microsoft.com"
+	defaultLoginEndpoint    = "https://login.microsoftonline.com"
+	defaultExchangeEndpoint = "https://outlook.office365.com"
+	defaultDefenderEndpoint = "https://api.securitycenter.microsoft.com"
 )
 
 // The ways to sign in to a tenant (setting GRAPH_AUTH).
@@ -48,16 +48,18 @@ type Credentials interface {
 	Secret(ctx context.Context, name string, fresh bool) (string, error)
 }
 
-// Config says where and as whom a Reader reads.
-type Config struct {
-	GraphEndpoint    string // "" = DefaultGraphEndpoint; plain http only on loopback
-	LoginEndpoint    string // "" = DefaultLoginEndpoint
-	ExchangeEndpoint string // "" = DefaultExchangeEndpoint
-	DefenderEndpoint string // "" = DefaultDefenderEndpoint
+// Deps say where and as whom a Reader reads, and what it works with.
+type Deps struct {
+	GraphEndpoint    string // "" = defaultGraphEndpoint; plain http only on loopback
+	LoginEndpoint    string // "" = defaultLoginEndpoint
+	ExchangeEndpoint string // "" = defaultExchangeEndpoint
+	DefenderEndpoint string // "" = defaultDefenderEndpoint
 	Auth             string // AuthDelegated (also "") or AuthApplication
 	Credentials      Credentials
-	Transport        http.RoundTripper // nil = http.DefaultTransport
-	Logger           *slog.Logger      // nil = slog.Default()
+	Transport        http.RoundTripper
+	Sleep            func(context.Context, time.Duration) error // waits between two attempts
+	Now              func() time.Time
+	Log              *slog.Logger
 }
 
 // Reader reads tenants. It is safe for concurrent use, and meant to live as
@@ -74,57 +76,50 @@ type Reader struct {
 	client           *http.Client // follows no redirect
 	retry            *retrier
 	limits           bounds.Limits // of one list; bounds.Default when zero
+	now              func() time.Time
 	log              *slog.Logger
 }
 
-// NewReader checks the configuration and returns a reader. Nothing is sent yet.
-func NewReader(c Config) (*Reader, error) {
-	if c.Credentials == nil {
-		return nil, fmt.Errorf("m365: no credentials configured")
-	}
-	if c.Auth == "" {
-		c.Auth = AuthDelegated
-	}
-	if c.Auth != AuthDelegated && c.Auth != AuthApplication {
-		return nil, fmt.Errorf("m365: GRAPH_AUTH is %q; it must be %q or %q", c.Auth, AuthDelegated, AuthApplication)
-	}
-	graph, err := parseEndpoint("GRAPH_ENDPOINT", c.GraphEndpoint, DefaultGraphEndpoint)
+// New returns a reader. Nothing is sent yet.
+func New(d Deps) (*Reader, error) {
+	graph, err := parseEndpoint("GRAPH_ENDPOINT", d.GraphEndpoint, defaultGraphEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	login, err := parseEndpoint("LOGIN_ENDPOINT", c.LoginEndpoint, DefaultLoginEndpoint)
+	login, err := parseEndpoint("LOGIN_ENDPOINT", d.LoginEndpoint, defaultLoginEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	exchange, err := parseEndpoint("EXCHANGE_ENDPOINT", c.ExchangeEndpoint, DefaultExchangeEndpoint)
+	exchange, err := parseEndpoint("EXCHANGE_ENDPOINT", d.ExchangeEndpoint, defaultExchangeEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	defender, err := parseEndpoint("DEFENDER_ENDPOINT", c.DefenderEndpoint, DefaultDefenderEndpoint)
+	defender, err := parseEndpoint("DEFENDER_ENDPOINT", d.DefenderEndpoint, defaultDefenderEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	repeats := &retrier{next: steady(cmp.Or(c.Transport, http.DefaultTransport)), sleep: retry.Sleep}
+	repeats := &retrier{next: steady(d.Transport), sleep: d.Sleep}
 	client := &http.Client{Transport: repeats, CheckRedirect: followNone}
 	return &Reader{
 		graphEndpoint:    graph,
 		exchangeEndpoint: exchange,
-		graphScope:       scopeFor(graph, graphHosts, DefaultGraphEndpoint),
-		exchangeScope:    scopeFor(exchange, exchangeHosts, DefaultExchangeEndpoint),
+		graphScope:       scopeFor(graph, graphHosts, defaultGraphEndpoint),
+		exchangeScope:    scopeFor(exchange, exchangeHosts, defaultExchangeEndpoint),
 		defenderEndpoint: defender,
-		defenderScope:    scopeFor(defender, defenderHosts, DefaultDefenderEndpoint),
-		auth:             c.Auth,
+		defenderScope:    scopeFor(defender, defenderHosts, defaultDefenderEndpoint),
+		auth:             cmp.Or(d.Auth, AuthDelegated),
 		tokens: &tokens{
 			login:       login,
 			client:      client,
-			credentials: c.Credentials,
-			application: c.Auth == AuthApplication,
-			now:         time.Now,
+			credentials: d.Credentials,
+			application: d.Auth == AuthApplication,
+			now:         d.Now,
 			kept:        lookup.Cache[tokenKey, token]{Limit: tokenTimeout},
 		},
 		client: client,
 		retry:  repeats,
-		log:    cmp.Or(c.Logger, slog.Default()),
+		now:    d.Now,
+		log:    d.Log,
 	}, nil
 }
 
@@ -144,10 +139,8 @@ var (
 )
 
 func scopeFor(endpoint *url.URL, known []string, fallback string) string {
-	for _, host := range known {
-		if endpoint.Hostname() == host {
-			return "https://" + host + "/.default"
-		}
+	if host := endpoint.Hostname(); slices.Contains(known, host) {
+		return "https://" + host + "/.default"
 	}
 	return fallback + "/.default"
 }
@@ -161,14 +154,13 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 func (r *Reader) Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
-	started := time.Now().UTC()
+	started := r.now().UTC()
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		var refusal *AuthError
-		if errors.As(err, &refusal) {
+		if refusal, ok := errors.AsType[*AuthError](err); ok {
 			return nil, refusal // it names the tenant itself
 		}
 		return nil, fmt.Errorf("reading tenant %s: %w", ref.ID, err)

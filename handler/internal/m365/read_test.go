@@ -290,27 +290,23 @@ func TestReadFailsAsAWhole(t *testing.T) {
 	})
 }
 
-func TestNewReaderChecksConfiguration(t *testing.T) {
-	creds := newCloud(t)
+func TestNewChecksEndpoints(t *testing.T) {
 	tests := []struct {
 		name string
-		cfg  Config
+		cfg  Deps
 		ok   bool
 	}{
-		{"defaults", Config{Credentials: creds}, true},
-		{"no credentials", Config{}, false},
-		{"unknown sign-in", Config{Credentials: creds, Auth: "magic"}, false},
-		{"application", Config{Credentials: creds, Auth: AuthApplication}, true},
-		{"plain http elsewhere", Config{Credentials: creds, GraphEndpoint: "http://graph.example"}, false},
-		{"plain http on loopback", Config{Credentials: creds, GraphEndpoint: "http://127.0.0.1:1/"}, true},
-		{"plain http on IPv6 loopback", Config{Credentials: creds, LoginEndpoint: "http://[::1]:1"}, true},
-		{"a path", Config{Credentials: creds, ExchangeEndpoint: "https://outlook.example/api"}, false},
-		{"a password", Config{Credentials: creds, ExchangeEndpoint: "https://u:p@outlook.example"}, false},
-		{"no host", Config{Credentials: creds, GraphEndpoint: "graph.example"}, false},
+		{"defaults", Deps{}, true},
+		{"plain http elsewhere", Deps{GraphEndpoint: "http://graph.example"}, false},
+		{"plain http on loopback", Deps{GraphEndpoint: "http://127.0.0.1:1/"}, true},
+		{"plain http on IPv6 loopback", Deps{LoginEndpoint: "http://[::1]:1"}, true},
+		{"a path", Deps{ExchangeEndpoint: "https://outlook.example/api"}, false},
+		{"a password", Deps{ExchangeEndpoint: "https://u:p@outlook.example"}, false},
+		{"no host", Deps{GraphEndpoint: "graph.example"}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := NewReader(test.cfg); (err == nil) != test.ok {
+			if _, err := New(test.cfg); (err == nil) != test.ok {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -325,7 +321,7 @@ func TestScopes(t *testing.T) {
 		{"https://proxy.example", "https://graph.microsoft.com/.default"},
 	}
 	for _, test := range tests {
-		r, err := NewReader(Config{Credentials: newCloud(t), GraphEndpoint: test.endpoint})
+		r, err := New(Deps{GraphEndpoint: test.endpoint})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -293,9 +293,9 @@ func common(tenantID string, failures []failure) error {
 	unreachable, unauthorized := true, true
 	var signIn *AuthError
 	for _, f := range failures {
-		var transport *transportError
-		var body *bodyError // a page of something between us and Graph
-		if !errors.As(f.err, &transport) && !errors.As(f.err, &body) && !errors.Is(f.err, context.DeadlineExceeded) && !hasStatus(f.err, http.StatusInternalServerError, http.StatusTooManyRequests,
+		_, transport := errors.AsType[*transportError](f.err)
+		_, body := errors.AsType[*bodyError](f.err) // a page of something between us and Graph
+		if !transport && !body && !errors.Is(f.err, context.DeadlineExceeded) && !hasStatus(f.err, http.StatusInternalServerError, http.StatusTooManyRequests,
 			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout) {
 			unreachable = false
 		}
@@ -332,7 +332,7 @@ func (run *reading) why(f failure) tenant.Unknown {
 // where that is known, and by what the app's token names.
 func (run *reading) cause(f failure) tenant.Cause {
 	ref := run.snapshot.Tenant
-	if signIn := (*AuthError)(nil); errors.As(f.err, &signIn) || hasStatus(f.err, http.StatusUnauthorized) {
+	if _, signIn := errors.AsType[*AuthError](f.err); signIn || hasStatus(f.err, http.StatusUnauthorized) {
 		return tenant.CausePermission // CIPP's permission check renews the consent
 	}
 	if f.part == partDetail || !hasStatus(f.err, http.StatusForbidden) {

@@ -56,8 +56,8 @@ var refusalTexts = []struct {
 
 // meaningOf returns what a service means by the error, if it is one of a service.
 func meaningOf(err error) refusal {
-	var e *statusError
-	if !errors.As(err, &e) || e.status >= http.StatusInternalServerError {
+	e, ok := errors.AsType[*statusError](err)
+	if !ok || e.status >= http.StatusInternalServerError {
 		return refused
 	}
 	message := strings.ToLower(e.message)

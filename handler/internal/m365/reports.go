@@ -93,8 +93,7 @@ func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Re
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		var link *linkError
-		if errors.As(err, &link) {
+		if link, ok := errors.AsType[*linkError](err); ok {
 			return nil, link
 		}
 		return nil, &transportError{serviceReports, netfault.Explain(err)}

@@ -20,7 +20,7 @@ func TestSerials(t *testing.T) {
 			c.value(`{"id":"m2","serialNumber":"SN2"},{"id":"m3","serialNumber":null},{"id":"m4"},{"id":"","serialNumber":"SN5"},{"id":"","serialNumber":"SN6"}`)(w, r)
 			return
 		}
-		if q := r.URL.Query(); q.Get("$select") != "id,serialNumber" || q.Get("$top") != "999" {
+		if q := r.URL.Query(); q.Get("$select") != "id,serialNumber" || q.Get("$top") != "1000" {
 			c.problem("asked with %s", r.URL.RawQuery)
 		}
 		c.says(200, `{"@odata.nextLink":"{host}/v1.0/deviceManagement/managedDevices?$skiptoken=2","value":[{"id":"m1","serialNumber":"SN1"},{"id":"m2","serialNumber":"SN2"}]}`)(w, r)
@@ -52,10 +52,10 @@ func TestSerialsFailures(t *testing.T) {
 		{name: "permission missing", ref: testRef, want: "the app lacks DeviceManagementManagedDevices.Read.All", answer: func(c *cloud) {
 			c.on(routeSerials, c.says(403, `{"error":{"code":"Forbidden","message":"{\"Message\":\"Application is not authorized to perform this operation.\"}"}}`))
 		}},
-		{name: "half a page", ref: testRef, want: "gave an answer that cannot be used", answer: func(c *cloud) {
+		{name: "half a page", ref: testRef, want: "gave an answer that cannot be read", answer: func(c *cloud) {
 			c.on(routeSerials, c.says(200, `{"value":[{"id":"m1","serialNumber":"SN1"},`))
 		}},
-		{name: "a link to another host", ref: testRef, want: "gave an answer that cannot be used", answer: func(c *cloud) {
+		{name: "a link to another host", ref: testRef, want: "gave a link to another host", answer: func(c *cloud) {
 			c.on(routeSerials, c.says(200, `{"value":[],"@odata.nextLink":"https://graph.fabrikam.example/v1.0/x"}`))
 		}},
 		{name: "no consent", ref: testRef, want: "signing in to tenant", refused: true, answer: func(c *cloud) {

@@ -2,7 +2,6 @@ package m365
 
 import (
 	"context"
-	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
@@ -41,13 +40,9 @@ func simulate(t *testing.T) *simulated {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	reader, err := NewReader(Config{GraphEndpoint: at.Graph, LoginEndpoint: at.Login, ExchangeEndpoint: at.Exchange,
-		Logger: slog.New(slog.DiscardHandler), Credentials: samSecrets{secretApplicationID: sam.ApplicationID,
+	reader := newReader(t, Deps{GraphEndpoint: at.Graph, LoginEndpoint: at.Login, ExchangeEndpoint: at.Exchange,
+		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Credentials: samSecrets{secretApplicationID: sam.ApplicationID,
 			secretApplicationSecret: sam.ApplicationSecret, secretRefreshToken: sam.RefreshToken}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader.retry.sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 	return &simulated{server, reader, tenant.Ref{ID: provider.Tenant(seed.Ordinary).ID}}
 }
 

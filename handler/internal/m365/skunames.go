@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,9 +16,9 @@ import (
 	"cipp-ninjaone/handler/internal/netfault"
 )
 
-// DefaultSKUNamesURL is Microsoft's public file "Product names and service plan
+// defaultSKUNamesURL is Microsoft's public file "Product names and service plan
 // identifiers for licensing".
-const DefaultSKUNamesURL = "https://download.microsoft.com/download/e/3/e/e3e9faf2-f28b-490a-9ada-c6089a1fc5b0/" +
+const defaultSKUNamesURL = "https://download.microsoft.com/download/e/3/e/e3e9faf2-f28b-490a-9ada-c6089a1fc5b0/" +
 	"Product%20names%20and%20service%20plan%20identifiers%20for%20licensing.csv"
 
 const (
@@ -45,15 +46,12 @@ type skuNames struct {
 }
 
 // NewSKUNames returns a source of names read from address ("" =
-// DefaultSKUNamesURL).
-func NewSKUNames(address string, transport http.RoundTripper, logger *slog.Logger) *SKUNames {
-	if address == "" {
-		address = DefaultSKUNamesURL
-	}
+// defaultSKUNamesURL).
+func NewSKUNames(address string, transport http.RoundTripper, now func() time.Time, log *slog.Logger) *SKUNames {
 	return &SKUNames{
-		address: address,
-		log:     logger,
-		now:     time.Now,
+		address: cmp.Or(address, defaultSKUNamesURL),
+		log:     log,
+		now:     now,
 		kept:    lookup.Cache[struct{}, skuNames]{Limit: skuNamesTimeout},
 		client: &http.Client{Transport: steady(transport), CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) >= 5 || !endpoint.Safe(req.URL) {

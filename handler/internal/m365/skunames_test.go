@@ -31,8 +31,7 @@ func TestSKUNames(t *testing.T) {
 	}))
 	defer server.Close()
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	names := NewSKUNames(server.URL, http.DefaultTransport, slog.New(slog.DiscardHandler))
-	names.now = func() time.Time { return now }
+	names := NewSKUNames(server.URL, http.DefaultTransport, func() time.Time { return now }, slog.New(slog.DiscardHandler))
 
 	want := map[string]string{skuMain: "Suite, the Big One", second: "Café", plan: "A plan"}
 	steps := []struct {
@@ -90,7 +89,7 @@ func TestSKUNamesFailures(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			server := httptest.NewServer(test.h)
 			defer server.Close()
-			if got := NewSKUNames(server.URL, http.DefaultTransport, slog.New(slog.DiscardHandler)).Names(t.Context()); got != nil {
+			if got := NewSKUNames(server.URL, http.DefaultTransport, time.Now, slog.New(slog.DiscardHandler)).Names(t.Context()); got != nil {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -100,7 +99,7 @@ func TestSKUNamesFailures(t *testing.T) {
 			t.Error("asked over plain http")
 			return nil, http.ErrNotSupported
 		})
-		if got := NewSKUNames("http://names.example/f.csv", never, slog.New(slog.DiscardHandler)).Names(t.Context()); got != nil {
+		if got := NewSKUNames("http://names.example/f.csv", never, time.Now, slog.New(slog.DiscardHandler)).Names(t.Context()); got != nil {
 			t.Errorf("got %v", got)
 		}
 	})

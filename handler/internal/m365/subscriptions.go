@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -174,24 +173,23 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 }
 
 func (g *graph) subscription(ctx context.Context, version, method, path string, body any) (Subscription, error) {
-	var content []byte
-	var err error
-	if body != nil {
-		if content, err = json.Marshal(body); err != nil {
-			return Subscription{}, fmt.Errorf("building a subscription: %w", err)
-		}
-	}
 	build := func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, method, g.base(version)+"/subscriptions"+path, nil)
+		var content []byte
+		if body != nil {
+			var err error
+			if content, err = json.Marshal(body); err != nil {
+				return nil, fmt.Errorf("building a subscription: %w", err)
+			}
+		}
+		req, err := http.NewRequestWithContext(ctx, method, g.base(version)+"/subscriptions"+path, bytes.NewReader(content))
 		if err != nil {
 			return nil, fmt.Errorf("building a subscription: %w", err)
 		}
-		if content != nil {
+		if body != nil {
 			req.Header.Set("Content-Type", "application/json")
-			req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(content)), int64(len(content))
-			if method != http.MethodPost {
-				req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
-			}
+		}
+		if method == http.MethodPost {
+			req.GetBody = nil // it is never repeated
 		}
 		req.Header.Set("Accept", "application/json")
 		return prioritize(req), nil
@@ -220,11 +218,11 @@ func subscriptionOn(w wire.ChangeSubscription) Subscription {
 }
 
 func subscriptionError(ref tenant.Ref, err error) error {
-	var status *statusError
-	if body := (*bodyError)(nil); errors.As(err, &body) {
+	if _, body := errors.AsType[*bodyError](err); body {
 		return fmt.Errorf("subscription on the devices of tenant %s: %w", ref.ID, err)
 	}
-	if !errors.As(err, &status) || status.status >= 500 {
+	status, ok := errors.AsType[*statusError](err)
+	if !ok || status.status >= 500 {
 		return err
 	}
 	reason := SubscriptionRefused

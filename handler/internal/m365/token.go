@@ -92,8 +92,7 @@ func (t *tokens) fetch(ctx context.Context, key tokenKey, fresh bool) (token, er
 		return token{}, err
 	}
 	got, err := t.post(ctx, key, form)
-	var refusal *AuthError
-	if errors.As(err, &refusal) && refusal.secrets && !fresh {
+	if refusal, ok := errors.AsType[*AuthError](err); ok && refusal.secrets && !fresh {
 		// CIPP may have rotated a secret since it was read.
 		again, formErr := t.form(ctx, key, true)
 		if formErr != nil {

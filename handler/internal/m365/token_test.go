@@ -38,7 +38,7 @@ func TestTokenForms(t *testing.T) {
 				got = r.PostForm
 				c.token(w, r)
 			})
-			r := c.reader(func(cfg *Config) { cfg.Auth = test.auth })
+			r := c.reader(func(cfg *Deps) { cfg.Auth = test.auth })
 			if _, err := r.tokens.get(t.Context(), test.ref, r.graphScope); err != nil {
 				t.Fatal(err)
 			}
@@ -84,9 +84,8 @@ func TestTokenSharedByConcurrentCallers(t *testing.T) {
 
 func TestTokenKeptUntilShortlyBeforeItEnds(t *testing.T) {
 	c := newCloud(t)
-	r := c.reader()
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	r.tokens.now = func() time.Time { return now }
+	r := c.reader(func(d *Deps) { d.Now = func() time.Time { return now } })
 	steps := []struct {
 		after time.Duration
 		want  int

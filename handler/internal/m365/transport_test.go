@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -129,20 +128,17 @@ func TestServicesThatTrickle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				reader, err := NewReader(Config{Credentials: anySecret{}, Logger: slog.New(slog.DiscardHandler),
-					Transport: onPlainHTTP{replytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						switch {
-						case r.Host == tt.broken:
-							tt.how(w, r)
-						case r.Host == login:
-							ok(w, `{"access_token":"t","expires_in":3600}`)
-						default:
-							ok(w, `{"value":[]}`)
-						}
-					}))}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				server := replytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.Host == tt.broken:
+						tt.how(w, r)
+					case r.Host == login:
+						ok(w, `{"access_token":"t","expires_in":3600}`)
+					default:
+						ok(w, `{"value":[]}`)
+					}
+				}))
+				reader := newReader(t, Deps{Credentials: anySecret{}, Sleep: retry.Sleep}, func(d *Deps) { d.Transport = onPlainHTTP{server} })
 				ctx, cancel := context.WithTimeout(t.Context(), 13*time.Minute)
 				defer cancel()
 				began := time.Now()
@@ -179,7 +175,7 @@ func TestOneTrickle(t *testing.T) {
 				replytest.Trickle(w, r, []byte(" "), 1, time.Second, true)
 			})
 			synctest.Test(t, func(t *testing.T) {
-				reader := c.reader(func(cfg *Config) { cfg.Transport = replytest.Serve(t, http.HandlerFunc(c.serve)) })
+				reader := c.reader(func(cfg *Deps) { cfg.Transport = replytest.Serve(t, http.HandlerFunc(c.serve)) })
 				began := time.Now()
 				s, err := reader.Read(t.Context(), testRef, nil)
 				if err != nil {

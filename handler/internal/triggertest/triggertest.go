@@ -29,6 +29,7 @@ import (
 	"cipp-ninjaone/handler/internal/notify/notifytest"
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/subscriptions"
@@ -143,9 +144,9 @@ func (w *World) Restart() {
 		w.T.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(&w.Logged, &slog.HandlerOptions{Level: slog.LevelError}))
-	reader, err := m365.NewReader(m365.Config{
+	reader, err := m365.New(m365.Deps{
 		GraphEndpoint: w.getenv("GRAPH_ENDPOINT"), LoginEndpoint: w.getenv("LOGIN_ENDPOINT"), ExchangeEndpoint: w.getenv("EXCHANGE_ENDPOINT"),
-		Credentials: secrets, Logger: log,
+		Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,
 	})
 	if err != nil {
 		w.T.Fatal(err)

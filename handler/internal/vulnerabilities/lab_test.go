@@ -21,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -134,7 +135,7 @@ func newLab(t testing.TB, devices int, change ...func(*seed.Seed)) *lab {
 	secrets, err := cipp.OpenSecrets(getenv, l.app)
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
-	reader, err := m365.NewReader(m365.Config{GraphEndpoint: at.Graph, LoginEndpoint: at.Login, ExchangeEndpoint: at.Exchange, DefenderEndpoint: at.Defender, Credentials: secrets, Logger: log})
+	reader, err := m365.New(m365.Deps{GraphEndpoint: at.Graph, LoginEndpoint: at.Login, ExchangeEndpoint: at.Exchange, DefenderEndpoint: at.Defender, Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log})
 	must(t, err)
 	pool := ninjaone.NewPool(ninjaone.Config{Endpoint: s.NinjaOne.URL(), Rate: math.Inf(1), Logger: log, Transport: l,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {

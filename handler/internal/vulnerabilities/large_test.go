@@ -21,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -103,7 +104,7 @@ func (l *large) take(w http.ResponseWriter, r *http.Request) {
 func (l *large) turn(t testing.TB) plan {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	reader, err := m365.NewReader(m365.Config{LoginEndpoint: l.URL, DefenderEndpoint: l.URL, Credentials: anySecret{}, Logger: log})
+	reader, err := m365.New(m365.Deps{LoginEndpoint: l.URL, DefenderEndpoint: l.URL, Transport: http.DefaultTransport, Credentials: anySecret{}, Sleep: retry.Sleep, Now: time.Now, Log: log})
 	must(t, err)
 	client, err := ninjaone.New(ninjaone.Config{Endpoint: l.URL, ClientID: "c", Secret: func(context.Context, bool) (string, error) { return "s", nil }, Rate: math.Inf(1), Logger: log})
 	must(t, err)

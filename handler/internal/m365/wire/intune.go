@@ -50,12 +50,6 @@ type ManagedDevice struct {
 	Hardware    Hardware             `json:"hardwareInformation"`
 }
 
-// DeviceSerial is a row of the same list when only serial numbers are asked for.
-type DeviceSerial struct {
-	ID           string `json:"id"`
-	SerialNumber string `json:"serialNumber"`
-}
-
 // LoggedOn is a user who logged on to a ManagedDevice.
 type LoggedOn struct {
 	UserID string `json:"userId"`

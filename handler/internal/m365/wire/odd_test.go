@@ -22,7 +22,7 @@ var kinds = map[string]func(*testing.T){
 	"Subscription": odd[Subscription], "User": odd[User], "AssignedLicense": odd[AssignedLicense],
 	"AssignmentState": odd[AssignmentState], "SignInActivity": odd[SignInActivity], "Device": odd[Device],
 	"DeltaObject": odd[DeltaObject], "Member": odd[Member], "Removed": odd[Removed],
-	"ManagedDevice": odd[ManagedDevice], "DeviceSerial": odd[DeviceSerial], "LoggedOn": odd[LoggedOn], "Hardware": odd[Hardware],
+	"ManagedDevice": odd[ManagedDevice], "LoggedOn": odd[LoggedOn], "Hardware": odd[Hardware],
 	"PolicyState": odd[PolicyState], "SettingState": odd[SettingState],
 	"ConditionalAccessPolicy": odd[ConditionalAccessPolicy], "Guests": odd[Guests], "AuthorizationPolicy": odd[AuthorizationPolicy],
 	"SecureScore": odd[SecureScore], "ControlScore": odd[ControlScore], "ScoreProfile": odd[ScoreProfile],
