@@ -3,6 +3,9 @@
 package guid
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
@@ -28,4 +31,16 @@ func FoldAll(ids []string) []string {
 		out = append(out, Fold(id))
 	}
 	return out
+}
+
+// Message decodes a queue message about a tenant into m, of which tenantID is a part.
+// After an error the message can never be processed; the error does not quote it.
+func Message(text []byte, m any, tenantID *string) error {
+	if err := json.Unmarshal(text, m); err != nil {
+		return fmt.Errorf("the message is not a JSON object with a tenantId, or a value in it has the wrong type: %w", err)
+	}
+	if *tenantID = Parse(*tenantID); *tenantID == "" {
+		return errors.New("the message's tenantId is not a GUID")
+	}
+	return nil
 }

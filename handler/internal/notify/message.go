@@ -8,9 +8,7 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -50,23 +48,16 @@ func (m Message) Sweeps() bool { return m.Event == "" && len(m.DeviceIDs) == 0 }
 // ParseMessage decodes and checks a queue message. Repeated device ids, and
 // those that are not GUIDs, are left out. An error means that the message can
 // never be processed; it names what is wrong, not the content.
-func ParseMessage(text []byte) (Message, error) {
-	var m Message
-	if err := json.Unmarshal(text, &m); err != nil {
-		return Message{}, fmt.Errorf("the message is not the JSON object {\"tenantId\":…,\"deviceIds\":[…]}: %w", err)
-	}
-	if m.TenantID = guid.Parse(m.TenantID); m.TenantID == "" {
-		return Message{}, errors.New("the message's tenantId is not a GUID")
+func ParseMessage(text []byte) (m Message, err error) {
+	if err := guid.Message(text, &m, &m.TenantID); err != nil {
+		return Message{}, err
 	}
 	named := len(m.DeviceIDs) > 0
-	ids := m.DeviceIDs[:0]
-	for _, raw := range m.DeviceIDs {
-		if id := guid.Parse(raw); id != "" {
-			ids = append(ids, id)
-		}
+	for i, id := range m.DeviceIDs {
+		m.DeviceIDs[i] = guid.Parse(id)
 	}
-	slices.Sort(ids)
-	m.DeviceIDs = slices.Compact(ids)
+	slices.Sort(m.DeviceIDs)
+	m.DeviceIDs = slices.DeleteFunc(slices.Compact(m.DeviceIDs), func(id string) bool { return id == "" })
 	if named && len(m.DeviceIDs) == 0 {
 		return Message{}, errors.New("none of the message's deviceIds is a GUID")
 	}

