@@ -104,11 +104,7 @@ func TestSeveralProcesses(t *testing.T) {
 		}
 	}
 	ps := &processes{}
-	w := start(t, data, ps.watch, setting("NINJAONE_RATE", fmt.Sprint(rate)), setting("SYNC_SLOTS", "6"),
-		// A message of a lost machine comes back as it does from the real host:
-		// not before the leases of the machine have ended, 45 s after it was lost.
-		// The message was hidden again half of this time ago, at most.
-		func(c *funchost.Config) { c.MessageInvisibility = 100 * time.Second })
+	w := start(t, data, ps.watch, setting("NINJAONE_RATE", fmt.Sprint(rate)), setting("SYNC_SLOTS", "6"))
 	ps.w, ps.all[0].host = w, w.Host
 	t.Cleanup(w.Host.Stop)
 	// What the limiters of three processes may have saved up, and what a busy

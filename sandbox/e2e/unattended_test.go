@@ -86,11 +86,12 @@ func (w *world) pause(tenant string, paused bool) {
 	}
 }
 
-// begun counts the syncs that began since so many log lines, by tenant.
-func (w *world) begun(since int) map[string]int {
+// completedSince counts the syncs that completed since so many log lines, by tenant. One
+// that lost its lease to a slow machine goes on in another, and counts once.
+func (w *world) completedSince(since int) map[string]int {
 	n := map[string]int{}
 	for _, line := range w.logged()[since:] {
-		if l, ok := parseLog(line); ok && l.Msg == "sync started" {
+		if l, ok := parseLog(line); ok && l.Msg == "sync ended" && l.Status == "Completed" {
 			n[l.Tenant]++
 		}
 	}
@@ -112,7 +113,7 @@ func (w *world) settled() {
 // since so many log lines, and nobody else was.
 func (w *world) once(since int, tenants ...*m365sim.Tenant) {
 	w.t.Helper()
-	n := w.begun(since)
+	n := w.completedSince(since)
 	for _, t := range tenants {
 		if n[t.ID] != 1 {
 			w.t.Errorf("%s was synced %d times, want once; the logbook says\n%s\nand the handler\n%s",
@@ -327,7 +328,7 @@ func TestPilotAndPause(t *testing.T) {
 	w.ageRuns(time.Hour)
 	w.tick()
 	w.settled()
-	n := w.begun(since)
+	n := w.completedSince(since)
 	for _, tn := range []*m365sim.Tenant{pilot, data.Tenants[2], data.Tenants[4]} {
 		if n[tn.ID] != 1 {
 			t.Errorf("%s, whose turn came while it was paused, was synced %d times", tn.DefaultDomain, n[tn.ID])
@@ -349,12 +350,12 @@ func TestFailedTenantIsTriedAgainLessAndLessOften(t *testing.T) {
 	w.tick()
 	w.settled()
 	since := len(w.logged())
-	early := w.begun(0)
+	early := w.completedSince(0)
 	w.ageRuns(19*time.Hour + 30*time.Minute)
 	w.tick()
 	w.settled()
 	var tn *m365sim.Tenant
-	for id, n := range w.begun(since) {
+	for id, n := range w.completedSince(since) {
 		if i := slices.IndexFunc(data.Tenants, func(t *m365sim.Tenant) bool { return t.ID == id }); n == 1 && early[id] == 1 {
 			tn = data.Tenants[i]
 		}
