@@ -74,7 +74,7 @@ type Graph interface {
 	// DefenderAccess does that for Defender.
 	DefenderAccess(ctx context.Context, ref tenant.Ref) (*m365.Permission, error)
 	// Read reads the whole tenant.
-	Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error)
+	Read(ctx context.Context, ref tenant.Ref, known *tenant.Known) (*tenant.Snapshot, error)
 }
 
 // Engine tells how CIPP's own engine stands; *engine.Hold is one.

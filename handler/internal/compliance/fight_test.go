@@ -15,7 +15,7 @@ type between struct {
 	happens func()
 }
 
-func (b between) Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error) {
+func (b between) Read(ctx context.Context, ref tenant.Ref, known *tenant.Known) (*tenant.Snapshot, error) {
 	s, err := b.Reader.Read(ctx, ref, known)
 	b.happens()
 	return s, err

@@ -150,8 +150,8 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 // tenant gives no token, the context's error when it was cancelled, or the
 // transport's when Graph cannot be reached at all. The deadline of the context
 // ends the reading: what was not read by then is absent like any other part.
-// Policies of devices that are known, and count, are not read again.
-func (r *Reader) Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error) {
+// What is known and counts is not read again; nil stands for nothing.
+func (r *Reader) Read(ctx context.Context, ref tenant.Ref, known *tenant.Known) (*tenant.Snapshot, error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
 	started := r.now().UTC()
@@ -169,8 +169,11 @@ func (r *Reader) Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyRe
 		reader:   r,
 		graph:    g,
 		snapshot: &tenant.Snapshot{Tenant: ref, ReadAt: started, DoD: r.graphEndpoint.Hostname() == dodGraphHost},
-		known:    known,
+		judged:   make(chan struct{}),
 		log:      r.log.With("tenant", ref.ID),
+	}
+	if known != nil {
+		run.known, run.daily = known.Policies, known.Daily
 	}
 	run.readAll(ctx)
 	if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {

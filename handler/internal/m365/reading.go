@@ -29,6 +29,8 @@ type reading struct {
 	graph    *graph
 	snapshot *tenant.Snapshot
 	known    tenant.PolicyReadings
+	daily    *tenant.Daily // nil where these are read anew; to be asked for by given
+	judged   chan struct{} // closed when the users were read, who tell
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -79,8 +81,18 @@ func putDetailed[T any](run *reading, name, detailed part, dst *tenant.Part[T], 
 	}
 }
 
+// given reports whether the daily parts are those that were known. It waits for the
+// users where that depends on them.
+func (run *reading) given() bool {
+	<-run.judged
+	return run.daily != nil
+}
+
 func (run *reading) readAll(ctx context.Context) {
 	g, s := run.graph, run.snapshot
+	if run.daily == nil {
+		close(run.judged)
+	}
 	var all sync.WaitGroup
 	all.Go(func() { run.readBasics(ctx) })
 	all.Go(func() {
@@ -94,6 +106,21 @@ func (run *reading) readAll(ctx context.Context) {
 	all.Go(func() { run.readDevices(ctx) })
 	all.Go(func() { run.readExchange(ctx) })
 	all.Wait()
+	if run.given() {
+		run.daily.Give(s)
+	}
+}
+
+// judge tells whether the daily parts that are known are of the users that were read.
+// Where these were not, nothing is known of new ones.
+func (run *reading) judge(users []tenant.User, err error) {
+	if run.daily == nil {
+		return
+	}
+	if err == nil && !run.daily.Of(users) {
+		run.daily = nil
+	}
+	close(run.judged)
 }
 
 // The parts of the first batch, by their place in it.
@@ -118,6 +145,9 @@ func (run *reading) readBasics(ctx context.Context) {
 	profilesRead := make(chan struct{})
 	all.Go(func() {
 		defer close(profilesRead)
+		if run.given() {
+			return
+		}
 		profiles, profilesErr = g.scoreProfiles(ctx)
 	})
 
@@ -135,6 +165,7 @@ func (run *reading) readBasics(ctx context.Context) {
 		users, details, usersErr = g.users(ctx, skuErr != nil || hasPremium(skus))
 		putDetailed(run, partUsers, partSignInActivity, &s.Users, users, details, usersErr)
 		close(usersRead)
+		run.judge(users, usersErr)
 	})
 	byName := func() map[string]bool {
 		<-usersRead
@@ -148,10 +179,16 @@ func (run *reading) readBasics(ctx context.Context) {
 		return names
 	}
 	all.Go(func() {
+		if run.given() {
+			return
+		}
 		v, err := reportPart(ctx, hidden, byName, g.mailboxUsage)
 		put(run, partMailboxUsage, &s.MailboxUsage, v, err)
 	})
 	all.Go(func() {
+		if run.given() {
+			return
+		}
 		v, err := reportPart(ctx, hidden, byName, g.oneDriveUsage)
 		put(run, partOneDriveUsage, &s.OneDriveUsage, v, err)
 	})
@@ -164,7 +201,9 @@ func (run *reading) readBasics(ctx context.Context) {
 		put(run, partConditionalAccess, &s.ConditionalAccess, v, err)
 	})
 	all.Go(func() {
-		<-profilesRead
+		if <-profilesRead; run.given() {
+			return
+		}
 		var details []lost
 		if profilesErr != nil {
 			details = []lost{{tenant.DetailTitles, profilesErr}}
@@ -229,6 +268,9 @@ func (run *reading) readDevices(ctx context.Context) {
 
 // readExchange keeps to two requests at a time: the admin API publishes no limit.
 func (run *reading) readExchange(ctx context.Context) {
+	if run.given() {
+		return
+	}
 	x, s := run.reader.newExchange(run.snapshot.Tenant), run.snapshot
 	if err := x.open(ctx); err != nil {
 		put(run, partMailboxes, &s.Mailboxes, nil, err)
@@ -253,6 +295,9 @@ func (run *reading) readExchange(ctx context.Context) {
 	all.Wait()
 }
 
+// daily are the parts of Graph that a [tenant.Daily] has.
+var daily = map[part]bool{partMailboxUsage: true, partOneDriveUsage: true, partSecureScore: true}
+
 // close turns failures into reasons. It is an error when Graph as a whole could
 // not be read, since then there is nothing to show but the same reason.
 func (run *reading) close() error {
@@ -263,8 +308,8 @@ func (run *reading) close() error {
 		}
 	}
 	graphParts := 0
-	for _, p := range permissions {
-		if p.Service == serviceGraph && !p.Optional {
+	for p, permission := range permissions {
+		if permission.Service == serviceGraph && !permission.Optional && !(run.daily != nil && daily[p]) {
 			graphParts++
 		}
 	}

@@ -21,7 +21,8 @@ import (
 )
 
 // A light run brings NinjaOne up to date after a change, between two full runs.
-// Microsoft 365 is read as always. What NinjaOne has, and which fields, is what
+// What looks do not watch in Microsoft 365 is as the last run read it, unless users
+// came, went or changed their names or licences. What NinjaOne has, and which fields, is what
 // the last run found there, unless a device arrived, left or moved. Nothing is
 // healed and nobody else's leftovers are looked for: the next full run does that.
 // Its record is one of its own, so that it never counts as the daily sync, and it
@@ -38,6 +39,8 @@ const (
 	lightTold  = 3
 	// lightWaits is how long a light run waits while a full run goes on.
 	lightWaits = time.Minute
+	// dailyLife is how long after a full run its daily parts serve.
+	dailyLife = 26 * time.Hour
 	// lightProblem is the key of the problem that light runs fail.
 	lightProblem = "light"
 )
@@ -48,26 +51,36 @@ type inventory struct {
 	OrganizationID int                    `json:"organizationId"`
 	Devices        []keptDevice           `json:"devices"`
 	Fields         []ninjaone.CustomField `json:"fields"` // those that are mapped
+	Daily          *tenant.Daily          `json:"daily"`  // of Microsoft 365; nil for none
 }
 
 // keptDevice is a device in our own form: NinjaOne's is only read.
 type keptDevice ninjaone.Device
 
-// keepInventory stores what a run found in NinjaOne. A list that is doubted is no
-// inventory.
+// keepInventory stores what a run found in NinjaOne, and read in Microsoft 365. A
+// list that is doubted is no inventory.
 func (j *job) keepInventory(ctx context.Context, in *inputs) error {
-	if j.stored != nil || in.roster.Unusable {
+	daily := in.snapshot.Daily()
+	var v inventory
+	switch {
+	case in.roster.Unusable:
 		return nil
-	}
-	v := inventory{Instance: j.organization.Instance, OrganizationID: j.organization.ID}
-	for _, d := range in.roster.Devices {
-		v.Devices = append(v.Devices, keptDevice(d))
-	}
-	for _, name := range in.mapped {
-		if f, has := in.definitions[strings.ToLower(name)]; has {
-			v.Fields = append(v.Fields, f)
+	case j.stored == nil:
+		v = inventory{Instance: j.organization.Instance, OrganizationID: j.organization.ID}
+		for _, d := range in.roster.Devices {
+			v.Devices = append(v.Devices, keptDevice(d))
 		}
+		for _, name := range in.mapped {
+			if f, has := in.definitions[strings.ToLower(name)]; has {
+				v.Fields = append(v.Fields, f)
+			}
+		}
+	case daily == nil || j.daily != nil && daily.Users == j.daily.Users:
+		return nil
+	default:
+		v = *j.stored
 	}
+	v.Daily = daily
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -166,10 +179,15 @@ func (j *job) light(ctx context.Context, last runs.Run) error {
 	case last.Status == runs.Running: // it reads the change, unless it was killed
 		return j.Queue.Send(ctx, j.message, lightWaits)
 	}
+	kept, err := j.inventory(ctx)
+	if err != nil {
+		return err
+	}
 	if !j.message.Devices {
-		if j.stored, err = j.inventory(ctx); err != nil {
-			return err
-		}
+		j.stored = kept
+	}
+	if kept != nil && j.Now().Sub(last.LastSuccess) < dailyLife {
+		j.daily = kept.Daily
 	}
 	j.begin(last)
 	j.run.Begun = j.run.Start.Truncate(time.Millisecond)

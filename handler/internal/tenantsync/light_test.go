@@ -75,6 +75,48 @@ func (b *bench) waiting() int {
 	return n
 }
 
+// TestDailyParts looks which parts of Microsoft 365 a run is given as known: none in
+// a full run, and in a light one those of the last run, for a day.
+func TestDailyParts(t *testing.T) {
+	b := newBench(t, 2)
+	w := newWorld(2, 2)
+	quota := int64(1)
+	b.reader.snapshot = func() (*tenant.Snapshot, error) {
+		s, err := w.snapshot()
+		s.MailboxUsage = tenant.Present([]tenant.MailboxUsage{{UserPrincipalName: "user0@ostholm.example", Used: quota}})
+		return s, err
+	}
+	given := func() int64 {
+		if b.reader.known == nil || b.reader.known.Daily == nil {
+			return 0
+		}
+		return b.reader.known.Daily.MailboxUsage.Value[0].Used
+	}
+	for _, tt := range []struct {
+		name   string
+		after  time.Duration
+		run    Message
+		change func()
+		given  int64 // 0 for none
+	}{
+		{"a full run", 0, Message{}, func() {}, 0},
+		{"a light run", time.Hour, Message{Light: true}, func() { quota = 2 }, 1},
+		{"one for NinjaOne's devices", 0, Message{Light: true, Devices: true}, func() { quota = 1 }, 1},
+		{"a light run that reads them anew", 0, Message{Light: true}, func() { quota, w.users = 3, newWorld(2, 3).users }, 1},
+		{"the one after it", 0, Message{Light: true}, func() {}, 3},
+		{"a light run after days without a full one", 48 * time.Hour, Message{Light: true}, func() {}, 0},
+		{"a full run again", time.Hour, Message{}, func() {}, 0},
+		{"and a light one", time.Hour, Message{Light: true}, func() {}, 3},
+	} {
+		tt.change()
+		b.set(b.now().Add(tt.after))
+		b.sync(tt.run)
+		if got := given(); got != tt.given {
+			t.Errorf("%s was given %d, want %d", tt.name, got, tt.given)
+		}
+	}
+}
+
 // TestLightRun changes a tenant of documents, and looks what a light run reads,
 // writes and records. A full run right after it writes nothing.
 func TestLightRun(t *testing.T) {

@@ -117,7 +117,7 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 		if in.policies, err = j.Policies.Load(gctx, j.ref.ID); err != nil {
 			return err
 		}
-		known := in.policies
+		known := &tenant.Known{Policies: in.policies, Daily: j.daily}
 		if j.run.Owed == runs.OwedAll { // a forced run believes nothing
 			known = nil
 		}

@@ -38,7 +38,7 @@ const (
 
 // Reader reads a tenant from Microsoft 365.
 type Reader interface {
-	Read(ctx context.Context, ref tenant.Ref, known tenant.PolicyReadings) (*tenant.Snapshot, error)
+	Read(ctx context.Context, ref tenant.Ref, known *tenant.Known) (*tenant.Snapshot, error)
 }
 
 // Exposures keeps what the last file of vulnerabilities said that NinjaOne took;
@@ -75,10 +75,11 @@ type job struct {
 	*Syncer
 	assignment
 	message   Message
-	stored    *inventory // NinjaOne's side of a light run; nil where it is read
-	strays    bool       // devices of that are not in the organization any more
-	unread    error      // why a light run may have missed the change
-	unwritten error      // why the target that failed last was not written
+	stored    *inventory    // NinjaOne's side of a light run; nil where it is read
+	strays    bool          // devices of that are not in the organization any more
+	daily     *tenant.Daily // parts of Microsoft 365 that a light run need not read; nil for none
+	unread    error         // why a light run may have missed the change
+	unwritten error         // why the target that failed last was not written
 	client    *ninjaone.Client
 	log       *slog.Logger
 

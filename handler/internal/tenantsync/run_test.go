@@ -28,9 +28,11 @@ import (
 // reader gives a snapshot made by the test.
 type reader struct {
 	snapshot func() (*tenant.Snapshot, error)
+	known    *tenant.Known // what it was told last
 }
 
-func (r *reader) Read(_ context.Context, ref tenant.Ref, _ tenant.PolicyReadings) (*tenant.Snapshot, error) {
+func (r *reader) Read(_ context.Context, ref tenant.Ref, known *tenant.Known) (*tenant.Snapshot, error) {
+	r.known = known
 	s, err := r.snapshot()
 	if s != nil {
 		s.Tenant = ref

@@ -1,0 +1,71 @@
+package tenant
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// Known is what is known of a tenant before it is read, and is not read again.
+type Known struct {
+	Policies PolicyReadings // those that count
+	Daily    *Daily         // where they are of the users that are read; nil for none
+}
+
+// Daily are the parts of a snapshot that change with no user, group, role or device,
+// and that it is enough to read once a day. They are about the users that there were.
+type Daily struct {
+	Users string // stands for the users, their names and their licences
+
+	MailboxUsage   Part[[]MailboxUsage]
+	OneDriveUsage  Part[[]OneDriveUsage]
+	Mailboxes      Part[[]Mailbox]
+	CASMailboxes   Part[[]CASMailbox]
+	UnifiedAudit   Part[bool]
+	BlockedSenders Part[[]string]
+	SecureScore    Part[SecureScore]
+}
+
+// Daily returns the daily parts of a snapshot. It returns nil where one of them is to
+// be read again soon, because something went wrong.
+func (s *Snapshot) Daily() *Daily {
+	d := &Daily{
+		MailboxUsage: s.MailboxUsage, OneDriveUsage: s.OneDriveUsage, Mailboxes: s.Mailboxes, CASMailboxes: s.CASMailboxes,
+		UnifiedAudit: s.UnifiedAudit, BlockedSenders: s.BlockedSenders, SecureScore: s.SecureScore,
+	}
+	_, untitled := s.Unknown[DetailTitles]
+	if untitled || !s.Users.OK() || !settled(d.MailboxUsage) || !settled(d.OneDriveUsage) || !settled(d.Mailboxes) ||
+		!settled(d.CASMailboxes) || !settled(d.UnifiedAudit) || !settled(d.BlockedSenders) || !settled(d.SecureScore) {
+		return nil
+	}
+	d.Users = digestOf(s.Users.Value)
+	return d
+}
+
+func settled[T any](p Part[T]) bool { return p.OK() || p.Expected }
+
+// Of reports whether the parts are of these users, with the names and licences that
+// they have.
+func (d *Daily) Of(users []User) bool { return d.Users == digestOf(users) }
+
+// Give puts the parts into a snapshot.
+func (d *Daily) Give(s *Snapshot) {
+	s.MailboxUsage, s.OneDriveUsage, s.Mailboxes, s.CASMailboxes = d.MailboxUsage, d.OneDriveUsage, d.Mailboxes, d.CASMailboxes
+	s.UnifiedAudit, s.BlockedSenders, s.SecureScore = d.UnifiedAudit, d.BlockedSenders, d.SecureScore
+}
+
+func digestOf(users []User) string {
+	lines := make([]string, len(users))
+	for i, u := range users {
+		skus := make([]string, len(u.Licenses))
+		for j, l := range u.Licenses {
+			skus[j] = l.SKUID
+		}
+		slices.Sort(skus)
+		lines[i] = u.ID + "\t" + strings.ToLower(u.UserPrincipalName) + "\t" + strings.Join(skus, " ")
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:12])
+}
