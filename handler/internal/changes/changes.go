@@ -12,9 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
@@ -46,8 +45,6 @@ const (
 	// forgotten is after how long without a look it is forgotten what a tenant's looks
 	// saw: Graph does not know links any more that are as old.
 	forgotten = 7 * 24 * time.Hour
-	// senders is how many messages are sent at once.
-	senders = 8
 )
 
 // Microsoft365 says what changed; package m365 implements it.
@@ -193,25 +190,20 @@ func (w *Watcher) due(id string, states map[string]State, now time.Time) (time.D
 // send queues looks, and then notes that: a look that is queued twice costs one
 // message, a lost one some minutes.
 func (w *Watcher) send(ctx context.Context, delays map[string]time.Duration, now time.Time) error {
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(senders)
-	rows := make([]storage.Operation, 0, len(delays))
-	for id, delay := range delays {
-		rows = append(rows, storage.MergeOp(queuedRow(id, now)))
-		group.Go(func() error {
-			if err := w.Queue.Send(gctx, Message{TenantID: id}, delay); err != nil {
-				return fmt.Errorf("queue a look at tenant %s: %w", id, err)
-			}
-			return nil
-		})
+	sent, err := roster.Each(maps.Keys(delays), func(id string) error {
+		if err := w.Queue.Send(ctx, Message{TenantID: id}, delays[id]); err != nil {
+			return fmt.Errorf("queue a look at tenant %s: %w", id, err)
+		}
+		return nil
+	})
+	rows := make([]storage.Operation, len(sent))
+	for i, id := range sent {
+		rows[i] = storage.MergeOp(queuedRow(id, now))
 	}
-	if err := group.Wait(); err != nil {
-		return err
+	if noted := w.Table.WriteBatch(ctx, rows); noted != nil {
+		err = errors.Join(err, fmt.Errorf("note which looks are queued: %w", noted))
 	}
-	if err := w.Table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("note which looks are queued: %w", err)
-	}
-	return nil
+	return err
 }
 
 // States returns how the watching of each tenant stands, by tenant id.

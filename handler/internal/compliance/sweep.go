@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/ledger"
@@ -15,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/pacing"
+	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -52,25 +52,21 @@ func (w *Worker) QueueSweeps(ctx context.Context) error {
 	// A timer may fire a little early; half a tick makes up for that.
 	ticks := int64(math.Ceil(float64(w.SweepEvery) / float64(tick)))
 	current := now.Add(tick/2).Unix() / int64(tick/time.Second) % ticks
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	sent := 0
+	delays := map[string]time.Duration{}
 	for id := range all.ByTenant {
 		place := assignments.Share(id, "sweep") * float64(ticks)
 		if int64(place) != current || now.Before(statuses[id].RetryAfter) {
 			continue
 		}
-		sent++
-		group.Go(func() error {
-			delay := time.Duration((place - math.Floor(place)) * float64(tick))
-			if err := w.Queue.Send(gctx, notify.Message{TenantID: id}, delay); err != nil {
-				return fmt.Errorf("queue the sweep of tenant %s: %w", id, err)
-			}
-			return nil
-		})
+		delays[id] = time.Duration((place - math.Floor(place)) * float64(tick))
 	}
-	err = group.Wait()
-	w.Log.InfoContext(ctx, "compliance sweeps queued", "tenants", len(all.ByTenant), "queued", sent)
+	sent, err := roster.Each(maps.Keys(delays), func(id string) error {
+		if err := w.Queue.Send(ctx, notify.Message{TenantID: id}, delays[id]); err != nil {
+			return fmt.Errorf("queue the sweep of tenant %s: %w", id, err)
+		}
+		return nil
+	})
+	w.Log.InfoContext(ctx, "compliance sweeps queued", "tenants", len(all.ByTenant), "queued", len(sent))
 	return err
 }
 

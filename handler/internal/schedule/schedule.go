@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"sync"
+	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/alarm"
 	"cipp-ninjaone/handler/internal/cipp"
@@ -39,8 +37,6 @@ const (
 	// surelyLost is the same whatever the queue holds: messages of light runs are
 	// on it nearly always.
 	surelyLost = 12 * time.Hour
-	// senders is how many tenants are put on the queue at once.
-	senders = 8
 )
 
 // Scheduler finds the tenants that are due.
@@ -92,13 +88,12 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 			turns = append(turns, t.ID)
 		}
 	}
-	errs := s.enqueueAll(ctx, turns, now)
-	queued := len(turns) - len(errs)
+	queued, err := roster.Each(slices.Values(turns), func(id string) error { return s.enqueue(ctx, id, now) })
 	alarm.RaiseFor(ctx, s.Log, alarm.TenantsOverdue, late)
 	telemetry.Scheduled(ctx, len(all.Tenants)-paused, len(late))
-	errs = append(errs, s.Problems.Announce(ctx, tenant.Ref{}, "schedule", bad, now))
-	s.Log.InfoContext(ctx, "scheduled", "mapped", len(all.Tenants)+len(all.Left), "paused", paused, "queued", queued, "waiting", waiting)
-	return errors.Join(errs...)
+	err = errors.Join(err, s.Problems.Announce(ctx, tenant.Ref{}, "schedule", bad, now))
+	s.Log.InfoContext(ctx, "scheduled", "mapped", len(all.Tenants)+len(all.Left), "paused", paused, "queued", len(queued), "waiting", waiting)
+	return err
 }
 
 // unusable makes problems of mappings that lead to no sync, or a notice where
@@ -123,33 +118,17 @@ func (s *Scheduler) unusable(ctx context.Context, mappings []cipp.OrganizationMa
 	return bad, nil
 }
 
-// enqueueAll puts tenants on the queue, several at once: on the first night they
-// are all due.
-func (s *Scheduler) enqueueAll(ctx context.Context, tenantIDs []string, now time.Time) (errs []error) {
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(senders)
-	for _, id := range tenantIDs {
-		group.Go(func() error {
-			if err := s.enqueue(ctx, id, now); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("queue the sync of tenant %s: %w", id, err))
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors are in errs, since one must not hide the others
-	return errs
-}
-
 // enqueue sends the message first: a tenant that is queued twice costs a
 // message that finds the lease taken, a lost one would cost a day.
 func (s *Scheduler) enqueue(ctx context.Context, tenantID string, now time.Time) error {
-	if err := s.Queue.Send(ctx, tenantsync.Message{TenantID: tenantID}, 0); err != nil {
-		return err
+	err := s.Queue.Send(ctx, tenantsync.Message{TenantID: tenantID}, 0)
+	if err == nil {
+		err = s.Runs.MarkQueued(ctx, tenantID, now)
 	}
-	return s.Runs.MarkQueued(ctx, tenantID, now)
+	if err != nil {
+		return fmt.Errorf("queue the sync of tenant %s: %w", tenantID, err)
+	}
+	return nil
 }
 
 // turn is when the tenant's last turn was. The turns of all tenants are spread

@@ -2,8 +2,8 @@ package vulnerabilities
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cipp-ninjaone/handler/internal/assignments"
@@ -32,25 +32,25 @@ func (w *Worker) QueueDue(ctx context.Context) error {
 		return err
 	}
 	now := w.Now().UTC()
-	var errs []error
-	queued := 0
+	var due []string
 	for _, t := range all.Tenants {
-		if t.Paused || t.Run.LastSuccess.IsZero() || Next(t.ID, files[t.ID], now).After(now) {
-			continue
+		if !t.Paused && !t.Run.LastSuccess.IsZero() && !Next(t.ID, files[t.ID], now).After(now) {
+			due = append(due, t.ID)
 		}
+	}
+	queued, err := roster.Each(slices.Values(due), func(id string) error {
 		// A message too many finds that there is nothing to do; a lost one costs a day.
-		err := w.Queue.Send(ctx, Message{TenantID: t.ID}, 0)
+		err := w.Queue.Send(ctx, Message{TenantID: id}, 0)
 		if err == nil {
-			err = w.Files.markQueued(ctx, t.ID, now)
+			err = w.Files.markQueued(ctx, id, now)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("queue the vulnerabilities of tenant %s: %w", t.ID, err))
-			continue
+			return fmt.Errorf("queue the vulnerabilities of tenant %s: %w", id, err)
 		}
-		queued++
-	}
-	w.Log.InfoContext(ctx, "scheduled files of vulnerabilities", "queued", queued)
-	return errors.Join(errs...)
+		return nil
+	})
+	w.Log.InfoContext(ctx, "scheduled files of vulnerabilities", "queued", len(queued))
+	return err
 }
 
 // Next is when a tenant's file has its next turn, unless the tenant is paused. A time
