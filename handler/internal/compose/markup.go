@@ -3,6 +3,7 @@ package compose
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
@@ -16,12 +17,17 @@ type markup struct {
 	most  int // bytes; a value with more is given up
 }
 
+// markups are there to be used again: a value grows to some kilobytes.
+var markups = sync.Pool{New: func() any { return new(markup) }}
+
 // written returns the value that write writes, unless it has more than limit
 // characters as [ninjaone.JSONLength] counts them. Such a character takes at most
 // three bytes.
 func written(limit int, write func(m *markup)) (value string, fits bool) {
-	m := markup{most: 3 * limit}
-	write(&m)
+	m := markups.Get().(*markup)
+	defer markups.Put(m)
+	m.bytes, m.most = m.bytes[:0], 3*limit
+	write(m)
 	if value = string(m.bytes); m.full() || ninjaone.JSONLength(value) > limit {
 		return "", false
 	}

@@ -102,6 +102,9 @@ const longWord = 24
 func (c cell) long() bool {
 	for _, l := range c.Lines {
 		for _, s := range []string{l.Text, l.Tail} {
+			if len(s) <= longWord {
+				continue
+			}
 			for w := range strings.FieldsSeq(s) {
 				if len(w) > longWord {
 					return true

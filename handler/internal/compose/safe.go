@@ -92,26 +92,22 @@ func (a address) url() link {
 	if a.host == "" {
 		return ""
 	}
-	var b strings.Builder
-	b.WriteString("https://" + string(a.host))
+	b := append(append(make([]byte, 0, 256), "https://"...), a.host...)
 	for _, s := range a.path {
-		b.WriteString("/" + url.PathEscape(s))
+		b = append(append(b, '/'), url.PathEscape(s)...)
 	}
-	for i, kv := range a.query {
-		sep := "?"
-		if i > 0 {
-			sep = "&"
-		}
-		b.WriteString(sep + url.QueryEscape(kv[0]) + "=" + url.QueryEscape(kv[1]))
+	separator := byte('?')
+	for _, kv := range a.query {
+		b = append(append(b, separator), url.QueryEscape(kv[0])...)
+		b = append(append(b, '='), url.QueryEscape(kv[1])...)
+		separator = '&'
 	}
-	for i, s := range a.fragment {
-		sep := "#"
-		if i > 0 {
-			sep = "/"
-		}
-		b.WriteString(sep + url.PathEscape(s))
+	separator = '#'
+	for _, s := range a.fragment {
+		b = append(append(b, separator), url.PathEscape(s)...)
+		separator = '/'
 	}
-	return link(b.String())
+	return link(b)
 }
 
 // maxURL is the longest link taken from a tenant.
