@@ -1,13 +1,9 @@
 package ledger
 
 import (
-	"bytes"
-	"compress/flate"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
-	"sync"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -23,8 +19,7 @@ const (
 	// https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 	maxColumnName = 255
 	maxColumn     = 64 << 10
-	// maxValue is far above what a column can stand for in practice, and keeps a
-	// damaged column from taking memory without end, in bytes.
+	// maxValue is far above what a column can stand for in practice, in bytes.
 	maxValue = 16 << 20
 )
 
@@ -53,7 +48,7 @@ func Keep(row storage.Entity, field string, v ninjaone.Value) {
 	if err != nil {
 		return
 	}
-	if packed := deflate(body); len(packed) <= maxColumn {
+	if packed := storage.Deflate(body); len(packed) <= maxColumn {
 		row[column] = packed
 	}
 }
@@ -77,7 +72,7 @@ func Kept(row storage.Entity, noted map[string]string) map[string]Value {
 		if !ok || len(packed) == 0 {
 			continue
 		}
-		body, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxValue))
+		body, err := storage.Inflate(packed, maxValue)
 		if err != nil {
 			continue
 		}
@@ -118,20 +113,4 @@ func columnOf(field string) (string, bool) {
 		}
 	}
 	return name.String(), name.Len() <= maxColumnName
-}
-
-// writers holds compressors: each has tables of more than half a megabyte.
-var writers = sync.Pool{New: func() any {
-	w, _ := flate.NewWriter(nil, flate.DefaultCompression) // fails only for an unknown level
-	return w
-}}
-
-func deflate(body []byte) []byte {
-	var packed bytes.Buffer
-	w := writers.Get().(*flate.Writer)
-	defer writers.Put(w)
-	w.Reset(&packed)
-	_, _ = w.Write(body) // a buffer takes everything
-	_ = w.Close()
-	return packed.Bytes()
 }

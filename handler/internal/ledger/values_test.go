@@ -61,7 +61,7 @@ func TestADamagedValueIsNoValue(t *testing.T) {
 	row := storage.Entity{}
 	Keep(row, "f", ninjaone.HTML(strings.Repeat("a", 1000)))
 	column, _ := columnOf("f")
-	for _, content := range [][]byte{{1, 2, 3}, row[column].([]byte)[:5], deflate([]byte(`{"text":"x"}`)), deflate([]byte(`[`))} {
+	for _, content := range [][]byte{{1, 2, 3}, row[column].([]byte)[:5], storage.Deflate([]byte(`{"text":"x"}`)), storage.Deflate([]byte(`[`))} {
 		if kept := Kept(storage.Entity{column: content}, map[string]string{"f": Unknown}); len(kept) != 0 {
 			t.Errorf("%v gives %v", content, kept)
 		}

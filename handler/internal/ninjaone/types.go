@@ -271,6 +271,10 @@ func (v Value) MarshalJSON() ([]byte, error) {
 func JSONLength(s string) int {
 	n := 0
 	for i := 0; i < len(s); {
+		if c := s[i]; c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
+			n, i = n+1, i+1
+			continue
+		}
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:

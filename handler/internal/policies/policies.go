@@ -5,12 +5,9 @@
 package policies
 
 import (
-	"bytes"
-	"compress/flate"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -41,7 +38,7 @@ func (s *Store) Load(ctx context.Context, tenantID string) (tenant.PolicyReading
 			break
 		}
 		packed, _ := row[columnPolicies].([]byte)
-		body, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxPolicies))
+		body, err := storage.Inflate(packed, maxPolicies)
 		var all []tenant.PolicyState
 		if err != nil || json.Unmarshal(body, &all) != nil {
 			continue
@@ -63,20 +60,14 @@ func (s *Store) Save(ctx context.Context, tenantID string, readings tenant.Polic
 		if err != nil {
 			return err
 		}
-		var packed bytes.Buffer
-		w, err := flate.NewWriter(&packed, flate.DefaultCompression)
-		if err != nil {
-			return err
-		}
-		_, _ = w.Write(body) // a buffer takes everything
-		_ = w.Close()
-		if packed.Len() > maxColumn || len(body) >= maxPolicies {
+		packed := storage.Deflate(body)
+		if len(packed) > maxColumn || len(body) >= maxPolicies {
 			rows = append(rows, storage.DeleteOp(partition(tenantID), id))
 			continue
 		}
 		rows = append(rows, storage.ReplaceOp(storage.Entity{
 			"PartitionKey": partition(tenantID), "RowKey": id, "Version": int32(layout.Version),
-			columnCheckIn: r.CheckIn.UTC(), columnState: r.State, columnRead: r.Read.UTC().Truncate(time.Millisecond), columnPolicies: packed.Bytes(),
+			columnCheckIn: r.CheckIn.UTC(), columnState: r.State, columnRead: r.Read.UTC().Truncate(time.Millisecond), columnPolicies: packed,
 		}))
 	}
 	if err := s.table.WriteBatch(ctx, rows); err != nil {

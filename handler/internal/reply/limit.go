@@ -89,11 +89,13 @@ func (r *Reader) Read(p []byte) (int, error) {
 		more, err = r.in.Read(p[n:])
 		n += more
 	}
-	for i, c := range p[:n] {
-		if tooLarge := r.count(c); tooLarge != nil {
+	for i := 0; i < n; {
+		length := r.plain(p[i:n])
+		if tooLarge := r.count(p[i], int64(length)); tooLarge != nil {
 			r.err = tooLarge
 			return i, r.err
 		}
+		i += length
 	}
 	if r.limits.Weight > 0 && !r.alone && r.total+r.weight > small {
 		select {
@@ -107,18 +109,31 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// count counts one byte. Records are what lies deeper than base, the depth of
-// the list that the answer is, or of the lists that are its members.
-func (r *Reader) count(c byte) error {
-	r.total++
-	r.record++
+// plain returns how many bytes count alike: those of a text up to its end or an
+// escape, else one.
+func (r *Reader) plain(p []byte) int {
+	n := 0
+	if r.inText && !r.escaped {
+		for n < len(p) && p[n] != '"' && p[n] != '\\' {
+			n++
+		}
+	}
+	return max(n, 1)
+}
+
+// count counts so many bytes, of which the first is c. Records are what lies deeper
+// than base, the depth of the list that the answer is, or of the lists that are its
+// members.
+func (r *Reader) count(c byte, bytes int64) error {
+	r.total += bytes
+	r.record += bytes
 	switch {
 	case r.escaped:
 		r.escaped, r.text = false, r.text+1
 	case r.inText && c == '"':
 		r.inText = false
 	case r.inText:
-		r.escaped, r.text = c == '\\', r.text+1
+		r.escaped, r.text = c == '\\', r.text+bytes
 	case c == '"':
 		r.inText, r.text = true, 0
 	case c == '{' || c == '[':
