@@ -269,29 +269,18 @@ type wireDocument struct {
 }
 
 type wireField struct {
-	Name  string    `json:"name"`
-	Value wireValue `json:"value"`
+	Name  string          `json:"name"`
+	Value json.RawMessage `json:"value"`
 }
 
-// wireValue is the text of a value, which is a string for most types and an
-// object with text and html for WYSIWYG. The HTML is skipped, not stored.
-type wireValue struct{ text string }
-
-func (v *wireValue) UnmarshalJSON(data []byte) error {
-	*v = wireValue{}
-	switch data[0] {
-	case '"':
-		return json.Unmarshal(data, &v.text)
-	case '{':
-		var w struct{ Text json.RawMessage }
-		if err := json.Unmarshal(data, &w); err != nil {
-			return err
-		}
-		v.text = scalar(w.Text)
-	default:
-		v.text = scalar(data)
+// text is the text of the value, which is a string for most types and an object
+// with text and html for WYSIWYG.
+func (f wireField) text() string {
+	var w struct{ Text json.RawMessage }
+	if json.Unmarshal(f.Value, &w) == nil && w.Text != nil {
+		return scalar(w.Text)
 	}
-	return nil
+	return scalar(f.Value)
 }
 
 // kept are the fields whose text is kept, by name, with the text met last, which
@@ -314,12 +303,16 @@ func (w wireDocument) document(keep kept) Document {
 	}
 	for _, fields := range []reply.List[wireField]{w.Fields, w.UpdatedFields} {
 		for _, f := range fields {
-			last, wanted := keep[f.Name]
-			if !wanted || f.Value.text == "" {
+			last := keep[f.Name]
+			if last == nil {
+				continue // most of an answer is HTML that nobody looks at
+			}
+			text := f.text()
+			if text == "" {
 				continue
 			}
-			if last.Text != f.Value.text {
-				last.Text = f.Value.text
+			if last.Text != text {
+				last.Text = text
 			}
 			d.Fields = append(d.Fields, *last)
 		}

@@ -255,14 +255,29 @@ func (v Value) String() string { return v.s }
 func (v Value) MarshalJSON() ([]byte, error) {
 	switch v.kind {
 	case kindHTML:
-		return encodeJSON(struct {
-			HTML string `json:"html"`
-		}{v.s})
+		return append(appendString([]byte(`{"html":`), v.s), '}'), nil
 	case kindText, kindLines:
-		return encodeJSON(v.s)
+		return appendString(nil, v.s), nil
 	default:
 		return []byte("null"), nil
 	}
+}
+
+// appendString appends s as encodeJSON encodes it. Values are long, and are encoded
+// for their digest, the request and the row that keeps them.
+func appendString(b []byte, s string) []byte {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == utf8.RuneError || r == '\u2028' || r == '\u2029' }) {
+		encoded, _ := encodeJSON(s) // it never fails for a string
+		return append(b, encoded...)
+	}
+	b = append(slices.Grow(b, len(s)+len(s)/8+2), '"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
 }
 
 // JSONLength returns the length of s in characters (UTF-16 units) once it is

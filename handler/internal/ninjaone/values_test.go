@@ -51,6 +51,9 @@ func FuzzJSONLength(f *testing.F) {
 		if got, want := JSONLength(s), len(utf16.Encode([]rune(string(encoded))))-2; got != want {
 			t.Errorf("JSONLength(%q) = %d, want %d", s, got, want)
 		}
+		if got, err := Text(s).MarshalJSON(); err != nil || string(got) != string(encoded) {
+			t.Errorf("%q is sent as %s, want %s", s, got, encoded)
+		}
 	})
 }
 
