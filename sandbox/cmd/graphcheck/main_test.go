@@ -10,6 +10,14 @@ import (
 	"cipp-ninjaone/sandbox/m365sim"
 )
 
+// TestExcerpt holds the simulator's names to those that Graph publishes.
+func TestExcerpt(t *testing.T) {
+	var out strings.Builder
+	if n, err := check(&out, "testdata/excerpt.xml", false); err != nil || n != 0 || strings.HasPrefix(out.String(), "0 properties") {
+		t.Errorf("%d findings, %v:\n%s", n, err, out.String())
+	}
+}
+
 // TestCheck writes documents from the schema itself, right and with a fault.
 func TestCheck(t *testing.T) {
 	document := func(change func(entity, property, typ string) string) string {

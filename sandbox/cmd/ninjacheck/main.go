@@ -3,7 +3,7 @@
 //
 //	go run ./sandbox/cmd/ninjacheck -published NinjaRMM-API-v2.json
 //
-// It is run by hand when the contract changes; the project holds no such document. It exits with 1 when they differ.
+// It is run by hand when the contract changes; tests run it on an excerpt of the document. It exits with 1 when they differ.
 package main
 
 import (
