@@ -122,12 +122,15 @@ func (a *app) httpFunctions(getenv func(string) string, guard *access.Guard) []h
 	return functions
 }
 
+// maxBody is the largest request, in bytes.
+const maxBody = 16 << 20
+
 // server registers the functions.
 func (a *app) server(getenv func(string) string, guard *access.Guard) *customhandler.Server {
-	server := customhandler.New(customhandler.Config{Logger: a.log, Telemetry: a.telemetry, OnBadMessage: a.badMessage, Admit: a.admit})
+	server := customhandler.New(customhandler.Deps{MaxBody: maxBody, Log: a.log, Telemetry: a.telemetry, OnBadMessage: a.badMessage, Admit: a.admit})
 	a.registerTimers(server, getenv)
 	for _, f := range a.queues {
-		server.Queue(f.name, chain(f.run, a.putBackNewer(f.queue)), within(invocationTime(a.config))...)
+		server.Queue(f.name, invocationTime(a.config), chain(f.run, a.putBackNewer(f.queue)))
 	}
 	for _, f := range a.httpFunctions(getenv, guard) {
 		server.HTTP(f.name, f.route, f.serve)
@@ -139,22 +142,14 @@ func (a *app) server(getenv func(string) string, guard *access.Guard) *customhan
 // stop, but for those that an app setting turns off.
 func (a *app) registerTimers(server *customhandler.Server, getenv func(string) string) {
 	for _, f := range a.timerFunctions() {
-		server.Timer(f.name, func(ctx context.Context, _ customhandler.TimerInfo) error {
+		server.Timer(f.name, f.time, func(ctx context.Context) error {
 			a.heart.Fired(ctx, f.name)
 			return f.run(ctx)
-		}, within(f.time)...)
+		})
 		if !heartbeat.TurnedOff(getenv, f.name) {
 			a.heart.Timers = append(a.heart.Timers, heartbeat.Timer{Name: f.name, Every: f.every, Run: f.run})
 		}
 	}
-}
-
-// within is the time of one invocation, where it is not customhandler's.
-func within(limit time.Duration) []customhandler.Option {
-	if limit == 0 {
-		return nil
-	}
-	return []customhandler.Option{customhandler.WithTimeout(limit)}
 }
 
 // invocationTime is how long an invocation of a long function may last: a

@@ -67,7 +67,7 @@ func TestTimers(t *testing.T) {
 // turns off.
 func TestTimersTurnedOff(t *testing.T) {
 	a := testApp(t)
-	a.registerTimers(customhandler.New(customhandler.Config{}), func(name string) string {
+	a.registerTimers(customhandler.New(customhandler.Deps{}), func(name string) string {
 		return map[string]string{"AzureWebJobs.SweepCompliance.Disabled": "true"}[name]
 	})
 	var known []string

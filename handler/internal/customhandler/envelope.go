@@ -3,11 +3,12 @@ package customhandler
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"cipp-ninjaone/handler/internal/isotime"
 )
 
 // envelope is the body of an invocation. The values keep the host's encoding:
@@ -108,133 +109,53 @@ func number(value json.RawMessage) int {
 	return n
 }
 
-// scalar returns the text of a value, "" for objects and arrays. Properties of
-// a queue message can hide metadata of the same name, with any type.
-func scalar(value json.RawMessage) string {
-	if b := bytes.TrimSpace(value); len(b) > 0 && (b[0] == '{' || b[0] == '[') {
-		return ""
-	}
-	return text(value)
-}
-
-// instantLayouts are the forms in which times have been seen or documented.
-// A time without zone is UTC.
-var instantLayouts = []string{
-	time.RFC3339Nano,
-	"2006-01-02T15:04:05.999999999",
-	"2006-01-02 15:04:05Z07:00",
-	"2006-01-02 15:04:05",
-	"01/02/2006 15:04:05 -07:00",
-	"01/02/2006 15:04:05",
-}
+// hostLayouts are the forms, beside those of ISO 8601, in which the host has been
+// seen to write times. A time without zone is UTC.
+var hostLayouts = []string{"01/02/2006 15:04:05 -07:00", "01/02/2006 15:04:05"}
 
 // instant returns the time that a value holds, in UTC. No time, one that
 // cannot be read, and .NET's year 1 give the zero time.
 func instant(value json.RawMessage) time.Time {
 	s := strings.TrimSpace(text(value))
-	for _, layout := range instantLayouts {
-		if t, err := time.Parse(layout, s); err == nil {
-			if t = t.UTC(); t.Year() <= 1 {
-				return time.Time{}
-			}
-			return t
+	t, ok := isotime.Parse(s)
+	for _, layout := range hostLayouts {
+		if !ok {
+			parsed, err := time.Parse(layout, s)
+			t, ok = parsed.UTC(), err == nil
 		}
 	}
-	return time.Time{}
-}
-
-// TimerInfo is what the host says of a timer's run.
-type TimerInfo struct {
-	// IsPastDue: the run was due while no host was listening. Only the first
-	// run after a start can be past due.
-	IsPastDue bool
-	// Last, Next and LastUpdated are the stored schedule before this run, in
-	// UTC; zero when unknown or not monitored.
-	Last, Next, LastUpdated time.Time
-	InvocationID            string
-}
-
-// decodeTimer reads what there is. A run with unreadable details is still a
-// run, so nothing here is an error.
-func decodeTimer(e envelope, invocationID string) TimerInfo {
-	info := TimerInfo{InvocationID: invocationID}
-	value, err := e.input()
-	if err != nil {
-		return info
+	if !ok || t.Year() <= 1 {
+		return time.Time{}
 	}
-	m := members(value)
-	info.IsPastDue = strings.EqualFold(strings.TrimSpace(text(member(m, "IsPastDue"))), "true")
-	status := members(member(m, "ScheduleStatus"))
-	info.Last = instant(member(status, "Last"))
-	info.Next = instant(member(status, "Next"))
-	info.LastUpdated = instant(member(status, "LastUpdated"))
-	return info
+	return t
 }
 
 // QueueMessage is a message of a storage queue, delivered at least once.
 type QueueMessage struct {
 	Text []byte // as it was sent, base64 of the queue removed
-	ID   string // the queue's id of the message; "" when unknown
 	// DequeueCount says how often the message was received, this time
 	// included; 0 when unknown. The host moves it to <queue>-poison when it
 	// fails at maxDequeueCount.
 	DequeueCount int
 	// Inserted is when it was put on the queue, in whole seconds of the storage
 	// service's clock; zero when unknown.
-	Inserted     time.Time
-	InvocationID string
+	Inserted time.Time
 }
 
-// Decode decodes the JSON of the message into v. A message that is not such
-// JSON gives a *BadMessageError, which the function can return as it is.
-func (m QueueMessage) Decode(v any) error {
-	text := bytes.TrimSpace(m.Text)
-	if len(text) == 0 || string(text) == "null" {
-		return BadMessage("it is empty")
-	}
-	if text[0] == '"' { // a sender that encoded twice
-		var inner string
-		if json.Unmarshal(text, &inner) == nil && strings.HasPrefix(strings.TrimSpace(inner), "{") {
-			text = []byte(inner)
-		}
-	}
-	if err := json.Unmarshal(text, v); err != nil {
-		return BadMessage(problem(err))
-	}
-	return nil
-}
-
-// problem says what is wrong with a message without quoting it.
-func problem(err error) string {
-	var wrongType *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return fmt.Sprintf("its property %s has the wrong type", wrongType.Field)
-	case errors.As(err, &wrongType):
-		return "it is not a JSON object"
-	case errors.As(err, &syntax):
-		return fmt.Sprintf("it is not JSON (at byte %d)", syntax.Offset)
-	}
-	return "it is not the JSON that was expected"
-}
-
-func decodeQueue(e envelope, invocationID string) (QueueMessage, error) {
+func decodeQueue(e envelope) (QueueMessage, error) {
 	value, err := e.input()
 	if err != nil {
 		return QueueMessage{}, err
 	}
 	return QueueMessage{
 		Text:         []byte(text(value)),
-		ID:           scalar(member(e.metadata, "Id")),
 		DequeueCount: number(member(e.metadata, "DequeueCount")),
 		Inserted:     instant(member(e.metadata, "InsertionTime")),
-		InvocationID: invocationID,
 	}, nil
 }
 
 // BadMessageError marks a queue message that can never be handled, however
-// often it is retried. The server logs it, tells Config.OnBadMessage, and lets
+// often it is retried. The server logs it, tells Deps.OnBadMessage, and lets
 // the message go.
 type BadMessageError struct {
 	Reason string // for a technician; holds nothing of the message

@@ -2,8 +2,6 @@ package customhandler
 
 import (
 	"encoding/json"
-	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,17 +51,17 @@ func TestDecodeQueue(t *testing.T) {
 			body: `{"Data":{"message":"\"{\\\"tenantId\\\":\\\"11111111-2222-4333-8444-555555555555\\\"}\""},
 				"Metadata":{"DequeueCount":"1","Id":"\"6a1c\"","InsertionTime":"2026-11-23T07:59:58+00:00","PopReceipt":"\"r\"","ExpirationTime":"2026-11-30T08:00:00+00:00",
 				"sys":{"MethodName":"SyncTenant","UtcNow":"2026-11-23T08:00:00Z","RandGuid":"x"},"tenantId":"\"1111\""}}`,
-			want: QueueMessage{Text: []byte(plain), ID: "6a1c", DequeueCount: 1, Inserted: time.Date(2026, 11, 23, 7, 59, 58, 0, time.UTC)},
+			want: QueueMessage{Text: []byte(plain), DequeueCount: 1, Inserted: time.Date(2026, 11, 23, 7, 59, 58, 0, time.UTC)},
 		},
 		{
 			name: "as the documentation shows it",
 			body: `{"Data":{"queueItem":"{\"tenantId\":\"11111111-2222-4333-8444-555555555555\"}"},"Metadata":{"DequeueCount":2,"Id":"6a1c"}}`,
-			want: QueueMessage{Text: []byte(plain), ID: "6a1c", DequeueCount: 2},
+			want: QueueMessage{Text: []byte(plain), DequeueCount: 2},
 		},
 		{
 			name: "message as a real object, count quoted twice",
 			body: `{"Data":{"m":` + plain + `},"Metadata":{"DequeueCount":"\"3\"","Id":"\"6a1c\""}}`,
-			want: QueueMessage{Text: []byte(plain), ID: "6a1c", DequeueCount: 3},
+			want: QueueMessage{Text: []byte(plain), DequeueCount: 3},
 		},
 		{
 			name: "without metadata",
@@ -88,7 +86,7 @@ func TestDecodeQueue(t *testing.T) {
 		{
 			name: "keys in lower case",
 			body: `{"data":{"m":"\"hello\""},"metadata":{"dequeueCount":"4","id":"\"6a1c\""}}`,
-			want: QueueMessage{Text: []byte("hello"), ID: "6a1c", DequeueCount: 4},
+			want: QueueMessage{Text: []byte("hello"), DequeueCount: 4},
 		},
 		{
 			name: "null message",
@@ -102,8 +100,7 @@ func TestDecodeQueue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tt.want.InvocationID = "inv"
-			got, err := decodeQueue(e, "inv")
+			got, err := decodeQueue(e)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,103 +111,24 @@ func TestDecodeQueue(t *testing.T) {
 	}
 }
 
-func TestDecodeTimer(t *testing.T) {
-	at := func(h int) time.Time { return time.Date(2026, 11, 23, h, 15, 0, 0, time.UTC) }
-	full := TimerInfo{IsPastDue: true, Last: at(8), Next: at(9), LastUpdated: at(8)}
-	tests := []struct {
-		name, body string
-		want       TimerInfo
-	}{
-		{
-			name: "as the host sends it",
-			body: `{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"ScheduleStatus":{"Last":"2026-11-23T08:15:00+00:00","Next":"2026-11-23T09:15:00+00:00","LastUpdated":"2026-11-23T08:15:00+00:00"},"IsPastDue":true}},"Metadata":{"sys":{}}}`,
-			want: full,
-		},
-		{
-			name: "values as strings, times with offset, zone-less and with fraction",
-			body: `{"Data":{"timer":{"ScheduleStatus":{"Last":"2026-11-23T10:15:00+02:00","Next":"2026-11-23T09:15:00","LastUpdated":"\"2026-11-23T08:15:00.0000000Z\""},"IsPastDue":"True"}}}`,
-			want: full,
-		},
-		{
-			name: "the whole object in a string",
-			body: `{"Data":{"timer":"{\"IsPastDue\":true}"}}`,
-			want: TimerInfo{IsPastDue: true},
-		},
-		{
-			name: "the whole object in a string, encoded twice",
-			body: `{"Data":{"timer":"\"{\\\"IsPastDue\\\":true}\""}}`,
-			want: TimerInfo{IsPastDue: true},
-		},
-		{
-			name: "keys in lower case",
-			body: `{"Data":{"timer":{"isPastDue":true,"scheduleStatus":{"next":"2026-11-23T09:15:00Z"}}}}`,
-			want: TimerInfo{IsPastDue: true, Next: at(9)},
-		},
-		{
-			name: "not monitored",
-			body: `{"Data":{"timer":{"Schedule":{},"ScheduleStatus":null,"IsPastDue":false}}}`,
-		},
-		{
-			name: "before the first run",
-			body: `{"Data":{"timer":{"ScheduleStatus":{"Last":"0001-01-01T00:00:00","Next":"2026-11-23T09:15:00Z","LastUpdated":"0001-01-01T00:00:00+00:00"},"IsPastDue":false}}}`,
-			want: TimerInfo{Next: at(9)},
-		},
-		{name: "unreadable times", body: `{"Data":{"timer":{"ScheduleStatus":{"Last":"soon","Next":7,"LastUpdated":{}}}}}`},
-		{name: "no object", body: `{"Data":{"timer":"\"tick\""}}`},
-		{name: "no data", body: `{"Metadata":{}}`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			e, err := decodeEnvelope([]byte(tt.body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, decodeTimer(e, "")); diff != "" {
-				t.Errorf("timer (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestMessageDecode(t *testing.T) {
-	type payload struct {
-		TenantID string `json:"tenantId"`
-		Force    bool   `json:"force"`
-	}
-	tests := []struct {
-		name, text string
-		want       payload
-		problem    string
-	}{
-		{name: "object", text: `{"tenantId":"a","force":true}`, want: payload{"a", true}},
-		{name: "unknown properties", text: `{"tenantId":"a","more":1}`, want: payload{"a", false}},
-		{name: "object in a string", text: `"{\"tenantId\":\"a\"}"`, want: payload{"a", false}},
-		{name: "blanks around", text: "\n {\"tenantId\":\"a\"} ", want: payload{"a", false}},
-		{name: "empty", text: "  ", problem: "it is empty"},
-		{name: "null", text: "null", problem: "it is empty"},
-		{name: "no JSON", text: "tenant four-two", problem: "it is not JSON (at byte"},
-		{name: "cut off", text: `{"tenantId":"a`, problem: "it is not JSON (at byte"},
-		{name: "wrong type", text: `{"tenantId":42}`, problem: "its property tenantId has the wrong type"},
-		{name: "array", text: `["a"]`, problem: "it is not a JSON object"},
-		{name: "string", text: `"four-two"`, problem: "it is not a JSON object"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var got payload
-			err := QueueMessage{Text: []byte(tt.text)}.Decode(&got)
-			if tt.problem == "" {
-				if err != nil || got != tt.want {
-					t.Errorf("got %+v, %v; want %+v", got, err, tt.want)
-				}
-				return
-			}
-			var bad *BadMessageError
-			if !errors.As(err, &bad) || !strings.Contains(bad.Reason, tt.problem) {
-				t.Errorf("got %v, want a bad message: %s", err, tt.problem)
-			}
-			if err != nil && strings.Contains(err.Error(), "four-two") {
-				t.Errorf("the error quotes the message: %v", err)
-			}
-		})
+func TestInstant(t *testing.T) {
+	at := time.Date(2026, 11, 23, 8, 15, 0, 0, time.UTC)
+	for in, want := range map[string]time.Time{
+		`"2026-11-23T08:15:00+00:00"`:        at,
+		`"2026-11-23T10:15:00+02:00"`:        at,
+		`"2026-11-23T08:15:00"`:              at,
+		`"\"2026-11-23T08:15:00.0000000Z\""`: at,
+		`"2026-11-23 08:15:00Z"`:             at,
+		`"11/23/2026 10:15:00 +02:00"`:       at,
+		`"11/23/2026 08:15:00"`:              at,
+		`"0001-01-01T00:00:00+00:00"`:        {},
+		`"soon"`:                             {},
+		`7`:                                  {},
+		`{}`:                                 {},
+		``:                                   {},
+	} {
+		if got := instant(json.RawMessage(in)); !got.Equal(want) || got.Location() != time.UTC {
+			t.Errorf("%s gives %v", in, got)
+		}
 	}
 }

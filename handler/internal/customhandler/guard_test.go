@@ -114,7 +114,7 @@ func (l *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)
 
 // guarded is a server with a function of each kind.
 func guarded() (s *Server, read *atomic.Int64) {
-	s, _ = newServer(Config{MaxBody: 1000})
+	s, _ = newServer(Deps{MaxBody: 1000})
 	read = &atomic.Int64{}
 	s.HTTP("Takes", "takes", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
@@ -131,7 +131,7 @@ func guarded() (s *Server, read *atomic.Int64) {
 		}
 	}))
 	s.HTTP("Refuses", "refuses", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
-	s.Queue("Q", func(context.Context, QueueMessage) error { return nil })
+	s.Queue("Q", 0, func(context.Context, QueueMessage) error { return nil })
 	return s, read
 }
 
@@ -310,7 +310,7 @@ func TestBigHeaders(t *testing.T) {
 // TestWorkOutlastsTheTimeOfItsBody: the time for the body ends with it.
 func TestWorkOutlastsTheTimeOfItsBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newServer(Config{})
+		s, _ := newServer(Deps{})
 		work := func(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
@@ -319,7 +319,7 @@ func TestWorkOutlastsTheTimeOfItsBody(t *testing.T) {
 				return nil
 			}
 		}
-		s.Queue("Q", func(ctx context.Context, _ QueueMessage) error { return work(ctx) })
+		s.Queue("Q", 0, func(ctx context.Context, _ QueueMessage) error { return work(ctx) })
 		s.HTTP("H", "h", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if _, err := io.ReadAll(r.Body); err != nil {
 				t.Error(err)
@@ -344,7 +344,7 @@ func TestWorkOutlastsTheTimeOfItsBody(t *testing.T) {
 // TestAnswersThatNobodyTakes: a client that does not read holds nobody for long.
 func TestAnswersThatNobodyTakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newServer(Config{})
+		s, _ := newServer(Deps{})
 		left := make(chan error, 1)
 		s.HTTP("H", "h", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			var err error
@@ -365,13 +365,13 @@ func TestAnswersThatNobodyTakes(t *testing.T) {
 // TestPlaces: each function takes so many requests at once, the others not
 // affected, and refuses more without reading them.
 func TestPlaces(t *testing.T) {
-	s, log := newServer(Config{})
+	s, log := newServer(Deps{})
 	arrived, release := make(chan struct{}), make(chan struct{})
 	hold := func() {
 		arrived <- struct{}{}
 		<-release
 	}
-	s.Queue("Q", func(context.Context, QueueMessage) error { hold(); return nil })
+	s.Queue("Q", 0, func(context.Context, QueueMessage) error { hold(); return nil })
 	s.HTTP("H", "h", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hold() }))
 	s.HTTP("Other", "other", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for _, f := range s.functions {
@@ -411,9 +411,9 @@ func TestPlaces(t *testing.T) {
 // name, is no invocation.
 func TestOnlyTheHostInvokes(t *testing.T) {
 	ran := 0
-	s, _ := newServer(Config{})
-	s.Timer("T", func(context.Context, TimerInfo) error { ran++; return nil })
-	s.Queue("Q", func(context.Context, QueueMessage) error { ran++; return nil })
+	s, _ := newServer(Deps{})
+	s.Timer("T", 0, func(context.Context) error { ran++; return nil })
+	s.Queue("Q", 0, func(context.Context, QueueMessage) error { ran++; return nil })
 	s.HTTP("H", "h", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
 	base := start(t, s)
 	port := base[strings.LastIndex(base, ":"):]

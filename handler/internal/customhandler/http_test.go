@@ -51,7 +51,7 @@ func echo(params ...string) http.Handler {
 	})
 }
 
-func newHTTPServer(c Config) (*Server, *logBuffer) {
+func newHTTPServer(c Deps) (*Server, *logBuffer) {
 	s, log := newServer(c)
 	s.HTTP("Console", "ninjaone/console/{*path}", echo("path"))
 	s.HTTP("ReceiveNotifications", "ninjaone/notifications", echo())
@@ -76,7 +76,7 @@ func TestRawRequests(t *testing.T) {
 		{"rest with an escape", "DELETE", "/api/ninjaone/Console/a%3Fb%20c/", "x",
 			seen{Method: "DELETE", Path: "/api/ninjaone/Console/a?b c/", Body: "x", Params: map[string]string{"path": "a?b c"}}},
 	}
-	s, _ := newHTTPServer(Config{})
+	s, _ := newHTTPServer(Deps{})
 	base := start(t, s)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestRawRequests(t *testing.T) {
 }
 
 func TestRawBodyLimit(t *testing.T) {
-	s, _ := newHTTPServer(Config{MaxBody: 10})
+	s, _ := newHTTPServer(Deps{MaxBody: 10})
 	res, _ := do(t, http.MethodPost, start(t, s)+"/api/ninjaone/notifications", strings.NewReader("more than ten bytes"))
 	if res.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("status %d", res.StatusCode)
@@ -109,7 +109,7 @@ func TestRawBodyLimit(t *testing.T) {
 }
 
 func TestRawAnswerStreams(t *testing.T) {
-	s, _ := newServer(Config{})
+	s, _ := newServer(Deps{})
 	goOn := make(chan struct{})
 	s.HTTP("Stream", "stream", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "first")
@@ -135,7 +135,7 @@ func TestRawAnswerStreams(t *testing.T) {
 }
 
 func TestRawPanicAfterHalfAnAnswer(t *testing.T) {
-	s, log := newServer(Config{})
+	s, log := newServer(Deps{})
 	s.HTTP("Half", "half", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "half")
 		_ = http.NewResponseController(w).Flush()
@@ -218,7 +218,7 @@ func TestEnvelopedRequests(t *testing.T) {
 			seen{Method: "POST", Path: "/api/ninjaone/notifications", Host: "app.example", Body: "abcd1234"},
 		},
 	}
-	s, _ := newHTTPServer(Config{})
+	s, _ := newHTTPServer(Deps{})
 	base := start(t, s)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -286,7 +286,7 @@ func TestEnvelopedAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, _ := newServer(Config{})
+			s, _ := newServer(Deps{})
 			s.HTTP("F", "f", tt.handler)
 			res, body := do(t, http.MethodPost, start(t, s)+"/F", strings.NewReader(`{"Data":{"req":{"Url":"https://app.example/api/f","Method":"GET"}}}`))
 			if res.StatusCode != tt.status || body != tt.want {
@@ -334,17 +334,13 @@ func FuzzEnvelope(f *testing.F) {
 	} {
 		f.Add([]byte(body))
 	}
-	s := New(Config{Logger: slog.New(slog.DiscardHandler)})
-	s.Timer("T", func(context.Context, TimerInfo) error { return nil })
-	s.Queue("Q", func(_ context.Context, m QueueMessage) error {
-		var v struct {
-			TenantID  string   `json:"tenantId"`
-			DeviceIDs []string `json:"deviceIds"`
-		}
+	s, _ := newServer(Deps{})
+	s.Timer("T", 0, func(context.Context) error { return nil })
+	s.Queue("Q", 0, func(_ context.Context, m QueueMessage) error {
 		if m.DequeueCount < 0 {
 			return fmt.Errorf("dequeue count %d", m.DequeueCount)
 		}
-		return m.Decode(&v)
+		return BadMessage("no retry helps")
 	})
 	s.HTTP("H", "h/{*p}", echo("p"))
 	f.Fuzz(func(t *testing.T, body []byte) {

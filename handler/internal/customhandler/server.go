@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -27,8 +28,7 @@ const (
 	defaultTimeout = 4 * time.Minute
 	// grace is how long a function may take to return after its deadline. Then
 	// the host gets its answer without it.
-	grace          = 10 * time.Second
-	defaultMaxBody = 16 << 20
+	grace = 10 * time.Second
 
 	// frontEndLimit is when Azure's front end gives up on an HTTP request,
 	// whatever functionTimeout says; a little less leaves time to answer.
@@ -45,27 +45,26 @@ const headerInvocationID = "X-Azure-Functions-InvocationId"
 // ErrStopped is what [Server.Serve] returns after its context ended.
 var ErrStopped = errors.New("the handler was told to stop")
 
-// Config configures a Server. The zero value works.
-type Config struct {
-	// MaxBody limits the body of a request, in bytes; 16 MiB by default.
-	MaxBody int64
-	// Logger receives what the host cannot be told. It must write to stdout: the host logs stderr lines as errors.
-	Logger *slog.Logger
+// Deps are what a Server works with.
+type Deps struct {
+	MaxBody int64 // of a request, in bytes
+	// Log receives what the host cannot be told. It must write to stdout: the host
+	// logs stderr lines as errors.
+	Log *slog.Logger
 	// Telemetry gets a trace of each invocation; nil for none.
 	Telemetry *telemetry.Telemetry
-	// OnBadMessage, when set, is told of each queue message that its function
-	// refused with a [BadMessageError]. The reason holds nothing of the message.
+	// OnBadMessage is told of each queue message that its function refused with a
+	// [BadMessageError]. The reason holds nothing of the message.
 	OnBadMessage func(ctx context.Context, function, reason string)
-	// Admit, when set, is asked before each run of a timer, for which message is
-	// nil, and of a queue function. Unless it says true, the run ends there,
-	// with its error.
+	// Admit is asked before each run of a timer, for which message is nil, and of a
+	// queue function. Unless it says true, the run ends there, with its error.
 	Admit func(ctx context.Context, function string, message []byte) (bool, error)
 }
 
 // Server answers the Functions host. Register all functions with Timer, Queue
 // and HTTP, then call Serve; it is an http.Handler too.
 type Server struct {
-	config    Config
+	config    Deps
 	logger    *slog.Logger
 	functions map[string]*function
 	routes    map[string]*route // by path, in lower case
@@ -83,35 +82,19 @@ type function struct {
 	invoke func(ctx context.Context, e envelope, r *http.Request) (outputs map[string]any, err error)
 }
 
-// Option changes how one function is run.
-type Option func(*function)
-
-// WithTimeout sets the deadline of a function's invocations. It must stay below functionTimeout too.
-func WithTimeout(d time.Duration) Option {
-	return func(f *function) { f.timeout = d }
-}
-
 // New returns a Server without functions.
-func New(c Config) *Server {
-	if c.MaxBody <= 0 {
-		c.MaxBody = defaultMaxBody
-	}
-	return &Server{config: c, logger: c.Logger, functions: map[string]*function{}, routes: map[string]*route{}}
+func New(d Deps) *Server {
+	return &Server{config: d, logger: d.Log, functions: map[string]*function{}, routes: map[string]*route{}}
 }
 
 // Functions returns the names of the registered functions in order.
 func (s *Server) Functions() []string {
-	names := make([]string, 0, len(s.functions))
-	for name := range s.functions {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(s.functions))
 }
 
 // register adds a function. Like http.ServeMux it panics on a registration
 // that can never be right.
-func (s *Server) register(f *function, options []Option) *function {
+func (s *Server) register(f *function) *function {
 	if f.name == "" || strings.ContainsAny(f.name, "/ ") {
 		panic(fmt.Sprintf("customhandler: %q is not a function name", f.name))
 	}
@@ -119,9 +102,6 @@ func (s *Server) register(f *function, options []Option) *function {
 		panic("customhandler: function " + f.name + " is registered twice")
 	}
 	f.most = maxRequests
-	for _, o := range options {
-		o(f)
-	}
 	s.functions[f.name] = f
 	return f
 }
@@ -273,9 +253,7 @@ func (s *Server) serveEnvelope(w *exchange, r *http.Request, f *function) {
 // say "poison at once", so the invocation succeeds and the message is gone.
 func (s *Server) badMessage(ctx context.Context, f *function, bad *BadMessageError) {
 	s.logger.ErrorContext(ctx, "queue message dropped: no retry can help", "reason", bad.Reason)
-	if s.config.OnBadMessage != nil {
-		s.config.OnBadMessage(ctx, f.name, bad.Reason)
-	}
+	s.config.OnBadMessage(ctx, f.name, bad.Reason)
 }
 
 func (s *Server) logFailure(ctx context.Context, err error, timeout time.Duration, elapsed string) {

@@ -40,9 +40,16 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-func newServer(c Config) (*Server, *logBuffer) {
+func newServer(c Deps) (*Server, *logBuffer) {
 	log := &logBuffer{}
-	c.Logger = NewLogger(log, slog.LevelDebug)
+	c.Log = NewLogger(log, slog.LevelDebug)
+	if c.MaxBody == 0 {
+		c.MaxBody = 1 << 20
+	}
+	c.Admit = func(context.Context, string, []byte) (bool, error) { return true, nil }
+	if c.OnBadMessage == nil {
+		c.OnBadMessage = func(context.Context, string, string) {}
+	}
 	return New(c), log
 }
 
@@ -101,7 +108,7 @@ func checkJSON(t *testing.T, header http.Header, body string) {
 }
 
 func TestReadiness(t *testing.T) {
-	s, log := newServer(Config{})
+	s, log := newServer(Deps{})
 	base := start(t, s)
 	res, body := do(t, http.MethodGet, base+"/", nil)
 	if res.StatusCode != http.StatusOK {
@@ -128,15 +135,15 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 }
 
 func TestQueueOverHTTP(t *testing.T) {
-	s, _ := newServer(Config{})
+	s, _ := newServer(Deps{})
 	got := make(chan QueueMessage, 1)
-	s.Queue("SyncTenant", func(_ context.Context, m QueueMessage) error {
+	s.Queue("SyncTenant", 0, func(_ context.Context, m QueueMessage) error {
 		got <- m
 		return nil
 	})
 	base := start(t, s)
 	body := `{"Data":{"message":"\"{\\\"force\\\":true}\""},"Metadata":{"DequeueCount":"2","Id":"\"6a1c\""}}`
-	want := QueueMessage{Text: []byte(`{"force":true}`), ID: "6a1c", DequeueCount: 2, InvocationID: "3f0e2c1a-0000-4000-8000-00000000abcd"}
+	want := QueueMessage{Text: []byte(`{"force":true}`), DequeueCount: 2}
 	for name, reader := range map[string]io.Reader{
 		"with length": strings.NewReader(body),
 		"chunked":     io.MultiReader(strings.NewReader(body[:20]), strings.NewReader(body[20:])),
@@ -155,20 +162,15 @@ func TestQueueOverHTTP(t *testing.T) {
 }
 
 func TestTimerOverHTTP(t *testing.T) {
-	s, log := newServer(Config{})
-	got := make(chan TimerInfo, 1)
-	s.Timer("ScheduleTenants", func(ctx context.Context, info TimerInfo) error {
+	s, log := newServer(Deps{})
+	s.Timer("ScheduleTenants", 0, func(ctx context.Context) error {
 		s.logger.InfoContext(WithAttrs(ctx, slog.String("tenant", "fabrikam.example")), "looked")
-		got <- info
 		return nil
 	})
 	base := start(t, s)
 	res, answer := do(t, http.MethodPost, base+"/ScheduleTenants", strings.NewReader(`{"Data":{"timer":{"IsPastDue":true}},"Metadata":{}}`))
 	if res.StatusCode != http.StatusOK || answer != wantSuccess {
 		t.Errorf("%d %s", res.StatusCode, answer)
-	}
-	if info := <-got; !info.IsPastDue || info.InvocationID == "" {
-		t.Errorf("%+v", info)
 	}
 	const attrs = `"msg":"looked","function":"ScheduleTenants","invocation":"3f0e2c1a-0000-4000-8000-00000000abcd","tenant":"fabrikam.example"`
 	if !strings.Contains(log.String(), attrs) {
@@ -223,14 +225,14 @@ func TestRefusals(t *testing.T) {
 		{"function name after an empty segment", "POST", "//Q", valid, 404, "does not have"},
 		{"request with an empty segment", "POST", "/H", `{"Data":{"req":{"Method":"GET","Url":"https://app.example/api//h"}}}`, 400, "malformed"},
 	}
-	s, log := newServer(Config{MaxBody: 1000})
-	s.Queue("Q", func(context.Context, QueueMessage) error { return nil })
+	s, log := newServer(Deps{MaxBody: 1000})
+	s.Queue("Q", 0, func(context.Context, QueueMessage) error { return nil })
 	s.HTTP("H", "h", http.NotFoundHandler())
-	s.Queue("Broken", func(context.Context, QueueMessage) error {
+	s.Queue("Broken", 0, func(context.Context, QueueMessage) error {
 		return errors.New("the storage account cannot be reached")
 	})
-	s.Queue("Panics", func(context.Context, QueueMessage) error { panic("no such index") })
-	s.Queue("Exits", func(context.Context, QueueMessage) error {
+	s.Queue("Panics", 0, func(context.Context, QueueMessage) error { panic("no such index") })
+	s.Queue("Exits", 0, func(context.Context, QueueMessage) error {
 		endGoroutine()
 		return nil
 	})
@@ -254,20 +256,14 @@ func TestRefusals(t *testing.T) {
 
 func TestBadMessageIsDropped(t *testing.T) {
 	var told []string
-	s, log := newServer(Config{OnBadMessage: func(ctx context.Context, function, reason string) {
+	s, log := newServer(Deps{OnBadMessage: func(ctx context.Context, function, reason string) {
 		told = append(told, function+": "+reason)
 		if ctx.Err() != nil {
 			t.Error("the callback cannot work with an ended context")
 		}
 	}})
-	s.Queue("SyncTenant", func(_ context.Context, m QueueMessage) error {
-		var v struct {
-			TenantID string `json:"tenantId"`
-		}
-		if err := m.Decode(&v); err != nil {
-			return fmt.Errorf("sync: %w", err)
-		}
-		return nil
+	s.Queue("SyncTenant", 0, func(context.Context, QueueMessage) error {
+		return fmt.Errorf("sync: %w", BadMessage("its property tenantId has the wrong type"))
 	})
 	res, body := do(t, http.MethodPost, start(t, s)+"/SyncTenant", strings.NewReader(`{"Data":{"m":"\"{\\\"tenantId\\\":7}\""}}`))
 	if res.StatusCode != http.StatusOK || body != wantSuccess {
@@ -297,20 +293,20 @@ func TestDeadlines(t *testing.T) {
 	}
 	tests := []struct {
 		name    string
-		options []Option
+		limit   time.Duration
 		run     func(context.Context, QueueMessage) error
 		status  int
 		elapsed time.Duration
 		log     string
 	}{
-		{"the server's deadline", nil, heeds, 500, defaultTimeout, `"deadline":"4m0s"`},
-		{"the function's own deadline", []Option{WithTimeout(20 * time.Second)}, heeds, 500, 20 * time.Second, `"deadline":"20s"`},
-		{"done just after the deadline", nil, func(ctx context.Context, _ QueueMessage) error {
+		{"the server's deadline", 0, heeds, 500, defaultTimeout, `"deadline":"4m0s"`},
+		{"the function's own deadline", 20 * time.Second, heeds, 500, 20 * time.Second, `"deadline":"20s"`},
+		{"done just after the deadline", 0, func(ctx context.Context, _ QueueMessage) error {
 			<-ctx.Done()
 			<-time.After(2 * time.Second)
 			return nil
 		}, 200, defaultTimeout + 2*time.Second, "invocation finished"},
-		{"left behind", nil, func(context.Context, QueueMessage) error {
+		{"left behind", 0, func(context.Context, QueueMessage) error {
 			<-time.After(time.Hour)
 			return nil
 		}, 500, defaultTimeout + grace, "left behind"},
@@ -318,8 +314,8 @@ func TestDeadlines(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, log := newServer(Config{})
-				s.Queue("Q", tt.run, tt.options...)
+				s, log := newServer(Deps{})
+				s.Queue("Q", tt.limit, tt.run)
 				started := time.Now()
 				w := post(s, "Q")
 				if w.Code != tt.status {
@@ -340,7 +336,7 @@ func TestDeadlines(t *testing.T) {
 
 func TestRawDeadlineStaysBelowFrontEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newServer(Config{})
+		s, _ := newServer(Deps{})
 		s.HTTP("Slow", "slow", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			w.WriteHeader(http.StatusGatewayTimeout)
@@ -356,10 +352,10 @@ func TestRawDeadlineStaysBelowFrontEnd(t *testing.T) {
 
 func TestInvocationsRunAtOnce(t *testing.T) {
 	const n = 20
-	s, _ := newServer(Config{})
+	s, _ := newServer(Deps{})
 	var all sync.WaitGroup
 	all.Add(n)
-	s.Queue("Q", func(context.Context, QueueMessage) error {
+	s.Queue("Q", 0, func(context.Context, QueueMessage) error {
 		all.Done()
 		all.Wait() // returns only if all of them are here at the same time
 		return nil
@@ -385,9 +381,9 @@ func TestInvocationsRunAtOnce(t *testing.T) {
 }
 
 func TestStopCancelsAndWaits(t *testing.T) {
-	s, _ := newServer(Config{})
+	s, _ := newServer(Deps{})
 	running, recorded := make(chan struct{}), make(chan error, 1)
-	s.Queue("Q", func(ctx context.Context, _ QueueMessage) error {
+	s.Queue("Q", 0, func(ctx context.Context, _ QueueMessage) error {
 		close(running)
 		<-ctx.Done()
 		recorded <- context.Cause(ctx)
@@ -424,7 +420,7 @@ func TestStopCancelsAndWaits(t *testing.T) {
 }
 
 func TestServeReportsAListenerThatFails(t *testing.T) {
-	s, _ := newServer(Config{})
+	s, _ := newServer(Deps{})
 	l, err := Listen(0)
 	if err != nil {
 		t.Fatal(err)
@@ -438,9 +434,9 @@ func TestServeReportsAListenerThatFails(t *testing.T) {
 func TestRegistrationMistakesPanic(t *testing.T) {
 	run := func(context.Context, QueueMessage) error { return nil }
 	tests := map[string]func(*Server){
-		"twice":           func(s *Server) { s.Queue("A", run); s.Queue("A", run) },
-		"no name":         func(s *Server) { s.Queue("", run) },
-		"slash in a name": func(s *Server) { s.Queue("a/b", run) },
+		"twice":           func(s *Server) { s.Queue("A", 0, run); s.Queue("A", 0, run) },
+		"no name":         func(s *Server) { s.Queue("", 0, run) },
+		"slash in a name": func(s *Server) { s.Queue("a/b", 0, run) },
 		"route twice": func(s *Server) {
 			s.HTTP("A", "x/y", http.NotFoundHandler())
 			s.HTTP("B", "X/Y/{*rest}", http.NotFoundHandler())
@@ -458,16 +454,16 @@ func TestRegistrationMistakesPanic(t *testing.T) {
 					t.Error("no panic")
 				}
 			}()
-			s, _ := newServer(Config{})
+			s, _ := newServer(Deps{})
 			register(s)
 		})
 	}
 }
 
 func TestFunctions(t *testing.T) {
-	s, _ := newServer(Config{})
-	s.Timer("B", func(context.Context, TimerInfo) error { return nil })
-	s.Queue("C", func(context.Context, QueueMessage) error { return nil })
+	s, _ := newServer(Deps{})
+	s.Timer("B", 0, func(context.Context) error { return nil })
+	s.Queue("C", 0, func(context.Context, QueueMessage) error { return nil })
 	s.HTTP("A", "a", http.NotFoundHandler())
 	if diff := cmp.Diff([]string{"A", "B", "C"}, s.Functions()); diff != "" {
 		t.Error(diff)

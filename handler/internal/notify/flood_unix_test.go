@@ -51,7 +51,7 @@ func BenchmarkFlood(b *testing.B) {
 			readings.Add(1)
 			return list(ctx)
 		}, queue)
-		web := customhandler.New(customhandler.Config{Logger: slog.New(slog.DiscardHandler)})
+		web := customhandler.New(customhandler.Deps{MaxBody: 16 << 20, Log: slog.New(slog.DiscardHandler)})
 		web.HTTP("ReceiveNotifications", notify.Route, receiver)
 		server := httptest.NewServer(web)
 		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, MaxConnsPerHost: 500}}

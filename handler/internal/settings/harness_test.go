@@ -123,7 +123,7 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 	i.t.Helper()
 	log := slog.New(slog.NewJSONHandler(i.seen, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	secrets := cipp.DevSecrets(cippAccount)
-	i.store = cipp.New(cippAccount, cipp.Options{Timezone: "UTC", Logger: log,
+	i.store = cipp.New(cipp.Deps{Account: cippAccount, Timezone: "UTC", Now: time.Now, Log: log,
 		User: func(ctx context.Context) string { return access.CallerOf(ctx).Name }})
 	connect := ninjaone.Config{Endpoint: endpoint, Rate: math.Inf(1), Logger: log}
 	pooled := connect
@@ -145,7 +145,7 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 		GivenBack: func(context.Context) (bool, error) { return i.given, nil },
 		Runs:      i.runs, Log: log,
 	})
-	host := customhandler.New(customhandler.Config{Logger: log})
+	host := customhandler.New(customhandler.Deps{MaxBody: 16 << 20, Log: log})
 	for _, f := range handlers.Functions() {
 		host.HTTP(f.Name, f.Route, f.Handler)
 	}
