@@ -43,7 +43,7 @@ var (
 // write, where they apply. Any other failure says that nothing was written and
 // that splitting will not help: no permission, no token, throttled.
 func classifyWrite(r *request, err error) error {
-	if r.err != nil || errors.Is(err, ErrNotSent) {
+	if err == nil || r.err != nil || errors.Is(err, ErrNotSent) {
 		return err
 	}
 	var answer *APIError
@@ -59,7 +59,6 @@ func classifyWrite(r *request, err error) error {
 		case answer.Status >= 300 && answer.Status < 500 && answer.Status != http.StatusRequestTimeout:
 			return err
 		}
-		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }

@@ -247,10 +247,7 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	defer reply.Discard(resp.Body)
 	in := reply.NewReader(ctx, resp.Body, r.limits)
 	defer in.Close()
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{in, resp.Body}
+	resp.Body = readCloser{in, resp.Body}
 	content, err := checkResponse(r.operation, resp, call)
 	if err != nil {
 		return err

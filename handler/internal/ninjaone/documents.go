@@ -23,11 +23,8 @@ const (
 // ClientDocumentWithAttributeValuesPublicApiDTO and, in the answer to an
 // update, ClientDocumentWithUpdatedAttributeValuesPublicApiDTO.
 type Document struct {
-	ID             int
-	Name           string
-	OrganizationID int
-	TemplateID     int
-	UpdateTime     time.Time // UTC
+	ID   int
+	Name string
 	// Archived is true only when NinjaOne says so, and its schema has no such
 	// member: whether lists hold archived documents is not documented.
 	Archived bool
@@ -262,7 +259,6 @@ type wireDocument struct {
 	Name           string                `json:"documentName"`
 	OrganizationID int                   `json:"organizationId"`
 	TemplateID     int                   `json:"documentTemplateId"`
-	UpdateTime     float64               `json:"documentUpdateTime"`
 	Archived       json.RawMessage       `json:"archived"` // not in the schema
 	Fields         reply.List[wireField] `json:"fields"`
 	UpdatedFields  reply.List[wireField] `json:"updatedFields"`
@@ -297,8 +293,7 @@ func keepFields(names []string) kept {
 
 func (w wireDocument) document(keep kept) Document {
 	d := Document{
-		ID: w.ID, Name: w.Name, OrganizationID: w.OrganizationID, TemplateID: w.TemplateID,
-		UpdateTime: epoch(w.UpdateTime), Archived: string(w.Archived) == "true",
+		ID: w.ID, Name: w.Name, Archived: string(w.Archived) == "true",
 		Fields: make([]FieldText, 0, len(keep)),
 	}
 	for _, fields := range []reply.List[wireField]{w.Fields, w.UpdatedFields} {

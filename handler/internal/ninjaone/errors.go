@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -187,14 +188,9 @@ func (e *RefusedError) Unwrap() error { return e.Cause }
 
 // Error lists the refused fields in alphabetical order.
 func (e *RefusedError) Error() string {
-	names := make([]string, 0, len(e.Refused))
-	for name := range e.Refused {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	parts := make([]string, len(names))
-	for i, name := range names {
-		parts[i] = fmt.Sprintf("field %q refused: %v", name, e.Refused[name])
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(e.Refused)) {
+		parts = append(parts, fmt.Sprintf("field %q refused: %v", name, e.Refused[name]))
 	}
 	if e.Cause != nil {
 		parts = append(parts, e.Cause.Error())

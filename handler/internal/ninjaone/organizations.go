@@ -27,8 +27,12 @@ func (c *Client) Organization(ctx context.Context, id int) (Organization, error)
 
 // getOne reads one thing, and makes sure that it is the one that was asked for.
 func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf func(T) int) (T, error) {
+	return one(ctx, c, newRequest(http.MethodGet, template, []any{id}, nil, nil), id, idOf)
+}
+
+// one makes a call whose answer is the thing with an id.
+func one[T any, ID comparable](ctx context.Context, c *Client, r *request, id ID, idOf func(T) ID) (T, error) {
 	var v, none T
-	r := newRequest(http.MethodGet, template, []any{id}, nil, nil)
 	if err := c.do(ctx, r, decodeValue(&v)); err != nil {
 		return none, err
 	}

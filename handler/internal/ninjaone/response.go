@@ -3,6 +3,7 @@ package ninjaone
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -132,15 +132,8 @@ func (e *APIError) fromJSON(body []byte) bool {
 	if message == "" && json.Unmarshal(m["errorMessage"], &nested) == nil {
 		message = scalar(nested.Message)
 	}
-	first := func(max int, candidates ...string) string {
-		i := slices.IndexFunc(candidates, func(s string) bool { return s != "" })
-		if i < 0 {
-			return ""
-		}
-		return clean(candidates[i], max)
-	}
-	e.Code = first(maxErrorCode, scalar(m["resultCode"]), scalar(nested.Code), scalar(m["error"]), scalar(m["errorCode"]), scalar(m["error_code"]))
-	e.Message = first(maxErrorMessage, message, scalar(m["error_description"]), scalar(m["message"]), scalar(m["errorDetails"]))
+	e.Code = clean(cmp.Or(scalar(m["resultCode"]), scalar(nested.Code), scalar(m["error"]), scalar(m["errorCode"]), scalar(m["error_code"])), maxErrorCode)
+	e.Message = clean(cmp.Or(message, scalar(m["error_description"]), scalar(m["message"]), scalar(m["errorDetails"])), maxErrorMessage)
 	e.IncidentID = clean(scalar(m["incidentId"]), maxErrorCode)
 	return true
 }

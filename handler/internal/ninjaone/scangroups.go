@@ -24,45 +24,26 @@ const uploadTimeout = 10 * time.Minute
 // ScanGroup is a source of NinjaOne's vulnerability importer. An administrator makes
 // it in the console, and there is no call that does. Source: schema PublicScanGroup.
 type ScanGroup struct {
-	ID       int64
-	Name     string
-	FileName string // of the last upload
-	Status   string // ScanComplete, ScanInProgress or ScanFailed
+	ID       int64  `json:"id"`
+	Name     string `json:"groupName"`
+	FileName string `json:"fileName"` // of the last upload
+	Status   string `json:"status"`   // of the last import: ScanComplete, ScanInProgress, or FAILED
 	// Processed is how many records of the last upload NinjaOne processed, where it
 	// says so.
-	Processed reply.Optional[int]
+	Processed reply.Optional[int] `json:"recordsProcessed"`
 	// DeviceHeader and CVEHeader are the columns that a file must have.
-	DeviceHeader, CVEHeader string
+	DeviceHeader string `json:"deviceIdHeader"`
+	CVEHeader    string `json:"cveIdHeader"`
 	// Mapping says what the first column holds: host name, IP or MAC. NinjaOne does
 	// not document its words.
-	Mapping string
+	Mapping string `json:"deviceInternalMapping"`
 }
 
 // States of a scan group's last import (ScanGroup.Status).
 const (
 	ScanComplete   = "COMPLETE"
 	ScanInProgress = "IN_PROGRESS"
-	ScanFailed     = "FAILED"
 )
-
-// UnmarshalJSON decodes the wire form.
-func (g *ScanGroup) UnmarshalJSON(data []byte) error {
-	var w struct {
-		ID           int64               `json:"id"`
-		Name         string              `json:"groupName"`
-		FileName     string              `json:"fileName"`
-		Status       string              `json:"status"`
-		Processed    reply.Optional[int] `json:"recordsProcessed"`
-		DeviceHeader string              `json:"deviceIdHeader"`
-		CVEHeader    string              `json:"cveIdHeader"`
-		Mapping      string              `json:"deviceInternalMapping"`
-	}
-	if err := reply.Unmarshal(data, &w); err != nil {
-		return err
-	}
-	*g = ScanGroup(w)
-	return nil
-}
 
 // ScanGroups returns all scan groups. It calls GET /v2/vulnerability/scan-groups,
 // which has no pages.
@@ -99,14 +80,7 @@ func (c *Client) UploadScan(ctx context.Context, id int64, fileName string, size
 
 func (c *Client) scanGroup(ctx context.Context, r *request, id int64) (ScanGroup, error) {
 	r.limits = reply.Object
-	var g ScanGroup
-	if err := c.do(ctx, r, decodeValue(&g)); err != nil {
-		return ScanGroup{}, err
-	}
-	if g.ID != id {
-		return ScanGroup{}, r.wrap(errOtherThing)
-	}
-	return g, nil
+	return one(ctx, c, r, id, func(g ScanGroup) int64 { return g.ID })
 }
 
 // form is a body of type multipart/form-data with one file, which is written as it

@@ -114,14 +114,7 @@ func (c *Client) Templates(ctx context.Context) ([]Template, error) {
 // GET /v2/document-templates/{id}. The error is ErrNotFound when there is none.
 func (c *Client) Template(ctx context.Context, id int) (Template, error) {
 	r := newRequest(http.MethodGet, "/v2/document-templates/{id}", []any{id}, []param{{"includeTechnicianRoles", "true"}}, nil)
-	var t Template
-	if err := c.do(ctx, r, decodeTemplate(&t)); err != nil {
-		return Template{}, err
-	}
-	if t.ID != id {
-		return Template{}, r.wrap(errOtherThing)
-	}
-	return t, nil
+	return one(ctx, c, r, id, func(t Template) int { return t.ID })
 }
 
 // CreateTemplate creates a template and returns it with its id and those of
@@ -154,14 +147,8 @@ func (c *Client) UpdateTemplate(ctx context.Context, t Template) (Template, erro
 		return Template{}, err
 	}
 	r := newRequest(http.MethodPut, "/v2/document-templates/{id}", []any{t.ID}, nil, body)
-	var updated Template
-	if err := c.do(ctx, r, decodeTemplate(&updated)); err != nil {
-		return Template{}, classifyWrite(r, err)
-	}
-	if updated.ID != t.ID {
-		return Template{}, r.wrap(errOtherThing)
-	}
-	return updated, nil
+	updated, err := one(ctx, c, r, t.ID, func(t Template) int { return t.ID })
+	return updated, classifyWrite(r, err)
 }
 
 func decodeTemplate(out *Template) func(*json.Decoder) error {

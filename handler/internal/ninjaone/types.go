@@ -2,6 +2,7 @@ package ninjaone
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -46,31 +47,22 @@ type Organization struct {
 }
 
 // Device is one device that NinjaOne manages. Source: schema Device of
-// GET /v2/devices-detailed, plus the hardware blocks (system, os,
-// lastLoggedInUser), which the answer has although the schema lacks them.
+// GET /v2/devices-detailed, plus the hardware block system, which the answer has
+// although the schema lacks it.
 // Absent values are zero.
 type Device struct {
 	ID             int
 	OrganizationID int
-	LocationID     int
-	UID            string // UUID
 	NodeClass      string // WINDOWS_WORKSTATION, MAC, APPLE_IOS, …
 	ApprovalStatus string // PENDING, STAGED, APPROVED or DECOMMISSIONED
 	DisplayName    string
 	SystemName     string
 	DNSName        string
 	NetBIOSName    string
-	Offline        bool
 	LastContact    time.Time // UTC; zero when NinjaOne has none
 
 	SerialNumber     string // system.serialNumber, as sent
 	BIOSSerialNumber string // system.biosSerialNumber, as sent
-	Manufacturer     string
-	Model            string
-	ChassisType      string
-	VirtualMachine   bool
-	OSName           string
-	LastLoggedInUser string // DOMAIN\user, not an address
 
 	IPAddress  string // one of ipAddresses, of the local network where there is one
 	MACAddress string // the first of macAddresses
@@ -82,31 +74,20 @@ func (d *Device) UnmarshalJSON(data []byte) error {
 	var w struct {
 		ID             int     `json:"id"`
 		OrganizationID int     `json:"organizationId"`
-		LocationID     int     `json:"locationId"`
-		UID            string  `json:"uid"`
 		NodeClass      string  `json:"nodeClass"`
 		ApprovalStatus string  `json:"approvalStatus"`
 		DisplayName    string  `json:"displayName"`
 		SystemName     string  `json:"systemName"`
 		DNSName        string  `json:"dnsName"`
 		NetBIOSName    string  `json:"netbiosName"`
-		Offline        bool    `json:"offline"`
 		LastContact    float64 `json:"lastContact"`
 		System         struct {
 			Name             string `json:"name"`
-			Manufacturer     string `json:"manufacturer"`
-			Model            string `json:"model"`
 			SerialNumber     string `json:"serialNumber"`
 			BIOSSerialNumber string `json:"biosSerialNumber"`
-			ChassisType      string `json:"chassisType"`
-			VirtualMachine   bool   `json:"virtualMachine"`
 		} `json:"system"`
-		OS struct {
-			Name string `json:"name"`
-		} `json:"os"`
-		LastLoggedInUser string             `json:"lastLoggedInUser"`
-		IPAddresses      reply.List[string] `json:"ipAddresses"`
-		MACAddresses     reply.List[string] `json:"macAddresses"`
+		IPAddresses  reply.List[string] `json:"ipAddresses"`
+		MACAddresses reply.List[string] `json:"macAddresses"`
 	}
 	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
@@ -115,25 +96,14 @@ func (d *Device) UnmarshalJSON(data []byte) error {
 		w.SystemName = w.System.Name
 	}
 	*d = Device{
-		ID: w.ID, OrganizationID: w.OrganizationID, LocationID: w.LocationID,
-		UID: w.UID, NodeClass: w.NodeClass, ApprovalStatus: w.ApprovalStatus,
+		ID: w.ID, OrganizationID: w.OrganizationID, NodeClass: w.NodeClass, ApprovalStatus: w.ApprovalStatus,
 		DisplayName: w.DisplayName, SystemName: w.SystemName,
 		DNSName: w.DNSName, NetBIOSName: w.NetBIOSName,
-		Offline: w.Offline, LastContact: epoch(w.LastContact),
+		LastContact:  epoch(w.LastContact),
 		SerialNumber: w.System.SerialNumber, BIOSSerialNumber: w.System.BIOSSerialNumber,
-		Manufacturer: w.System.Manufacturer, Model: w.System.Model,
-		ChassisType: w.System.ChassisType, VirtualMachine: w.System.VirtualMachine,
-		OSName: w.OS.Name, LastLoggedInUser: w.LastLoggedInUser,
-		IPAddress: usual(w.IPAddresses), MACAddress: first(w.MACAddresses),
+		IPAddress: usual(w.IPAddresses), MACAddress: cmp.Or(w.MACAddresses...),
 	}
 	return nil
-}
-
-func first(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	return list[0]
 }
 
 // usual returns the first IPv4 address of a list that others reach, else its first.
@@ -143,7 +113,7 @@ func usual(addresses []string) string {
 			return text
 		}
 	}
-	return first(addresses)
+	return cmp.Or(addresses...)
 }
 
 // fromMilliseconds is the first number that stands for milliseconds: as seconds

@@ -129,8 +129,8 @@ func sentPartly(err error) error {
 
 // aboutTarget reports whether a refusal may concern the target as a whole.
 func aboutTarget(err error) bool {
-	var answer *APIError
-	return errors.As(err, &answer) && (answer.Is(ErrForbidden) || answer.permanent())
+	answer, ok := errors.AsType[*APIError](err)
+	return ok && (answer.Is(ErrForbidden) || answer.permanent())
 }
 
 // allAboutTarget reports whether the refusals of fields may all concern the target.
@@ -167,22 +167,17 @@ func isRefusal(err error) bool {
 
 // check refuses what NinjaOne would cut or refuse.
 func (v Value) check() error {
-	limit := 0
+	n, limit, as := 0, 0, ""
 	switch v.kind {
 	case kindHTML:
-		limit = MaxHTML
+		n, limit, as = JSONLength(v.s), MaxHTML, " as JSON"
 	case kindText:
-		limit = MaxText
+		n, limit, as = JSONLength(v.s), MaxText, " as JSON"
 	case kindLines:
-		if n := UTF16Length(v.s); n > MaxLines {
-			return fmt.Errorf("the value has %d characters, and NinjaOne takes %d at most; it was not sent", n, MaxLines)
-		}
-		return nil
-	default:
-		return nil
+		n, limit = UTF16Length(v.s), MaxLines
 	}
-	if n := JSONLength(v.s); n > limit {
-		return fmt.Errorf("the value has %d characters as JSON, and NinjaOne takes %d at most; it was not sent", n, limit)
+	if n > limit {
+		return fmt.Errorf("the value has %d characters%s, and NinjaOne takes %d at most; it was not sent", n, as, limit)
 	}
 	return nil
 }
