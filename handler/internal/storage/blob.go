@@ -27,7 +27,7 @@ type Container struct {
 // Container returns the client of a blob container, which need not exist.
 func (a *Account) Container(name string) *Container {
 	if a.blobs == nil {
-		return &Container{name: name, err: a.blobsErr}
+		return &Container{name: name, err: a.missing["blob"]}
 	}
 	return &Container{name: name, client: a.blobs.NewContainerClient(name)}
 }

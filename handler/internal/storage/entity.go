@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
+
+	"cipp-ninjaone/handler/internal/isotime"
 )
 
 // Entity is one row of a table: its columns by name, PartitionKey and RowKey
@@ -122,10 +124,6 @@ func (e Entity) Bool(column string) bool {
 	return false
 }
 
-// timeLayouts are the forms a time has as text in tables written by others. A
-// text without a zone is UTC.
-var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05"}
-
 // Time returns a column of type Edm.DateTime, or of type string in ISO 8601,
 // in UTC. A missing or unreadable column gives the zero time.
 func (e Entity) Time(column string) time.Time {
@@ -133,11 +131,8 @@ func (e Entity) Time(column string) time.Time {
 	case time.Time:
 		return v.UTC()
 	case string:
-		for _, layout := range timeLayouts {
-			if t, err := time.Parse(layout, strings.TrimSpace(v)); err == nil {
-				return t.UTC()
-			}
-		}
+		t, _ := isotime.Parse(v)
+		return t
 	}
 	return time.Time{}
 }

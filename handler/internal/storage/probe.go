@@ -29,7 +29,7 @@ const probeCleanup = 15 * time.Second
 // the table. It needs the role Storage Table Data Contributor.
 func (a *Account) TryTables(ctx context.Context) (err error) {
 	if a.tables == nil {
-		return a.tablesErr
+		return a.missing["table"]
 	}
 	name := "ninjaonecheck" + strings.ToLower(rand.Text())
 	client := a.tables.NewClient(name)
@@ -60,7 +60,7 @@ func (a *Account) TryTables(ctx context.Context) (err error) {
 // deletes the queue. It needs the role Storage Queue Data Contributor.
 func (a *Account) TryQueues(ctx context.Context) (err error) {
 	if a.queues == nil {
-		return a.queuesErr
+		return a.missing["queue"]
 	}
 	client := a.queues.NewQueueClient("ninjaone-check-" + strings.ToLower(rand.Text()))
 	if _, err := client.Create(ctx, nil); err != nil {
@@ -92,7 +92,7 @@ func (a *Account) TryQueues(ctx context.Context) (err error) {
 // and deletes the container. It needs the role Storage Blob Data Contributor.
 func (a *Account) TryBlobs(ctx context.Context) (err error) {
 	if a.blobs == nil {
-		return a.blobsErr
+		return a.missing["blob"]
 	}
 	name := "ninjaone-check-" + strings.ToLower(rand.Text())
 	client := a.blobs.NewContainerClient(name)
@@ -179,7 +179,7 @@ func Refused(err error) bool {
 // answer of its tables.
 func (a *Account) Clock(ctx context.Context) (time.Time, error) {
 	if a.tables == nil {
-		return time.Time{}, a.tablesErr
+		return time.Time{}, a.missing["table"]
 	}
 	var answer *http.Response
 	_, err := a.tables.NewListTablesPager(&aztables.ListTablesOptions{Top: to.Ptr[int32](1)}).NextPage(policy.WithCaptureResponse(ctx, &answer))

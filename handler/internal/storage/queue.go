@@ -34,7 +34,7 @@ type Queue struct {
 // Queue returns the client of a queue, which need not exist.
 func (a *Account) Queue(name string) *Queue {
 	if a.queues == nil {
-		return &Queue{name: name, err: a.queuesErr}
+		return &Queue{name: name, err: a.missing["queue"]}
 	}
 	return &Queue{name: name, client: a.queues.NewQueueClient(name)}
 }

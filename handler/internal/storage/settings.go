@@ -41,8 +41,9 @@ type Account struct {
 	blobs  *blobservice.Client
 	newest int64 // see Upto
 
-	// Why a service cannot be used: its address is not among the settings.
-	tablesErr, queuesErr, blobsErr error
+	// missing says why a service cannot be used: its address is not among the
+	// settings.
+	missing map[string]error
 }
 
 // IsDevelopment reports whether the app runs on development storage, by CIPP's
@@ -236,20 +237,12 @@ func clientOptions() azcore.ClientOptions {
 }
 
 func dial(setting string, endpoints map[string]string, development bool, c credentials) (*Account, error) {
-	a := &Account{}
+	a := &Account{missing: map[string]error{}}
 	for service, raw := range endpoints {
 		u, err := url.Parse(raw)
 		switch {
 		case raw == "":
-			missing := fmt.Errorf("the %s service is needed, but setting %s names no address for it: set %s__%sServiceUri or %s__accountName", service, setting, setting, service, setting)
-			switch service {
-			case "table":
-				a.tablesErr = missing
-			case "queue":
-				a.queuesErr = missing
-			case "blob":
-				a.blobsErr = missing
-			}
+			a.missing[service] = fmt.Errorf("the %s service is needed, but setting %s names no address for it: set %s__%sServiceUri or %s__accountName", service, setting, setting, service, setting)
 			continue
 		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
 			return nil, fmt.Errorf("setting %s: its %s address is not an https address", setting, service)
@@ -259,55 +252,39 @@ func dial(setting string, endpoints map[string]string, development bool, c crede
 		if c.sas != "" {
 			raw = strings.TrimSuffix(raw, "/") + "/?" + c.sas
 		}
-		if err := a.connect(service, raw, c); err != nil {
+		switch service {
+		case "table":
+			a.tables, err = connect(raw, c, &aztables.ClientOptions{ClientOptions: clientOptions()}, aztables.NewServiceClient,
+				aztables.NewSharedKeyCredential, aztables.NewServiceClientWithSharedKey, aztables.NewServiceClientWithNoCredential)
+		case "queue":
+			a.queues, err = connect(raw, c, &azqueue.ClientOptions{ClientOptions: clientOptions()}, azqueue.NewServiceClient,
+				azqueue.NewSharedKeyCredential, azqueue.NewServiceClientWithSharedKeyCredential, azqueue.NewServiceClientWithNoCredential)
+		case "blob":
+			a.blobs, err = connect(raw, c, &blobservice.ClientOptions{ClientOptions: clientOptions()}, blobservice.NewClient,
+				azblob.NewSharedKeyCredential, blobservice.NewClientWithSharedKeyCredential, blobservice.NewClientWithNoCredential)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("open the %s service of setting %s: %w", service, setting, err)
 		}
 	}
 	return a, nil
 }
 
-// connect makes the client of one service.
-func (a *Account) connect(service, address string, c credentials) (err error) {
-	switch service {
-	case "table":
-		o := &aztables.ClientOptions{ClientOptions: clientOptions()}
-		switch {
-		case c.token != nil:
-			a.tables, err = aztables.NewServiceClient(address, c.token, o)
-		case c.key != "":
-			var key *aztables.SharedKeyCredential
-			if key, err = aztables.NewSharedKeyCredential(c.account, c.key); err == nil {
-				a.tables, err = aztables.NewServiceClientWithSharedKey(address, key, o)
-			}
-		default:
-			a.tables, err = aztables.NewServiceClientWithNoCredential(address, o)
-		}
-	case "queue":
-		o := &azqueue.ClientOptions{ClientOptions: clientOptions()}
-		switch {
-		case c.token != nil:
-			a.queues, err = azqueue.NewServiceClient(address, c.token, o)
-		case c.key != "":
-			var key *azqueue.SharedKeyCredential
-			if key, err = azqueue.NewSharedKeyCredential(c.account, c.key); err == nil {
-				a.queues, err = azqueue.NewServiceClientWithSharedKeyCredential(address, key, o)
-			}
-		default:
-			a.queues, err = azqueue.NewServiceClientWithNoCredential(address, o)
-		}
-	case "blob":
-		o := &blobservice.ClientOptions{ClientOptions: clientOptions()}
-		switch {
-		case c.token != nil:
-			a.blobs, err = blobservice.NewClient(address, c.token, o)
-		case c.key != "":
-			var key *azblob.SharedKeyCredential
-			if key, err = azblob.NewSharedKeyCredential(c.account, c.key); err == nil {
-				a.blobs, err = blobservice.NewClientWithSharedKeyCredential(address, key, o)
-			}
-		default:
-			a.blobs, err = blobservice.NewClientWithNoCredential(address, o)
-		}
+// connect makes the client of one service: by an identity, by an account key, or
+// by the signature in the address.
+func connect[Client, Options, Key any](address string, c credentials, o Options,
+	byToken func(string, azcore.TokenCredential, Options) (Client, error),
+	key func(account, key string) (Key, error), byKey func(string, Key, Options) (Client, error),
+	bySignature func(string, Options) (Client, error)) (none Client, err error) {
+	switch {
+	case c.token != nil:
+		return byToken(address, c.token, o)
+	case c.key == "":
+		return bySignature(address, o)
 	}
-	return err
+	k, err := key(c.account, c.key)
+	if err != nil {
+		return none, err
+	}
+	return byKey(address, k, o)
 }

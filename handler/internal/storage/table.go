@@ -42,7 +42,7 @@ func (t *Table) known(e Entity) error {
 // Table returns the client of a table, which need not exist.
 func (a *Account) Table(name string) *Table {
 	if a.tables == nil {
-		return &Table{name: name, err: a.tablesErr}
+		return &Table{name: name, err: a.missing["table"]}
 	}
 	return &Table{name: name, client: a.tables.NewClient(name), newest: a.newest}
 }
