@@ -139,8 +139,14 @@ func (a *app) openStorage(getenv func(string) string) (err error) {
 	if err != nil {
 		return err
 	}
-	a.cipp = cipp.New(account, cipp.Options{Timezone: a.config.CIPPTimezone, SiteName: getenv("WEBSITE_SITE_NAME"),
-		User: func(ctx context.Context) string { return access.CallerOf(ctx).Name }, Logger: a.log})
+	a.cipp = cipp.New(cipp.Deps{
+		Account:  account,
+		Timezone: a.config.CIPPTimezone,
+		SiteName: getenv("WEBSITE_SITE_NAME"),
+		User:     func(ctx context.Context) string { return access.CallerOf(ctx).Name },
+		Now:      time.Now,
+		Log:      a.log,
+	})
 	if a.secrets, err = cipp.OpenSecrets(getenv, account); err != nil {
 		return err
 	}

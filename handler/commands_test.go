@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -31,7 +32,7 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := cipp.New(account, cipp.Options{})
+	store := cipptest.Store(account)
 	engine := func() cipp.EngineSettings {
 		s, err := store.EngineSettings(t.Context())
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -87,7 +88,7 @@ func newWorld(t testing.TB) *world {
 	})
 	name := azuritetest.UniqueName(t)
 	w.Mapper = &Mapper{
-		CIPP: cipp.New(account, cipp.Options{}), Intune: w.intune,
+		CIPP: cipptest.Store(account), Intune: w.intune,
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
 		Blobs:    account.Container(name), Queue: account.Queue(name),
 		Budget: 10 * time.Minute, Now: func() time.Time { return w.now }, Log: log,

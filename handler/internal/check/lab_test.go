@@ -24,6 +24,7 @@ import (
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/engine"
@@ -149,7 +150,7 @@ func (l *lab) open() {
 	must(l.t, err)
 	account, err := storage.Open(l.getenv, storage.CIPP)
 	must(l.t, err)
-	l.store = cipp.New(account, cipp.Options{})
+	l.store = cipptest.Store(account)
 	table := l.own.Table(layout.TableName)
 	l.history = runs.New(table)
 	log := slog.New(slog.DiscardHandler)

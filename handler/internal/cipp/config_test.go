@@ -75,7 +75,7 @@ func TestNinjaOneConfig(t *testing.T) {
 			"SplitOverProps", `{"OriginalHeader":"config","SplitHeaders":["config_Part0","config_Part1","config_Part2"]}`)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := newStore(t, Options{})
+			s, _ := newStore(t, Deps{})
 			s.seed(t, tableExtensionsConfig, rows...)
 			got, err := s.NinjaOneConfig(t.Context())
 			must(t, err)
@@ -96,7 +96,7 @@ func TestPortalHost(t *testing.T) {
 			t.Errorf("%q gave %q, want %q", text, got, want)
 		}
 	}
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableConfig, row("InstanceProperties", "CIPPURL", "Value", "cipp.contoso.example"), row("Elsewhere", "CIPPURL", "Value", "wrong.example"))
 	got, err := s.PortalHost(t.Context())
 	must(t, err)
@@ -116,7 +116,7 @@ func FuzzCleanHost(f *testing.F) {
 }
 
 func TestExcludedSKUs(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	id := func(n string) string { return "bbbbbbbb-0000-4000-8000-00000000000" + n }
 	s.seed(t, tableExcludedLicenses,
 		row("License", strings.ToUpper(id("1")), "GUID", id("1"), "Product_Display_Name", "Absent means everywhere"),

@@ -15,7 +15,7 @@ import (
 // TestCVEExceptions: as CIPP compares them, but with the expiry that CIPP's page
 // stores.
 func TestCVEExceptions(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	ref := tenant.Ref{ID: "cccccccc-0000-4000-8000-000000000001", DefaultDomain: "fabrikam.example"}
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	got, err := s.CVEExceptions(t.Context(), ref, now)

@@ -59,7 +59,7 @@ func TestSaveNinjaOneSettings(t *testing.T) {
 			want: `{"Big":"` + strings.Repeat("x", 600_000) + `","NinjaOne":{"Enabled":true,"ClientID":"new"}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, _ := newStore(t, Options{})
+			s, _ := newStore(t, Deps{})
 			if tt.rows != nil {
 				s.seed(t, tableExtensionsConfig, tt.rows...)
 			}
@@ -99,7 +99,7 @@ func TestStoredSettingsThatPowerShellCannotRead(t *testing.T) {
 		{"nine levels of objects", strings.Repeat(`{"a":`, 9) + `1` + strings.Repeat(`}`, 9), "more than 8 levels"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, _ := newStore(t, Options{})
+			s, _ := newStore(t, Deps{})
 			s.seed(t, tableExtensionsConfig, row(extensionPartition, extensionRowKey, "config", tt.config))
 			err := s.SaveNinjaOneSettings(t.Context(), []Property{property("Enabled", "true")}, accept)
 			if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), "nothing was saved") {
@@ -121,7 +121,7 @@ func TestStoredSettingsThatPowerShellCannotRead(t *testing.T) {
 // rule at the same time. Nothing may be lost.
 func TestConcurrentSaves(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableExtensionsConfig, row(extensionPartition, extensionRowKey, "config", `{"Hudu":{"Saves":0},"NinjaOne":{}}`))
 	const writers, saves = 4, 5
 	var group sync.WaitGroup
@@ -168,7 +168,7 @@ func TestConcurrentSaves(t *testing.T) {
 }
 
 func TestExtensionSettings(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	got, err := s.ExtensionSettings(t.Context())
 	must(t, err)
 	if toJSON(t, got) != "{}" {

@@ -52,15 +52,15 @@ func (s *Store) Log(ctx context.Context, entry LogEntry) error {
 		data = string(b)
 	}
 	e := storage.Entity{
-		"PartitionKey": s.now().In(s.logZone(ctx)).Format("20060102"),
+		"PartitionKey": s.deps.Now().In(s.logZone(ctx)).Format("20060102"),
 		"RowKey":       uuid.NewString(),
 		"Tenant":       cmp.Or(entry.Tenant, "None"),
 		"API":          entry.API,
 		"Message":      entry.Message,
-		"Username":     cmp.Or(s.options.User(ctx), "CIPP"), // as CIPP's own jobs
+		"Username":     cmp.Or(s.deps.User(ctx), "CIPP"), // as CIPP's own jobs
 		"Severity":     cmp.Or(entry.Severity, SeverityInfo),
 		"sentAsAlert":  false,
-		"FunctionNode": s.options.SiteName,
+		"FunctionNode": s.deps.SiteName,
 		"LogData":      data,
 	}
 	if entry.TenantID != "" {
@@ -78,7 +78,7 @@ func (s *Store) Note(ctx context.Context, entry LogEntry) {
 	noting, done := storage.Noting(ctx)
 	defer done()
 	if err := s.Log(noting, entry); err != nil {
-		s.log.ErrorContext(ctx, "the logbook cannot be written", "error", err)
+		s.deps.Log.ErrorContext(ctx, "the logbook cannot be written", "error", err)
 	}
 }
 
@@ -91,21 +91,21 @@ const zoneLife = 15 * time.Minute
 func (s *Store) logZone(ctx context.Context) *time.Location {
 	s.zoneMu.Lock()
 	defer s.zoneMu.Unlock()
-	if s.zone != nil && s.now().Sub(s.zoneRead) < zoneLife {
+	if s.zone != nil && s.deps.Now().Sub(s.zoneRead) < zoneLife {
 		return s.zone
 	}
-	name := strings.TrimSpace(s.options.Timezone)
+	name := strings.TrimSpace(s.deps.Timezone)
 	if name == "" {
 		var err error
 		if name, err = s.value(ctx, tableConfig, "TimeSettings", "TimeSettings", "Timezone"); err != nil {
-			s.log.WarnContext(ctx, "CIPP's time zone cannot be read; the logbook's days are UTC for now", "error", err)
+			s.deps.Log.WarnContext(ctx, "CIPP's time zone cannot be read; the logbook's days are UTC for now", "error", err)
 		}
 	}
 	zone, err := time.LoadLocation(strings.TrimSpace(name)) // "" is UTC
 	if err != nil || strings.EqualFold(name, "local") {
-		s.log.WarnContext(ctx, "CIPP's time zone is not an IANA name; the logbook's days are UTC", "zone", name)
+		s.deps.Log.WarnContext(ctx, "CIPP's time zone is not an IANA name; the logbook's days are UTC", "zone", name)
 		zone = time.UTC
 	}
-	s.zone, s.zoneRead = zone, s.now()
+	s.zone, s.zoneRead = zone, s.deps.Now()
 	return zone
 }

@@ -32,7 +32,7 @@ type LogLine struct {
 // LogFilter selects lines of the logbook. Zero values select everything.
 type LogFilter struct {
 	Severities []string       // in any case; none for those that CIPP's page shows
-	User       string         // may hold * for any text
+	User       *regexp.Regexp // see UserPattern
 	Tenant     string         // part of a domain, or a tenant's GUID
 	API        *regexp.Regexp // what the line is about
 }
@@ -42,7 +42,7 @@ var shownSeverities = []string{"Info", "Warn", "Warning", "Error", "Critical", "
 
 // LogToday is the day of the logbook that lines are written to now, yyyyMMdd.
 func (s *Store) LogToday(ctx context.Context) string {
-	return s.now().In(s.logZone(ctx)).Format(logDay)
+	return s.deps.Now().In(s.logZone(ctx)).Format(logDay)
 }
 
 const logDay = "20060102"
@@ -134,27 +134,14 @@ func (f LogFilter) selects(l LogLine) bool {
 	if f.API != nil && !f.API.MatchString(l.API) {
 		return false
 	}
-	return f.User == "" || wildcard(strings.ToLower(f.User), strings.ToLower(l.User))
+	return f.User == nil || f.User.MatchString(l.User)
 }
 
-// wildcard reports whether a text is like a pattern in which * stands for any
-// text.
-func wildcard(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
+// UserPattern is the filter for users whose name is like a text in which * stands
+// for any text; nil for "".
+func UserPattern(text string) *regexp.Regexp {
+	if text == "" {
+		return nil
 	}
-	rest, ok := strings.CutPrefix(text, parts[0])
-	if !ok {
-		return false
-	}
-	last := len(parts) - 1
-	for _, part := range parts[1:last] {
-		_, after, found := strings.Cut(rest, part)
-		if !found {
-			return false
-		}
-		rest = after
-	}
-	return strings.HasSuffix(rest, parts[last])
+	return regexp.MustCompile("(?is)^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, ".*") + "$")
 }

@@ -12,8 +12,9 @@ import (
 )
 
 func TestLogFilters(t *testing.T) {
-	s, _ := newStore(t, Options{Timezone: "Pacific/Auckland"})
-	s.now = func() time.Time { return time.Date(2026, 7, 31, 13, 0, 0, 0, time.UTC) } // the 1st of August there
+	s, _ := newStore(t, Deps{Timezone: "Pacific/Auckland", Now: func() time.Time {
+		return time.Date(2026, 7, 31, 13, 0, 0, 0, time.UTC) // the 1st of August there
+	}})
 	must(t, s.Log(t.Context(), LogEntry{Tenant: "contoso.example", TenantID: contoso, API: "NinjaOneSync", Message: "synced", Data: map[string]int{"devices": 3}}))
 	must(t, s.Log(t.Context(), LogEntry{API: "NinjaOneAutoMap_Queue", Message: "mapped", Severity: SeverityWarn}))
 	s.seed(t, tableLogs,
@@ -28,14 +29,14 @@ func TestLogFilters(t *testing.T) {
 	}{
 		{"none", LogFilter{}, "critical mapped synced"},
 		{"severities in any case", LogFilter{Severities: []string{"debug", " warn"}}, "debug mapped"},
-		{"user", LogFilter{User: "ROBIN@contoso.example"}, "critical"},
-		{"users by pattern", LogFilter{User: "r*@*.example"}, "critical"},
-		{"all users", LogFilter{User: "*"}, "critical mapped synced"},
-		{"part of a user", LogFilter{User: "robin"}, ""},
+		{"user", LogFilter{User: UserPattern("ROBIN@contoso.example")}, "critical"},
+		{"users by pattern", LogFilter{User: UserPattern("r*@*.example")}, "critical"},
+		{"all users", LogFilter{User: UserPattern("*")}, "critical mapped synced"},
+		{"part of a user", LogFilter{User: UserPattern("robin")}, ""},
 		{"tenant by part of its domain", LogFilter{Tenant: "Contoso"}, "synced"},
 		{"tenant by id", LogFilter{Tenant: strings.ToUpper(contoso)}, "synced"},
 		{"API", LogFilter{API: regexp.MustCompile("(?i)ninjaone(sync|automap)")}, "mapped synced"},
-		{"all at once", LogFilter{API: regexp.MustCompile("Sync"), Tenant: "contoso", User: "CIPP", Severities: []string{"Info"}}, "synced"},
+		{"all at once", LogFilter{API: regexp.MustCompile("Sync"), Tenant: "contoso", User: UserPattern("CIPP"), Severities: []string{"Info"}}, "synced"},
 		{"nothing", LogFilter{Severities: []string{"Alert"}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,14 +84,14 @@ func TestLogFilters(t *testing.T) {
 	if _, ok, err := s.LogEntry(t.Context(), "20260802", "bbbbbbbb-0000-4000-8000-000000000004"); ok || err != nil {
 		t.Errorf("on another day the line is there: %v, %v", ok, err)
 	}
-	empty, _ := newStore(t, Options{})
+	empty, _ := newStore(t, Deps{})
 	if days, err := empty.LogDays(t.Context()); len(days) != 0 || err != nil {
 		t.Errorf("without a table there are the days %v, %v", days, err)
 	}
 }
 
 func TestLogDayOf(t *testing.T) {
-	s, _ := newStore(t, Options{Timezone: "UTC"})
+	s, _ := newStore(t, Deps{Timezone: "UTC"})
 	at := time.Date(2026, 11, 23, 23, 59, 59, 0, time.UTC)
 	const ticksTo1970 = 621355968000000000
 	id := fmt.Sprintf("%d-0a1b", int64(3155378975999999999)-(at.UnixNano()/100+ticksTo1970))
@@ -104,22 +105,23 @@ func TestLogDayOf(t *testing.T) {
 	}
 }
 
-func TestWildcard(t *testing.T) {
+func TestUserPattern(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, text string
 		want          bool
 	}{
-		{"", "", true}, {"*", "", true}, {"*", "abc", true}, {"a*c", "abc", true}, {"a*c", "ac", true}, {"a*c", "abcd", false},
+		{"*", "", true}, {"*", "abc", true}, {"a*c", "abc", true}, {"a*c", "ac", true}, {"a*c", "abcd", false},
 		{"*b*", "abc", true}, {"*d*", "abc", false}, {"abc", "abc", true}, {"ab", "abc", false}, {"a*a", "a", false}, {"a**b", "axb", true},
+		{"a.*", "abc", false}, {"A*", "ab\nc", true},
 	} {
-		if got := wildcard(tt.pattern, tt.text); got != tt.want {
+		if got := UserPattern(tt.pattern).MatchString(tt.text); got != tt.want {
 			t.Errorf("%q like %q is %v", tt.text, tt.pattern, got)
 		}
 	}
 }
 
 func TestExtensionTasks(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableScheduledTasks,
 		row("ScheduledTask", "1", "Hidden", true, "Command", "Push-CippExtensionData", "Tenant", "contoso.example", "Name", "Hudu Sync", "SyncType", "Hudu", "ScheduledTime", "1785000000", "Recurrence", "1d", "Results", `["done"]`),
 		row("ScheduledTask", "2", "Hidden", true, "Command", "Set-Something"),

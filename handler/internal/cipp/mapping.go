@@ -28,10 +28,11 @@ const (
 // UsersSummary, DeviceLinks, DeviceSummary, DeviceCompliance,
 // DeviceNonCompliantSettings. A field that is not mapped is absent.
 func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
-	fields, err := s.fieldRows(ctx)
-	for name, field := range fields {
-		if field == "" || field == "-1" {
-			delete(fields, name)
+	rows, err := s.fieldRows(ctx)
+	fields := map[string]string{}
+	for name, c := range rows {
+		if c.ID != "" {
+			fields[name] = c.ID
 		}
 	}
 	return fields, err
@@ -40,24 +41,31 @@ func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
 // FieldsUnmapped reports whether CIPP's table says of some field that it is not
 // synchronised: one that has no row of fields at all says nothing.
 func (s *Store) FieldsUnmapped(ctx context.Context) (bool, error) {
-	fields, err := s.fieldRows(ctx)
-	return len(fields) > 0, err
+	rows, err := s.fieldRows(ctx)
+	return len(rows) > 0, err
 }
 
-// fieldRows are the rows of the mapping of fields, by CIPP's field name.
-func (s *Store) fieldRows(ctx context.Context) (map[string]string, error) {
-	fields := map[string]string{}
-	for _, p := range []struct{ partition, column string }{{legacyFieldPartition, "NinjaOne"}, {fieldPartition, "IntegrationId"}} {
+// fieldRows are the choices in the mapping of fields, by CIPP's field name.
+func (s *Store) fieldRows(ctx context.Context) (map[string]FieldChoice, error) {
+	rows := map[string]FieldChoice{}
+	for _, p := range []struct{ partition, id, name string }{
+		{legacyFieldPartition, "NinjaOne", "NinjaOneName"},
+		{fieldPartition, "IntegrationId", "IntegrationName"},
+	} {
 		for e, err := range s.rows(ctx, tableMapping, storage.Eq("PartitionKey", p.partition)) {
 			if err != nil {
 				return nil, fmt.Errorf("read CIPP's mapping of fields to NinjaOne: %w", err)
 			}
 			// A row of the present partition counts even if it is empty: that is
 			// how "do not synchronize" is stored.
-			fields[e.RowKey()] = strings.TrimSpace(e.String(p.column))
+			c := FieldChoice{Field: e.RowKey(), ID: strings.TrimSpace(e.String(p.id)), Name: e.String(p.name)}
+			if c.ID == "-1" {
+				c.ID = ""
+			}
+			rows[c.Field] = c
 		}
 	}
-	return fields, nil
+	return rows, nil
 }
 
 // OrganizationMapping says which NinjaOne organization a tenant goes to, and
@@ -79,50 +87,69 @@ type OrganizationMapping struct {
 // organization, by tenant id, each once. Several tenants may share one
 // organization. Rows that cannot be used are among them, with their Problem.
 func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping, error) {
-	var tenants []Tenant
-	best := map[string]storage.Entity{} // by tenant id, or by row key where that is not a tenant
-	rank := map[string]int{}
-	var lost []OrganizationMapping
-	filter := storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition))
-	for e, err := range s.rows(ctx, tableMapping, filter) {
-		if err != nil {
-			return nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
-		}
-		id := guid.Parse(e.RowKey())
-		r := 1 // a row whose key is a domain, which one version of CIPP's pages wrote
-		if id != "" {
-			r = 2
-		} else {
-			if tenants == nil {
-				if tenants, err = s.allTenants(ctx); err != nil {
-					return nil, err
-				}
-			}
-			id = tenantOf(tenants, e.RowKey())
-		}
-		if e.PartitionKey() == orgPartition {
-			r += 2
-		}
-		if id == "" {
-			if m, ok := mappingOf("", e); ok {
-				m.OrganizationID = 0
-				m.Problem = fmt.Sprintf("the row %q is the domain of no tenant that CIPP knows: remove it and map the tenant again in CIPP", e.RowKey())
-				lost = append(lost, m)
-			}
-			continue
-		}
-		if r > rank[id] {
-			best[id], rank[id] = e, r
-		}
+	rows, lost, err := s.organizationRows(ctx)
+	if err != nil {
+		return nil, err
 	}
 	mappings := []OrganizationMapping{}
-	for id, e := range best {
-		if m, ok := mappingOf(id, e); ok {
+	for id, of := range rows {
+		if m, ok := mappingOf(id, of[0]); ok {
 			mappings = append(mappings, m)
 		}
 	}
 	slices.SortFunc(mappings, func(a, b OrganizationMapping) int { return cmp.Compare(a.TenantID, b.TenantID) })
-	return append(mappings, lost...), nil
+	for _, e := range lost {
+		if m, ok := mappingOf("", e); ok {
+			m.OrganizationID = 0
+			m.Problem = fmt.Sprintf("the row %q is the domain of no tenant that CIPP knows: remove it and map the tenant again in CIPP", e.RowKey())
+			mappings = append(mappings, m)
+		}
+	}
+	return mappings, nil
+}
+
+// organizationRows returns the rows of the mapping of organizations by tenant id,
+// of each tenant the one that counts first, and the rows that belong to no tenant.
+func (s *Store) organizationRows(ctx context.Context) (rows map[string][]storage.Entity, lost []storage.Entity, err error) {
+	var tenants []Tenant
+	rows = map[string][]storage.Entity{}
+	filter := storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition))
+	for e, err := range s.rows(ctx, tableMapping, filter) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
+		}
+		id := guid.Parse(e.RowKey())
+		if id == "" { // a domain, which one version of CIPP's pages wrote
+			if tenants == nil {
+				if tenants, err = s.AllTenants(ctx); err != nil {
+					return nil, nil, err
+				}
+			}
+			id = tenantOf(tenants, e.RowKey())
+		}
+		if id == "" {
+			lost = append(lost, e)
+			continue
+		}
+		rows[id] = append(rows[id], e)
+	}
+	for _, of := range rows {
+		slices.SortStableFunc(of, func(a, b storage.Entity) int { return cmp.Compare(rankOf(b), rankOf(a)) })
+	}
+	return rows, lost, nil
+}
+
+// rankOf orders rows of one tenant: the present partition comes before the legacy
+// one, then a GUID before a domain.
+func rankOf(e storage.Entity) int {
+	rank := 1
+	if guid.Parse(e.RowKey()) != "" {
+		rank++
+	}
+	if e.PartitionKey() == orgPartition {
+		rank += 2
+	}
+	return rank
 }
 
 // MappedTenant is a tenant that is synced to an organization.
@@ -228,7 +255,7 @@ func (s *Store) RecordRun(ctx context.Context, m OrganizationMapping, start, end
 	}
 	err := s.table(tableMapping).MergeIfMatch(ctx, e, storage.AnyETag)
 	if errors.Is(err, storage.ErrNotFound) {
-		s.log.InfoContext(ctx, "the tenant's mapping was removed in CIPP; its run is not recorded there", "tenant", m.TenantID)
+		s.deps.Log.InfoContext(ctx, "the tenant's mapping was removed in CIPP; its run is not recorded there", "tenant", m.TenantID)
 		return nil
 	}
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func TestFieldMapping(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableMapping,
 		row(fieldPartition, "TenantLinks", "IntegrationId", "cippLinks", "IntegrationName", "CIPP Links"),
 		row(fieldPartition, "TenantSummary", "IntegrationId", "", "IntegrationName", "--- Do not synchronize ---"),
@@ -84,7 +84,7 @@ func TestOrganizationMappings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, _ := newStore(t, Options{})
+			s, _ := newStore(t, Deps{})
 			s.seed(t, tableTenants, tenants...)
 			s.seed(t, tableMapping, append(tt.rows, row(fieldPartition, "TenantLinks", "IntegrationId", "x"))...)
 			got, err := s.OrganizationMappings(t.Context())
@@ -98,7 +98,7 @@ func TestOrganizationMappings(t *testing.T) {
 
 func TestRecordRun(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableTenants, tenantRow(contoso, "Contoso", "contoso.example"))
 	start := time.Date(2026, 8, 1, 4, 45, 10, 120_999_000, time.FixedZone("", 7200))
 	for _, key := range [][2]string{{orgPartition, strings.ToUpper(contoso)}, {orgPartition, "contoso.example"}, {legacyOrgPartition, contoso}} {
@@ -134,7 +134,7 @@ func TestRecordRun(t *testing.T) {
 func TestTenants(t *testing.T) {
 	ctx := t.Context()
 	seed := func(t *testing.T, mode ...any) *Store {
-		s, _ := newStore(t, Options{})
+		s, _ := newStore(t, Deps{})
 		s.seed(t, tableTenants,
 			tenantRow(contoso, "Contoso", "contoso.example", "initialDomainName", "contoso.onmicrosoft.example", "delegatedPrivilegeStatus", "granularDelegatedAdminPrivileges", "GraphErrorCount", int32(60), "SharepointAdminUrl", "https://cont-admin.sharepoint.example"),
 			tenantRow(fabrikam, "Fabrikam Ltd", "fabrikam.example", "Excluded", true),

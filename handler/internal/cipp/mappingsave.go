@@ -26,21 +26,9 @@ type FieldChoice struct {
 // FieldChoices returns the choice of each of CIPP's fields that was made, also
 // to map it to nothing, in the order of CIPP's page.
 func (s *Store) FieldChoices(ctx context.Context) ([]FieldChoice, error) {
-	made := map[string]FieldChoice{}
-	for _, p := range []struct{ partition, id, name string }{
-		{legacyFieldPartition, "NinjaOne", "NinjaOneName"},
-		{fieldPartition, "IntegrationId", "IntegrationName"},
-	} {
-		for e, err := range s.rows(ctx, tableMapping, storage.Eq("PartitionKey", p.partition)) {
-			if err != nil {
-				return nil, fmt.Errorf("read CIPP's mapping of fields to NinjaOne: %w", err)
-			}
-			c := FieldChoice{Field: e.RowKey(), ID: strings.TrimSpace(e.String(p.id)), Name: e.String(p.name)}
-			if c.ID == "-1" {
-				c.ID = ""
-			}
-			made[c.Field] = c
-		}
+	made, err := s.fieldRows(ctx)
+	if err != nil {
+		return nil, err
 	}
 	choices := []FieldChoice{}
 	for _, name := range fieldNames {
@@ -130,7 +118,7 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 		return changes, err
 	}
 	if read.IsZero() {
-		read = s.now().Add(-grace)
+		read = s.deps.Now().Add(-grace)
 	}
 	domains := map[string]string{}
 	for _, t := range shown {
@@ -219,50 +207,11 @@ func (m storedMapping) write(tenantID string, c OrganizationChoice) storage.Oper
 // storedMappings returns the rows of all tenants' mappings, by tenant id. Rows
 // that belong to no tenant are left out.
 func (s *Store) storedMappings(ctx context.Context) (map[string]storedMapping, error) {
-	tenants, err := s.allTenants(ctx)
-	if err != nil {
-		return nil, err
-	}
+	rows, _, err := s.organizationRows(ctx)
 	stored := map[string]storedMapping{}
-	filter := storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition))
-	for e, err := range s.rows(ctx, tableMapping, filter) {
-		if err != nil {
-			return nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
-		}
-		id := guid.Parse(e.RowKey())
-		if id == "" {
-			id = tenantOf(tenants, e.RowKey())
-		}
-		if id == "" {
-			continue
-		}
-		m := stored[id]
-		m.rows = append(m.rows, e)
-		stored[id] = m
+	for id, of := range rows {
+		best, mapped := mappingOf(id, of[0])
+		stored[id] = storedMapping{of, mapped, best.Problem != "", best.OrganizationID, best.OrganizationName}
 	}
-	for id, m := range stored {
-		slices.SortStableFunc(m.rows, func(a, b storage.Entity) int { return cmp.Compare(rankOf(b), rankOf(a)) })
-		var best OrganizationMapping
-		best, m.mapped = mappingOf(id, m.rows[0])
-		m.unusable = best.Problem != ""
-		m.organization, m.name = best.OrganizationID, best.OrganizationName
-		stored[id] = m
-	}
-	return stored, nil
+	return stored, err
 }
-
-// rankOf orders rows of one tenant as OrganizationMappings does: the present
-// partition before the legacy one, then a GUID before a domain.
-func rankOf(e storage.Entity) int {
-	rank := 1
-	if guid.Parse(e.RowKey()) != "" {
-		rank++
-	}
-	if e.PartitionKey() == orgPartition {
-		rank += 2
-	}
-	return rank
-}
-
-// AllTenants returns the tenants by default domain, excluded ones too.
-func (s *Store) AllTenants(ctx context.Context) ([]Tenant, error) { return s.allTenants(ctx) }

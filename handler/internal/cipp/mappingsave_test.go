@@ -52,7 +52,7 @@ func TestAddOrganizationMapping(t *testing.T) {
 			map[string]string{orgPartition + "|" + contoso: "17 Contoso"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, _ := newStore(t, Options{})
+			s, _ := newStore(t, Deps{})
 			s.seed(t, tableMapping, tt.rows...)
 			added, err := s.AddOrganizationMapping(t.Context(), tt.id, 17, "Contoso")
 			must(t, err)
@@ -64,7 +64,7 @@ func TestAddOrganizationMapping(t *testing.T) {
 			}
 		})
 	}
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	for _, bad := range []struct {
 		id  string
 		org int
@@ -76,7 +76,7 @@ func TestAddOrganizationMapping(t *testing.T) {
 }
 
 func TestAddOrganizationMappingAtOnce(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	var added atomic.Int64
 	var group sync.WaitGroup
 	for i := range 8 {
@@ -166,7 +166,7 @@ func TestSaveOrganizationMappings(t *testing.T) {
 			map[string]string{key("contoso.example"): "17 Contoso" + runText, key(contoso): "17 Contoso Group" + runText}, MappingChanges{Changed: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, _ := newStore(t, Options{})
+			s, _ := newStore(t, Deps{})
 			s.seed(t, tableTenants, tenantRow(contoso, "Contoso", "contoso.example"), tenantRow(fabrikam, "Fabrikam", "fabrikam.example"),
 				tenantRow(tailspin, "Tailspin", "tailspin.example"), tenantRow(excluded, "Excluded", "excluded.example", "Excluded", true))
 			s.seed(t, tableMapping, append(tt.rows, fields)...)
@@ -186,7 +186,7 @@ func TestSaveOrganizationMappings(t *testing.T) {
 			}
 		})
 	}
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableTenants, tenantRow(contoso, "Contoso", "contoso.example"))
 	for name, choices := range map[string][]OrganizationChoice{
 		"no organization": {{contoso, 0, "x", 0}}, "minus one": {{contoso, -1, "x", 0}}, "no tenant": {{"", 1, "x", 0}},
@@ -199,7 +199,7 @@ func TestSaveOrganizationMappings(t *testing.T) {
 }
 
 func TestFieldChoices(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableMapping,
 		row(legacyFieldPartition, "TenantLinks", "NinjaOne", "oldLinks", "NinjaOneName", "Old links"),
 		row(legacyFieldPartition, "DeviceLinks", "NinjaOne", "oldDeviceLinks", "NinjaOneName", "Old device links"),

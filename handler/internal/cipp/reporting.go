@@ -49,7 +49,7 @@ func (s *Store) Reporting(ctx context.Context, domain, typ string) iter.Seq2[Rep
 			}
 			data := json.RawMessage(e.String("Data"))
 			if !json.Valid(data) {
-				s.log.WarnContext(ctx, "an object of CIPP's cache is not JSON and is left out", "tenant", domain, "type", typ)
+				s.deps.Log.WarnContext(ctx, "an object of CIPP's cache is not JSON and is left out", "tenant", domain, "type", typ)
 				continue
 			}
 			if !yield(ReportingItem{Data: data, Written: e.Timestamp()}, nil) {

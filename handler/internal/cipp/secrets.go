@@ -164,7 +164,7 @@ func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azs
 		}
 		return *resp.Value, nil
 	})
-	writer := vaultWriter{client, recoverPause}
+	writer := vaultWriter{client}
 	vault.store, vault.storable = writer.store, writer.storable
 	return vault, nil
 }
@@ -185,9 +185,8 @@ func vaultError(err error) error {
 
 // DevSecrets reads secrets from the table DevSecrets, which CIPP uses in place
 // of a Key Vault on development storage.
-func DevSecrets(account *storage.Account) *Secrets { return devSecrets(account.Table(tableDevSecrets)) }
-
-func devSecrets(table *storage.Table) *Secrets {
+func DevSecrets(account *storage.Account) *Secrets {
+	table := account.Table(tableDevSecrets)
 	dev := newSecrets(func(ctx context.Context, name string) (string, error) {
 		row, column := devColumn(name)
 		e, err := table.Get(ctx, row, row)

@@ -169,8 +169,8 @@ func TestPlaceholders(t *testing.T) {
 }
 
 func TestDevSecrets(t *testing.T) {
-	s, _ := newStore(t, Options{})
-	secrets := devSecrets(s.table(tableDevSecrets))
+	s, _ := newStore(t, Deps{})
+	secrets := DevSecrets(s.deps.Account)
 	if _, err := secrets.Secret(t.Context(), SecretTenantID, false); !errors.Is(err, ErrNoSecret) {
 		t.Errorf("a missing table gave %v", err)
 	}
@@ -263,7 +263,7 @@ func TestKeyVault(t *testing.T) {
 }
 
 func TestOpenSecrets(t *testing.T) {
-	store, _ := newStore(t, Options{})
+	store, _ := newStore(t, Deps{})
 	for name, tt := range map[string]struct {
 		env map[string]string
 		err string
@@ -277,7 +277,7 @@ func TestOpenSecrets(t *testing.T) {
 		"credential":  {map[string]string{"CIPP_KEY_VAULT_URI": "https://contoso.vault.azure.net", "CIPP_KEY_VAULT__credential": "x"}, "CIPP_KEY_VAULT__credential"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := OpenSecrets(func(n string) string { return tt.env[n] }, store.account)
+			s, err := OpenSecrets(func(n string) string { return tt.env[n] }, store.deps.Account)
 			if tt.err == "" && (err != nil || s == nil) {
 				t.Errorf("error is %v", err)
 			}

@@ -58,10 +58,7 @@ func (v vaultWriter) storable(ctx context.Context) error {
 }
 
 // vaultWriter writes secrets to a Key Vault.
-type vaultWriter struct {
-	client *azsecrets.Client
-	pause  time.Duration // between two tries while a secret is recovered
-}
+type vaultWriter struct{ client *azsecrets.Client }
 
 // store sets a secret. A secret of that name that was deleted but not purged
 // is in the way, so it is recovered first.
@@ -82,7 +79,7 @@ func (v vaultWriter) store(ctx context.Context, name, value string) error {
 		return fmt.Errorf("recover the deleted secret: %w", writeError(recoverErr))
 	}
 	for try := 1; try <= recoverTries && statusOf(err) == http.StatusConflict; try++ {
-		if err := retry.Sleep(ctx, v.pause); err != nil {
+		if err := retry.Sleep(ctx, recoverPause); err != nil {
 			return writeError(err)
 		}
 		err = set()

@@ -7,7 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
@@ -20,6 +20,15 @@ type vault struct {
 	recovering int // how many more tries meet the recovery
 	status     int // answered to every write instead
 	calls      []string
+}
+
+// Do answers without a connection, for which nobody could wait by a test's clock.
+func (v *vault) Do(r *http.Request) (*http.Response, error) {
+	answer := httptest.NewRecorder()
+	v.ServeHTTP(answer, r)
+	result := answer.Result()
+	result.Request = r
+	return result, nil
 }
 
 func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -79,49 +88,46 @@ func TestStoreNinjaOneInKeyVault(t *testing.T) {
 		{"refused", vault{status: http.StatusBadRequest}, 1, "answered 400 Odd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := httptest.NewTLSServer(&tt.vault)
-			defer server.Close()
-			options := &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: server.Client()}, DisableChallengeResourceVerification: true}
-			client, err := azsecrets.NewClient(server.URL, identity{}, options)
-			must(t, err)
-			s, err := KeyVaultSecrets(server.URL, identity{}, options)
-			must(t, err)
-			s.store = vaultWriter{client, time.Microsecond}.store
-			old, err := s.Secret(t.Context(), SecretNinjaOne, false)
-			if (err == nil) != (tt.vault.value != "") {
-				t.Fatalf("before, the secret is %q, %v", old, err)
-			}
-			tt.vault.calls = nil
-			err = s.StoreNinjaOne(t.Context(), "hunter2")
-			if len(tt.vault.calls) != tt.calls {
-				t.Errorf("calls were %v", tt.vault.calls)
-			}
-			if tt.err == "" {
+			synctest.Test(t, func(t *testing.T) { // whose clock passes by itself
+				options := &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: &tt.vault}, DisableChallengeResourceVerification: true}
+				s, err := KeyVaultSecrets("https://vault.example", identity{}, options)
 				must(t, err)
-				if got, err := s.Secret(t.Context(), SecretNinjaOne, false); got != "hunter2" || err != nil || tt.vault.value != "hunter2" {
-					t.Errorf("afterwards the secret is %q, %v, in the vault %q", got, err, tt.vault.value)
+				old, err := s.Secret(t.Context(), SecretNinjaOne, false)
+				if (err == nil) != (tt.vault.value != "") {
+					t.Fatalf("before, the secret is %q, %v", old, err)
 				}
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
-				t.Errorf("error is %v, want %q", err, tt.err)
-			}
-			if got, _ := s.Secret(t.Context(), SecretNinjaOne, false); got != old {
-				t.Errorf("a secret that was not stored is used: %q", got)
-			}
+				tt.vault.calls = nil
+				err = s.StoreNinjaOne(t.Context(), "hunter2")
+				if len(tt.vault.calls) != tt.calls {
+					t.Errorf("calls were %v", tt.vault.calls)
+				}
+				if tt.err == "" {
+					must(t, err)
+					if got, err := s.Secret(t.Context(), SecretNinjaOne, false); got != "hunter2" || err != nil || tt.vault.value != "hunter2" {
+						t.Errorf("afterwards the secret is %q, %v, in the vault %q", got, err, tt.vault.value)
+					}
+					return
+				}
+				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
+					t.Errorf("error is %v, want %q", err, tt.err)
+				}
+				if got, _ := s.Secret(t.Context(), SecretNinjaOne, false); got != old {
+					t.Errorf("a secret that was not stored is used: %q", got)
+				}
+			})
 		})
 	}
 }
 
 func TestStoreNinjaOneInDevSecrets(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	s.seed(t, tableDevSecrets, row("Secret", "Secret", "ApplicationID", "app"), row("NinjaOne", "NinjaOne", "APIKey", "old"))
-	secrets := devSecrets(s.table(tableDevSecrets))
+	secrets := DevSecrets(s.deps.Account)
 	if got, err := secrets.Secret(t.Context(), SecretNinjaOne, false); got != "old" || err != nil {
 		t.Fatalf("before, the secret is %q, %v", got, err)
 	}
 	must(t, secrets.StoreNinjaOne(t.Context(), "hunter2"))
-	for _, reader := range []*Secrets{secrets, devSecrets(s.table(tableDevSecrets))} {
+	for _, reader := range []*Secrets{secrets, DevSecrets(s.deps.Account)} {
 		if got, err := reader.Secret(t.Context(), SecretNinjaOne, false); got != "hunter2" || err != nil {
 			t.Errorf("the secret is %q, %v", got, err)
 		}

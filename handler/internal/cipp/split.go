@@ -143,7 +143,7 @@ func joinColumns(e storage.Entity) (storage.Entity, error) {
 // their partition.
 func (s *Store) rows(ctx context.Context, table, filter string) iter.Seq2[storage.Entity, error] {
 	return joinAll(s.table(table).List(ctx, filter), func(e storage.Entity, err error) {
-		s.log.WarnContext(ctx, "an entity of CIPP's table cannot be put together and is left out",
+		s.deps.Log.WarnContext(ctx, "an entity of CIPP's table cannot be put together and is left out",
 			"table", table, "row", e.RowKey(), "error", err)
 	})
 }

@@ -237,9 +237,9 @@ func FuzzJoinColumns(f *testing.F) {
 // TestPut writes an entity that grows and shrinks to a real table.
 func TestPut(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	neighbour := row("p", "K-partner", "a", "1")
-	s.seed(t, "T", neighbour, row("q", "K-part1", "OriginalEntityId", "K", "PartIndex", int32(1)))
+	s.seed(t, "Test", neighbour, row("q", "K-part1", "OriginalEntityId", "K", "PartIndex", int32(1)))
 	etag := ""
 	for _, tt := range []struct {
 		chars, rows int
@@ -247,17 +247,17 @@ func TestPut(t *testing.T) {
 		// ASCII, because the emulator breaks other characters of a large row that
 		// is not written in a batch.
 		want := row("p", "K", "Data", strings.Repeat("x", tt.chars), "flag", true)
-		must(t, s.put(ctx, "T", want, etag))
+		must(t, s.put(ctx, "Test", want, etag))
 		for _, stale := range []string{"", etag} {
-			if err := s.put(ctx, "T", row("p", "K", "Data", "lost"), stale); !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrConflict) {
+			if err := s.put(ctx, "Test", row("p", "K", "Data", "lost"), stale); !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrConflict) {
 				t.Errorf("writing over version %q gave %v", stale, err)
 			}
 		}
-		if got := len(s.all(t, "T")) - 2; got != tt.rows {
+		if got := len(s.all(t, "Test")) - 2; got != tt.rows {
 			t.Errorf("%d characters are stored in %d rows, want %d", tt.chars, got, tt.rows)
 		}
 		var got []storage.Entity
-		for e, err := range s.rows(ctx, "T", storage.Eq("PartitionKey", "p")) {
+		for e, err := range s.rows(ctx, "Test", storage.Eq("PartitionKey", "p")) {
 			must(t, err)
 			got = append(got, e)
 		}

@@ -61,7 +61,7 @@ func (s *Store) nameDeployed(ctx context.Context, standard string, d deployed) s
 	var template struct{ DisplayName lenientText }
 	text, err := s.value(ctx, tableTemplates, partition, id, "JSON")
 	if err != nil || json.Unmarshal([]byte(text), &template) != nil {
-		s.log.WarnContext(ctx, "a template that CIPP's standards deploy cannot be read, so its name is left out", "template", id, "error", err)
+		s.deps.Log.WarnContext(ctx, "a template that CIPP's standards deploy cannot be read, so its name is left out", "template", id, "error", err)
 	}
 	return string(template.DisplayName)
 }
@@ -85,7 +85,7 @@ func (s *Store) Standards(ctx context.Context, ref tenant.Ref) (tenant.Part[[]te
 		var t standardsTemplate
 		targets, excluded, err := t.parse(e.String("JSON"))
 		if err != nil {
-			s.log.WarnContext(ctx, "a standards template of CIPP cannot be read and is left out", "template", e.RowKey(), "error", err)
+			s.deps.Log.WarnContext(ctx, "a standards template of CIPP cannot be read and is left out", "template", e.RowKey(), "error", err)
 			continue
 		}
 		switch {

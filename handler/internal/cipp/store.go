@@ -35,8 +35,9 @@ const (
 	tableDevSecrets       = "DevSecrets"
 )
 
-// Options are the settings of a Store; the zero value is usable.
-type Options struct {
+// Deps are what a Store works with.
+type Deps struct {
+	Account *storage.Account // CIPP's
 	// Timezone is the zone of the logbook's partitions, an IANA name (setting
 	// CIPP_TIMEZONE). When it is "", the zone is the one that CIPP keeps in its
 	// table Config, else UTC.
@@ -45,38 +46,25 @@ type Options struct {
 	// WEBSITE_SITE_NAME).
 	SiteName string
 	// User names the person on whose behalf something is done, to whom lines of
-	// the logbook are put down; "" and nil for the app itself.
+	// the logbook are put down; "" for the app itself.
 	User func(context.Context) string
-	// Logger gets what is skipped because it cannot be read.
-	Logger *slog.Logger
+	Now  func() time.Time
+	Log  *slog.Logger // is told what is skipped because it cannot be read
 }
 
 // Store is CIPP's storage account. It is safe for concurrent use. A table that
 // CIPP has not created yet is empty.
 type Store struct {
-	account  *storage.Account
-	options  Options
-	log      *slog.Logger
-	now      func() time.Time
-	prefix   string // put before every table name, by tests that share an account
+	deps     Deps
 	zoneMu   sync.Mutex
 	zone     *time.Location
 	zoneRead time.Time
 }
 
 // New returns the Store of CIPP's storage account.
-func New(account *storage.Account, options Options) *Store {
-	s := &Store{account: account, options: options, log: options.Logger, now: time.Now}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.options.User == nil {
-		s.options.User = func(context.Context) string { return "" }
-	}
-	return s
-}
+func New(d Deps) *Store { return &Store{deps: d} }
 
-func (s *Store) table(name string) *storage.Table { return s.account.Table(s.prefix + name) }
+func (s *Store) table(name string) *storage.Table { return s.deps.Account.Table(name) }
 
 // value reads one column of one row as text; "" when the row is not there.
 func (s *Store) value(ctx context.Context, table, partition, row, column string) (string, error) {

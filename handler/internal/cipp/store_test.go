@@ -2,6 +2,7 @@ package cipp
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"testing"
@@ -22,17 +23,18 @@ const (
 // logged is what a test's Store logs.
 type logged struct{ bytes.Buffer }
 
-func newStore(t *testing.T, options Options) (*Store, *logged) {
+func newStore(t *testing.T, d Deps) (*Store, *logged) {
 	t.Helper()
 	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
+		return map[string]string{storage.Own: azuritetest.ForTest(t).Apart().ConnectionString()}[name]
 	}, storage.Own)
 	must(t, err)
 	l := &logged{}
-	options.Logger = slog.New(slog.NewTextHandler(l, nil))
-	s := New(account, options)
-	s.prefix = azuritetest.UniqueName(t)
-	return s, l
+	d.Account, d.User, d.Log = account, func(context.Context) string { return "" }, slog.New(slog.NewTextHandler(l, nil))
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	return New(d), l
 }
 
 func must(t *testing.T, err error) {
@@ -85,7 +87,7 @@ func toJSON(t *testing.T, v any) string {
 // TestMissingTables reads everything from an account that CIPP has never used.
 func TestMissingTables(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	config, err := s.NinjaOneConfig(ctx)
 	must(t, err)
 	fields, err := s.FieldMapping(ctx)

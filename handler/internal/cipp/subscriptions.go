@@ -46,7 +46,7 @@ func (s *Store) DeviceSubscriptions(ctx context.Context) ([]DeviceSubscription, 
 	if len(list) == 0 {
 		return nil, nil
 	}
-	tenants, err := s.allTenants(ctx)
+	tenants, err := s.AllTenants(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ func subscriptionRow(partition, key, event, resource, id string) storage.Entity 
 
 func TestDeviceSubscriptions(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	if list, err := s.DeviceSubscriptions(ctx); err != nil || len(list) > 0 {
 		t.Fatalf("without a table: %v, %v", list, err)
 	}

@@ -27,8 +27,7 @@ func TestLog(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, l := newStore(t, Options{Timezone: tt.setting, SiteName: "site"})
-			s.now = func() time.Time { return late }
+			s, l := newStore(t, Deps{Timezone: tt.setting, SiteName: "site", Now: func() time.Time { return late }})
 			if tt.stored != "" {
 				s.seed(t, tableConfig, row("TimeSettings", "TimeSettings", "Timezone", tt.stored))
 			}
@@ -59,9 +58,8 @@ func TestLog(t *testing.T) {
 }
 
 func TestLogZoneIsReadAgain(t *testing.T) {
-	s, _ := newStore(t, Options{})
 	now := time.Date(2026, 8, 1, 23, 30, 0, 0, time.UTC)
-	s.now = func() time.Time { return now }
+	s, _ := newStore(t, Deps{Now: func() time.Time { return now }})
 	if zone := s.logZone(t.Context()); zone.String() != "UTC" {
 		t.Errorf("zone is %v", zone)
 	}
@@ -76,7 +74,7 @@ func TestLogZoneIsReadAgain(t *testing.T) {
 }
 
 func TestLongLogEntry(t *testing.T) {
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	message := strings.Repeat("long ", 20000)
 	must(t, s.Log(t.Context(), LogEntry{Message: message}))
 	for e, err := range s.rows(t.Context(), tableLogs, "") {
@@ -92,7 +90,7 @@ func TestLongLogEntry(t *testing.T) {
 
 func TestEngineSettings(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	want := EngineSettings{SyncTime: 95, LastRun: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}
 	must(t, s.SaveEngineSettings(ctx, want))
 	got, err := s.EngineSettings(ctx)
@@ -117,7 +115,7 @@ func TestEngineSettings(t *testing.T) {
 
 func TestSaveDeviceMap(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	device := func(n string) string { return "dddddddd-0000-4000-8000-00000000000" + n }
 	s.seed(t, tableDeviceMap,
 		row(contoso, device("1"), "NinjaOneID", int32(1), "M365ID", "intune-1", "Other", "kept"),
@@ -167,7 +165,7 @@ func TestSaveDeviceMap(t *testing.T) {
 }
 
 func TestReporting(t *testing.T) {
-	s, l := newStore(t, Options{})
+	s, l := newStore(t, Deps{})
 	long := `{"id":"3","text":"` + strings.Repeat("x", 40000) + `"}`
 	s.seed(t, tableReporting,
 		row("contoso.example", "Users-1", "Type", "Users", "Data", `{"id":"1"}`),
@@ -242,7 +240,7 @@ func TestStandards(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, l := newStore(t, Options{})
+			s, l := newStore(t, Deps{})
 			rows := []storage.Entity{row("IntuneTemplate", "x", "JSON", `{"tenantFilter":"AllTenants"}`),
 				row("IntuneTemplate", "dddddddd-0000-4000-8000-000000000002", "JSON", `{"Displayname":"Android baseline","RAWJson":"{}"}`)}
 			for i, x := range tt.templates {

@@ -29,7 +29,7 @@ type Tenant struct {
 // with Graph errors are among them. The partner's own tenant is only when CIPP
 // is set to manage it.
 func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
-	all, err := s.allTenants(ctx)
+	all, err := s.AllTenants(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (s *Store) Tenant(ctx context.Context, id string) (Tenant, error) {
 	// CIPP's rows are large, so the others are read only if the one is not found
 	// as CIPP writes it.
 	for _, which := range [][]string{{storage.Or(storage.Eq("RowKey", id), storage.Eq("customerId", id))}, nil} {
-		all, err := s.allTenants(ctx, which...)
+		all, err := s.AllTenants(ctx, which...)
 		if err != nil {
 			return Tenant{}, err
 		}
@@ -55,8 +55,9 @@ func (s *Store) Tenant(ctx context.Context, id string) (Tenant, error) {
 	return Tenant{}, fmt.Errorf("tenant %s: %w", id, ErrNoTenant)
 }
 
-// allTenants returns the tenants whose rows fulfil the conditions.
-func (s *Store) allTenants(ctx context.Context, conditions ...string) ([]Tenant, error) {
+// AllTenants returns the tenants by default domain, excluded ones too, whose rows
+// fulfil the conditions, which are filters of package storage.
+func (s *Store) AllTenants(ctx context.Context, conditions ...string) ([]Tenant, error) {
 	var all, partner []Tenant
 	filter := storage.Eq("PartitionKey", "Tenants")
 	if len(conditions) > 0 {

@@ -10,7 +10,7 @@ import (
 
 func TestUserMap(t *testing.T) {
 	ctx := t.Context()
-	s, _ := newStore(t, Options{})
+	s, _ := newStore(t, Deps{})
 	const ann, ben, cid = "bbbbbbbb-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002", "bbbbbbbb-0000-4000-8000-000000000003"
 	s.seed(t, tableUserMap,
 		row(contoso, ann, "NinjaOneID", int32(9001), "M365ID", ann),

@@ -10,6 +10,7 @@ import (
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/check"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
@@ -60,7 +61,7 @@ func (w *world) checker() *check.Checker {
 	getenv := func(name string) string { return env[name] }
 	settings, err := config.FromEnvironment(getenv)
 	must(w.t, err)
-	secrets, store, log := cipp.DevSecrets(w.account), cipp.New(w.account, cipp.Options{}), slog.New(slog.DiscardHandler)
+	secrets, store, log := cipp.DevSecrets(w.account), cipptest.Store(w.account), slog.New(slog.DiscardHandler)
 	reader, err := m365.New(m365.Deps{
 		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,
 	})

@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/engine"
@@ -82,7 +83,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
 	secrets := cipp.DevSecrets(w.account)
-	store := cipp.New(w.account, cipp.Options{User: func(ctx context.Context) string { return access.CallerOf(ctx).Name }})
+	store := cipptest.Store(w.account, func(d *cipp.Deps) { d.User = func(ctx context.Context) string { return access.CallerOf(ctx).Name } })
 	reader, err := m365.New(m365.Deps{
 		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], DefenderEndpoint: env["DEFENDER_ENDPOINT"],
 		Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/documents/relations"
 	"cipp-ninjaone/handler/internal/ledger"
@@ -168,7 +168,7 @@ func newWorld(t testing.TB, tenants int) *world {
 	must(t, err)
 	w.table = account.Table(azuritetest.UniqueName(t))
 	w.syncer = &Syncer{
-		CIPP:   cipp.New(account, cipp.Options{}),
+		CIPP:   cipptest.Store(account),
 		Ledger: ledger.NewDocuments(w.table),
 		Blobs:  account.Container(azuritetest.UniqueName(t)),
 		Now:    func() time.Time { return w.now },

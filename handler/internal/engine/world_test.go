@@ -23,6 +23,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -92,9 +93,9 @@ func newWorld(t *testing.T) *world {
 	w.queue, err = azqueue.NewQueueClientFromConnectionString(connection, queue, nil)
 	must(t, err)
 	w.Hold = &Hold{
-		CIPP:     cipp.New(account, cipp.Options{}),
+		CIPP:     cipptest.Store(account),
 		Runs:     runs.New(account.Table(own)),
-		Problems: &problems.Book{Table: account.Table(own), Log: cipp.New(account, cipp.Options{}).Log, API: apiName},
+		Problems: &problems.Book{Table: account.Table(own), Log: cipptest.Store(account).Log, API: apiName},
 		Table:    account.Table(own),
 		Queue:    account.Queue(queue),
 		Graph:    w.graph,
@@ -143,7 +144,7 @@ func (w *world) through(pass func(r *http.Request, body []byte) bool) *cipp.Stor
 		return map[string]string{storage.Own: strings.Replace(connection, endpoint, address, 1)}[name]
 	}, storage.Own)
 	must(w.t, err)
-	return cipp.New(account, cipp.Options{})
+	return cipptest.Store(account)
 }
 
 // secrets returns CIPP's secrets, from the table that holds them in development.

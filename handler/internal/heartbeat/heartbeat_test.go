@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
@@ -35,7 +35,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	name := azuritetest.UniqueName(t)
 	w := &world{t: t, account: account, now: time.Now().Truncate(time.Second), runs: map[string]*atomic.Int64{}}
-	w.Heart = &Heart{Table: account.Table(name), Queue: account.Queue(name), CIPP: cipp.New(account, cipp.Options{}),
+	w.Heart = &Heart{Table: account.Table(name), Queue: account.Queue(name), CIPP: cipptest.Store(account),
 		Now: func() time.Time { return w.now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	for timer, every := range map[string]time.Duration{"Quick": 15 * time.Minute, "Slow": time.Hour} {
 		count := new(atomic.Int64)
@@ -156,7 +156,7 @@ func TestStoppedTimerThatCannotBeTold(t *testing.T) {
 	connection := "TableEndpoint=" + refuses.URL + ";SharedAccessSignature=sig=none"
 	closed, err := storage.Open(func(name string) string { return map[string]string{storage.CIPP: connection}[name] }, storage.CIPP)
 	must(t, err)
-	w.CIPP = cipp.New(closed, cipp.Options{})
+	w.CIPP = cipptest.Store(closed)
 	w.Fired(t.Context(), "Quick")
 	w.Fired(t.Context(), "Slow")
 	w.now = w.now.Add(time.Hour)

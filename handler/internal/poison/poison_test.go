@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	}}
 	w.Watch = &Watch{
 		Sources: []Source{w.source, {Queue: account.Queue(name + "-b"), Poison: account.Queue(name + "-b" + Suffix), API: "NinjaOne", One: "%s", All: "b"}},
-		CIPP:    cipp.New(account, cipp.Options{}), Table: account.Table(name),
+		CIPP:    cipptest.Store(account), Table: account.Table(name),
 	}
 	return w
 }

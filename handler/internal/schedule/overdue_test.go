@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/alarm"
-	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
@@ -63,7 +63,7 @@ func TestOverdueTenantsRaiseAnAlarm(t *testing.T) {
 	}
 	now := time.Now()
 	table := account.Table(layout.TableName)
-	known, store := runs.New(table), cipp.New(account, cipp.Options{})
+	known, store := runs.New(table), cipptest.Store(account)
 	late, paused, fine := data.Tenants[0].ID, data.Tenants[1].ID, data.Tenants[2].ID
 	for id, ago := range map[string]time.Duration{late: 27 * time.Hour, paused: 27 * time.Hour, fine: time.Hour} {
 		run := runs.Run{TenantID: id, Status: runs.Completed, Start: now.Add(-ago), End: now.Add(-ago), LastSuccess: now.Add(-ago)}

@@ -167,7 +167,7 @@ func (h *Handlers) logFilter(ctx context.Context, r *http.Request) (first, last 
 	if text := value("Severity"); text != "" {
 		f.Severities = strings.Split(text, ",")
 	}
-	f.User = value("User")
+	f.User = cipp.UserPattern(value("User"))
 	if f.Tenant = value("Tenant"); f.Tenant == "AllTenants" {
 		f.Tenant = ""
 	}

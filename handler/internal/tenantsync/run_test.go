@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -51,7 +52,7 @@ type bench struct {
 func newBench(t testing.TB, devices int) *bench {
 	t.Helper()
 	b := &bench{lab: newLab(t, devices), reader: &reader{}}
-	store := cipp.New(b.account, cipp.Options{Timezone: "UTC"})
+	store := cipptest.Store(b.account)
 	name := azuritetest.UniqueName(t)
 	b.Syncer = &Syncer{
 		CIPP: store, Reader: b.reader, Ledger: b.ledger, Policies: policies.New(b.table), Table: b.table, Runs: b.store,

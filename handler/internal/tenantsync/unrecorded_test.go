@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -44,7 +44,7 @@ func newUntold(t *testing.T) *untold {
 		return a
 	}
 	u := &untold{t: t, proxy: proxy, own: open(emulator.ConnectionString()), tenant: uuid.NewString(), clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}}
-	store, table := cipp.New(open(proxy.ConnectionString()), cipp.Options{}), u.own.Table(azuritetest.UniqueName(t))
+	store, table := cipptest.Store(open(proxy.ConnectionString())), u.own.Table(azuritetest.UniqueName(t))
 	u.Unrecorded = &Unrecorded{CIPP: store, Runs: runs.New(table), Problems: &problems.Book{Table: table, Log: store.Log, API: apiName},
 		Now: u.now, Log: slog.New(slog.DiscardHandler)}
 	must(t, u.own.Table("Tenants").Merge(t.Context(), storage.Entity{"PartitionKey": "Tenants", "RowKey": u.tenant, "customerId": u.tenant,

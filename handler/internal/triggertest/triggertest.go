@@ -19,6 +19,7 @@ import (
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/layout"
@@ -90,7 +91,7 @@ func New(t testing.TB, data *seed.Seed) *World {
 	w.simulate()
 	w.Own = account(t, w.getenv, storage.Own)
 	w.App = account(t, w.getenv, storage.CIPP)
-	w.Store = cipp.New(w.App, cipp.Options{})
+	w.Store = cipptest.Store(w.App)
 	w.Door = &Door{}
 	w.Front = httptest.NewServer(w.Door)
 	t.Cleanup(w.Front.Close)

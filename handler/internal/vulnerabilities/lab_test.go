@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
@@ -131,7 +132,7 @@ func newLab(t testing.TB, devices int, change ...func(*seed.Seed)) *lab {
 	must(t, err)
 	l.app, err = storage.Open(getenv, storage.CIPP)
 	must(t, err)
-	store := cipp.New(l.app, cipp.Options{})
+	store := cipptest.Store(l.app)
 	secrets, err := cipp.OpenSecrets(getenv, l.app)
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
