@@ -65,4 +65,12 @@
 // BenchmarkSteadyDay measures a day that has its seventh of that.
 //
 // The simulators hold all tenants in memory, four gigabytes for a thousand.
+//
+// # Within minutes
+//
+// BenchmarkWithinMinutes changes users, licences, groups, roles, devices and primary
+// users, each in a tenant of its own, and waits until the field or document that shows
+// the change holds it. Up to WATCH_MINUTES of that is the wait for the next look. One
+// host carries all looks and runs, beside the simulators: where the machine is busy
+// with something else, looks queue up, and the times are the machine's.
 package bench
