@@ -43,9 +43,9 @@ type nights struct {
 }
 
 // BenchmarkNights syncs NIGHT_TENANTS tenants (1,000) of 100 users and 100
-// devices: all of them for the first time, and again after a typical day. Time
-// passes NIGHT_FACTOR times as fast as in a real night: NinjaOne allows so many
-// times five calls a second, and is called at that rate.
+// devices: all of them for the first time, again with nothing changed, and after a
+// typical day. Time passes NIGHT_FACTOR times as fast as in a real night: NinjaOne
+// allows so many times five calls a second, and is called at that rate.
 func BenchmarkNights(b *testing.B) {
 	tenants, factor := number(b, "NIGHT_TENANTS", 1000), number(b, "NIGHT_FACTOR", 60)
 	data := seed.Generate(seed.Size{Tenants: int(tenants), Users: 100, Devices: 100, Groups: 20})
@@ -65,6 +65,14 @@ func BenchmarkNights(b *testing.B) {
 	}
 	b.Run("first", func(b *testing.B) {
 		r := synced(b)
+		r.report(b, factor)
+	})
+	b.Run("unchanged", func(b *testing.B) {
+		synced(b)
+		r := n.sleep(b, n.enqueueAll)
+		if wrote := r.writes(); wrote != 0 {
+			b.Fatalf("nothing changed, and NinjaOne was written to %d times", wrote)
+		}
 		r.report(b, factor)
 	})
 	b.Run("typical", func(b *testing.B) {
