@@ -236,18 +236,24 @@ func (v Value) MarshalJSON() ([]byte, error) {
 // appendString appends s as encodeJSON encodes it. Values are long, and are encoded
 // for their digest, the request and the row that keeps them.
 func appendString(b []byte, s string) []byte {
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == utf8.RuneError || r == '\u2028' || r == '\u2029' }) {
-		encoded, _ := encodeJSON(s) // it never fails for a string
-		return append(b, encoded...)
-	}
+	start, from := len(b), 0
 	b = append(slices.Grow(b, len(s)+len(s)/8+2), '"')
-	for i := range len(s) {
-		if s[i] == '"' || s[i] == '\\' {
-			b = append(b, '\\')
+	for i := 0; i < len(s); {
+		r, size := rune(s[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
 		}
-		b = append(b, s[i])
+		switch {
+		case r == '"' || r == '\\':
+			b = append(append(b, s[from:i]...), '\\')
+			from = i
+		case r < ' ' || r == utf8.RuneError || r == '\u2028' || r == '\u2029':
+			encoded, _ := encodeJSON(s) // it never fails for a string
+			return append(b[:start], encoded...)
+		}
+		i += size
 	}
-	return append(b, '"')
+	return append(append(b, s[from:]...), '"')
 }
 
 // JSONLength returns the length of s in characters (UTF-16 units) once it is
@@ -264,7 +270,7 @@ func JSONLength(s string) int {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			n += len(`\ufffd`)
-		case r == '"' || r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
+		case r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
 			n += 2
 		case r < 0x20 || r == '\u2028' || r == '\u2029':
 			n += len(`\u0000`)
