@@ -344,7 +344,7 @@ func (a *app) openVulnerabilities() {
 // openQueues puts together what looks at the queues of the queue functions.
 func (a *app) openQueues() {
 	a.queues = a.queueFunctions()
-	a.poison = &poison.Watch{CIPP: a.cipp, Table: a.table}
+	a.poison = &poison.Watch{CIPP: a.cipp, Table: a.table, Now: time.Now}
 	a.alarms = &alarm.Watch{Now: time.Now, Log: a.log}
 	for _, f := range a.queues {
 		f.failed.Queue, f.failed.Poison, f.failed.API = a.own.Queue(f.queue), a.own.Queue(f.queue+poison.Suffix), f.logbook

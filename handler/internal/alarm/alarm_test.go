@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/customhandler"
-	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
@@ -73,9 +73,7 @@ func TestRaiseFor(t *testing.T) {
 }
 
 func TestLook(t *testing.T) {
-	settings := map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString(), "NonLocalHostAzurite": "true"}
-	account, err := storage.Open(func(name string) string { return settings[name] }, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, azuritetest.ForTest(t).ConnectionString())
 	now := time.Now()
 	var log bytes.Buffer
 	w := &Watch{

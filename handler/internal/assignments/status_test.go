@@ -5,17 +5,12 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/layout"
-	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
 func TestANotificationIsNotForgottenBecauseOfASweep(t *testing.T) {
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
-	}, storage.Own)
-	if err != nil {
-		t.Fatal(err)
-	}
+	account := storagetest.Open(t, azuritetest.ForTest(t).ConnectionString())
 	s, id, now := Statuses{account.Table(azuritetest.UniqueName(t))}, "11111111-1111-4111-8111-111111111111", time.Now().UTC().Truncate(time.Second)
 	long := now.Add(-time.Hour)
 	save := func(change func(*Status)) {

@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -70,10 +71,7 @@ func (i *intune) reads() []string {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	connection := azuritetest.ForTest(t).Apart().ConnectionString()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: connection}[name]
-	}, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	w := &world{
 		t: t, account: account, logged: &bytes.Buffer{}, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC),
 		ninja:  ninjasim.New(ninjasim.Config{ClientID: "sync-app", ClientSecret: "not-a-real-secret"}),
@@ -116,12 +114,7 @@ func (w *world) empty(table string) {
 
 func (w *world) rows(table string) []storage.Entity {
 	w.t.Helper()
-	var rows []storage.Entity
-	for e, err := range w.account.Table(table).List(w.t.Context(), "") {
-		must(w.t, err)
-		rows = append(rows, e)
-	}
-	return rows
+	return storagetest.Rows(w.t, w.account.Table(table), "")
 }
 
 func (w *world) row(table, partition, key string, columns ...any) {

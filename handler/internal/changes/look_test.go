@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/triggertest"
@@ -65,10 +66,7 @@ func (w *watch) state() changes.State {
 // lines are what the logbook says of syncs.
 func (w *watch) lines() (lines []string) {
 	w.t.Helper()
-	for row, err := range w.App.Table("CippLogs").List(w.t.Context(), storage.Eq("API", cipp.LogbookSync)) {
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	for _, row := range storagetest.Rows(w.t, w.App.Table("CippLogs"), storage.Eq("API", cipp.LogbookSync)) {
 		lines = append(lines, row.String("Message"))
 	}
 	return lines

@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/compliance"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/triggertest"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -295,12 +296,8 @@ func TestADeviceThatIsNotInNinjaOneIsRemembered(t *testing.T) {
 	if got := w.Field(9001); got != "Compliant" {
 		t.Errorf("the new NinjaOne device shows %q", got)
 	}
-	var mapped storage.Entity
-	for row, err := range w.App.Table("NinjaOneDeviceMap").List(t.Context(), storage.Eq("RowKey", lonerEntra)) {
-		must(t, err)
-		mapped = row
-	}
-	if mapped.Int("NinjaOneID") != 9001 || mapped.String("M365ID") != lonerManaged {
+	mapped := storagetest.Rows(t, w.App.Table("NinjaOneDeviceMap"), storage.Eq("RowKey", lonerEntra))
+	if len(mapped) != 1 || mapped[0].Int("NinjaOneID") != 9001 || mapped[0].String("M365ID") != lonerManaged {
 		t.Errorf("CIPP's device map has %v", mapped)
 	}
 	w.NoViolations()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/m365sim"
@@ -23,16 +24,11 @@ func (w *world) state() string {
 	w.t.Helper()
 	var b strings.Builder
 	for _, table := range []string{w.table.Name(), "CippMapping", "CippLogs", "NinjaOneDeviceMap", "NinjaOneUserMap"} {
-		for e, err := range w.account.Table(table).List(w.t.Context(), "") {
-			must(w.t, err)
+		for _, e := range storagetest.Rows(w.t, w.account.Table(table), "") {
 			b.WriteString(table + "|" + e.PartitionKey() + "|" + e.RowKey() + "|" + e.ETag() + "\n")
 		}
 	}
-	for blob, err := range w.console.Blobs.List(w.t.Context(), "") {
-		must(w.t, err)
-		b.WriteString(blob.Name + "\n")
-	}
-	return b.String()
+	return b.String() + strings.Join(storagetest.Blobs(w.t, w.console.Blobs, ""), "\n")
 }
 
 func TestPreview(t *testing.T) {

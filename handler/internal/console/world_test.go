@@ -31,6 +31,7 @@ import (
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -123,7 +124,7 @@ func newWorld(t *testing.T) *world {
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
 			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: known.MarkQueued}},
-			CIPP:    store, Table: w.table,
+			CIPP:    store, Table: w.table, Now: time.Now,
 		},
 		Timers:     func(context.Context) ([]string, error) { return w.stopped, nil },
 		Compliance: func(context.Context) (map[string]assignments.Status, error) { return w.updates, nil },
@@ -274,8 +275,7 @@ func (w *world) row(table *storage.Table, e storage.Entity) {
 func (w *world) lines() string {
 	w.t.Helper()
 	var b strings.Builder
-	for e, err := range w.account.Table("CippLogs").List(w.t.Context(), "") {
-		must(w.t, err)
+	for _, e := range storagetest.Rows(w.t, w.account.Table("CippLogs"), "") {
 		b.WriteString(e.String("API") + ": " + e.String("Message") + "\n")
 	}
 	return b.String()

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 )
 
 // preview makes a preview, and checks that nothing at all was written for it.
@@ -19,18 +20,13 @@ func (w *world) preview(m *model, options ...option) *Preview {
 	w.t.Helper()
 	rows := func() string {
 		var b strings.Builder
-		for e, err := range w.table.List(w.t.Context(), "") {
-			must(w.t, err)
+		for _, e := range storagetest.Rows(w.t, w.table, "") {
 			fmt.Fprintln(&b, e.PartitionKey(), e.RowKey(), e.ETag())
 		}
 		mapped, err := w.syncer.CIPP.UserMap(w.t.Context(), m.id)
 		must(w.t, err)
 		fmt.Fprintln(&b, mapped)
-		for blob, err := range w.syncer.Blobs.List(w.t.Context(), "") {
-			must(w.t, err)
-			fmt.Fprintln(&b, blob.Name)
-		}
-		return b.String()
+		return b.String() + strings.Join(storagetest.Blobs(w.t, w.syncer.Blobs, ""), "\n")
 	}
 	before := rows()
 	w.wire.set(func(r *http.Request) error {

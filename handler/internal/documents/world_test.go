@@ -26,6 +26,7 @@ import (
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -157,9 +158,9 @@ func newWorld(t testing.TB, tenants int) *world {
 	w.wire = &wire{base: http.DefaultTransport.(*http.Transport).Clone()}
 	connection, traffic := azuritetest.Watched(t)
 	w.storage = traffic
-	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	w.account = account
+	var err error
 	w.client, err = ninjaone.New(ninjaone.Config{
 		Instance: instance, Endpoint: w.URL(), ClientID: "app", Rate: math.Inf(1), Transport: w.wire,
 		Secret: func(context.Context, bool) (string, error) { return "secret", nil },

@@ -15,6 +15,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
@@ -31,8 +32,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	connection := azuritetest.ForTest(t).ConnectionString()
-	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	name := azuritetest.UniqueName(t)
 	w := &world{t: t, account: account, now: time.Now().Truncate(time.Second), runs: map[string]*atomic.Int64{}}
 	w.Heart = &Heart{Table: account.Table(name), Queue: account.Queue(name), CIPP: cipptest.Store(account),
@@ -77,8 +77,7 @@ func (w *world) waiting() int {
 func (w *world) lines() (lines []string) {
 	w.t.Helper()
 	table := w.account.Table("CippLogs")
-	for row, err := range table.List(w.t.Context(), "") {
-		must(w.t, err)
+	for _, row := range storagetest.Rows(w.t, table, "") {
 		lines = append(lines, row.String("Severity")+" "+row.String("API")+" "+row.String("Message"))
 		must(w.t, table.Delete(w.t.Context(), row.PartitionKey(), row.RowKey()))
 	}
@@ -154,8 +153,7 @@ func TestStoppedTimerThatCannotBeTold(t *testing.T) {
 	refuses := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusForbidden) }))
 	defer refuses.Close()
 	connection := "TableEndpoint=" + refuses.URL + ";SharedAccessSignature=sig=none"
-	closed, err := storage.Open(func(name string) string { return map[string]string{storage.CIPP: connection}[name] }, storage.CIPP)
-	must(t, err)
+	closed := storagetest.Open(t, connection)
 	w.CIPP = cipptest.Store(closed)
 	w.Fired(t.Context(), "Quick")
 	w.Fired(t.Context(), "Slow")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
@@ -31,8 +32,7 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	connection := azuritetest.ForTest(t).ConnectionString()
-	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	name := azuritetest.UniqueName(t)
 	l := &lab{plain: account.Table(name), queue: account.Queue(name), now: time.Now()}
 	l.Guard = &Guard{

@@ -9,6 +9,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
@@ -50,12 +51,7 @@ func newTestState(t *testing.T) *Ledger {
 
 func stateOver(t *testing.T, connection, table string) *Ledger {
 	t.Helper()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: connection}[name]
-	}, storage.Own)
-	if err != nil {
-		t.Fatal(err)
-	}
+	account := storagetest.Open(t, connection)
 	return New(account.Table(table))
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/subscriptions"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
@@ -21,11 +22,7 @@ import (
 
 func own(t testing.TB) *storage.Account {
 	t.Helper()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
-	}, storage.Own)
-	must(t, err)
-	return account
+	return storagetest.Open(t, azuritetest.ForTest(t).ConnectionString())
 }
 
 func newReceiver(known func(context.Context) (map[string]notify.Subscription, error), queue *storage.Queue) *notify.Receiver {

@@ -7,7 +7,6 @@
 package poison
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,9 +84,7 @@ type Watch struct {
 	Sources []Source
 	CIPP    *cipp.Store
 	Table   *storage.Table // NinjaOneSyncState, which keeps what was told
-
-	now  func() time.Time // in tests; nil is the time
-	most int              // in tests; 0 is mostBack
+	Now     func() time.Time
 }
 
 // List returns the messages that are in the poison queues now. It changes
@@ -264,7 +261,7 @@ func (w *Watch) PutBack(ctx context.Context, queue, id string) (Message, error) 
 		if !m.Readable {
 			return ErrUnreadable
 		}
-		return s.send(ctx, m, body)
+		return w.send(ctx, s, m, body)
 	})
 }
 
@@ -284,20 +281,16 @@ func (w *Watch) PutBackAll(ctx context.Context, queue string) (back, left int, e
 	if !ok {
 		return 0, 0, ErrGone
 	}
-	now := w.now
-	if now == nil {
-		now = time.Now
-	}
-	end := now().Add(longestBack)
-	back, err = s.Poison.Take(ctx, cmp.Or(w.most, mostBack), func(ctx context.Context, p storage.Message) (bool, error) {
+	end := w.Now().Add(longestBack)
+	back, err = s.Poison.Take(ctx, mostBack, func(ctx context.Context, p storage.Message) (bool, error) {
 		m := s.read(p)
 		switch {
 		case !m.Readable:
 			return false, nil
-		case now().After(end):
+		case w.Now().After(end):
 			return false, errEnough
 		}
-		return true, s.send(ctx, m, p.Body)
+		return true, w.send(ctx, s, m, p.Body)
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return back, 0, err
@@ -317,8 +310,8 @@ func (w *Watch) source(queue string) (Source, bool) {
 
 // send puts a message on the queue that it was on first. What is noted is the
 // time before, since the message may be handled at once.
-func (s Source) send(ctx context.Context, m Message, body []byte) error {
-	at := time.Now()
+func (w *Watch) send(ctx context.Context, s Source, m Message, body []byte) error {
+	at := w.Now()
 	if err := s.Queue.Send(ctx, json.RawMessage(body), 0); err != nil || s.Queued == nil || m.TenantID == "" || m.light {
 		return err
 	}

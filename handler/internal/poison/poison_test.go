@@ -14,6 +14,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
@@ -36,10 +37,7 @@ func must(t *testing.T, err error) {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	connection := azuritetest.ForTest(t).Apart().ConnectionString()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: connection}[name]
-	}, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	must(t, account.Table("Tenants").Merge(t.Context(), storage.Entity{"PartitionKey": "Tenants", "RowKey": contoso, "customerId": contoso,
 		"displayName": "Contoso", "defaultDomainName": "contoso.example", "Excluded": false, "GraphErrorCount": int32(0)}))
 	name := azuritetest.UniqueName(t)
@@ -49,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	}}
 	w.Watch = &Watch{
 		Sources: []Source{w.source, {Queue: account.Queue(name + "-b"), Poison: account.Queue(name + "-b" + Suffix), API: "NinjaOne", One: "%s", All: "b"}},
-		CIPP:    cipptest.Store(account), Table: account.Table(name),
+		CIPP:    cipptest.Store(account), Table: account.Table(name), Now: time.Now,
 	}
 	return w
 }
@@ -71,8 +69,7 @@ func (w *world) list() List {
 func (w *world) lines() []string {
 	w.t.Helper()
 	var all []string
-	for e, err := range w.account.Table("CippLogs").List(w.t.Context(), "") {
-		must(w.t, err)
+	for _, e := range storagetest.Rows(w.t, w.account.Table("CippLogs"), "") {
 		all = append(all, strings.Join([]string{e.String("API"), e.String("Tenant"), e.String("Severity"), e.String("Message")}, "|"))
 	}
 	return all
@@ -221,8 +218,8 @@ func TestPutBackAllTakesAMinute(t *testing.T) {
 		must(t, w.Sources[0].Poison.Send(t.Context(), map[string]any{"tenantId": "bbbbbbbb-0000-4000-8000-000000000001"}, 0))
 	}
 	at := time.Now()
-	w.now = func() time.Time { // each message takes a part of the minute
-		at = at.Add(longestBack / 3)
+	w.Now = func() time.Time { // it is asked twice for each message
+		at = at.Add(longestBack / 6)
 		return at
 	}
 	for _, want := range [][2]int{{3, 2}, {2, 0}} {
@@ -243,9 +240,8 @@ func TestPutBackAll(t *testing.T) {
 		return nil
 	}
 	group, ctx := errgroup.WithContext(t.Context())
-	group.SetLimit(16)
-	const most, tenants = 60, 100
-	w.most = most
+	group.SetLimit(32)
+	const tenants = mostBack + 40
 	for i := range tenants {
 		group.Go(func() error {
 			return w.Sources[0].Poison.Send(ctx, map[string]any{"tenantId": fmt.Sprintf("bbbbbbbb-0000-4000-8000-%012d", i)}, 0)
@@ -257,9 +253,9 @@ func TestPutBackAll(t *testing.T) {
 		t.Errorf("several can be put back of %+v", l.Many)
 	}
 	at := time.Now()
-	w.now = func() time.Time { return at } // however slow the machine is
+	w.Now = func() time.Time { return at } // however slow the machine is
 	back, left, err := w.PutBackAll(t.Context(), w.Sources[0].Queue.Name())
-	if must(t, err); back != most || left != 41 || len(marked) != most {
+	if must(t, err); back != mostBack || left != 41 || len(marked) != mostBack {
 		t.Errorf("%d were put back, %d are left, and %d tenants are marked", back, left, len(marked))
 	}
 	back, left, err = w.PutBackAll(t.Context(), w.Sources[0].Queue.Name())

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
@@ -26,10 +27,7 @@ func must(t *testing.T, err error) {
 
 func newStore(t *testing.T) *Store {
 	t.Helper()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).ConnectionString()}[name]
-	}, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, azuritetest.ForTest(t).ConnectionString())
 	return New(account.Table(azuritetest.UniqueName(t)))
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
@@ -31,8 +31,7 @@ func (b *book) Log(_ context.Context, e cipp.LogEntry) error {
 func TestAnnounce(t *testing.T) {
 	start := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	connection := azuritetest.ForTest(t).ConnectionString()
-	account, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	table := account.Table(azuritetest.UniqueName(t))
 	bad := []Problem{{Key: "mapping:x", Message: "It cannot be used."}}
 	steps := []struct {

@@ -7,6 +7,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/subscriptions"
 )
 
@@ -16,8 +17,7 @@ func TestSubscriptionsStayWhileCIPPsTablesDoNotSay(t *testing.T) {
 	w := subscribed(t, 2)
 	a, b := w.Seed.Tenants[0].ID, w.Seed.Tenants[1].ID
 	rows := func(partition string) (keys []string) {
-		for row, err := range w.App.Table("CippMapping").List(t.Context(), storage.Eq("PartitionKey", partition)) {
-			must(t, err)
+		for _, row := range storagetest.Rows(t, w.App.Table("CippMapping"), storage.Eq("PartitionKey", partition)) {
 			keys = append(keys, row.RowKey())
 		}
 		return keys

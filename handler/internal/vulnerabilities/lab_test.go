@@ -25,6 +25,7 @@ import (
 	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/m365sim"
@@ -257,8 +258,7 @@ func (l *lab) wantOpen(devices ...int) {
 func (l *lab) logbook() []string {
 	l.t.Helper()
 	var lines []string
-	for row, err := range l.app.Table("CippLogs").List(l.t.Context(), "") {
-		must(l.t, err)
+	for _, row := range storagetest.Rows(l.t, l.app.Table("CippLogs"), "") {
 		lines = append(lines, row.String("Severity")+": "+row.String("Message"))
 	}
 	return lines

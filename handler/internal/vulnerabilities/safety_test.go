@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/storageproxy"
@@ -303,11 +304,7 @@ func TestCrash(t *testing.T) {
 // noBlobsBut wants the blobs of the file that NinjaOne took, and no others.
 func (l *lab) noBlobsBut(s Status) {
 	l.t.Helper()
-	var got []string
-	for b, err := range l.worker.Files.Blobs.List(l.t.Context(), blobPrefix+l.ref+"/") {
-		must(l.t, err)
-		got = append(got, b.Name)
-	}
+	got := storagetest.Blobs(l.t, l.worker.Files.Blobs, blobPrefix+l.ref+"/")
 	if want := []string{fileBlob(l.ref, s.Shown), exposureBlob(l.ref, s.Shown)}; !slices.Equal(got, want) {
 		l.t.Errorf("the blobs are %q, want %q", got, want)
 	}
