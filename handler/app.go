@@ -267,6 +267,7 @@ func (a *app) openSyncs() {
 		Blobs:    a.blobs,
 		Queue:    a.own.Queue(automap.QueueName),
 		Budget:   runTime(a.config),
+		Within:   context.WithTimeout,
 		Now:      time.Now,
 		Log:      a.log,
 	}
@@ -344,7 +345,7 @@ func (a *app) openVulnerabilities() {
 // openQueues puts together what looks at the queues of the queue functions.
 func (a *app) openQueues() {
 	a.queues = a.queueFunctions()
-	a.poison = &poison.Watch{CIPP: a.cipp, Table: a.table, Now: time.Now}
+	a.poison = &poison.Watch{CIPP: a.cipp, Table: a.table, Most: 1000, Now: time.Now}
 	a.alarms = &alarm.Watch{Now: time.Now, Log: a.log}
 	for _, f := range a.queues {
 		f.failed.Queue, f.failed.Poison, f.failed.API = a.own.Queue(f.queue), a.own.Queue(f.queue+poison.Suffix), f.logbook
@@ -385,6 +386,7 @@ func (a *app) console(getenv func(string) string, guard *access.Guard, web *sett
 		Compliance: a.statuses.All,
 		Pace:       a.paceOf,
 		Watched:    a.watcher.States,
+		Now:        time.Now,
 		Log:        a.log,
 	})
 }

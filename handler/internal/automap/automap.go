@@ -62,11 +62,10 @@ type Mapper struct {
 	Blobs    *storage.Container // lease, progress and report
 	Queue    *storage.Queue     // ninjaone-automap
 	Budget   time.Duration      // how long one invocation may take, more than zero
-	Now      func() time.Time
-	Log      *slog.Logger
-
-	// bound limits an automap to Budget; context.WithTimeout when nil.
-	bound func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+	// Within limits an automap to Budget; context.WithTimeout is one.
+	Within func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // failure ends an automap; its text says why and what to do.
@@ -97,11 +96,7 @@ func (m *Mapper) run(ctx context.Context, message Message, awaited bool) (Outcom
 	}
 	defer lease.Release()
 
-	bound := m.bound
-	if bound == nil {
-		bound = context.WithTimeout
-	}
-	bounded, cancel := bound(lease.Context(), m.Budget)
+	bounded, cancel := m.Within(lease.Context(), m.Budget)
 	defer cancel()
 	j := &job{Mapper: m, message: message, awaited: awaited, log: m.Log}
 	if message.TenantID != "" {
@@ -398,10 +393,7 @@ func (j *job) line(ctx context.Context, entry cipp.LogEntry) error {
 
 // without returns the tenants that have no match.
 func without(wanted map[string]tenant.Ref, matches []match.OrganizationMatch) map[string]tenant.Ref {
-	left := map[string]tenant.Ref{}
-	for id, ref := range wanted {
-		left[id] = ref
-	}
+	left := maps.Clone(wanted)
 	for _, m := range matches {
 		delete(left, m.Tenant.ID)
 	}

@@ -115,7 +115,7 @@ func TestBeginGoesOnInTheBackground(t *testing.T) {
 	w.organization(22, "Coho", "SN-2001", "SN-2002")
 	ctx, leave := context.WithCancel(t.Context())
 	ended, once := make(chan struct{}), sync.Once{}
-	w.bound = func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+	w.Within = func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		go func() {
 			<-ended
@@ -135,7 +135,7 @@ func TestBeginGoesOnInTheBackground(t *testing.T) {
 		t.Errorf("the outcome is %+v", o)
 	}
 	same(t, "queue", []string{"{}"}, w.queued())
-	w.intune.hook, w.bound = nil, nil
+	w.intune.hook, w.Within = nil, context.WithTimeout
 	w.run(Message{})
 	same(t, "mappings", []string{"0001=21 Alpine Ski House", "0002=22 Coho"}, w.mappings())
 }

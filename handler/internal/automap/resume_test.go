@@ -123,7 +123,7 @@ func TestAutomapBeginsAnew(t *testing.T) {
 func TestAutomapOutOfTime(t *testing.T) {
 	w := interruptible(t)
 	var expire context.CancelFunc
-	w.bound = func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+	w.Within = func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
 		ctx, expire = context.WithCancel(ctx)
 		return ctx, expire
 	}

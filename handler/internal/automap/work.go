@@ -41,7 +41,7 @@ func (j *job) compareDevices(ctx context.Context, tenants, mapped map[string]ten
 // serials returns the serial numbers of a tenant's Intune devices. Of a mapped tenant
 // that was synced those are enough that its organization lacks.
 func (j *job) serials(ctx context.Context, ref tenant.Ref, mapped bool) ([]string, error) {
-	if mapped && j.Unmatched != nil {
+	if mapped {
 		if serials, synced, err := j.Unmatched(ctx, ref.ID); synced || err != nil {
 			return serials, err
 		}

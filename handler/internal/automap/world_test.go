@@ -89,7 +89,8 @@ func newWorld(t testing.TB) *world {
 		CIPP: cipptest.Store(account), Intune: w.intune,
 		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
 		Blobs:    account.Container(name), Queue: account.Queue(name),
-		Budget: 10 * time.Minute, Now: func() time.Time { return w.now }, Log: log,
+		Unmatched: func(context.Context, string) ([]string, bool, error) { return nil, false, nil },
+		Budget:    10 * time.Minute, Within: context.WithTimeout, Now: func() time.Time { return w.now }, Log: log,
 	}
 	w.row("Extensionsconfig", "CippExtensions", "Config",
 		"config", `{"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com","ClientID":"sync-app","APIKey":"SentToKeyVault"}}`)

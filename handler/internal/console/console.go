@@ -81,7 +81,7 @@ type Poison interface {
 	Remove(ctx context.Context, queue, id string) (poison.Message, error)
 }
 
-// Deps are what the console works with. All are needed but Now and Log.
+// Deps are what the console works with.
 type Deps struct {
 	CIPP     *cipp.Store
 	Secrets  Secrets
@@ -108,7 +108,7 @@ type Deps struct {
 	Pace func(context.Context, cipp.ExtensionConfig) (pacing.View, error)
 	// Watched returns how the watching of each tenant stands, by tenant id.
 	Watched func(context.Context) (map[string]changes.State, error)
-	Now     func() time.Time // time.Now when nil
+	Now     func() time.Time
 	Log     *slog.Logger
 }
 
@@ -123,9 +123,6 @@ type Console struct {
 
 // New returns the console.
 func New(d Deps) *Console {
-	if d.Now == nil {
-		d.Now = time.Now
-	}
 	c := &Console{Deps: d}
 	now := func() time.Time { return c.Now() }
 	c.previews = newPreviews(func(ctx context.Context, tenantID string) (*tenantsync.Preview, error) {

@@ -120,11 +120,11 @@ func newWorld(t *testing.T) *world {
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
 		CVEFiles: w.files, CVEUploads: uploads{worker, w},
-		Brakes: ledger.NewDocuments(w.table), Log: log,
+		Brakes: ledger.NewDocuments(w.table), Now: time.Now, Log: log,
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
 			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: known.MarkQueued}},
-			CIPP:    store, Table: w.table, Now: time.Now,
+			CIPP:    store, Table: w.table, Most: 1000, Now: time.Now,
 		},
 		Timers:     func(context.Context) ([]string, error) { return w.stopped, nil },
 		Compliance: func(context.Context) (map[string]assignments.Status, error) { return w.updates, nil },

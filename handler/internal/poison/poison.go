@@ -84,6 +84,7 @@ type Watch struct {
 	Sources []Source
 	CIPP    *cipp.Store
 	Table   *storage.Table // NinjaOneSyncState, which keeps what was told
+	Most    int            // how many messages one PutBackAll puts back
 	Now     func() time.Time
 }
 
@@ -265,24 +266,21 @@ func (w *Watch) PutBack(ctx context.Context, queue, id string) (Message, error) 
 	})
 }
 
-// The bounds of one PutBackAll: a page waits for it.
-const (
-	mostBack    = 1000
-	longestBack = time.Minute
-)
+// longestBack bounds one PutBackAll: a page waits for it.
+const longestBack = time.Minute
 
 var errEnough = errors.New("it took long enough")
 
-// PutBackAll puts the readable messages of a queue back: at most 1,000 of them,
-// for at most a minute. It tells how many it put back, and about how many are
-// left. Called again, it goes on. After an error, what was put back stays so.
+// PutBackAll puts the readable messages of a queue back: at most Most of them, for at
+// most a minute. It tells how many it put back, and about how many are left. Called
+// again, it goes on. After an error, what was put back stays so.
 func (w *Watch) PutBackAll(ctx context.Context, queue string) (back, left int, err error) {
 	s, ok := w.source(queue)
 	if !ok {
 		return 0, 0, ErrGone
 	}
 	end := w.Now().Add(longestBack)
-	back, err = s.Poison.Take(ctx, mostBack, func(ctx context.Context, p storage.Message) (bool, error) {
+	back, err = s.Poison.Take(ctx, w.Most, func(ctx context.Context, p storage.Message) (bool, error) {
 		m := s.read(p)
 		switch {
 		case !m.Readable:

@@ -133,7 +133,8 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 	pool := ninjaone.NewPool(pooled)
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) }
 	mapper := &automap.Mapper{CIPP: i.store, Intune: i, NinjaOne: client, Blobs: i.cipp.Container(azuritetest.UniqueName(i.t)), Queue: i.automap,
-		Budget: time.Minute, Now: time.Now, Log: log}
+		Unmatched: func(context.Context, string) ([]string, bool, error) { return nil, false, nil },
+		Budget:    time.Minute, Within: context.WithTimeout, Now: time.Now, Log: log}
 	i.runs = runs.New(i.cipp.Table(azuritetest.UniqueName(i.t)))
 	handlers := New(Deps{
 		CIPP: i.store, Secrets: secrets, Guard: access.New(access.Config{PlatformAuth: true, Logger: log}),
