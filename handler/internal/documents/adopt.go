@@ -19,17 +19,16 @@ import (
 type claims struct {
 	tenantID string
 	idField  string
-	// ours reports whether the tenant has, or had, the user or licence; theirs
+	// ours reports whether the tenant has, or had, the user or licence. theirs reports
 	// whether another tenant of the organization may have it.
 	ours, theirs func(id string) bool
-	// mapped is the user that CIPP's map of the tenant names for a document;
-	// taken are the documents that the maps of the organization's other tenants
-	// name.
+	// mapped is the user that CIPP's map of the tenant names for a document. taken are the
+	// documents that the maps of the organization's other tenants name.
 	mapped     map[int]string
 	taken      map[int]bool
 	remembered map[int]string // for whom we remember a document
-	// listed is the SKU that CIPP's map of the tenant's licences names for a document,
-	// and listedElsewhere are those that the maps of the organization's others name.
+	// listed is the SKU that CIPP's map of the tenant's licences names for a document.
+	// listedElsewhere are the documents that the maps of the organization's others name.
 	listed          map[int]string
 	listedElsewhere map[int]bool
 	// licences tells that the documents are about licences. A SKU id is the same in
@@ -55,14 +54,13 @@ type claimed struct {
 	extras   []int
 }
 
-// adopt finds, among the documents of a template, the one of each user or
-// licence of the tenant. The tenant id and the user or SKU id that the document
-// itself carries decide; where one of them is missing, what we remember and
-// CIPP's map do, and of a licence's document its relations; never the name. What
-// belongs to another tenant, or may do so, is left alone.
+// adopt finds, among the documents of a template, the one of each user or licence of the
+// tenant. The tenant id and the user or SKU id in the document decide. Where one is
+// missing, what we remember and CIPP's map decide, and for a licence the document's
+// relations. The name never does. What may belong to another tenant is left alone.
 //
-// Of several documents of one user or licence it takes the one that we
-// remember, else the oldest.
+// Of several documents of one user or licence, adopt takes the one that we remember,
+// else the oldest.
 func adopt(documents []ninjaone.Document, c claims) map[string]claimed {
 	// better reports whether a is to be taken rather than b.
 	better := func(id string, a, b *ninjaone.Document) bool {
@@ -135,8 +133,8 @@ func (c claims) owner(d ninjaone.Document) string {
 	return ""
 }
 
-// licence reports whether a licence's document that names no tenant is the
-// tenant's all the same, whether or not the tenant still has the licence.
+// licence reports whether a licence's document that names no tenant belongs to the
+// tenant. The tenant may have had the licence in the past.
 func (c claims) licence(document int, sku string) bool {
 	return c.kin[document] == kinOurs || c.kin[document] == kinNone && c.alone && !c.theirs(sku)
 }
@@ -161,8 +159,8 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 	c := claims{
 		tenantID: r.tenantID, idField: sec.idField, remembered: map[int]string{},
 		licences: sec.kind == ledger.KindLicense, alone: len(r.in.Sharing) <= 1 && !r.progress.Unowned[ledger.KindUser] && (r.users == nil || !r.users.blocked),
-		// A SKU id is the same in every tenant, so a licence's document that
-		// does not name its tenant may be that of any that may have the licence.
+		// A SKU id is the same in every tenant. So a licence's document that names no tenant may
+		// belong to any tenant that may have the licence.
 		theirs: func(id string) bool {
 			return m.theirs[ledger.Subject{Kind: sec.kind, ID: id}] || sec.kind == ledger.KindLicense && m.unread
 		},
@@ -187,10 +185,10 @@ func (r *run) claims(ctx context.Context, sec *section) (claims, error) {
 	return c, nil
 }
 
-// findKin finds whose users' documents those documents of licences are related to
-// that name no tenant, and whose SKU does not tell either. It reads the relations
-// of documents, in one call, where there are such. Where that fails, it is an error
-// only if a document may be one that would be made once more.
+// findKin finds whose users' documents a licence's document is related to, where neither
+// it nor its SKU tells the tenant. For such documents alone it reads the relations of
+// documents, in one call. A failed call is an error only if such a document might be
+// created once more.
 func (r *run) findKin(ctx context.Context, c *claims, documents []ninjaone.Document) error {
 	nameless, wanted := map[int]bool{}, false
 	for _, d := range documents {
@@ -237,8 +235,8 @@ func (r *run) findKin(ctx context.Context, c *claims, documents []ninjaone.Docum
 	return err
 }
 
-// userMaps are the rows of CIPP's NinjaOneUserMap and NinjaOneLicenseMap of the
-// organization's tenants, and what the other ones are known to have.
+// userMaps are the rows of CIPP's NinjaOneUserMap and NinjaOneLicenseMap about the
+// organization's tenants. They also hold what the other tenants are known to have.
 type userMaps struct {
 	own    map[string]int // user to document
 	taken  map[int]bool   // documents of other tenants' users
@@ -296,8 +294,8 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 	return m, nil
 }
 
-// take notes that a document is about a user or licence. holder is the one for
-// whom it was remembered, "" for none.
+// take notes that a document is about a user or licence. holder is who it was remembered
+// for; "" for nobody.
 func (r *run) take(sec *section, id string, d ninjaone.Document, holder string) {
 	rec := r.record(sec.kind, id)
 	if before := r.records[ledger.Subject{Kind: sec.kind, ID: holder}]; before != nil && before != rec && before.DocumentID == d.ID {
@@ -329,9 +327,8 @@ func (r *run) take(sec *section, id string, d ninjaone.Document, holder string) 
 // maxLicenceName is how much is kept of the name of an adopted document.
 const maxLicenceName = 200
 
-// nameLicences gives licences that nothing names the names that their documents had
-// last, or when they were adopted, and composes with those: a name never gives way to
-// a part number.
+// nameLicences names licences whose name nobody gives as their documents were named
+// before. It composes with those names, so a part number never replaces a name.
 func (r *run) nameLicences() (err error) {
 	if r.licenses == nil {
 		return nil

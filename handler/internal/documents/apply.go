@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// probes is how many documents a run looks at one by one, when NinjaOne
-	// refused to archive them or its list lacks them.
+	// probes is how many documents a run looks at one by one. It does so when NinjaOne
+	// refused to archive them, or its list lacks them.
 	probes = 5
 	// maxPasses bounds how often a run looks at what turned out to be possible.
 	maxPasses = 30
 )
 
-// apply brings NinjaOne in line with what is planned, phase by phase, and asks for
-// the plan of each phase when its turn has come.
+// apply brings NinjaOne in line with the plan, phase by phase. It asks for the plan of
+// each phase when its turn has come.
 func (r *run) apply(ctx context.Context) error {
 	steps := []func(context.Context) error{r.noteRead, r.archiveExtras, r.archiveLeavers}
 	for _, sec := range r.sections {
@@ -100,9 +100,9 @@ func (r *run) list(ctx context.Context, sec *section) error {
 	return r.saveProgress(ctx)
 }
 
-// probe asks for a few of the documents that a list lacks, and that are to be
-// there, whether they can be restored. If they can, or are gone, the list is
-// right; if not, they are there, and the list is wrong.
+// probe asks NinjaOne to restore a few of the documents that should be there and that a
+// list lacks. If it restores them, or they are gone, the list is right. Otherwise they
+// are there, and the list is wrong.
 func (r *run) probe(ctx context.Context, sec *section) error {
 	asked := 0
 	for _, id := range sec.ids {
@@ -134,8 +134,8 @@ func (r *run) probe(ctx context.Context, sec *section) error {
 	return nil
 }
 
-// move archives or restores documents, and hands on those of which it is not known
-// whether that was done, with why.
+// move archives or restores documents. It hands on, with the reason, those of which it
+// does not know whether that was done.
 func (r *run) move(ctx context.Context, records []*ledger.Document, call func(context.Context, []int) (map[int]error, error), moved func(*ledger.Document), doubtful func([]*ledger.Document, error) error) error {
 	for chunk := range slices.Chunk(records, ninjaone.MaxBatchDocuments) {
 		ids := make([]int, len(chunk))
@@ -186,10 +186,9 @@ func (r *run) archived(sec *section, rec *ledger.Document) {
 	r.result.Archived++
 }
 
-// archiveDoubtful finds out whether documents are archived already, after
-// NinjaOne refused to archive them or its answer was lost: those that are not
-// listed any more are. Should lists hold archived documents, too, some are
-// restored and archived again.
+// archiveDoubtful finds out whether documents are archived, after NinjaOne refused to
+// archive them or its answer was lost. Those that are not listed any more are archived.
+// In case lists hold archived documents too, it restores some and archives them again.
 func (r *run) archiveDoubtful(ctx context.Context, sec *section, records []*ledger.Document, cause error) error {
 	left := len(records)
 	err := r.list(ctx, sec)

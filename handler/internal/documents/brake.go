@@ -16,15 +16,15 @@ import (
 // brakeDay is how long what was archived counts with what is to be archived.
 const brakeDay = 24 * time.Hour
 
-// lately reports whether a document counts with those that are to be archived: it was
-// archived within a day, and no person has confirmed that since.
+// lately reports whether a document counts with those that are to be archived. It does
+// when it was archived within a day and no person has confirmed that since.
 func (r *run) lately(rec *ledger.Document) bool {
 	at := time.Unix(rec.Ended, 0)
 	return rec.Archived && r.started.Sub(at) < brakeDay && at.After(r.progress.Confirmed)
 }
 
-// braked reports whether a run may not archive so many of a tenant's documents
-// without being asked to: more than ten, and more than a fifth.
+// braked reports whether a run must ask before it archives so many of a tenant's
+// documents. It must for more than ten, if they are more than a fifth.
 func braked(archive, of int) bool { return archive > 10 && archive*5 > of }
 
 // braked reports whether the documents that ended wait, given what was confirmed.

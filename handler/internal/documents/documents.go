@@ -1,12 +1,11 @@
 // Package documents keeps a tenant's users and licences documented in NinjaOne
-// Documentation: one document each, related to each other and to devices.
+// Documentation. Each has one document, related to others and to devices.
 //
-// A run reads what there is (read.go), plans what differs (plan.go, pure) and
-// applies that (apply.go). Refusals and lost answers make it plan again. A preview
-// reads and plans alike, and shows the plan. What a document says belongs to package
-// compose, how NinjaOne is called to package ninjaone, what is remembered to package
-// ledger. It runs under the lease of the NinjaOne organization, which the caller
-// holds.
+// A run reads what there is (read.go), plans what differs (plan.go, pure) and applies
+// that (apply.go). After refusals and lost answers it plans again. A preview reads and
+// plans alike, and shows the plan. Package compose knows what a document says, package
+// ninjaone how NinjaOne is called, and package ledger what is remembered. The caller
+// holds the lease of the NinjaOne organization.
 package documents
 
 import (
@@ -44,8 +43,8 @@ type Input struct {
 	OrganizationID int
 	Sharing        []string      // ids of all tenants mapped to the organization, this one included
 	Compose        compose.Input // MaxChars is not used: a document is one tenant's alone
-	// DeviceUnsure reports whether it is not known what became of a NinjaOne
-	// device that did not match, so that its relations stay; nil for never.
+	// DeviceUnsure reports whether nobody knows what became of an unmatched NinjaOne device,
+	// so that its relations stay. nil for never.
 	DeviceUnsure func(id int) bool
 
 	Users    bool // document users
@@ -53,11 +52,11 @@ type Input struct {
 	Force    bool // read everything again, and rewrite every document
 	// Light leaves it to the next run to look whether technicians changed something.
 	Light bool
-	// Begun is when the first of the runs began that go on from one another, of
-	// which this is one; zero when it goes on from none.
+	// Begun is when the run began, or the first of the runs that it continues. Zero when it
+	// continues none.
 	Begun time.Time
-	// ForceNoted is called in a run with Force once it is noted of every document
-	// that it is to be written again. Runs after that do so without Force.
+	// A run with Force calls ForceNoted once every document is noted to be written again.
+	// Runs after that do so without Force.
 	ForceNoted func(context.Context) error
 
 	// Problem notes one more occurrence of a problem; many words them all.
@@ -148,11 +147,10 @@ type section struct {
 	failures int
 }
 
-// Sync brings the tenant's documents and relations up to date. The caller
-// holds the lease of the organization. An error means that the run cannot go
-// on (no credentials, throttled, storage, or ctx ended); what was written
-// until then is kept, and the next run goes on from there. Anything less is a
-// problem, told through Input.Problem.
+// Sync brings the tenant's documents and relations up to date. The caller holds the
+// lease of the organization. An error means that the run cannot go on: no credentials,
+// throttled, storage, or ctx ended. What was written until then is kept, and the next
+// run continues from there. Anything less is a problem, told through Input.Problem.
 func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
 	r := newRun(s, in)
 	err := r.read(ctx, r.setUp)
@@ -202,8 +200,8 @@ func (r *run) touch(records ...*ledger.Document) {
 	}
 }
 
-// save writes the records that changed, also when the run has just been told to
-// stop: what NinjaOne accepted is to be remembered.
+// save writes the records that changed, even when the run was just told to stop. What
+// NinjaOne accepted must be remembered.
 func (r *run) save(ctx context.Context) error {
 	ctx, done := storage.Noting(ctx)
 	defer done()

@@ -35,7 +35,7 @@ func (r *run) mailboxAccess(ctx context.Context) tenant.Part[compose.MailboxAcce
 	return tenant.Present(access)
 }
 
-// permission is one object of CIPP's cache: a permission of Exchange
+// permission is one object of CIPP's cache. It is a permission of Exchange
 // (Get-MailboxPermission), or a mailbox with the list of its permissions.
 type permission struct {
 	Identity     string

@@ -14,8 +14,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// refusedFor is how long what NinjaOne refused is not sent again unless it
-// changes: shorter than the day between two syncs.
+// refusedFor is how long an unchanged document that NinjaOne refused is not sent again.
+// It is shorter than the day between two syncs.
 const refusedFor = 20 * time.Hour
 
 // Outcome is what a sync would do with a document.
@@ -50,9 +50,9 @@ type change struct {
 	manner  manner
 }
 
-// changes yields what is to become of the documents of a section of which picked
-// says so, and composes each only then. Those that are done are passed over. A
-// document that cannot be composed has an error.
+// changes yields what is to become of the documents of a section that picked names, and
+// composes each only then. It passes over those that are done. A document that cannot be
+// composed has an error.
 func (r *run) changes(sec *section, picked func(*ledger.Document) bool) iter.Seq2[change, error] {
 	return func(yield func(change, error) bool) {
 		for _, id := range sec.ids {
@@ -203,10 +203,9 @@ func (r *run) mayBeLeftOut(sec *section, id string) bool {
 	return some && !sec.Has(id)
 }
 
-// stillHeld reports whether a licence that the tenant no longer has is one that
-// users still have, or may have when it is not known which: then the list of
-// licences contradicts that of users, and proves nothing. A list without any does
-// so where users have licences at all.
+// stillHeld reports whether users still have, or may have, a licence that the tenant no
+// longer lists. Then the list of licences contradicts the list of users, and proves
+// nothing. So does an empty list of licences where users have any.
 func (r *run) stillHeld(sec *section, sku string) bool {
 	users, none := r.in.Compose.Snapshot.Users, len(r.in.Compose.Snapshot.SKUs.Value) == 0
 	switch {
@@ -249,9 +248,8 @@ func (r *run) planRelations() relations.Plan {
 	return relations.NewPlan(live, r.hosts, archived, hidden)
 }
 
-// hosts returns what a user's document is to be related to: the devices and
-// the licences' documents that host the relations. What this run cannot judge,
-// because devices or licences were not read, stays as it is.
+// hosts returns the devices and the licences' documents that should host relations to a
+// user's document. Where devices or licences were not read, relations stay as they are.
 func (r *run) hosts(rec *ledger.Document) map[ninjaone.Entity]bool {
 	want := map[ninjaone.Entity]bool{}
 	devices := r.in.Compose.Snapshot.ManagedDevices.OK()

@@ -24,8 +24,8 @@ type Preview struct {
 	// Surplus is how many documents about the same user or licence would be
 	// archived, of which the oldest is kept.
 	Surplus int
-	// SurplusRelations is how many relations of theirs, of documents that are
-	// archived already, or that are there twice, this run would remove.
+	// SurplusRelations is how many relations this run would remove from documents that are
+	// archived already, or are there twice.
 	SurplusRelations int
 	// Held: so many documents would have to be archived that none is, before a
 	// person confirms it.
@@ -63,9 +63,9 @@ func (p *Preview) Document(kindName, id string) (compose.Document, error) {
 	return p.licenses.Document(id)
 }
 
-// Preview says what Sync would do, and writes nothing, neither in NinjaOne nor
-// in our own state. It reads and plans as Sync does, takes each plan as carried out
-// in memory, and reads the names of documents that would be archived.
+// Preview says what Sync would do. It writes nothing, neither in NinjaOne nor in our own
+// state. It reads and plans as Sync does, and takes each plan as carried out in memory.
+// It also reads the names of documents that would be archived.
 func (s *Syncer) Preview(ctx context.Context, in Input) (*Preview, error) {
 	r := newRun(s, in)
 	p := &Preview{}

@@ -13,8 +13,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// relistAfter is how long the documents and relations are taken to be what we
-// left; then they are read again, in case technicians changed them.
+// relistAfter is how long we trust our own record of documents and relations. After that
+// they are read again, in case technicians changed them.
 const relistAfter = 7 * 24 * time.Hour
 
 // read gathers all that a plan needs, and brings what is remembered in line with
@@ -152,10 +152,10 @@ func (r *run) startOver(sec *section) {
 	r.progress.Listed[sec.kind] = time.Time{}
 }
 
-// listDue reports whether what is remembered of a section may not be all there
-// is: in the first run, after an outcome that stayed unknown, when the template
-// changed, when everything is forced, once a week, and when a document is to be
-// made and there were some of which it was not known whose they are.
+// listDue reports whether a section's documents must be listed because our record may be
+// incomplete. It is so in the first run, when everything is forced, and once a week. It
+// is so after an outcome that stayed unknown, and when the template changed. And it is
+// so when a document is to be created while others had no known owner.
 func (r *run) listDue(sec *section) bool {
 	due := r.in.Force || r.relist(r.progress.Listed[sec.kind])
 	if r.progress.Unowned[sec.kind] {
@@ -176,8 +176,8 @@ func (r *run) relist(last time.Time) bool {
 	return r.Now().Sub(last) >= relistAfter && (!r.in.Light || last.IsZero())
 }
 
-// orBlock keeps a section whose documents could not be read from being
-// written: to create anything now could create it twice.
+// orBlock keeps a section from being written whose documents could not be read. To
+// create anything now could create it twice.
 func (r *run) orBlock(ctx context.Context, sec *section, err error) error {
 	if err == nil || !ninjaone.Tolerable(ctx, err) {
 		return err
@@ -252,9 +252,9 @@ func (r *run) believe(sec *section) {
 	sec.listed, sec.contradicted, sec.found = true, false, nil
 }
 
-// lacking reports whether a list lacks more than half of the documents that are
-// known to be there: what we remember, or what CIPP's map names when we remember
-// nothing. Technicians hardly archive as many.
+// lacking reports whether a list lacks more than half of the documents that should be
+// there. Those are what we remember, else what CIPP's map names. Technicians hardly
+// archive as many.
 func (r *run) lacking(sec *section, c claims, documents []ninjaone.Document) bool {
 	expected := map[int]bool{}
 	for document, id := range c.remembered {
@@ -321,9 +321,9 @@ func (r *run) readRelations(ctx context.Context) error {
 	return err
 }
 
-// markUnknown marks every value in every document as unknown, in a run that is to
-// write everything again, and forgets what NinjaOne refused. The documents' names
-// were just read.
+// markUnknown marks every value in every document as unknown, and forgets what NinjaOne
+// refused. A run that writes everything again calls it. The documents' names were just
+// read.
 func (r *run) markUnknown() {
 	for _, rec := range r.records {
 		name := rec.Fields.Get(ledger.NameField)

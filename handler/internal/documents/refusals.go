@@ -12,14 +12,12 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// NinjaOne does not say of what it refuses whether it is the name, which another
-// document may have, or what the document says. So a refused document is sent
-// without its name, or a new one by another name; what is taken then was refused
-// for its name alone, and waits for nothing but that.
+// NinjaOne does not say whether it refuses the name, which another document may have, or
+// the content. So a refused document is sent without its name, and a new one by another
+// name. What is taken then was refused for its name alone, and waits for that only.
 
-// refusedUpdate handles a change that NinjaOne does not take: the document is
-// gone, or archived by somebody, or its name or content is not to NinjaOne's
-// liking.
+// refusedUpdate handles a change that NinjaOne refuses. The document is gone or
+// archived, or its name or content is refused.
 func (r *run) refusedUpdate(ctx context.Context, sec *section, c change, reason error) error {
 	try := c.Try(r.in.Begun)
 	r.result.Learned++
@@ -79,8 +77,8 @@ func (r *run) bringRest(ctx context.Context, sec *section) error {
 	return nil
 }
 
-// abandon gives up a document that NinjaOne neither lists nor restores nor
-// changes, so that its user or licence gets another one.
+// abandon gives up a document that NinjaOne neither lists nor restores nor changes. Its
+// user or licence gets another one.
 func (r *run) abandon(ctx context.Context, sec *section, rec *ledger.Document) error {
 	var ended []relations.Relation
 	for have := range rec.Relations.All() {
@@ -98,9 +96,9 @@ func (r *run) abandon(ctx context.Context, sec *section, rec *ledger.Document) e
 	return r.save(ctx)
 }
 
-// refusedCreation handles a document that NinjaOne does not create. If one of
-// ours has its name whose user or licence ended, it becomes that of the new one:
-// an account that was deleted and made anew keeps its document.
+// refusedCreation handles a document that NinjaOne does not create. One of our documents
+// may have its name, for a user or licence that ended. Then that document becomes the
+// new one's: an account that was deleted and created anew keeps its document.
 func (r *run) refusedCreation(ctx context.Context, sec *section, c change, reason error) error {
 	try := c.Try(r.in.Begun)
 	r.result.Learned++
@@ -158,9 +156,9 @@ func (r *run) retryFreed(sec *section) (found bool) {
 	return found
 }
 
-// untangle finds documents of which each has the name that the next one is to
-// have, round in a circle, and gives one of them a name of its own, so that the
-// others can go on. It reports whether it did.
+// untangle finds documents in a circle, where each has the name that the next one should
+// get. It gives one of them a name of its own, so that the others can go on. It reports
+// whether it did.
 func (r *run) untangle(ctx context.Context, sec *section) (bool, error) {
 	holders := map[string]*ledger.Document{}
 	for _, id := range sec.ids {
@@ -210,9 +208,9 @@ func (r *run) park(ctx context.Context, sec *section, rec *ledger.Document) (boo
 	return true, r.save(ctx)
 }
 
-// keepRefusals notes what NinjaOne does not take, so that it is not sent again
-// today unless it changes, and tells it. Of a run that ends early it also keeps
-// what was tried, so that the next one goes on from there.
+// keepRefusals notes what NinjaOne refuses, and tells it. It is not sent again today
+// unless it changes. If the run ends early, keepRefusals also keeps what was tried, and
+// the next run continues from there.
 func (r *run) keepRefusals(ctx context.Context, sec *section, ended bool) error {
 	goesOn := ended && !r.in.Begun.IsZero()
 	if goesOn {

@@ -18,14 +18,14 @@ const (
 	// hopeless is after how many failed batches, with nothing accepted, a run
 	// gives up: NinjaOne is not answering, not a single document.
 	hopeless = 3
-	// patience is how many documents in a row are sent one by one and refused
-	// again before the others wait for the next run.
+	// patience is how many documents in a row are sent one by one and refused. The others
+	// then wait for the next run.
 	patience = 20
 )
 
-// write restores, updates and creates the documents of a section. What turns
-// out to be possible only afterwards (a document is gone and has to be
-// created, a name was taken and is free now) is planned again.
+// write restores, updates and creates the documents of a section. It plans again what
+// becomes possible only afterwards. A document may be gone and must be created, or a
+// taken name may be free now.
 func (r *run) write(ctx context.Context, sec *section) error {
 	if sec.blocked {
 		return nil
@@ -270,9 +270,9 @@ func (r *run) accept(sec *section, c change, document int, nameBefore string) {
 	}
 }
 
-// split sends a batch, in parts if NinjaOne refuses it, takes too long or fails, and
-// returns the reasons of the changes that it does not take, by index. The size of
-// the largest batch that NinjaOne takes is remembered for the next ones.
+// split sends a batch, in parts if NinjaOne refuses it, takes too long or fails. It
+// returns the reasons of the changes that NinjaOne does not take, by index. It remembers
+// the size of the largest batch that NinjaOne takes.
 func split(ctx context.Context, sec *section, batch []change, send func(context.Context, []change) error) (map[int]error, error) {
 	tooLarge, largest := false, 0
 	_, refused, err := ninjaone.SplitRefused(ctx, batch, func(ctx context.Context, part []change) ([]struct{}, error) {
@@ -292,8 +292,8 @@ func split(ctx context.Context, sec *section, batch []change, send func(context.
 	return refused, err
 }
 
-// suspect notes that several documents were refused together, or took NinjaOne
-// too long: they go on in halves, also when this run has no time for that.
+// suspect notes that several documents were refused together, or took NinjaOne too long.
+// They go on in halves, even when this run has no time for that.
 func (r *run) suspect(part []change, err error) {
 	if len(part) < 2 || !errors.Is(err, ninjaone.ErrBatchRefused) && !errors.Is(err, ninjaone.ErrTimedOut) {
 		return
@@ -343,8 +343,8 @@ func (r *run) update(ctx context.Context, sec *section, part []change, taken map
 	return nil
 }
 
-// create creates documents, each once: after an answer that was lost it reads
-// which of them exist before it sends the others again.
+// create creates each document once. After a lost answer it reads which of them exist
+// before it sends the others again.
 func (r *run) create(ctx context.Context, sec *section, part []change, made map[string]int) error {
 	missing := func() []change {
 		return slices.DeleteFunc(slices.Clone(part), func(c change) bool { return made[c.ID] != 0 })

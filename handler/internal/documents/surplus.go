@@ -77,11 +77,10 @@ func (r *run) allExtras() map[int]bool {
 	return all
 }
 
-// archiveExtras archives the surplus documents that were listed. What is known of
-// their relations is kept before that, so that a run that ends in between is made
-// up for by the next. CIPP created a licence's document anew with each of its runs,
-// so there may be many: the brake is for users and licences that seem to have
-// ended, not for these.
+// archiveExtras archives the surplus documents that were listed. It first keeps what is
+// known of their relations, so that the next run can make up for one that ends in
+// between. The brake does not count them, since no user or licence ended: CIPP created a
+// licence's document anew with each of its runs.
 func (r *run) archiveExtras(ctx context.Context) error {
 	if fresh := r.extras(); r.unrelated && len(fresh) > 0 {
 		r.surplus.Documents = slices.Sorted(maps.Keys(r.allExtras()))
@@ -129,9 +128,9 @@ func (r *run) extras() map[int]bool {
 	return all
 }
 
-// planUnrelate finds the relations of archived documents that this run removes: of
-// users' and licences' documents, and of surplus ones by their ids. So many are left
-// after that.
+// planUnrelate finds the relations of archived documents that this run removes. It
+// returns those of users' and licences' documents, those of surplus documents by their
+// ids, and how many are left.
 func (r *run) planUnrelate() (ended []relations.Relation, ids []int, left int) {
 	calls := 0
 	for _, e := range r.planRelations().Archived {
@@ -151,9 +150,9 @@ func (r *run) planUnrelate() (ended []relations.Relation, ids []int, left int) {
 	return ended, r.surplus.Relations[:n], left + len(r.surplus.Relations) - n
 }
 
-// unrelateArchived removes relations of archived documents. People see neither, so
-// what there is no time for, or what is too much for one run, waits for later ones,
-// and no failure of it is one of the run.
+// unrelateArchived removes relations of archived documents, which people do not see. So
+// what exceeds this run's time or share waits for later runs. A failure here is not a
+// failure of the run.
 func (r *run) unrelateArchived(ctx context.Context) error {
 	r.noteExtras()
 	ended, ids, _ := r.planUnrelate()

@@ -76,10 +76,9 @@ type chosen struct {
 	renamed    bool  // it has another name
 }
 
-// choose takes the template with the lowest id that is not archived, which is
-// the one that CIPP takes. One that was renamed, known by having all our fields,
-// is taken when there is none of the name: a new one would document everybody
-// once more, beside documents that nobody keeps up to date.
+// choose takes the template with the lowest id that is not archived, as CIPP does. Where
+// none has the name, it takes a renamed one, which has all our fields. A new one would
+// document everybody once more, and nobody would keep the old documents up to date.
 func choose(templates []ninjaone.Template, b blueprint) (c chosen) {
 	templates = slices.SortedFunc(slices.Values(templates), func(a, b ninjaone.Template) int { return cmp.Compare(a.ID, b.ID) })
 	for _, t := range templates {
@@ -155,9 +154,9 @@ func with(list []ninjaone.Template, t ninjaone.Template) []ninjaone.Template {
 	return append(slices.DeleteFunc(list, func(old ninjaone.Template) bool { return old.ID == t.ID }), t)
 }
 
-// readTemplates reads the templates; nil when they could not be read. A list that
-// lacks the template of our documents does not prove that it is gone, so NinjaOne
-// is asked for it by its id.
+// readTemplates reads the templates; nil when they could not be read. A list that lacks
+// the template of our documents does not prove that it is gone. So NinjaOne is asked for
+// it by its id.
 func (r *run) readTemplates(ctx context.Context, kinds []blueprint) ([]ninjaone.Template, error) {
 	list, err := r.in.Client.Templates(ctx)
 	if err != nil {
@@ -247,10 +246,9 @@ const (
 	setUpPoll  = 500 * time.Millisecond // between attempts
 )
 
-// setUp creates and completes templates. A lease sees to it that of several
-// tenants that start together only one does, and each reads again once it has
-// its turn. It returns the templates afterwards; nil when another run holds
-// the lease for too long.
+// setUp creates and completes templates. Of several tenants that start together, a lease
+// lets only one do so. Each reads the templates again once it has the lease. setUp
+// returns the templates afterwards; nil when another run holds the lease for too long.
 func (r *run) setUp(ctx context.Context, kinds []blueprint, _ []ninjaone.Template) ([]ninjaone.Template, error) {
 	lease, err := r.lease(ctx)
 	if errors.Is(err, storage.ErrLeaseTaken) {

@@ -23,7 +23,7 @@ const (
 	deadAfter = 12 * time.Hour // and one that takes longer still counts as failed
 )
 
-// upload sends the file of a plan. Its row says before the call that the answer is not
+// upload sends the file of a plan. Before the call, its row says that the answer is not
 // known, so that a turn after a crash finds out. The error is unread where NinjaOne did
 // not take the file, or did not say so.
 func (t *turn) upload(ctx context.Context, p *plan) error {
@@ -162,8 +162,8 @@ func (t *turn) tellImport(ctx context.Context, s Status) error {
 	return t.tell(ctx, owner(t.ref.ID)+":import", bad)
 }
 
-// after is the status once NinjaOne answered about the group of an import that had not
-// ended. It is pure.
+// after is the status once NinjaOne answered about the group of an unfinished import. It
+// is pure.
 func after(s Status, g ninjaone.ScanGroup, err error, now time.Time) (_ Status, underway bool) {
 	age := now.Sub(s.Uploaded)
 	ended := func(as Import, format string, args ...any) (Status, bool) {

@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// file is a CSV file as a scan group takes it: two columns, sorted by device and CVE,
-// each row once. The same rows are the same bytes.
+// file is a CSV file as a scan group takes it: two columns, each row once. It is sorted
+// by device and CVE, so the same rows are the same bytes.
 type file struct {
 	header        [2]string
 	devices, cves []string // sorted, each once

@@ -19,7 +19,7 @@ const (
 )
 
 // identifierOf reads a group's deviceInternalMapping, whose words NinjaOne does not
-// document. It is false for any other word: a file of the wrong kind would match
+// document. It is false for any other word. A file of the wrong kind would match
 // nothing, and so empty the group.
 func identifierOf(mapping string) (identifier, bool) {
 	word := strings.ToLower(mapping)

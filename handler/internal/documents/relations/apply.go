@@ -12,9 +12,8 @@ import (
 )
 
 const (
-	// maxRelations is how many relations are added to a host in one call. Nothing
-	// removes more than one at a time, but for a call that removes all of an
-	// entity, technicians' own included.
+	// maxRelations is how many relations are added to a host in one call. NinjaOne removes
+	// one at a time, or all of an entity, technicians' own included.
 	maxRelations = 500
 	// hostsAtOnce is after how many hosts, or removals, what was done is noted. A
 	// run that is killed before has to read the relations again, in two calls.
@@ -26,8 +25,8 @@ const (
 	probes = 5
 )
 
-// Change adds the relations that are missing, and then removes those that ended:
-// the answers to the additions may tell whose the others are.
+// Change adds the missing relations first, and then removes those that ended. The
+// answers to the additions may tell whose the others are.
 func (k *Keeper) Change(ctx context.Context, p Plan) error {
 	for host, documents := range p.Add {
 		p.Add[host] = slices.DeleteFunc(documents, func(d *ledger.Document) bool { return k.refusedAlone(d, host) })
@@ -235,8 +234,8 @@ func (k *Keeper) RemoveByID(ctx context.Context, ids []int) (removed map[int]boo
 	return removed, err
 }
 
-// Remove removes relations, and forgets them. What somebody else made, or may
-// have made, stays in NinjaOne, and so does what it refused to remove just now.
+// Remove removes relations, and forgets them. What somebody else made, or may have made,
+// stays in NinjaOne. So does what NinjaOne refused to remove just now.
 func (k *Keeper) Remove(ctx context.Context, ended []Relation) error {
 	for chunk := range slices.Chunk(ended, hostsAtOnce) {
 		touched := map[*ledger.Document]bool{}

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// lookups is up to how many hosts are read one by one; more of them cost less
-	// when all relations of the instance are read.
+	// lookups is up to how many hosts are read one by one. For more, it costs less to read
+	// all relations of the instance.
 	lookups = 10
 	// clocks is how far NinjaOne's clock and ours may be apart.
 	clocks = time.Hour
 )
 
-// makers are who NinjaOne says made a relation when this application did: ids of
-// users, and 0 when it named nobody. CIPP uses the same API application, so what
-// it made is made by them, too. That a relation is made by one of them proves
-// nothing, since an instance may name an administrator for the application, or
-// never name anybody; but one that is made by none of them is not ours.
+// makers are who NinjaOne says made a relation when this application did: ids of users,
+// and 0 for nobody. CIPP uses the same API application, so its relations name the same
+// makers. An instance may name an administrator for the application, or never name
+// anybody. So a relation by one of them may be anybody's, but one by another maker is
+// not ours.
 type makers struct {
 	ids map[int]bool // nil before they are read
 	new bool         // not saved yet
@@ -65,9 +65,9 @@ type Known struct {
 	since    time.Time // what was there before is not ours, if what is ours is in flight
 }
 
-// Read reads the relations, as far as what is noted of them may not be all there
-// is, and brings the documents in line with them, in memory alone. It returns the
-// documents that changed, and whether now all is known.
+// Read reads the relations where our notes of them may be incomplete. It brings the
+// documents in line with them, in memory alone. It returns the documents that changed,
+// and whether all is known now.
 func (k *Keeper) Read(ctx context.Context, known Known, due bool) (changed map[*ledger.Document]bool, all bool, err error) {
 	known.users, known.licenses = map[int]*ledger.Document{}, map[int]bool{}
 	doubtful := map[ninjaone.Entity][]*ledger.Document{}
@@ -113,8 +113,8 @@ func (k *Keeper) Read(ctx context.Context, known Known, due bool) (changed map[*
 	return changed, false, nil
 }
 
-// readAll reads the relations of the whole instance, of which it keeps those
-// between documents of ours and between them and devices.
+// readAll reads the relations of the whole instance. It keeps those between documents of
+// ours, and between them and devices.
 func (k *Keeper) readAll(ctx context.Context, known Known) (map[*ledger.Document]bool, error) {
 	var relations []ninjaone.Relation
 	for _, hostType := range []string{ninjaone.EntityDevice, ninjaone.EntityDocument} {
@@ -143,9 +143,9 @@ func (k *Keeper) readAll(ctx context.Context, known Known) (map[*ledger.Document
 	return changed, nil
 }
 
-// lookUp reads the relations of one host, notes those that are on their way and
-// there, and returns the documents that have none. After ErrNotFound, which says
-// that the host is gone, none has.
+// lookUp reads the relations of one host, and notes those that are on their way and
+// there. It returns the documents that have none. ErrNotFound says that the host is
+// gone, so none has.
 func (k *Keeper) lookUp(ctx context.Context, host ninjaone.Entity, documents []*ledger.Document, since time.Time) (absent []*ledger.Document, gone error) {
 	list, gone := k.Client.RelationsOf(ctx, host)
 	if gone != nil && !errors.Is(gone, ninjaone.ErrNotFound) {
@@ -173,8 +173,7 @@ func (k *Keeper) lookUp(ctx context.Context, host ninjaone.Entity, documents []*
 	return absent, gone
 }
 
-// judgeUnsure judges the relations of which it was not known who made them, if it
-// has been learnt meanwhile who makes ours.
+// judgeUnsure judges the relations of unknown makers, once it is known who makes ours.
 func (k *Keeper) judgeUnsure(ctx context.Context) error {
 	if k.makers.new {
 		noting, done := storage.Noting(ctx)

@@ -1,8 +1,8 @@
-// Package relations keeps users' documents related to the devices and the
-// licences' documents that belong to them: what there is is fetched, classified by
-// its owner and compared, what is missing is added, and what ended is removed.
+// Package relations keeps users' documents related to their devices and to their
+// licences' documents. It reads what there is, finds whose each relation is and
+// compares. It adds what is missing and removes what ended.
 //
-// It knows nothing of what documents say. What somebody else made is not touched.
+// It does not know what documents say. What somebody else made is not touched.
 package relations
 
 import (
@@ -18,11 +18,10 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// Keeper keeps the relations of one tenant's documents, in one run. NinjaOne
-// relates any number of entities to one host in a call, and only to one. A device
-// hosts the relations to its users, and a licence's document those to its
-// holders, as CIPP makes them: CIPP looks for them there, and would make them anew
-// if it did not find them, should it take over again.
+// Keeper keeps the relations of one tenant's documents, in one run. In one call NinjaOne
+// relates any number of entities to one host. A device hosts the relations to its users,
+// and a licence's document those to its holders. CIPP makes and looks for them there,
+// and would create others should it take over again.
 type Keeper struct {
 	Client    *ninjaone.Client
 	Ledger    *ledger.Documents
@@ -66,9 +65,9 @@ type Plan struct {
 	Archived []Relation                             // of documents that nobody wants any more, on either side
 }
 
-// NewPlan compares what documents that people see are related to with what they
-// are to be related to. hidden are the hosts that people do not see: archived
-// documents of licences.
+// NewPlan compares what documents that people see are related to with what they should
+// be related to. hidden are the hosts that people do not see: archived documents of
+// licences.
 func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone.Entity]bool, archived []*ledger.Document, hidden map[ninjaone.Entity]bool) Plan {
 	p := Plan{Add: map[ninjaone.Entity][]*ledger.Document{}}
 	for _, d := range live {
@@ -96,8 +95,8 @@ func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone
 	return p
 }
 
-// OfExtras returns the relations of surplus documents that were read: ours, and
-// those of which it is not known whose they are.
+// OfExtras returns the relations of surplus documents that were read. They are ours, or
+// it is not known whose.
 func (k *Keeper) OfExtras() (ours, unsure []ninjaone.Relation) {
 	for _, u := range k.unsure {
 		if u.document == nil {
@@ -133,8 +132,8 @@ func (k *Keeper) fails(ctx context.Context, err error) error {
 	return nil
 }
 
-// refused notes that NinjaOne refused relations to a host together, so that they
-// go on in halves when this run has no time for that. The caller holds the lock.
+// refused notes that NinjaOne refused relations to a host together. They go on in halves
+// when this run has no time for that. The caller holds the lock.
 func (k *Keeper) refused(host ninjaone.Entity, documents []*ledger.Document, err error) {
 	k.Learned++
 	for _, d := range documents {
