@@ -56,14 +56,10 @@ var loginRefusals = map[LoginCode]*loginError{
 		message: "The user or administrator has not consented to use the application. Send an interactive authorization request for this user and resource."},
 	NoGDAP: {status: http.StatusBadRequest, err: "invalid_grant",
 		message: "The guest user account is disabled or has no delegated relation with this tenant."},
-	GuestDisabled: {status: http.StatusBadRequest, err: "invalid_grant",
-		message: "The user account does not exist in the tenant and cannot access the application."},
 	MFARequired: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "basic_action",
 		message: "Due to a configuration change made by your administrator you must use multi-factor authentication."},
 	BlockedByPolicy: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "message_only",
 		message: "Access has been blocked by Conditional Access policies."},
-	RefreshTokenExpired: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "bad_token",
-		message: "The refresh token has expired due to inactivity."},
 }
 
 // LoginHandler serves the login service: POST /{tenant}/oauth2/v2.0/token and
@@ -190,9 +186,6 @@ func (s *Server) grant(r *http.Request, t *Tenant) (map[string]any, *loginError)
 	case "client_credentials":
 		if form.Has("refresh_token") {
 			return nil, loginViolation(900144, "A client_credentials grant carries no refresh_token.")
-		}
-		if code == RefreshTokenExpired {
-			code = LoginOK
 		}
 	case "refresh_token":
 		token := form.Get("refresh_token")

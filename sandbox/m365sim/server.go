@@ -100,26 +100,16 @@ func New(c Config, tenants ...*Tenant) (*Server, error) {
 		s.refreshTokens[c.Credentials.RefreshToken] = c.Credentials.PartnerTenantID
 	}
 	for _, t := range tenants {
-		if err := s.AddTenant(t); err != nil {
+		if err := t.Validate(); err != nil {
 			return nil, err
 		}
+		if s.tenants[t.ID] != nil {
+			return nil, fmt.Errorf("tenant %s: added twice", t.ID)
+		}
+		s.tenants[t.ID] = t
+		s.order = append(s.order, t.ID)
 	}
 	return s, nil
-}
-
-// AddTenant adds a tenant, after the checks of [Tenant.Validate].
-func (s *Server) AddTenant(t *Tenant) error {
-	if err := t.Validate(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tenants[t.ID] != nil {
-		return fmt.Errorf("tenant %s: added twice", t.ID)
-	}
-	s.tenants[t.ID] = t
-	s.order = append(s.order, t.ID)
-	return nil
 }
 
 // Tenant returns the tenant with the id, or nil.

@@ -97,16 +97,6 @@ func (s *Server) LoseSubscription(id string) {
 	s.subscriptions.order = slices.DeleteFunc(s.subscriptions.order, func(o string) bool { return o == id })
 }
 
-// AgeSubscriptions lets time pass for the subscriptions of all tenants: each
-// ends so much earlier.
-func (s *Server) AgeSubscriptions(by time.Duration) {
-	s.subscriptions.mu.Lock()
-	defer s.subscriptions.mu.Unlock()
-	for _, sub := range s.subscriptions.byID {
-		sub.Expires = sub.Expires.Add(-by)
-	}
-}
-
 // ChangeCompliance sets Intune's state of a managed device, and what Entra says
 // of it, and returns the directory object id by which a notification names it.
 func (s *Server) ChangeCompliance(tenantID, managedDeviceID, state string) (objectID string) {

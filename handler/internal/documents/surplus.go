@@ -67,10 +67,7 @@ func (r *run) keepSurplus(ctx context.Context) error {
 
 // allExtras are the surplus documents found in this run and, archived, before.
 func (r *run) allExtras() map[int]bool {
-	all := map[int]bool{}
-	for _, sec := range r.sections {
-		maps.Copy(all, sec.extras)
-	}
+	all := r.extras()
 	for _, id := range r.surplus.Documents {
 		all[id] = true
 	}
