@@ -21,12 +21,12 @@ var deviceActivities = []string{
 	"NODE_IDENTIFICATION_UPDATED", "NODE_UPDATED", "NODE_DELETED",
 }
 
-// maxAsked is how many devices are asked for one by one; where more changed, the
-// list of all devices costs less.
+// maxAsked is how many devices are asked for one by one. Where more changed, the list of
+// all devices costs less.
 const maxAsked = 40
 
-// lookAtNinjaOne reads what happened in NinjaOne since the last look, once an
-// interval, and asks for a light run of the tenants whose devices changed.
+// lookAtNinjaOne reads, once an interval, what happened in NinjaOne since the last look.
+// It asks for a light run of the tenants whose devices changed.
 func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[string]State) error {
 	instance, err := ninjaone.NormalizeInstance(all.config.Instance)
 	if err != nil {

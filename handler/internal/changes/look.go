@@ -226,8 +226,8 @@ func (l *look) compareDevices(ctx context.Context, devices []tenant.ManagedDevic
 	return nil
 }
 
-// lastList reads the list of the look before, and reports whether it is the one
-// with a digest: a look that did not come to its end may have kept another.
+// lastList reads the list of the look before, and reports whether it has the digest. A
+// look that did not come to its end may have kept another list.
 func (w *Watcher) lastList(ctx context.Context, tenantID, digest string) (l list, ended bool, err error) {
 	body, err := w.Blobs.Get(ctx, blobName(tenantID))
 	if errors.Is(err, storage.ErrNotFound) {
@@ -283,9 +283,9 @@ func (l *look) conclude(ctx context.Context) error {
 	return l.save(ctx)
 }
 
-// missed reports whether the light run that was asked for last was dropped, as the
-// tenant was paused or its data went nowhere, and no run since has read what it was
-// for; devices says that NinjaOne's devices changed.
+// missed reports whether the light run that was asked for last was dropped, and no run
+// since has read what it was for. A run is dropped when the tenant is paused or its data
+// goes nowhere. devices says that NinjaOne's devices changed.
 func (l *look) missed() (missed, devices bool) {
 	left := func(at, asked, read time.Time) bool { return !at.IsZero() && !at.Before(asked) && at.After(read) }
 	full := Fresh(l.tenant.Run, runs.Light{}, State{})
@@ -293,9 +293,9 @@ func (l *look) missed() (missed, devices bool) {
 	return devices || left(l.light.Missed, l.state.Due, Fresh(l.tenant.Run, l.light, State{})), devices
 }
 
-// wake asks for a light run, unless one that is asked for is still to come: at
-// once, or as long after the one before as the tenant's distance says. Looks that
-// keep finding changes double that, each kind of look its own.
+// wake asks for a light run, unless one that was asked for is still to come. The run
+// comes at once, or as long after the one before as the tenant's distance says. Looks
+// that keep finding changes double the distance, each kind of look its own.
 func (w *Watcher) wake(ctx context.Context, s *State, now time.Time, devices bool) error {
 	waiting, distance := s.Due, &s.Distance
 	if devices {
@@ -383,9 +383,9 @@ func (l *look) fails(ctx context.Context, cause error) error {
 	return l.save(ctx)
 }
 
-// DevicesSince returns the tenant's managed devices as the last look saw them, and
-// when: with ID, AzureADDeviceID, ComplianceState and, where they do not comply,
-// LastSync. It returns a zero time where no look has seen them after a time.
+// DevicesSince returns the tenant's managed devices as the last look saw them, and when.
+// They have ID, AzureADDeviceID and ComplianceState, and LastSync where they do not
+// comply. The time is zero where no look has seen them after a time.
 func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.Time) ([]tenant.ManagedDevice, time.Time, error) {
 	row, err := w.Table.Get(ctx, partition, tenantPrefix+tenantID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -409,9 +409,8 @@ func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.
 	return out, s.listRead, nil
 }
 
-// Fresh is since when NinjaOne shows a tenant as it was, at least: the beginning of
-// the last completed run, full or light, or the last look after it that found
-// nothing.
+// Fresh is since when, at least, NinjaOne shows a tenant as it was. It is the beginning
+// of the last completed run, full or light, or a later look that found nothing.
 func Fresh(run runs.Run, light runs.Light, s State) time.Time {
 	fresh := light.Fresh
 	if run.Status == runs.Completed && run.Start.After(fresh) {

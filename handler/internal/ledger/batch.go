@@ -56,8 +56,8 @@ func NewSend(r *Record, values ninjaone.Fields) *Send {
 	return s
 }
 
-// Remember keeps the record where the target is to hold nothing any more: that it
-// was cleared is to be known.
+// Remember keeps the record of a target that should hold nothing any more. So it stays
+// known that the target was cleared.
 func (s *Send) Remember() { s.last = false }
 
 // Accept notes that NinjaOne accepted a value.
@@ -121,9 +121,9 @@ func (s *Send) without(field string) {
 	delete(s.Record.Fields, field)
 }
 
-// Batch is a part of a run's targets. One transaction marks their values as
-// Unknown before anything is sent, and one settles them afterwards: a run that is
-// killed in between leaves marks, never a digest that is not true any more.
+// Batch is a part of a run's targets. One transaction marks their values as Unknown
+// before anything is sent, and one settles them afterwards. A run that is killed in
+// between leaves marks, never a false digest.
 type Batch struct {
 	ledger *Ledger
 	org    Organization
@@ -132,9 +132,9 @@ type Batch struct {
 	sends  []*Send
 }
 
-// Mark notes that values are about to be sent, claims the shared fields of devices,
-// and takes out what needs no sending, or of which a newer reading is known. It
-// saves other records with them.
+// Mark notes that values are about to be sent, and claims the shared fields of devices.
+// It takes out what needs no sending, or has a newer reading. It saves other records
+// with them.
 func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends []*Send, others ...*Record) (*Batch, error) {
 	b := &Batch{l, o, read, syncClaim + uuid.NewString(), sends}
 	claims := false
@@ -392,8 +392,8 @@ func (b *Batch) settle(s *Send, row storage.Entity) ([]storage.Operation, error)
 	case now == e.String("Fields") && len(columns)+len(lost) == 0:
 		return nil, nil // settled, and the answer to that was lost
 	default:
-		// This run has lost the organization to another one, which has written the
-		// record: in which order NinjaOne served the two is not known.
+		// This run has lost the organization to another one, which has written the record.
+		// Nobody knows in which order NinjaOne served the two.
 		fields := fieldsOf(row)
 		for name := range s.taken {
 			fields[name] = Unknown

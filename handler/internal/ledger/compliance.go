@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	// claimLife is after how long a claim that was never settled no longer
-	// stands for a request that may still be under way.
+	// claimLife is how long an unsettled claim stands for a request that may be under way.
 	claimLife = 5 * time.Minute
 	// claimAttempts bounds how often a claim gives way to another writer.
 	claimAttempts = 8
@@ -40,8 +39,8 @@ const (
 // tenant's last sweep compared. A claim that nobody settles ends after claimLife;
 // a sync ends that of a stopped sync at once, since it holds the organization.
 
-// ErrNewerState says that no field was claimed, because a newer reading of the
-// device is known than the one that was to be written.
+// ErrNewerState says that no field was claimed, because a newer reading of the device is
+// known.
 var ErrNewerState = errors.New("a newer compliance state is known")
 
 // ComplianceWrite is values on their way to the shared fields of a device.
@@ -53,16 +52,16 @@ type ComplianceWrite struct {
 	Values       ninjaone.Fields // of shared fields, by NinjaOne custom field name; others are left out
 	Read         time.Time       // when the reading of Intune that says so began
 	Force        bool            // send values, but not clear, even if NinjaOne holds them
-	// Shown are the fields that NinjaOne may show with another value than is noted,
-	// such as CIPP's: they are sent, and cleared, all the same.
+	// Shown are the fields that NinjaOne may show with another value than is noted, such as
+	// CIPP's. They are sent, and cleared, all the same.
 	Shown map[string]bool
 
-	// sync says that the writer is a sync, which has the organization to
-	// itself: the claim of another sync is of one that was stopped.
+	// sync says that the writer is a sync, which has the organization to itself. So a claim
+	// of another sync is one of a stopped sync.
 	sync bool
 }
 
-// Claim is the right to send values of one device's shared fields, until it is
+// Claim is the right to send values of one device's shared fields. It ends when it is
 // settled or a newer reading overtakes it.
 type Claim struct {
 	ledger *Ledger
@@ -72,8 +71,8 @@ type Claim struct {
 	claims map[string]claimed
 }
 
-// Values are the values to be sent: those that NinjaOne does not hold, and of
-// which no newer reading is known.
+// Values are the values to be sent: NinjaOne does not hold them, and no newer reading is
+// known.
 func (c *Claim) Values() ninjaone.Fields {
 	values := ninjaone.Fields{}
 	for name := range c.claims {
@@ -141,9 +140,9 @@ func (c *Claim) noted(row storage.Entity) bool {
 // errFirst says that other writers of the same rows were always first.
 var errFirst = errors.New("other writers of the same device were always first; it is tried again later")
 
-// unlessSwept gives back what is claimed by a reading older than the list that the
-// tenant's last sweep compared, where NinjaOne is not noted to hold the value
-// already. It looks after the claim is noted: a sweep that begins later sees it.
+// unlessSwept gives back what a reading claims that is older than the list of the
+// tenant's last sweep. It does so where NinjaOne is not noted to hold the value. It
+// looks after the claim is noted, so that a later sweep sees the claim.
 func (c *Claim) unlessSwept(ctx context.Context) (*Claim, error) {
 	unsent := map[string]Outcome{}
 	for name, claim := range c.claims {
@@ -205,11 +204,11 @@ func (c *Claim) All(o Outcome) map[string]Outcome {
 	return all
 }
 
-// Settle notes how the sending of values ended; what is not among them stays
-// claimed. It reports whether a newer reading was claimed meanwhile: both requests
-// were under way at once, and which of them NinjaOne served last is not known, so
-// the field is noted as unknown and is best sent again from a new reading. The note
-// is written also when ctx has just ended.
+// Settle notes how the sending of values ended; what is not among them stays claimed. It
+// reports whether a newer reading was claimed meanwhile. Both requests were then under
+// way, and nobody knows which NinjaOne served last. So the field is noted as unknown,
+// and is best sent again from a new reading. The note is written even when ctx has just
+// ended.
 func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overtaken bool, err error) {
 	ctx, done := storage.Noting(ctx)
 	defer done()
@@ -274,9 +273,9 @@ func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overta
 	return fail(errFirst)
 }
 
-// MarkSwept notes when the list of a tenant's devices was read that a sweep is
-// about to compare: whatever an older reading says differently is out of date.
-// It is called before Compliance reads the notes that are compared.
+// MarkSwept notes when the list of a tenant's devices was read that a sweep is about to
+// compare. Whatever an older reading says differently is out of date. It is called
+// before Compliance reads the notes to compare.
 func (l *Ledger) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
 	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, "Version": int32(layout.Version), columnSwept: read.UTC()}
 	if err := l.table.Replace(ctx, row); err != nil {
@@ -307,14 +306,14 @@ func (d DeviceCompliance) Holds(field string, v ninjaone.Value) bool {
 // Ours reports whether a field may hold a value of ours.
 func (d DeviceCompliance) Ours(field string) bool { return Holds(d.digests[field]) }
 
-// Changed reports whether the value differs from one that NinjaOne is known to
-// hold: what Intune says changed since it was written.
+// Changed reports whether the value differs from one that NinjaOne is known to hold.
+// Then Intune's answer has changed since.
 func (d DeviceCompliance) Changed(field string, v ninjaone.Value) bool {
 	return d.digests[field] != "" && d.digests[field] != Unknown && !d.Holds(field, v)
 }
 
-// Compliance returns what is noted of the shared fields of each device of an
-// organization that has a record, by NinjaOne's device id.
+// Compliance returns what is noted of the shared fields of an organization's devices, by
+// NinjaOne's device id. Devices without a record are missing.
 func (l *Ledger) Compliance(ctx context.Context, o Organization, fields Shared) (map[int]DeviceCompliance, error) {
 	records, err := l.Load(ctx, o)
 	if err != nil {
@@ -337,8 +336,8 @@ func (l *Ledger) Compliance(ctx context.Context, o Organization, fields Shared) 
 	return all, nil
 }
 
-// ComplianceOf returns what is noted of one device; noted is false when it has
-// no record as a device of the organization.
+// ComplianceOf returns what is noted of one device. noted is false when the device has
+// no record in the organization.
 func (l *Ledger) ComplianceOf(ctx context.Context, o Organization, deviceID int, fields Shared) (d DeviceCompliance, noted bool, err error) {
 	row, err := l.table.Get(ctx, o.Partition(), rowKey(Device(deviceID)))
 	if errors.Is(err, storage.ErrNotFound) {

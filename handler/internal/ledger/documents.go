@@ -147,11 +147,11 @@ func (v packedValue) text() string {
 	return string(rune(v.mark))
 }
 
-// Attempt is what the runs of one sync tried with a document of which NinjaOne
-// refused something, alone or with others. It is kept in the row, since each run
-// may have time for one call only.
+// Attempt is what the runs of one sync tried with a document of which NinjaOne refused
+// something, alone or with others. The row keeps it, since each run may have time for
+// one call only.
 //
-// A limit says with how many others something may be sent, itself included: half
+// A limit says with how many others something may be sent, itself included. It is half
 // of those that were refused together.
 type Attempt struct {
 	Begun    time.Time `json:"begun"`              // when the first of these runs began
@@ -393,8 +393,8 @@ func doing(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// Brake is a run's refusal to archive as many documents as it would have had
-// to, until a person confirms that they are to go.
+// Brake is a run's refusal to archive as many documents as it should, until a person
+// confirms it.
 type Brake struct {
 	TenantID       string
 	OrganizationID int

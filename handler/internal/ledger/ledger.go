@@ -1,6 +1,6 @@
-// Package ledger is the memory of what NinjaOne holds of ours, by target: for each
-// field the digest of the value that NinjaOne accepted (Known), or that a value
-// was on its way and its answer is lost (Unknown), or that we cleared it
+// Package ledger is the memory of what NinjaOne holds of ours, by target. For each field
+// it holds the digest of the value that NinjaOne accepted (Known). Or it says that a
+// value was on its way and its answer is lost (Unknown), or that we cleared it
 // (Cleared). Beside it stands the value itself, which only people look at.
 //
 // It decides nothing about content and calls nothing but our own table.

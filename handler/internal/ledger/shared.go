@@ -167,8 +167,8 @@ func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) de
 	return d
 }
 
-// decideOne judges one value. unnoted is what the record says of a field without
-// note: not yet, or by a run that was stopped before its claim.
+// decideOne judges one value. unnoted is what the record says of a field without note.
+// Such a field was not written yet, or its run was stopped before its claim.
 func (w ComplianceWrite) decideOne(d *decision, n note, name string, v ninjaone.Value, row storage.Entity, unnoted, id string, now time.Time) {
 	at, known := n.at(row, name)
 	switch {
@@ -205,9 +205,9 @@ func (w ComplianceWrite) decideOne(d *decision, n note, name string, v ninjaone.
 	maps.Copy(d.columns, columns)
 }
 
-// settle adds to next, which is to be merged into row, how the sending of a value
-// under a claim ended. It reports whether a newer reading was claimed meanwhile.
-// gone says that another field is mapped by now, which the record is to say.
+// settle adds to next how the sending of a value under a claim ended; next is to be
+// merged into row. It reports whether a newer reading was claimed meanwhile. gone says
+// that another field is mapped by now, which the record should say.
 func (c claimed) settle(n note, name, id string, v ninjaone.Value, row, next storage.Entity, outcome Outcome) (overtaken, gone bool) {
 	at, known := n.at(row, name)
 	switch {

@@ -11,10 +11,10 @@ import (
 // maxReason is how much of a reason is kept, in characters.
 const maxReason = 500
 
-// Singled is what the runs of one sync found out about a target that NinjaOne
-// refused something of: its fields go one by one, and those that were refused
-// alone are not sent again. Each run may have time for one call only. The next
-// sync tries all of them together again.
+// Singled is what the runs of one sync found out about a target that NinjaOne refused
+// something of. Its fields go one by one, and those that were refused alone are not sent
+// again. Each run may have time for one call only. The next sync tries all of them
+// together again.
 type Singled struct {
 	Begun   time.Time          `json:"begun"`
 	Refused map[string]Refusal `json:"refused"` // by NinjaOne custom field name

@@ -6,11 +6,11 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 )
 
-// clearUnmatched plans the clearing of what was written on devices that are no
-// longer matched (design section 6): by this tenant, or by one that is not
-// mapped to the organization any more, so that nobody else would. A record is
-// forgotten when the device is no longer ours to clear: NinjaOne deleted it, or
-// another tenant's sync already writes it in its new organization.
+// clearUnmatched plans the clearing of devices that are no longer matched (design
+// section 6). This tenant wrote on them, or one that is not mapped to the organization
+// any more, so that nobody else would clear them. A record is forgotten when the device
+// is no longer ours to clear. NinjaOne deleted it, or another tenant's sync already
+// writes it in its new organization.
 func (p *Plan) clearUnmatched(in *inputs, changes map[ledger.Target]*change) {
 	nameless, names := in.nameless(), in.deviceNames()
 	for t, r := range in.records {
@@ -35,8 +35,8 @@ func (in *inputs) deviceNames() map[int]string {
 	return names
 }
 
-// clears reports whether a run of the tenant clears what was written on a device:
-// its own sync wrote it, or that of a tenant which is not mapped any more.
+// clears reports whether a run of the tenant clears what was written on a device. It
+// does if its own sync wrote it, or a tenant's that is not mapped any more.
 func (in *inputs) clears(r *ledger.Record) bool {
 	return r.TenantID == in.ref.ID || in.left[r.TenantID]
 }

@@ -90,8 +90,8 @@ func (in *inputs) tellContested(result match.Result) {
 	}
 }
 
-// formerPairs are the pairs of the last run whose managed devices are still
-// there, for what is composed while NinjaOne's list cannot be believed.
+// formerPairs are the pairs of the last run whose managed devices are still there. They
+// are composed while NinjaOne's list cannot be believed.
 func (in *inputs) formerPairs() (result match.Result) {
 	managed := map[string]*tenant.ManagedDevice{}
 	for i := range in.snapshot.ManagedDevices.Value {
@@ -152,11 +152,11 @@ func (in *inputs) deviceFields(f compose.DeviceFields) []field {
 	}
 }
 
-// weighClaims finds the devices that match devices of two tenants of the
-// organization, notes this tenant's claims where the holder's runs see them, and
-// tells of both sides. It returns the devices that another tenant holds, and who.
-// A device stays with its holder while the holder's last run matched it and the
-// holder is mapped to the organization; then it is free for this tenant.
+// weighClaims finds the devices that match devices of two tenants of the organization.
+// It notes this tenant's claims where the holder's runs see them, and tells of both
+// sides. It returns the devices that another tenant holds, and who. A device stays with
+// its holder while the holder's last run matched it and the holder is mapped to the
+// organization. Then it is free for this tenant.
 func (p *Plan) weighClaims(in *inputs) map[int]string {
 	held, matched := map[int]string{}, map[int]bool{}
 	for _, pair := range p.result.Pairs {

@@ -48,8 +48,8 @@ func (r requirement) target() ledger.Kind {
 // mapped and usable.
 type mappedFields map[string]string
 
-// FieldProblems says which of the fields that are mapped cannot be written,
-// why, and what to do, by NinjaOne's definitions of custom fields.
+// FieldProblems says which mapped fields cannot be written, why, and what to do. It goes
+// by NinjaOne's definitions of custom fields.
 func FieldProblems(mapping map[string]string, definitions []ninjaone.CustomField) []problems.Problem {
 	_, faults := usableFields(mapping, definitions)
 	return faults

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// rested is how long ago a target must have been written for the weekly
-	// rewrite to take it: what was written today needs no healing.
+	// rested is how long ago a target must have been written for the weekly rewrite to take
+	// it. What was written today needs no healing.
 	rested = 24 * time.Hour
 	// skew allows for NinjaOne's clock and ours, and for the time between
 	// NinjaOne's note of a write and ours.
@@ -21,9 +21,9 @@ const (
 	believed = 10
 )
 
-// weekly reports whether a target has its day of the week: on that day every
-// value of ours is written once more, so that whatever happened to it in
-// NinjaOne lasts a week at most. A hash spreads the targets over the week.
+// weekly reports whether a target has its day of the week. On that day every value of
+// ours is written once more. So whatever happened to it in NinjaOne lasts a week at
+// most. A hash spreads the targets over the week.
 func weekly(r *ledger.Record, now time.Time) bool {
 	if r.Written.IsZero() || now.Sub(r.Written) < rested || !r.HoldsAny() {
 		return false
@@ -38,15 +38,15 @@ type touched struct {
 	// written is when a field of HTML was written since the last completed run,
 	// by device id and field.
 	written map[int]map[string]time.Time
-	// texts are the values of the fields of text by device id and field, whenever
-	// they were written; nil when they are not known.
+	// texts are the values of the fields of text by device id and field, whenever they were
+	// written. They are nil when they are not known.
 	texts map[int]map[string]string
 	// unasked is a field that a report gave without being asked for; "" for none.
 	unasked string
 }
 
-// tellStrays tells what the reports gave beyond what they were asked for, and leaves
-// it out: values of devices that are not of the organization.
+// tellStrays tells what the reports gave beyond what they were asked for, and leaves it
+// out. Such values are of devices outside the organization.
 func (in *inputs) tellStrays() {
 	strays := map[int]bool{}
 	leave := func(id int) bool {
@@ -73,9 +73,9 @@ func heldText(r *ledger.Record, name string) bool {
 	return ledger.Holds(r.Fields[name]) && r.Fields[name] != ledger.Unknown
 }
 
-// writtenSince is the time since which NinjaOne is asked for fields that were
-// written: none of the devices that hold ours has one that counts from before. So
-// the run after a first sync is not told of all that the first one wrote.
+// writtenSince is the time since which NinjaOne is asked for fields that were written.
+// None of the devices that hold ours counts from before. So the run after a first sync
+// is not told of all that the first one wrote.
 func writtenSince(lastSuccess time.Time, records map[ledger.Target]*ledger.Record, names []string) time.Time {
 	var oldest time.Time
 	for t, r := range records {
@@ -132,8 +132,8 @@ func (in *inputs) healTexts(name string) {
 			held++
 		}
 	}
-	// A report that lacks most of what NinjaOne accepted is rather one that does
-	// not say what we take it to say, and each value sent again costs a call.
+	// A report that lacks most of what NinjaOne accepted hardly says what we take it to say.
+	// And each value sent again costs a call.
 	if len(cleared) <= max(held, believed) {
 		for _, r := range cleared {
 			r.Fields[name] = ledger.Unknown

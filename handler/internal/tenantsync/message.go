@@ -17,13 +17,13 @@ type Message struct {
 	Light bool `json:"light,omitempty"`
 	// Devices says of a light run that NinjaOne's devices changed.
 	Devices bool `json:"devices,omitempty"`
-	// Due is when a light run that was asked for ahead is due: what is found until
-	// then relies on it.
+	// Due is when a light run that was asked for ahead is due. What is found until then
+	// relies on it.
 	Due time.Time `json:"due,omitzero"`
 
-	// Sent is when the message was put on the queue, by the storage service's
-	// clock, which counts whole seconds; zero when unknown or when it was
-	// delivered before.
+	// Sent is when the message was put on the queue. It is by the storage service's clock,
+	// which counts whole seconds; zero when unknown or when the message was delivered
+	// before.
 	Sent time.Time `json:"-"`
 }
 

@@ -34,9 +34,8 @@ type Plan struct {
 	notes    []string // lines for the logbook that are no problems
 }
 
-// change is a target with what it is to hold. The values are composed when they
-// are looked at: those of all devices together would take more memory than
-// everything else.
+// change is a target with what it should hold. The values are composed when they are
+// looked at. Those of all devices together would take more memory than everything else.
 type change struct {
 	target    ledger.Target
 	name      string // of a device
@@ -121,9 +120,9 @@ func absentParts(s *tenant.Snapshot) map[string][]string {
 	return byReason
 }
 
-// section is one tenant's part of its organization's fields, kept as a blob
-// so that tenants that share an organization can be shown together: whole, and
-// in the shorter forms that it takes where there is not room for all.
+// section is one tenant's part of its organization's fields. A blob keeps it so that
+// tenants that share an organization can be shown together. It is kept whole, and in the
+// shorter forms for where there is not room for all.
 type section struct {
 	TenantID string                     `json:"tenantId"`
 	Fields   compose.OrganizationFields `json:"fields"`
@@ -183,8 +182,8 @@ func (p *Plan) planOrganization(in *inputs, changes map[ledger.Target]*change) {
 	changes[target] = &change{target: target, fields: func() ([]field, error) { return fields, nil }}
 }
 
-// tellCuts notes how the tenant's section is cut down in the organization's
-// fields, when that is not as it was in the last run.
+// tellCuts notes how the tenant's section is cut down in the organization's fields, when
+// that differs from the last run.
 func (p *Plan) tellCuts(in *inputs, cuts string) {
 	switch p.cuts = cuts; {
 	case cuts == in.lastCuts:

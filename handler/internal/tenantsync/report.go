@@ -25,8 +25,8 @@ func (j *job) tell(ctx context.Context, severity, message string) error {
 	return j.CIPP.Log(ctx, cipp.LogEntry{Tenant: j.ref.DefaultDomain, TenantID: j.ref.ID, API: apiName, Severity: severity, Message: message})
 }
 
-// goOn puts the tenant back on the queue. What NinjaOne accepted is noted, so
-// the next run sends the rest; what a forced run still owes is in its record.
+// goOn puts the tenant back on the queue. What NinjaOne accepted is noted, so the next
+// run sends the rest. What a forced run still owes is in its record.
 func (j *job) goOn(ctx context.Context, delay time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()

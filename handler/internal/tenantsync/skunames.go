@@ -17,9 +17,9 @@ import (
 // skuNamesBlob holds the names that were last read.
 const skuNamesBlob = "sku-names.json"
 
-// KeptNames are the friendly names of licences and service plans by their GUIDs,
-// kept in storage: on a day when they cannot be fetched, or the list lacks some that
-// it had, the fields must not change for it.
+// KeptNames are the friendly names of licences and service plans by their GUIDs, kept in
+// storage. On some days they cannot be fetched, or the list lacks some that it had. The
+// fields must not change for it.
 type KeptNames struct {
 	Fetch func(context.Context) map[string]string // nil or an empty answer means none
 	Blobs *storage.Container
@@ -29,8 +29,8 @@ type KeptNames struct {
 	kept map[string]string
 }
 
-// Names returns the names: those that were fetched, and of what these lack those that
-// were kept; nil when they were never read.
+// Names returns the names that were fetched, and of what these lack those that were
+// kept. They are nil when they were never read.
 func (k *KeptNames) Names(ctx context.Context) map[string]string {
 	var names map[string]string
 	if k.Fetch != nil {

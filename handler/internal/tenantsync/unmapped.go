@@ -48,10 +48,10 @@ func keptOf(name string) (kept, bool) {
 	return k, k.sectionName() == name
 }
 
-// ForgetUnmapped deletes what is kept of tenants that have not been mapped for a
-// day and that only people look at: names of users and devices. What NinjaOne
-// accepted stays noted by its digests, in case they are mapped again. It does
-// nothing unless it knows all mappings.
+// ForgetUnmapped deletes the names of users and devices of tenants that have not been
+// mapped for a day. Only people look at those. What NinjaOne accepted stays noted by its
+// digests, in case the tenants are mapped again. ForgetUnmapped does nothing unless it
+// knows all mappings.
 func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 	config, err := s.CIPP.NinjaOneConfig(ctx)
 	if err != nil {
@@ -107,9 +107,9 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// forgetKept deletes one blob, and with a section the values that the
-// organization and its devices are noted to hold of the tenant. The blob goes
-// last: as long as it is there, the rest is looked for.
+// forgetKept deletes one blob. With a section it also deletes the values that the
+// organization and its devices are noted to hold of the tenant. The blob goes last: as
+// long as it is there, the rest is looked for.
 func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map[kept]bool) error {
 	if k.organization.ID != 0 {
 		lease, err := s.lease(ctx, k.organization)

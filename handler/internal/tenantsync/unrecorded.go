@@ -37,8 +37,8 @@ const thenAgain = " It is tried again by itself within a minute, some times; aft
 // told.
 const unrecordedOwner = "unrecorded|"
 
-// unrecorded is what stopped a run of a tenant before it had a record, or left
-// its record without an end.
+// unrecorded is what stopped a run of a tenant before it had a record, or left its
+// record without an end.
 type unrecorded struct {
 	tenantID, kind string
 	problem        problems.Problem
@@ -47,14 +47,14 @@ type unrecorded struct {
 
 func (u unrecorded) owner() string { return unrecordedOwner + u.kind + "|" + u.tenantID }
 
-// Unrecorded tells the logbook of runs that fail without a record of their own:
-// storage refuses what a run needs before it begins, or when it ends. The
-// message of such a run goes back to the host, which says nothing of the reason.
+// Unrecorded tells the logbook of runs that fail without a record of their own. Storage
+// refuses what such a run needs before it begins, or when it ends. The message of the
+// run goes back to the host, which does not say the reason.
 //
-// It is told at once if the logbook can be written, else kept in memory until it
-// can: before the next message, and at each tick of the schedule. A problem of
-// a kind is told once a day for each tenant while it lasts, and once when it is
-// over. It is safe for concurrent use; its fields are set once.
+// It tells at once if the logbook can be written, else keeps it in memory until it can.
+// It tries before the next message, and at each tick of the schedule. It tells a problem
+// of a kind once a day for each tenant while it lasts, and once when it is over. It is
+// safe for concurrent use; its fields are set once.
 type Unrecorded struct {
 	CIPP     *cipp.Store
 	Runs     *runs.Store
@@ -135,8 +135,8 @@ func (u *Unrecorded) ref(ctx context.Context, tenantID string) (tenant.Ref, erro
 	return t.Ref, err
 }
 
-// Tick tells what is untold, and of the tenants that have had a complete sync
-// since that their problem is over.
+// Tick tells what is untold. It also tells that a tenant's problem is over once the
+// tenant has had a complete sync.
 func (u *Unrecorded) Tick(ctx context.Context) error {
 	u.flush(ctx)
 	u.telling.Lock()
