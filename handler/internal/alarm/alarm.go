@@ -37,8 +37,8 @@ const (
 // Names lists all alarms.
 var Names = []Name{PoisonMessages, QueueWaiting, TenantsOverdue, SubscriptionsFailing}
 
-// Overdue is how long a tenant may go without a complete sync: a day, and two hours for
-// a wait and a failure.
+// Overdue is how long a tenant may go without a complete sync. It is a day, and two
+// hours for a wait and a failure.
 const Overdue = 26 * time.Hour
 
 // Key is the attribute of the log line that holds the name.

@@ -5,7 +5,7 @@
 // It never changes or removes a mapping. Package match compares names and devices;
 // packages m365, ninjaone, cipp and storage call services.
 //
-// One automap is one invocation, however many tenants there are: they share one reading
+// One automap is one invocation, however many tenants there are. They share one reading
 // of NinjaOne's devices, which no queue message could hold. When the host delivers the
 // message of an interrupted automap again, the automap goes on where it was.
 package automap
@@ -55,7 +55,7 @@ type Mapper struct {
 	CIPP   *cipp.Store
 	Intune Intune
 	// Unmatched returns the serial numbers of a mapped tenant's Intune devices that its last
-	// sync did not find in its organization. It is false when there was no sync.
+	// sync did not find there. It is false when there was no sync.
 	Unmatched func(ctx context.Context, tenantID string) ([]string, bool, error)
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
@@ -247,7 +247,7 @@ func (c customers) all() map[string]tenant.Ref {
 	return all
 }
 
-// open returns CIPP's tenants, less those that CIPP excludes and the partner's own: a
+// open returns CIPP's tenants, less those that CIPP excludes and the partner's own. A
 // technician maps that one, because its name in CIPP is not real.
 func (j *job) open(ctx context.Context) (customers, error) {
 	c := customers{mapped: map[string]tenant.Ref{}, organizations: map[int]bool{}}

@@ -10,7 +10,7 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// What decides that a device is cleared: its state has no value, no setting fails, it is
+// What decides that a device is cleared. Its state has no value, no setting fails, it is
 // not enrolled any more, or no managed device is its any more.
 
 // value is the one rule: what the compliance field is to say for a state of Intune's.

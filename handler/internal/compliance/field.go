@@ -13,8 +13,8 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
-// fieldLife is how long NinjaOne's word on a field counts, and how long a field that
-// NinjaOne refused is left alone.
+// fieldLife is how long NinjaOne's word on a field counts. A field that NinjaOne refused
+// is left alone as long.
 const fieldLife = time.Hour
 
 type fieldKey struct{ instance, cipp, mapped string }

@@ -2,9 +2,9 @@
 // it and step in.
 //
 // It is plain HTML made by html/template. Every change is a form, every page works
-// without script and with the keyboard alone, and all that comes from a tenant is text.
-// It decides nothing about the synchronisation. Package access knows who may call,
-// packages settings and cipp save, and package tenantsync knows what would be written.
+// without script and with the keyboard alone. All that comes from a tenant is text. It
+// decides nothing about the synchronisation. Package access knows who may call, packages
+// settings and cipp save, and package tenantsync knows what would be written.
 package console
 
 import (
@@ -313,7 +313,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // elsewhere reports whether a GET costs calls or storage, and none of this app's own
-// pages asks: another site may have made somebody's browser send it. The two lists of
+// pages asks. Another site may have made somebody's browser send it. The two lists of
 // NinjaOne's are cheap, so an address that a person typed does for them.
 func (c *Console) elsewhere(x *exchange) bool {
 	costs := false

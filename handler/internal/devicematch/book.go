@@ -129,8 +129,8 @@ func (s *Books) loadRematch(ctx context.Context, b *Book) (*rematch, error) {
 	return &r, nil
 }
 
-// Rematch matches the tenant of a book anew, keeps that in a blob and in CIPP's device
-// map, and returns the new book.
+// Rematch matches the tenant of a book anew, and keeps that in a blob and in CIPP's
+// device map. It returns the new book.
 func (s *Books) Rematch(ctx context.Context, b *Book, intune []tenant.ManagedDevice, ninja []ninjaone.Device) (*Book, error) {
 	m := Of(match.Devices(match.WithFormerSerials(intune, ninja, b.pairs), ninja))
 	o := b.key.organization
@@ -178,7 +178,8 @@ func (b *Book) find(d *tenant.ManagedDevice) (id int, known bool) {
 }
 
 // Contests reports whether one of several devices that contest a NinjaOne device is
-// among these: managed devices, or Entra devices that are not enrolled any more.
+// among these. They are managed devices, or Entra devices that are not enrolled any
+// more.
 func (b *Book) Contests(present []tenant.ManagedDevice, gone []string) bool {
 	return slices.ContainsFunc(present, func(d tenant.ManagedDevice) bool {
 		id, _ := b.find(&d)
@@ -186,8 +187,8 @@ func (b *Book) Contests(present []tenant.ManagedDevice, gone []string) bool {
 	}) || slices.ContainsFunc(gone, func(entraID string) bool { return b.contested[b.byEntra[entraID].NinjaOneID] })
 }
 
-// Left returns the NinjaOne device of an Entra device that is not enrolled any more,
-// unless another managed device has it by now.
+// Left returns the NinjaOne device of an Entra device that is not enrolled any more. It
+// returns none if another managed device has it by now.
 func (b *Book) Left(entraID string) (id int, ok bool) {
 	e, ok := b.byEntra[entraID]
 	owner := b.owner[e.NinjaOneID]

@@ -16,7 +16,7 @@ import (
 const doubts = 10
 
 // Roster is what is known of the NinjaOne devices of an organization. That a list lacks
-// a device does not prove that the device is gone: the list may be cut, empty or wrongly
+// a device does not prove that the device is gone. The list may be cut, empty or wrongly
 // filtered. So each device that was there is asked for by its id. Sync, preview and
 // package compliance judge by it alike.
 type Roster struct {
@@ -40,8 +40,8 @@ type Roster struct {
 	Doubtful []int
 }
 
-// JudgeDevices compares NinjaOne's list of an organization, in which so many devices
-// were foreign, with the ids of devices that were there. It calls GET /v2/device/{id}
+// JudgeDevices compares NinjaOne's list of an organization, of which foreign devices
+// were left out, with the ids of devices that were there. It calls GET /v2/device/{id}
 // for each that is not listed. The error is one that concerns more than one device.
 func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID int, listed []ninjaone.Device, foreign int, known []int) (*Roster, error) {
 	r := Remembered(organizationID, slices.Clip(listed))

@@ -75,8 +75,8 @@ func (r *run) allExtras() map[int]bool {
 }
 
 // archiveExtras archives the surplus documents that were listed. It first keeps what is
-// known of their relations, so that the next run can make up for one that ends in
-// between. The brake does not count them, since no user or licence ended: CIPP created a
+// known of their relations. So the next run can make up for one that ends in between.
+// The brake does not count them, since no user or licence ended: CIPP created a
 // licence's document anew with each of its runs.
 func (r *run) archiveExtras(ctx context.Context) error {
 	if fresh := r.extras(); r.unrelated && len(fresh) > 0 {

@@ -44,7 +44,7 @@ func (s Severity) Rank() int {
 	return len(Severities)
 }
 
-// Tenant is what the last file that NinjaOne took says: the open CVEs, less the
+// Tenant is what the last file that NinjaOne took says. It holds the open CVEs, less the
 // exceptions, of devices that NinjaOne has.
 type Tenant struct {
 	Day  time.Time `json:"day"`  // when the file was uploaded, UTC

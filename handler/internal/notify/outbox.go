@@ -10,7 +10,7 @@ import (
 
 const (
 	// gather is how long a message stays invisible. A device in a message that nobody can
-	// have taken yet needs no second one: whoever takes it reads the newer state.
+	// have taken yet needs no second one. Whoever takes it reads the newer state.
 	gather = time.Second
 	// perMessage is how many device ids one message holds at most, far below
 	// the size of a queue message.

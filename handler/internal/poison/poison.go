@@ -2,7 +2,7 @@
 // moves them to a queue of its own, named as theirs with "-poison" at the end.
 //
 // It tells the logbook and the console which messages these are, and what they mean. It
-// puts them back or removes them only when a person asks for it: what failed five times
+// puts them back or removes them only when a person asks for it. What failed five times
 // would fail again. It never handles a message itself.
 package poison
 
@@ -34,8 +34,8 @@ type Source struct {
 	Queue  *storage.Queue // the queue that messages are put back on
 	Poison *storage.Queue // where those that failed are
 	API    string         // the name in CIPP's logbook of what the queue is about
-	// One and All say in a sentence what did not happen: for the tenant in the place of %s,
-	// and for all of them.
+	// One and All say in a sentence what did not happen. One says it for the tenant in the
+	// place of %s, All for all of them.
 	One, All string
 	// Then says what happens without a person, and what a person can do.
 	Then string

@@ -137,9 +137,9 @@ type Book struct {
 	API   string // the name under which the logbook shows the lines
 }
 
-// Announce compares the present problems of owner with those it had before, writes the
-// lines that are owed, and keeps the list. The lines are of the tenant, or of none where
-// it is zero.
+// Announce compares the present problems of owner with those it had before. It writes
+// the lines that are owed, and keeps the list. The lines are of the tenant, or of none
+// where it is zero.
 func (b *Book) Announce(ctx context.Context, of tenant.Ref, owner string, now []Problem, at time.Time) error {
 	before, err := b.Told(ctx, owner)
 	if err != nil {

@@ -143,10 +143,10 @@ func (k *Keeper) Reconcile(ctx context.Context) error {
 	return k.announce(ctx, known, left)
 }
 
-// spare takes two kinds of tenants out of byTenant: those that were wanted a short while
-// ago, and those of which CIPP's tables do not say that they are not. It notes since
-// when nobody wants a tenant, and returns those that it spared with those that are
-// wanted. After a give-back, which somebody asked for, it spares none.
+// spare takes two kinds of tenants out of byTenant. Some were wanted a short while ago.
+// Of others CIPP's tables do not say that they are unwanted. It notes since when nobody
+// wants a tenant, and returns those that it spared with those that are wanted. After a
+// give-back, which somebody asked for, it spares none.
 func (k *Keeper) spare(ctx context.Context, wanted *assignments.Set, byTenant map[string][]subscription) (known map[string]assignments.Assignment, err error) {
 	if wanted.Off {
 		return wanted.ByTenant, nil

@@ -15,9 +15,9 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// provide sees to it that the tenant has a subscription, and returns its end, zero where
-// an error leaves none that is known. It writes the row before it asks Graph: the
-// handshake and the first notifications come before the answer.
+// provide sees to it that the tenant has a subscription, and returns its end. The end is
+// zero where an error leaves none that is known. It writes the row before it asks Graph:
+// the handshake and the first notifications come before the answer.
 func (k *Keeper) provide(ctx context.Context, to assignments.Assignment, kept *subscription, others []subscription, event *notify.Message) (time.Time, error) {
 	now := k.Now().UTC()
 	if kept == nil {

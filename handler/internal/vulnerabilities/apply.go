@@ -24,8 +24,8 @@ const (
 )
 
 // upload sends the file of a plan. Before the call, its row says that the answer is not
-// known, so that a turn after a crash finds out. The error is unread where NinjaOne did
-// not take the file, or did not say so.
+// known. So a turn after a crash finds out. The error is unread where NinjaOne did not
+// take the file, or did not say so.
 func (t *turn) upload(ctx context.Context, p *plan) error {
 	s := p.status
 	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}

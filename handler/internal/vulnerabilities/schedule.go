@@ -14,9 +14,9 @@ import (
 // period is the time between two turns of a tenant.
 const period = 24 * time.Hour
 
-// QueueDue queues every tenant whose turn has come: once a day, at a time of its own,
-// and sooner after a failure. A tenant begins once its first sync told which device is
-// which. Late and missed calls change nothing, and one tenant's failure does not hold
+// QueueDue queues every tenant whose turn has come. That is once a day, at a time of its
+// own, and sooner after a failure. A tenant begins once its first sync told which device
+// is which. Late and missed calls change nothing, and one tenant's failure does not hold
 // back the others.
 func (w *Worker) QueueDue(ctx context.Context) error {
 	config, err := w.CIPP.NinjaOneConfig(ctx)

@@ -1,5 +1,5 @@
 // Package vulnerabilities brings Defender's open CVEs of a tenant into NinjaOne's
-// vulnerability importer, as one CSV file per tenant in a scan group.
+// vulnerability importer. Each tenant has one CSV file in a scan group.
 //
 // A file replaces all that the group held, and what it lacks counts as mended. So the
 // app sends nothing on weak evidence, and a much smaller file waits for a person. Data

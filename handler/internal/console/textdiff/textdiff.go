@@ -157,8 +157,8 @@ func textOf(lines []string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// markWords finds runs of removed lines with as many added lines in their place, and
-// says which words of each differ.
+// markWords finds runs of removed lines with as many added lines in their place. It says
+// which words of each differ.
 func markWords(lines []Line) {
 	for i := 0; i < len(lines); {
 		n := 0
