@@ -117,7 +117,8 @@ func (w *Watcher) Look(ctx context.Context, m Message) error {
 	t, ok := all.tenants[m.TenantID]
 	if !ok {
 		w.Log.DebugContext(ctx, "the tenant is not watched; the message is dropped", "tenant", m.TenantID)
-		return nil
+		// Once it is watched again, nobody waits for this message.
+		return w.Table.Merge(ctx, queuedRow(m.TenantID, time.Unix(0, 0)))
 	}
 	l := &look{Watcher: w, tenant: t, light: all.lights[t.ID], began: w.Now().UTC(), found: map[string]int{}}
 	if err := l.recall(ctx); err != nil {

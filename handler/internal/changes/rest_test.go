@@ -2,10 +2,12 @@ package changes_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
@@ -102,5 +104,43 @@ func TestAfterARest(t *testing.T) {
 			}
 			quiet("after the run that read the devices")
 		})
+	}
+}
+
+// TestLookDuringAPause drops a tenant's look in a pause: the first timer after the
+// pause queues another.
+func TestLookDuringAPause(t *testing.T) {
+	w := newWatch(t, 2)
+	history := runs.New(w.Own.Table("NinjaOneSyncState"))
+	queued := func(after time.Duration) bool {
+		t.Helper()
+		w.Clock.Advance(after)
+		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(w.Looks.Take(), func(m changes.Message) bool { return m.TenantID == w.id })
+	}
+	pause := func(paused bool) {
+		t.Helper()
+		if err := history.Pause(t.Context(), w.id, paused); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.look()
+	if !queued(5 * time.Minute) {
+		t.Fatal("no look is queued")
+	}
+	pause(true)
+	w.Clock.Advance(time.Minute)
+	before := w.state().Looked
+	if err := w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}); err != nil || !w.state().Looked.Equal(before) {
+		t.Fatalf("a look in the pause: %v, %+v", err, w.state())
+	}
+	if queued(time.Minute) {
+		t.Error("a look is queued in the pause")
+	}
+	pause(false)
+	if !queued(time.Minute) {
+		t.Error("no look is queued after the pause")
 	}
 }

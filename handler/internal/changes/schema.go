@@ -16,7 +16,7 @@ const TableName = "NinjaOneChanges"
 // package layout. Partition "watch" has for each tenant a row of its [State],
 // "tenant|<tenant id>":
 //
-//	Queued     time: when its look was queued last
+//	Queued     time: when its look was queued last; 1970 when that was dropped
 //	Looked     time: when the last look began
 //	Failures   int32: looks in a row that failed
 //	Problem    text: what the last look could not read, for a technician
