@@ -270,7 +270,7 @@ func JSONLength(s string) int {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			n += len(`\ufffd`)
-		case r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
+		case r == '"' || r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
 			n += 2
 		case r < 0x20 || r == '\u2028' || r == '\u2029':
 			n += len(`\u0000`)
