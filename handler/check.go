@@ -38,7 +38,8 @@ func (a *app) checker(getenv func(string) string) *check.Checker {
 		Runs:       a.runs,
 		Compliance: a.statuses.All,
 		Assertion:  loginAssertion(getenv),
-		Log:        a.log,
+		Transport:  a.transport,
+		Now:        time.Now,
 	}
 	for _, f := range a.queues {
 		deps.Queues = append(deps.Queues, f.queue)

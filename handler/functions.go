@@ -222,6 +222,6 @@ func (a *app) beginAutomap(ctx context.Context, within time.Duration) (automap.O
 func (a *app) settings(guard *access.Guard) *settings.Handlers {
 	return settings.New(settings.Deps{
 		CIPP: a.cipp, Secrets: a.secrets, Guard: guard, NinjaOne: a.clientOf(a.interactive), Connect: a.ninjaOne,
-		Sync: a.syncQueue, Automap: a.mapper.Queue, Begin: a.beginAutomap, Runs: a.runs, GivenBack: a.hold.GivenBack, Log: a.log,
+		Sync: a.syncQueue, Automap: a.mapper.Queue, Begin: a.beginAutomap, Runs: a.runs, GivenBack: a.hold.GivenBack, Now: time.Now, Log: a.log,
 	})
 }

@@ -12,7 +12,6 @@ package check
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -82,7 +81,7 @@ type Engine interface {
 	Standing(ctx context.Context) (engine.Standing, error)
 }
 
-// Deps are what a check works with. All are needed but Client, Now and Log.
+// Deps are what a check works with.
 type Deps struct {
 	Getenv   func(string) string
 	Settings config.Settings
@@ -99,10 +98,9 @@ type Deps struct {
 	// Assertion returns the token of the app's identity by which its login proves
 	// itself; nil where there is none.
 	Assertion func(context.Context) (string, error)
-	Queues    []string         // whose poison queues are looked at
-	Client    *http.Client     // for the public address and the clock; nil = one of the check's own
-	Now       func() time.Time // the local clock; time.Now when nil
-	Log       *slog.Logger
+	Queues    []string          // whose poison queues are looked at
+	Transport http.RoundTripper // for the public address and the clock
+	Now       func() time.Time  // the local clock
 }
 
 // Options choose what is looked at.
@@ -129,20 +127,15 @@ const (
 )
 
 // Checker checks one deployment. It is safe for concurrent use.
-type Checker struct{ d Deps }
+type Checker struct {
+	d      Deps
+	client *http.Client // follows no redirect
+}
 
 // New returns a checker.
 func New(d Deps) *Checker {
-	if d.Now == nil {
-		d.Now = time.Now
-	}
-	if d.Client == nil {
-		d.Client = &http.Client{}
-	}
-	client := *d.Client
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	d.Client = &client
-	return &Checker{d}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Checker{d, &http.Client{Transport: d.Transport, CheckRedirect: stay}}
 }
 
 // part is one section under way.

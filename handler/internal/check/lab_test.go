@@ -203,12 +203,12 @@ func (l *lab) run() (*Report, error) {
 	}
 	return New(Deps{
 		Getenv: l.getenv, Settings: settings, Own: l.own, CIPP: l.store, Secrets: secrets, Graph: reader, Engine: l.hold,
-		NinjaOne: func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
-		Runs:     l.history, Log: slog.New(slog.DiscardHandler),
+		NinjaOne:   func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) },
+		Runs:       l.history,
 		Compliance: assignments.Statuses{Table: l.own.Table(assignments.TableName)}.All,
 		Assertion:  func(context.Context) (string, error) { return "eyJ.assertion", nil },
 		Queues:     []string{tenantsync.QueueName, automap.QueueName, notify.QueueName, heartbeat.QueueName},
-		Client:     &http.Client{Transport: l},
+		Transport:  l,
 		Now:        func() time.Time { return time.Now().Add(l.ahead) },
 	}).Run(ctx, l.o)
 }

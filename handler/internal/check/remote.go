@@ -29,7 +29,7 @@ func (p *part) loginClock(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	res, err := p.d.Client.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -243,7 +243,7 @@ func (p *part) console(ctx context.Context, base string) {
 	if err != nil {
 		return
 	}
-	res, err := p.d.Client.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		return // what answered the handshake does not answer here: not for this to say
 	}
@@ -307,7 +307,7 @@ func (p *part) ask(ctx context.Context, method, address string, form url.Values)
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	res, err := p.d.Client.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		return ""
 	}
@@ -325,7 +325,7 @@ func (p *part) handshake(ctx context.Context, base string) (time.Duration, error
 	}
 	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
 	start := time.Now()
-	res, err := p.d.Client.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		return 0, fmt.Errorf("the app's public address does not answer: %w", netfault.Explain(err))
 	}

@@ -132,7 +132,7 @@ func newWorld(t *testing.T) *world {
 		Watched:    func(context.Context) (map[string]changes.State, error) { return w.watched, nil },
 		Settings: settings.New(settings.Deps{
 			CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Connect: connect,
-			Sync: w.syncs, Automap: w.automaps, Runs: known, Log: log,
+			Sync: w.syncs, Automap: w.automaps, Runs: known, Now: time.Now, Log: log,
 			GivenBack: func(context.Context) (bool, error) { return false, nil },
 		}),
 	})

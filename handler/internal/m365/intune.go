@@ -18,7 +18,7 @@ import (
 var managedDeviceFields = []string{"id", "azureADDeviceId", "deviceName", "serialNumber", "manufacturer", "model",
 	"operatingSystem", "osVersion", "complianceState", "complianceGracePeriodExpirationDateTime", "enrolledDateTime",
 	"lastSyncDateTime", "managedDeviceOwnerType", "deviceEnrollmentType", "deviceRegistrationState", "managementAgent",
-	"managementState", "enrollmentProfileName", "isEncrypted", "isSupervised", "jailBroken", "totalStorageSpaceInBytes",
+	"managementState", "enrollmentProfileName", "isEncrypted", "totalStorageSpaceInBytes",
 	"freeStorageSpaceInBytes", "physicalMemoryInBytes", "userId", "userPrincipalName", "userDisplayName", "emailAddress"}
 
 // The details that only the beta list has, by the fields that bring them.

@@ -139,7 +139,7 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 	handlers := New(Deps{
 		CIPP: i.store, Secrets: secrets, Guard: access.New(access.Config{PlatformAuth: true, Logger: log}),
 		NinjaOne: client,
-		Connect:  connect, Sync: i.sync, Automap: i.automap,
+		Connect:  connect, Sync: i.sync, Automap: i.automap, Now: time.Now,
 		Begin: func(ctx context.Context, within time.Duration) (automap.Outcome, error) {
 			return mapper.Begin(ctx, within, client)
 		},

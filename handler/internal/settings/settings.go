@@ -17,6 +17,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ type Queue interface {
 	Send(ctx context.Context, message any, delay time.Duration) error
 }
 
-// Deps are what the functions work with. All are needed but Now and Log.
+// Deps are what the functions work with.
 type Deps struct {
 	CIPP    *cipp.Store
 	Secrets *cipp.Secrets
@@ -51,7 +52,7 @@ type Deps struct {
 	Runs  *runs.Store
 	// GivenBack tells whether CIPP's own engine does the syncs at present.
 	GivenBack func(context.Context) (bool, error)
-	Now       func() time.Time // time.Now when nil
+	Now       func() time.Time
 	Log       *slog.Logger
 }
 
@@ -59,12 +60,7 @@ type Deps struct {
 type Handlers struct{ Deps }
 
 // New returns the functions.
-func New(d Deps) *Handlers {
-	if d.Now == nil {
-		d.Now = time.Now
-	}
-	return &Handlers{d}
-}
+func New(d Deps) *Handlers { return &Handlers{d} }
 
 // Function is one function as the Functions host knows it.
 type Function struct {
@@ -102,11 +98,9 @@ func (h *Handlers) Functions() []Function {
 func only(methods []string, next http.Handler) http.Handler {
 	allowed := strings.Join(methods, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, m := range methods {
-			if r.Method == m {
-				next.ServeHTTP(w, r)
-				return
-			}
+		if slices.Contains(methods, r.Method) {
+			next.ServeHTTP(w, r)
+			return
 		}
 		w.Header().Set("Allow", allowed)
 		respond(w, http.StatusMethodNotAllowed, results("The request failed: this address takes "+allowed+" only."))

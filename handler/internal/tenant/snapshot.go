@@ -367,8 +367,6 @@ type ManagedDevice struct {
 	ManagementState      string
 	EnrollmentProfile    string
 	Encrypted            bool
-	Supervised           bool
-	JailBroken           string
 	TotalStorage         int64 // bytes; 0 when unknown
 	FreeStorage          int64 // bytes
 	PhysicalMemory       int64 // bytes; 0 when unknown

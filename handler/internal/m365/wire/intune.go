@@ -33,8 +33,6 @@ type ManagedDevice struct {
 	ManagementState   string `json:"managementState"`
 	EnrollmentProfile string `json:"enrollmentProfileName"`
 	Encrypted         bool   `json:"isEncrypted"`
-	Supervised        bool   `json:"isSupervised"`
-	JailBroken        string `json:"jailBroken"`
 	TotalStorage      int64  `json:"totalStorageSpaceInBytes"`
 	FreeStorage       int64  `json:"freeStorageSpaceInBytes"`
 	PhysicalMemory    int64  `json:"physicalMemoryInBytes"`
@@ -87,8 +85,6 @@ func (d *ManagedDevice) Record(beta bool) tenant.ManagedDevice {
 		ManagementState:      d.ManagementState,
 		EnrollmentProfile:    d.EnrollmentProfile,
 		Encrypted:            d.Encrypted,
-		Supervised:           d.Supervised,
-		JailBroken:           d.JailBroken,
 		TotalStorage:         d.TotalStorage,
 		FreeStorage:          d.FreeStorage,
 		PhysicalMemory:       d.PhysicalMemory,
