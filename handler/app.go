@@ -78,6 +78,7 @@ type app struct {
 	gate      *ninjaone.Gate  // of all calls to NinjaOne
 	pace      *pacing.Pace
 	syncPace  *pacing.Pacer
+	pacers    []*pacing.Pacer // all
 	// interactive is for the few calls of a person at a page, who cannot wait
 	// for a slot.
 	interactive *ninjaone.Pool
@@ -224,7 +225,9 @@ func (a *app) lane(config pacing.Config, share float64) (*ninjaone.Pool, *pacing
 	clients := a.pool(part)
 	config.Blobs, config.Board, config.SetRate, config.Logger = a.blobs, a.pace, clients.SetRate, a.log
 	pacer := pacing.New(config)
+	a.pacers = append(a.pacers, pacer)
 	part.Drive(pacer.SetRate)
+	part.Press(pacer.Press)
 	return clients, pacer
 }
 

@@ -97,6 +97,9 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	}
 	a.log.Info("listening", "version", version, "address", listener.Addr().String(), "functions", server.Functions())
 	err = server.Serve(ctx, listener)
+	for _, p := range a.pacers {
+		p.Close()
+	}
 	// The platform kills the process soon after.
 	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), telemetryRest)
 	defer cancel()

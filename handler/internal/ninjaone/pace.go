@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -24,8 +25,8 @@ const (
 
 // Meter is told of a client's calls, and finds by them how many NinjaOne takes.
 type Meter interface {
-	// Begin is told of a call before it waits for its turn.
-	Begin()
+	// Begin is told of a call before it waits for its turn, and how many others wait.
+	Begin(waiting int)
 	// End is told when an attempt at a call has ended.
 	End(Call)
 }
@@ -33,8 +34,8 @@ type Meter interface {
 // unmetered is for clients whose rate nobody finds.
 type unmetered struct{}
 
-func (unmetered) Begin()   {}
-func (unmetered) End(Call) {}
+func (unmetered) Begin(int) {}
+func (unmetered) End(Call)  {}
 
 // pacer spaces all calls of its clients.
 //
@@ -42,9 +43,10 @@ func (unmetered) End(Call) {}
 // a change of the rate then holds from the next call on, which calls that had
 // been promised a time already would not keep to.
 type pacer struct {
-	turn  chan struct{} // full while a caller waits for the limiter
-	gate  *Gate
-	meter Meter
+	turn    chan struct{} // full while a caller waits for the limiter
+	waiting atomic.Int64  // callers, that one included
+	gate    *Gate
+	meter   Meter
 
 	mu      sync.Mutex
 	limiter *rate.Limiter
@@ -111,6 +113,8 @@ func (p *pacer) wait(ctx context.Context, op operation) (trial bool, err error) 
 	if err := p.tooLong(ctx, op); err != nil {
 		return false, err
 	}
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
 	waiting := func(err error) error { return op.wrap(fmt.Errorf("waiting for a free call: %w", err)) }
 	select {
 	case p.turn <- struct{}{}:

@@ -33,7 +33,7 @@ const (
 // Where that is so of all attempts, the error is ErrNotSent.
 func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration, attempt func(context.Context, *Call) error) error {
 	start := time.Now()
-	c.pacer.meter.Begin()
+	c.pacer.meter.Begin(int(c.pacer.waiting.Load()))
 	throttled, failed := 0, 0
 	sent := false     // an attempt may have changed something
 	var refusal error // the answer that says why the next attempt has to wait

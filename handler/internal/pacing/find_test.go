@@ -301,6 +301,7 @@ func (w *world) machine() *machine {
 	forSyncs, forPeople := pool(syncs), pool(people)
 	m.pacer = New(Config{Lane: Lane{Name: "sync", Slots: w.slots}, Board: m.pace, SetRate: m.noting(&m.syncRate, forSyncs), Logger: quiet})
 	syncs.Drive(m.pacer.SetRate)
+	syncs.Press(m.pacer.Press)
 	people.Drive(m.noting(&m.peopleRate, forPeople))
 	m.syncs, m.people = client(forSyncs), client(forPeople)
 	m.pacer.take = m.proc.lease

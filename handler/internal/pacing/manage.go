@@ -25,15 +25,20 @@ func (p *Pacer) rouse() {
 }
 
 // manage makes all requests for leases, one round per poll, for as long as
-// there are runs or any that wait.
+// there are runs or any that wait, and a poll longer: the next often comes at once.
 func (p *Pacer) manage() {
 	lowered := false // the signals were, since the last round
 	for {
 		p.mu.Lock()
 		idle := len(p.runs) == 0 && len(p.waiting) == 0
+		if rest := p.poll - time.Since(p.ended); idle && p.held > 0 && !p.owed && rest > 0 {
+			p.mu.Unlock()
+			p.sleep(rest)
+			continue
+		}
 		var dropped []lease
 		if idle {
-			p.owed = false
+			p.owed, p.pressed = false, false
 			dropped = p.drop(len(p.leases))
 			if len(dropped) == 0 && lowered {
 				p.managing = false
@@ -49,12 +54,17 @@ func (p *Pacer) manage() {
 			continue
 		}
 		p.round()
-		timer := time.NewTimer(p.poll*4/5 + rand.N(p.poll*2/5))
-		select {
-		case <-timer.C:
-		case <-p.wake:
-		}
-		timer.Stop()
+		p.sleep(p.poll*4/5 + rand.N(p.poll*2/5))
+	}
+}
+
+// sleep waits, or until the manager is roused.
+func (p *Pacer) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.wake:
 	}
 }
 
@@ -75,6 +85,14 @@ func (p *Pacer) state() (held, need int, resting bool) {
 	defer p.mu.Unlock()
 	need = min(len(p.leases), p.slotsFor(len(p.runs)+len(p.waiting)))
 	return p.held, need, p.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
+}
+
+// spreads reports whether free slots are worth the requests for them: calls wait, or
+// a run has lasted for a poll.
+func (p *Pacer) spreads() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pressed || time.Since(p.began) >= p.poll*4/5
 }
 
 func (p *Pacer) slotsFor(runs int) int { return (runs + p.perSlot - 1) / p.perSlot }
@@ -98,7 +116,7 @@ func (p *Pacer) round() {
 	if held >= need && (held > need || held < len(p.leases)) {
 		wanted = p.board.Raised(p.more)
 	}
-	if held >= need && !starving && !wanted {
+	if held >= need && !starving && !wanted && p.spreads() {
 		p.takeSlots(func(_, need int) bool { return need > 0 })
 	}
 	p.giveUp(starving, wanted)

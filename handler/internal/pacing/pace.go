@@ -18,6 +18,11 @@ const (
 	// reportLife is how long what a process told counts: one that is alive and at
 	// work tells again before.
 	reportLife = 15 * time.Second
+	// crowd is how many calls wait where more slots serve. The few that a sync reads
+	// with never are so many.
+	crowd = 3
+	// quiet is how long after its last call a process that is alone looks at the row.
+	quiet = step * 5 / 4
 	// laneRest is how long after its last call a lane keeps its part.
 	laneRest = 10 * time.Second
 	// rowTimeout bounds a look at the row.
@@ -87,6 +92,7 @@ type Part struct {
 	share  float64
 	leased bool
 	set    func(callsPerSecond float64)
+	press  func()
 	last   time.Time // of a call
 }
 
@@ -105,7 +111,7 @@ func NewPace(d PaceDeps) *Pace {
 func (p *Pace) Part(lane string, share float64, leased bool) *Part {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	part := &Part{pace: p, lane: lane, share: share, leased: leased, set: func(float64) {}}
+	part := &Part{pace: p, lane: lane, share: share, leased: leased, set: func(float64) {}, press: func() {}}
 	p.parts = append(p.parts, part)
 	return part
 }
@@ -118,6 +124,10 @@ func (l *Part) Drive(set func(callsPerSecond float64)) {
 	l.set = set
 	l.pace.apply()
 }
+
+// Press tells of every call that finds crowd others waiting. It is to be set before the
+// first call.
+func (l *Part) Press(press func()) { l.press = press }
 
 // Watch says which instance is called, and reads at once what is known of it.
 func (p *Pace) Watch(instance string) {
@@ -132,8 +142,11 @@ func (p *Pace) Watch(instance string) {
 	p.rouse()
 }
 
-// Begin says that a call of the lane waits for its turn.
-func (l *Part) Begin() {
+// Begin says that a call of the lane waits for its turn, with others.
+func (l *Part) Begin(waiting int) {
+	if waiting >= crowd {
+		l.press()
+	}
 	p := l.pace
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -330,8 +343,12 @@ func (p *Pace) loop() {
 		timer.Stop()
 		p.mu.Lock()
 		now := p.d.Now()
-		p.running = slices.ContainsFunc(p.parts, func(l *Part) bool { return now.Sub(l.last) < reportLife }) ||
-			len(p.pending) > 0 || len(p.wants) > 0 || len(p.told.Wants) > 0 || now.Sub(p.listened) < reportLife
+		lasts := reportLife
+		if p.alone() { // nobody else is to hear that it is done
+			lasts = quiet
+		}
+		p.running = slices.ContainsFunc(p.parts, func(l *Part) bool { return now.Sub(l.last) < lasts }) ||
+			len(p.pending) > 0 || len(p.wants) > 0 || len(p.told.Wants) > 0 || now.Sub(p.listened) < lasts
 		if !p.running {
 			p.pending = nil
 			p.mu.Unlock()

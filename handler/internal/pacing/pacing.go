@@ -96,8 +96,11 @@ type Pacer struct {
 	runs     map[*Slot]struct{}
 	waiting  []*waiter // first come, first served
 	managing bool      // manage is running
+	pressed  bool      // more calls wait than the slots of the runs serve
+	closed   bool      // the process ends
 	owed     bool      // the next slot without a run is for another process
 	began    time.Time // when the first of the slots held was got
+	ended    time.Time // when the last run ended
 	gaveUp   time.Time // when a slot was last given up for another process
 	failure  error     // why storage could not be asked last time; nil when it answered
 
@@ -154,13 +157,15 @@ type Slot struct {
 func (s *Slot) Context() context.Context { return s.ctx }
 
 // Release ends the run. When it was the last of the process, all slots of the
-// process come free for others within moments. Calling it again does nothing.
+// process come free for others after a poll without another. Calling it again does
+// nothing.
 func (s *Slot) Release() {
 	s.cancel(context.Canceled)
 	p := s.pacer
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.runs, s)
+	p.ended = time.Now()
 	p.admit()
 	if p.owed || len(p.runs) == 0 {
 		p.rouse()
@@ -203,6 +208,27 @@ func (p *Pacer) Acquire(ctx context.Context, maxWait time.Duration) (*Slot, erro
 		return nil, fmt.Errorf("no %s slot could be taken: %w", p.lane, p.failure)
 	}
 	return nil, fmt.Errorf("no %s slot came free in %s: %w", p.lane, maxWait, ErrBusy)
+}
+
+// Press says that calls wait: free slots are taken now, without waiting for the next
+// poll.
+func (p *Pacer) Press() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.pressed && len(p.runs) > 0 {
+		p.pressed = true
+		p.rouse()
+	}
+}
+
+// Close gives all slots back at once, for a process that ends. Nothing may be acquired
+// after it.
+func (p *Pacer) Close() {
+	p.mu.Lock()
+	p.closed = true
+	dropped := p.drop(len(p.leases))
+	p.mu.Unlock()
+	release(dropped)
 }
 
 // admit starts the runs that there is room for. The lock is held.

@@ -20,8 +20,9 @@ func TestOneProcessAloneHasTheWholeRate(t *testing.T) {
 		if got := la.meter.rate(a); got != 0 {
 			t.Errorf("rate %g before any run", got)
 		}
-		start := time.Now()
 		first := a.must(t, time.Minute)
+		start := time.Now()
+		a.Press()
 		la.meter.await(a, 4)
 		if spent := time.Since(start); spent > 2*time.Second {
 			t.Errorf("it took %s to get the rate", spent)
@@ -55,6 +56,35 @@ func TestOneProcessAloneHasTheWholeRate(t *testing.T) {
 		a.must(t, time.Minute).Release()
 		if spent := time.Since(start); spent > time.Second {
 			t.Errorf("the next run waited %s", spent)
+		}
+	})
+}
+
+// TestTheNextRunFindsTheSlot: a short run takes one slot, and one that follows within a
+// poll none. A process that ends leaves none behind.
+func TestTheNextRunFindsTheSlot(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		la := newLane(t, 4, 1, 4)
+		a := la.process()
+		for range 20 {
+			s := a.must(t, time.Minute)
+			pass(t, time.Second)
+			s.Release()
+			pass(t, defaultPoll-time.Second)
+			if got := la.service.asked(); got > 4 {
+				t.Fatalf("%d leases were asked for", got)
+			}
+		}
+		la.service.requests = 0
+		pass(t, time.Minute)
+		a.must(t, time.Minute).Release()
+		if got := la.service.asked(); got != 1 {
+			t.Errorf("a short run asked for %d leases", got)
+		}
+		a.Close()
+		b := la.process()
+		for range 4 {
+			defer b.must(t, time.Second).Release()
 		}
 	})
 }
