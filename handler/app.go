@@ -254,6 +254,7 @@ func (a *app) openSyncs() {
 		Runs:      a.runs,
 		Blobs:     a.blobs,
 		Queue:     a.syncQueue,
+		Subscribe: func(ctx context.Context, tenantID string) { a.keeper.AfterSync(ctx, tenantID) },
 		Within: func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, a.config.SyncTimeBudget)
 		},

@@ -60,7 +60,7 @@ const (
 func (a *app) queueFunctions() []queueFunction {
 	return []queueFunction{
 		{"SyncTenant", tenantsync.QueueName, cipp.LogbookSync, syncPatience,
-			parsed(syncMessage, chain(a.syncer.Run, keeping, a.untold.Watch, a.unlessGivenBack, a.thenSubscribe, paced[tenantsync.Message](a.syncPace, a.syncQueue))),
+			parsed(syncMessage, chain(a.syncer.Run, keeping, a.untold.Watch, a.unlessGivenBack, paced[tenantsync.Message](a.syncPace, a.syncQueue))),
 			poison.Source{
 				One:  "The sync of %s was not done.",
 				All:  "A sync was not done.",

@@ -97,17 +97,6 @@ func (a *app) unlessGivenBack(r run[tenantsync.Message]) run[tenantsync.Message]
 	}
 }
 
-// thenSubscribe makes sure of the tenant's subscription after each full sync.
-func (a *app) thenSubscribe(r run[tenantsync.Message]) run[tenantsync.Message] {
-	return func(ctx context.Context, m tenantsync.Message) error {
-		if err := r(ctx, m); err != nil || m.Light {
-			return err
-		}
-		a.keeper.AfterSync(ctx, m.TenantID)
-		return nil
-	}
-}
-
 // slotWait is how long an invocation waits for a slot before it puts its
 // message back, and slotDelay how long the message then rests.
 const (

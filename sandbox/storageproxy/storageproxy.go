@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cipp-ninjaone/sandbox/azurite"
@@ -63,6 +64,7 @@ type Proxy struct {
 	servers   []*http.Server
 	endpoints map[string]string // by service
 	storage   string            // the connection string without a proxy
+	watch     atomic.Pointer[func(service string, r *http.Request)]
 
 	faults fault.Injector[Fault]
 }
@@ -117,6 +119,9 @@ func (p *Proxy) Close() error {
 	return errors.Join(errs...)
 }
 
+// Watch tells of every request from now on, before it is carried out.
+func (p *Proxy) Watch(each func(service string, r *http.Request)) { p.watch.Store(&each) }
+
 // Inject adds a fault behind those there are; the first that a request meets is
 // used. The function that it returns takes the fault away.
 func (p *Proxy) Inject(f Fault) (remove func()) {
@@ -141,6 +146,9 @@ func (p *Proxy) meet(r *http.Request, service string, body []byte) *fault.Active
 }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, service string, forward http.Handler) {
+	if each := p.watch.Load(); each != nil {
+		(*each)(service, r)
+	}
 	if p.faults.Idle() {
 		forward.ServeHTTP(w, r)
 		return

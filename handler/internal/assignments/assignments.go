@@ -93,19 +93,14 @@ func (a *Assignments) load(ctx context.Context, s *Set) error {
 		s.unsure = true
 		return nil // the sync explains it
 	}
-	fields, err := a.CIPP.FieldMapping(ctx)
+	mappings, err := a.CIPP.Mappings(ctx)
 	if err != nil {
 		return err
 	}
-	mapped := ledger.Shared{Compliance: fields[FieldName], Settings: fields[SettingsName]}
+	mapped := ledger.Shared{Compliance: mappings.Fields[FieldName], Settings: mappings.Fields[SettingsName]}
 	if len(mapped.Names()) == 0 {
-		said, err := a.CIPP.FieldsUnmapped(ctx)
-		s.unsure = !said
-		return err
-	}
-	mappings, err := a.CIPP.OrganizationMappings(ctx)
-	if err != nil {
-		return err
+		s.unsure = !mappings.FieldsSaid
+		return nil
 	}
 	tenants, err := a.CIPP.AllTenants(ctx)
 	if err != nil {
@@ -117,8 +112,8 @@ func (a *Assignments) load(ctx context.Context, s *Set) error {
 			known[t.ID] = t.Ref
 		}
 	}
-	s.unsure = len(mappings) == 0
-	for _, m := range mappings {
+	s.unsure = len(mappings.Organizations) == 0
+	for _, m := range mappings.Organizations {
 		ref, ok := known[m.TenantID]
 		if !ok || m.Problem != "" || m.OrganizationID == 0 {
 			s.unsure = s.unsure || m.TenantID == ""

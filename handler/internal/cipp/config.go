@@ -144,9 +144,9 @@ func (b *lenientBool) UnmarshalJSON(data []byte) error {
 // hostName is a DNS name, with a port or without.
 var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(:[0-9]{1,5})?$`)
 
-// PortalHost returns the host of CIPP's portal (table Config, row CIPPURL) for
+// portalHost returns the host of CIPP's portal (table Config, row CIPPURL) for
 // links; "" when it is unknown or is not a host name.
-func (s *Store) PortalHost(ctx context.Context) (string, error) {
+func (s *Store) portalHost(ctx context.Context) (string, error) {
 	text, err := s.value(ctx, tableConfig, "InstanceProperties", "CIPPURL", "Value")
 	if err != nil {
 		return "", err
@@ -166,10 +166,10 @@ func cleanHost(text string) string {
 	return u.Host
 }
 
-// ExcludedSKUs returns the SKUs that CIPP leaves out everywhere, by lower-case
+// excludedSKUs returns the SKUs that CIPP leaves out everywhere, by lower-case
 // GUID (table ExcludedLicenses). Those left out of alerts only are not among
 // them.
-func (s *Store) ExcludedSKUs(ctx context.Context) (map[string]bool, error) {
+func (s *Store) excludedSKUs(ctx context.Context) (map[string]bool, error) {
 	excluded := map[string]bool{}
 	for e, err := range s.rows(ctx, tableExcludedLicenses, storage.Eq("PartitionKey", "License")) {
 		if err != nil {

@@ -98,7 +98,7 @@ func TestPortalHost(t *testing.T) {
 	}
 	s, _ := newStore(t, Deps{})
 	s.seed(t, tableConfig, row("InstanceProperties", "CIPPURL", "Value", "cipp.contoso.example"), row("Elsewhere", "CIPPURL", "Value", "wrong.example"))
-	got, err := s.PortalHost(t.Context())
+	got, err := s.portalHost(t.Context())
 	must(t, err)
 	if got != "cipp.contoso.example" {
 		t.Errorf("got %q", got)
@@ -126,7 +126,7 @@ func TestExcludedSKUs(t *testing.T) {
 		row("License", "By name", "GUID", id("5")),
 		row("License", "junk"),
 		row("Other", id("6")))
-	got, err := s.ExcludedSKUs(t.Context())
+	got, err := s.excludedSKUs(t.Context())
 	must(t, err)
 	if diff := cmp.Diff(map[string]bool{id("1"): true, id("2"): true, id("5"): true}, got); diff != "" {
 		t.Error(diff)

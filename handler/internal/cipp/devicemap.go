@@ -2,11 +2,9 @@ package cipp
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/guid"
-	"cipp-ninjaone/handler/internal/storage"
 )
 
 // DeviceMapEntry says which NinjaOne device a Microsoft 365 device is.
@@ -20,26 +18,22 @@ const zeroGUID = "00000000-0000-0000-0000-000000000000"
 
 // DeviceMap returns the tenant's rows of table NinjaOneDeviceMap by Entra
 // device id in lower case. Rows of devices that are gone are among them.
-func (s *Store) DeviceMap(ctx context.Context, tenantID string) (map[string]DeviceMapEntry, error) {
+func (s *Store) DeviceMap(ctx context.Context, tenantID string) (map[string]DeviceMapEntry, MapRows, error) {
+	rows, err := s.mapRows(ctx, tableDeviceMap, "device", tenantID)
 	entries := map[string]DeviceMapEntry{}
-	list := s.table(tableDeviceMap).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID", "M365ID")
-	for e, err := range list {
-		if err != nil {
-			return nil, fmt.Errorf("read the device map of tenant %s: %w", tenantID, err)
-		}
-		key := strings.ToLower(e.RowKey())
+	for key, e := range rows {
 		if id := int(e.Int("NinjaOneID")); id > 0 && key != zeroGUID {
 			entries[key] = DeviceMapEntry{EntraDeviceID: key, NinjaOneID: id, ManagedDeviceID: strings.ToLower(e.String("M365ID"))}
 		}
 	}
-	return entries, nil
+	return entries, rows, err
 }
 
 // SaveDeviceMap brings the tenant's rows of table NinjaOneDeviceMap up to
-// date. Only rows that differ are written. As CIPP does it, rows of devices
-// that are gone stay. An entry without an Entra device id has no row; of two
-// entries with the same id the first counts.
-func (s *Store) SaveDeviceMap(ctx context.Context, tenantID string, entries []DeviceMapEntry) error {
+// date, which are read where they are nil. Only rows that differ are written. As
+// CIPP does it, rows of devices that are gone stay. An entry without an Entra device
+// id has no row; of two entries with the same id the first counts.
+func (s *Store) SaveDeviceMap(ctx context.Context, tenantID string, entries []DeviceMapEntry, present MapRows) error {
 	rows := make([]mapRow, 0, len(entries))
 	for _, entry := range entries {
 		rows = append(rows, mapRow{
@@ -48,5 +42,5 @@ func (s *Store) SaveDeviceMap(ctx context.Context, tenantID string, entries []De
 			m365ID:  entry.ManagedDeviceID,
 		})
 	}
-	return s.saveMap(ctx, tableDeviceMap, "device", tenantID, rows)
+	return s.saveMap(ctx, tableDeviceMap, "device", tenantID, rows, present)
 }

@@ -23,49 +23,95 @@ const (
 	legacyOrgPartition   = "NinjaOrgsMapping"
 )
 
-// FieldMapping returns the NinjaOne custom field (by API name) that each of
-// CIPP's fields goes to, by CIPP's field name: TenantLinks, TenantSummary,
-// UsersSummary, DeviceLinks, DeviceSummary, DeviceCompliance,
-// DeviceNonCompliantSettings. A field that is not mapped is absent.
+// Mappings is all that table CippMapping says of NinjaOne.
+type Mappings struct {
+	// Fields is the NinjaOne custom field (by API name) that each of CIPP's fields
+	// goes to, by CIPP's field name: TenantLinks, TenantSummary, UsersSummary,
+	// DeviceLinks, DeviceSummary, DeviceCompliance, DeviceNonCompliantSettings. A
+	// field that is not mapped is absent.
+	Fields map[string]string
+	// FieldsSaid is whether the table has any row of fields: one without says of no
+	// field that it is not synchronised.
+	FieldsSaid bool
+	// Organizations are the tenants that are mapped to a NinjaOne organization, by
+	// tenant id, each once. Several tenants may share one organization. Rows that
+	// cannot be used are among them, with their Problem.
+	Organizations []OrganizationMapping
+}
+
+// Mappings reads table CippMapping at once.
+func (s *Store) Mappings(ctx context.Context) (m Mappings, err error) {
+	rows, err := s.mappingRows(ctx, legacyFieldPartition, fieldPartition, orgPartition, legacyOrgPartition)
+	if err != nil {
+		return m, err
+	}
+	m.Fields = mappedFields(fieldChoices(rows))
+	m.FieldsSaid = slices.ContainsFunc(rows, isField)
+	m.Organizations, err = s.organizations(ctx, rows)
+	return m, err
+}
+
+// FieldMapping returns Mappings.Fields alone.
 func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
-	rows, err := s.fieldRows(ctx)
+	choices, err := s.fieldRows(ctx)
+	return mappedFields(choices), err
+}
+
+// mappingRows reads partitions of the table, "NinjaFieldMapping" before
+// "NinjaOneFieldMapping".
+func (s *Store) mappingRows(ctx context.Context, partitions ...string) (rows []storage.Entity, err error) {
+	var filters []string
+	for _, p := range partitions {
+		filters = append(filters, storage.Eq("PartitionKey", p))
+	}
+	for e, err := range s.rows(ctx, tableMapping, storage.Or(filters...)) {
+		if err != nil {
+			return nil, fmt.Errorf("read CIPP's mapping to NinjaOne: %w", err)
+		}
+		rows = append(rows, e)
+	}
+	return rows, nil
+}
+
+func isField(e storage.Entity) bool {
+	return e.PartitionKey() == fieldPartition || e.PartitionKey() == legacyFieldPartition
+}
+
+func mappedFields(choices map[string]FieldChoice) map[string]string {
 	fields := map[string]string{}
-	for name, c := range rows {
+	for name, c := range choices {
 		if c.ID != "" {
 			fields[name] = c.ID
 		}
 	}
-	return fields, err
-}
-
-// FieldsUnmapped reports whether CIPP's table says of some field that it is not
-// synchronised: one that has no row of fields at all says nothing.
-func (s *Store) FieldsUnmapped(ctx context.Context) (bool, error) {
-	rows, err := s.fieldRows(ctx)
-	return len(rows) > 0, err
+	return fields
 }
 
 // fieldRows are the choices in the mapping of fields, by CIPP's field name.
 func (s *Store) fieldRows(ctx context.Context) (map[string]FieldChoice, error) {
-	rows := map[string]FieldChoice{}
-	for _, p := range []struct{ partition, id, name string }{
-		{legacyFieldPartition, "NinjaOne", "NinjaOneName"},
-		{fieldPartition, "IntegrationId", "IntegrationName"},
-	} {
-		for e, err := range s.rows(ctx, tableMapping, storage.Eq("PartitionKey", p.partition)) {
-			if err != nil {
-				return nil, fmt.Errorf("read CIPP's mapping of fields to NinjaOne: %w", err)
-			}
-			// A row of the present partition counts even if it is empty: that is
-			// how "do not synchronize" is stored.
-			c := FieldChoice{Field: e.RowKey(), ID: strings.TrimSpace(e.String(p.id)), Name: e.String(p.name)}
-			if c.ID == "-1" {
-				c.ID = ""
-			}
-			rows[c.Field] = c
+	rows, err := s.mappingRows(ctx, legacyFieldPartition, fieldPartition)
+	return fieldChoices(rows), err
+}
+
+func fieldChoices(rows []storage.Entity) map[string]FieldChoice {
+	choices := map[string]FieldChoice{}
+	for _, e := range rows {
+		if !isField(e) {
+			continue
 		}
+		id, name := "IntegrationId", "IntegrationName"
+		if e.PartitionKey() == legacyFieldPartition {
+			id, name = "NinjaOne", "NinjaOneName"
+		}
+		// A row of the present partition counts even if it is empty: that is how
+		// "do not synchronize" is stored.
+		c := FieldChoice{Field: e.RowKey(), ID: strings.TrimSpace(e.String(id)), Name: e.String(name)}
+		if c.ID == "-1" {
+			c.ID = ""
+		}
+		choices[c.Field] = c
 	}
-	return rows, nil
+	return choices
 }
 
 // OrganizationMapping says which NinjaOne organization a tenant goes to, and
@@ -83,11 +129,17 @@ type OrganizationMapping struct {
 	partition, row string // where it is stored
 }
 
-// OrganizationMappings returns the tenants that are mapped to a NinjaOne
-// organization, by tenant id, each once. Several tenants may share one
-// organization. Rows that cannot be used are among them, with their Problem.
+// OrganizationMappings returns Mappings.Organizations alone.
 func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping, error) {
-	rows, lost, err := s.organizationRows(ctx)
+	rows, err := s.mappingRows(ctx, orgPartition, legacyOrgPartition)
+	if err != nil {
+		return nil, err
+	}
+	return s.organizations(ctx, rows)
+}
+
+func (s *Store) organizations(ctx context.Context, all []storage.Entity) ([]OrganizationMapping, error) {
+	rows, lost, err := s.byTenant(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -108,15 +160,23 @@ func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping
 	return mappings, nil
 }
 
-// organizationRows returns the rows of the mapping of organizations by tenant id,
-// of each tenant the one that counts first, and the rows that belong to no tenant.
+// organizationRows reads the mapping of organizations, as byTenant returns it.
 func (s *Store) organizationRows(ctx context.Context) (rows map[string][]storage.Entity, lost []storage.Entity, err error) {
+	all, err := s.mappingRows(ctx, orgPartition, legacyOrgPartition)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.byTenant(ctx, all)
+}
+
+// byTenant returns the rows of the mapping of organizations by tenant id, of each
+// tenant the one that counts first, and the rows that belong to no tenant.
+func (s *Store) byTenant(ctx context.Context, all []storage.Entity) (rows map[string][]storage.Entity, lost []storage.Entity, err error) {
 	var tenants []Tenant
 	rows = map[string][]storage.Entity{}
-	filter := storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition))
-	for e, err := range s.rows(ctx, tableMapping, filter) {
-		if err != nil {
-			return nil, nil, fmt.Errorf("read CIPP's mapping of tenants to NinjaOne: %w", err)
+	for _, e := range all {
+		if isField(e) {
+			continue
 		}
 		id := guid.Parse(e.RowKey())
 		if id == "" { // a domain, which one version of CIPP's pages wrote

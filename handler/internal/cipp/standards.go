@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/guid"
-	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -71,17 +69,12 @@ func (s *Store) nameDeployed(ctx context.Context, standard string, d deployed) s
 // resolved, and a standard in a template for the tenant hides the same one in
 // a template for all tenants. The part is absent when CIPP has no templates, or
 // when only templates for groups could apply.
-func (s *Store) Standards(ctx context.Context, ref tenant.Ref) (tenant.Part[[]tenant.Standard], error) {
-	none := tenant.Part[[]tenant.Standard]{}
+func (s *Store) Standards(ctx context.Context, c *Common, ref tenant.Ref) tenant.Part[[]tenant.Standard] {
 	name := func(standard string, d deployed) string { return s.nameDeployed(ctx, standard, d) }
-	templates, groups := 0, 0
+	groups := 0
 	all := map[string][]tenant.Standard{} // by standard, from templates for all tenants
 	own := map[string][]tenant.Standard{}
-	for e, err := range s.rows(ctx, tableTemplates, storage.Eq("PartitionKey", "StandardsTemplateV2")) {
-		if err != nil {
-			return none, fmt.Errorf("read CIPP's standards templates: %w", err)
-		}
-		templates++
+	for _, e := range c.templates {
 		var t standardsTemplate
 		targets, excluded, err := t.parse(e.String("JSON"))
 		if err != nil {
@@ -104,12 +97,12 @@ func (s *Store) Standards(ctx context.Context, ref tenant.Ref) (tenant.Part[[]te
 		return cmp.Or(cmp.Compare(a.Template, b.Template), cmp.Compare(a.Name, b.Name), slices.Compare(a.Deploys, b.Deploys), slices.Compare(a.Actions, b.Actions))
 	})
 	switch {
-	case templates == 0:
-		return tenant.Absent[[]tenant.Standard]("CIPP has no standards templates"), nil
+	case len(c.templates) == 0:
+		return tenant.Absent[[]tenant.Standard]("CIPP has no standards templates")
 	case len(standards) == 0 && groups > 0:
-		return tenant.Absent[[]tenant.Standard]("CIPP's standards templates apply by tenant groups, which are not resolved here"), nil
+		return tenant.Absent[[]tenant.Standard]("CIPP's standards templates apply by tenant groups, which are not resolved here")
 	}
-	return tenant.Present(standards), nil
+	return tenant.Present(standards)
 }
 
 func (t *standardsTemplate) parse(text string) (targets, excluded []target, err error) {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -56,6 +57,7 @@ type Deps struct {
 // CIPP has not created yet is empty.
 type Store struct {
 	deps     Deps
+	common   lookup.Cache[struct{}, *Common]
 	zoneMu   sync.Mutex
 	zone     *time.Location
 	zoneRead time.Time

@@ -96,9 +96,9 @@ func TestMissingTables(t *testing.T) {
 	must(t, err)
 	tenants, err := s.Tenants(ctx)
 	must(t, err)
-	host, err := s.PortalHost(ctx)
+	host, err := s.portalHost(ctx)
 	must(t, err)
-	skus, err := s.ExcludedSKUs(ctx)
+	skus, err := s.excludedSKUs(ctx)
 	must(t, err)
 	engine, err := s.EngineSettings(ctx)
 	must(t, err)
@@ -109,5 +109,5 @@ func TestMissingTables(t *testing.T) {
 		t.Errorf("the cache has %v, %v", item, err)
 	}
 	must(t, s.RecordRun(ctx, OrganizationMapping{TenantID: contoso}, time.Now(), time.Time{}, "Running"))
-	must(t, s.SaveDeviceMap(ctx, contoso, nil))
+	must(t, s.SaveDeviceMap(ctx, contoso, nil, nil))
 }

@@ -139,7 +139,7 @@ func TestSaveDeviceMap(t *testing.T) {
 		{device("5"), 6, "a second record"},
 		{"", 7, "no Entra id"},
 		{zeroGUID, 8, "no Entra id"},
-	}))
+	}, nil))
 	after := version()
 	if len(after) != 6 {
 		t.Errorf("%d rows: %v", len(after), after)
@@ -247,8 +247,9 @@ func TestStandards(t *testing.T) {
 				rows = append(rows, row("StandardsTemplateV2", string(rune('a'+i)), "JSON", toJSON(t, x)))
 			}
 			s.seed(t, tableTemplates, rows...)
-			got, err := s.Standards(t.Context(), ref)
+			common, err := s.Common(t.Context(), false)
 			must(t, err)
+			got := s.Standards(t.Context(), common, ref)
 			if diff := cmp.Diff(tt.want, got.Value); diff != "" {
 				t.Error(diff)
 			}

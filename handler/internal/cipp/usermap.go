@@ -24,7 +24,7 @@ func (s *Store) SaveUserMap(ctx context.Context, tenantID string, entries []User
 		id := guid.Fold(entry.UserID)
 		rows = append(rows, mapRow{key: id, ninjaID: entry.DocumentID, m365ID: id})
 	}
-	return s.saveMap(ctx, tableUserMap, "user", tenantID, rows)
+	return s.saveMap(ctx, tableUserMap, "user", tenantID, rows, nil)
 }
 
 // UserMap returns the tenant's rows of table NinjaOneUserMap: NinjaOne's
@@ -54,15 +54,27 @@ type mapRow struct {
 	m365ID  string
 }
 
-// saveMap writes those of a tenant's rows that differ from what the table has.
-// Of two rows with the same key the first counts.
-func (s *Store) saveMap(ctx context.Context, table, what, tenantID string, rows []mapRow) error {
-	present := map[string]storage.Entity{}
+// MapRows are a tenant's rows of one of CIPP's maps, by key in lower case.
+type MapRows map[string]storage.Entity
+
+func (s *Store) mapRows(ctx context.Context, table, what, tenantID string) (MapRows, error) {
+	rows := MapRows{}
 	for e, err := range s.table(table).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID", "M365ID") {
 		if err != nil {
-			return fmt.Errorf("read the %s map of tenant %s: %w", what, tenantID, err)
+			return nil, fmt.Errorf("read the %s map of tenant %s: %w", what, tenantID, err)
 		}
-		present[strings.ToLower(e.RowKey())] = e
+		rows[strings.ToLower(e.RowKey())] = e
+	}
+	return rows, nil
+}
+
+// saveMap writes those of a tenant's rows that differ from what the table has.
+// Of two rows with the same key the first counts.
+func (s *Store) saveMap(ctx context.Context, table, what, tenantID string, rows []mapRow, present MapRows) (err error) {
+	if present == nil {
+		if present, err = s.mapRows(ctx, table, what, tenantID); err != nil {
+			return err
+		}
 	}
 	var ops []storage.Operation
 	seen := map[string]bool{"": true, zeroGUID: true}

@@ -109,8 +109,8 @@ func newWorld(t *testing.T) *world {
 	w.syncer = &tenantsync.Syncer{
 		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Policies: policies.New(w.table), SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
-		Exposures: w.files,
-		Within:    context.WithCancel, Now: time.Now, Log: log,
+		Exposures: w.files, Subscribe: func(context.Context, string) {},
+		Within: context.WithCancel, Now: time.Now, Log: log,
 	}
 	guard := access.New(access.Config{Development: true, DevToken: devToken})
 	worker := vulnerabilities.New(vulnerabilities.Deps{

@@ -94,7 +94,7 @@ func (s *Books) Read(ctx context.Context, tenantID string, o ledger.Organization
 			b.absent = nil
 		}
 	}
-	if b.byEntra, err = s.cipp.DeviceMap(ctx, tenantID); err != nil {
+	if b.byEntra, _, err = s.cipp.DeviceMap(ctx, tenantID); err != nil {
 		return nil, err
 	}
 	b.index()
@@ -142,7 +142,7 @@ func (s *Books) Rematch(ctx context.Context, b *Book, intune []tenant.ManagedDev
 	if err := s.blobs.Put(ctx, rematchBlob(b.key.tenantID), body); err != nil {
 		return nil, fmt.Errorf("keep which devices were matched anew: %w", err)
 	}
-	if err := m.saveMap(ctx, s.cipp, b.key.tenantID); err != nil {
+	if err := m.saveMap(ctx, s.cipp, b.key.tenantID, nil); err != nil {
 		return nil, err
 	}
 	after := &Book{Fresh: true, key: b.key, base: b.base, pairs: r.Pairs, absent: r.Absent, byEntra: b.byEntra, matched: r.At, read: s.now()}

@@ -89,8 +89,9 @@ func Of(result match.Result) Matches {
 func NameOf(d *ninjaone.Device) string { return cmp.Or(d.DisplayName, d.SystemName, d.DNSName) }
 
 // Save keeps the matches of a tenant's sync, in a blob and in CIPP's device map.
-// It leaves a blob alone whose digest is noted, and returns the digest to note.
-func Save(ctx context.Context, store *cipp.Store, blobs *storage.Container, tenantID string, m Matches, noted string) (digest string, err error) {
+// It leaves a blob alone whose digest is noted, and returns the digest to note. The
+// map's rows are read where they are nil.
+func Save(ctx context.Context, store *cipp.Store, blobs *storage.Container, tenantID string, m Matches, noted string, present cipp.MapRows) (digest string, err error) {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return "", err
@@ -101,18 +102,18 @@ func Save(ctx context.Context, store *cipp.Store, blobs *storage.Container, tena
 			return "", fmt.Errorf("keep which devices of tenant %s matched: %w", tenantID, err)
 		}
 	}
-	return digest, m.saveMap(ctx, store, tenantID)
+	return digest, m.saveMap(ctx, store, tenantID, present)
 }
 
 // saveMap brings CIPP's device map up to date.
-func (m Matches) saveMap(ctx context.Context, store *cipp.Store, tenantID string) error {
+func (m Matches) saveMap(ctx context.Context, store *cipp.Store, tenantID string, present cipp.MapRows) error {
 	var entries []cipp.DeviceMapEntry
 	for _, p := range m.Pairs {
 		if !p.HeldElsewhere {
 			entries = append(entries, cipp.DeviceMapEntry{EntraDeviceID: p.entraDeviceID, NinjaOneID: p.NinjaOneID, ManagedDeviceID: p.ManagedDeviceID})
 		}
 	}
-	return store.SaveDeviceMap(ctx, tenantID, entries)
+	return store.SaveDeviceMap(ctx, tenantID, entries, present)
 }
 
 // Load reads how the devices of a tenant matched in its last sync; without Digest

@@ -297,7 +297,7 @@ func (r *run) readRelations(ctx context.Context) error {
 	}
 	known := relations.Known{First: r.progress.Related.IsZero(), Extras: r.allExtras(), Mapped: map[int]bool{}}
 	if known.First || len(known.Extras) > 0 {
-		devices, err := r.CIPP.DeviceMap(ctx, r.in.Compose.Snapshot.Tenant.ID)
+		devices, _, err := r.CIPP.DeviceMap(ctx, r.in.Compose.Snapshot.Tenant.ID)
 		if err != nil {
 			return err
 		}

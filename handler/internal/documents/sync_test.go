@@ -295,7 +295,7 @@ func fromCIPP(w *world, m *model) (users map[string]int, template int) {
 			w.AddRelation(ninjasim.Relation{EntityType: "NODE", EntityID: m.devices[id].ninja, RelatedType: "DOCUMENT", RelatedID: document})
 		}
 	}
-	must(w.t, w.syncer.CIPP.SaveDeviceMap(w.t.Context(), m.id, entries))
+	must(w.t, w.syncer.CIPP.SaveDeviceMap(w.t.Context(), m.id, entries, nil))
 	return users, template
 }
 

@@ -59,7 +59,8 @@ type Record struct {
 	settled  map[string]string // the digests or marks in those notes, by field
 	Written  time.Time         // when NinjaOne last accepted a value; zero when unknown
 	owner    string            // TenantID as it was read
-	// Claims are the other tenants, by id, whose devices match this one too.
+	// Claims are the other tenants, by id, whose devices match this one too. For an
+	// organization they are all tenants whose sections are kept.
 	Claims  []string
 	Singled *Singled // nil when nothing was refused
 }
@@ -259,14 +260,14 @@ func (l *Ledger) OrganizationsOf(ctx context.Context, instance string, deviceIDs
 // comparisons.
 const maxFilter = 12
 
-// SaveClaims notes which other tenants claim the devices of records.
+// SaveClaims notes the claims of records.
 func (l *Ledger) SaveClaims(ctx context.Context, o Organization, records ...*Record) error {
 	rows := make([]storage.Operation, 0, len(records))
 	for _, r := range records {
-		rows = append(rows, storage.MergeOp(storage.Entity{"PartitionKey": o.Partition(), "RowKey": rowKey(r.Target), columnClaims: strings.Join(r.Claims, " ")}))
+		rows = append(rows, storage.MergeOp(storage.Entity{"PartitionKey": o.Partition(), "RowKey": rowKey(r.Target), columnClaims: strings.Join(r.Claims, " "), "Version": int32(layout.Version)}))
 	}
 	if err := l.table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("note which devices of NinjaOne organization %d two tenants claim: %w", o.ID, err)
+		return fmt.Errorf("note which tenants share what is in NinjaOne organization %d: %w", o.ID, err)
 	}
 	return nil
 }
@@ -305,22 +306,30 @@ func (l *Ledger) SaveRemapped(ctx context.Context, o Organization, records []Rem
 
 // DropValues takes the values that only people look at out of the records of a
 // tenant's devices, and out of the organization's own unless other tenants share
-// it, whose next run writes it without this one.
+// it, whose next run writes it without this one. The tenant claims the organization
+// no more.
 func (l *Ledger) DropValues(ctx context.Context, o Organization, tenantID string, shared bool) error {
 	var rows []storage.Operation
 	for row, err := range l.table.List(ctx, storage.Eq("PartitionKey", o.Partition()), recordColumns...) {
 		if err != nil {
 			return err
 		}
-		if row.String("TenantId") != tenantID && (shared || row.RowKey() != string(KindOrganization)) {
-			continue
-		}
 		e := storage.Entity{"PartitionKey": row.PartitionKey(), "RowKey": row.RowKey()}
-		for field := range fieldsOf(row) {
-			Drop(e, field)
+		whole := row.RowKey() == string(KindOrganization)
+		if whole {
+			claims := slices.DeleteFunc(strings.Fields(row.String(columnClaims)), func(id string) bool { return id == tenantID })
+			e[columnClaims] = strings.Join(claims, " ")
 		}
-		for field := range settledOf(row) {
-			Drop(e, field)
+		switch {
+		case row.String("TenantId") == tenantID, whole && !shared:
+			for field := range fieldsOf(row) {
+				Drop(e, field)
+			}
+			for field := range settledOf(row) {
+				Drop(e, field)
+			}
+		case !whole:
+			continue
 		}
 		rows = append(rows, storage.MergeOp(e))
 	}

@@ -9,7 +9,8 @@ package ledger
 //	TenantId   text: the tenant whose sync wrote a device
 //	Fields     text: a JSON object, NinjaOne custom field name to digest or mark
 //	Written    time: when NinjaOne last accepted a value; absent when unknown
-//	Claims     text: ids of other tenants whose devices match this one too
+//	Claims     text: ids of other tenants whose devices match this one too; for the
+//	           organization, of all whose sections are kept
 //	Singled    text: a JSON object of [Singled]; absent when nothing was refused
 //	Value_*    binary: values beside their digests, see [Keep]
 //	Compliance*, Settings*, below: the notes of the fields that two writers share

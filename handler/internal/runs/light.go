@@ -100,7 +100,7 @@ func (s *Store) NoteStored(ctx context.Context, r Run) error {
 	if err != nil {
 		return err
 	}
-	row := storage.Entity{"PartitionKey": runPartition, "RowKey": r.TenantID, "MatchesDigest": r.MatchesDigest, "SectionDigest": r.SectionDigest, "Problems": string(told)}
+	row := storage.Entity{"PartitionKey": runPartition, "RowKey": r.TenantID, "MatchesDigest": r.MatchesDigest, "SectionDigest": r.SectionDigest, "InventoryDigest": r.InventoryDigest, "Problems": string(told)}
 	if err := s.table.MergeIfMatch(ctx, row, storage.AnyETag); err != nil {
 		return fmt.Errorf("note what a light run stored: %w", err)
 	}

@@ -68,9 +68,9 @@ type Run struct {
 	// organization that it shares; "" when it is whole.
 	Cuts string
 
-	// Of the stored matches and section, to write them only when they change; ""
-	// while a run lasts, since one that is killed may have stored others.
-	MatchesDigest, SectionDigest string
+	// Of the stored matches, section and inventory, to write them only when they
+	// change; "" while a run lasts, since one that is killed may have stored others.
+	MatchesDigest, SectionDigest, InventoryDigest string
 }
 
 // All returns the last run of each tenant that has had one, by tenant id.
@@ -121,6 +121,7 @@ func runOf(row storage.Entity) Run {
 		Cuts:               row.String("Cuts"),
 		MatchesDigest:      row.String("MatchesDigest"),
 		SectionDigest:      row.String("SectionDigest"),
+		InventoryDigest:    row.String("InventoryDigest"),
 	}
 	// An unreadable list only means that its problems are announced again.
 	r.Problems = problems.Of(row)
@@ -184,6 +185,7 @@ func (s *Store) Save(ctx context.Context, r Run) error {
 		"Cuts":               r.Cuts,
 		"MatchesDigest":      r.MatchesDigest,
 		"SectionDigest":      r.SectionDigest,
+		"InventoryDigest":    r.InventoryDigest,
 	}
 	row.SetTimes(map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "Begun": r.Begun, "End": r.End, "LastSuccess": r.LastSuccess})
 	if err := s.table.Replace(ctx, row); err != nil {
@@ -194,7 +196,7 @@ func (s *Store) Save(ctx context.Context, r Run) error {
 
 // ForgetStored lets the next run of a tenant store its blobs again.
 func (s *Store) ForgetStored(ctx context.Context, tenantID string) error {
-	row := storage.Entity{"PartitionKey": runPartition, "RowKey": tenantID, "MatchesDigest": "", "SectionDigest": ""}
+	row := storage.Entity{"PartitionKey": runPartition, "RowKey": tenantID, "MatchesDigest": "", "SectionDigest": "", "InventoryDigest": ""}
 	if err := s.table.MergeIfMatch(ctx, row, storage.AnyETag); !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}

@@ -6,8 +6,8 @@ const (
 	// runPartition has a row per tenant, whose key is the tenant's id: its last
 	// run. Columns: OrganizationId, Failures, OrganizationFields, Devices,
 	// Documents, Unchanged, Matched, IntuneOnly, NinjaOnly (int32); Status,
-	// Reason, Owed, Cuts, MatchesDigest, SectionDigest, and Problems, a JSON list
-	// (text); Queued, Start, Begun, End, LastSuccess (time, absent when there is none).
+	// Reason, Owed, Cuts, MatchesDigest, SectionDigest, InventoryDigest, and Problems,
+	// a JSON list (text); Queued, Start, Begun, End, LastSuccess (time, absent when there is none).
 	runPartition = "run"
 	// lightPartition has a row per tenant, whose key is the tenant's id: its last
 	// light run. Columns: Failures, OrganizationFields, Devices, Documents (int32);

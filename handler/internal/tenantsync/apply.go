@@ -54,7 +54,7 @@ func (j *job) apply(ctx context.Context, in *inputs, p *Plan) error {
 			noted = ""
 		}
 		var err error
-		if j.run.MatchesDigest, err = devicematch.Save(ctx, j.CIPP, j.Blobs, j.ref.ID, p.matches, noted); err != nil {
+		if j.run.MatchesDigest, err = devicematch.Save(ctx, j.CIPP, j.Blobs, j.ref.ID, p.matches, noted, in.deviceMap); err != nil {
 			return err
 		}
 	}
@@ -62,6 +62,15 @@ func (j *job) apply(ctx context.Context, in *inputs, p *Plan) error {
 		return err
 	}
 	if p.section != nil {
+		if !slices.Contains(in.kept, j.ref.ID) {
+			in.kept = append(in.kept, j.ref.ID)
+			slices.Sort(in.kept)
+		}
+		if r := in.records[j.organization.Target()]; r == nil || !slices.Equal(r.Claims, in.kept) {
+			if err := j.Ledger.SaveClaims(ctx, j.organization, &ledger.Record{Target: j.organization.Target(), Claims: in.kept}); err != nil {
+				return err
+			}
+		}
 		if err := j.keep(ctx, j.sectionName(j.ref.ID), p.section, &j.run.SectionDigest); err != nil {
 			return fmt.Errorf("keep the tenant's section: %w", err)
 		}

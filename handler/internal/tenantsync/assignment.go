@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,13 @@ type assignment struct {
 	ref          tenant.Ref
 	config       cipp.ExtensionConfig
 	mapping      cipp.OrganizationMapping
+	mapped       map[string]string // CIPP's field mapping, unusable fields included
+	mappedSaid   bool              // CIPP's table has rows of fields
 	organization ledger.Organization
-	sharing      []string // ids of all tenants that the organization shows, this one included
+	// sharing are the ids of all tenants that the organization shows, this one included:
+	// those that are mapped to it, and once the state is read those that are not any more.
+	sharing []string
+	known   map[string]bool // tenants that are mapped to some organization
 }
 
 // unassigned says why a tenant's data goes nowhere, in a sentence for technicians.
@@ -55,11 +61,12 @@ func (s *Syncer) assign(ctx context.Context, tenantID string, preview bool) (a a
 	case !a.config.Enabled && !preview:
 		return a, unassigned("the NinjaOne integration is turned off in CIPP.")
 	}
-	mappings, err := s.CIPP.OrganizationMappings(ctx)
+	mappings, err := s.CIPP.Mappings(ctx)
 	if err != nil {
 		return a, err
 	}
-	for _, m := range mappings {
+	a.mapped, a.mappedSaid = mappings.Fields, mappings.FieldsSaid
+	for _, m := range mappings.Organizations {
 		if m.TenantID == t.ID {
 			a.mapping = m
 		}
@@ -75,8 +82,13 @@ func (s *Syncer) assign(ctx context.Context, tenantID string, preview bool) (a a
 		return a, unusable{err}
 	}
 	a.organization = ledger.Organization{Instance: instance, ID: a.mapping.OrganizationID}
-	a.sharing, err = s.share(ctx, a.organization, mappings)
-	return a, err
+	a.known = map[string]bool{}
+	for _, m := range mappings.Organizations {
+		if a.known[m.TenantID] = m.OrganizationID != 0; m.OrganizationID == a.organization.ID {
+			a.sharing = append(a.sharing, m.TenantID)
+		}
+	}
+	return a, nil
 }
 
 // longUnmapped is how long a tenant must be known to be unmapped before its section
@@ -84,39 +96,49 @@ func (s *Syncer) assign(ctx context.Context, tenantID string, preview bool) (a a
 // first.
 const longUnmapped = 10 * time.Minute
 
-// share finds the tenants that an organization shows: those that are mapped to
-// it, and those whose section is kept, that are mapped nowhere, and that have
-// not been unmapped for a while.
-func (s *Syncer) share(ctx context.Context, o ledger.Organization, mappings []cipp.OrganizationMapping) (sharing []string, err error) {
-	known := map[string]bool{}
-	for _, m := range mappings {
-		known[m.TenantID] = m.OrganizationID != 0
-		if m.OrganizationID == o.ID {
-			sharing = append(sharing, m.TenantID)
-		}
+// readSharing adds to the tenants that share the organization those whose section is
+// kept, that are mapped nowhere, and that have not been unmapped for a while. The
+// organization's record names all that have a section; where it names none, or one
+// that is mapped nowhere, the sections themselves are listed.
+func (j *job) readSharing(ctx context.Context, in *inputs) error {
+	if r := in.records[j.organization.Target()]; r != nil {
+		in.kept = slices.Clone(r.Claims)
 	}
-	var doubtful []kept
+	if len(in.kept) > 0 && !slices.ContainsFunc(in.kept, func(id string) bool { return !j.known[id] }) {
+		return nil
+	}
+	kept, err := j.keptSections(ctx, j.organization)
+	if err != nil {
+		return err
+	}
+	in.kept = nil
+	var found map[string]time.Time
+	for _, k := range kept {
+		if !j.known[k.tenantID] && found == nil {
+			if found, err = j.unmappedRows(ctx); err != nil {
+				return err
+			}
+		}
+		if _, long := j.foundUnmapped(found, k); !j.known[k.tenantID] && !long {
+			j.sharing = append(j.sharing, k.tenantID)
+		}
+		in.kept = append(in.kept, k.tenantID)
+	}
+	in.sharing = j.sharing
+	return nil
+}
+
+// keptSections lists the sections of an organization.
+func (s *Syncer) keptSections(ctx context.Context, o ledger.Organization) (all []kept, err error) {
 	for blob, err := range s.Blobs.List(ctx, strings.TrimSuffix(kept{organization: o}.sectionName(), ".json")) {
 		if err != nil {
 			return nil, fmt.Errorf("look for the sections of NinjaOne organization %d: %w", o.ID, err)
 		}
-		if k, ok := keptOf(blob.Name); ok && !known[k.tenantID] {
-			doubtful = append(doubtful, k)
+		if k, ok := keptOf(blob.Name); ok {
+			all = append(all, k)
 		}
 	}
-	if len(doubtful) == 0 {
-		return sharing, nil
-	}
-	found, err := s.unmappedRows(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range doubtful {
-		if _, long := s.foundUnmapped(found, k); !long {
-			sharing = append(sharing, k.tenantID)
-		}
-	}
-	return sharing, nil
+	return all, nil
 }
 
 // foundUnmapped reports whether a tenant was found to be unmapped, and whether

@@ -131,7 +131,7 @@ func TestReview(t *testing.T) {
 	remap := func(mapped map[string]string, fields mappedFields) (*inputs, *Plan) {
 		j := l.job()
 		in, p := l.inputs(j), &Plan{}
-		in.mapped, in.fields = mapped, fields
+		in.mapped, in.mappedSaid, in.fields = mapped, true, fields
 		must(t, j.judge(t.Context(), in, listing{devices: l.devices(2)}))
 		must(t, j.readFormerFields(t.Context(), in))
 		p.remap(in)

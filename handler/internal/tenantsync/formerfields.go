@@ -21,7 +21,6 @@ import (
 // formerFields is what was read of fields that hold what we wrote and are not
 // mapped any more.
 type formerFields struct {
-	said   bool  // that they are not mapped is a technician's act
 	unread error // why it is not known what NinjaOne shows in them
 	theirs map[ledger.Target]map[string]bool
 }
@@ -100,7 +99,7 @@ func (p *Plan) remap(in *inputs) {
 				change.Dropped = append(change.Dropped, name)
 			}
 		}
-		if in.formerFields.said {
+		if in.mappedSaid { // that they are not mapped is a technician's act
 			for _, name := range former {
 				switch p.judgeFormer(in, t, name) {
 				case formerGone:

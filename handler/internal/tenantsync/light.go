@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 		for _, d := range in.roster.Devices {
 			v.Devices = append(v.Devices, keptDevice(d))
 		}
-		for _, name := range in.mapped {
+		for _, name := range slices.Sorted(maps.Values(in.mapped)) {
 			if f, has := in.definitions[strings.ToLower(name)]; has {
 				v.Fields = append(v.Fields, f)
 			}
@@ -81,11 +82,7 @@ func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 		v = *j.stored
 	}
 	v.Daily = daily
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if err := j.Blobs.Put(ctx, inventoryName(j.ref.ID), body); err != nil {
+	if err := j.keep(ctx, inventoryName(j.ref.ID), v, &j.run.InventoryDigest); err != nil {
 		return fmt.Errorf("keep what NinjaOne has: %w", err)
 	}
 	return nil

@@ -85,7 +85,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{Syncer: s, assignment: a, log: s.Log.With("tenant", tenantID)}
+	j := &job{Syncer: s, assignment: a, awaited: true, log: s.Log.With("tenant", tenantID)}
 	in, err := j.read(ctx)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &Preview{Tenant: a.ref, Instance: a.organization.Instance, OrganizationID: a.organization.ID, Shared: len(a.sharing) > 1, At: s.Now().UTC()}
+	p := &Preview{Tenant: a.ref, Instance: a.organization.Instance, OrganizationID: a.organization.ID, Shared: len(j.sharing) > 1, At: s.Now().UTC()}
 	last, kept, err := j.lastSection(ctx)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cipp-ninjaone/handler/internal/bounds"
+	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/exposure"
 	"cipp-ninjaone/handler/internal/ledger"
@@ -38,7 +39,6 @@ type inputs struct {
 	standards tenant.Part[[]tenant.Standard]
 	exposure  *exposure.Tenant // of the last file of vulnerabilities; nil where they are not synchronized
 
-	mapped       map[string]string               // CIPP's field mapping, unusable fields included
 	definitions  map[string]ninjaone.CustomField // NinjaOne's fields by name in lower case
 	fields       mappedFields
 	formerFields formerFields
@@ -46,13 +46,15 @@ type inputs struct {
 	roster       *devicematch.Roster // what is known of the organization's devices
 
 	records   map[ledger.Target]*ledger.Record
+	kept      []string                       // tenants whose section of the organization is kept
 	left      map[string]bool                // tenants that wrote devices here and are mapped elsewhere or nowhere
 	former    devicematch.Matches            // of this tenant's last run
 	others    map[string]devicematch.Matches // of the tenants that wrote other devices of the organization
 	domains   map[string]string              // default domains of tenants
 	sections  map[string]section             // of the tenants that share the organization
 	elsewhere map[int]bool                   // devices that another tenant's sync writes in their new organization
-	abandoned map[int]bool                   // devices of CIPP's map that Intune has no more
+	deviceMap cipp.MapRows                   // CIPP's, where it was read
+	abandoned map[int]bool                   // devices of it that Intune has no more
 }
 
 // domain names a tenant for technicians: by its default domain, or else its id.
@@ -82,14 +84,14 @@ func (j *job) read(run context.Context) (*inputs, error) {
 		return nil, err
 	}
 	follow := []func(context.Context, *inputs) error{
-		j.nameLicences,
+		j.readSharing, j.nameLicences,
 		func(ctx context.Context, in *inputs) error { return j.judge(ctx, in, listed) },
 		j.readNeighbours, j.readElsewhere, j.readAbandoned,
 	}
 	if j.message.Light {
 		j.unread = unread(in.snapshot, j.run.Problems)
 	} else {
-		follow = append(append([]func(context.Context, *inputs) error{j.readUnmapped}, follow...), j.readFormerFields)
+		follow = append(slices.Insert(follow, 1, j.readUnmapped), j.readFormerFields)
 	}
 	for _, follow := range follow {
 		if err := follow(run, in); err != nil {
@@ -149,17 +151,13 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 		in.former, err = devicematch.Load(gctx, j.Blobs, j.ref.ID)
 		return err
 	})
-	group.Go(func() (err error) {
-		in.portal, err = j.CIPP.PortalHost(gctx)
-		return err
-	})
-	group.Go(func() (err error) {
-		in.excluded, err = j.CIPP.ExcludedSKUs(gctx)
-		return err
-	})
-	group.Go(func() (err error) {
-		in.standards, err = j.CIPP.Standards(gctx, j.ref)
-		return err
+	group.Go(func() error {
+		common, err := j.CIPP.Common(gctx, j.awaited)
+		if err != nil {
+			return err
+		}
+		in.portal, in.excluded, in.standards = common.PortalHost, common.ExcludedSKUs, j.CIPP.Standards(gctx, common, j.ref)
+		return nil
 	})
 	group.Go(func() (err error) {
 		if j.config.CVESync {
@@ -200,12 +198,9 @@ func (j *job) readDevices(reading, ctx context.Context) (l listing, err error) {
 	return l, nil
 }
 
-// readFields reads the field mapping and checks it against NinjaOne's
-// definitions. A field that cannot be used is a problem, not a failure.
+// readFields checks the field mapping against NinjaOne's definitions. A field that
+// cannot be used is a problem, not a failure.
 func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
-	if in.mapped, err = j.CIPP.FieldMapping(ctx); err != nil {
-		return err
-	}
 	if len(in.mapped) == 0 {
 		in.problems.Add("fields", "No field is mapped, so nothing can be shown: map the fields in CIPP under Integrations, NinjaOne, Field Mapping.")
 		return nil
@@ -450,15 +445,8 @@ func (j *job) readFormerFields(ctx context.Context, in *inputs) error {
 			former[t] = names
 		}
 	}
-	if len(former) == 0 {
+	if len(former) == 0 || !in.mappedSaid {
 		return nil
-	}
-	if in.formerFields.said = len(in.mapped) > 0; !in.formerFields.said {
-		said, err := j.CIPP.FieldsUnmapped(ctx)
-		if err != nil || !said {
-			return err
-		}
-		in.formerFields.said = true
 	}
 	// Anew: a field may have been deleted since the mapping was checked.
 	definitions, err := j.client.CustomFields(ctx)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
@@ -64,6 +65,9 @@ type Syncer struct {
 	Runs      *runs.Store
 	Blobs     *storage.Container // leases, sections and matches
 	Queue     *storage.Queue     // ninjaone-sync
+	// Subscribe makes sure of a tenant's subscription after its first sync, and after
+	// one that somebody asks for. It cannot fail.
+	Subscribe func(ctx context.Context, tenantID string)
 	// Within returns the context of one run, which ends with the time that it may take.
 	Within func(context.Context) (context.Context, context.CancelFunc)
 	Now    func() time.Time
@@ -78,6 +82,8 @@ type job struct {
 	stored    *inventory    // NinjaOne's side of a light run; nil where it is read
 	strays    bool          // devices of that are not in the organization any more
 	daily     *tenant.Daily // parts of Microsoft 365 that a light run need not read; nil for none
+	awaited   bool          // somebody waits for what CIPP says now
+	unknown   bool          // no run of the tenant was ever completed
 	unread    error         // why a light run may have missed the change
 	unwritten error         // why the target that failed last was not written
 	client    *ninjaone.Client
@@ -105,7 +111,7 @@ func failed(format string, args ...any) error { return fatal{fmt.Errorf(format, 
 // not even be recorded, so that the host delivers the message again.
 func (s *Syncer) Run(ctx context.Context, m Message) error {
 	a, err := s.assign(ctx, m.TenantID, false)
-	j := &job{Syncer: s, assignment: a, message: m, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
+	j := &job{Syncer: s, assignment: a, message: m, awaited: m.Force, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
 	if _, nowhere := errors.AsType[unassigned](err); m.Light && (nowhere || errors.As(err, new(unusable))) {
 		j.log.InfoContext(ctx, "the tenant's data goes nowhere; the light run is dropped", "reason", err)
 		return s.Runs.MissLight(ctx, m.TenantID, m.Devices, s.Now())
@@ -124,7 +130,12 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		// The holder may be another tenant of the same organization; then this
 		// one has not had its turn.
-		if !m.Force && !m.Light && len(j.sharing) == 1 {
+		sections, err := s.keptSections(ctx, j.organization)
+		if err != nil {
+			return err
+		}
+		shared := len(j.sharing) > 1 || slices.ContainsFunc(sections, func(k kept) bool { return !j.known[k.tenantID] })
+		if !m.Force && !m.Light && !shared {
 			j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
 			return s.Runs.Unqueue(ctx, m.TenantID)
 		}
@@ -133,8 +144,12 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("lease NinjaOne organization %d: %w", j.organization.ID, err)
 	}
-	defer lease.Release()
-	return j.do(lease.Context())
+	err = j.do(lease.Context())
+	lease.Release()
+	if err == nil && !m.Light && (j.unknown || m.Force) {
+		s.Subscribe(ctx, m.TenantID)
+	}
+	return err
 }
 
 // lease takes an organization for this process alone.
@@ -156,6 +171,7 @@ func (j *job) do(ctx context.Context) error {
 	} else if needless {
 		return j.Runs.Unqueue(ctx, j.ref.ID)
 	}
+	j.unknown = last.LastSuccess.IsZero()
 	j.begin(last)
 	j.run.Begun = j.run.Start.Truncate(time.Millisecond) // what a row keeps of it
 	if last.Status == runs.Running && !j.message.Force && !last.Begun.IsZero() {
@@ -171,7 +187,7 @@ func (j *job) do(ctx context.Context) error {
 		j.run.Owed = runs.OwedAll
 	}
 	started := j.run
-	started.MatchesDigest, started.SectionDigest = "", ""
+	started.MatchesDigest, started.SectionDigest, started.InventoryDigest = "", "", ""
 	if err := j.Runs.Save(ctx, started); err != nil {
 		return err
 	}
@@ -207,7 +223,7 @@ func (j *job) begin(last runs.Run) {
 		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
 		Status: runs.Running, Start: j.Now().UTC(),
 		LastSuccess: last.LastSuccess, Failures: last.Failures,
-		Problems: last.Problems, MatchesDigest: last.MatchesDigest, SectionDigest: last.SectionDigest,
+		Problems: last.Problems, MatchesDigest: last.MatchesDigest, SectionDigest: last.SectionDigest, InventoryDigest: last.InventoryDigest,
 		Owed: last.Owed, Cuts: last.Cuts,
 	}
 }

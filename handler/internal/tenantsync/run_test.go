@@ -59,7 +59,7 @@ func newBench(t testing.TB, devices int) *bench {
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
 		SKUNames: func(context.Context) map[string]string { return nil },
 		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
-		Within: inAMinute, Now: b.now, Log: slog.New(slog.DiscardHandler),
+		Subscribe: func(context.Context, string) {}, Within: inAMinute, Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}
 	// CIPP's tables have fixed names, so the tests take turns with them.
 	for _, table := range []string{"Tenants", "CippMapping", "CippLogs", "Extensionsconfig", "NinjaOneDeviceMap"} {

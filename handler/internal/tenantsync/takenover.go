@@ -22,10 +22,11 @@ func (j *job) readAbandoned(ctx context.Context, in *inputs) error {
 	if !in.snapshot.DevicesKnown() || in.roster.Unusable {
 		return nil
 	}
-	mapped, err := j.CIPP.DeviceMap(ctx, in.ref.ID)
+	mapped, rows, err := j.CIPP.DeviceMap(ctx, in.ref.ID)
 	if err != nil {
 		return err
 	}
+	in.deviceMap = rows
 	enrolled := map[string]bool{}
 	for _, d := range in.snapshot.ManagedDevices.Value {
 		enrolled[guid.Fold(d.ID)], enrolled[guid.Fold(d.AzureADDeviceID)] = true, true
@@ -45,7 +46,7 @@ func (j *job) readAbandoned(ctx context.Context, in *inputs) error {
 		if id == in.ref.ID || len(abandoned) == 0 {
 			continue
 		}
-		theirs, err := j.CIPP.DeviceMap(ctx, id)
+		theirs, _, err := j.CIPP.DeviceMap(ctx, id)
 		if err != nil {
 			return err
 		}

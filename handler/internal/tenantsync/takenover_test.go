@@ -59,14 +59,14 @@ func TestTakenOverDevices(t *testing.T) {
 			s.ManagedDevices.Value = s.ManagedDevices.Value[:2]
 			b.mapSharer(2)
 			b.mapDevice(sharer(2), 2)
-			_, err := devicematch.Save(b.t.Context(), b.CIPP, b.Blobs, sharer(2), devicematch.Matches{Pairs: []devicematch.Pair{{ManagedDeviceID: "m", NinjaOneID: 102}}}, "")
+			_, err := devicematch.Save(b.t.Context(), b.CIPP, b.Blobs, sharer(2), devicematch.Matches{Pairs: []devicematch.Pair{{ManagedDeviceID: "m", NinjaOneID: 102}}}, "", nil)
 			must(b.t, err)
 		}, want: all},
 		"another tenant of the organization had it once": {happens: func(b *bench, s *tenant.Snapshot) {
 			s.ManagedDevices.Value = s.ManagedDevices.Value[:2]
 			b.mapSharer(2)
 			b.mapDevice(sharer(2), 2)
-			_, err := devicematch.Save(b.t.Context(), b.CIPP, b.Blobs, sharer(2), devicematch.Matches{}, "")
+			_, err := devicematch.Save(b.t.Context(), b.CIPP, b.Blobs, sharer(2), devicematch.Matches{}, "", nil)
 			must(b.t, err)
 		}},
 	}

@@ -183,7 +183,7 @@ func TestBlobsAreStoredWhenTheyChange(t *testing.T) {
 		{"another device", func() { list = nil; b.sync(Message{}) }, 2},
 		{"killed", func() {
 			r := b.last()
-			r.MatchesDigest, r.SectionDigest = "", "" // as do notes when a run begins
+			r.MatchesDigest, r.SectionDigest, r.InventoryDigest = "", "", "" // as do notes when a run begins
 			must(t, b.Runs.Save(t.Context(), r))
 			b.sync(Message{})
 		}, 2},
@@ -201,7 +201,7 @@ func TestBlobsAreStoredWhenTheyChange(t *testing.T) {
 	read := b.reader.snapshot
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { began = b.last(); return read() }
 	b.sync(Message{})
-	if began.MatchesDigest != "" || began.SectionDigest != "" {
+	if began.MatchesDigest+began.SectionDigest+began.InventoryDigest != "" {
 		t.Error("a run that is killed leaves notes of blobs that it may have replaced")
 	}
 }

@@ -106,7 +106,7 @@ func TestUnmappedValuesAreDropped(t *testing.T) {
 	l.ninja.RemoveCustomField("details")
 	j := l.job()
 	in, p := l.inputs(j), &Plan{}
-	in.mapped, in.fields = map[string]string{deviceLinks: "links"}, mappedFields{deviceLinks: "links"}
+	in.mapped, in.mappedSaid, in.fields = map[string]string{deviceLinks: "links"}, true, mappedFields{deviceLinks: "links"}
 	must(t, j.readFormerFields(t.Context(), in))
 	p.remap(in)
 	must(t, l.ledger.SaveRemapped(t.Context(), labOrg, p.remapped))

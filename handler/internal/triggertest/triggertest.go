@@ -179,7 +179,7 @@ func (w *World) Restart() {
 	p.Syncer = &tenantsync.Syncer{
 		CIPP: w.Store, Reader: reader, NinjaOne: client, SKUNames: func(context.Context) map[string]string { return nil }, Ledger: held, Policies: policies.New(own), Table: own, Runs: runs.New(own), Blobs: blobs,
 		Exposures: vulnerabilities.Files{Table: w.Own.Table(vulnerabilities.TableName), Blobs: blobs},
-		Queue:     w.Own.Queue(tenantsync.QueueName), Within: context.WithCancel, Now: w.Clock.Now, Log: log,
+		Queue:     w.Own.Queue(tenantsync.QueueName), Subscribe: p.Keeper.AfterSync, Within: context.WithCancel, Now: w.Clock.Now, Log: log,
 	}
 	w.Process = p
 	w.Door.Open(p.Receiver)
