@@ -65,13 +65,14 @@ func simulate(b *testing.B, data *seed.Seed, latency time.Duration) (*stack.Stac
 	return s, queue
 }
 
-func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
+// start starts the bundle, with app settings beside those of every world.
+func start(b *testing.B, data *seed.Seed, latency time.Duration, settings ...string) *world {
 	b.Helper()
 	s, queue := simulate(b, data, latency)
 	w := &world{Stack: s, queue: queue, handler: filepath.Join(appRoot(b), "handler"), done: make(chan funchost.Invocation, 16)}
 	serve := func(service string, handler http.Handler) string { return w.recorder.serve(b, service, handler) }
 	account := recorded(b, s, &w.recorder)
-	err := w.StartHost(context.Background(), funchost.Config{
+	config := funchost.Config{
 		AppRoot: filepath.Dir(w.handler),
 		Settings: map[string]string{
 			"AzureWebJobsStorage": account,
@@ -92,8 +93,11 @@ func start(b *testing.B, data *seed.Seed, latency time.Duration) *world {
 		ShutdownWait: time.Second,
 		Log:          slog.New(slog.DiscardHandler),
 		OnInvocation: func(i funchost.Invocation) { w.done <- i },
-	})
-	if err != nil {
+	}
+	for i := 0; i < len(settings); i += 2 {
+		config.Settings[settings[i]] = settings[i+1]
+	}
+	if err := w.StartHost(context.Background(), config); err != nil {
 		b.Fatal(err)
 	}
 	return w

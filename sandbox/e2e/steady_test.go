@@ -29,6 +29,10 @@ func TestTypicalDay(t *testing.T) {
 	if n := len(first.devices()); n != 100 {
 		t.Fatalf("the first run wrote %d devices, want 100", n)
 	}
+	// The simulated night of handler/internal/pacing counts on these.
+	if reads, writes := first.reads(), len(first.writes); reads != 3 || writes != 101 {
+		t.Errorf("the first run made %d reads and %d writes in NinjaOne, want 3 and 101: %v", reads, writes, first.calls)
+	}
 	w.correct(domain)
 
 	t.Run("nothing happened", func(t *testing.T) { w.sync(domain).completed().wroteNothing().quiet() })

@@ -352,6 +352,7 @@ func (m *machine) work(runs int) *machine {
 func (m *machine) end() {
 	m.stop()
 	m.done.Wait()
+	m.pacer.Close()
 }
 
 func (m *machine) now() float64 {

@@ -25,13 +25,15 @@ func (p *Pacer) rouse() {
 }
 
 // manage makes all requests for leases, one round per poll, for as long as
-// there are runs or any that wait, and a poll longer: the next often comes at once.
+// there are runs or any that wait, and a poll longer unless another process waits:
+// the next run often comes at once.
 func (p *Pacer) manage() {
 	lowered := false // the signals were, since the last round
 	for {
+		wanted := p.board.Raised(p.first) || p.board.Raised(p.more)
 		p.mu.Lock()
 		idle := len(p.runs) == 0 && len(p.waiting) == 0
-		if rest := p.poll - time.Since(p.ended); idle && p.held > 0 && !p.owed && rest > 0 {
+		if rest := p.poll - time.Since(p.ended); idle && p.held > 0 && !wanted && rest > 0 {
 			p.mu.Unlock()
 			p.sleep(rest)
 			continue

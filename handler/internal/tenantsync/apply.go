@@ -136,9 +136,17 @@ func (w *writing) write(ctx context.Context) error {
 		return err
 	}
 	read := ledger.Reading{TenantID: w.ref.ID, Fields: w.in.fields.shared(), Began: w.in.snapshot.ReadAt}
-	for part := range slices.Chunk(w.plan.changes, ledger.MaxBatch) {
-		sends, moved := w.due(part)
-		sends, err := w.stillHere(ctx, sends)
+	var due []*ledger.Send
+	var moved []*ledger.Record
+	for left := w.plan.changes; len(left) > 0; {
+		part := left[:min(len(left), ledger.MaxBatch/2)]
+		left = left[len(part):]
+		s, m := w.due(part)
+		due, moved = append(due, s...), append(moved, m...)
+		if len(left) > 0 && len(due)+len(moved) <= ledger.MaxBatch/2 {
+			continue // few change on most days: they share a batch
+		}
+		sends, err := w.stillHere(ctx, due)
 		if err != nil {
 			return err
 		}
@@ -146,13 +154,14 @@ func (w *writing) write(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		left, err := ninjaone.Each(ctx, sends, writers, func(s *ledger.Send) error { return w.one(ctx, s) })
-		for _, s := range left {
+		unsent, err := ninjaone.Each(ctx, sends, writers, func(s *ledger.Send) error { return w.one(ctx, s) })
+		for _, s := range unsent {
 			s.Hold(slices.Collect(maps.Keys(s.Values))...)
 		}
 		if err = errors.Join(err, batch.Settle(ctx)); err != nil {
 			return err
 		}
+		due, moved = nil, nil
 	}
 	return ctx.Err()
 }

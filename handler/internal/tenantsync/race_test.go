@@ -114,6 +114,28 @@ func TestStorageCalls(t *testing.T) {
 	}
 }
 
+// TestStorageCallsOfATypicalDay: the few of many devices that change share a batch.
+func TestStorageCallsOfATypicalDay(t *testing.T) {
+	const devices = 5 * ledger.MaxBatch
+	l := newLab(t, devices)
+	desired := wanted{}
+	for i := range devices {
+		desired[device(100+i)] = ninjaone.Fields{"links": value("links", "a")}
+	}
+	_, err := l.write(desired)
+	must(t, err)
+	for i := 0; i < devices; i += ledger.MaxBatch / 2 {
+		desired[device(100+i)] = ninjaone.Fields{"links": value("links", "b")}
+	}
+	w := l.writing(desired)
+	l.ninja.ResetCounters()
+	before := l.traffic.Calls.Load()
+	must(t, w.write(t.Context()))
+	if got, wrote := l.traffic.Calls.Load()-before, len(l.ninja.Writes()); got > 4 || wrote != 10 {
+		t.Errorf("%d calls for %d devices", got, wrote)
+	}
+}
+
 // TestManyTargets writes more than are composed at once, some of which cannot be
 // composed or sent.
 func TestManyTargets(t *testing.T) {
