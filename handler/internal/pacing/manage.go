@@ -90,11 +90,11 @@ func (p *Pacer) state() (held, need int, resting bool) {
 }
 
 // spreads reports whether free slots are worth the requests for them: calls wait, or
-// a run has lasted for a poll.
+// there have been runs for a while.
 func (p *Pacer) spreads() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.pressed || time.Since(p.began) >= p.poll*4/5
+	return p.pressed || time.Since(p.since) >= spreadPolls*p.poll
 }
 
 func (p *Pacer) slotsFor(runs int) int { return (runs + p.perSlot - 1) / p.perSlot }

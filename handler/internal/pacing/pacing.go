@@ -28,6 +28,8 @@ const (
 	defaultPoll  = 5 * time.Second
 	takeTimeout  = 10 * time.Second // one attempt to take a lease, a third of its duration at most
 
+	spreadPolls = 6 // of runs, before free slots are taken of which no call has need
+
 	restPolls = 2 // after giving up a slot, before taking or giving up another
 	turnPolls = 6 // before a slot is given up that has a run
 )
@@ -100,6 +102,7 @@ type Pacer struct {
 	closed   bool      // the process ends
 	owed     bool      // the next slot without a run is for another process
 	began    time.Time // when the first of the slots held was got
+	since    time.Time // when the first of the runs began
 	ended    time.Time // when the last run ended
 	gaveUp   time.Time // when a slot was last given up for another process
 	failure  error     // why storage could not be asked last time; nil when it answered
@@ -240,6 +243,9 @@ func (p *Pacer) admit() {
 	for len(p.waiting) > 0 && len(p.runs) < room*p.perSlot {
 		w := p.waiting[0]
 		p.waiting = p.waiting[1:]
+		if len(p.runs) == 0 {
+			p.since = time.Now()
+		}
 		w.slot = &Slot{pacer: p}
 		w.slot.ctx, w.slot.cancel = context.WithCancelCause(w.ctx)
 		p.runs[w.slot] = struct{}{}

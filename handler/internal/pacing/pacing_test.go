@@ -273,6 +273,7 @@ func TestStorageOutOfReach(t *testing.T) {
 		la := newLane(t, 4, 1, 4)
 		a := la.process()
 		run := a.must(t, time.Minute)
+		a.Press() // so that all leases are of one age
 		la.meter.await(a, 4)
 		held := la.service.holder("slot/sync-0")
 
