@@ -62,6 +62,7 @@ func TestDailyPartsAreKnown(t *testing.T) {
 	}{
 		{"jobTitle", "Keeper of the lighthouse", false},
 		{"userPrincipalName", "someone.else@" + s.Tenant(s.ref.ID).DefaultDomain, true},
+		{"mail", "reception@" + s.Tenant(s.ref.ID).DefaultDomain, true},
 	} {
 		change(tt.property, tt.value)
 		after, daily := read(known)

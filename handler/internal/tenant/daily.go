@@ -16,7 +16,7 @@ type Known struct {
 // Daily are the parts of a snapshot that change with no user, group, role or device,
 // and that it is enough to read once a day. They are about the users that there were.
 type Daily struct {
-	Users string // stands for the users, their names and their licences
+	Users string // stands for the users, their names, addresses and licences
 
 	MailboxUsage   Part[[]MailboxUsage]
 	OneDriveUsage  Part[[]OneDriveUsage]
@@ -45,8 +45,8 @@ func (s *Snapshot) Daily() *Daily {
 
 func settled[T any](p Part[T]) bool { return p.OK() || p.Expected }
 
-// Of reports whether the parts are of these users, with the names and licences that
-// they have.
+// Of reports whether the parts are of these users, with the names, addresses and licences
+// that they have. A mailbox that Exchange makes gives its user an address.
 func (d *Daily) Of(users []User) bool { return d.Users == digestOf(users) }
 
 // Give puts the parts into a snapshot.
@@ -63,7 +63,7 @@ func digestOf(users []User) string {
 			skus[j] = l.SKUID
 		}
 		slices.Sort(skus)
-		lines[i] = u.ID + "\t" + strings.ToLower(u.UserPrincipalName) + "\t" + strings.Join(skus, " ")
+		lines[i] = u.ID + "\t" + strings.ToLower(u.UserPrincipalName) + "\t" + u.Mail + "\t" + strings.Join(skus, " ")
 	}
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))

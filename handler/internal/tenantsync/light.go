@@ -23,9 +23,9 @@ import (
 
 // A light run brings NinjaOne up to date after a change, between two full runs.
 // What looks do not watch in Microsoft 365 is as the last run read it, unless users
-// came, went or changed their names or licences. What NinjaOne has, and which fields, is what
-// the last run found there, unless a device arrived, left or moved. Nothing is
-// healed and nobody else's leftovers are looked for: the next full run does that.
+// came, went or changed their names, addresses or licences. What NinjaOne has, and which
+// fields, is what the last run found there, unless a device arrived, left or moved. Nothing
+// is healed and nobody else's leftovers are looked for: the next full run does that.
 // Its record is one of its own, so that it never counts as the daily sync, and it
 // writes no logbook line but problems.
 
@@ -59,13 +59,17 @@ type inventory struct {
 type keptDevice ninjaone.Device
 
 // keepInventory stores what a run found in NinjaOne, and read in Microsoft 365. A
-// list that is doubted is no inventory.
+// list that is doubted is no inventory: then NinjaOne's side stays as it was.
 func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 	daily := in.snapshot.Daily()
 	var v inventory
 	switch {
 	case in.roster.Unusable:
-		return nil
+		kept, err := j.inventory(ctx)
+		if err != nil || kept == nil {
+			return err
+		}
+		v = *kept
 	case j.stored == nil:
 		v = inventory{Instance: j.organization.Instance, OrganizationID: j.organization.ID}
 		for _, d := range in.roster.Devices {

@@ -117,6 +117,34 @@ func TestDailyParts(t *testing.T) {
 	}
 }
 
+// TestDailyPartsOfADoubtedList lets NinjaOne's list of devices be doubted in a full run:
+// what that read of Microsoft 365 serves the light runs all the same, and nothing older.
+func TestDailyPartsOfADoubtedList(t *testing.T) {
+	b := newBench(t, 14)
+	quota := int64(1)
+	b.reader.snapshot = func() (*tenant.Snapshot, error) {
+		s, err := newWorld(14, 2).snapshot()
+		s.MailboxUsage = tenant.Present([]tenant.MailboxUsage{{UserPrincipalName: "user0@ostholm.example", Used: quota}})
+		return s, err
+	}
+	b.sync(Message{})
+	quota = 2
+	b.set(b.now().Add(24 * time.Hour))
+	b.ninja.InjectFault(emptyList)
+	b.sync(Message{})
+	if told := b.told(); !strings.Contains(told, "the list is not believed") {
+		t.Fatalf("it told %q", told)
+	}
+	b.ninja.ClearFaults()
+	b.light(Message{})
+	if known := b.reader.known; known == nil || known.Daily == nil || known.Daily.MailboxUsage.Value[0].Used != 2 {
+		t.Errorf("the light run was given %+v", known)
+	}
+	if _, reads, _ := b.light(Message{}); reads > 1 {
+		t.Errorf("%d reads: NinjaOne's side is not known any more", reads)
+	}
+}
+
 // TestLightRun changes a tenant of documents, and looks what a light run reads,
 // writes and records. A full run right after it writes nothing.
 func TestLightRun(t *testing.T) {
