@@ -11,9 +11,9 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// Access is what the app's tokens for a tenant say that it may do there. They
-// name what was consented to; whether the service account also holds the roles
-// that allow it (GDAP) shows only when the tenant is read.
+// Access is what the app's tokens for a tenant say that it may do there. They name what
+// the tenant consented to. Whether the service account also holds the roles (GDAP) shows
+// only when the tenant is read.
 type Access struct {
 	// Missing are the permissions that the tokens do not name.
 	Missing []Permission
@@ -24,10 +24,10 @@ type Access struct {
 	ExchangeError error
 }
 
-// Access signs in to the tenant anew and compares the permissions in the
-// tokens with what a reading needs. The error is an *AuthError when the tenant
-// gives no token. It costs two calls of the sign-in service and none of Graph.
-// Defender is not asked: DefenderAccess does that, where CVEs are uploaded.
+// Access signs in to the tenant anew and compares the permissions in the tokens with what
+// a reading needs. The error is an *AuthError when the tenant gives no token. It costs
+// two calls of the sign-in service and none of Graph. It does not ask Defender:
+// DefenderAccess does that, for tenants whose CVEs the app uploads.
 func (r *Reader) Access(ctx context.Context, ref tenant.Ref) (Access, error) {
 	value, err := r.tokens.fresh(ctx, ref, r.graphScope)
 	if err != nil {
@@ -111,14 +111,13 @@ func (t *tokens) fresh(ctx context.Context, ref tenant.Ref, scope string) (strin
 	return t.get(ctx, ref, scope)
 }
 
-// holds reports whether the token that the part was asked for with names the
-// part's permission, so that a refusal has another cause.
+// holds reports whether the token for the part names its permission. A refusal then has
+// another cause.
 func (r *Reader) holds(ref tenant.Ref, p part) bool {
 	return r.grants(ref, p).allow(permissions[p], r.auth)
 }
 
-// lacks reports whether the token that the part was asked for with names
-// permissions, and not the part's.
+// lacks reports whether the token for the part names permissions, and not the part's.
 func (r *Reader) lacks(ref tenant.Ref, p part) bool {
 	g := r.grants(ref, p)
 	return g != nil && !g.allow(permissions[p], r.auth)

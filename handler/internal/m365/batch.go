@@ -60,11 +60,11 @@ func (p *pause) left() time.Duration {
 	return time.Until(p.until)
 }
 
-// batch sends GET requests as parts of $batch requests, some of those at once,
-// and returns the answers in their order. Each part fails alone; parts that were
-// throttled are sent again, after the longest wait that any of them was told,
-// during which no other batch begins. Parts whose token was refused are sent once
-// more with another. Facts: JSON batching in Graph's documentation.
+// batch sends GET requests as parts of $batch requests, some of those at once. It returns
+// the answers in the order of the requests. Each part fails alone. batch sends throttled
+// parts again after the longest wait that Graph told any of them. No other batch begins
+// during that wait. A part whose token Graph refused goes once more with another. Facts:
+// JSON batching in Graph's documentation.
 func (g *graph) batch(ctx context.Context, requests []request) []*answer {
 	return g.batchOn(ctx, "v1.0", requests)
 }

@@ -42,12 +42,12 @@ type Changes struct {
 	Links   DeltaLinks          // where the next look goes on
 }
 
-// Changes looks what changed in users, groups, directory roles and Entra devices
-// since the links were given out. It calls GET /v1.0/users/delta, groups/delta,
-// directoryRoles/delta and devices/delta: one call for each list without
-// changes, and one for each further page. A list whose link Graph refuses (410,
-// or 400 with syncStateNotFound or resyncRequired) begins anew. The error is an
-// *AuthError when the tenant gives no token; one list's failure is in Failed.
+// Changes looks what changed in users, groups, directory roles and Entra devices since
+// Graph gave out the links. It calls GET /v1.0/users/delta, groups/delta,
+// directoryRoles/delta and devices/delta. A list costs one call without changes, and one
+// for each further page. A list whose link Graph refuses (410, or 400 with
+// syncStateNotFound or resyncRequired) begins anew. The error is an *AuthError when the
+// tenant gives no token; one list's failure is in Failed.
 func (r *Reader) Changes(ctx context.Context, ref tenant.Ref, since DeltaLinks) (Changes, error) {
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {
@@ -98,8 +98,8 @@ func (g *graph) changesOf(ctx context.Context, l DeltaList, since string) (chang
 	return 0, true, link, err
 }
 
-// refusedLink reports whether Graph does not go on from a delta link: it is too
-// old, it was given out elsewhere, or the service was moved.
+// refusedLink reports whether Graph does not go on from a delta link. The link is too old
+// or from elsewhere, or the service moved.
 func refusedLink(err error) bool {
 	if hasStatus(err, http.StatusBadRequest, http.StatusGone, http.StatusNotFound) {
 		return true
@@ -172,9 +172,9 @@ func (g *graph) deltaRequest(ctx context.Context, l DeltaList) request {
 	return ask(ctx, devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).Delta(), 0, deviceFields...)
 }
 
-// WatchedDevices lists the tenant's managed devices with all that NinjaOne shows
-// of them, but for free storage, which moves by itself. One
-// call per thousand devices, otherwise as ComplianceStates does.
+// WatchedDevices lists the tenant's managed devices with all that NinjaOne shows of them.
+// It leaves out free storage, which moves by itself. It makes one call per thousand
+// devices, otherwise as ComplianceStates does.
 func (r *Reader) WatchedDevices(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error) {
 	return r.listForCompliance(ctx, ref, watchedFields)
 }

@@ -16,8 +16,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// sweepPage is the $top of lists that are read often: the largest that Intune
-// takes, so that a thousand devices are one call.
+// sweepPage is the $top of lists that are read often. It is the largest that Intune
+// takes: a thousand devices are one call.
 const sweepPage = 1000
 
 var (
@@ -29,8 +29,8 @@ var (
 	})
 )
 
-// NoIntuneError says that a tenant has no Intune, so that there is nothing to
-// read and nothing to mend.
+// NoIntuneError says that a tenant has no Intune: there is nothing to read and nothing to
+// mend.
 type NoIntuneError struct{ Tenant string }
 
 // Error implements error.
@@ -123,11 +123,11 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 	return out, nil
 }
 
-// ManagedDevicesOf returns, for each Entra deviceId in order, the managed
-// devices enrolled for it, with their compliance state and all that matching
-// needs: none when it is not enrolled, several when it enrolled more than
-// once. It calls GET /v1.0/deviceManagement/managedDevices with a filter on
-// azureADDeviceId, in batches of 20.
+// ManagedDevicesOf returns the managed devices enrolled for each Entra deviceId, in
+// order. They have their compliance state and all that matching needs. A device that is
+// not enrolled has none; one that enrolled more than once has several. It calls GET
+// /v1.0/deviceManagement/managedDevices with a filter on azureADDeviceId, in batches of
+// 20.
 func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs []string) ([][]tenant.ManagedDevice, error) {
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {
@@ -153,9 +153,9 @@ func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs
 	return out, nil
 }
 
-// noIntune is the one judge of whether an answer proves that a tenant has no
-// Intune, for readings, sweeps and automaps alike. Only Intune's own words do:
-// a refusal may have any cause, whatever the tenant is licensed for.
+// noIntune is the one judge of whether an answer proves that a tenant has no Intune.
+// Readings, sweeps and automaps all use it. Only Intune's own words prove it: a refusal
+// may have any cause, whatever licences the tenant has.
 func noIntune(err error) bool {
 	status, ok := errors.AsType[*statusError](err)
 	return ok && status.status < http.StatusInternalServerError &&

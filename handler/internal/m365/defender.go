@@ -31,12 +31,11 @@ var exportLimits = bounds.Limits{Pages: 3000, Items: 20_000_000, Bytes: 64 << 30
 // exportAnswer bounds one page, which is decoded as it arrives.
 var exportAnswer = reply.Limits{Bytes: 1 << 30, Record: 2 << 20, Records: 200_000}
 
-// Vulnerabilities hands each record of Defender's export of vulnerabilities by
-// device to each. kept returns how much of it is kept by now, so that an export
-// that brings nothing new comes to an end. A record may come twice. Only without an
-// error was it the whole export. It calls
-// GET /api/machines/SoftwareVulnerabilitiesByMachine, which may be called 30 times
-// a minute and 1,000 times an hour for a tenant.
+// Vulnerabilities hands each record of Defender's export of vulnerabilities by device to
+// each. By kept, how much the caller has kept by now, it ends an export that brings
+// nothing new. A record may come twice. Only without an error was it the whole export. It
+// calls GET /api/machines/SoftwareVulnerabilitiesByMachine. Defender allows 30 calls a
+// minute and 1,000 an hour for a tenant:
 // https://learn.microsoft.com/defender-endpoint/api/get-assessment-software-vulnerabilities
 func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(*wire.Vulnerability) error, kept func() int) error {
 	s := &session{service: serviceDefender, origin: r.defenderEndpoint, client: r.client, tokens: r.tokens, ref: ref, scope: r.defenderScope, answer: exportAnswer}
@@ -100,12 +99,12 @@ func export(ctx context.Context, s *session, address string, each func(*wire.Vul
 	return page, records, err
 }
 
-// errNoRecord: a record of an export cannot be passed over, or what is left of the
-// list would count as all there is.
+// errNoRecord: nothing may skip a record of an export, or the rest would count as the
+// whole list.
 var errNoRecord = errors.New("an element of it is not a record")
 
-// DefenderAccess signs in to a tenant anew for Defender, and returns the permission
-// that the token does not name; nil when it names it, or does not tell what it
+// DefenderAccess signs in to a tenant anew for Defender, and returns the permission that
+// the token lacks. It returns nil when the token names it, or does not tell what it
 // permits. It costs one call of the sign-in service.
 func (r *Reader) DefenderAccess(ctx context.Context, ref tenant.Ref) (missing *Permission, err error) {
 	value, err := r.tokens.fresh(ctx, ref, r.defenderScope)

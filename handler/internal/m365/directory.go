@@ -70,8 +70,8 @@ func leftOut(g *graph, detail tenant.Detail, what string, odd int) []lost {
 	return []lost{{detail, absence(fmt.Sprintf("%s%s gave %d %s without their id, which are left out%s", unavailable, g.service, odd, what, nextSync))}}
 }
 
-// hasPlan reports whether a SKU in force contains a service plan of the prefix,
-// leaving out those with one of the other names.
+// hasPlan reports whether a SKU in force contains a service plan of the prefix, other
+// than the exceptions.
 func hasPlan(skus []tenant.SKU, prefix string, except ...string) bool {
 	for _, sku := range skus {
 		if sku.Status != "Enabled" && sku.Status != "Warning" {

@@ -24,12 +24,11 @@ type lost struct {
 	err    error
 }
 
-// firstOf reads something in the first of its forms that is answered; each asks
-// for less than the ones before it. So an optional property, beta list or delta
-// list that is refused, down, throttled or endless takes only itself away. A form
-// that is not the last may use half of the time that is left, and fewer attempts.
-// What the forms that failed would have brought, and the one that was read did
-// not, is lost.
+// firstOf reads something in the first of its forms that the service answers. Each form
+// asks for less than the one before it. So an optional property, beta list or delta list
+// that fails takes only itself away. A form that is not the last may use half of the time
+// that is left, and fewer attempts. What the forms that failed would have brought, and
+// the one that was read did not, is lost.
 func firstOf[T any](ctx context.Context, forms ...form[T]) (T, []lost, error) {
 	var failed []lost
 	twice := false

@@ -26,9 +26,9 @@ type graph struct {
 	retry   *retrier
 }
 
-// newGraph builds the SDK's adapter over this package's own client. The
-// middleware is listed in order, without compression of request bodies, and
-// without redirects, which are followed by hand where they are expected.
+// newGraph builds the SDK's adapter over this package's own client. The middleware is in
+// order here. It neither compresses request bodies nor follows redirects: [readReport]
+// follows the one redirect that is expected.
 func (r *Reader) newGraph(ref tenant.Ref) (*graph, error) {
 	if guid.Parse(ref.ID) == "" {
 		return nil, fmt.Errorf("tenant %q: its id is not a GUID; correct the row in CIPP's table Tenants", ref.ID)

@@ -53,8 +53,8 @@ func (g *graph) listManagedDevices(ctx context.Context, base map[string]string, 
 	odd := 0
 	asked := ask(ctx, devicemanagement.NewManagedDevicesRequestBuilderInternal(base, g.adapter), top, fields...)
 	_, err := list(ctx, g, asked, rows(&out, managedDevice(beta)).counting(&odd))
-	// A record that cannot be read is a device all the same, of which nothing is
-	// known: what seems to lack in the list may be it.
+	// A record that cannot be read is still a device. What seems to lack in the list may
+	// be it.
 	return append(out, make([]tenant.ManagedDevice, odd)...), err
 }
 
@@ -68,10 +68,10 @@ func managedDevice(beta bool) func(*wire.ManagedDevice) (string, tenant.ManagedD
 // maxPolicyDevices bounds the devices whose policies are read at a time: 25 batches.
 const maxPolicyDevices = 500
 
-// PolicyStates returns the compliance policies of those devices that do not
-// comply, by managed device id, and what was read for that: a reading that is
-// known and counts is not made again. Where the error is not nil it says why some
-// are missing or as they were. It calls what [Reader.Read] calls for them.
+// PolicyStates returns the compliance policies of those devices that do not comply, by
+// managed device id. It also returns what it read for that: it does not repeat a known
+// reading that counts. An error says why some are missing or as they were. It calls what
+// [Reader.Read] calls for them.
 func (r *Reader) PolicyStates(ctx context.Context, ref tenant.Ref, devices []tenant.ManagedDevice, known tenant.PolicyReadings) (map[string][]tenant.PolicyState, tenant.PolicyReadings, error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
@@ -119,9 +119,9 @@ func (g *graph) policyStates(ctx context.Context, all []tenant.ManagedDevice, kn
 	return p, missed, nil
 }
 
-// due takes what is known and counts, and returns the devices whose policies are
-// to be read. Of too many it takes those that were read longest ago, so that all
-// have their turn; the others stay as they were.
+// due takes what is known and counts, and returns the devices whose policies are to be
+// read. Of too many it takes those with the oldest readings, so that all have their turn.
+// The others stay as they were.
 func (p *policyResult) due(all []tenant.ManagedDevice, known tenant.PolicyReadings) (due []tenant.ManagedDevice) {
 	for i := range all {
 		d := &all[i]
@@ -199,9 +199,9 @@ type missingSettings struct {
 	index          int
 }
 
-// readSettings adds the settings of failing policies, from v1.0 or, where that
-// refuses them, from beta. They are detail: a policy whose settings cannot be
-// read is shown without, and the error is that of the first.
+// readSettings adds the settings of failing policies, from v1.0 or, where that refuses
+// them, from beta. They are detail: a policy whose settings cannot be read stays without.
+// The error is that of the first.
 func (g *graph) readSettings(ctx context.Context, states map[string][]tenant.PolicyState, missing []missingSettings) error {
 	for _, version := range []string{"v1.0", "beta"} {
 		base := g.v1()

@@ -12,19 +12,18 @@ import (
 	"cipp-ninjaone/handler/internal/reply"
 )
 
-// maxBeginnings is how often a list is read from its start at most.
+// maxBeginnings is how often at most read begins a list.
 const maxBeginnings = 3
 
 // gather takes the pages of one list.
 type gather[T any] struct {
-	// begin is called before the first page, and again where the list has to be
-	// read from its start once more: it forgets what came so far.
+	// begin forgets what came so far, whenever read begins the list.
 	begin func()
 	// page takes a page, and returns how many records or members of it were not
 	// there before.
 	page func([]T) (fresh int)
-	// odd, where it is not nil, counts the records that came without their id and
-	// were left out: the list is not known to be whole then.
+	// odd, where it is not nil, counts the records without an id, which read leaves out.
+	// The list may then not be whole.
 	odd *int
 }
 
@@ -55,17 +54,17 @@ func rows[T, R any](out *[]R, record func(*T) (id string, r R)) gather[T] {
 	}
 }
 
-// source says how the pages of one list are asked for.
+// source says how to ask for the pages of one list.
 type source[T any] struct {
 	first func(context.Context) (wire.Page[T], error)
 	next  func(ctx context.Context, link string) (wire.Page[T], error)
 }
 
-// read reads a list from its first page to its last, and returns the delta link
-// of that. The first page is given where it came already. Next links are
-// followed untouched, and only to the session's own origin. Where the service no
-// longer knows a page that it linked to (Directory_ExpiredPageToken, a delta
-// link that is too old), read begins the list again.
+// read reads a list from its first page to its last, and returns the delta link of that.
+// The first page is given where it came already. Read follows next links untouched, and
+// only to the session's own origin. Where the service no longer knows a page that it
+// linked to, it begins the list again. That is Directory_ExpiredPageToken, or a delta
+// link that is too old.
 func read[T any](ctx context.Context, s *session, from source[T], into gather[T], given *wire.Page[T]) (deltaLink string, err error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()

@@ -1,12 +1,12 @@
-// Package m365 reads one Microsoft 365 tenant into a tenant.Snapshot, through
-// Microsoft Graph, its usage reports and the Exchange Online admin API. It is
-// the only package that imports msgraph-sdk-go: the SDK's builders name the
-// paths and its middleware prepares the requests, while answers are decoded
-// from the bytes on the wire into small structs.
+// Package m365 reads one Microsoft 365 tenant into a tenant.Snapshot. It reads Microsoft
+// Graph, its usage reports and the Exchange Online admin API. It is the only package that
+// imports msgraph-sdk-go. The SDK's builders name the paths and its middleware prepares
+// the requests. Package wire decodes the answers from the bytes on the wire into small
+// structs.
 //
-// Nothing that decides, renders or writes may enter: but for the subscriptions
-// to a tenant's changes, this package sends reads only. It knows neither CIPP's
-// tables nor NinjaOne, and never hands out a token.
+// Nothing that decides, renders or writes may enter. Except for subscriptions to a
+// tenant's changes, this package sends reads only. It knows neither CIPP's tables nor
+// NinjaOne, and never hands out a token.
 package m365
 
 import (
@@ -62,8 +62,8 @@ type Deps struct {
 	Log              *slog.Logger
 }
 
-// Reader reads tenants. It is safe for concurrent use, and meant to live as
-// long as the process: it holds the cache of access tokens.
+// Reader reads tenants. It is safe for concurrent use. It should live as long as the
+// process, since it holds the access tokens.
 type Reader struct {
 	graphEndpoint    *url.URL
 	exchangeEndpoint *url.URL
@@ -145,12 +145,12 @@ func scopeFor(endpoint *url.URL, known []string, fallback string) string {
 	return fallback + "/.default"
 }
 
-// Read reads the tenant. Parts that cannot be read are absent with the reason;
-// the error is not nil only when nothing can be read: an *AuthError when the
-// tenant gives no token, the context's error when it was cancelled, or the
-// transport's when Graph cannot be reached at all. The deadline of the context
-// ends the reading: what was not read by then is absent like any other part.
-// What is known and counts is not read again; nil stands for nothing.
+// Read reads the tenant. Parts that cannot be read are absent with the reason. An error
+// means that nothing can be read. It is an *AuthError when the tenant gives no token, and
+// the context's error when the context was cancelled. It is the transport's when Graph
+// cannot be reached at all. The deadline of the context ends the reading: the parts that
+// are still missing are absent. Read does not repeat what is known and counts; nil stands
+// for nothing.
 func (r *Reader) Read(ctx context.Context, ref tenant.Ref, known *tenant.Known) (*tenant.Snapshot, error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()

@@ -16,9 +16,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// session is one service as seen from one tenant during one reading. It is the
-// only place where a token is put on a request, and refuses any other origin
-// than the configured one.
+// session is one service as seen from one tenant during one reading. Only a session puts
+// a token on a request, and it refuses any origin but the configured one.
 type session struct {
 	service string
 	origin  *url.URL
@@ -34,8 +33,8 @@ type session struct {
 	givenUp int    // attempts in a row whose answer did not come, or too slowly
 }
 
-// maxGivenUp is how many attempts in a row a reading gives up before it takes the
-// service for one that answers nothing. Those under way at once are in a row.
+// maxGivenUp is how many attempts in a row a reading gives up before it stops asking the
+// service. Attempts under way at the same time are in a row.
 const maxGivenUp = 4
 
 var errAnswersNothing = fmt.Errorf("%w, so often that it was asked for nothing more", reply.ErrSlow)
@@ -72,9 +71,9 @@ func (s *session) open(ctx context.Context) error {
 	return nil
 }
 
-// do sends a request built by build and returns an answer below 400. A reading
-// renews a token that was refused with 401 once, for all requests together: a
-// resource that always answers 401 must not renew for ever.
+// do sends a request built by build and returns an answer below 400. A reading renews a
+// token that got 401 once, for all requests together. A resource that always answers 401
+// must not renew for ever.
 func (s *session) do(ctx context.Context, build func(context.Context) (*http.Request, error)) (*http.Response, error) {
 	value, err := s.tokens.get(ctx, s.ref, s.scope)
 	if err != nil {
@@ -122,7 +121,7 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 	}
 }
 
-// get returns the request of a link, which is not to be touched.
+// get returns the request of a link, as it came.
 func (s *session) get(ctx context.Context, link string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
@@ -132,8 +131,8 @@ func (s *session) get(ctx context.Context, link string) (*http.Request, error) {
 	return req, nil
 }
 
-// follows adds the link to a list's next page to those that were seen. The error
-// says why it may not be followed.
+// follows adds the link to a list's next page to those seen. The error says why the list
+// may not follow it.
 func (s *session) follows(link string, seen map[string]bool) error {
 	u, err := url.Parse(link)
 	if err != nil || !sameOrigin(u, s.origin) {
@@ -199,8 +198,8 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 	}
 }
 
-// again reports whether an answer that cannot be used is asked for once more:
-// not where it would cost as much again.
+// again reports whether to ask once more for an answer that cannot be used. It does not
+// where that would cost as much again.
 func again(attempt int, err error) bool {
 	slow := errors.Is(err, reply.ErrSlow) && !errors.Is(err, reply.ErrStopped)
 	_, taken := errors.AsType[takenError](err)

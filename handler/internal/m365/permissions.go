@@ -92,8 +92,8 @@ func inExchange(name string) Permission {
 	return Permission{Part: name, Service: serviceExchange, Delegated: "Exchange.Manage", Application: "Exchange.ManageAsApp"}
 }
 
-// Permissions returns what the app needs for each part of a tenant, in the
-// order in which a technician meets the parts.
+// Permissions returns what the app needs for each part of a tenant, as technicians meet
+// the parts.
 func Permissions() []Permission {
 	out := make([]Permission, 0, len(permissions))
 	for p := part(0); int(p) < len(permissions); p++ {

@@ -112,7 +112,7 @@ func (run *reading) readAll(ctx context.Context) {
 }
 
 // judge tells whether the daily parts that are known are of the users that were read.
-// Where these were not, nothing is known of new ones.
+// Without the users, nothing is known of new ones.
 func (run *reading) judge(users []tenant.User, err error) {
 	if run.daily == nil {
 		return
@@ -298,8 +298,8 @@ func (run *reading) readExchange(ctx context.Context) {
 // daily are the parts of Graph that a [tenant.Daily] has.
 var daily = map[part]bool{partMailboxUsage: true, partOneDriveUsage: true, partSecureScore: true}
 
-// close turns failures into reasons. It is an error when Graph as a whole could
-// not be read, since then there is nothing to show but the same reason.
+// close turns failures into reasons. It returns an error when nothing of Graph could be
+// read: there is only that one reason to show.
 func (run *reading) close() error {
 	var graphFailures []failure
 	for _, f := range run.failed {
@@ -373,8 +373,8 @@ func (run *reading) why(f failure) tenant.Unknown {
 	return tenant.Unknown{Reason: reason, Expected: !strings.HasPrefix(reason, unavailable), Cause: run.cause(f)}
 }
 
-// cause tells a missing permission from a missing role: by what the service says
-// where that is known, and by what the app's token names.
+// cause tells a missing permission from a missing role. It goes by what the service says,
+// where that is known, and what the app's token names.
 func (run *reading) cause(f failure) tenant.Cause {
 	ref := run.snapshot.Tenant
 	if _, signIn := errors.AsType[*AuthError](f.err); signIn || hasStatus(f.err, http.StatusUnauthorized) {

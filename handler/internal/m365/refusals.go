@@ -19,8 +19,8 @@ const (
 	refusedHost                 // Graph could not reach the notification URL
 )
 
-// The codes that say all by themselves. Others, such as Forbidden and
-// UnknownError, are given for many causes.
+// The codes that say all by themselves. Others, such as Forbidden and UnknownError, have
+// many causes.
 var refusalCodes = map[string]refusal{
 	"authorization_requestdenied":             refusedRight,
 	"authentication_msgraphpermissionmissing": refusedRight,
@@ -34,8 +34,8 @@ var refusalCodes = map[string]refusal{
 	"authentication_requestfromunsupporteduserrole":         refusedRight,
 }
 
-// The texts that are known (but for Intune's own: see noIntune), looked for only where the code does not say all.
-// This is the one place where the meaning of a text decides.
+// refusalTexts are the known texts, but for Intune's own (see noIntune). They count only
+// where the code does not say all. Only here does the meaning of a text decide.
 var refusalTexts = []struct {
 	means refusal
 	text  *regexp.Regexp

@@ -34,9 +34,9 @@ func (g *graph) oneDriveUsage(ctx context.Context) ([]wire.Usage[tenant.OneDrive
 	return readReport(ctx, g, asked, wire.DecodeOneDriveUsage)
 }
 
-// readReport follows the redirect of a report to its download, once more from
-// the beginning if the file was cut. The download's address is itself a secret,
-// and is fetched without the token.
+// readReport follows the redirect of a report to its download. It does so once more from
+// the beginning if the file was cut. The download's address is itself a secret, so the
+// request for it goes without the token.
 func readReport[T any](ctx context.Context, g *graph, asked request, decode func(context.Context, io.Reader) (T, error)) (T, error) {
 	var none T
 	for attempt := 1; ; attempt++ {

@@ -1,9 +1,9 @@
 package m365
 
-// roleName returns how Entra shows a directory role today. Graph's role objects
-// keep the name of the day on which the tenant activated the role, such as
-// "Company Administrator"; only the template id stays. A role that is not
-// Microsoft's, or newer than the table, keeps the name that came.
+// roleName returns how Entra shows a directory role today. Graph's role objects keep the
+// name of the day when the tenant activated the role, such as "Company Administrator".
+// Only the template id stays. A role that is not Microsoft's, or newer than the table,
+// keeps the name that came.
 func roleName(templateID, came string) string {
 	if name, ok := builtInRoles[templateID]; ok {
 		return name

@@ -62,8 +62,8 @@ func NewSKUNames(address string, transport http.RoundTripper, now func() time.Ti
 	}
 }
 
-// Names returns the names of products and service plans by their GUIDs, in lower case. It is nil
-// when they were never read; a failure is logged and never an error, because
+// Names returns the names of products and service plans by their GUIDs, in lower case. It
+// returns nil when it never read them. It logs a failure and returns no error, because
 // part numbers do as well.
 func (s *SKUNames) Names(ctx context.Context) map[string]string {
 	good := func(have skuNames) bool { return s.now().Before(have.next) }

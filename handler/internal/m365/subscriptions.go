@@ -46,8 +46,8 @@ const (
 	SubscriptionRefused     = "refused"     // anything else
 )
 
-// SubscriptionError is a refusal by Graph: nothing was created or changed. Any
-// other error of the calls below, but for *AuthError, leaves that open.
+// SubscriptionError is a refusal by Graph, which created and changed nothing. Any other
+// error of the calls below, but for *AuthError, leaves that open.
 type SubscriptionError struct {
 	Tenant string
 	Reason string // SubscriptionGone, …
@@ -90,10 +90,10 @@ func ExplainSubscription(reason string) string {
 // Unwrap returns Graph's answer.
 func (e *SubscriptionError) Unwrap() error { return e.cause }
 
-// Subscribe creates a subscription to the tenant's devices. Graph calls the
-// notification URL before it answers. The call is never repeated by itself,
-// because a second one would make a second subscription. It calls POST
-// /v1.0/subscriptions, and /beta/subscriptions where v1.0 does not know devices.
+// Subscribe creates a subscription to the tenant's devices. Graph calls the notification
+// URL before it answers. Subscribe never repeats the call, because a second one would
+// make a second subscription. It calls POST /v1.0/subscriptions, and /beta/subscriptions
+// where v1.0 does not know devices.
 func (r *Reader) Subscribe(ctx context.Context, ref tenant.Ref, s SubscriptionRequest) (Subscription, error) {
 	return r.subscription(ctx, ref, http.MethodPost, "", wire.ChangeSubscription{
 		ChangeType:               "updated",
@@ -116,9 +116,9 @@ func (r *Reader) Subscription(ctx context.Context, ref tenant.Ref, id string) (S
 	return r.subscription(ctx, ref, http.MethodGet, "/"+url.PathEscape(id), nil)
 }
 
-// Subscriptions lists the subscriptions that the app has in one tenant. Graph
-// throttles it far harder than the other calls, so it is for finding one whose
-// id is not known. It calls GET /v1.0/subscriptions.
+// Subscriptions lists the subscriptions that the app has in one tenant. Graph throttles
+// it far harder than other calls, so it is for finding one of unknown id. It calls GET
+// /v1.0/subscriptions.
 func (r *Reader) Subscriptions(ctx context.Context, ref tenant.Ref) ([]Subscription, error) {
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {
@@ -150,9 +150,9 @@ func (r *Reader) Unsubscribe(ctx context.Context, ref tenant.Ref, id string) err
 
 func wireTime(t time.Time) string { return t.UTC().Truncate(time.Second).Format(time.RFC3339) }
 
-// subscription makes one call; body is sent as JSON unless it is nil. Devices are
-// not among the resources that Graph documents for subscriptions: what v1.0
-// refuses for a reason that is not known is tried once on beta.
+// subscription makes one call, with body as JSON unless it is nil. Graph does not
+// document subscriptions on devices. Where v1.0 refuses for an unknown reason,
+// subscription tries once on beta.
 func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path string, body any) (Subscription, error) {
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {

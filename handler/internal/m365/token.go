@@ -30,10 +30,9 @@ const (
 	tokenTimeout = 5 * time.Minute   // of one renewal with all its retries
 )
 
-// tokens obtains access tokens by CIPP's refresh-token grant, or by client
-// credentials, from {login}/{tenant}/oauth2/v2.0/token, and keeps them until
-// shortly before they end. The stored refresh token is only ever read: CIPP
-// owns and rotates it.
+// tokens obtains access tokens from {login}/{tenant}/oauth2/v2.0/token, and keeps them
+// until shortly before they end. It uses CIPP's refresh-token grant, or client
+// credentials. It only ever reads the stored refresh token: CIPP owns and rotates it.
 type tokens struct {
 	login       *url.URL
 	client      *http.Client

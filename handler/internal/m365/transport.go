@@ -33,10 +33,10 @@ func steady(next http.RoundTripper) http.RoundTripper {
 	return &reply.Steady{Next: next, Begin: headerTimeout, Whole: bodyTimeout}
 }
 
-// retrier repeats requests that were throttled, met an unavailable service or
-// lost their connection. It replaces kiota-http-go's retry handler. That one
-// cuts decimals of Retry-After and so comes back too early, leaves discarded
-// answers open, and gives up on lost connections.
+// retrier repeats requests that were throttled, met an unavailable service or lost their
+// connection. It replaces kiota-http-go's retry handler. That one cuts decimals of
+// Retry-After and so comes back too early. It leaves discarded answers open, and gives up
+// on lost connections.
 type retrier struct {
 	next  http.RoundTripper
 	sleep func(context.Context, time.Duration) error
@@ -111,8 +111,8 @@ func backoff(attempt int) time.Duration { return retry.Backoff(time.Second, atte
 
 func discard(res *http.Response) { reply.Discard(res.Body) }
 
-// parseEndpoint reads the base address of a service. Plain http is accepted
-// only on loopback, because secrets and tokens travel.
+// parseEndpoint reads the base address of a service. It accepts plain http only on
+// loopback, because secrets and tokens travel.
 func parseEndpoint(setting, value, fallback string) (*url.URL, error) {
 	if value == "" {
 		value = fallback

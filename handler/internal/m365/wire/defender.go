@@ -1,6 +1,6 @@
 package wire
 
-// Vulnerability is one record of Defender's export of vulnerabilities by device: a
+// Vulnerability is one record of Defender's export of vulnerabilities by device. It is a
 // CVE of one version of a software on one device. CIPP's cache keeps the same.
 type Vulnerability struct {
 	DeviceID        string `json:"deviceId"`

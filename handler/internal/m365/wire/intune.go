@@ -10,9 +10,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// ManagedDevice is a row of GET /deviceManagement/managedDevices. One without an
-// id is kept: the machine is enrolled, and its serial number and name tell which
-// it is.
+// ManagedDevice is a row of GET /deviceManagement/managedDevices. One without an id
+// counts: the machine is enrolled, and its serial number and name identify it.
 type ManagedDevice struct {
 	ID                string `json:"id"`
 	AzureADDeviceID   string `json:"azureADDeviceId"`
@@ -62,8 +61,8 @@ type Hardware struct {
 	CredentialGuard string `json:"deviceGuardLocalSystemAuthorityCredentialGuardState"`
 }
 
-// Record is the device as the rest of the handler sees it. beta says that the
-// row came from the beta list, which alone fills some fields.
+// Record is the device as the rest of the handler sees it. The beta list alone fills some
+// fields.
 func (d *ManagedDevice) Record(beta bool) tenant.ManagedDevice {
 	out := tenant.ManagedDevice{
 		ID:                   guid.Fold(d.ID),

@@ -55,8 +55,7 @@ type Membership struct {
 // NewMemberships returns none yet.
 func NewMemberships() *Memberships { return &Memberships{byID: map[string]*Membership{}} }
 
-// IDs returns the ids of all groups or roles in the order in which they came,
-// also of those that were removed.
+// IDs returns the ids of all groups or roles as they came, removed ones too.
 func (m *Memberships) IDs() []string { return m.order }
 
 // Of returns the group or role with the id, one of IDs.

@@ -43,10 +43,9 @@ func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 	return p, err
 }
 
-// StreamPage decodes one page, and hands each element of the named member to each;
-// fits says whether it is a record. An answer that ends early, goes on after its
-// end, or lacks the member is an error: a short list must never look like a whole
-// one.
+// StreamPage decodes one page, and hands each element of the member to each: fits where
+// it is a record. An answer that ends early, goes on after its end, or lacks the member
+// is an error. A short list must never look like a whole one.
 func StreamPage[T any](r io.Reader, member string, each func(item *T, fits bool) error) (Page[T], error) {
 	var p Page[T]
 	dec := json.NewDecoder(r)

@@ -68,10 +68,10 @@ func DecodeOneDriveUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.OneDr
 
 func deleted(column func(string) string) bool { return strings.EqualFold(column("Is Deleted"), "true") }
 
-// readCSV gives each row of a CSV file to row, which reads it by column name; a
-// column that is not there reads as "". The required columns must be there, and
-// every row must have as many fields as the header, else the file was cut.
-// row returns how many bytes of it are kept.
+// readCSV gives each row of a CSV file to row, which reads it by column name. A column
+// that is not there reads as "". The required columns must be there. Every row must have
+// as many fields as the header, else the file was cut. The function row returns how many
+// bytes of it the caller keeps.
 func readCSV(ctx context.Context, r io.Reader, required []string, row func(column func(string) string) (kept int64)) (err error) {
 	var kept, counted int64
 	defer func() {

@@ -9,9 +9,8 @@ import (
 	"cipp-ninjaone/handler/internal/guid"
 )
 
-// DecodeSKUNames decodes Microsoft's public file of product names, which has a row
-// for each service plan of each product, into names by the GUIDs of both, in lower
-// case.
+// DecodeSKUNames decodes Microsoft's public file of product names into names by GUID, in
+// lower case. The file has a row for each service plan of each product.
 func DecodeSKUNames(r io.Reader) (map[string]string, error) {
 	names := map[string]string{}
 	err := readCSV(context.Background(), r, []string{"GUID"}, func(column func(string) string) int64 {

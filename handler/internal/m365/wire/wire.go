@@ -1,6 +1,6 @@
-// Package wire decodes what Microsoft Graph, its reports and the Exchange Online
-// admin API answer into small structs. It is free of the Graph SDK, so that it
-// is built and fuzzed in seconds, and it sends nothing: package m365 does.
+// Package wire decodes what Microsoft Graph, its reports and the Exchange Online admin
+// API answer into small structs. It is free of the Graph SDK, so that it builds and
+// fuzzes in seconds. It sends nothing: package m365 does.
 package wire
 
 import (
@@ -12,8 +12,8 @@ import (
 	"cipp-ninjaone/handler/internal/isotime"
 )
 
-// Time is a time on the wire, in any form of ISO 8601. Anything that is not a time, and the ends of the
-// calendar by which Microsoft says "never" and "not known", is the zero time.
+// Time is a time on the wire, in any form of ISO 8601. Anything that is not a time is the
+// zero time. So are the calendar's ends, Microsoft's "never" and "not known".
 type Time struct{ time.Time }
 
 // UnmarshalJSON implements json.Unmarshaler.
