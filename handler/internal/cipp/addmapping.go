@@ -11,10 +11,10 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// AddOrganizationMapping maps a tenant to a NinjaOne organization unless it is
-// mapped already; added tells which. It never changes a mapping, also not one
-// that was made meanwhile. A row under one of the tenant's domains in place of
-// its id is not looked for: OrganizationMappings resolves those.
+// AddOrganizationMapping maps a tenant to a NinjaOne organization unless it is mapped
+// already; added tells which. It never changes a mapping, also not one that was made
+// meanwhile. It does not look for a row under a domain in place of the id:
+// OrganizationMappings resolves those.
 func (s *Store) AddOrganizationMapping(ctx context.Context, tenantID string, organizationID int, name string) (added bool, err error) {
 	id := guid.Parse(tenantID)
 	if id == "" || organizationID <= 0 {

@@ -95,8 +95,8 @@ func asTyped(data json.RawMessage) string {
 	return string(lenient)
 }
 
-// lenientText is a text that may be stored as a number, or as the {label,
-// value} object of CIPP's select controls. Anything else reads as "".
+// lenientText is a text that CIPP may store as a number, or as its select controls'
+// {label, value}. Anything else reads as "".
 type lenientText string
 
 // UnmarshalJSON never fails.
@@ -125,8 +125,8 @@ func (t *lenientText) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// lenientBool is a boolean that may be stored as text, as 0 or 1, or as the
-// {label, value} object of CIPP's select controls. Anything else is false.
+// lenientBool is a boolean that CIPP may store as text, 0, 1, or its select controls'
+// {label, value}. Anything else is false.
 type lenientBool bool
 
 // UnmarshalJSON never fails.
@@ -144,8 +144,8 @@ func (b *lenientBool) UnmarshalJSON(data []byte) error {
 // hostName is a DNS name, with a port or without.
 var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(:[0-9]{1,5})?$`)
 
-// portalHost returns the host of CIPP's portal (table Config, row CIPPURL) for
-// links; "" when it is unknown or is not a host name.
+// portalHost returns the host of CIPP's portal (table Config, row CIPPURL) for links. It
+// is "" when the row holds no host name.
 func (s *Store) portalHost(ctx context.Context) (string, error) {
 	text, err := s.value(ctx, tableConfig, "InstanceProperties", "CIPPURL", "Value")
 	if err != nil {

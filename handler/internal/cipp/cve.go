@@ -26,9 +26,9 @@ type CVEExceptions struct {
 	Unread []string
 }
 
-// CVEExceptions returns the exceptions of a tenant that apply at the time now:
-// those for all tenants, and those for its default domain. Like CIPP it compares
-// without case, and takes an id for no domain. Unlike CIPP it lets an exception end
+// CVEExceptions returns the exceptions that apply to a tenant at the time now. They are
+// those for all tenants, and those for its default domain. Like CIPP it compares without
+// case, and does not take a tenant id for a domain. Unlike CIPP it lets an exception end
 // with the day of its expiry, in UTC.
 func (s *Store) CVEExceptions(ctx context.Context, ref tenant.Ref, now time.Time) (CVEExceptions, error) {
 	all := CVEExceptions{IDs: map[string]bool{}}
@@ -54,16 +54,16 @@ func (s *Store) CVEExceptions(ctx context.Context, ref tenant.Ref, now time.Time
 	return all, nil
 }
 
-// endOf returns when an exception ends, by the expiry that CIPP's page posted: an
-// ISO date, or seconds or milliseconds since 1970. It is the end of that day in
-// UTC, and zero where there is no expiry.
+// endOf returns when an exception ends, by the expiry that CIPP's page posted. The expiry
+// is an ISO date, or seconds or milliseconds since 1970. The end is that of the day in
+// UTC, and zero without an expiry.
 func endOf(expiry string) (end time.Time, ok bool) {
 	expiry = strings.TrimSpace(expiry)
 	if expiry == "" {
 		return time.Time{}, true
 	}
 	at, ok := isotime.Parse(expiry)
-	// Digits are no year and no date without signs: CIPP's picker posts seconds.
+	// Digits are neither a year nor a date without signs: CIPP's picker posts seconds.
 	if n, err := strconv.ParseInt(expiry, 10, 64); err == nil {
 		if at, ok = time.Unix(n, 0).UTC(), n > 0; n >= fromMilliseconds {
 			at = time.UnixMilli(n).UTC()

@@ -29,10 +29,10 @@ func (s *Store) DeviceMap(ctx context.Context, tenantID string) (map[string]Devi
 	return entries, rows, err
 }
 
-// SaveDeviceMap brings the tenant's rows of table NinjaOneDeviceMap up to
-// date, which are read where they are nil. Only rows that differ are written. As
-// CIPP does it, rows of devices that are gone stay. An entry without an Entra device
-// id has no row; of two entries with the same id the first counts.
+// SaveDeviceMap brings the tenant's rows of table NinjaOneDeviceMap up to date. It reads
+// the rows where present is nil, and writes only those that differ. Like CIPP it lets the
+// rows of devices that are gone stay. An entry without an Entra device id has no row. Of
+// two entries with the same id the first counts.
 func (s *Store) SaveDeviceMap(ctx context.Context, tenantID string, entries []DeviceMapEntry, present MapRows) error {
 	rows := make([]mapRow, 0, len(entries))
 	for _, entry := range entries {

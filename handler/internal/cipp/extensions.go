@@ -25,11 +25,11 @@ const (
 	extensionID        = "NinjaOne"
 )
 
-// SecretSent stands in CIPP's settings where a secret was stored elsewhere.
+// SecretSent stands in CIPP's settings in place of a secret, which CIPP stores elsewhere.
 const SecretSent = "SentToKeyVault"
 
-// maxUpdateTries is how often a row that others change at the same time is
-// read and written again.
+// maxUpdateTries is how often a save reads and writes a row that others change at the
+// same time.
 const maxUpdateTries = 20
 
 var errNotObject = errors.New("CIPP's extension settings (table Extensionsconfig, column config) are not a JSON object: save the NinjaOne settings in CIPP again")
@@ -53,18 +53,17 @@ func (s *Store) extensionRow(ctx context.Context) (row storage.Entity, text stri
 	return row, text, nil
 }
 
-// NinjaOneSwitches and NinjaOneTexts are the names of the NinjaOne settings as
-// CIPP's page writes them, but for the client secret, which is stored elsewhere.
+// NinjaOneSwitches and NinjaOneTexts name the NinjaOne settings as CIPP's page writes
+// them. CIPP stores the client secret elsewhere.
 var (
 	NinjaOneSwitches = []string{"Enabled", "LicenseDocumentsEnabled", "UserDocumentsEnabled", "LicensedOnly", "CveSyncEnabled"}
 	NinjaOneTexts    = []string{"Instance", "ClientID", "CveSyncPrefix"}
 )
 
-// ExtensionSettings returns what CIPP's pages show of the settings of all
-// extensions, by extension and property name as CIPP stores them: NinjaOne's
-// own settings, and the switches of all others. Whatever is stored under a
-// secret's name reads SecretSent. Any other value is left out: nobody can tell
-// what it gives away.
+// ExtensionSettings returns what CIPP's pages show of all extensions' settings, by
+// extension and property name. That is NinjaOne's own settings, and the switches of all
+// others. Whatever is stored under a secret's name reads SecretSent. It leaves out any
+// other value: nobody can tell what it gives away.
 func (s *Store) ExtensionSettings(ctx context.Context) (map[string]any, error) {
 	_, text, err := s.extensionRow(ctx)
 	if err != nil {
@@ -96,13 +95,12 @@ func (s *Store) ExtensionSettings(ctx context.Context) (map[string]any, error) {
 // secretName matches the names of properties that could hold a secret.
 var secretName = regexp.MustCompile(`(?i)(key|secret|password|token)$`)
 
-// plainName matches names that give nothing away themselves, as an address or a
-// key would that somebody stored as one.
+// plainName matches names that give nothing away. Somebody may have stored an address or
+// a key as a name.
 var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ -]{0,39}$`)
 
-// shown returns the properties that may be shown: all switches, and texts and
-// numbers under the names that are known to be harmless. A property whose name
-// is not a plain one is left out.
+// shown returns the properties that may be shown. These are all switches, and texts and
+// numbers under harmless names. It leaves out a property whose name is not a plain one.
 func shown(properties map[string]any, harmless []string) map[string]any {
 	out := map[string]any{}
 	for name, value := range properties {
@@ -126,9 +124,9 @@ func shown(properties map[string]any, harmless []string) map[string]any {
 // other. CIPP writes ten levels, and turns what is deeper into text.
 const maxNesting = 8
 
-// CheckReadable reports what keeps PowerShell's ConvertFrom-Json, or CIPP's next
-// save, from reading or keeping a JSON value: an empty property name, names of one
-// object that differ in case alone, or too many levels.
+// CheckReadable reports what keeps PowerShell's ConvertFrom-Json from reading a JSON
+// value, or CIPP's next save from keeping it. That is an empty property name, an object's
+// names that differ in case alone, or too many levels.
 func CheckReadable(data []byte) error {
 	type level struct {
 		names map[string]string // by lower case; nil in a list
@@ -226,8 +224,8 @@ func quoteJSON(text string) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// set gives properties a new value under a name that CIPP takes without regard
-// to case; other spellings of it go, since CIPP cannot read an object with two.
+// set gives properties a new value under a name that CIPP takes without regard to case.
+// It removes other spellings of it, since CIPP cannot read an object with two.
 func set(properties []Property, name string, value json.RawMessage) []Property {
 	at := slices.IndexFunc(properties, func(p Property) bool { return strings.EqualFold(p.Name, name) })
 	if at < 0 {
@@ -245,11 +243,10 @@ func (s *Store) CheckNinjaOneSettings(ctx context.Context, changes []Property, c
 	return err
 }
 
-// SaveNinjaOneSettings gives properties of the NinjaOne part of CIPP's
-// extension settings a new value; everything else stays as it is at the moment
-// of writing, other extensions' settings to the byte. What the settings would
-// become is shown to check first, whose error ends the save; check may be
-// called more than once. The changes may hold no secret.
+// SaveNinjaOneSettings gives properties of the NinjaOne part of CIPP's extension settings
+// a new value. Everything else stays as it is at the moment of writing, other extensions'
+// settings to the byte. It first shows check what the settings would become, perhaps more
+// than once. An error of check ends the save. The changes may hold no secret.
 func (s *Store) SaveNinjaOneSettings(ctx context.Context, changes []Property, check func(ExtensionConfig) error) error {
 	for range maxUpdateTries {
 		row, etag, err := s.mergedRow(ctx, changes, check)
@@ -270,8 +267,8 @@ func (s *Store) SaveNinjaOneSettings(ctx context.Context, changes []Property, ch
 	return errors.New("save the NinjaOne settings: others keep changing CIPP's extension settings; nothing was saved, try again")
 }
 
-// mergedRow returns the row of all extensions' settings with the changes in it.
-// etag is the version that it was made from; "" when there was no row.
+// mergedRow returns the row of all extensions' settings with the changes in it. The etag
+// is that of the row it is made from; "" when there was no row.
 func (s *Store) mergedRow(ctx context.Context, changes []Property, check func(ExtensionConfig) error) (row storage.Entity, etag string, err error) {
 	row, text, err := s.extensionRow(ctx)
 	if err != nil {

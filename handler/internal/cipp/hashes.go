@@ -8,22 +8,21 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// hashColumns are the columns by which CIPP's own engine skips, for up to seven days
-// or until a document changes, what it believes that NinjaOne still shows. They are
-// never written here: a merge leaves them as they are.
+// hashColumns are the columns by which CIPP's own engine skips what it believes that
+// NinjaOne still shows. It does so for up to seven days, or until a document changes.
+// This package only removes them; a merge leaves them as they are.
 var hashColumns = map[string][]string{
 	tableDeviceMap:  {"FieldsHash", "FieldsTime", "RelationsKey", "RelationsTime"},
 	tableUserMap:    {"FieldHashes", "InputHash", "DocUpdateTime"},
 	tableLicenseMap: {"DocHash", "DocUpdateTime", "HashTime"},
 }
 
-// hashRows is how many rows are changed at a time, which is what one transaction
-// takes.
+// hashRows is how many rows one transaction takes.
 const hashRows = 100
 
 // ForgetHashes removes the columns by which CIPP's own engine skips what it believes
-// unchanged, so that its next sync puts right what this app wrote. No row is removed.
-// It goes on past rows that somebody changes meanwhile, and says so in the error.
+// unchanged. The engine's next sync then puts right what this app wrote. It removes no
+// row. It goes on past rows that somebody changes meanwhile, and says so in the error.
 func (s *Store) ForgetHashes(ctx context.Context) error {
 	var errs []error
 	for _, table := range []string{tableDeviceMap, tableUserMap, tableLicenseMap} {

@@ -29,9 +29,8 @@ const (
 	LogbookSettings   = "NinjaOne" // CIPP's own too
 )
 
-// LogEntry is one line of CIPP's logbook. Technicians of every customer may
-// read it: it holds no secret, and no personal data but who asked for something,
-// as CIPP's own lines.
+// LogEntry is one line of CIPP's logbook. Technicians of every customer may read it. So
+// like CIPP's lines it holds no secret, and no personal data but who asked.
 type LogEntry struct {
 	Tenant   string // default domain; "" for a line that concerns no single tenant
 	TenantID string // GUID, or ""
@@ -72,8 +71,8 @@ func (s *Store) Log(ctx context.Context, entry LogEntry) error {
 	return nil
 }
 
-// Note is Log for what has happened already: that the line could not be written
-// fails nothing, and goes to the app's own log.
+// Note is Log for what has happened already. A line that cannot be written fails nothing,
+// and goes to the app's own log.
 func (s *Store) Note(ctx context.Context, entry LogEntry) {
 	noting, done := storage.Noting(ctx)
 	defer done()
@@ -85,9 +84,9 @@ func (s *Store) Note(ctx context.Context, entry LogEntry) {
 // zoneLife is how long a zone read from CIPP's settings counts.
 const zoneLife = 15 * time.Minute
 
-// logZone returns the zone of the logbook's days: the setting, else what CIPP
-// keeps in its table Config, else UTC. A line in the wrong day's partition is
-// better than none, so it never fails.
+// logZone returns the zone of the logbook's days. That is the setting, else what CIPP
+// keeps in its table Config, else UTC. A line in the wrong day's partition is better than
+// none, so it never fails.
 func (s *Store) logZone(ctx context.Context) *time.Location {
 	s.zoneMu.Lock()
 	defer s.zoneMu.Unlock()

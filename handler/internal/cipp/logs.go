@@ -94,9 +94,8 @@ func (s *Store) LogDays(ctx context.Context) ([]string, error) {
 	}
 }
 
-// LogDayOf returns the day of a line by its id, where the id tells when it was
-// written: present versions of CIPP begin it with the time that is left until
-// the end of .NET's calendar.
+// LogDayOf returns the day of a line by its id, where the id tells it. Present versions
+// of CIPP begin an id with the time left until .NET's calendar ends.
 func (s *Store) LogDayOf(ctx context.Context, id string) (string, error) {
 	left, _, _ := strings.Cut(id, "-")
 	ticks, err := strconv.ParseInt(left, 10, 64)
@@ -137,8 +136,8 @@ func (f LogFilter) selects(l LogLine) bool {
 	return f.User == nil || f.User.MatchString(l.User)
 }
 
-// UserPattern is the filter for users whose name is like a text in which * stands
-// for any text; nil for "".
+// UserPattern is the filter for users by name, where * stands for any text. It is nil for
+// "".
 func UserPattern(text string) *regexp.Regexp {
 	if text == "" {
 		return nil

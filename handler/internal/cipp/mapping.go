@@ -14,8 +14,8 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// The partitions of table CippMapping. Those of CIPP's first NinjaOne version
-// are read where the present ones have no row, and are never changed in kind.
+// The partitions of table CippMapping. Those of CIPP's first NinjaOne version count where
+// the present ones have no row. This package does not move their rows.
 const (
 	fieldPartition       = "NinjaOneFieldMapping"
 	legacyFieldPartition = "NinjaFieldMapping"
@@ -25,13 +25,13 @@ const (
 
 // Mappings is all that table CippMapping says of NinjaOne.
 type Mappings struct {
-	// Fields is the NinjaOne custom field (by API name) that each of CIPP's fields
-	// goes to, by CIPP's field name: TenantLinks, TenantSummary, UsersSummary,
-	// DeviceLinks, DeviceSummary, DeviceCompliance, DeviceNonCompliantSettings. A
-	// field that is not mapped is absent.
+	// Fields is the NinjaOne custom field (by API name) that each of CIPP's fields goes
+	// to. CIPP names them TenantLinks, TenantSummary, UsersSummary, DeviceLinks,
+	// DeviceSummary, DeviceCompliance, DeviceNonCompliantSettings. A field that is not
+	// mapped is absent.
 	Fields map[string]string
-	// FieldsSaid is whether the table has any row of fields: one without says of no
-	// field that it is not synchronised.
+	// FieldsSaid is whether the table has any row of fields. Without one it does not say
+	// that any field is not synchronised.
 	FieldsSaid bool
 	// Organizations are the tenants that are mapped to a NinjaOne organization, by
 	// tenant id, each once. Several tenants may share one organization. Rows that
@@ -103,8 +103,8 @@ func fieldChoices(rows []storage.Entity) map[string]FieldChoice {
 		if e.PartitionKey() == legacyFieldPartition {
 			id, name = "NinjaOne", "NinjaOneName"
 		}
-		// A row of the present partition counts even if it is empty: that is how
-		// "do not synchronize" is stored.
+		// A row of the present partition counts even if it is empty: CIPP stores "do not
+		// synchronize" so.
 		c := FieldChoice{Field: e.RowKey(), ID: strings.TrimSpace(e.String(id)), Name: e.String(name)}
 		if c.ID == "-1" {
 			c.ID = ""
@@ -114,8 +114,8 @@ func fieldChoices(rows []storage.Entity) map[string]FieldChoice {
 	return choices
 }
 
-// OrganizationMapping says which NinjaOne organization a tenant goes to, and
-// how CIPP's pages were last told that its sync went.
+// OrganizationMapping says which NinjaOne organization a tenant goes to, and what CIPP's
+// pages show of its last sync.
 type OrganizationMapping struct {
 	TenantID         string // lower case; "" when the row's key is not a tenant of CIPP
 	OrganizationID   int    // NinjaOne's id; 0 when Problem says that there is none
@@ -169,8 +169,8 @@ func (s *Store) organizationRows(ctx context.Context) (rows map[string][]storage
 	return s.byTenant(ctx, all)
 }
 
-// byTenant returns the rows of the mapping of organizations by tenant id, of each
-// tenant the one that counts first, and the rows that belong to no tenant.
+// byTenant returns the mapping's rows of organizations by tenant id, and the rows that
+// belong to no tenant. A tenant's row that counts comes first.
 func (s *Store) byTenant(ctx context.Context, all []storage.Entity) (rows map[string][]storage.Entity, lost []storage.Entity, err error) {
 	var tenants []Tenant
 	rows = map[string][]storage.Entity{}
@@ -199,8 +199,8 @@ func (s *Store) byTenant(ctx context.Context, all []storage.Entity) (rows map[st
 	return rows, lost, nil
 }
 
-// rankOf orders rows of one tenant: the present partition comes before the legacy
-// one, then a GUID before a domain.
+// rankOf orders rows of one tenant: the present partition before the legacy one, then a
+// GUID before a domain.
 func rankOf(e storage.Entity) int {
 	rank := 1
 	if guid.Parse(e.RowKey()) != "" {
@@ -298,9 +298,9 @@ func mappingOf(tenantID string, e storage.Entity) (OrganizationMapping, bool) {
 	return m, true
 }
 
-// RecordRun writes how a tenant's sync stands into the row of its mapping,
-// where CIPP's own code looks for it. A zero time leaves its column as it is.
-// A mapping that was removed meanwhile stays removed; that is not an error.
+// RecordRun writes the state of a tenant's sync into its mapping row, where CIPP's own
+// code looks for it. A zero time leaves its column as it is. A mapping that was removed
+// meanwhile stays removed; that is not an error.
 func (s *Store) RecordRun(ctx context.Context, m OrganizationMapping, start, end time.Time, status string) error {
 	e := storage.Entity{
 		"PartitionKey": cmp.Or(m.partition, orgPartition),

@@ -23,8 +23,8 @@ type FieldChoice struct {
 	Name  string // what the custom field is called on pages
 }
 
-// FieldChoices returns the choice of each of CIPP's fields that was made, also
-// to map it to nothing, in the order of CIPP's page.
+// FieldChoices returns the choices made for CIPP's fields, in the order of CIPP's page. A
+// choice may map a field to nothing.
 func (s *Store) FieldChoices(ctx context.Context) ([]FieldChoice, error) {
 	made, err := s.fieldRows(ctx)
 	if err != nil {
@@ -39,8 +39,8 @@ func (s *Store) FieldChoices(ctx context.Context) ([]FieldChoice, error) {
 	return choices, nil
 }
 
-// SaveFieldMapping stores choices; the fields that are not among them stay as
-// they are. An unknown field is refused.
+// SaveFieldMapping stores choices; the fields that are not among them stay as they are.
+// It refuses an unknown field.
 func (s *Store) SaveFieldMapping(ctx context.Context, choices []FieldChoice) error {
 	var ops []storage.Operation
 	for _, c := range choices {
@@ -62,8 +62,8 @@ type OrganizationChoice struct {
 	TenantID       string // GUID
 	OrganizationID int
 	Name           string // the organization's
-	// Seen is the organization that the tenant was mapped to when the page was
-	// read; 0 for a choice that was made since.
+	// Seen is the organization that the tenant was mapped to when the page was read. It
+	// is 0 for a choice made since.
 	Seen int
 }
 
@@ -93,8 +93,8 @@ func organizationText(name string, id int) string {
 	return strings.TrimSpace(fmt.Sprintf("%s (%d)", name, id))
 }
 
-// SaveOrganizationMappings stores a page's whole list of mappings as the
-// changes that were made on that page since it was read:
+// SaveOrganizationMappings stores a page's whole list of mappings, as the changes made
+// since the page was read:
 //
 //   - A choice that still says what the page showed changes nothing, whatever
 //     somebody else has made of the tenant meanwhile.
@@ -164,8 +164,8 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 	return changes, nil
 }
 
-// grace is how recent a mapping must be to outlast a page that cannot say when
-// it was read: its list was empty, or everything on it was taken off.
+// grace is how recent a mapping must be to outlast a page that cannot say when it was
+// read. Such a page lists nothing, or somebody took everything off it.
 const grace = 15 * time.Minute
 
 // storedMapping is what table CippMapping holds for one tenant.
@@ -177,8 +177,8 @@ type storedMapping struct {
 	name         string
 }
 
-// newerThan reports whether the mapping was made after a time, as far as its
-// row tells: a sync changes the row too, so one that was synced is not new.
+// newerThan reports whether the mapping was made after a time, as far as its row tells. A
+// sync changes the row too, so a synced mapping is not new.
 func (m storedMapping) newerThan(t time.Time) bool {
 	row := m.rows[0]
 	return row.Timestamp().After(t) && !row.Has("lastStartTime")

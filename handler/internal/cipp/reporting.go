@@ -18,8 +18,8 @@ type ReportingItem struct {
 	Written time.Time       // when CIPP last wrote it, UTC
 }
 
-// ReportingCount returns how many objects of one type CIPP counted when it last
-// filled its cache for the tenant; false when it did not say.
+// ReportingCount returns how many objects of a type CIPP counted when it last filled the
+// tenant's cache. It is false when CIPP did not say.
 func (s *Store) ReportingCount(ctx context.Context, domain, typ string) (int, bool, error) {
 	row, err := s.table(tableReporting).Get(ctx, domain, typ+"-Count")
 	if errors.Is(err, storage.ErrNotFound) {
@@ -31,10 +31,10 @@ func (s *Store) ReportingCount(ctx context.Context, domain, typ string) (int, bo
 	return int(row.Int("DataCount")), row.Has("DataCount"), nil
 }
 
-// Reporting gives the cached objects of one type, for example "DefenderCVEs",
-// of the tenant with the default domain (table CippReportingDB). CIPP fills it
-// once a night and leaves what is gone for up to 30 days. An object that is no
-// JSON is logged and left out. The sequence ends after an error.
+// Reporting gives the tenant's cached objects of one type, for example "DefenderCVEs"
+// (table CippReportingDB). The partition is the tenant's default domain. CIPP fills it
+// once a night and leaves what is gone for up to 30 days. Reporting logs an object that
+// is not JSON and leaves it out. The sequence ends after an error.
 func (s *Store) Reporting(ctx context.Context, domain, typ string) iter.Seq2[ReportingItem, error] {
 	filter := storage.And(storage.Eq("PartitionKey", domain),
 		storage.Ge("RowKey", typ+"-"), storage.Lt("RowKey", typ+".")) // "." is the character after "-"

@@ -20,8 +20,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// Names of CIPP's secrets. A direct tenant's refresh token is named by the
-// tenant's GUID.
+// Names of CIPP's secrets. A direct tenant's refresh token has the tenant's GUID as its
+// name.
 const (
 	SecretApplicationID     = "ApplicationID"
 	SecretApplicationSecret = "ApplicationSecret"
@@ -75,10 +75,10 @@ func (s *Secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[secre
 // LogValue is a fixed word, so that logging never shows a value.
 func (s *Secrets) LogValue() slog.Value { return slog.StringValue("[secrets]") }
 
-// Secret returns a secret's value. With fresh the kept value is not used, for
-// after a service has refused it; one secret is read at most every ten seconds
-// in that way. Callers at the same time share one read. ErrNotSetUp when the
-// value is the placeholder of a fresh deployment, ErrNoSecret when there is none.
+// Secret returns a secret's value. Callers pass fresh after a service has refused the
+// kept value. That reads one secret at most every ten seconds. Callers at the same time
+// share one read. The error is ErrNotSetUp for the placeholder of a new deployment,
+// ErrNoSecret when there is none.
 func (s *Secrets) Secret(ctx context.Context, name string, fresh bool) (string, error) {
 	life := secretLife
 	if fresh {
@@ -110,9 +110,9 @@ func check(name, value string) error {
 	return nil
 }
 
-// OpenSecrets opens CIPP's secrets as CIPP itself would find them: in the table
-// DevSecrets of CIPP's storage account on development storage, elsewhere in the
-// Key Vault that the setting CIPP_KEY_VAULT_URI names, with the app's identity.
+// OpenSecrets opens CIPP's secrets as CIPP itself would find them. On development storage
+// they are in the table DevSecrets of CIPP's storage account. Elsewhere they are in the
+// Key Vault that CIPP_KEY_VAULT_URI names, which the app's identity opens.
 func OpenSecrets(getenv func(string) string, account *storage.Account) (*Secrets, error) {
 	const setting = "CIPP_KEY_VAULT_URI"
 	uri := strings.TrimSpace(getenv(setting))
@@ -135,7 +135,7 @@ func OpenSecrets(getenv func(string) string, account *storage.Account) (*Secrets
 
 // KeyVaultSecrets reads secrets from CIPP's Key Vault, whose address is an
 // https URL. The identity needs to get secrets, and for StoreNinjaOne to set
-// and recover them. Nothing is called yet.
+// and recover them. It calls nothing yet.
 // https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret
 func KeyVaultSecrets(uri string, credential azcore.TokenCredential, options *azsecrets.ClientOptions) (*Secrets, error) {
 	u, err := url.Parse(uri)

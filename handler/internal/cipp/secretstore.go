@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// recoverPause and recoverTries bound the wait for a deleted secret to be
-	// back, which Key Vault does in the background.
+	// recoverPause and recoverTries bound the wait while Key Vault recovers a deleted
+	// secret.
 	recoverPause = 2 * time.Second
 	recoverTries = 10
 )
 
-// StoreNinjaOne stores the NinjaOne API client's secret where CIPP keeps it,
-// and uses it from now on. No other secret of CIPP is ever written.
+// StoreNinjaOne stores the NinjaOne API client's secret where CIPP keeps it, and uses it
+// from now on. It never writes another secret of CIPP.
 func (s *Secrets) StoreNinjaOne(ctx context.Context, value string) error {
 	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
 	defer cancel()
@@ -32,7 +32,7 @@ func (s *Secrets) StoreNinjaOne(ctx context.Context, value string) error {
 	return nil
 }
 
-// Storable finds out whether StoreNinjaOne would be allowed, and stores nothing.
+// Storable finds out whether Key Vault would allow StoreNinjaOne, and stores nothing.
 func (s *Secrets) Storable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
 	defer cancel()
@@ -45,9 +45,8 @@ func (s *Secrets) Storable(ctx context.Context) error {
 // noVersion is a version that no secret has: Key Vault draws them at random.
 const noVersion = "00000000000000000000000000000000"
 
-// storable changes the attributes of a version that does not exist. For that,
-// Key Vault asks for the same right as for setting a secret, or for a role's
-// action beside it.
+// storable changes the attributes of a version that does not exist. Key Vault asks for
+// the right to set a secret, or for a role's action beside it:
 // https://learn.microsoft.com/rest/api/keyvault/secrets/update-secret
 func (v vaultWriter) storable(ctx context.Context) error {
 	_, err := v.client.UpdateSecretProperties(ctx, SecretNinjaOne, noVersion, azsecrets.UpdateSecretPropertiesParameters{}, nil)
@@ -60,8 +59,8 @@ func (v vaultWriter) storable(ctx context.Context) error {
 // vaultWriter writes secrets to a Key Vault.
 type vaultWriter struct{ client *azsecrets.Client }
 
-// store sets a secret. A secret of that name that was deleted but not purged
-// is in the way, so it is recovered first.
+// store sets a secret. It first recovers a deleted secret of that name, which else is in
+// the way:
 // https://learn.microsoft.com/rest/api/keyvault/secrets/set-secret
 // https://learn.microsoft.com/rest/api/keyvault/secrets/recover-deleted-secret
 func (v vaultWriter) store(ctx context.Context, name, value string) error {

@@ -17,11 +17,10 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// CIPP splits what is too large for Azure Tables in two ways, and one entity
-// may be split in both. A long text P becomes the columns P_Part0, P_Part1, …,
-// listed in the column SplitOverProps. The columns of a large entity K are
-// spread over the rows K, K-part1, K-part2, …, each with OriginalEntityId = K
-// and its PartIndex.
+// CIPP splits what is too large for Azure Tables in two ways, one entity perhaps in both.
+// A long text P becomes the columns P_Part0, P_Part1, …, listed in the column
+// SplitOverProps. A large entity K becomes the rows K, K-part1, K-part2, …, each with
+// OriginalEntityId = K and its PartIndex.
 const (
 	splitMark    = "SplitOverProps"
 	originalMark = "OriginalEntityId"
@@ -81,8 +80,8 @@ func oneOrMany[T any](data []byte) ([]T, error) {
 	return []T{one}, nil
 }
 
-// join puts the rows of one split entity together; nil when its first row is
-// not among them, for then they are left over from an earlier version.
+// join puts the rows of one split entity together. It returns nil without the first row:
+// the rest are left from an earlier version.
 func join(parts []storage.Entity) (storage.Entity, error) {
 	slices.SortStableFunc(parts, func(a, b storage.Entity) int { return cmp.Compare(a.Int(indexMark), b.Int(indexMark)) })
 	first := slices.IndexFunc(parts, func(e storage.Entity) bool {
@@ -137,10 +136,9 @@ func joinColumns(e storage.Entity) (storage.Entity, error) {
 	return e, nil
 }
 
-// rows reads the entities that a filter selects, with split ones put together.
-// An entity that cannot be put together is logged and left out. Rows that are
-// not split come one page of the service at a time; the others at the end of
-// their partition.
+// rows reads the entities that a filter selects, and puts split ones together. It logs
+// and leaves out an entity that it cannot put together. Rows that are not split come one
+// page of the service at a time. The others come at the end of their partition.
 func (s *Store) rows(ctx context.Context, table, filter string) iter.Seq2[storage.Entity, error] {
 	return joinAll(s.table(table).List(ctx, filter), func(e storage.Entity, err error) {
 		s.deps.Log.WarnContext(ctx, "an entity of CIPP's table cannot be put together and is left out",
@@ -298,10 +296,10 @@ func columnSize(name string, value any) int {
 	return size
 }
 
-// put writes an entity whole, split as needed, and removes the rows that an
-// earlier, larger version of it left. The entity must still have the version
-// etag, or not exist where that is "": else the error is ErrConflict,
-// ErrNotFound or ErrExists of package storage, and nothing is written.
+// put writes an entity whole, split as needed. It removes the rows that an earlier,
+// larger version of it left. The entity must still have the version etag, or not exist
+// where that is "". Else put writes nothing and returns storage's ErrConflict,
+// ErrNotFound or ErrExists.
 func (s *Store) put(ctx context.Context, table string, e storage.Entity, etag string) error {
 	rows, err := split(e)
 	if err != nil {
@@ -328,8 +326,8 @@ func (s *Store) put(ctx context.Context, table string, e storage.Entity, etag st
 	return s.write(ctx, table, append(ops, leftovers...))
 }
 
-// leftovers are the operations that remove the rows which an earlier, larger
-// version of an entity left beside its present rows.
+// leftovers are the operations that remove the rows which an earlier, larger version of
+// an entity left.
 func (s *Store) leftovers(ctx context.Context, table string, rows []storage.Entity) ([]storage.Operation, error) {
 	written := map[string]bool{}
 	for _, row := range rows {

@@ -42,15 +42,15 @@ type standardSettings struct {
 	TemplateList             json.RawMessage // templates that it deploys
 }
 
-// deployed is a template that a standard deploys: its name, as it was when the
-// standard was saved, and its id.
+// deployed is a template that a standard deploys: its name when the standard was saved,
+// and its id.
 type deployed struct{ Label, Value lenientText }
 
 // deployedPartitions are the partitions of the templates that standards deploy.
 var deployedPartitions = map[string]string{"intunetemplate": "IntuneTemplate", "conditionalaccesstemplate": "CATemplate", "grouptemplate": "GroupTemplate"}
 
-// nameDeployed names a template that a standard deploys: as the standard does, or
-// else as table templates does; "" when neither knows a name.
+// nameDeployed names a template that a standard deploys. The name is the standard's, else
+// that of table templates; "" when neither has one.
 func (s *Store) nameDeployed(ctx context.Context, standard string, d deployed) string {
 	id, partition := guid.Parse(string(d.Value)), deployedPartitions[strings.ToLower(standard)]
 	if name := string(d.Label); name != "" && guid.Parse(name) == "" || id == "" || partition == "" {
@@ -64,11 +64,11 @@ func (s *Store) nameDeployed(ctx context.Context, standard string, d deployed) s
 	return string(template.DisplayName)
 }
 
-// Standards returns the CIPP standards that apply to a tenant, by template and
-// name. It is a best effort: templates that apply by a tenant group are not
-// resolved, and a standard in a template for the tenant hides the same one in
-// a template for all tenants. The part is absent when CIPP has no templates, or
-// when only templates for groups could apply.
+// Standards returns the CIPP standards that apply to a tenant, by template and name. It
+// is a best effort, which does not resolve templates that apply by a tenant group. A
+// standard in a template for the tenant hides the same one in a template for all tenants.
+// The part is absent when CIPP has no templates, or when only templates for groups could
+// apply.
 func (s *Store) Standards(ctx context.Context, c *Common, ref tenant.Ref) tenant.Part[[]tenant.Standard] {
 	name := func(standard string, d deployed) string { return s.nameDeployed(ctx, standard, d) }
 	groups := 0

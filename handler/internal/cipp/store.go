@@ -1,9 +1,9 @@
-// Package cipp reads and writes CIPP's tables and secrets by CIPP's own rules,
-// so that CIPP and this program can share them.
+// Package cipp reads and writes CIPP's tables and secrets by CIPP's own rules, so that
+// both can share them.
 //
-// Every quirk of how CIPP stores things ends here: callers get plain values.
-// Nothing of NinjaOne's API, Microsoft Graph or our own state enters, and no
-// row is written that CIPP would not write itself.
+// Every quirk of how CIPP stores things ends here: callers get plain values. Nothing of
+// NinjaOne's API, Microsoft Graph or our own state enters. The package writes no row that
+// CIPP would not write itself.
 package cipp
 
 import (
@@ -46,8 +46,8 @@ type Deps struct {
 	// SiteName is the app's name in the logbook's column FunctionNode (setting
 	// WEBSITE_SITE_NAME).
 	SiteName string
-	// User names the person on whose behalf something is done, to whom lines of
-	// the logbook are put down; "" for the app itself.
+	// User names the person for whom the app acts, as lines of the logbook name them. It
+	// is "" for the app itself.
 	User func(context.Context) string
 	Now  func() time.Time
 	Log  *slog.Logger // is told what is skipped because it cannot be read

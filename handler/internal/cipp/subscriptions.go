@@ -13,24 +13,24 @@ import (
 
 const tableWebhooks = "webhookTable"
 
-// DeviceSubscription is a Graph subscription on devices that CIPP's own
-// NinjaOne sync made for a tenant, as CIPP's table webhookTable holds it.
+// DeviceSubscription is a Graph subscription on devices of CIPP's own NinjaOne sync, as
+// CIPP's webhookTable holds it.
 type DeviceSubscription struct {
 	// Tenant is zero when CIPP knows no tenant of the row's domain any more.
 	Tenant tenant.Ref
 	// Domain is the row's partition: the tenant's default domain when the
 	// subscription was made.
 	Domain string
-	// SubscriptionID is Graph's id in lower case; "" when the row has none, so
-	// that there is nothing at Graph.
+	// SubscriptionID is Graph's id in lower case. With "" the row has none, so there is
+	// nothing at Graph.
 	SubscriptionID string
 
 	row    string
 	stored string // SubscriptionID as it is written
 }
 
-// DeviceSubscriptions returns the subscriptions on devices of all tenants.
-// CIPP keeps other subscriptions in the same table; they are never returned.
+// DeviceSubscriptions returns the subscriptions on devices of all tenants. It never
+// returns the other subscriptions that CIPP keeps in the same table.
 func (s *Store) DeviceSubscriptions(ctx context.Context) ([]DeviceSubscription, error) {
 	var list []DeviceSubscription
 	for e, err := range s.rows(ctx, tableWebhooks, storage.Eq("EventType", "DeviceUpdate")) {

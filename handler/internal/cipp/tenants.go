@@ -39,8 +39,8 @@ func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
 // Tenant returns one tenant by id, an excluded one too; ErrNoTenant when there
 // is none.
 func (s *Store) Tenant(ctx context.Context, id string) (Tenant, error) {
-	// CIPP's rows are large, so the others are read only if the one is not found
-	// as CIPP writes it.
+	// CIPP's rows are large. So Tenant reads all of them only when the filter does not
+	// find the one.
 	for _, which := range [][]string{{storage.Or(storage.Eq("RowKey", id), storage.Eq("customerId", id))}, nil} {
 		all, err := s.AllTenants(ctx, which...)
 		if err != nil {
@@ -55,8 +55,8 @@ func (s *Store) Tenant(ctx context.Context, id string) (Tenant, error) {
 	return Tenant{}, fmt.Errorf("tenant %s: %w", id, ErrNoTenant)
 }
 
-// AllTenants returns the tenants by default domain, excluded ones too, whose rows
-// fulfil the conditions, which are filters of package storage.
+// AllTenants returns the tenants whose rows fulfil the conditions, by default domain,
+// excluded ones too. Conditions are filters of package storage.
 func (s *Store) AllTenants(ctx context.Context, conditions ...string) ([]Tenant, error) {
 	var all, partner []Tenant
 	filter := storage.Eq("PartitionKey", "Tenants")

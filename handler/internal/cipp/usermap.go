@@ -15,9 +15,8 @@ type UserMapEntry struct {
 	DocumentID int    // NinjaOne's document id
 }
 
-// SaveUserMap brings the tenant's rows of table NinjaOneUserMap up to date.
-// Only rows that differ are written. As CIPP does it, rows of users that are
-// gone stay.
+// SaveUserMap brings the tenant's rows of table NinjaOneUserMap up to date. It writes
+// only rows that differ. Like CIPP it lets the rows of users that are gone stay.
 func (s *Store) SaveUserMap(ctx context.Context, tenantID string, entries []UserMapEntry) error {
 	rows := make([]mapRow, 0, len(entries))
 	for _, entry := range entries {

@@ -10,8 +10,8 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// Store returns the Store of an account, on behalf of nobody and with a log that
-// nobody reads, unless change says otherwise.
+// Store returns the Store of an account. It acts for nobody and discards its log, unless
+// change says otherwise.
 func Store(account *storage.Account, change ...func(*cipp.Deps)) *cipp.Store {
 	d := cipp.Deps{Account: account, User: func(context.Context) string { return "" }, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range change {
