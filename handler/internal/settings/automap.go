@@ -8,8 +8,8 @@ import (
 	"cipp-ninjaone/handler/internal/automap"
 )
 
-// automapWait is how long CIPP's page waits for an automap: less than a proxy in
-// between allows by default, which is a minute.
+// automapWait is how long CIPP's page waits for an automap. Proxies in between allow a
+// minute by default, so it is less.
 const automapWait = 45 * time.Second
 
 // automap maps the tenants that are not mapped: by name before it answers, by

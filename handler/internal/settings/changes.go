@@ -21,9 +21,9 @@ func ninjaOnePart(all map[string]any) map[string]any {
 	return nil
 }
 
-// changesOf words what a save changes of the NinjaOne settings, one change of a
-// setting each, and returns the switches that it turns on. The client id is not
-// repeated, since people paste other things in its place; the secret never is.
+// changesOf words each change that a save makes to the NinjaOne settings. It also returns
+// the switches that the save turns on. It does not repeat the client id, since people
+// paste other things in its place, nor ever the secret.
 func changesOf(before map[string]any, saved []cipp.Property) (changes, turnedOn []string) {
 	for _, p := range saved {
 		var old any
@@ -68,8 +68,8 @@ func settingText(value any) string {
 	return "off"
 }
 
-// warnings is what a person is told who turned on what this app does not do at
-// present: CIPP's own engine does it, after it was given back.
+// warnings names what a save turned on and this app does not do at present. After a
+// give-back, CIPP's own engine does it.
 func (h *Handlers) warnings(ctx context.Context, turnedOn []string) string {
 	if len(turnedOn) == 0 {
 		return ""

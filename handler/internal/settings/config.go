@@ -143,8 +143,8 @@ func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Requ
 // namesTold bounds how many names an answer repeats.
 const namesTold = 10
 
-// notSaved returns the quoted names of properties that are not as listConfig
-// shows them, and so were changed in vain.
+// notSaved returns the quoted names of properties that listConfig shows otherwise: those
+// changes were in vain.
 func notSaved(sent []cipp.Property, stored map[string]any) (names []string) {
 	for _, p := range sent {
 		var value any
@@ -168,9 +168,9 @@ const (
 	propertyReset = "ResetPassword"
 )
 
-// readChanges checks the NinjaOne settings of a request one by one. It returns
-// those that are known, as they are stored, those that are not, and the new
-// client secret, "" when it stays.
+// readChanges checks the NinjaOne settings of a request one by one. It returns the known
+// ones as CIPP stores them, and the unknown ones. The secret is the new client secret, ""
+// when it stays.
 func readChanges(properties []cipp.Property) (changes []cipp.Property, unknown []cipp.Property, secret string, err error) {
 	for _, p := range properties {
 		if string(p.Value) == "null" {

@@ -12,9 +12,8 @@ import (
 // The functions below do for this app's own pages what CIPP's functions do.
 // Their errors are sentences for a person.
 
-// SaveSettings stores settings of the NinjaOne extension under CIPP's names for
-// them, by the rules of ExecExtensionsConfig; the others stay. It returns what
-// to tell the person.
+// SaveSettings stores settings of the NinjaOne extension under CIPP's names, by the rules
+// of ExecExtensionsConfig. The others stay. It returns what to tell the person.
 func (h *Handlers) SaveSettings(ctx context.Context, settings map[string]any) (string, error) {
 	body, err := json.Marshal(map[string]any{"NinjaOne": settings})
 	if err != nil {
@@ -27,14 +26,14 @@ func (h *Handlers) SaveSettings(ctx context.Context, settings map[string]any) (s
 	return h.save(ctx, nil, r)
 }
 
-// SyncNow asks for a forced sync of one tenant, by id, or of all that are
-// mapped when the id is "".
+// SyncNow asks for a forced sync of one tenant, by id. With "" it asks for all that are
+// mapped.
 func (h *Handlers) SyncNow(ctx context.Context, tenantID string) (string, error) {
 	return h.queueSyncs(ctx, tenantID)
 }
 
-// StartAutomap asks for a search for organizations, for one tenant, by id, or
-// for all that are not mapped when the id is "".
+// StartAutomap asks for an automap of one tenant, by id. With "" it asks for all that are
+// not mapped.
 func (h *Handlers) StartAutomap(ctx context.Context, tenantID string) error {
 	message := struct {
 		TenantID string `json:"tenantId,omitempty"`
@@ -58,8 +57,8 @@ func (h *Handlers) SaveFields(ctx context.Context, choices []cipp.FieldChoice) e
 }
 
 // MapOrganizations maps tenants, by id, to organizations, or unmaps those whose
-// OrganizationID is 0. Tenants whose mapping is no longer the one in Seen are
-// left as they are and are returned; other tenants stay as they are.
+// OrganizationID is 0. It leaves tenants whose mapping is no longer the one in Seen, and
+// returns them. Other tenants stay as they are.
 func (h *Handlers) MapOrganizations(ctx context.Context, edits []cipp.OrganizationChoice) (changes cipp.MappingChanges, overtaken []string, err error) {
 	read := h.Now()
 	present, err := h.CIPP.OrganizationMappings(ctx)

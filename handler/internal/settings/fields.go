@@ -111,9 +111,9 @@ func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, answer)
 }
 
-// customFields returns the NinjaOne custom fields that CIPP's fields could go
-// to, those of organizations first, each in NinjaOne's order, as CIPP lists them.
-// A field of both scopes is listed for each.
+// customFields returns the NinjaOne custom fields that CIPP's fields could go to. Like
+// CIPP it lists those of organizations first, each in NinjaOne's order. It lists a field
+// of both scopes for each.
 func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error) {
 	client, host, err := h.client(ctx)
 	if err != nil {

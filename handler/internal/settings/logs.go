@@ -41,10 +41,10 @@ const (
 	daysPerPage = 31
 )
 
-// listLogs is CIPP's ListLogs: the days there are (ListLogs=true), one line
-// (logentryid), or the lines that the filters select, the latest first, of
-// today where no day is given. With manualPagination the lines come in pages
-// of whole days.
+// listLogs is CIPP's ListLogs. It lists the days there are (ListLogs=true), one line
+// (logentryid), or the lines that the filters select. The latest lines come first,
+// today's where the query gives no day. With manualPagination the lines come in pages of
+// whole days.
 func (h *Handlers) listLogs(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	var answer any

@@ -20,10 +20,10 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// mapping is CIPP's ExecExtensionMapping: what it does depends on which of the
-// parameters List, AddMapping and AutoMapping there is. Reading the lists
-// changes nothing and calls NinjaOne, so readers may from our own pages; CIPP
-// would move old rows at that moment.
+// mapping is CIPP's ExecExtensionMapping: what it does depends on which of the parameters
+// List, AddMapping and AutoMapping there is. Reading the lists changes nothing and calls
+// NinjaOne, so readers may do it from our own pages. CIPP would move old rows at that
+// moment.
 func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handler) http.Handler {
 	refuse := read(func(w http.ResponseWriter, _ *http.Request) {
 		mappingFailed(w, errors.New("this address takes one of the parameters List, AddMapping and AutoMapping, each with NinjaOne, and the first two also with NinjaOneFields"))
@@ -46,7 +46,7 @@ func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handle
 	})
 }
 
-// post refuses a save that is no POST.
+// post refuses a save that is not a POST.
 func post(serve http.HandlerFunc) http.HandlerFunc {
 	return only([]string{http.MethodPost}, serve).ServeHTTP
 }
@@ -78,14 +78,13 @@ type mappingRow struct {
 	Listed listedMark `json:",omitzero"`
 }
 
-// noCompany is the value of an entry of the list of organizations that is none:
-// its name says why there are none, as CIPP's page shows it. It cannot be saved.
+// noCompany is the value of an entry of the list of organizations that is not one. Its
+// name, which CIPP's page shows, says why there are none. It cannot be saved.
 const noCompany = -1
 
-// listOrganizations lists NinjaOne's organizations by name, to choose from, and
-// the tenants that are mapped by id, both in CIPP's order. When NinjaOne cannot be
-// read, one entry in place of the organizations says why, and so does Results,
-// which CIPP's page does not read.
+// listOrganizations lists NinjaOne's organizations by name, and the mapped tenants by id,
+// both in CIPP's order. When NinjaOne cannot be read, one entry in place of the
+// organizations says why. So does Results, which CIPP's page does not read.
 func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	listed := h.Now().UTC()

@@ -2,11 +2,11 @@
 // CIPP's pages set the app up and run it where a proxy routes them here, as
 // docs/frontend.md says.
 //
-// Requests and answers have CIPP's shapes, errors included. Where CIPP's
-// behaviour would lose or show something (another extension's settings, a
-// secret, somebody else's mapping) ours does not. What the tables look like
-// belongs to package cipp, who may call to package access; nothing is synced
-// or mapped here, only asked for on a queue.
+// Requests and answers have CIPP's shapes, errors included. Where CIPP's behaviour would
+// lose or show something (another extension's settings, a secret, somebody else's
+// mapping) ours does not. What the tables look like belongs to package cipp, and who may
+// call to package access. This package syncs and maps nothing: it asks for that on a
+// queue.
 package settings
 
 import (
@@ -42,8 +42,8 @@ type Deps struct {
 	// NinjaOne returns the client for CIPP's present settings, for the lists of
 	// organizations and custom fields.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
-	// Connect is what a connection is tested with; instance, client id and
-	// secret come from CIPP each time, so that nothing is tested that was kept.
+	// Connect is what a test of the connection uses. Instance, client id and secret come
+	// from CIPP each time, so that no test uses kept ones.
 	Connect ninjaone.Config
 	Sync    Queue // ninjaone-sync
 	Automap Queue // ninjaone-automap

@@ -31,8 +31,8 @@ func (h *Handlers) sync(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, results(text))
 }
 
-// queueSyncs asks for forced syncs: of one tenant, by id or domain, or of all
-// that are mapped and not excluded.
+// queueSyncs asks for a forced sync of one tenant, by id or domain. With "" it asks for
+// all that are mapped and not excluded.
 func (h *Handlers) queueSyncs(ctx context.Context, tenant string) (string, error) {
 	config, err := h.CIPP.NinjaOneConfig(ctx)
 	if err != nil {

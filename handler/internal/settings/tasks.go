@@ -27,9 +27,9 @@ type syncTask struct {
 	LastRun                                      *string `json:",omitempty"`
 }
 
-// listSync is CIPP's ListExtensionSync: the syncs of other extensions as CIPP
-// schedules them, and one entry per tenant that is mapped to NinjaOne. CIPP
-// itself has no such entries.
+// listSync is CIPP's ListExtensionSync. It lists the syncs of other extensions as CIPP
+// schedules them. It adds one entry per tenant that is mapped to NinjaOne, which CIPP
+// itself does not have.
 func (h *Handlers) listSync(w http.ResponseWriter, r *http.Request) {
 	tasks, err := h.syncTasks(r.Context())
 	if err != nil {
@@ -90,9 +90,9 @@ func (h *Handlers) syncTasks(ctx context.Context) ([]syncTask, error) {
 // tick is how often the schedule looks for tenants that are due.
 const tick = 15 * time.Minute
 
-// nextSync returns when a tenant is synced next, as the schedule has it, or the
-// zero time and why it is not. A tenant that waits on the queue has been due since
-// it was put there.
+// nextSync returns when the schedule has a tenant's next sync, or the zero time and why
+// there is none. A tenant that waits on the queue has been due since its message was
+// sent.
 func nextSync(t roster.Tenant, enabled, given bool, now time.Time) (next time.Time, why string) {
 	switch {
 	case !enabled:

@@ -23,14 +23,14 @@ type tenantRow struct {
 	Results                  string `json:",omitempty"`
 }
 
-// listTenants is CIPP's ListTenants: the tenants that are not excluded, those
-// with Graph errors among them; with AllTenantSelector an entry for all of them
-// comes first; with tenantFilter the one of that default domain.
+// listTenants is CIPP's ListTenants. It lists the tenants that are not excluded, those
+// with Graph errors among them. With AllTenantSelector an entry for all of them comes
+// first. With tenantFilter it lists the one of that default domain or id.
 func (h *Handlers) listTenants(w http.ResponseWriter, r *http.Request) {
 	tenants, err := h.CIPP.Tenants(r.Context())
 	if err != nil {
 		h.Log.ErrorContext(r.Context(), "the tenants cannot be listed", "error", err)
-		// CIPP's page shows this entry's name. Nothing can be saved for it.
+		// CIPP's page shows this entry's name. The page can save nothing for it.
 		respond(w, http.StatusOK, []tenantRow{{DisplayName: "Failed to retrieve tenants.", Results: "Failed to retrieve tenants: " + words.End(err.Error())}})
 		return
 	}
