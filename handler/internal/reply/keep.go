@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What is kept of answers is bounded too: lists that go on and on, within the
-// bounds of each page, would fill the memory all the same.
+// What runs keep of answers has bounds too. Lists that go on and on within the bounds of
+// each page would still fill the memory.
 const (
 	mostKept = 224 << 20 // bytes by one run; a tenant of 50,000 users takes 110 MiB
 	allKept  = 288 << 20 // bytes by all runs of the process together
@@ -45,10 +45,10 @@ func Keeping(ctx context.Context) (_ context.Context, release func()) {
 	return context.WithValue(ctx, runKey{}, r), func() { r.add(-r.size()) }
 }
 
-// Keep counts so many bytes as kept by the run of the context; fewer than 0 are
-// given back. A few bytes wait while the runs of the process keep too much
-// together, unless all others wait for this one. The error wraps ErrNoRoom when the
-// run keeps too much by itself, or there is no room.
+// Keep counts so many bytes as kept by the context's run. A negative number gives bytes
+// back. A few bytes wait while the runs together keep too much, unless all others wait
+// for this one. The error wraps ErrNoRoom when the run keeps too much by itself, or there
+// is no room left.
 func Keep(ctx context.Context, bytes int64) error {
 	r, ok := ctx.Value(runKey{}).(*run)
 	if !ok {
@@ -122,8 +122,8 @@ func (r *run) othersWait() bool {
 	return true
 }
 
-// Size returns about how many bytes a decoded value takes besides itself: its
-// texts and lists, and what these hold.
+// Size returns about how many bytes a decoded value takes besides itself: texts and
+// lists, and what these hold.
 func Size(v any) int64 { return size(reflect.ValueOf(v)) }
 
 func size(v reflect.Value) (bytes int64) {

@@ -6,21 +6,20 @@ import (
 	"errors"
 )
 
-// Unmarshal decodes JSON, and passes over values whose type is not that of
-// their place, such as a number where text was declared: they stay zero, and
-// everything else is decoded. The error is not nil only when the text is not
-// JSON. It rests on encoding/json, which goes on after such a value.
+// Unmarshal decodes JSON, and passes over values of another type than their place, such
+// as a number for text. They stay zero, and it decodes everything else. It fails only
+// when the text is not JSON. It rests on encoding/json, which goes on after such a value.
 //
-// The types that it decodes into have List for lists, and Optional for what may
-// be absent; a bare slice would keep a zero element in the place of an odd one,
-// and a pointer would point to a zero value.
+// The types that it decodes into have List for lists, and Optional for what may be
+// absent. A bare slice would keep a zero element in the place of an odd one. A pointer
+// would point to a zero value.
 func Unmarshal(data []byte, v any) error {
 	_, err := lenient(json.Unmarshal(data, v))
 	return err
 }
 
-// Decode decodes the next value of a decoder as Unmarshal does. fits is false
-// when the value itself is of another type than v.
+// Decode decodes a decoder's next value as Unmarshal does. It fits unless it is itself of
+// another type than v.
 func Decode(dec *json.Decoder, v any) (fits bool, err error) {
 	return lenient(dec.Decode(v))
 }

@@ -1,6 +1,6 @@
-// Package reply holds what every JSON answer of a remote service is held to:
-// bounds on what it may cost (Reader), and leniency with odd values (Unmarshal,
-// Decode, List, Optional). It knows no service and sends nothing.
+// Package reply has the rules for every JSON answer of a remote service. Reader bounds
+// what it may cost. Unmarshal, Decode, List and Optional are lenient with odd values. It
+// knows no service and sends nothing.
 package reply
 
 import (
@@ -21,9 +21,9 @@ type Limits struct {
 	Bytes   int64 // of the whole answer
 	Record  int64 // of one record: of an array that is the answer or a member of it
 	Records int   // in all
-	// Weight bounds the memory that the decoded answer takes; 0 is for answers
-	// that are decoded record by record, of which little is kept. An answer whose
-	// weight passes small waits until it is the only such one of the process.
+	// Weight bounds the memory that the decoded answer takes. It is 0 for answers that
+	// callers decode record by record and keep little of. An answer whose weight passes
+	// small waits until it is the only such one of the process.
 	Weight int64
 }
 
@@ -43,7 +43,7 @@ const (
 	small           = 6 << 20
 )
 
-// ErrTooLarge is wrapped by every error that says that an answer passed a bound.
+// Every error that says that an answer passed a bound wraps ErrTooLarge.
 var ErrTooLarge = errors.New("the answer is too large")
 
 // large is held by the one answer of the process that may be large.
@@ -62,8 +62,8 @@ type Reader struct {
 	err                         error
 }
 
-// NewReader returns a reader of the answer in. The context ends its waiting.
-// Close must be called when the answer was decoded.
+// NewReader returns a reader of the answer in. The context ends its waiting. The caller
+// must call Close after decoding the answer.
 func NewReader(ctx context.Context, in io.Reader, limits Limits) *Reader {
 	return &Reader{in: in, ctx: ctx, limits: limits}
 }
@@ -76,9 +76,8 @@ func (r *Reader) Close() {
 	}
 }
 
-// Read implements io.Reader. It fills p as far as the answer goes: the JSON
-// decoder looks through blanks again after each read, so that many small ones
-// would cost more and more.
+// Read implements io.Reader. It fills p as far as the answer goes. The JSON decoder looks
+// through blanks again after each read: many small reads would cost more and more.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
@@ -109,8 +108,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// plain returns how many bytes count alike: those of a text up to its end or an
-// escape, else one.
+// plain returns how many bytes count alike: a text's up to its end or an escape, else
+// one.
 func (r *Reader) plain(p []byte) int {
 	n := 0
 	if r.inText && !r.escaped {
@@ -121,9 +120,8 @@ func (r *Reader) plain(p []byte) int {
 	return max(n, 1)
 }
 
-// count counts so many bytes, of which the first is c. Records are what lies deeper
-// than base, the depth of the list that the answer is, or of the lists that are its
-// members.
+// count counts so many bytes, of which the first is c. Records are what lies deeper than
+// base. That is the depth of the list that the answer is, or of its member lists.
 func (r *Reader) count(c byte, bytes int64) error {
 	r.total += bytes
 	r.record += bytes

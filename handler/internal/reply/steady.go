@@ -11,30 +11,29 @@ import (
 	"time"
 )
 
-// What an answer has to bring, once it began. A page of 32 MiB over the slowest
-// line that anybody works with is far above it, a byte a second far below.
+// What an answer has to bring, once it began. A page of 32 MiB over the slowest line is
+// far above it, a byte a second far below.
 const (
 	floor    = 1000             // bytes a second, after decompression
 	patience = 30 * time.Second // how far an answer may fall behind that, or stop
 )
 
-// The errors of answers that are given up. ErrStopped is an ErrSlow.
+// The errors of answers that Steady gives up. ErrStopped is an ErrSlow.
 var (
 	ErrSlow    = errors.New("the service sent its answer too slowly")
 	ErrStopped = fmt.Errorf("%w: it stopped", ErrSlow)
 )
 
-// Steady is a transport that gives up answers which do not keep coming. It
-// counts only the time that is spent reading: how long a caller thinks about
-// what it has read is not the service's fault.
+// Steady is a transport that gives up answers which do not keep coming. It counts only
+// the time spent reading: how long a caller thinks in between is not the service's fault.
 type Steady struct {
 	Next  http.RoundTripper
 	Begin time.Duration // until the answer begins; 0 where the caller bounds that
 	Whole time.Duration // of reading all of it; 0 where the caller bounds that
 }
 
-// RoundTrip implements http.RoundTripper. A service may think before the first
-// byte of its answer; from then on its headers have the patience of its body.
+// RoundTrip implements http.RoundTripper. A service may think before the first byte of
+// its answer. From then on its headers have the same patience as its body.
 func (s *Steady) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	var timers []*time.Timer
@@ -108,8 +107,8 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Discard reads what little is left of an answer, so that its connection can be
-// used again, and closes it. It waits a second at most where Steady is below.
+// Discard reads what little is left of an answer, and closes it. That frees its
+// connection for other requests. It waits a second at most where Steady is below.
 func Discard(body io.ReadCloser) {
 	if b, ok := body.(*steadyBody); ok {
 		b.left = min(b.left, time.Second)

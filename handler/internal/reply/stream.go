@@ -10,8 +10,8 @@ import (
 // ErrForm says that a value is neither the object nor the list that it must be.
 var ErrForm = errors.New("it has not the expected form")
 
-// Members reads a JSON object and calls member for each of its members, which
-// decodes the value or passes over it (Skip).
+// Members reads a JSON object and calls member for each of its members. The function
+// member decodes the value or passes over it (Skip).
 func Members(dec *json.Decoder, member func(name string) error) error {
 	return walk(dec, '{', func() error {
 		name, err := token(dec)
@@ -22,8 +22,8 @@ func Members(dec *json.Decoder, member func(name string) error) error {
 	})
 }
 
-// Elements reads a JSON list and calls element for each of its elements, which
-// decodes it. null is not an empty list.
+// Elements reads a JSON list and calls element to decode each. A null is not an empty
+// list.
 func Elements(dec *json.Decoder, element func() error) error { return walk(dec, '[', element) }
 
 func walk(dec *json.Decoder, start json.Delim, each func() error) error {

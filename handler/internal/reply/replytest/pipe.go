@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Serve has h answer every host by HTTP/1.1 over connections in memory, which
-// testing/synctest sees waiting: its clock passes while nobody sends.
+// Serve has h answer every host by HTTP/1.1 over connections in memory. Package
+// testing/synctest sees them wait: its clock passes while nobody sends.
 func Serve(t *testing.T, h http.Handler) http.RoundTripper {
 	t.Helper()
 	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -65,8 +65,8 @@ func Silence(_ http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
-// Trickle sends body, some bytes at a time, one such drop every so often, and
-// then again for ever where endless is set.
+// Trickle sends drop bytes of body at a time, with a pause of every in between. Where
+// endless is set it begins again for ever.
 func Trickle(w http.ResponseWriter, r *http.Request, body []byte, drop int, every time.Duration, endless bool) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	for rest, end := body, time.Now().Add(time.Hour); time.Now().Before(end); rest = rest[min(drop, len(rest)):] {
