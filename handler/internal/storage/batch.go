@@ -29,8 +29,7 @@ type Operation struct {
 // InsertOp adds a row; the batch fails with ErrExists when it is there.
 func InsertOp(e Entity) Operation { return Operation{kind: aztables.TransactionTypeAdd, entity: e} }
 
-// MergeOp writes the given columns of a row and leaves its others; a missing
-// row is added.
+// MergeOp writes the given columns of a row and leaves its others. It adds a missing row.
 func MergeOp(e Entity) Operation {
 	return Operation{kind: aztables.TransactionTypeInsertMerge, entity: e}
 }
@@ -45,8 +44,8 @@ func DeleteOp(partition, row string) Operation {
 	return Operation{kind: aztables.TransactionTypeDelete, entity: Entity{partitionKey: partition, rowKey: row}}
 }
 
-// IfMatch lets an operation, a merge, a replacement or a deletion, fail the batch
-// with ErrConflict or ErrNotFound unless its row exists in the version etag.
+// IfMatch lets a merge, replacement or deletion fail the batch unless its row exists in
+// the version etag. The error is then ErrConflict or ErrNotFound.
 func (o Operation) IfMatch(etag string) Operation {
 	o.etag = etag
 	switch o.kind {
@@ -67,11 +66,11 @@ func (t *Table) ReplaceAll(ctx context.Context, rows []Entity) error {
 	return t.WriteBatch(ctx, ops)
 }
 
-// WriteBatch writes rows in as few transactions as the service allows: one
-// partition, at most 100 operations and less than 4 MiB each. A transaction
-// is written wholly or not at all; the batch is not, so after an error the
-// earlier transactions stand. Two operations on one row are refused before
-// anything is written. The order is kept within a partition.
+// WriteBatch writes rows in as few transactions as the service allows. Each has one
+// partition, at most 100 operations and less than 4 MiB. The service writes a transaction
+// wholly or not at all. The batch is not atomic: after an error the earlier transactions
+// stand. WriteBatch refuses two operations on one row before it writes anything. It keeps
+// the order within a partition.
 func (t *Table) WriteBatch(ctx context.Context, ops []Operation) error {
 	op := t.op("write rows of")
 	groups, err := t.group(ops)
@@ -125,8 +124,8 @@ type action struct {
 	body []byte
 }
 
-// alone reports whether the SDK cannot put the row into a transaction: it
-// does not escape a quote in a key there, while it does in single calls.
+// alone reports whether the SDK cannot put the row into a transaction. It escapes a quote
+// in a key in single calls only.
 func (a action) alone() bool {
 	return strings.Contains(a.entity.PartitionKey()+a.entity.RowKey(), "'")
 }

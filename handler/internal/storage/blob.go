@@ -58,7 +58,7 @@ func (c *Container) Get(ctx context.Context, name string) ([]byte, error) {
 	return data, nil
 }
 
-// Put writes a blob whole, whatever is there. A missing container is created.
+// Put writes a blob whole, whatever is there. It creates a missing container.
 func (c *Container) Put(ctx context.Context, name string, data []byte) error {
 	return c.put(ctx, name, data, nil)
 }

@@ -14,11 +14,11 @@ import (
 	"cipp-ninjaone/handler/internal/isotime"
 )
 
-// Entity is one row of a table: its columns by name, PartitionKey and RowKey
-// among them. Values are string, bool, int32 (Edm.Int32), int64 (Edm.Int64),
-// float64 (Edm.Double), time.Time (Edm.DateTime), []byte (Edm.Binary) and GUID
-// (Edm.Guid); an int is written as Int32 when it fits. A nil value and the
-// zero time are not written: a table has no null, only a missing column.
+// Entity is one row of a table: its columns by name, PartitionKey and RowKey among them.
+// Values are string, bool, int32 (Edm.Int32), int64 (Edm.Int64), float64 (Edm.Double),
+// time.Time (Edm.DateTime), []byte (Edm.Binary) and GUID (Edm.Guid). An int becomes an
+// Int32 when it fits. Writing leaves out a nil value and the zero time: a table has no
+// null, only a missing column.
 //
 // Types: https://learn.microsoft.com/rest/api/storageservices/payload-format-for-table-service-operations
 type Entity map[string]any

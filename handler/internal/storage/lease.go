@@ -14,8 +14,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
 )
 
-// Lease is exclusive possession of a blob among all processes. It is renewed
-// in the background until Release.
+// Lease is exclusive possession of a blob among all processes. It renews itself in the
+// background until Release.
 // https://learn.microsoft.com/rest/api/storageservices/lease-blob
 type Lease struct {
 	ctx     context.Context
@@ -33,9 +33,9 @@ const (
 	renewPause     = time.Second // between failed renewals
 )
 
-// Lease takes the lease of a blob for a duration of 15 to 60 seconds, creating
-// the blob, empty, if it is missing. ErrLeaseTaken when another holds it. A
-// holder that dies loses it after the duration. The caller must call Release.
+// Lease takes the lease of a blob for a duration of 15 to 60 seconds. It creates a
+// missing blob, empty. The error is ErrLeaseTaken when another holds the lease. A holder
+// that dies loses it after the duration. The caller must call Release.
 func (c *Container) Lease(ctx context.Context, name string, duration time.Duration) (*Lease, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -44,8 +44,8 @@ func (c *Container) Lease(ctx context.Context, name string, duration time.Durati
 	if duration < minLease || duration > maxLease {
 		return nil, fmt.Errorf("%s: the duration %s is not between 15 and 60 seconds", op, duration)
 	}
-	// The client proposes one lease id, so that a repeated request whose first
-	// answer was lost still finds the lease its own.
+	// The client proposes one lease id. So a request repeated after a lost answer still
+	// finds the lease its own.
 	client, err := lease.NewBlobClient(c.client.NewBlobClient(name), nil)
 	if err != nil {
 		return nil, wrap(err, op)
@@ -95,7 +95,7 @@ func lost(err error, op string) error {
 	return wrap(err, op)
 }
 
-// hold renews a lease that was acquired by a request begun at start.
+// hold renews a lease that a request begun at start acquired.
 func hold(ctx context.Context, start time.Time, duration time.Duration, renew, release func(context.Context) error) *Lease {
 	l := &Lease{done: make(chan struct{}), release: release}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
@@ -148,9 +148,8 @@ func keep(ctx context.Context, start time.Time, duration time.Duration, renew fu
 // lease is lost. Work that needs the lease runs under it.
 func (l *Lease) Context() context.Context { return l.ctx }
 
-// Release ends the renewal and frees the lease for others. A lease that
-// cannot be freed now ends by itself when its duration is over. Calling it
-// again does nothing.
+// Release ends the renewal and frees the lease for others. A lease that it cannot free
+// now ends by itself when its duration is over. Calling it again does nothing.
 func (l *Lease) Release() {
 	l.once.Do(func() {
 		l.stop()

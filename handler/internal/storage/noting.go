@@ -9,10 +9,10 @@ import (
 // about is over.
 const notingTime = 10 * time.Second
 
-// Noting returns a context for writing down what has just happened, which is
-// worth knowing also when ctx ends meanwhile: it ends ten seconds after ctx
-// does, so that storage that does not answer cannot hold up the end of a run
-// for longer. The caller calls the function when the note is written.
+// Noting returns a context for writing down what has just happened, even when ctx ends
+// meanwhile. It ends ten seconds after ctx does. Storage that does not answer cannot hold
+// up the end of a run for longer. The caller calls the function once it has written the
+// note.
 func Noting(ctx context.Context) (context.Context, context.CancelFunc) {
 	noting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

@@ -24,8 +24,8 @@ func Deflate(body []byte) []byte {
 	return packed.Bytes()
 }
 
-// Inflate returns what Deflate was given, but no more than most bytes: a damaged
-// column takes no memory without end.
+// Inflate returns what Deflate took, but no more than most bytes. So a damaged column
+// cannot fill the memory.
 func Inflate(packed []byte, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), most))
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 )
 
-// The probes find out what the app may do with an account. What they make has
-// a name of its own that nobody else uses, and is gone when they return; only a
-// process that dies meanwhile leaves it behind, empty.
+// The probes find out what the app may do with an account. What they make has a name that
+// nobody else uses, and is gone when they return. Only a process that dies meanwhile
+// leaves it behind, empty.
 
-// probeCleanup bounds the removal of what a probe made, for which there is time
-// even when the probe's own is over.
+// probeCleanup bounds the removal of what a probe made. It comes on top of the probe's
+// own time.
 const probeCleanup = 15 * time.Second
 
 // TryTables makes a table, writes, reads and deletes a row in it, and deletes
@@ -139,10 +139,10 @@ func (t *Table) Readable(ctx context.Context) (exists bool, err error) {
 	return err == nil, wrap(err, t.op("read"))
 }
 
-// Changeable tries to change and to delete a row that does not exist. That
-// changes nothing, and still tells whether it would be allowed. A missing table
-// is fine. Whether rows may be added it cannot tell; no role of Azure's own
-// allows one without the other.
+// Changeable tries to change and to delete a row that does not exist. That changes
+// nothing, and still tells whether the service would allow it. A missing table is fine.
+// Whether rows may be added it cannot tell; no role of Azure's own allows one without the
+// other.
 func (t *Table) Changeable(ctx context.Context) error {
 	if t.err != nil {
 		return t.err
@@ -168,8 +168,8 @@ func unlessGone(err error) error {
 	return err
 }
 
-// Refused reports whether storage understood who asks, or refused to, and does
-// not allow it: a role, a right of the signature, a key or the firewall.
+// Refused reports whether storage answered that it does not allow what was asked. The
+// cause is a role, a right of the signature, a key or the firewall.
 func Refused(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && (e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized)

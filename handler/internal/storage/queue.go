@@ -42,9 +42,9 @@ func (a *Account) Queue(name string) *Queue {
 // Name returns the queue's name.
 func (q *Queue) Name() string { return q.name }
 
-// Send puts a value into the queue as JSON. It becomes visible after delay,
-// which is rounded up to whole seconds and is at most seven days, and never
-// expires. A missing queue is created.
+// Send puts a value into the queue as JSON, and creates a missing queue. The message
+// never expires. It becomes visible after delay, at most seven days, which Send rounds up
+// to whole seconds.
 func (q *Queue) Send(ctx context.Context, v any, delay time.Duration) error {
 	if q.err != nil {
 		return q.err
@@ -120,10 +120,10 @@ func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 // held is how long Take keeps a message from others.
 const held = 2 * time.Minute
 
-// Take hands visible messages to do, one after the other, and removes each for
-// which do returns true. It ends after limit removed messages (0: no limit),
-// or when it has seen every message; those that stay are visible again at
-// once. An error of do ends it too. It returns how many were removed.
+// Take hands visible messages to do, one after the other, and removes each for which do
+// returns true. It ends after limit removed messages (0: no limit), or when it has seen
+// every message. Those that stay are visible again at once. An error of do ends it too.
+// It returns how many it removed.
 func (q *Queue) Take(ctx context.Context, limit int, do func(context.Context, Message) (bool, error)) (removed int, err error) {
 	if q.err != nil {
 		return 0, q.err
@@ -182,8 +182,8 @@ func (q *Queue) Length(ctx context.Context) (int, error) {
 	return int(value(resp.ApproximateMessagesCount)), err
 }
 
-// DecodeMessage returns what a message's text holds: base64 as this program
-// and the Functions host write it, or plain text as a person may have put it.
+// DecodeMessage returns what a message's text holds. This program and the Functions host
+// write base64; a person may have put plain text.
 func DecodeMessage(text string) []byte {
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "" || strings.ContainsAny(trimmed[:1], `{["`) {

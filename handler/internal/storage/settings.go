@@ -57,12 +57,11 @@ func IsDevelopment(getenv func(string) string) bool {
 	return err == nil && strings.EqualFold(fields["usedevelopmentstorage"], "true")
 }
 
-// Open opens the account that the settings under prefix name: the
-// identity-based settings <prefix>__accountName or <prefix>__tableServiceUri,
-// __queueServiceUri, __blobServiceUri (with __credential and __clientId) come
-// first, then the connection string in <prefix> itself. When nothing is set
-// for CIPP_STORAGE and the app runs on development storage, it is the app's
-// own account. Nothing is called yet. Errors name the setting, never its value.
+// Open opens the account that the settings under prefix name. The identity-based settings
+// come first: <prefix>__accountName, or <prefix>__tableServiceUri, __queueServiceUri and
+// __blobServiceUri (with __credential and __clientId). The connection string in <prefix>
+// itself comes next. With nothing set, CIPP_STORAGE on development storage is the app's
+// own account. Open calls nothing yet. Errors name the setting, never its value.
 func Open(getenv func(string) string, prefix string) (*Account, error) {
 	endpoints := map[string]string{}
 	for _, service := range []string{"table", "queue", "blob"} {
@@ -90,8 +89,8 @@ func Open(getenv func(string) string, prefix string) (*Account, error) {
 	return openConnectionString(prefix, value, IsDevelopment(getenv))
 }
 
-// AccountName is the name of the account that the settings under prefix name, in
-// lower case; "" where they name none, or an address of another kind.
+// AccountName is the name, in lower case, of the account that the settings under prefix
+// name. It is "" where they name none, or an address of another kind.
 func AccountName(getenv func(string) string, prefix string) string {
 	name := getenv(prefix + "__accountName")
 	var addresses []string
@@ -186,10 +185,10 @@ func developmentFields(proxy string) (map[string]string, error) {
 	return fields, nil
 }
 
-// Credential returns the app's identity for the settings under prefix: the
-// managed identity where <prefix>__credential asks for it or the platform
-// offers one (IDENTITY_ENDPOINT), user-assigned when <prefix>__clientId or
-// AZURE_CLIENT_ID names it; anywhere else azidentity's default chain.
+// Credential returns the app's identity for the settings under prefix. It is the managed
+// identity where <prefix>__credential asks for it or the platform offers one
+// (IDENTITY_ENDPOINT). It is user-assigned when <prefix>__clientId or AZURE_CLIENT_ID
+// names it. Anywhere else it is azidentity's default chain.
 func Credential(getenv func(string) string, prefix string) (azcore.TokenCredential, error) {
 	kind := getenv(prefix + "__credential")
 	client := getenv(prefix + "__clientId")
@@ -270,8 +269,8 @@ func dial(setting string, endpoints map[string]string, development bool, c crede
 	return a, nil
 }
 
-// connect makes the client of one service: by an identity, by an account key, or
-// by the signature in the address.
+// connect makes the client of one service by an identity, an account key, or the
+// signature in the address.
 func connect[Client, Options, Key any](address string, c credentials, o Options,
 	byToken func(string, azcore.TokenCredential, Options) (Client, error),
 	key func(account, key string) (Key, error), byKey func(string, Key, Options) (Client, error),

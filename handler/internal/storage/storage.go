@@ -1,10 +1,10 @@
-// Package storage opens an Azure Storage account from the app's settings and
-// gives thin clients of its tables, queues and blobs.
+// Package storage opens an Azure Storage account from the app's settings. It gives thin
+// clients of its tables, queues and blobs.
 //
-// It knows Azure Storage and nothing else: no table of CIPP, no message of
-// ours, no NinjaOne. A missing table, queue or container reads as empty and is
-// created by the first write. Errors say what was being done and what the
-// service answered, never a key, a signature or stored content.
+// It knows Azure Storage and nothing else: no table of CIPP, no message of ours, no
+// NinjaOne. A missing table, queue or container reads as empty, and the first write
+// creates it. Errors tell the operation and what the service answered, never a key, a
+// signature or stored content.
 package storage
 
 import (
@@ -73,8 +73,8 @@ func wrap(err error, op string) error {
 	return e
 }
 
-// batchCode finds the code of the operation that failed in the multipart
-// answer of a transaction, whose own status is 202.
+// batchCode finds the code of the failed operation in a transaction's multipart answer,
+// whose own status is 202.
 var batchCode = regexp.MustCompile(`"code"\s*:\s*"(\w+)"`)
 
 func codeOf(err error) string {
@@ -134,8 +134,8 @@ func oneLine(err error) string {
 	return words.Clip(strings.Join(strings.Fields(err.Error()), " "), 300)
 }
 
-// creating runs a write and, when the table, queue or container is missing,
-// creates it and runs the write again.
+// creating runs a write. When the table, queue or container is missing, it creates that
+// and runs the write again.
 func creating(ctx context.Context, missing, op string, write, create func(context.Context) error) error {
 	err := write(ctx)
 	if codeOf(err) != missing {

@@ -22,9 +22,8 @@ type Table struct {
 	newest int64 // highest Version of a row that may be read; 0 for any
 }
 
-// Upto returns the account for a program that knows the rows of its tables up
-// to a version, which their column Version tells. One of a higher version is
-// not read: ErrNewer.
+// Upto returns the account for a program that knows rows up to a version (their column
+// Version). It does not read a row of a higher version: ErrNewer.
 func (a *Account) Upto(version int) *Account {
 	limited := *a
 	limited.newest = int64(version)
@@ -76,9 +75,9 @@ func (t *Table) Get(ctx context.Context, partition, row string) (Entity, error) 
 	return e, nil
 }
 
-// List reads the rows that a filter selects, ordered by partition key and row
-// key, one page of the service at a time. With columns, only those and the
-// keys are read. A missing table has no rows. The sequence ends after an error.
+// List reads the rows that a filter selects, by partition key and row key. It reads one
+// page of the service at a time. With columns, it reads only those and the keys. A
+// missing table has no rows. The sequence ends after an error.
 func (t *Table) List(ctx context.Context, filter string, columns ...string) iter.Seq2[Entity, error] {
 	return func(yield func(Entity, error) bool) {
 		if t.err != nil {
@@ -136,8 +135,7 @@ func (t *Table) Insert(ctx context.Context, e Entity) error {
 	})
 }
 
-// Merge writes the given columns of a row and leaves its others; a missing row
-// is added.
+// Merge writes the given columns of a row and leaves its others. It adds a missing row.
 func (t *Table) Merge(ctx context.Context, e Entity) error {
 	return t.upsert(ctx, e, aztables.UpdateModeMerge)
 }
@@ -226,8 +224,8 @@ func (t *Table) creating(ctx context.Context, op string, write func(context.Cont
 	})
 }
 
-// Eq is the filter that selects rows whose column equals the value, which is a
-// string, bool, int or time.Time. Values are quoted as the service wants it.
+// Eq is the filter that selects rows whose column equals the value: a string, bool, int
+// or time.Time. It quotes values as the service wants it.
 func Eq(column string, value any) string { return column + " eq " + literal(value) }
 
 // Ge selects rows whose column is the value or sorts after it.
