@@ -1,13 +1,13 @@
-// Package engine holds off CIPP's own NinjaOne engine, which would write to
-// the same NinjaOne by other rules, and gives it back.
+// Package engine holds off CIPP's own NinjaOne engine, and gives it back. That engine
+// would write to the same NinjaOne by other rules.
 //
-// The engine has no owner flag, so each of its writers is held off where it
-// looks: its scheduler in the table NinjaOneSettings, its Graph subscriptions
-// on devices in Graph and in the table webhookTable. What a Force Sync in
-// CIPP's page wrote all the same is written over by a forced sync of ours.
+// The engine has no owner flag, so this package holds off each of its writers where it
+// looks. For its scheduler that is the table NinjaOneSettings. For its Graph
+// subscriptions on devices it is Graph, and the table webhookTable. A Force Sync in
+// CIPP's page still writes; a forced sync of ours writes over that.
 //
-// Nothing of the sync itself enters, and no other part of CIPP is touched:
-// whether CIPP's engine runs is all this package decides.
+// Nothing of the sync itself enters. This package decides whether CIPP's engine runs, and
+// touches nothing else of CIPP.
 package engine
 
 import (
@@ -26,9 +26,9 @@ import (
 )
 
 // CIPP's scheduler compares the present quarter-hour of the day, 0 to 95, with
-// NinjaSyncTime, and starts nothing else before NinjaLastRunTime lies 90
-// minutes back. It takes a NinjaLastRunTime that it cannot read for none and
-// starts everything, so the date stays one that every time zone can hold.
+// NinjaSyncTime. It starts nothing else before NinjaLastRunTime lies 90 minutes back. A
+// NinjaLastRunTime that it cannot read lets it start everything. So the date stays one
+// that every time zone can hold.
 const heldSyncTime = 9600
 
 var heldLastRun = time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -47,9 +47,8 @@ type Subscriptions interface {
 	Unsubscribe(ctx context.Context, ref tenant.Ref, id string) error
 }
 
-// Hold holds CIPP's engine off until it is given back. Whether it was is kept
-// in our own storage, so every process knows. Its fields are set once and not
-// changed afterwards.
+// Hold holds CIPP's engine off until GiveBack. Our own storage records a give-back, so
+// every process knows it. Nothing changes its fields once they are set.
 type Hold struct {
 	CIPP     *cipp.Store
 	Runs     *runs.Store
@@ -61,11 +60,11 @@ type Hold struct {
 	Log      *slog.Logger
 }
 
-// Tick holds CIPP's engine off, whatever was done to its rows since the last
-// tick, and sees to what it wrote meanwhile. It does nothing once the engine
-// was given back, and while NinjaOne was never set up in CIPP. Missed ticks
-// change nothing: the engine stays held off. One tenant's failure does not
-// hold back the others; it is told in the logbook.
+// Tick holds CIPP's engine off, whatever became of its rows since the last tick. It sees
+// to what the engine wrote meanwhile. It does nothing while NinjaOne is not set up in
+// CIPP. After a give-back it only removes what CIPP would skip by, where that is still
+// due. Missed ticks change nothing: the engine stays held off. One tenant's failure does
+// not hold back the others; the logbook tells it.
 func (h *Hold) Tick(ctx context.Context) error {
 	config, err := h.CIPP.NinjaOneConfig(ctx)
 	if err != nil {
@@ -146,12 +145,11 @@ func (h *Hold) isRun(lastRun time.Time) bool {
 	return !lastRun.IsZero() && lastRun.Before(h.Now().Add(ahead))
 }
 
-// GiveBack lets CIPP's own engine run again, and keeps Tick from holding it
-// off until TakeOver. The scheduler's rows get the values they had, or such
-// that CIPP starts a sync at its next tick. That sync makes CIPP's Graph
-// subscriptions anew where it wants them, and skips nothing that it believes
-// unchanged: what storage refuses to forget of that, Tick removes. Calling it again is
-// harmless.
+// GiveBack lets CIPP's own engine run again, and keeps Tick from holding it off until
+// TakeOver. The scheduler's rows get the values they had, or such that CIPP starts a sync
+// at its next tick. That sync makes CIPP's Graph subscriptions anew where it wants them.
+// It skips nothing that it believes unchanged, since GiveBack removes what it skips by.
+// Tick removes what storage refused to remove. Calling it again is harmless.
 func (h *Hold) GiveBack(ctx context.Context) error {
 	k, err := h.change(ctx, func(k *kept) bool {
 		k.givenBack, k.hashes, k.held, k.owe, k.reason = true, true, false, time.Time{}, ""
@@ -173,7 +171,7 @@ func (h *Hold) GiveBack(ctx context.Context) error {
 		"This app schedules no syncs until the command \"handler hold-off\" takes over again.")
 }
 
-// forgetTime bounds how long what CIPP believes unchanged is removed at a time.
+// forgetTime bounds one removal of what CIPP's engine skips by.
 const forgetTime = time.Minute
 
 // forgetHashes removes what CIPP's engine would skip rows by, and notes that it is
@@ -192,9 +190,8 @@ func (h *Hold) forgetHashes(ctx context.Context) error {
 	return err
 }
 
-// Writes notes that this app is about to write to NinjaOne though CIPP's engine was
-// given back, because somebody asked for a sync: the next tick removes once more what
-// CIPP would skip the corrections by.
+// Writes notes that this app, asked for a sync, is about to write to NinjaOne after a
+// give-back. The next tick removes once more what would make CIPP skip its corrections.
 func (h *Hold) Writes(ctx context.Context) error {
 	_, err := h.change(ctx, func(k *kept) bool {
 		owed := k.hashes
@@ -204,9 +201,9 @@ func (h *Hold) Writes(ctx context.Context) error {
 	return err
 }
 
-// TakeOver ends what GiveBack began, and holds CIPP's engine off at once.
-// Since CIPP may have written to NinjaOne meanwhile, every mapped tenant gets
-// a forced sync. If nothing was given back, it is Tick.
+// TakeOver ends what GiveBack began, and holds CIPP's engine off at once. Since CIPP may
+// have written to NinjaOne meanwhile, every mapped tenant gets a forced sync. Without a
+// give-back before it, it is Tick.
 func (h *Hold) TakeOver(ctx context.Context) error {
 	_, err := h.change(ctx, func(k *kept) bool {
 		if !k.givenBack {

@@ -60,8 +60,8 @@ func (h *Hold) load(ctx context.Context) (kept, error) {
 	}, nil
 }
 
-// save writes k unless another process changed the row since k was loaded;
-// then it fails with errChanged, and nothing is written.
+// save writes k unless another process changed the row since k was loaded. Then it fails
+// with errChanged, and writes nothing.
 func (h *Hold) save(ctx context.Context, k kept) error {
 	e := storage.Entity{
 		"PartitionKey": partition, "RowKey": row, "Version": int32(version),
@@ -83,8 +83,8 @@ func (h *Hold) save(ctx context.Context, k kept) error {
 	return nil
 }
 
-// change loads, changes and saves, again where another process was faster,
-// and returns what is kept then. Nothing is saved when do returns false.
+// change loads, changes and saves, again where another process was faster. It returns
+// what is kept then. It saves nothing when do returns false.
 func (h *Hold) change(ctx context.Context, do func(*kept) bool) (kept, error) {
 	for range 20 {
 		k, err := h.load(ctx)

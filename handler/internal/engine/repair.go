@@ -13,8 +13,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
-// runLimit is longer than any run of CIPP, whose functions end after ten
-// minutes, so that one without an end was killed.
+// runLimit is longer than any run of CIPP, whose functions end after ten minutes. A run
+// without an end by then was killed.
 const runLimit = 30 * time.Minute
 
 // answered is what a tenant was last given a forced sync for.
@@ -23,10 +23,10 @@ type answered struct {
 	start time.Time // of the run of CIPP that the mapping row showed
 }
 
-// repair queues forced syncs. Every mapped tenant gets one when CIPP started all
-// of them, or had them back. So does any tenant that CIPP synced after our last
-// sync of it. Paused tenants wait until they are resumed. A message that is sent
-// twice costs time and does no harm.
+// repair queues forced syncs. Every mapped tenant gets one when CIPP started all of them,
+// or had them back. So does any tenant that CIPP synced after our last sync of it. Paused
+// tenants wait until they are resumed. Sending a message twice costs time and does no
+// harm.
 func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	all, err := roster.Read(ctx, h.CIPP, h.Runs)
 	if err != nil {
@@ -82,10 +82,9 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	return err
 }
 
-// wroteAfter reports whether NinjaOne may hold values of CIPP's engine: the
-// mapping row shows a run of CIPP that ended after our last run began. Before
-// our first run there is nothing of ours to put right, and while one lasts it is
-// too early to tell.
+// wroteAfter reports whether NinjaOne may hold values of CIPP's engine. The mapping row
+// then shows a run of CIPP that ended after our last run began. Before our first run
+// there is nothing of ours to put right. While one lasts it is too early to tell.
 func wroteAfter(m cipp.OrganizationMapping, last runs.Run, now time.Time) bool {
 	if last.Start.IsZero() || last.Status == runs.Running || m.LastStart.IsZero() {
 		return false

@@ -23,10 +23,9 @@ const (
 	maxProblems = 20              // tenants named one by one
 )
 
-// dropSubscriptions removes CIPP's subscriptions on devices, in Graph and then
-// in CIPP's table. CIPP takes a notification only while its row is there. A
-// row whose subscription could not be removed stays for the next tick; the
-// tenants concerned are the returned problems.
+// dropSubscriptions removes CIPP's subscriptions on devices, in Graph and then in CIPP's
+// table. CIPP takes a notification only while its row is there. A row stays for the next
+// tick when removing its subscription failed. The problems are the tenants concerned.
 func (h *Hold) dropSubscriptions(ctx context.Context) ([]problems.Problem, error) {
 	list, err := h.CIPP.DeviceSubscriptions(ctx)
 	if err != nil {
