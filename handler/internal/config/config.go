@@ -1,7 +1,7 @@
-// Package config reads the app settings. All environment variables that the
-// handler itself defines are read here, once, and checked together; the
-// storage accounts are opened by package storage, which reads the settings the
-// Functions host defines for them. What the settings are used for stays out.
+// Package config reads the app settings. It reads all environment variables that the
+// handler itself defines, once, and checks them together. Package storage opens the
+// storage accounts, and reads the settings that the Functions host defines for them. What
+// the settings are for stays out.
 package config
 
 import (
@@ -46,15 +46,15 @@ type Settings struct {
 	// CIPPTimezone is the tz database name of the zone of CIPP's logbook, ""
 	// to find it as CIPP does.
 	CIPPTimezone string
-	// CIPPResourceGroup is the resource group that CIPP runs in, where it is in the
-	// app's own subscription; "" when it is not known.
+	// CIPPResourceGroup is CIPP's resource group, where it is in the app's own
+	// subscription; "" when it is not known.
 	CIPPResourceGroup string
 	// ResourceGroup is the app's own, as the platform says; "" elsewhere.
 	ResourceGroup string
 	// GraphAuth is AuthDelegated or AuthApplication.
 	GraphAuth string
-	// PublicBaseURL is where Microsoft Graph reaches this app, without a final
-	// slash; "" when it is not known, so that there can be no notifications.
+	// PublicBaseURL is where Microsoft Graph reaches this app, without a final slash.
+	// When it is "", there can be no notifications.
 	PublicBaseURL string
 
 	// Endpoints of the services, without a final slash. NinjaOneEndpoint is ""
@@ -68,16 +68,16 @@ type Settings struct {
 	// its usual place.
 	SKUNamesURL string
 
-	// NinjaOneRate is how many calls per second all processes together make to
-	// the NinjaOne instance to begin with, and NinjaOneRateMax the most that they
-	// come to by themselves, no less than NinjaOneRate.
+	// NinjaOneRate is how many calls per second all processes together make to the
+	// NinjaOne instance to begin with. NinjaOneRateMax is the most that they come to by
+	// themselves, no less than NinjaOneRate.
 	NinjaOneRate, NinjaOneRateMax float64
 	// SyncSlots is how many syncs may be under way at once, over all processes.
 	SyncSlots int
-	// ComplianceSweep is how often each tenant's compliance is compared as a
-	// whole, in case notifications do not come; 0 for never.
+	// ComplianceSweep is how often the sweep compares each tenant's compliance, in case
+	// notifications do not come; 0 for never.
 	ComplianceSweep time.Duration
-	// Watch is how often each tenant is looked at for changes; 0 for never.
+	// Watch is how often the app looks at each tenant for changes; 0 for never.
 	Watch time.Duration
 	// FunctionTimeout is when the host kills the process because of one
 	// invocation; 0 when it never does.

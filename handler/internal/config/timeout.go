@@ -16,9 +16,8 @@ import (
 // The setting that overrides functionTimeout of host.json.
 const functionTimeoutSetting = "AzureFunctionsJobHost__functionTimeout"
 
-// What the host takes when host.json says nothing: 5 minutes on the
-// Consumption plan (WEBSITE_SKU Dynamic), 30 on the others. Unknown counts as
-// the stricter.
+// The host's own when host.json says nothing: 5 minutes on the Consumption plan
+// (WEBSITE_SKU Dynamic), 30 on others. Unknown counts as the stricter.
 const (
 	consumptionTimeout = 5 * time.Minute
 	otherTimeout       = 30 * time.Minute
@@ -81,8 +80,8 @@ func (r *reader) hostJSON() (string, error) {
 	return fmt.Sprint(host.FunctionTimeout), nil
 }
 
-// budget reads how long a sync may run. By default it ends early enough for
-// the sync to record what it did before the function's time is over.
+// budget reads how long a sync may run. By default the sync can still record what it did
+// before the function's time is over.
 func (r *reader) budget(name string, functionTimeout time.Duration) time.Duration {
 	value := r.text(name)
 	if value == "" {
@@ -101,8 +100,8 @@ func (r *reader) budget(name string, functionTimeout time.Duration) time.Duratio
 	return d
 }
 
-// defaultBudget leaves a tenth of the function's time, but 2 minutes at least,
-// 3 at most, and never more than half.
+// defaultBudget leaves a tenth of the function's time, between 2 and 3 minutes, but never
+// more than half.
 func defaultBudget(functionTimeout time.Duration) time.Duration {
 	if functionTimeout <= 0 {
 		functionTimeout = otherTimeout
