@@ -1,12 +1,12 @@
-// Package check tells what is wrong with a deployment before its users do: one
-// pass over the app settings, the rights on storage, CIPP's tables and secrets,
-// the clock, CIPP's own engine, NinjaOne, the public address, the tenants'
-// consent and permissions, and the work that is overdue.
+// Package check tells what is wrong with a deployment before its users do. One pass looks
+// at the app settings, the rights on storage, CIPP's tables and secrets, and the clock.
+// It goes on with CIPP's own engine, NinjaOne and the public address. It ends with the
+// tenants' consent and permissions, and the overdue work.
 //
-// It only looks. Nothing that it makes outlasts it (package storage's probes).
-// It syncs, maps and repairs nothing, and no finding holds a secret or names a
-// person. How a fact is found out belongs to the package that knows the service;
-// what it means for whoever runs the app, and what to do, is said here.
+// It only looks. Nothing that it makes outlasts it (package storage's probes). It syncs,
+// maps and repairs nothing, and no finding holds a secret or names a person. The package
+// that knows a service finds out the facts. This one says what they mean for whoever runs
+// the app, and what to do.
 package check
 
 import (
@@ -103,14 +103,13 @@ type Deps struct {
 	Now       func() time.Time  // the local clock
 }
 
-// Options choose what is looked at.
+// Options choose what to look at.
 type Options struct {
-	// Tenant, a GUID or a domain, is the one tenant to look at, which is then
-	// read as a whole; "" for all that are mapped, whose tokens alone are looked
-	// at.
+	// Tenant, a GUID or a domain, is the one tenant to read as a whole. With "" the check
+	// looks at the tokens of all mapped tenants.
 	Tenant string
-	// From and Tenants select the mapped tenants, by their order in CIPP: so
-	// many (0 = all) after the first From.
+	// From and Tenants select so many mapped tenants (0 = all) after the first From, in
+	// CIPP's order.
 	From, Tenants int
 }
 
@@ -122,7 +121,7 @@ const (
 	sectionTime = 45 * time.Second
 	// tenantTime bounds the look at one tenant's tokens.
 	tenantTime = 30 * time.Second
-	// tenantsAtOnce is how many tenants are signed in to at the same time.
+	// tenantsAtOnce is how many tenants the check signs in to at the same time.
 	tenantsAtOnce = 16
 )
 
@@ -164,10 +163,9 @@ var sections = []struct {
 	{"work", "Syncs and compliance updates", sectionTime, (*part).work},
 }
 
-// Run checks the deployment. The error is not nil only when there is nothing to
-// check: ErrNoTenant, or the context's when it ended before anything was found
-// out. What could not be looked at in time says so in its section, which counts
-// as a problem.
+// Run checks the deployment. An error means that there is nothing to check. It is
+// ErrNoTenant, or the context's when it ended before any finding. A section that Run
+// could not look at in time says so, which counts as a problem.
 func (c *Checker) Run(ctx context.Context, o Options) (*Report, error) {
 	r := &Report{Started: c.d.Now().UTC(), Sections: make([]Section, len(sections))}
 	w := c.look(ctx)
@@ -238,7 +236,7 @@ func (s *Section) notice(what, meaning, action string, tenants ...string) {
 	s.add(Finding{Notice, tenants, what, meaning, action})
 }
 
-// add notes a finding; the same of another tenant is not repeated.
+// add notes a finding; it does not repeat the same of another tenant.
 func (s *Section) add(f Finding) {
 	for i, have := range s.Findings {
 		if have.Level == f.Level && have.What == f.What && have.Meaning == f.Meaning && have.Action == f.Action {

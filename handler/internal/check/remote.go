@@ -259,9 +259,9 @@ func (p *part) console(ctx context.Context, base string) {
 	}
 }
 
-// login asks for the page that people log in on, without a person, and signs in
-// as the login's app registration, as the platform does. Whatever Microsoft
-// answers but these codes is no finding: it tells most only to people.
+// login asks for the page that people log in on, without a person. Like the platform it
+// signs in as the login's app registration. Only these codes of Microsoft's are findings:
+// it tells most only to people.
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 func (p *part) login(ctx context.Context, page *url.URL) {
 	const meaning = "Nobody can log in to the console. Syncs and notifications do not need it."

@@ -11,8 +11,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// settings looks at what is missing, malformed or contradictory among the app
-// settings. Values are never said: a secret may have been pasted into any.
+// settings looks at what is missing, malformed or contradictory among the app settings.
+// It never tells values: somebody may have pasted a secret into any.
 func (p *part) settings() {
 	p.Checked = "every setting of the README's table"
 	s, err := config.FromEnvironment(p.d.Getenv)

@@ -44,8 +44,8 @@ func (p *part) layout(ctx context.Context) {
 	}
 }
 
-// meanings say what the lack of one of CIPP's tables, or of the right on it,
-// means; where "" a missing table means nothing.
+// meanings say what the lack of a table of CIPP's, or of the right on it, means. Where
+// missing is "", a missing table means nothing.
 var meanings = map[string]struct{ missing, unread, unwritten string }{
 	"Extensionsconfig":   {"NinjaOne was never set up in CIPP, so nothing is synced.", "Nothing is synced.", "NinjaOne's settings can be saved in CIPP only, not through this app."},
 	"CippMapping":        {"No tenant and no field is mapped, so nothing is synced.", "Nothing is synced.", "CIPP does not show how syncs went, and mappings can be saved in CIPP only."},
@@ -134,8 +134,8 @@ func (p *part) secrets(ctx context.Context) {
 	}
 }
 
-// maxSkew is how far clocks may differ: tokens and signatures are refused at
-// some minutes more.
+// maxSkew is how far clocks may differ. Services refuse tokens and signatures at some
+// minutes more.
 const maxSkew = 2 * time.Minute
 
 // clock compares the local clock with those of storage and Microsoft.

@@ -17,8 +17,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// losses say what each part of a tenant is for, by the words of
-// m365.Permissions: which card says that it lacks it.
+// losses say which cards show each part of a tenant, by the words of m365.Permissions.
+// Those cards say that they lack it.
 var losses = map[string]string{
 	"Organization":                   "the tenant's record on the Tenant Summary",
 	"Domains":                        "the domains on the Tenant Summary",
@@ -44,9 +44,9 @@ var losses = map[string]string{
 	"Vulnerabilities":                "uploads of vulnerabilities, unless CIPP's cache of them serves",
 }
 
-// tenants signs in to every tenant that is selected, two or three calls each, and
-// compares the tokens' permissions with what is needed; a tenant that is asked
-// for by name is read as well.
+// tenants signs in to every selected tenant, two or three calls each. It compares the
+// tokens' permissions with what the app needs. It also reads a tenant that the options
+// name.
 func (p *part) tenants(ctx context.Context) {
 	if p.unreadable() {
 		return
