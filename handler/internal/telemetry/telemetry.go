@@ -1,9 +1,8 @@
-// Package telemetry sends traces and metrics by OpenTelemetry's protocol, when
-// a collector is configured: a trace per invocation with the phases of a sync
-// and the remote calls, and metrics of what an operator watches. It knows ids,
-// counts and durations only. Names of people and devices, texts of tenants,
-// queries of addresses and secrets never enter; errors are reduced to their
-// kind, since their texts quote services.
+// Package telemetry sends traces and metrics by OpenTelemetry's protocol, when the
+// settings name a collector. A trace per invocation has the phases of a sync and the
+// remote calls. The metrics are of what an operator watches. It knows ids, counts and
+// durations only. Names of people and devices, texts of tenants, queries of addresses and
+// secrets never enter. It reduces errors to their kind, since their texts quote services.
 package telemetry
 
 import (
@@ -52,12 +51,12 @@ type Telemetry struct {
 }
 
 // Start connects to the collector that OpenTelemetry's own settings name
-// (https://opentelemetry.io/docs/specs/otel/protocol/exporter: OTEL_EXPORTER_OTLP_ENDPOINT
-// or its forms for traces and metrics, OTEL_EXPORTER_OTLP_HEADERS and the
-// like), and returns nil when there is none, or OTEL_SDK_DISABLED is true. It
-// speaks http/protobuf only. Nothing is sent before there is something to
-// send, and a collector that does not answer costs nothing but lines in log.
-// The SDK itself reads the process's environment.
+// (https://opentelemetry.io/docs/specs/otel/protocol/exporter:
+// OTEL_EXPORTER_OTLP_ENDPOINT or its forms for traces and metrics,
+// OTEL_EXPORTER_OTLP_HEADERS and the like). It returns nil when they name none, or
+// OTEL_SDK_DISABLED is true. It speaks http/protobuf only. Start itself sends nothing. A
+// collector that does not answer costs nothing but lines in log. The SDK itself reads the
+// process's environment.
 func Start(ctx context.Context, version string, log *slog.Logger) (*Telemetry, error) {
 	if !configured(os.Getenv) {
 		return nil, nil
@@ -83,8 +82,8 @@ func Start(ctx context.Context, version string, log *slog.Logger) (*Telemetry, e
 	}
 	otel.SetErrorHandler(complaints(log))
 	otel.SetLogger(logr.Discard()) // it would write to stderr, whose lines the host logs as errors
-	// The providers stay out of OpenTelemetry's globals: the Graph SDK would
-	// make spans of its own there, with whole addresses in them.
+	// The providers stay out of OpenTelemetry's globals. There the Graph SDK would make
+	// spans of its own, with whole addresses.
 	tracers := sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans), sdktrace.WithResource(from))
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewPeriodicReader(points)), sdkmetric.WithResource(from))
 	t := &Telemetry{tracer: tracers.Tracer(scope), stops: []func(context.Context) error{tracers.Shutdown, meters.Shutdown}}

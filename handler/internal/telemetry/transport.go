@@ -18,10 +18,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Transport makes a span and a measurement of every request through next that
-// is part of a trace, by OpenTelemetry's conventions for HTTP clients, except
-// that the address is reduced to its host and a template of its path: paths
-// and queries name people and carry keys.
+// Transport makes a span and a measurement of every request through next that is part of
+// a trace. It keeps to OpenTelemetry's conventions for HTTP clients, but for the address.
+// It reduces that to its host and a template of its path. Paths and queries name people
+// and carry keys.
 func (t *Telemetry) Transport(next http.RoundTripper) http.RoundTripper {
 	if t == nil {
 		return next
