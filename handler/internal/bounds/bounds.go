@@ -1,6 +1,6 @@
-// Package bounds ends lists that a service gives in pages and would never end:
-// a page that leads to itself, empty pages, the same records again and again, or
-// new ones for ever. It knows no service and sends nothing.
+// Package bounds ends lists that a service gives in pages and would never end. A page may
+// lead to itself. Pages may be empty, repeat the same records, or bring new ones for
+// ever. It knows no service and sends nothing.
 package bounds
 
 import (
@@ -16,11 +16,11 @@ type Limits struct {
 	Idle  int   // pages in a row that bring no record that was not there
 }
 
-// Default is far above what any real tenant holds: a directory has 300,000
-// objects at most unless Microsoft raises its quota, and no page is that short.
+// Default is far above what any real tenant holds. A directory has 300,000 objects at
+// most unless Microsoft raises its quota, and no page is that short.
 var Default = Limits{Pages: 3000, Items: 300_000, Bytes: 512 << 20, Idle: 20}
 
-// ErrEndless is wrapped by the errors of List.
+// The errors of List wrap ErrEndless.
 var ErrEndless = errors.New("the list does not end")
 
 // List counts the pages of one list. The zero value has the limits Default.
@@ -31,9 +31,9 @@ type List struct {
 	bytes              int64
 }
 
-// Page counts a page after which the list goes on: its records, how many of
-// these were not there before, and its size in bytes. The error wraps ErrEndless
-// and says which limit the list passed.
+// Page counts a page after which the list goes on. It takes the page's records, the new
+// ones among them, and its size in bytes. The error wraps ErrEndless and says which limit
+// the list passed.
 func (l *List) Page(records, fresh int, size int64) error {
 	limits := l.Limits
 	if limits == (Limits{}) {
@@ -59,8 +59,8 @@ func (l *List) Page(records, fresh int, size int64) error {
 	return nil
 }
 
-// Fresh returns a function that reports whether it is given a key for the first
-// time. An empty key is never fresh.
+// Fresh returns a function that reports whether it sees a key for the first time. An
+// empty key is never fresh.
 func Fresh[K comparable]() func(K) bool {
 	seen := map[K]struct{}{}
 	var none K
