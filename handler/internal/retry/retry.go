@@ -15,10 +15,9 @@ import (
 // Longest bounds nonsense in Retry-After.
 const Longest = 24 * time.Hour
 
-// After reads the header Retry-After: a number of seconds, in the wild also a
-// decimal, or a date (RFC 9110 section 10.2.3). A date is compared with the
-// server's own clock where the answer has it. It is false when there is none to
-// go by.
+// After reads the header Retry-After: seconds, in the wild also a decimal, or a date (RFC
+// 9110 section 10.2.3). It compares a date with the server's own clock where the answer
+// has it. It is false when there is none to go by.
 func After(h http.Header) (time.Duration, bool) {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if seconds, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(seconds) {
@@ -36,15 +35,15 @@ func After(h http.Header) (time.Duration, bool) {
 	return min(max(at.Sub(now), 0), Longest), true
 }
 
-// Backoff returns the nth wait of a series that doubles five times, up to a
-// quarter longer by chance, so that callers do not return all at once.
+// Backoff returns the nth wait of a series that doubles five times. It is up to a quarter
+// longer by chance, so that callers do not return all at once.
 func Backoff(first time.Duration, n int) time.Duration {
 	d := first << min(n-1, 5)
 	return d + rand.N(d/4)
 }
 
-// Doubling returns the nth wait of a series that doubles from first to most; those
-// before the first are like it.
+// Doubling returns the nth wait of a series that doubles from first to most. Below 1, n
+// counts as 1.
 func Doubling(first, most time.Duration, n int) time.Duration {
 	d := first
 	for ; n > 1 && d < most; n-- {
