@@ -1,6 +1,5 @@
-// Package layout keeps handlers of different versions from spoiling each
-// other's state: rows, blobs, leases and queue messages in the app's own
-// storage account.
+// Package layout keeps handlers of different versions from spoiling each other's state.
+// That is rows, blobs, leases and queue messages in the app's own storage account.
 //
 // The rule for whoever changes the state:
 //
@@ -22,9 +21,9 @@
 //     the older rules, within functionTimeout: so a change of Version says in
 //     its release notes to stop the app while it is deployed.
 //
-// Behind the stamp there is a second line: storage.Account.Upto refuses to read
-// a row of a higher version, and everything is read before it is written.
-// CIPP's own tables have no version, and nothing here is about them.
+// Behind the stamp there is a second line: storage.Account.Upto refuses to read a row of
+// a higher version. Handlers read everything before they write it. CIPP's own tables have
+// no version, and nothing here is about them.
 package layout
 
 import (
@@ -66,8 +65,8 @@ type Guard struct {
 	told map[string]time.Time
 }
 
-// Check fails with storage.ErrNewer, told in the logbook, when the state was stamped
-// by a newer handler. Else the state bears at least our own stamp afterwards.
+// Check fails with storage.ErrNewer, told in the logbook, when a newer handler stamped
+// the state. Else the state bears at least our own stamp afterwards.
 func (g *Guard) Check(ctx context.Context) error {
 	for range 5 {
 		e, err := g.Table.Get(ctx, partition, row)
@@ -108,8 +107,8 @@ func (g *Guard) newer(ctx context.Context) error {
 }
 
 // Admit decides about a message of a queue, or about a timer's run, for which message is
-// nil. It is false when a newer handler must do it. It then puts a message back as it
-// is, to be looked at again after some minutes.
+// nil. It is false when a newer handler must do it. It then puts a message back as it is,
+// for some minutes.
 func (g *Guard) Admit(ctx context.Context, queue *storage.Queue, message []byte) (bool, error) {
 	err := g.Check(ctx)
 	if err == nil && message != nil {
@@ -128,8 +127,8 @@ func (g *Guard) Admit(ctx context.Context, queue *storage.Queue, message []byte)
 	return false, g.putBack(ctx, queue, message)
 }
 
-// PutBack puts a message back that met rows of a newer version, although the state is
-// not stamped so. err is how its handling ended; any other error is returned.
+// PutBack puts back a message whose handling met newer rows (ErrNewer) in a state without
+// the stamp. It returns any other error.
 func (g *Guard) PutBack(ctx context.Context, queue *storage.Queue, message []byte, err error) error {
 	if !errors.Is(err, storage.ErrNewer) {
 		return err
@@ -148,7 +147,7 @@ func (g *Guard) putBack(ctx context.Context, queue *storage.Queue, message []byt
 }
 
 // CheckMessage fails with storage.ErrNewer when a message says that it needs a newer
-// handler. Whether it is well formed otherwise is not looked at.
+// handler. It does not look whether it is well formed otherwise.
 func CheckMessage(text []byte) error {
 	var m struct {
 		Version json.Number `json:"version"`
