@@ -1,9 +1,9 @@
-// Package netfault says in words what became of a connection, where Go's own
-// errors speak of system calls: a technician reads "the connection was closed
-// without an answer", not "EOF".
+// Package netfault says in words what became of a connection, where Go's own errors speak
+// of system calls. A technician reads "the connection was closed without an answer", not
+// "EOF".
 //
-// It knows failures of connections alone. What was being done, which service
-// it was and what happens next is said by whoever made the call.
+// It knows failures of connections alone. The caller says what it was doing, with which
+// service, and what happens next.
 package netfault
 
 import (
@@ -25,9 +25,9 @@ type worded struct {
 func (w *worded) Error() string { return w.text }
 func (w *worded) Unwrap() error { return w.err }
 
-// Explain words the failure of a request whose answer did not begin. Any other
-// error, and nil, is returned as it is, but without the URL that net/http adds, which may
-// hold secrets.
+// Explain words the failure of a request whose answer did not begin. It returns any other
+// error, and nil, as it is. It removes the URL that net/http adds, which may hold
+// secrets.
 func Explain(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
