@@ -20,8 +20,8 @@ type Activity struct {
 
 const (
 	activityPage = 1000 // the largest that the published document allows
-	// maxActivityPages is how far the log is read back: beyond, whoever asks reads
-	// the devices themselves.
+	// maxActivityPages is how many pages Activities reads back. Beyond them, its caller
+	// reads the devices themselves.
 	maxActivityPages = 20
 )
 
@@ -29,14 +29,14 @@ const (
 type ActivityMark struct {
 	Last int // id of the newest activity that was read; 0 for none
 	// Reversed says that the server means newerThan and olderThan as the published
-	// document describes them, which is the other way round than their names say.
+	// document describes them. That is the reverse of their names.
 	Reversed bool
 }
 
 // Activities returns what happened after a mark, newest first, and the mark to go on
-// from. With no activity in the mark it returns only that. It calls GET
-// /v2/activities: once, unless a page is full or the server's meaning of newerThan
-// and olderThan is not the mark's. The ids that come back tell which it means.
+// from. Without an activity in the mark it returns only a mark. It calls GET
+// /v2/activities once, and again after each full page. It asks again, too, if the ids
+// that come back show that the mark's Reversed is wrong.
 func (c *Client) Activities(ctx context.Context, from ActivityMark) (news []Activity, to ActivityMark, err error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
@@ -94,7 +94,7 @@ type activityLog struct {
 	newer, older string
 }
 
-// page reads one page, and the id of the activity that was recorded last.
+// page reads one page, and the id of the last recorded activity.
 func (l *activityLog) page(ctx context.Context, size int, query []param) (page []Activity, recorded int, err error) {
 	err = l.read(ctx, append(query, param{"pageSize", strconv.Itoa(size)}), decodeMembers(map[string]func(*json.Decoder) error{
 		"activities": decodeIdentified(&page, func(a Activity) int { return a.ID }),

@@ -9,9 +9,9 @@ import (
 	"net/http"
 )
 
-// Limits of one batch of documents. NinjaOne documents none; CIPP has sent 100
-// documents at once for years. Its documents are smaller than ours may be, so
-// the bytes are limited as well.
+// Limits of one batch of documents. NinjaOne documents none; CIPP has sent 100 documents
+// at once for years. Its documents are smaller than ours may be, so we limit the bytes as
+// well.
 const (
 	// MaxBatchDocuments is the largest number of documents sent at once.
 	MaxBatchDocuments = 100
@@ -23,19 +23,19 @@ const (
 // Outcomes of a batch that callers tell apart with errors.Is. They wrap what
 // NinjaOne answered.
 var (
-	// ErrBatchRefused: NinjaOne took none of the batch because something in
-	// it is invalid, or one of the things that it names does not exist. It may
-	// be split (SplitRefused) and its parts sent.
+	// ErrBatchRefused: NinjaOne took none of the batch. Something in it is invalid, or
+	// names a thing that does not exist. The caller may split it (SplitRefused) and send
+	// its parts.
 	ErrBatchRefused = errors.New("refused as a whole")
-	// ErrOutcomeUnknown: the answer was lost, or does not say whether anything
-	// was written. Before a creation is repeated, read what there is.
+	// ErrOutcomeUnknown: the answer was lost, or does not say whether anything was
+	// written. Before you repeat a creation, read what there is.
 	ErrOutcomeUnknown = errors.New("it is not known whether NinjaOne wrote anything")
-	// ErrTimedOut: no complete answer came in time, whether it is the client that
-	// gave up or a gateway before NinjaOne (504, 408). A batch may be split like
-	// one that was refused, once it is known what of it was written.
+	// ErrTimedOut: no complete answer came in time. The client gave up, or a gateway
+	// before NinjaOne did (504, 408, 524). Once the caller knows what was written, it may
+	// split a batch like a refused one.
 	ErrTimedOut = errors.New("no complete answer in time")
-	// ErrUnread: after an outcome that is not known it could not be read either
-	// what was written, so that nothing of it may be sent again for now.
+	// ErrUnread: after an unknown outcome, the caller could not read what was written. So
+	// it may not send any of it again for now.
 	ErrUnread = errors.New("what was written could not be read")
 )
 
@@ -63,20 +63,19 @@ func classifyWrite(r *request, err error) error {
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }
 
-// Permanent reports whether NinjaOne's application failed on this very
-// request, which the same request would make it do again: a 500 that carries a
-// result code. A creation that failed so is ErrOutcomeUnknown; once reading has
-// shown that nothing was written, it should be split like one that was refused.
+// Permanent reports whether NinjaOne's application failed on this very request: a 500
+// with a result code. The same request would fail again. A creation that failed so is
+// ErrOutcomeUnknown. Once reading has shown that nothing was written, split it like a
+// refused one.
 func Permanent(err error) bool {
 	var answer *APIError
 	return errors.As(err, &answer) && answer.permanent()
 }
 
-// Batches groups items into batches of at most MaxBatchDocuments, and of at
-// most MaxBatchBytes unless one item alone is larger. It draws items only as
-// they are needed, so no more than one batch of them has to exist at a time.
-// An item that cannot be encoded gets a batch of its own, which fails when it
-// is sent. For an item, sent is the NewDocument or DocumentUpdate.
+// Batches groups items into batches of at most MaxBatchDocuments and MaxBatchBytes. One
+// item alone may be larger. It draws items as it needs them, so that no more than one
+// batch need exist at a time. An item that it cannot encode gets a batch of its own,
+// which fails when it is sent. For an item, sent is the NewDocument or DocumentUpdate.
 func Batches[T any](items iter.Seq[T], sent func(T) any) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
 		var batch []T
@@ -101,29 +100,27 @@ func Batches[T any](items iter.Seq[T], sent func(T) any) iter.Seq[[]T] {
 	}
 }
 
-// maxStumbles is how many single items in a row may fail without being refused
-// before the items are no longer blamed.
+// SplitRefused ends after maxStumbles single items in a row that failed without being
+// refused.
 const maxStumbles = 3
 
-// stumbled reports whether NinjaOne failed on a request in a way that may be the
-// request's fault: it took too long, or ended in a server error.
+// stumbled reports whether a failure may be the request's own fault: a timeout or a
+// server error.
 func stumbled(err error) bool {
 	var answer *APIError
 	return !errors.Is(err, ErrUnread) && (errors.Is(err, ErrTimedOut) || errors.As(err, &answer) && answer.Status >= http.StatusInternalServerError && !answer.Is(ErrThrottled))
 }
 
-// SplitRefused sends items as one batch. A batch that is refused
-// (ErrBatchRefused), takes too long (ErrTimedOut) or makes NinjaOne fail (5xx)
-// is halved, down to single items. So the good items are written, and each bad
-// one is found with its reason. It returns what send returned for the accepted
-// parts, and the refused items' reasons by their index. After a failure that is
-// not a refusal send has to know what of the part is written already, or to add
-// ErrUnread.
+// SplitRefused sends items as one batch. It halves a batch that is refused
+// (ErrBatchRefused), times out (ErrTimedOut) or fails (5xx), down to single items. So it
+// writes the good items, and finds each bad one with its reason. It returns what send
+// returned for the accepted parts, and the refused items' reasons by their index. After a
+// failure that is not a refusal, send must know what was written, or add ErrUnread.
 //
-// A single item that fails without being refused holds back no other; the first
-// such failure is the error. Three of them in a row end it, and so does at once
-// any other error of send: these are not about the items. Then the items that are
-// neither accepted nor refused should be looked at again another time.
+// A single item that fails without being refused holds back no other; the first such
+// failure is the error. Three of them in a row end it, and any other error of send does
+// so at once. Then the caller should try items that are neither accepted nor refused
+// another time.
 func SplitRefused[T, R any](ctx context.Context, items []T, send func(context.Context, []T) ([]R, error)) (accepted []R, refused map[int]error, err error) {
 	refused = map[int]error{}
 	var stumble error // the first of a single item

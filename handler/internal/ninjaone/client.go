@@ -29,24 +29,24 @@ const (
 
 // Config says how to reach one NinjaOne instance, and as whom.
 type Config struct {
-	// Instance is the host as configured, for example "eu.ninjarmm.com". It
-	// is normalised and checked by NormalizeInstance.
+	// Instance is the host as configured, for example "eu.ninjarmm.com".
+	// NormalizeInstance normalises and checks it.
 	Instance string
-	// Endpoint, if set, replaces https://{Instance}. Plain http is accepted
-	// for loopback addresses only.
+	// Endpoint, if set, replaces https://{Instance}. New accepts plain http for loopback
+	// addresses only.
 	Endpoint string
 	// ClientID of the API application (Administration > Apps > API).
 	ClientID string
 	// Secret returns the client secret. With fresh it must not come from a
 	// cache: NinjaOne has just refused the one that was returned before.
 	Secret func(ctx context.Context, fresh bool) (string, error)
-	// Rate is the number of calls per second that this client makes at most,
-	// all callers together. 0 means 5, +Inf means no limit.
+	// Rate is the most calls per second that all callers of this client make together.
+	// The default of 0 means 5; +Inf means no limit.
 	Rate float64
 	// Gate holds calls back while NinjaOne asks for a pause; nil means one of the
 	// client's own.
 	Gate *Gate
-	// Meter is told of all calls; nil means nobody is.
+	// Meter learns of all calls; nil means nobody does.
 	Meter Meter
 	// Transport carries the requests; nil means http.DefaultTransport.
 	Transport http.RoundTripper
@@ -106,13 +106,13 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Instance is the host of the instance, also where another endpoint is called in
+// Instance is the host of the instance, also where the client calls another endpoint in
 // its place.
 func (c *Client) Instance() string { return c.host }
 
-// checkRedirect follows redirects of reads within the host only. Any other
-// redirect is returned as the answer, which is then an error: the token must
-// not leave the host, and a redirected write would turn into a read.
+// checkRedirect follows redirects of reads within the host only. Any other redirect is
+// the answer, which is then an error. The token must not leave the host, and a redirected
+// write would turn into a read.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	if first.Method == http.MethodGet && len(via) < 5 &&
@@ -136,7 +136,7 @@ func (op operation) wrap(err error) error {
 	return fmt.Errorf("NinjaOne %s %s: %w", op.method, op.path, err)
 }
 
-// request is a call that can be sent any number of times.
+// request is a call that the client can send any number of times.
 type request struct {
 	operation
 	query   string // encoded
@@ -150,9 +150,9 @@ type request struct {
 // param is one query parameter.
 type param struct{ name, value string }
 
-// newRequest builds a call of one of the API's paths. The template is the path
-// of the OpenAPI document, /v2 included; args replace its parameters in order.
-// A body that is not nil is sent as JSON; what is wrong with it, do returns.
+// newRequest builds a call of one of the API's paths. The template is the path of the
+// OpenAPI document, /v2 included; args replace its parameters in order. It encodes a body
+// that is not nil as JSON; do returns the error if that fails.
 func newRequest(method, template string, args []any, query []param, body any) *request {
 	r := &request{
 		operation: operation{method: method, template: template, path: expand(template, args), safe: method != http.MethodPost},
@@ -182,8 +182,8 @@ func expand(template string, args []any) string {
 	return b.String()
 }
 
-// encodeQuery encodes the parameters in order, with %20 for a space: nobody
-// has shown that NinjaOne takes a plus sign for one.
+// encodeQuery encodes the parameters in order, with %20 for a space. Nobody has shown
+// that NinjaOne takes a plus sign for one.
 func encodeQuery(query []param) string {
 	escape := func(s string) string {
 		return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
@@ -195,9 +195,9 @@ func encodeQuery(query []param) string {
 	return strings.Join(parts, "&")
 }
 
-// do makes the call, as often as its method and the answers allow, and hands
-// the answer to decode, once per attempt; decode is nil when no answer is
-// expected. It renews the access token once when NinjaOne does not take it.
+// do makes the call, as often as its method and the answers allow. Once per attempt it
+// hands the answer to decode; decode is nil where the caller expects none. It renews the
+// access token once when NinjaOne does not take it.
 func (c *Client) do(ctx context.Context, r *request, decode func(*json.Decoder) error) error {
 	if r.err != nil {
 		return r.err
@@ -258,8 +258,8 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	return r.decodeAnswer(resp, content, decode)
 }
 
-// anything reads the answer to a call that needs none: there may be nothing, but
-// half an answer says that something between us and NinjaOne went wrong.
+// anything reads the answer to a call that needs none. It may be empty, but half an
+// answer says that something between us and NinjaOne went wrong.
 func anything(d *json.Decoder) error {
 	if err := d.Decode(new(json.RawMessage)); !errors.Is(err, io.EOF) {
 		return err

@@ -11,9 +11,8 @@ const (
 	ScopeOrganization = "ORGANIZATION" // organizations
 )
 
-// NewCustomField is a custom field to be defined, whose values this
-// application writes and technicians read. Source: schema
-// CreateNodeAttributePublicApiRequest.
+// NewCustomField is a custom field to define, whose values this application writes and
+// technicians read. Source: schema CreateNodeAttributePublicApiRequest.
 type NewCustomField struct {
 	Name        string // the key in reads and writes of values, unique whatever its case
 	Label       string // what technicians see
@@ -23,12 +22,11 @@ type NewCustomField struct {
 	Automations bool   // scripts and automations may read it
 }
 
-// CreateCustomField defines a custom field that the API reads and writes, that
-// technicians read, and that scripts do not write. It calls POST
-// /v2/custom-fields, which older and some government instances lack: then the
-// error is ErrNotFound. A name that is taken is refused (400). The call is
-// made once only: after an error of another kind, read the definitions to see
-// whether the field is there.
+// CreateCustomField defines a custom field that the API reads and writes, technicians
+// read, and scripts do not write. It calls POST /v2/custom-fields, which older and some
+// government instances lack: then the error is ErrNotFound. NinjaOne refuses a name that
+// is taken (400). The client repeats the call only where NinjaOne certainly did nothing.
+// After an error of another kind, read the definitions to see whether the field is there.
 func (c *Client) CreateCustomField(ctx context.Context, f NewCustomField) (CustomField, error) {
 	type settings struct {
 		ExpandLargeValue bool `json:"expandLargeValueOnRender"`

@@ -17,10 +17,10 @@ import (
 const reportPageSize = 1000 // the default of /v2/queries/custom-fields-detailed
 
 // CustomFields returns the definitions of the custom fields that devices and
-// organizations can have. It calls GET /v2/device-custom-fields, which lists
-// every scope despite its name. The OpenAPI document knows one value of its
-// parameter scopes, the list of all of them; so that is what is sent, and the
-// other scopes are dropped here.
+// organizations can have. It calls GET /v2/device-custom-fields, which lists every scope
+// despite its name. The OpenAPI document knows one value of its parameter scopes, the
+// list of all of them. CustomFields sends that, and drops the fields of other scopes
+// itself.
 func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
 	r := newRequest(http.MethodGet, "/v2/device-custom-fields", nil, []param{{"scopes", "all,node,location,organization"}}, nil)
 	r.timeout = pageTimeout
@@ -50,19 +50,17 @@ type FieldValue struct {
 	Updated time.Time // UTC; zero when unknown
 }
 
-// DeviceFieldValues yields the values of the named custom fields of an
-// organization's devices, one element per device, page by page. No names mean
-// all fields; a zero time means whenever they were updated. An error ends it.
-// It calls GET /v2/queries/custom-fields-detailed. Secure values are never
-// asked for.
+// DeviceFieldValues yields the values of the named custom fields of an organization's
+// devices. It yields one element per device, page by page. No names mean all fields; a
+// zero time means whenever they were updated. An error ends it. It calls GET
+// /v2/queries/custom-fields-detailed. It never asks for secure values.
 //
-// The page after one that is not full is empty, as far as anybody has seen, but
-// only asking proves it. Where enough says that nothing more is needed, it is not
-// asked for; nil always asks.
+// The page after a short one has been empty so far, but only asking proves it.
+// DeviceFieldValues does not ask where enough says that it needs no more; with nil it
+// always asks.
 //
-// updatedAfter is sent in seconds. A server that reads milliseconds takes it for a
-// day in 1970, and so answers too much, never too little; the rest is left out
-// here.
+// The client sends updatedAfter in seconds. A server that reads milliseconds takes it for
+// a day in 1970, and answers too much, never too little. The client drops what is older.
 func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, names []string, updatedAfter time.Time, enough func() bool) iter.Seq2[DeviceFieldValues, error] {
 	query := append(organizationFilter(organizationID), param{"pageSize", strconv.Itoa(reportPageSize)})
 	if len(names) > 0 {

@@ -9,8 +9,8 @@ import (
 // Devices returns the approved devices of an organization. It calls GET
 // /v2/devices-detailed with the device filter "org = {organizationID}".
 //
-// A server may not apply a filter, so what it answers is looked through: devices
-// of other organizations are left out, and foreign is how many these were.
+// A server may ignore the filter, so Devices drops the devices of other organizations;
+// foreign is how many.
 func (c *Client) Devices(ctx context.Context, organizationID int) (own []Device, foreign int, err error) {
 	for d, err := range c.devices(ctx, organizationFilter(organizationID)) {
 		switch {
@@ -31,9 +31,8 @@ func (c *Client) AllDevices(ctx context.Context) iter.Seq2[Device, error] {
 	return c.devices(ctx, nil)
 }
 
-// devices yields the approved devices that a filter wants. NinjaOne leaves the
-// others out unless they are asked for; where it does not, they are left out
-// here.
+// devices yields the approved devices that a filter wants. NinjaOne leaves the others out
+// unless a call asks for them; where it does not, devices drops them.
 func (c *Client) devices(ctx context.Context, filter []param) iter.Seq2[Device, error] {
 	return func(yield func(Device, error) bool) {
 		for d, err := range listAfter(ctx, c, "/v2/devices-detailed", filter, pageSize, func(d Device) int { return d.ID }) {
@@ -44,8 +43,8 @@ func (c *Client) devices(ctx context.Context, filter []param) iter.Seq2[Device, 
 	}
 }
 
-// Approved reports whether a device takes part, so that NinjaOne lists it
-// without being asked for others. One whose status NinjaOne does not tell does.
+// Approved reports whether a device takes part, so that NinjaOne lists it by default. One
+// whose status NinjaOne does not tell does.
 func (d Device) Approved() bool { return d.ApprovalStatus == "" || d.ApprovalStatus == statusApproved }
 
 // Device returns one device, or ErrNotFound. It calls GET /v2/device/{id}.

@@ -25,8 +25,8 @@ const (
 type Document struct {
 	ID   int
 	Name string
-	// Archived is true only when NinjaOne says so, and its schema has no such
-	// member: whether lists hold archived documents is not documented.
+	// Archived is true only when NinjaOne says so. Its schema has no such member, nor
+	// does NinjaOne document whether lists hold archived documents.
 	Archived bool
 	// Fields holds the text of those values that were asked for. A field
 	// without a value is absent. It is not a map, because an organization may have
@@ -72,16 +72,16 @@ type DocumentQuery struct {
 	Fields         []string // names of the fields whose text is wanted
 	// AllTemplates leaves the filter by template to the client.
 	AllTemplates bool
-	// Odd, if set, is told how many documents of other organizations or templates
-	// NinjaOne answered although it was asked to leave them out.
+	// Odd, if set, learns how many documents of other organizations or templates NinjaOne
+	// returned against the filter.
 	Odd func(n int)
 }
 
-// Documents returns the documents of an organization that were made from the
-// templates. It calls GET /v2/organization/documents, whose one answer carries
-// every value of every document: it is decoded as it arrives, and only the
-// text that was asked for is kept. It fails as a whole, because a document
-// that is missing from the list would be created again.
+// Documents returns the documents of an organization that were made from the templates.
+// It calls GET /v2/organization/documents, whose one answer carries every value of every
+// document. It decodes the answer as it arrives, and keeps only the text that the query
+// wants. It fails as a whole, because a sync would create again a document that the list
+// lacks.
 func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, error) {
 	if len(q.TemplateIDs) == 0 {
 		return nil, nil
@@ -123,24 +123,23 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 	return documents, nil
 }
 
-// CreateDocuments creates documents, all of them or none, and returns them as
-// NinjaOne has them, in any order, with the fields that were sent as text. It
-// calls POST /v2/organization/documents. NinjaOne does not recognise a
-// repetition, so the client repeats it only where NinjaOne certainly did
-// nothing. Errors: ErrBatchRefused, ErrOutcomeUnknown, and others after which
-// nothing was written. The caller limits the batch (see Batches).
+// CreateDocuments creates documents, all of them or none. It returns them as NinjaOne has
+// them, in any order, with the TEXT fields that it sent. It calls POST
+// /v2/organization/documents. NinjaOne does not recognise a repetition, so the client
+// repeats it only where NinjaOne certainly did nothing. Errors: ErrBatchRefused,
+// ErrOutcomeUnknown, and others after which nothing was written. The caller limits the
+// batch (see Batches).
 func (c *Client) CreateDocuments(ctx context.Context, batch []NewDocument) ([]Document, error) {
 	return writeDocuments(ctx, c, http.MethodPost, batch, func(d NewDocument) (string, Fields) {
 		return fmt.Sprintf("document %q", d.Name), d.Fields
 	})
 }
 
-// UpdateDocuments changes documents, all of them or none, and returns them in
-// any order, with the fields that were sent as text; one that is not among
-// them was not changed. It calls PATCH /v2/organization/documents, which
-// touches only what is named and may be repeated. Errors are those of
-// CreateDocuments; a single document's ErrBatchRefused is also ErrNotFound when
-// there is no such document.
+// UpdateDocuments changes documents, all of them or none. It returns them in any order,
+// with the TEXT fields that it sent. A document that is missing did not change. It calls
+// PATCH /v2/organization/documents, which touches only what is named and may be repeated.
+// Errors are those of CreateDocuments; a single document's ErrBatchRefused is also
+// ErrNotFound when there is no such document.
 func (c *Client) UpdateDocuments(ctx context.Context, batch []DocumentUpdate) ([]Document, error) {
 	return writeDocuments(ctx, c, http.MethodPatch, batch, func(d DocumentUpdate) (string, Fields) {
 		return fmt.Sprintf("document %d", d.ID), d.Fields
@@ -182,22 +181,19 @@ func writeDocuments[T any](ctx context.Context, c *Client, method string, batch 
 	return documents, nil
 }
 
-// ArchiveDocuments archives documents. It calls
-// POST /v2/organization/documents/archive, and
-// POST /v2/organization/document/{id}/archive for a single one, also for the
-// ones in a batch that is refused: an instance that does not have the first
-// path yet, or one of the documents is gone. Both may be repeated. It returns
-// the refused documents' reasons by document id; whatever NinjaOne refuses,
-// the caller had better read the documents again. Other errors are those of
-// SplitRefused.
+// ArchiveDocuments archives documents. It calls POST /v2/organization/documents/archive,
+// and POST /v2/organization/document/{id}/archive for a single one. It splits a refused
+// batch, down to single documents. The instance may lack the first path, or a document
+// may be gone. Both calls may be repeated. It returns the refused documents' reasons by
+// document id. After a refusal the caller should read the documents again. Other errors
+// are those of SplitRefused.
 func (c *Client) ArchiveDocuments(ctx context.Context, ids []int) (refused map[int]error, err error) {
 	return c.changeDocuments(ctx, "archive", ids)
 }
 
-// RestoreDocuments brings archived documents back. It calls
-// POST /v2/organization/documents/restore or
-// POST /v2/organization/document/{id}/restore, and behaves like
-// ArchiveDocuments. A document that was deleted is refused with ErrNotFound.
+// RestoreDocuments brings archived documents back. It calls POST
+// /v2/organization/documents/restore or POST /v2/organization/document/{id}/restore, and
+// behaves like ArchiveDocuments. NinjaOne refuses a deleted document with ErrNotFound.
 func (c *Client) RestoreDocuments(ctx context.Context, ids []int) (refused map[int]error, err error) {
 	return c.changeDocuments(ctx, "restore", ids)
 }
@@ -244,8 +240,8 @@ func (c *Client) changeDocuments(ctx context.Context, verb string, ids []int) (m
 	return refused, nil
 }
 
-// isMissing reports whether the path may not exist on this instance: 404,
-// whether from the application or from a web server before it, or 405.
+// isMissing reports whether this instance may lack the path. The answer is 405, or 404
+// from the application or a web server before it.
 func isMissing(err error) bool {
 	var answer *APIError
 	return errors.As(err, &answer) && answer.Path != tokenPath &&
@@ -269,8 +265,8 @@ type wireField struct {
 	Value json.RawMessage `json:"value"`
 }
 
-// text is the text of the value, which is a string for most types and an object
-// with text and html for WYSIWYG.
+// text returns the text of the value: a string, or for WYSIWYG an object with text and
+// html.
 func (f wireField) text() string {
 	var w struct{ Text json.RawMessage }
 	if json.Unmarshal(f.Value, &w) == nil && w.Text != nil {
@@ -279,8 +275,8 @@ func (f wireField) text() string {
 	return scalar(f.Value)
 }
 
-// kept are the fields whose text is kept, by name, with the text met last, which
-// the next document often has, too.
+// kept holds the fields whose text Documents keeps, by name. Each has the text met last,
+// which the next document often has, too.
 type kept map[string]*FieldText
 
 func keepFields(names []string) kept {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// OutOfTime reports whether the run that works under ctx has no time left: ctx
-// has ended, or err says that it ends before the call's turn. Whoever judges an
-// error in a run asks here, since a call may fail of it before ctx has ended.
+// OutOfTime reports whether the run under ctx has no time left. Either ctx has ended, or
+// err says that it ends before the call's turn. Whoever judges an error in a run asks
+// here: a call may fail of it before ctx has ended.
 func OutOfTime(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, ErrOutOfTime)
 }
@@ -26,10 +26,10 @@ func Tolerable(ctx context.Context, err error) bool {
 	return !OutOfTime(ctx, err)
 }
 
-// Each calls f with the items, with at most so many at once. An error of f ends
-// it: no further call of f begins. Calls under way go on to their end, since
-// nobody knows what a call that is cut short has written. Each returns that
-// error, and the items that f was not called with.
+// Each calls f with the items, with at most so many at once. An error of f ends it: no
+// further call of f begins. Calls under way go on to their end, since nobody knows what a
+// call cut short has written. Each returns that error, and the items with which it did
+// not call f.
 func Each[T any](ctx context.Context, items []T, atOnce int, f func(T) error) (left []T, err error) {
 	var group errgroup.Group
 	group.SetLimit(atOnce)

@@ -19,33 +19,31 @@ var (
 	ErrNotFound = errors.New("not found in NinjaOne")
 	// ErrForbidden: the API application may not do this (403).
 	ErrForbidden = errors.New("forbidden by NinjaOne")
-	// ErrUnauthorized: NinjaOne does not accept the client id, the secret or
-	// the token, even after both were renewed.
+	// ErrUnauthorized: NinjaOne does not accept client id, secret or token, even after
+	// the client renewed the last two.
 	ErrUnauthorized = errors.New("NinjaOne does not accept the API application's credentials")
 	// ErrThrottled: NinjaOne asks for fewer calls, for longer than the client
 	// is willing to wait; try again later (APIError.RetryAfter).
 	ErrThrottled = errors.New("throttled by NinjaOne")
-	// ErrNotSent: the call was not made, or NinjaOne said that it did not carry
-	// it out for now. Nothing was written.
+	// ErrNotSent: the client did not make the call, or NinjaOne refused it for now.
+	// NinjaOne wrote nothing.
 	ErrNotSent = errors.New("the call was not sent")
-	// ErrOutOfTime: the call was not made, because its context ends before its
-	// turn comes. Whoever works under that context is out of time, although it
-	// may not have ended yet. It is also context.DeadlineExceeded.
+	// ErrOutOfTime: the client did not make the call, because its context ends before its
+	// turn comes. Whoever works under that context is out of time, although it may not
+	// have ended yet. It is also context.DeadlineExceeded.
 	ErrOutOfTime error = outOfTime{}
-	// ErrNotJSON: the answer is not the JSON document that was asked for.
+	// ErrNotJSON: the answer is not the JSON document that the call asked for.
 	ErrNotJSON = errors.New("the answer is not JSON")
-	// ErrWrongInstance: the token URL answered 404. NinjaOne answers so for a
-	// client id that it does not know, also when the id is right but belongs
-	// to another instance.
+	// ErrWrongInstance: the token URL answered 404. NinjaOne answers so for a client id
+	// that it does not know. The id may be right, but belong to another instance.
 	ErrWrongInstance = errors.New("wrong instance or client ID")
 	// ErrMalformedAuth: NinjaOne found no usable Authorization header (400,
-	// missing_header or invalid_header). The client always sends one, so this
-	// is a defect of the client or of something between it and NinjaOne.
+	// missing_header or invalid_header). The client always sends one, so the defect is in
+	// the client or between it and NinjaOne.
 	ErrMalformedAuth = errors.New("the Authorization header did not reach NinjaOne intact, which is a defect and not a matter of configuration")
-	// ErrInvalidScope: the API application was not granted the scopes that
-	// this application needs, monitoring and management. It is found when the
-	// token is asked for (400), or with a call (401 or 403), which is then
-	// ErrForbidden, too.
+	// ErrInvalidScope: the API application lacks the scopes that this application needs,
+	// monitoring and management. NinjaOne says so when the client asks for a token (400),
+	// or in a call (401 or 403). In a call the error is ErrForbidden, too.
 	ErrInvalidScope = errors.New("the API application lacks the scope monitoring or management")
 )
 
@@ -126,11 +124,10 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
-// missingRight says what NinjaOne most probably misses when it answers a call
-// with 403, which names no reason. An API application has scopes: monitoring
-// lets it read, management lets it change. A custom field has an API permission
-// of its own besides, and documents are a product of their own, which has to be
-// turned on.
+// missingRight says what NinjaOne most probably misses when it answers a call with 403,
+// which names no reason. An API application has scopes: monitoring lets it read,
+// management lets it change. A custom field also has an API permission of its own.
+// Documents are a product of their own, which somebody has to turn on.
 func missingRight(method, path string) string {
 	first := ""
 	switch {
@@ -151,8 +148,8 @@ func scopeOf(method string) string {
 	return "Management"
 }
 
-// explain says what a condition is. An answer that is JSON, but not what was
-// asked for, is only not readable.
+// explain says what a condition is. An answer that is JSON, but not what the call asked
+// for, is only unreadable.
 func (e *APIError) explain(kind error) string {
 	var syntax *json.SyntaxError
 	if kind == ErrNotJSON && e.cause != nil && !errors.As(e.cause, &syntax) {
@@ -172,13 +169,13 @@ func (e *APIError) Is(target error) bool { return slices.Contains(e.kinds, targe
 // Unwrap returns why the answer could not be read, if that is what failed.
 func (e *APIError) Unwrap() error { return e.cause }
 
-// RefusedError tells which fields of a write NinjaOne, or the client before
-// it, refused. Every other field of that write was accepted, but for those left.
+// RefusedError tells which fields of a write NinjaOne, or the client before it, refused.
+// NinjaOne accepted every other field of that write, but for those left.
 type RefusedError struct {
 	Refused map[string]error // field name to reason
-	// Left are the fields that were refused together with others and did not get
-	// their turn alone, because of Cause. It says whether the field certainly holds
-	// what it held before; if not, it may have been written.
+	// Left are the fields that the client could not try alone, because of Cause. The
+	// value says whether the field certainly holds what it held before; if not, it may
+	// have been written.
 	Left  map[string]bool
 	Cause error
 }

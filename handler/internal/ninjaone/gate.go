@@ -10,10 +10,9 @@ import (
 // trialTime is how long a call that tries alone may keep the others waiting.
 const trialTime = 5 * time.Second
 
-// Gate holds back all calls of its clients while NinjaOne asks for a pause.
-// After a pause one call tries alone: the others follow when NinjaOne has
-// answered it, so that a pause that was too short costs one call. It is safe for
-// concurrent use.
+// Gate holds back all calls of its clients while NinjaOne asks for a pause. After a pause
+// one call tries alone. The others follow when NinjaOne has answered it, so that too
+// short a pause costs one call. It is safe for concurrent use.
 type Gate struct {
 	mu      sync.Mutex
 	until   time.Time     // no call starts before
@@ -31,7 +30,7 @@ func (g *Gate) reconsider() {
 	g.changed = make(chan struct{})
 }
 
-// Hold lets no call start before a time, as another process was asked to.
+// Hold lets no call start before a time, as NinjaOne asked another process.
 func (g *Gate) Hold(until time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,9 +95,8 @@ func (g *Gate) answered(trial bool) (refused int) {
 	return refused
 }
 
-// turnedAway closes the gate, for as long as NinjaOne says or for longer each
-// time, and returns for how long. The first pause is short: mostly the next call
-// passes.
+// turnedAway closes the gate and returns for how long: as NinjaOne says, or for longer
+// each time. The first pause is short: mostly the next call passes.
 func (g *Gate) turnedAway(trial bool, retryAfter time.Duration) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()

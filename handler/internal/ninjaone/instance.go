@@ -30,12 +30,12 @@ const KnownInstances = "app, us2, eu, oc, ca, fed or jp.ninjarmm.com, or a porta
 
 var plainHost = regexp.MustCompile(`^[a-z0-9.-]{1,253}$`)
 
-// NormalizeInstance turns an instance as people and older configurations write
-// it ("https://EU.ninjarmm.com/ws") into the bare host name, and refuses every
-// host that is not NinjaOne's: the host receives the client secret.
+// NormalizeInstance turns an instance as people and older configurations write it
+// ("https://EU.ninjarmm.com/ws") into the bare host name. It refuses every host that is
+// not NinjaOne's, since the host receives the client secret.
 //
-// Surrounding space, the scheme, the port and the path are dropped; user
-// information, addresses and letters outside ASCII are refused.
+// It drops surrounding space, the scheme, the port and the path. It refuses user
+// information, addresses and letters outside ASCII.
 func NormalizeInstance(s string) (string, error) {
 	host := strings.TrimSpace(s)
 	for _, r := range host {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// pageSize is what working integrations ask for; no maximum is documented.
+// pageSize is what working integrations ask for; NinjaOne documents no maximum.
 const pageSize = 1000
 
 // errOtherThing guards against an answer that is not about what was asked.
@@ -25,7 +25,7 @@ func (c *Client) Organization(ctx context.Context, id int) (Organization, error)
 	return getOne(ctx, c, "/v2/organization/{id}", id, func(o Organization) int { return o.ID })
 }
 
-// getOne reads one thing, and makes sure that it is the one that was asked for.
+// getOne reads one thing, and makes sure that it is the one that the call asked for.
 func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf func(T) int) (T, error) {
 	return one(ctx, c, newRequest(http.MethodGet, template, []any{id}, nil, nil), id, idOf)
 }

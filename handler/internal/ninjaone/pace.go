@@ -23,11 +23,11 @@ const (
 	maxPause = time.Minute
 )
 
-// Meter is told of a client's calls, and finds by them how many NinjaOne takes.
+// Meter learns of a client's calls, and finds by them how many NinjaOne takes.
 type Meter interface {
-	// Begin is told of a call before it waits for its turn, and how many others wait.
+	// Begin tells of a call before it waits for its turn, and how many others wait.
 	Begin(waiting int)
-	// End is told when an attempt at a call has ended.
+	// End tells when an attempt at a call has ended.
 	End(Call)
 }
 
@@ -39,9 +39,8 @@ func (unmetered) End(Call)  {}
 
 // pacer spaces all calls of its clients.
 //
-// One caller at a time waits for the limiter, the others wait for their turn:
-// a change of the rate then holds from the next call on, which calls that had
-// been promised a time already would not keep to.
+// One caller at a time waits for the limiter; the others wait for their turn. So a change
+// of the rate holds from the next call on: no other has a time yet.
 type pacer struct {
 	turn    chan struct{} // full while a caller waits for the limiter
 	waiting atomic.Int64  // callers, that one included
@@ -53,7 +52,7 @@ type pacer struct {
 	changed chan struct{} // closed when a wait under way must be reconsidered
 }
 
-// newPacer paces what has a configuration's rate, gate and meter.
+// newPacer returns a pacer with a configuration's rate, gate and meter.
 func newPacer(cfg Config) *pacer {
 	perSecond := cfg.Rate
 	if perSecond <= 0 || math.IsNaN(perSecond) {
@@ -77,9 +76,9 @@ func limit(perSecond float64) rate.Limit {
 	return rate.Limit(perSecond)
 }
 
-// burst is how many calls may start at once after a rest. It is one: nobody knows
-// over what time NinjaOne counts, and evenly spaced calls are right for any. Only
-// a rate that is none has some saved up, for timers that are late.
+// burst is how many calls may start at once after a rest. It is one: nobody knows over
+// what time NinjaOne counts, and evenly spaced calls are right for any. Only from
+// unlimitedRate on are some saved up, for timers that are late.
 func burst(perSecond float64) int {
 	if perSecond >= unlimitedRate {
 		return 10
@@ -87,9 +86,9 @@ func burst(perSecond float64) int {
 	return 1
 }
 
-// setRate changes the rate. No call starts at the old one after it returns. A
-// higher rate brings no calls with it: they accrue from now on, so that handing
-// a share of the rate from one process to another never adds any.
+// setRate changes the rate. No call starts at the old one after it returns. A higher rate
+// brings no calls with it: they accrue from now on. So handing a share of the rate from
+// one process to another never adds any.
 func (p *pacer) setRate(perSecond float64) {
 	if !(perSecond > 0) {
 		perSecond = 0

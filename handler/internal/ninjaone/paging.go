@@ -101,10 +101,9 @@ type cursor struct {
 	Name string `json:"name"`
 }
 
-// listCursor reads a report of /v2/queries, whose pages name the cursor that
-// leads to the next one. The report ends with an empty page, or where enough says
-// so of a page with so many results. key tells the first results of two pages
-// apart.
+// listCursor reads a report of /v2/queries, whose pages name the cursor that leads to the
+// next one. It ends with an empty page, without a next cursor, or where enough says so of
+// a page's results. The function key tells the first results of two pages apart.
 func listCursor[T any](ctx context.Context, c *Client, template string, query []param, key func(T) int, enough func(results int) bool) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
@@ -172,8 +171,8 @@ func decodeValue[T any](out *T) func(*json.Decoder) error {
 	}
 }
 
-// decodeCursor decodes what leads to the next page. When it cannot be read the
-// list is an error: it would look whole although it is not.
+// decodeCursor decodes what leads to the next page. A cursor that cannot be read is an
+// error: the list would look whole although it is not.
 func decodeCursor[T any](out *T) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
 		var v T
@@ -192,8 +191,8 @@ func decodeList[T any](out *[]T) func(*json.Decoder) error {
 	return decodeSelected(out, func(v T) (T, bool, error) { return v, true, nil })
 }
 
-// errNoIDs says that a list is not one of records: what came without ids cannot
-// pass for an empty list.
+// errNoIDs says that a list is not one of records. What has no ids cannot pass for an
+// empty list.
 var errNoIDs = errors.New("none of its records has an id")
 
 // decodeIdentified is decodeList for a list of records that have ids.
@@ -207,11 +206,10 @@ func decodeIdentified[T any](out *[]T, id func(T) int) func(*json.Decoder) error
 	}
 }
 
-// decodeSelected decodes a JSON array element by element, and keeps what
-// choose makes of the elements that it wants: the rest of an element is
-// garbage as soon as the next one is read. An element of another type is a zero
-// one: a page counts it, and its readers pass over what has no id. null is not an empty list: taking
-// it for one would make everything in NinjaOne look deleted.
+// decodeSelected decodes a JSON array element by element. It keeps what choose makes of
+// the elements that it wants, and nothing else. An element of another type is a zero one.
+// A page counts it, and readers skip it, since it has no id. A null is an error: as an
+// empty list, it would make everything in NinjaOne look deleted.
 func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*json.Decoder) error {
 	return func(dec *json.Decoder) error {
 		*out = nil

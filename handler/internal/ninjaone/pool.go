@@ -42,8 +42,8 @@ func (p *Pool) Client(instance, clientID string) (*Client, error) {
 	return c, nil
 }
 
-// SetRate changes how many calls per second the clients of the pool, present
-// and later ones, make at most together. It takes the place of Config.Rate and
-// holds when it returns: calls that were waiting keep to it too. With 0 no
-// call starts until the rate is raised again; +Inf means no limit.
+// SetRate changes how many calls per second all clients of the pool, present and later,
+// make together. It takes the place of Config.Rate and holds when it returns: calls that
+// were waiting keep to it too. With 0 no call starts until the rate is raised again; +Inf
+// means no limit.
 func (p *Pool) SetRate(callsPerSecond float64) { p.pacer.setRate(callsPerSecond) }

@@ -28,26 +28,25 @@ type Entity struct {
 // String returns the form in which errors name an entity, "NODE 7".
 func (e Entity) String() string { return fmt.Sprintf("%s %d", e.Type, e.ID) }
 
-// Relation connects two entities. NinjaOne shows it on both; Host is the one
-// under which it was created. Source: schema RelatedItemPublicApiDTO.
+// Relation connects two entities. NinjaOne shows it on both; Host is the one under which
+// somebody created it. Source: schema RelatedItemPublicApiDTO.
 type Relation struct {
 	ID      int
 	Host    Entity
 	Related Entity
-	// Creator is the id of the NinjaOne user who made it; 0 when NinjaOne does
-	// not say. Whether it is set for what an API application makes, and to whom,
-	// is not documented.
+	// Creator is the id of the NinjaOne user who made it; 0 when NinjaOne does not say.
+	// NinjaOne does not document whether, and to whom, it sets this for relations of an
+	// API application.
 	Creator int
 	Created time.Time // UTC; zero when NinjaOne does not say
 }
 
-// RelationsOfType returns the relations that all entities of a type host, in
-// all organizations, for which keep returns true. It calls
-// GET /v2/related-items/with-entity-type/{entityType}, which is not paged: it
-// is decoded as it arrives, and what keep does not want is dropped at once. When
-// the call is repeated, keep sees the relations again.
-// Attachments and secrets are not relations and are left out. Like every list,
-// it fails as a whole.
+// RelationsOfType returns the relations that all entities of a type host, in all
+// organizations, for which keep returns true. It calls GET
+// /v2/related-items/with-entity-type/{entityType}, which has no pages. It decodes the
+// answer as it arrives, and drops at once what keep does not want. When it repeats the
+// call, keep sees the relations again. It leaves out attachments and secrets, which are
+// not relations. Like every list, it fails as a whole.
 func (c *Client) RelationsOfType(ctx context.Context, entityType string, keep func(Relation) bool) ([]Relation, error) {
 	return c.relations(ctx, "/v2/related-items/with-entity-type/{entityType}", []any{entityType}, nil, func(r Relation) bool {
 		return r.Host.Type == entityType && keep(r) // whatever else NinjaOne answers
@@ -84,11 +83,11 @@ func (c *Client) relations(ctx context.Context, template string, args []any, que
 // calls POST /v2/related-items/entity/{entityType}/{entityId}/relations, once
 // unless NinjaOne has certainly done nothing.
 //
-// What happens to a pair that is related already is not documented: it may
-// become a second relation, an error, or nothing. The caller lists the
-// relations first and sends only what is missing. Nor is it documented that a
-// refused call wrote nothing: after ErrBatchRefused, as after
-// ErrOutcomeUnknown, list again before sending anything of it again.
+// NinjaOne does not document what happens to a pair that is related already. It may
+// become a second relation, an error, or nothing. So the caller lists the relations first
+// and sends only what is missing. Nor does NinjaOne document that a refused call wrote
+// nothing. After ErrBatchRefused, as after ErrOutcomeUnknown, list again before you send
+// any of it again.
 func (c *Client) AddRelations(ctx context.Context, host Entity, related []Entity) ([]Relation, error) {
 	if len(related) == 0 {
 		return nil, nil

@@ -95,12 +95,14 @@ func (op operation) decodeAnswer(resp *http.Response, content io.Reader, decode 
 	}
 }
 
-// newAPIError describes an answer that is not a success. It takes every form
-// of error that NinjaOne is known to send, none of which its OpenAPI document
-// describes: the authentication layer's {error, error_description,
-// error_code}, the application's {resultCode, errorMessage, incidentId}, the
-// validation's {errorMessage: {code, params}}, the billing part's {errorCode,
-// message}, and a gateway's HTML page.
+// newAPIError describes an answer that is not a success. It takes every form of error
+// that NinjaOne is known to send. NinjaOne's OpenAPI document describes none of them:
+//
+//   - the authentication layer's {error, error_description, error_code};
+//   - the application's {resultCode, errorMessage, incidentId};
+//   - the validation's {errorMessage: {code, params}};
+//   - the billing part's {errorCode, message};
+//   - a gateway's HTML page.
 func newAPIError(op operation, status int, h http.Header, body []byte) *APIError {
 	e := &APIError{Method: op.method, Path: op.path, Status: status, RequestID: clean(h.Get("X-Nj-Request-Id"), maxErrorCode)}
 	e.RetryAfter, _ = retry.After(h)
@@ -186,8 +188,8 @@ func kindsOf(op operation, status int, code string, html bool, body []byte) []er
 
 var saysThrottled = regexp.MustCompile(`(?i)rate[\s_-]*limit|too[\s_-]+many[\s_-]+requests|throttl|request[\s_-]+limit`)
 
-// saysScope is found in refusals of a token that is good, but whose scopes do not
-// reach. A new token would have the same.
+// saysScope matches refusals of a token that is good, but whose scopes do not reach. A
+// new token would have the same.
 var saysScope = regexp.MustCompile(`(?i)insufficient[\s_-]*(privilege|scope|permission)`)
 
 func isHTML(contentType string, body []byte) bool {
@@ -200,8 +202,8 @@ var (
 	markup           = regexp.MustCompile(`(?s)<[^>]*(>|$)`)
 )
 
-// clean makes text from NinjaOne fit for a log line: no markup, no control
-// characters, runs of space joined, at most limit characters.
+// clean makes text from NinjaOne fit for a log line, of at most limit characters. It
+// removes markup and control characters, and joins runs of space.
 func clean(s string, limit int) string {
 	s = invisibleElement.ReplaceAllString(s, " ")
 	s = markup.ReplaceAllString(s, " ")

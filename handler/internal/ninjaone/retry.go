@@ -25,12 +25,11 @@ const (
 // retry makes attempts until one succeeds, fails for good, or there have been
 // enough.
 //
-// Throttling (429, 503, or HTML that says so) holds back all callers of the
-// client. A call that is safe to repeat is repeated after throttling, another
-// 5xx, an answer that is not JSON, or a failure of the connection. A POST is
-// repeated only when NinjaOne certainly did nothing: the connection was never
-// made, or the answer is an explicit refusal (429, or 503 with Retry-After).
-// Where that is so of all attempts, the error is ErrNotSent.
+// Throttling (429, 503, or HTML that says so) holds back all callers of the client. The
+// client repeats a safe call after throttling, another 5xx, an answer other than JSON, or
+// a failed connection. It repeats any other call only when NinjaOne certainly did
+// nothing. Then it never made the connection, or the answer refuses explicitly (429, or
+// 503 with Retry-After). If all attempts ended so, the error is ErrNotSent.
 func (c *Client) retry(ctx context.Context, op operation, timeout time.Duration, attempt func(context.Context, *Call) error) error {
 	start := time.Now()
 	c.pacer.meter.Begin(int(c.pacer.waiting.Load()))
@@ -146,19 +145,19 @@ func passing(answer *APIError, err error) bool {
 	return answer.Status >= 500 || answer.Status == http.StatusRequestTimeout
 }
 
-// permanent reports whether a server error is NinjaOne's application refusing
-// this very request: a 500 that carries a result code.
+// permanent reports whether NinjaOne's application refused this very request with a
+// server error: a 500 with a result code.
 func (e *APIError) permanent() bool {
 	return e.Status == http.StatusInternalServerError && e.Code != ""
 }
 
-// repeatable reports whether the call may be made again after this failure.
+// repeatable reports whether the client may make the call again after this failure.
 func repeatable(op operation, answer *APIError, err error) bool {
 	return op.safe || nothingDone(answer, err)
 }
 
-// nothingDone reports whether NinjaOne certainly did nothing of a call that
-// failed so, and may do it when it is made again.
+// nothingDone reports whether NinjaOne certainly did nothing of a call that failed so. It
+// may carry out the same call later.
 func nothingDone(answer *APIError, err error) bool {
 	if answer != nil {
 		return answer.Status == http.StatusTooManyRequests ||

@@ -62,11 +62,10 @@ func (c *Client) ScanGroup(ctx context.Context, id int64) (ScanGroup, error) {
 	return c.scanGroup(ctx, newRequest(http.MethodGet, "/v2/vulnerability/scan-groups/{scan-group-id}", []any{id}, nil, nil), id)
 }
 
-// UploadScan sends a file to a scan group. Once NinjaOne has imported it, it
-// replaces all that the group held. write writes the file's bytes, the same each
-// time and so many as size says, for each attempt anew. The answer is the group,
-// whose import is usually under way. It calls POST
-// /v2/vulnerability/scan-groups/{scan-group-id}/upload.
+// UploadScan sends a file to a scan group. Once NinjaOne has imported the file, it
+// replaces all that the group held. Each attempt calls write, which must write the same
+// bytes each time, as many as size says. The answer is the group, whose import is usually
+// under way. It calls POST /v2/vulnerability/scan-groups/{scan-group-id}/upload.
 func (c *Client) UploadScan(ctx context.Context, id int64, fileName string, size int64, write func(io.Writer) error) (ScanGroup, error) {
 	r := newRequest(http.MethodPost, "/v2/vulnerability/scan-groups/{scan-group-id}/upload", []any{id}, nil, nil)
 	if size > MaxUpload {
@@ -83,8 +82,8 @@ func (c *Client) scanGroup(ctx context.Context, r *request, id int64) (ScanGroup
 	return one(ctx, c, r, id, func(g ScanGroup) int64 { return g.ID })
 }
 
-// form is a body of type multipart/form-data with one file, which is written as it
-// is sent.
+// form is a body of type multipart/form-data with one file, which the client writes as it
+// sends it.
 type form struct {
 	contentType string
 	size        int64

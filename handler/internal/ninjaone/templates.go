@@ -11,10 +11,10 @@ import (
 	"cipp-ninjaone/handler/internal/reply"
 )
 
-// ErrNoDocumentation: NinjaOne refuses to show its document templates.
-// Documentation is a part of NinjaOne that is licensed and enabled separately;
-// nobody has written down what an instance without it answers, so this stands
-// for 402, 403 and 404 alike, and the APIError beneath it says which it was.
+// ErrNoDocumentation: NinjaOne refuses to show its document templates. Documentation is a
+// part of NinjaOne that is licensed and enabled separately. Nobody has written down what
+// an instance without it answers. So this stands for 402, 403 and 404 alike, and the
+// APIError beneath it says which.
 var ErrNoDocumentation = errors.New("NinjaOne Documentation cannot be used: it is not enabled for this instance, or the API application may not use it")
 
 // Permissions of a template's field. Source: schemas
@@ -26,9 +26,9 @@ const (
 	PermissionReadWrite = "READ_WRITE"
 )
 
-// Template is a document template ("Apps & Services"). What NinjaOne said
-// beyond these members is kept, so that UpdateTemplate sends it back
-// unchanged. Source: schema DocumentTemplatePublicApiDTO.
+// Template is a document template ("Apps & Services"). It keeps what NinjaOne said beyond
+// these members, so that UpdateTemplate sends that back unchanged. Source: schema
+// DocumentTemplatePublicApiDTO.
 type Template struct {
 	ID            int    // 0 for one that is to be created
 	Name          string // documented as unique; duplicates occur nevertheless
@@ -54,7 +54,7 @@ type TemplateField struct {
 	ScriptPermission     string // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
 	APIPermission        string // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
 
-	// Expanded turns off that NinjaOne collapses a long WYSIWYG value.
+	// Expanded keeps NinjaOne from collapsing a long WYSIWYG value.
 	Expanded bool
 
 	raw map[string]json.RawMessage // as read; nil for one that is to be added
@@ -69,9 +69,9 @@ func (t Template) Field(name string) (TemplateField, bool) {
 	return t.Fields[i], true
 }
 
-// WithFields returns the template with those of the wanted fields added at its
-// end whose names it lacks, and the names of those. Fields that the template
-// has stay as they are, whatever their type and permissions.
+// WithFields returns the template with the wanted fields whose names it lacks, added at
+// its end. It returns their names, too. Fields that the template has stay as they are,
+// whatever their type and permissions.
 func (t Template) WithFields(want []TemplateField) (merged Template, added []string) {
 	merged = t
 	merged.Fields = slices.Clone(t.Fields)
@@ -84,14 +84,14 @@ func (t Template) WithFields(want []TemplateField) (merged Template, added []str
 	return merged, added
 }
 
-// Templates returns the document templates, archived ones included as far as
-// NinjaOne lists them, in the order of their ids. It calls
-// GET /v2/document-templates, which is not paged, without its filter by name:
-// nobody has written down how that compares, and a template that it hid would be
-// created twice. The error is ErrNoDocumentation when NinjaOne refuses.
+// Templates returns the document templates, archived ones included as far as NinjaOne
+// lists them, in order of id. It calls GET /v2/document-templates, which has no pages,
+// without its filter by name. Nobody has written down how that compares, and the caller
+// would create a hidden template twice. The error is ErrNoDocumentation when NinjaOne
+// refuses.
 func (c *Client) Templates(ctx context.Context) ([]Template, error) {
-	// Without includeTechnicianRoles the roles are not in the answer, and a
-	// later update would take the template away from them.
+	// Without includeTechnicianRoles the answer lacks the roles, and a later update would
+	// take the template from them.
 	r := newRequest(http.MethodGet, "/v2/document-templates", nil, []param{{"includeTechnicianRoles", "true"}}, nil)
 	r.timeout = pageTimeout
 	var templates []Template
@@ -137,10 +137,10 @@ func (c *Client) CreateTemplate(ctx context.Context, t Template) (Template, erro
 	return created, nil
 }
 
-// UpdateTemplate replaces a template that was read with Templates, and returns
-// it as NinjaOne has it afterwards. It calls PUT /v2/document-templates/{id}
-// with everything that was read, ids included, because nobody knows whether
-// NinjaOne removes what is left out. Of an existing field nothing is changed.
+// UpdateTemplate replaces a template that was read with Templates, and returns it as
+// NinjaOne has it afterwards. It calls PUT /v2/document-templates/{id} with everything
+// that was read, ids included. Nobody knows whether NinjaOne removes what is left out. It
+// changes nothing of an existing field.
 func (c *Client) UpdateTemplate(ctx context.Context, t Template) (Template, error) {
 	body, err := t.body()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"cipp-ninjaone/handler/internal/reply"
 )
 
-// renewEarly is how long before its end a token is replaced.
+// renewEarly is how long before its end the client replaces a token.
 const renewEarly = time.Minute
 
 // scopes are what the API application needs: monitoring reads, management
@@ -55,8 +55,8 @@ func (t *tokenCache) discard(refused string) {
 	t.kept.Forget(func(_ struct{}, have token) bool { return have.value == refused })
 }
 
-// renew asks for a new token. When NinjaOne does not take the secret, the
-// secret is read again, and if it has changed, tried once more.
+// renew asks for a new token. When NinjaOne does not take the secret, renew reads it
+// again, and tries once more if it has changed.
 func (t *tokenCache) renew(ctx context.Context) (token, error) {
 	secret, err := t.readSecret(ctx, false)
 	if err != nil {
@@ -97,9 +97,8 @@ func (t *tokenCache) readSecret(ctx context.Context, fresh bool) (string, error)
 	return secret, nil
 }
 
-// request calls POST /ws/oauth/token with the client credentials in the form
-// body, where NinjaOne expects them. Asking again is harmless, so it is
-// retried like a read.
+// request calls POST /ws/oauth/token with the client credentials in the form body, where
+// NinjaOne expects them. Asking again is harmless, so request retries it like a read.
 func (t *tokenCache) request(ctx context.Context, secret string) (*oauth2.Token, error) {
 	c := t.client
 	op := operation{method: http.MethodPost, template: tokenPath, path: tokenPath, safe: true}

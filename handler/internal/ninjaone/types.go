@@ -46,10 +46,9 @@ type Organization struct {
 	Description string `json:"description,omitempty"`
 }
 
-// Device is one device that NinjaOne manages. Source: schema Device of
-// GET /v2/devices-detailed, plus the hardware block system, which the answer has
-// although the schema lacks it.
-// Absent values are zero.
+// Device is one device that NinjaOne manages. Source: schema Device of GET
+// /v2/devices-detailed, plus the hardware block system, which only the answer has. Absent
+// values are zero.
 type Device struct {
 	ID             int
 	OrganizationID int
@@ -68,8 +67,8 @@ type Device struct {
 	MACAddress string // the first of macAddresses
 }
 
-// UnmarshalJSON decodes the wire form of a device, whose hardware lies in
-// nested blocks and whose times are epoch seconds with a fraction.
+// UnmarshalJSON decodes the wire form of a device. Its hardware lies in nested blocks,
+// and its times are epoch seconds with a fraction.
 func (d *Device) UnmarshalJSON(data []byte) error {
 	var w struct {
 		ID             int     `json:"id"`
@@ -116,13 +115,13 @@ func usual(addresses []string) string {
 	return cmp.Or(addresses...)
 }
 
-// fromMilliseconds is the first number that stands for milliseconds: as seconds
-// it would be in the year 5138, as milliseconds it is in 1973.
+// fromMilliseconds is the first number that stands for milliseconds. As seconds it would
+// be in the year 5138, as milliseconds it is in 1973.
 const fromMilliseconds = 1e11
 
-// epoch converts NinjaOne's time to UTC: seconds since 1970 with a fraction by
-// the OpenAPI document, milliseconds by what some have seen. The size of the
-// number tells which. Values that cannot be a time give the zero time.
+// epoch converts NinjaOne's time to UTC. By the OpenAPI document it is in seconds since
+// 1970, with a fraction; some have seen milliseconds. The size of the number tells which.
+// Values that cannot be a time give the zero time.
 func epoch(number float64) time.Time {
 	milliseconds := number
 	if number < fromMilliseconds {
@@ -161,9 +160,8 @@ func (f *CustomField) UnmarshalJSON(data []byte) error {
 // ScopeWords are the scopes of custom fields as NinjaOne's own pages call them.
 var ScopeWords = map[string]string{ScopeOrganization: "Organization", ScopeNode: "Device"}
 
-// Unfit says why the field cannot hold values of one of some types that are
-// written to organizations or devices; "" when it can. A definition that names no
-// scope is one of devices.
+// Unfit says why the field cannot hold a value of one of the types in the scope; "" when
+// it can. A definition that names no scope is one of devices.
 func (f CustomField) Unfit(scope string, types ...string) string {
 	switch {
 	case !f.Active:
@@ -182,8 +180,8 @@ func (f CustomField) Unfit(scope string, types ...string) string {
 // (CustomField.Name). A write touches only the fields named.
 type Fields map[string]Value
 
-// Value is the value of a custom field on its way to NinjaOne. Values are
-// comparable, and their JSON form is what is sent. The zero Value clears.
+// Value is the value of a custom field on its way to NinjaOne. Values are comparable, and
+// the client sends their JSON form. The zero Value clears.
 type Value struct {
 	kind valueKind
 	s    string
@@ -204,8 +202,8 @@ func HTML(s string) Value { return Value{kindHTML, s} }
 // Text is the value of a TEXT field, sent as a string.
 func Text(s string) Value { return Value{kindText, s} }
 
-// Lines is a value of several lines that fits its field, of type TEXT or
-// TEXT_MULTILINE, sent as a string.
+// Lines is a value of several lines for a field of type TEXT or TEXT_MULTILINE, sent as a
+// string.
 func Lines(s string) Value { return Value{kindLines, s} }
 
 // Clear empties a field of any type, sent as null.
@@ -233,8 +231,8 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	}
 }
 
-// appendString appends s as encodeJSON encodes it. Values are long, and are encoded
-// for their digest, the request and the row that keeps them.
+// appendString appends s as encodeJSON encodes it. Values are long, and the app encodes
+// them for their digest, the request and the row that keeps them.
 func appendString(b []byte, s string) []byte {
 	start, from := len(b), 0
 	b = append(slices.Grow(b, len(s)+len(s)/8+2), '"')
@@ -256,9 +254,9 @@ func appendString(b []byte, s string) []byte {
 	return append(append(b, s[from:]...), '"')
 }
 
-// JSONLength returns the length of s in characters (UTF-16 units) once it is
-// a JSON string, without the quotes: the measure of MaxHTML and MaxText. It
-// equals what the client sends, in which <, > and & are not escaped.
+// JSONLength returns the length of s as a JSON string without the quotes, in UTF-16
+// units. It is the measure of MaxHTML and MaxText. It equals what the client sends, which
+// does not escape <, > and &.
 func JSONLength(s string) int {
 	n := 0
 	for i := 0; i < len(s); {

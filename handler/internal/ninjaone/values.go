@@ -13,12 +13,11 @@ import (
 // all in one call. It calls PATCH /v2/organization/{id}/custom-fields, which
 // touches only the fields named and may be repeated.
 //
-// When NinjaOne refuses the call, the fields are sent one by one; the error is
-// then a *RefusedError, and every field not in it was accepted. Values that are
-// over NinjaOne's limits are refused without asking it. Any other error says
-// nothing about which fields were written, but for ErrNotSent: none. It is
-// ErrNotFound when there is no such organization, ErrForbidden when every field
-// is forbidden.
+// When NinjaOne refuses the call, the client sends the fields one by one. The error is
+// then a *RefusedError, and NinjaOne accepted every field that is not in it. The client
+// itself refuses values over NinjaOne's limits. Any other error says nothing about which
+// fields were written, but for ErrNotSent: none. It is ErrNotFound when there is no such
+// organization, ErrForbidden when every field is forbidden.
 func (c *Client) UpdateOrganizationFields(ctx context.Context, organizationID int, f Fields) error {
 	return c.updateFields(ctx, organizationFields, organizationID, f, false)
 }
@@ -148,9 +147,9 @@ func (c *Client) patchFields(ctx context.Context, template string, id int, f Fie
 	return c.do(ctx, r, nil)
 }
 
-// isRefusal reports whether NinjaOne refused the content of a write, as
-// opposed to its target, its sender or its time. A 500 with a result code is
-// such a refusal too: that is how NinjaOne answers what it did not foresee.
+// isRefusal reports whether NinjaOne refused the content of a write, not its target, its
+// sender or its time. A 500 with a result code is such a refusal too: NinjaOne answers so
+// what it did not foresee.
 func isRefusal(err error) bool {
 	var answer *APIError
 	if !errors.As(err, &answer) || answer.Path == tokenPath || answer.Is(ErrThrottled) ||
