@@ -12,9 +12,8 @@
 //     numbers of the two do not contradict it, and neither do their operating
 //     systems.
 //
-// Several Intune records of one machine, left behind by new enrolments, count
-// as one: the record that checked in last stands for the machine. Where two
-// Entra devices in use claim one serial number, their names decide if NinjaOne
-// has both; else both contest the machine, and the one that complies worse
-// stands for it.
+// New enrolments leave several Intune records of one machine, which count as one. The
+// record that checked in last stands for the machine. Where two Entra devices in use
+// claim one serial number, their names decide if NinjaOne has both. Else both contest the
+// machine, and the one that complies worse stands for it.
 package match

@@ -8,10 +8,10 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// WithFormerSerials returns Intune's devices, where those that came without a
-// serial number have that of the NinjaOne device that they were matched with
-// before. An enrolment stays with its machine, so a list that lacks the number
-// says nothing against the match. The pairs are by managed device id.
+// WithFormerSerials returns Intune's devices, with a serial number for those that came
+// without. It takes the number of the NinjaOne device that each was matched with before.
+// An enrolment stays with its machine, so a list that lacks the number says nothing
+// against the match. The map pairs leads from managed device id to NinjaOne's device id.
 func WithFormerSerials(intune []tenant.ManagedDevice, ninja []ninjaone.Device, pairs map[string]int) []tenant.ManagedDevice {
 	byID := make(map[int]*ninjaone.Device, len(ninja))
 	for i := range ninja {

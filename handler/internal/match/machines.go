@@ -18,8 +18,8 @@ const liveWithin = 24 * time.Hour
 // serial number names no machine.
 const manyDevices = 3
 
-// addIntune makes machines of the records of Intune: those of one serial number
-// are one, those without a usable one are one where they are one Entra device.
+// addIntune makes machines of Intune's records. Those of one serial number are one
+// machine. Those without a usable one are one machine where they are one Entra device.
 func (m *matcher) addIntune(devices []tenant.ManagedDevice) {
 	sorted := pointers(devices)
 	slices.SortFunc(sorted, NewestFirst)
@@ -134,8 +134,8 @@ func (m *matcher) namesDecide(records []*tenant.ManagedDevice) bool {
 	return true
 }
 
-// namesMany reports whether records in use, of different Entra devices, have so
-// many names that their serial number cannot be one machine's.
+// namesMany reports whether records in use, of different Entra devices, have too many
+// names for one machine's serial number.
 func namesMany(live []*tenant.ManagedDevice) bool {
 	names := map[string]bool{}
 	for _, d := range live {
@@ -145,9 +145,8 @@ func namesMany(live []*tenant.ManagedDevice) bool {
 	return len(names) >= manyDevices
 }
 
-// claimants splits the records of one machine, newest first, into those of
-// different devices in use, the newest of each, and the others. There is always
-// one at least.
+// claimants splits the records of one machine, newest first. The result live has the
+// newest record of each device in use, one at least; older has the others.
 func claimants(records []*tenant.ManagedDevice) (live, older []*tenant.ManagedDevice) {
 	newest := records[0].LastSync
 	for i, d := range records {
@@ -161,8 +160,8 @@ func claimants(records []*tenant.ManagedDevice) (live, older []*tenant.ManagedDe
 	return live, older
 }
 
-// apart reports whether two records are of different Entra devices, as far as
-// is known; where one is of none, by their names.
+// apart reports whether two records are of different Entra devices. Where one has none,
+// their names decide.
 func apart(a, b *tenant.ManagedDevice) bool {
 	if ea, eb := entraID(a), entraID(b); ea != "" && eb != "" {
 		return ea != eb
@@ -180,10 +179,10 @@ func entraID(d *tenant.ManagedDevice) string {
 	return id
 }
 
-// speaksBefore reports whether a stands for a contested machine rather than b:
-// the one that complies worse; else the one that has one of the machine's names
-// in NinjaOne, else the one that enrolled first, so that it does not change with
-// every check-in.
+// speaksBefore reports whether a stands for a contested machine rather than b. The one
+// that complies worse does. Else it is the one with one of the machine's names in
+// NinjaOne, then the one that enrolled first. So the choice does not change with every
+// check-in.
 func speaksBefore(a, b *tenant.ManagedDevice, names []string) bool {
 	stranger := func(d *tenant.ManagedDevice) int {
 		if name := normalizeName(d.DeviceName); slices.Contains(names, name) || slices.Contains(names, hostLabel(name)) {

@@ -17,7 +17,7 @@ const (
 	KindName   Kind = "name"   // one name, unique on both sides
 )
 
-// Evidence says why two devices were taken for one machine.
+// Evidence says why [Devices] took two devices for one machine.
 type Evidence struct {
 	Kind  Kind
 	Value string // the serial number or name as Intune writes it
@@ -29,13 +29,13 @@ type Pair struct {
 	Intune   *tenant.ManagedDevice
 	Ninja    *ninjaone.Device
 	Evidence Evidence
-	// Superseded are the other Intune records of the machine, newest check-in
-	// first. Nothing of theirs is written to NinjaOne.
+	// Superseded are the other Intune records of the machine, newest check-in first. The
+	// sync writes nothing of theirs to NinjaOne.
 	Superseded []*tenant.ManagedDevice
-	// Contesting are records of other Entra devices that claim to be the machine
-	// and are in use as Intune is: the newest of each, which checked in within a
-	// day of the newest of all, newest first. Intune is then the one of them that
-	// complies worst, so that no second device can make the machine look better.
+	// Contesting are records of other Entra devices in use that claim to be the machine.
+	// Each device has one here, which checked in within a day of the newest of all.
+	// Newest comes first. Intune is then the record that complies worst, so that no
+	// second device can make the machine look better.
 	Contesting []*tenant.ManagedDevice
 }
 
@@ -92,7 +92,7 @@ type machine struct {
 	merged  bool   // its records went to another machine of the same pair
 }
 
-// candidate is a NinjaOne device with what it can be recognized by.
+// candidate is a NinjaOne device with what identifies it.
 type candidate struct {
 	device  *ninjaone.Device
 	serials []string // what is compared of its usable serial numbers, without duplicates
@@ -282,9 +282,8 @@ func (m *matcher) differentSerials(machines []int) bool {
 	return false
 }
 
-// join matches a machine with a candidate. When a newer machine has the
-// candidate already, the two are one: the records of the older one are
-// superseded.
+// join matches a machine with a candidate. When a newer machine has the candidate
+// already, the two are one. The older one's records go to it.
 func (m *matcher) join(machineIndex, candidateIndex int, by Kind) {
 	mc, c := &m.machines[machineIndex], &m.candidates[candidateIndex]
 	if c.machine == none {

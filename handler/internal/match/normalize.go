@@ -18,18 +18,17 @@ import (
 // manufacturers give out have seven.
 const minSerial = 4
 
-// NormalizeSerial returns a serial number in the form in which two spellings
-// of it are equal, and whether it can identify a device. The form has no white
-// space, control or zero-width characters, compatibility forms such as
-// full-width digits are replaced (Unicode NFKC), and letters are upper case.
-// Punctuation stays.
+// NormalizeSerial returns the form that all spellings of a serial number share, and
+// whether it can identify a device. The form has no white space, control or zero-width
+// characters, and letters are upper case. Plain characters replace compatibility forms
+// such as full-width digits (Unicode NFKC). Punctuation stays.
 //
-// Not usable are: texts with fewer than four letters and digits, sequences
-// ("123456789000", "SYS-1234567890"), repeated patterns ("0101010101"), and
-// words of a template with a trivial number or none ("To be filled by O.E.M.",
-// "Not Specified", "serialnumber0", whatever their spacing and punctuation). The
-// serial numbers of hypervisors ("VMware-…", "Parallels-…") are usable: they
-// tell virtual machines apart.
+// Not usable are texts with fewer than four letters and digits, sequences
+// ("123456789000", "SYS-1234567890") and repeated patterns ("0101010101"). Nor are words
+// of a template with a trivial number or none, whatever their spacing and punctuation.
+// Examples are "To be filled by O.E.M.", "Not Specified" and "serialnumber0". The serial
+// numbers of hypervisors ("VMware-…", "Parallels-…") are usable: they tell virtual
+// machines apart.
 func NormalizeSerial(s string) (serial string, usable bool) {
 	s = fold(strings.ToUpper(fold(s, true)), true)
 	core := alphanumerics(s)
@@ -52,9 +51,9 @@ func alphanumerics(s string) string {
 	}, s)
 }
 
-// serialKey returns what is compared of a serial number: its letters and digits,
-// since agents put white space and dashes where they like. It is "" when the
-// number is not usable.
+// serialKey returns what the rules compare of a serial number: its letters and digits.
+// Agents put white space and dashes where they like. The key is "" when the number is not
+// usable.
 func serialKey(raw string) string {
 	s, usable := NormalizeSerial(raw)
 	if !usable {
@@ -63,8 +62,8 @@ func serialKey(raw string) string {
 	return alphanumerics(s)
 }
 
-// normalizeName returns a device name in the form in which two spellings of
-// it are equal, or "" for a name that identifies nothing.
+// normalizeName returns the form that all spellings of a device name share; "" for a name
+// that identifies nothing.
 func normalizeName(s string) string {
 	s = strings.ToLower(fold(s, false))
 	switch s {
@@ -80,8 +79,8 @@ func normalizeName(s string) string {
 // hostName is a name with a domain.
 var hostName = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[0-9_-]*[a-z][a-z0-9_-]*$`)
 
-// hostLabel returns the host's part of a normalized name that has a domain; ""
-// for any other name, such as an address.
+// hostLabel returns the host's part of a normalized name with a domain; "" for any other,
+// such as an address.
 func hostLabel(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if !hostName.MatchString(name) {
@@ -91,9 +90,9 @@ func hostLabel(name string) string {
 	return normalizeName(label)
 }
 
-// names returns the names that NinjaOne knows a device by: system name and DNS
-// name in full and without their domains, and NetBIOS name. The display name is
-// left out, since technicians type it.
+// names returns the names by which NinjaOne knows a device. They are system name and DNS
+// name, with and without their domains, and NetBIOS name. It leaves out the display name,
+// since technicians type it.
 func names(d *ninjaone.Device) []string {
 	list := make([]string, 0, 4)
 	add := func(name string) {
@@ -114,14 +113,14 @@ func names(d *ninjaone.Device) []string {
 	return list
 }
 
-// fold applies NFKC and removes control and zero-width characters. White
-// space is removed too when tight, else trimmed and single.
+// fold applies NFKC and removes control and zero-width characters. When tight, it removes
+// white space too; else it trims and joins it.
 func fold(s string, tight bool) string {
 	if plain(s) {
 		return s
 	}
-	// Removing a character can bring two others together that then compose,
-	// and composing can yield a space, so one round is not always enough.
+	// Removing a character can bring two others together that then compose, and composing
+	// can yield a space. So one round is not always enough.
 	for range 4 {
 		before := s
 		s = norm.NFKC.String(strings.Map(func(r rune) rune {

@@ -11,11 +11,10 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// MinSharedDevices is how many devices, known to both Intune and NinjaOne, an
-// organization must have at least before its devices decide its mapping. One
-// device proves little: a machine that was sold, lent, or moved to another
-// customer keeps its serial number. One is enough where it is the tenant's only one
-// and nothing contradicts it.
+// MinSharedDevices is how many devices a tenant and an organization must share before
+// devices decide its mapping. One device proves little: a machine that was sold, lent, or
+// moved to another customer keeps its serial number. One is enough where it is the
+// tenant's only one and nothing contradicts it.
 const MinSharedDevices = 2
 
 // maxExamples is how many serial numbers an evidence names.
@@ -24,21 +23,21 @@ const maxExamples = 5
 // TenantEvidence is what is known of a tenant that has no organization yet.
 type TenantEvidence struct {
 	Tenant tenant.Ref
-	// Serials are the serial numbers of its Intune devices, one per device, as
-	// Intune writes them. Those that NinjaOne does not know may be left out.
+	// Serials are the serial numbers of its Intune devices, one per device, as Intune
+	// writes them. The caller may leave out those that NinjaOne does not know.
 	Serials []string
 	// Devices is the number of its Intune devices; less than len(Serials)
 	// counts as len(Serials).
 	Devices int
-	// Real is the number of its Intune devices with a serial number that can
-	// identify a device (see NormalizeSerial), also where NinjaOne does not know it;
-	// less than Serials has of them counts as that many.
+	// Real is the number of its Intune devices with a usable serial number (see
+	// NormalizeSerial). It includes those that NinjaOne does not know. Less than Serials
+	// has of them counts as that many.
 	Real int
 	// Unread says, for a technician, why the devices could not be compared; ""
 	// when they could.
 	Unread string
-	// Organized says that the tenant has an organization already: it is not
-	// matched, but its devices count.
+	// Organized says that the tenant has an organization already: no rule matches it, but
+	// its devices count.
 	Organized bool
 }
 
@@ -108,11 +107,10 @@ type OrganizationResult struct {
 	Unmatched   []UnmatchedTenant
 }
 
-// Organizations decides which NinjaOne organization each tenant belongs to.
-// The tenants are those without an organization, and others with one whose
-// devices are known (see TenantEvidence.Organized); mapped holds the ids of the
-// organizations that other tenants have; serials may be nil when no device was
-// read.
+// Organizations decides which NinjaOne organization each tenant belongs to. The tenants
+// are those without an organization, and others with one whose devices are known (see
+// TenantEvidence.Organized). The map mapped holds the ids of the organizations that other
+// tenants have. The index serials may be nil when nobody read devices.
 //
 // In order of strength:
 //
@@ -122,23 +120,20 @@ type OrganizationResult struct {
 //     and only one tenant and one organization have such a name.
 //  3. Devices: a serial number counts when exactly one Intune device and
 //     exactly one NinjaOne device have it. More than half of the tenant's
-//     counted devices are in the organization, those are more than half of the
-//     counted devices in the organization, and they are at least
-//     [MinSharedDevices].
+//     counted devices are in the organization. They are more than half of the
+//     counted devices there, and at least [MinSharedDevices].
 //  4. The only device: the tenant has one device with a real serial number, which
 //     counts, and no other tenant has one in the organization. The tenant's name
-//     does not lead elsewhere, the organization's is no other tenant's, and where
-//     some tenant could not be read the organization has no other device.
+//     does not lead elsewhere, and no other tenant has the organization's. Where
+//     nobody could read some tenant, the organization has no other device.
 //
-// A name does not decide when the devices contradict it: at least
-// [MinSharedDevices] counted devices in the organization are other tenants', and
-// more than the tenant's own. Nor do the devices decide then: the organization
-// has another tenant's name.
+// A name does not decide when the devices contradict it. Then at least [MinSharedDevices]
+// counted devices in the organization are other tenants', and more than the tenant's own.
+// Nor do the devices decide then, since the organization has another tenant's name.
 //
-// An organization that is mapped, or was matched by a stronger rule, is never
-// matched; it can only be a candidate of a suggestion. Names are counted over
-// all organizations, mapped ones too, so that a first and a second call on the
-// same customers agree.
+// No rule matches an organization that is mapped, or that a stronger rule matched. Such a
+// one can only be a candidate of a suggestion. Names count over all organizations, mapped
+// ones too. So a first and a second call on the same customers agree.
 func Organizations(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool, serials *SerialIndex) OrganizationResult {
 	m := newOrganizationMatcher(tenants, organizations, mapped)
 	m.countDevices(serials)
@@ -324,8 +319,8 @@ func (m *organizationMatcher) byDevices() {
 	}
 }
 
-// onlyDevice says why the device that a tenant shares does not decide by itself;
-// "" when it is the tenant's only one and nothing contradicts it.
+// onlyDevice says why the device that a tenant shares does not decide by itself. The
+// reason is "" when the device is the tenant's only one and nothing contradicts it.
 func (m *organizationMatcher) onlyDevice(c *contender) string {
 	id, n := c.most()
 	index, listed := m.byID[id]
@@ -350,9 +345,8 @@ func (m *organizationMatcher) onlyDevice(c *contender) string {
 	return ""
 }
 
-// most returns the id of the organization with the most shared devices, the
-// lowest of them where several have the most, and their number; 0, 0 when
-// there are none.
+// most returns the id of the organization with the most shared devices, and their number.
+// Of several it takes the lowest id. It returns 0, 0 when there are none.
 func (c *contender) most() (id, n int) {
 	for _, o := range slices.Sorted(maps.Keys(c.devices)) {
 		if c.devices[o] > n {
@@ -368,7 +362,7 @@ func (m OrganizationMatch) ByOnlyDevice() bool {
 	return m.By == RuleDevices && m.Evidence.Devices < MinSharedDevices
 }
 
-// free reports whether an organization, by index, can be matched.
+// free reports whether a rule may match an organization, by index.
 func (m *organizationMatcher) free(index int) bool {
 	return !m.taken[index] && !m.mapped[m.organizations[index].ID]
 }
@@ -403,8 +397,8 @@ func (m *organizationMatcher) result() OrganizationResult {
 	return r
 }
 
-// candidates returns the organizations that something speaks for: those with
-// an equal name, then those with shared devices, the most first.
+// candidates returns the organizations that something speaks for. Those with an equal
+// name come first, then those with the most shared devices.
 func (m *organizationMatcher) candidates(c *contender) []OrganizationCandidate {
 	indices := slices.Clone(c.similar)
 	for _, i := range c.exact { // a name without letters and digits is not among the similar ones

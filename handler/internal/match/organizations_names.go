@@ -40,15 +40,14 @@ var connectors = set("and", "und", "et")
 // Sp. z o. o.
 const longestForm = 4
 
-// specialLetters are the Latin letters with an accent or stroke that Unicode
-// does not take apart into a letter and a mark.
+// specialLetters are Latin letters with an accent or stroke that Unicode does not take
+// apart into letter and mark.
 var specialLetters = strings.NewReplacer("ø", "o", "ł", "l", "đ", "d", "ð", "d", "þ", "th", "æ", "ae", "œ", "oe", "ħ", "h", "ŧ", "t", "ı", "i")
 
-// organizationKey returns an organization's or tenant's name in the form in
-// which names are compared: letters and digits only, without case, accents,
-// punctuation, white space, "and", and the legal forms at the end. It is ""
-// for a name without letters and digits, and never loses the last word of one
-// that has any.
+// organizationKey returns what the rules compare of an organization's or tenant's name:
+// letters and digits. It drops case, accents, punctuation, white space, "and", and the
+// legal forms at the end. It is "" for a name without letters and digits. It never loses
+// the last word of one that has any.
 func organizationKey(name string) string {
 	words := organizationWords(name)
 	for len(words) > 1 {
@@ -88,8 +87,8 @@ func organizationWords(name string) []string {
 	return kept
 }
 
-// unaccented folds case and compatibility forms and removes accents, until
-// nothing changes any more: removing one can bring about another.
+// unaccented folds case and compatibility forms and removes accents. It repeats that
+// until nothing changes, four times at most: removing one can bring about another.
 func unaccented(s string) string {
 	for range 4 {
 		before := s
@@ -108,8 +107,8 @@ func unaccented(s string) string {
 	return s
 }
 
-// legalForm returns how many words at the end of a name are a legal form; the
-// first word never is. A form of several words has short ones only.
+// legalForm returns how many words at the end of a name are a legal form. The first word
+// never is. A form of several words has short ones only.
 func legalForm(words []string) int {
 	for n := min(longestForm, len(words)-1); n > 0; n-- {
 		tail := words[len(words)-n:]

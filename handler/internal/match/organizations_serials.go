@@ -6,9 +6,9 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
-// SerialIndex says in which NinjaOne organization the device with a serial
-// number is. It is all that [Organizations] needs to know of the devices, so
-// that they can be read as a stream. The zero value is empty and ready to use.
+// SerialIndex says in which NinjaOne organization the device with a serial number is. It
+// is all that [Organizations] needs to know of the devices, so that its caller can stream
+// them. The zero value is empty and ready to use.
 type SerialIndex struct {
 	at map[string]place
 }
@@ -19,9 +19,9 @@ type place struct {
 	several              bool // more than one device has it, so it counts for none
 }
 
-// Add puts a NinjaOne device into the index, by both of its serial numbers
-// where they are usable (see [NormalizeSerial]), by their letters and digits. Devices that can be
-// no Intune device are left out. A device that is added again counts once.
+// Add puts a NinjaOne device into the index, by the letters and digits of its usable
+// serial numbers ([NormalizeSerial]). It leaves out devices that cannot be an Intune
+// device. A device that is added again counts once.
 func (x *SerialIndex) Add(d *ninjaone.Device) {
 	if unmatchable(d) != "" {
 		return
@@ -63,9 +63,8 @@ func (x *SerialIndex) In() map[int]int {
 	return in
 }
 
-// Known returns those of the serial numbers that the index knows, normalized,
-// in their order and as often as they occur: the ones that matter to
-// [Organizations].
+// Known returns the serial numbers that the index knows, normalized: the ones that matter
+// to [Organizations]. They keep their order and number.
 func (x *SerialIndex) Known(serials []string) []string {
 	var known []string
 	for _, raw := range serials {
@@ -88,8 +87,8 @@ func RealSerials(serials []string) (n int) {
 	return n
 }
 
-// MarshalJSON writes the index as an object from serial number to the ids of
-// organization and device, [0,0] where several devices have the number.
+// MarshalJSON writes an object from serial number to the ids of organization and device.
+// These are [0,0] where several devices have the number.
 func (x *SerialIndex) MarshalJSON() ([]byte, error) {
 	out := make(map[string][2]int, len(x.at))
 	for s, p := range x.at {

@@ -7,9 +7,9 @@ import (
 	"unicode"
 )
 
-// What firmware, hypervisors, management agents and people give in place of a
-// serial number cannot be listed. Three rules find it, each of which a number
-// that a maker gave out breaks by its own letters and digits:
+// Nobody can list what firmware, hypervisors, management agents and people give in place
+// of a serial number. Three rules find it. A number that a maker gave out breaks each of
+// them by its letters and digits:
 //
 //   - it is a sequence, or made of sequences: 0123456789ABCDEF, 123456789000,
 //     MB-1234567890;
@@ -21,8 +21,8 @@ const (
 	// longRun is how long a sequence must be to outweigh the letters around it:
 	// SYS-1234567890. Serial numbers of makers count seven digits in a row.
 	longRun = 9
-	// wholeRun is how long a sequence must be to outweigh a model's letters and
-	// digits around it: it has every digit. R300-1234567890.
+	// wholeRun is how long a sequence must be to outweigh a model's letters and digits
+	// around it: R300-1234567890. It has every digit.
 	wholeRun = 10
 	// longFill is the same for one character that is repeated: SN-XXXXXXX.
 	longFill = 7
@@ -32,8 +32,8 @@ const (
 	trivialNumber = 3
 )
 
-// templateWords are words of templates. Those of six letters and more prove a
-// template wherever they stand; the others where all words around are known.
+// templateWords are words of templates. Those of six letters and more prove a template
+// wherever they stand. The others prove one where all words around are known.
 var templateWords = strings.Fields(`
 	SERIAL NUMBER SYSTEM DEFAULT STRING FILLED SPECIFIED UNSPECIFIED DEFINED UNDEFINED UNKNOWN INVALID
 	APPLICABLE AVAILABLE UNAVAILABLE ASSIGNED UNASSIGNED CHASSIS BASEBOARD MOTHERBOARD MANUFACTURER PRODUCT
@@ -87,9 +87,8 @@ func placeholder(serial, core string) bool {
 	return !hyperV.MatchString(serial) && (sequences(r) || padded(r))
 }
 
-// step is how a character follows another: 0 when it is the same, 1 when it is
-// the next, -1 when it is the one before, as digits (around) or letters; none
-// otherwise.
+// step says how a character follows another: 0 the same, 1 the next, -1 the one before.
+// After 9 come 0 and A. Anything else is noStep.
 type step int8
 
 const noStep step = 2
@@ -133,8 +132,8 @@ func runsOf(s []rune) []run {
 	return all
 }
 
-// sequence reports whether a text is one sequence: up from 0, 1 or A, or any
-// that is long enough not to be an accident.
+// sequence reports whether a text is one sequence. A short one counts only up from 0, 1
+// or A, or of one character.
 func sequence(s []rune) bool {
 	all := runsOf(s)
 	if len(all) != 1 || all[0].length() != len(s) {
@@ -143,8 +142,8 @@ func sequence(s []rune) bool {
 	return len(s) >= 6 || all[0].step == 0 || all[0].step == 1 && strings.ContainsRune("01A", s[0])
 }
 
-// sequences reports whether a text is nothing but sequences and repeated
-// characters, three or more at a time: 123456789000, 11112222.
+// sequences reports whether a text is only sequences and repeated characters, three or
+// more at a time: 123456789000, 11112222.
 func sequences(s []rune) bool {
 	if len(s) < 8 {
 		return false
@@ -173,9 +172,9 @@ func doubled(s []rune) bool {
 	return len(s)%2 == 0 && sequence(half)
 }
 
-// padded reports whether a long sequence, or one character that is repeated for
-// long, has but a little around it: letters and zeros, as MB-1234567890, or
-// letters and digits where the sequence has every digit.
+// padded reports whether a long sequence, or one character repeated for long, has but a
+// little around it. That is letters and zeros, as in MB-1234567890, or letters and digits
+// where the sequence has every digit.
 func padded(s []rune) bool {
 	for _, r := range runsOf(s) {
 		if n := r.length(); n < longFill || r.step != 0 && n < longRun {
@@ -191,8 +190,8 @@ func padded(s []rune) bool {
 	return false
 }
 
-// periodic returns the length of the shortest pattern that a text repeats at
-// least twice; 0 when it repeats none.
+// periodic returns the length of the shortest pattern that a text repeats at least twice;
+// 0 without one.
 func periodic(s []rune) int {
 	for p := 1; p <= len(s)/2; p++ {
 		if slices.Equal(s[p:], s[:len(s)-p]) {
@@ -202,8 +201,7 @@ func periodic(s []rune) int {
 	return 0
 }
 
-// repeating reports whether a text repeats a pattern so often that it is no
-// accident.
+// repeating reports whether a text repeats a pattern too often for an accident.
 func repeating(s []rune) bool {
 	switch p := periodic(s); {
 	case p == 0:
@@ -251,8 +249,8 @@ func trivial(digits string) bool {
 	return len([]rune(strings.TrimLeft(digits, "0"))) <= trivialNumber || sequence(r) || repeating(r) || sequences(r)
 }
 
-// words reports whether letters are words of templates, the last one perhaps
-// cut short, and whether one of these proves that they are.
+// words reports whether letters are words of templates, the last one perhaps cut short.
+// The result template says whether one of them proves it.
 func words(letters string) (known, template bool) {
 	if len(letters) < 2 {
 		return false, false

@@ -6,8 +6,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 )
 
-// unmatchable says why a NinjaOne device can be no Intune device; "" when it
-// can.
+// unmatchable says why a NinjaOne device cannot be an Intune device; "" when it can.
 func unmatchable(d *ninjaone.Device) string {
 	switch {
 	case !manageable(d.NodeClass):
@@ -20,10 +19,10 @@ func unmatchable(d *ninjaone.Device) string {
 	return ""
 }
 
-// manageable reports whether a device of the NinjaOne node class can be one
-// that Intune manages too. Network equipment, virtual machines seen from
-// their host, and cloud targets are not; the same virtual machine may be in
-// NinjaOne a second time, with an agent.
+// manageable reports whether a device of the NinjaOne node class can be one that Intune
+// manages too. Network equipment, virtual machines seen from their host, and cloud
+// targets are not. The same virtual machine may be in NinjaOne a second time, with an
+// agent.
 func manageable(nodeClass string) bool {
 	switch {
 	case strings.HasPrefix(nodeClass, "NMS_"),
@@ -36,8 +35,8 @@ func manageable(nodeClass string) bool {
 	return true
 }
 
-// platforms are the operating systems that tell devices of one name apart:
-// how Intune's operatingSystem begins and how NinjaOne's nodeClass does.
+// platforms are the operating systems that tell devices of one name apart. Each row has
+// how Intune's operatingSystem and NinjaOne's nodeClass begin.
 var platforms = []struct{ intune, ninja, platform string }{
 	{"windows", "WINDOWS_", "windows"},
 	{"macos", "MAC", "macos"},

@@ -39,8 +39,8 @@ func (m *matcher) evidence(c *candidate, mc *machine, p Pair) Evidence {
 	return e
 }
 
-// intuneReason words why the newest record of a machine has no NinjaOne
-// device: first what its serial number said, then what its name said.
+// intuneReason words why the newest record of a machine has no NinjaOne device. First
+// comes what its serial number said, then what its name said.
 func (m *matcher) intuneReason(mc *machine) string {
 	serial := "no NinjaOne device in the organization has its serial number"
 	switch n := m.ninjaSerials[mc.serial].count; {
