@@ -1,8 +1,7 @@
-// Package customhandler speaks the Azure Functions host's side of a custom
-// handler: it listens on the loopback port that the host names, decodes the
-// host's invocations and hands them to plain Go functions. The functions know
-// nothing of envelopes, so that they would survive a move to another host;
-// what they do stays out of this package.
+// Package customhandler answers the Azure Functions host as its custom handler. It
+// listens on the loopback port that the host names, decodes the host's invocations and
+// calls plain Go functions. The functions know nothing of envelopes, so that they would
+// survive a move to another host. What they do stays out of this package.
 //
 // The host sends two styles of request, and one [Server] answers both:
 //
@@ -12,9 +11,8 @@
 //     host.json;
 //   - the original HTTP request, route prefix included, when one of them is.
 //
-// An answer to an envelope is never empty and always JSON: the host hangs on
-// an empty body until functionTimeout, and then kills every invocation under
-// way. For the same reason each invocation has a deadline of its own. A failed
-// invocation is explained in the log, because the host drops the body of the
-// answer.
+// An answer to an envelope is never empty and always JSON. The host hangs on an empty
+// body until functionTimeout, and then kills every invocation under way. For the same
+// reason each invocation has a deadline of its own. The log explains a failed invocation,
+// because the host drops the body of the answer.
 package customhandler

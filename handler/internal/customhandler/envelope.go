@@ -40,8 +40,8 @@ func decodeEnvelope(body []byte) (envelope, error) {
 	return e, nil
 }
 
-// input returns the value of the one input binding that a timer or queue
-// function has, whatever its name is in function.json.
+// input returns the value of a function's one input binding, whatever its name is in
+// function.json.
 func (e envelope) input() (json.RawMessage, error) {
 	if len(e.data) != 1 {
 		return nil, &malformedError{fmt.Sprintf(`"Data" holds %d values; a function with one input binding was expected`, len(e.data))}
@@ -52,10 +52,10 @@ func (e envelope) input() (json.RawMessage, error) {
 	return nil, nil
 }
 
-// text returns the text of a value. The host sends a string twice encoded
-// ("\"hello\""), its documentation shows it encoded once, and older versions
-// sent numbers and JSON texts as they are; all of them give the same text.
-// Objects, arrays, numbers and booleans give their JSON, null gives "".
+// text returns the text of a value. The host sends a string twice encoded ("\"hello\"");
+// its documentation shows it encoded once. Older versions sent numbers and JSON texts as
+// they are. All of them give the same text. Objects, arrays, numbers and booleans give
+// their JSON, null gives "".
 func text(value json.RawMessage) string {
 	value = bytes.TrimSpace(value)
 	if !bytes.HasPrefix(value, []byte(`"`)) {
@@ -77,8 +77,8 @@ func text(value json.RawMessage) string {
 	return s
 }
 
-// members returns the members of a value that is a JSON object, or a string
-// that holds one; nil when it is neither.
+// members returns the members of a JSON object, or of a string that holds one; nil for
+// others.
 func members(value json.RawMessage) map[string]json.RawMessage {
 	var m map[string]json.RawMessage
 	if json.Unmarshal([]byte(text(value)), &m) != nil {
@@ -109,8 +109,8 @@ func number(value json.RawMessage) int {
 	return n
 }
 
-// hostLayouts are the forms, beside those of ISO 8601, in which the host has been
-// seen to write times. A time without zone is UTC.
+// hostLayouts are the forms, beside those of ISO 8601, in which the host wrote times. A
+// time without zone is UTC.
 var hostLayouts = []string{"01/02/2006 15:04:05 -07:00", "01/02/2006 15:04:05"}
 
 // instant returns the time that a value holds, in UTC. No time, one that
@@ -137,8 +137,8 @@ type QueueMessage struct {
 	// included; 0 when unknown. The host moves it to <queue>-poison when it
 	// fails at maxDequeueCount.
 	DequeueCount int
-	// Inserted is when it was put on the queue, in whole seconds of the storage
-	// service's clock; zero when unknown.
+	// Inserted is when it came onto the queue, in whole seconds of the storage service's
+	// clock; zero when unknown.
 	Inserted time.Time
 }
 
@@ -154,9 +154,8 @@ func decodeQueue(e envelope) (QueueMessage, error) {
 	}, nil
 }
 
-// BadMessageError marks a queue message that can never be handled, however
-// often it is retried. The server logs it, tells Deps.OnBadMessage, and lets
-// the message go.
+// BadMessageError marks a queue message that no retry can help. The server logs it, tells
+// Deps.OnBadMessage, and lets the message go.
 type BadMessageError struct {
 	Reason string // for a technician; holds nothing of the message
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Timer registers a function with a timerTrigger. A run may take a time, which
-// must stay below functionTimeout; 0 is for defaultTimeout. A failed run is logged
-// and not repeated before the next occurrence.
+// Timer registers a function with a timerTrigger. A run may take as long as limit, which
+// must stay below functionTimeout; 0 is for defaultTimeout. The server logs a failed run,
+// and the host does not repeat it before the next occurrence.
 func (s *Server) Timer(name string, limit time.Duration, run func(context.Context) error) {
 	s.register(&function{
 		name:    name,
@@ -23,9 +23,9 @@ func (s *Server) Timer(name string, limit time.Duration, run func(context.Contex
 	})
 }
 
-// Queue registers a function with a queueTrigger, with a time as Timer has it. An
-// error makes the host deliver the message again, up to maxDequeueCount times, and
-// then move it to the poison queue; a [BadMessageError] makes it go away at once.
+// Queue registers a function with a queueTrigger, with a limit as Timer has it. After an
+// error the host delivers the message again, up to maxDequeueCount times. Then it moves
+// the message to the poison queue. A [BadMessageError] makes the message go away at once.
 func (s *Server) Queue(name string, limit time.Duration, run func(context.Context, QueueMessage) error) {
 	s.register(&function{
 		name:    name,
@@ -43,13 +43,12 @@ func (s *Server) Queue(name string, limit time.Duration, run func(context.Contex
 	})
 }
 
-// HTTP registers a function with an httpTrigger and an http output named
-// "res". The template is the route of its function.json, without the route
-// prefix: a path, or a path and {*name}, matched in any case as the host does.
-// The handler sees the original request, whichever style the host uses, with
-// what {*name} stands for as a path value; the host has checked the methods of
-// function.json only. The deadline is 225 seconds, after which Azure's front end
-// would give up.
+// HTTP registers a function with an httpTrigger and an http output named "res". The
+// template is the route of its function.json, without the route prefix: a path, or a path
+// and {*name}. It matches in any case, as the host does. The handler sees the original
+// request, whichever style the host uses. It finds what {*name} stands for in a path
+// value. The host has checked the methods of function.json only. The deadline is 225
+// seconds, after which Azure's front end would give up.
 func (s *Server) HTTP(name, template string, h http.Handler) {
 	f := s.register(&function{name: name, timeout: frontEndLimit})
 	rt := &route{function: f, handler: h}

@@ -25,14 +25,14 @@ const (
 	maxHeaders = 64 << 10
 	// writeTime is how long an answer may wait for its reader to take a part.
 	writeTime = 30 * time.Second
-	// idleTime is longer than the host keeps a connection that it may use again:
-	// one that is closed just then would fail an invocation.
+	// idleTime is longer than the host keeps a connection that it may use again. One that
+	// closed just then would fail an invocation.
 	idleTime = 5 * time.Minute
-	// restTime is how long the rest of a body that nobody wants is waited for
-	// before the answer, so that a connection can be used again: what is on its
-	// way already, and no more. restSize is how much of it is read then. A body
-	// that is too large has the time of any body: a host that cannot send all of
-	// it answers 500 in place of our refusal.
+	// restTime is how long an answer waits for the rest of a body, so that the connection
+	// stays usable. That is for what is on its way already, and no more. Of the rest it
+	// reads at most restSize bytes. A body that is too large has clientTime and
+	// refusedSize. Else the host, which could not send all of it, would answer 500 in
+	// place of our refusal.
 	restTime    = 50 * time.Millisecond
 	restSize    = 256 << 10
 	refusedSize = 100 << 20
@@ -51,7 +51,7 @@ type exchange struct {
 	body   io.ReadCloser
 	ended  atomic.Bool // the body was read to its end
 	status int         // that was sent, 0 for none yet
-	// expects: the client waits to be asked for the body.
+	// expects: the client waits until the server asks for the body.
 	expects bool
 }
 
@@ -152,9 +152,9 @@ func (s *Server) busy(w http.ResponseWriter, r *http.Request, f *function) {
 	fail(w, http.StatusServiceUnavailable, "too many requests at once; try again")
 }
 
-// fromHost reports whether an invocation can be the host's. Nothing secret tells
-// it, so whatever else can reach the port is kept out by what it cannot hide: a
-// browser says on whose behalf it calls, and under which name.
+// fromHost reports whether an invocation can be the host's. No secret proves it. So
+// fromHost refuses a browser, which cannot hide on whose behalf and under which name it
+// calls.
 func fromHost(r *http.Request) bool {
 	for name := range r.Header {
 		if name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") {

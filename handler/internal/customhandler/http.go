@@ -125,8 +125,8 @@ func unwrapRequest(ctx context.Context, value json.RawMessage) (*http.Request, e
 	return r, nil
 }
 
-// decodeBody decodes a body: text is a JSON string, octet streams and
-// multipart forms are base64, and some hosts send JSON as it is.
+// decodeBody decodes a body. Text is a JSON string; octet streams and multipart forms are
+// base64. Some hosts send JSON as it is.
 func decodeBody(value json.RawMessage, contentType string) ([]byte, error) {
 	value = bytes.TrimSpace(value)
 	if len(value) == 0 || string(value) == "null" {
@@ -165,8 +165,8 @@ func lists(value json.RawMessage) map[string][]string {
 	return out
 }
 
-// once returns a string that is encoded once, such as a header: its own quotes
-// (an ETag's, say) belong to it.
+// once returns a string that is encoded once, such as a header. Its own quotes (an
+// ETag's, say) belong to it.
 func once(value json.RawMessage) string {
 	var s string
 	if json.Unmarshal(value, &s) == nil {

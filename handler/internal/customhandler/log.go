@@ -11,16 +11,17 @@ import (
 
 type attrsKey struct{}
 
-// WithAttrs returns a context whose attributes go on every line that a logger
-// of [NewLogger] writes with it (InfoContext and the like). Invocations carry
+// WithAttrs returns a context with attributes. A logger of [NewLogger] puts them on every
+// line that it writes with the context (InfoContext and the like). Invocations carry
 // "function" and "invocation"; callees add tenant and organization.
 func WithAttrs(ctx context.Context, attrs ...slog.Attr) context.Context {
 	known, _ := ctx.Value(attrsKey{}).([]slog.Attr)
 	return context.WithValue(ctx, attrsKey{}, append(slices.Clip(known), attrs...))
 }
 
-// NewLogger returns a logger that writes JSON lines with the attributes of
-// the context, and the id of its trace where there is one. Give it stdout: the host logs stderr lines as errors.
+// NewLogger returns a logger that writes JSON lines. Each has the attributes of the
+// context, and the ids of its trace and span if any. Give it stdout: the host logs stderr
+// lines as errors.
 func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(contextHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
 }

@@ -16,8 +16,8 @@ type route struct {
 	handler  http.Handler
 }
 
-// addRoute adds the route of a template. http.ServeMux would tell upper from
-// lower case, which the host does not, and redirect what the host has resolved.
+// addRoute adds the route of a template. An http.ServeMux would tell upper from lower
+// case, which the host does not. It would also redirect what the host has resolved.
 func (s *Server) addRoute(template string, rt *route) {
 	path := routePrefix + template
 	if literal, rest, ok := strings.Cut(path, "/{*"); ok {
@@ -42,10 +42,10 @@ func (s *Server) route(u *url.URL) (*route, string) {
 	return nil, ""
 }
 
-// pathSegments splits a path and decodes its segments; one slash may close it.
-// A path that the host would have resolved or refused matches nothing: dot
-// segments, empty ones, and ones that hold an escaped slash, which the host
-// hands on as it is or escaped once more.
+// pathSegments splits a path and decodes its segments; one slash may close it. A path
+// that the host would have resolved or refused matches nothing. Such a path has dot
+// segments, empty ones, or ones that hold an escaped slash. The host hands an escaped
+// slash on as it is, or escaped once more.
 func pathSegments(u *url.URL) ([]string, bool) {
 	path := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
 	parts := strings.Split(path, "/")

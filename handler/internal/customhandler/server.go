@@ -30,8 +30,8 @@ const (
 	// the host gets its answer without it.
 	grace = 10 * time.Second
 
-	// frontEndLimit is when Azure's front end gives up on an HTTP request,
-	// whatever functionTimeout says; a little less leaves time to answer.
+	// frontEndLimit is a little before Azure's front end gives up on an HTTP request,
+	// whatever functionTimeout says. The rest is for the answer.
 	frontEndLimit = 225 * time.Second
 
 	// shutdownLimit is how long Serve waits for invocations after its context
@@ -53,11 +53,11 @@ type Deps struct {
 	Log *slog.Logger
 	// Telemetry gets a trace of each invocation; nil for none.
 	Telemetry *telemetry.Telemetry
-	// OnBadMessage is told of each queue message that its function refused with a
-	// [BadMessageError]. The reason holds nothing of the message.
+	// The server calls OnBadMessage for each queue message that its function refused with
+	// a [BadMessageError]. The reason holds nothing of the message.
 	OnBadMessage func(ctx context.Context, function, reason string)
-	// Admit is asked before each run of a timer, for which message is nil, and of a
-	// queue function. Unless it says true, the run ends there, with its error.
+	// The server asks Admit before each run of a timer or queue function; for a timer,
+	// message is nil. Unless it says true, the run ends there, with its error.
 	Admit func(ctx context.Context, function string, message []byte) (bool, error)
 }
 
@@ -106,9 +106,9 @@ func (s *Server) register(f *function) *function {
 	return f
 }
 
-// Listen opens the port that the host names in FUNCTIONS_CUSTOMHANDLER_PORT,
-// on IPv4 loopback only: invocations carry no secret, so nothing beyond this
-// machine may reach them.
+// Listen opens the port that the host names in FUNCTIONS_CUSTOMHANDLER_PORT, on IPv4
+// loopback only. Invocations carry no secret, so nothing beyond this machine may reach
+// them.
 func Listen(port int) (net.Listener, error) {
 	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
@@ -117,11 +117,10 @@ func Listen(port int) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers the host on l until ctx ends or the listener fails. Then it
-// cancels the invocations under way, so that they can record their progress,
-// and waits a few seconds for them. The error is never nil, since the host
-// restarts a handler only when it exits with a status other than 0; it is
-// ErrStopped after ctx ended.
+// Serve answers the host on l until ctx ends or the listener fails. After ctx ended it
+// cancels the invocations under way, and waits a few seconds while they record their
+// progress. The error is then ErrStopped. It is never nil: the host restarts a handler
+// only when its exit status is not 0.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -150,8 +149,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return ErrStopped
 }
 
-// ServeHTTP answers one request of the host. An address that is not a function's is
-// answered at once, whatever body is to come.
+// ServeHTTP answers one request of the host. It answers an address that is not a
+// function's at once, whatever body is to come.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
 	if r.URL.Path == "/" {
@@ -285,9 +284,9 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("the function panicked: %v", p.value) }
 
-// run calls fn with a deadline. A panic becomes an error. A function that does
-// not heed the end of its context is left behind after the grace period: it
-// goes on in the background, and what it guards with leases stays guarded.
+// run calls fn with a deadline. A panic becomes an error. After the grace period, run
+// leaves behind a function that does not heed the end of its context. It goes on in the
+// background, and what it guards with leases stays guarded.
 func (s *Server) run(ctx context.Context, timeout time.Duration, fn func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
