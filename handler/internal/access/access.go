@@ -1,11 +1,10 @@
 // Package access decides who may call the HTTP functions.
 //
-// The functions are open to the Functions host (authLevel anonymous), so the
-// decision is made here: by App Service authentication and the roles it hands
-// over, or, on a developer's machine, by a token that was printed at the start.
-// Requests that change something, or that start work, must also come from this
-// app's own pages, or from no browser at all. What a request does, and every setting of the
-// product, stays out.
+// The functions are open to the Functions host (authLevel anonymous), so this package
+// decides. App Service authentication and the roles that it hands over let a caller in.
+// On a developer's machine a token does, which the app prints at its start. Requests that
+// change something or start work must also come from this app's own pages, or from no
+// browser. What a request does, and every setting of the product, stays out.
 package access
 
 import (
@@ -27,12 +26,11 @@ type Need int
 const (
 	// Reader is for lists, tests and status: the role reader, or editor.
 	Reader Need = iota
-	// Editor is for everything that changes something: the role editor, and a
-	// request that no other site had a browser make. It holds for GET too.
+	// Editor is for everything that changes something, GET too. It needs the role editor,
+	// and a request that no other site had a browser make.
 	Editor
-	// OwnPage is for work that changes nothing and still costs something, such
-	// as calls: the role reader, and a request that no other site had a browser
-	// make.
+	// OwnPage is for work that changes nothing and still costs something, such as calls.
+	// It needs the role reader, and a request that no other site had a browser make.
 	OwnPage
 )
 
@@ -53,20 +51,19 @@ type Config struct {
 	// DevToken is that token; "" for a new one of each Guard. It counts nowhere
 	// but with Development, and never beside PlatformAuth.
 	DevToken string
-	// Origins are the app's own origins, such as https://sync.contoso.example,
-	// besides the one that a request names in its Host header.
+	// Origins are the app's own origins, such as https://sync.contoso.example. The one
+	// that a request names in its Host header also counts.
 	Origins []string
-	// Logger is told of requests that were refused; nil for nobody.
+	// Logger learns of refused requests; nil for nobody.
 	Logger *slog.Logger
-	// Ready fails when nothing may be changed now. It is asked only for a
-	// request of an editor that is let through otherwise; nil for always ready.
+	// Ready fails when nothing may change now. Check asks it only for an Editor's request
+	// that passes otherwise; nil for always ready.
 	Ready func(context.Context) error
 }
 
-// FromEnvironment reads the platform's own settings: WEBSITE_AUTH_ENABLED,
-// which App Service sets to True while its authentication is on,
-// WEBSITE_INSTANCE_ID, which it sets always, WEBSITE_HOSTNAME, and the
-// settings PUBLIC_BASE_URL and DEV_TOKEN.
+// FromEnvironment reads the platform's own settings, and PUBLIC_BASE_URL and DEV_TOKEN.
+// App Service sets WEBSITE_AUTH_ENABLED to True while its authentication is on. It always
+// sets WEBSITE_INSTANCE_ID. WEBSITE_HOSTNAME is the host of an own origin.
 func FromEnvironment(getenv func(string) string) Config {
 	c := Config{
 		PlatformAuth: strings.EqualFold(strings.TrimSpace(getenv("WEBSITE_AUTH_ENABLED")), "true"),
@@ -92,7 +89,7 @@ type Guard struct {
 	dev    devToken
 }
 
-// New returns a Guard. Texts that are not origins are left out.
+// New returns a Guard. It leaves out texts that are not origins.
 func New(c Config) *Guard {
 	g := &Guard{config: c, log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), cross: http.NewCrossOriginProtection(), dev: newDevToken(c.DevToken)}
 	for _, origin := range c.Origins {
@@ -103,7 +100,7 @@ func New(c Config) *Guard {
 	return g
 }
 
-// Caller is who made a request that was let through.
+// Caller is who made a request that the Guard let through.
 type Caller struct {
 	// ID is the caller's object id in Entra; "" on a developer's machine, or
 	// when the platform does not tell.
@@ -132,8 +129,8 @@ func CallerOf(ctx context.Context) Caller {
 	return c
 }
 
-// Refusal says why a request is not let through: the HTTP status (401, 403, or
-// 503 when nothing may be changed now) and one sentence for the person who made it.
+// Refusal says why the Guard does not let a request through. It has the HTTP status (401,
+// 403, or 503 when nothing may change now) and a sentence for people.
 type Refusal struct {
 	Status int
 	Reason string
@@ -151,7 +148,7 @@ var (
 	errReady  = &Refusal{http.StatusServiceUnavailable, "Nothing was changed: the app cannot read its own state at the moment. Try again in a minute; its log says why."}
 )
 
-// Check decides about a request; nil when it is to be let through.
+// Check decides about a request; nil lets it through.
 func (g *Guard) Check(r *http.Request, need Need) (Caller, *Refusal) {
 	caller, refusal := g.identify(r)
 	switch {
@@ -173,10 +170,9 @@ func (g *Guard) Check(r *http.Request, need Need) (Caller, *Refusal) {
 	return caller, nil
 }
 
-// Require serves next to callers that have what is needed, and answers the
-// others in JSON, {"Results": reason}, with a word by which CIPP's page knows a
-// refusal. No answer is cached, embedded by another site, or taken for another
-// type than it has.
+// Require serves next to callers that have what need asks. It answers the others in JSON,
+// {"Results": reason}, with a word by which CIPP's page knows a refusal. Browsers neither
+// cache an answer, nor embed it in another site, nor guess its type.
 func (g *Guard) Require(need Need, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

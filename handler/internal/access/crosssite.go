@@ -6,13 +6,12 @@ import (
 	"strings"
 )
 
-// ownPage reports whether a request that changes something comes from one of
-// this app's own pages, or from a program that is not a browser. A browser sends
-// the user's login along with whatever any site makes it request, so its
-// requests must prove where they come from.
+// ownPage reports whether a request comes from one of this app's own pages, or not from a
+// browser. A browser sends the user's login along with whatever any site makes it
+// request. So its requests must prove where they come from.
 func (g *Guard) ownPage(r *http.Request) bool {
-	// The standard library's check lets GET through; here GET may change
-	// something, so every method is held to the rule for POST.
+	// The standard library's check lets GET through. Here GET may change something, so
+	// every method obeys the rule for POST.
 	probe := *r
 	probe.Method = http.MethodPost
 	if err := g.cross.Check(&probe); err != nil {
@@ -32,13 +31,13 @@ func (g *Guard) ownPage(r *http.Request) bool {
 	case !safe:
 		return true
 	case r.Header.Get("Sec-Fetch-Site") != "":
-		// "none" is an address that was typed, a bookmark, or a link in a mail.
+		// "none" is an address that somebody typed, a bookmark, or a link in a mail.
 		return r.Header.Get("Sec-Fetch-Site") == "same-origin"
 	case r.Header.Get("Origin") != "":
 		return true // it was compared
 	}
-	// Neither header: a program, or a browser from before 2023. The headers
-	// below need another site to ask first, and that is never granted.
+	// Neither header: a program, or a browser from before 2023. The headers below need
+	// another site to ask first, and this app never grants that.
 	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Authorization") != "" {
 		return true
 	}

@@ -10,16 +10,16 @@ import (
 	"net/url"
 )
 
-// HeaderDevToken carries the token of a developer's machine, and the parameter
-// does on a page that is opened by hand.
+// HeaderDevToken carries the token of a developer's machine. On a page that somebody
+// opens by hand, the parameter does.
 const (
 	HeaderDevToken = "X-Dev-Token"
 	tokenParameter = "token"
 )
 
-// devToken is what lets callers in where nobody logs people in. Nothing else
-// does: a tunnel, a rebound name or a neighbour on the network can look in every
-// header as if it were this machine.
+// devToken is what lets callers in where nobody logs people in. Nothing else does. In
+// every header, a tunnel, a rebound name or a neighbour on the network can look like this
+// machine.
 type devToken struct {
 	token string
 	// cookie and value are the cookie that stands for the token in a browser. A
@@ -56,9 +56,9 @@ func (d devToken) carriedBy(r *http.Request) bool {
 	return false
 }
 
-// Enter answers a page's address that holds the right token of a developer's
-// machine: with a cookie below path, and the address without the token. It
-// reports whether it did; else the request is yet to be answered.
+// Enter answers a page's address that holds the right token of a developer's machine. It
+// sets a cookie below path, and redirects to the address without the token. It reports
+// whether it did; else the caller has to answer the request.
 func (g *Guard) Enter(w http.ResponseWriter, r *http.Request, path string) bool {
 	if !g.byToken() || r.Method != http.MethodGet {
 		return false
@@ -73,9 +73,8 @@ func (g *Guard) Enter(w http.ResponseWriter, r *http.Request, path string) bool 
 	return true
 }
 
-// Address returns the address, below that of the host, which opens a page of
-// this app on a developer's machine; "" where people log in, or where nobody is
-// let in. It holds the token.
+// Address returns a page's address, below that of the host, with the token of a
+// developer's machine. It returns "" where people log in, or where nobody gets in.
 func (g *Guard) Address(page string) string {
 	if !g.byToken() {
 		return ""

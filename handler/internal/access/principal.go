@@ -11,8 +11,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// Claim types of Entra app roles and of the object id, as App Service hands
-// them over, mapped to a URI or not.
+// Claim types of Entra app roles and of the object id. App Service hands them over mapped
+// to a URI or not. See
 // https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities#decoding-the-client-principal-header
 const (
 	claimRoles    = "roles"
