@@ -6,9 +6,9 @@ import (
 	"cipp-ninjaone/handler/internal/runs"
 )
 
-// Next is when the schedule will put a tenant that is not paused on the queue,
-// given its last run. A time that is not after now means with the next tick;
-// the zero time means that it waits on the queue or runs at present.
+// Next is when the schedule will queue a tenant that is not paused, given its last run. A
+// time that is not after now means with the next tick. The zero time means that it waits
+// on the queue or runs at present.
 func Next(tenantID string, run runs.Run, now time.Time) time.Time {
 	now = now.UTC()
 	last := turn(tenantID, now)

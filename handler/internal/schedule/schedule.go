@@ -24,15 +24,15 @@ import (
 )
 
 const (
-	// period is the time between two turns of a tenant: less than 24 hours by
-	// more than the timer's interval and a wait in the queue, so that no two
-	// starts lie more than a day apart.
+	// period is the time between two turns of a tenant. It is less than 24 hours by more
+	// than the timer's interval and a wait in the queue. So no two starts lie more than a
+	// day apart.
 	period = 23 * time.Hour
-	// silent is how long a run may go without ending before it is taken for
-	// dead: longer than any host lets one last.
+	// silent is how long a run may go without ending before the schedule takes it for
+	// dead. No host lets one last so long.
 	silent = 2 * time.Hour
-	// lost is how long a message may wait although the queue is empty before it
-	// is taken for lost.
+	// lost is how long a message may wait, although the queue is empty, before it counts
+	// as lost.
 	lost = 30 * time.Minute
 	// surelyLost is the same whatever the queue holds: messages of light runs are
 	// on it nearly always.
@@ -96,8 +96,8 @@ func (s *Scheduler) Tick(ctx context.Context) error {
 	return err
 }
 
-// unusable makes problems of mappings that lead to no sync, or a notice where
-// CIPP excludes the tenant on purpose.
+// unusable makes problems of mappings that lead to no sync. It makes a notice where CIPP
+// excludes the tenant on purpose.
 func (s *Scheduler) unusable(ctx context.Context, mappings []cipp.OrganizationMapping) (bad []problems.Problem, err error) {
 	for _, m := range mappings {
 		if m.Problem != "" {
@@ -118,8 +118,8 @@ func (s *Scheduler) unusable(ctx context.Context, mappings []cipp.OrganizationMa
 	return bad, nil
 }
 
-// enqueue sends the message first: a tenant that is queued twice costs a
-// message that finds the lease taken, a lost one would cost a day.
+// enqueue sends the message before it notes that. A second message only finds the lease
+// taken; a lost one would cost a day.
 func (s *Scheduler) enqueue(ctx context.Context, tenantID string, now time.Time) error {
 	err := s.Queue.Send(ctx, tenantsync.Message{TenantID: tenantID}, 0)
 	if err == nil {
@@ -131,9 +131,8 @@ func (s *Scheduler) enqueue(ctx context.Context, tenantID string, now time.Time)
 	return nil
 }
 
-// turn is when the tenant's last turn was. The turns of all tenants are spread
-// over the period by a hash of the tenant, and stay where they are whatever
-// runs and ticks do.
+// turn is when the tenant's last turn was. A hash of the tenant spreads the turns of all
+// tenants over the period. They stay where they are, whatever runs and ticks do.
 func turn(tenantID string, now time.Time) time.Time {
 	h := fnv.New64a()
 	h.Write([]byte(tenantID))
@@ -142,9 +141,9 @@ func turn(tenantID string, now time.Time) time.Time {
 	return now.Add(-since)
 }
 
-// due reports whether a tenant is to be synced now: it never was, or has had no
-// run since its turn. Or the last run failed long enough ago, or the last run or
-// message came to nothing.
+// due reports whether to sync a tenant now. It has had no run yet, or none since its
+// turn. Or the last run failed long enough ago, or the last run or message came to
+// nothing.
 func due(run runs.Run, turn, now time.Time, queueEmpty bool) bool {
 	switch {
 	case run.Queued.After(run.Start):
@@ -160,9 +159,8 @@ func due(run runs.Run, turn, now time.Time, queueEmpty bool) bool {
 	return run.Start.Before(turn)
 }
 
-// overdue reports whether a tenant has had no complete sync for longer than it
-// may. One that never had any counts from when it was queued first, or about
-// from its first failure.
+// overdue reports whether a tenant has had no complete sync for longer than it may. One
+// that never had any counts from its first message, or about from its first failure.
 func overdue(run runs.Run, now time.Time) bool {
 	since := run.LastSuccess
 	switch {
