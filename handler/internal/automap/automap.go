@@ -293,8 +293,8 @@ func (j *job) certain(named []match.OrganizationMatch) []match.OrganizationMatch
 
 func isPartner(t cipp.Tenant) bool { return t.DisplayName == "*Partner Tenant" }
 
-// wanted returns the tenants that the message asks for, by id, or the logbook line that
-// says why there are none.
+// wanted returns the tenants that the message asks for, by id. Where there are none, it
+// returns the logbook line that says why.
 func (j *job) wanted(ctx context.Context, open []cipp.Tenant) (map[string]tenant.Ref, cipp.LogEntry, error) {
 	wanted := map[string]tenant.Ref{}
 	id := j.message.TenantID
@@ -359,8 +359,8 @@ func (j *job) interrupted(held context.Context) error {
 	return fmt.Errorf("automap stopped: %w", cause)
 }
 
-// outOfTime hands over to a next invocation, unless this one got nothing done:
-// then the next one would not either.
+// outOfTime hands over to a next invocation. It fails where this one got nothing done:
+// the next one would not either.
 func (j *job) outOfTime(ctx context.Context) error {
 	if !j.advanced {
 		return j.fail(ctx, failed("nothing could be read within the %s that one run may take", j.Budget))

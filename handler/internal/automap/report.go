@@ -30,7 +30,7 @@ const (
 	// recent is how old an index of NinjaOne's devices may be to serve the
 	// automap of a single tenant.
 	recent = 10 * time.Minute
-	// saveEvery is after how many tenants the progress is saved.
+	// The automap saves its progress after every saveEvery tenants.
 	saveEvery = 20
 	// serialForm is the form of the serial numbers in a kept index: letters and digits only.
 	// Form 1 had punctuation too.
@@ -170,9 +170,8 @@ func (j *job) forget(ctx context.Context) error {
 	return j.Blobs.Delete(ctx, progressBlob)
 }
 
-// storedIndex returns the index that may be used in place of reading
-// NinjaOne's devices; nil when there is none. Readings that refer to another
-// one are dropped.
+// storedIndex returns the index that may be used in place of reading NinjaOne's devices;
+// nil when there is none. It drops readings that refer to another one.
 func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
 	var stored storedIndex
 	found, err := readBlob(ctx, j.Blobs, indexBlob, &stored)

@@ -84,8 +84,8 @@ func (j *job) readTenant(ctx context.Context, ref tenant.Ref, mapped bool) error
 }
 
 // loadIndex obtains the index of NinjaOne's devices. It takes the one that this automap
-// read before an interruption, or, for a single tenant, a recent one; else it reads
-// every device. If NinjaOne's devices cannot be read, the automap goes on without.
+// read before an interruption. For a single tenant, a recent one will do. Else it reads
+// every device. If it cannot read NinjaOne's devices, the automap goes on without.
 func (j *job) loadIndex(ctx context.Context) error {
 	stored, err := j.storedIndex(ctx)
 	if err != nil {
@@ -115,8 +115,8 @@ func (j *job) loadIndex(ctx context.Context) error {
 	return j.keepIndex(ctx)
 }
 
-// write maps what was matched among the wanted tenants, several at once, with
-// one logbook line each.
+// write maps the wanted tenants that have a match, several at once, with one logbook line
+// each.
 func (j *job) write(ctx context.Context, matches []match.OrganizationMatch, wanted map[string]tenant.Ref) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(writers)
