@@ -21,8 +21,8 @@ type confirmationsPage struct {
 	Files     []cveRow // of vulnerabilities
 }
 
-// confirmations shows what waits for a person's word: the archiving of many documents,
-// or a much smaller file of vulnerabilities.
+// confirmations shows what waits for a confirmation: the archiving of many documents, or
+// a much smaller file of vulnerabilities.
 func (c *Console) confirmations(x *exchange) error { return c.showConfirmations(x, "") }
 
 func (c *Console) showConfirmations(x *exchange, problem string) error {

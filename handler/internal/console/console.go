@@ -446,8 +446,8 @@ func noticeOf(x *exchange) string {
 	return text
 }
 
-// done sends the browser to a page that says what was done, so that reloading
-// does not do it again.
+// done sends the browser to a page that says what was done. So reloading does not do it
+// again.
 func (x *exchange) done(page, notice string, n int, more ...string) error {
 	q := url.Values{"done": {notice}}
 	if n > 0 {

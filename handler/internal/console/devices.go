@@ -94,8 +94,8 @@ func pairEvidence(e match.Evidence) string {
 	return text
 }
 
-// tenantOptions lists tenants to choose from. An id that is not among them is
-// made empty.
+// tenantOptions lists tenants to choose from. It makes an id empty that is not among
+// them.
 func tenantOptions(tenants []cipp.MappedTenant, chosen, domain *string) []option {
 	list := []option{}
 	known := false

@@ -10,8 +10,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// changeEngine gives CIPP's own engine its work back, or takes it over again.
-// The logbook is told by package engine.
+// changeEngine gives CIPP's own engine its work back, or takes it over again. Package
+// engine tells the logbook.
 func (c *Console) changeEngine(x *exchange) error {
 	change, notice := c.Engine.GiveBack, "givenback"
 	switch x.value("to") {

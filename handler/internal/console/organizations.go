@@ -232,8 +232,8 @@ func (c *Console) saveOrganizations(x *exchange) error {
 	return x.done("organizations", "mapped", changes.Added+changes.Changed+changes.Removed, "q", x.value("q"), "show", x.value("show"))
 }
 
-// organizationNamed finds the organization that a person chose from the list, or typed
-// by its full name where no other has it.
+// organizationNamed finds the organization that a person chose from the list. It takes a
+// full name, too, where only one organization has it.
 func organizationNamed(list []ninjaone.Organization, text string) (ninjaone.Organization, bool) {
 	if m := choicePattern.FindStringSubmatch(text); m != nil {
 		id, _ := strconv.Atoi(m[1])

@@ -185,7 +185,7 @@ var fieldTitles = func() map[string]string {
 	return titles
 }()
 
-// isText reports whether a field is no HTML.
+// isText reports whether a field is not HTML.
 func isText(field string) bool {
 	return field == assignments.FieldName || field == assignments.SettingsName
 }

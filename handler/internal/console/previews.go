@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// previewLife is how long a preview is shown before it is composed anew.
+	// previewLife is how long the console shows a preview before it composes it anew.
 	previewLife = 10 * time.Minute
-	// previewsKept and previewBytes bound the memory that previews take: how many
-	// are kept, and how large their values are together. The last one is kept in
-	// any case, for the frames of its page.
+	// previewsKept and previewBytes bound the memory that previews take: their number,
+	// and the size of their values together. The last one stays in any case, for the
+	// frames of its page.
 	previewsKept = 3
 	previewBytes = 16 << 20
-	// previewsAtOnce bounds how many previews are composed at a time, since each reads a
-	// tenant. previewsWaiting bounds how many wait for their turn.
+	// The console composes previewsAtOnce previews at a time at most, since each reads a
+	// tenant. At most previewsWaiting wait for their turn.
 	previewsAtOnce  = 2
 	previewsWaiting = 20
 	// previewWanted is how long after its page last asked a preview that waits
@@ -73,7 +73,7 @@ func (p *previews[P]) keeps(tenantID string) bool {
 	return ok
 }
 
-// fresh returns a tenant's preview that may still be shown. The lock is held.
+// fresh returns a tenant's preview that may still be shown. The caller holds the lock.
 func (p *previews[P]) fresh(tenantID string) (P, bool) {
 	kept, ok := p.kept[tenantID]
 	return kept, ok && p.now().Sub(p.at(kept)) < previewLife

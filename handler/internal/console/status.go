@@ -47,7 +47,7 @@ type statusRow struct {
 	Unwatched        string    // why changes are not found at present; "" where they are
 }
 
-// turn is when a tenant is synced next: a word, or a time.
+// turn is when the schedule syncs a tenant next: a word, or a time.
 type turn struct {
 	Text string
 	At   time.Time
@@ -124,7 +124,7 @@ func (c *Console) facts(ctx context.Context) (f facts, err error) {
 	return f, all.Wait()
 }
 
-// read adds one reading to those that are made at once.
+// read adds one reading to those that run at once.
 func read[T any](ctx context.Context, all *errgroup.Group, from func(context.Context) (T, error), to *T) {
 	all.Go(func() (err error) {
 		*to, err = from(ctx)

@@ -42,7 +42,7 @@ type cveRow struct {
 	Next  turn
 }
 
-// Hidden is how many of the unmatched devices are not named.
+// Hidden is how many of the unmatched devices the page does not name.
 func (r cveRow) Hidden() int { return max(0, r.Unmatched-len(r.Unknown)) }
 
 type cvePage struct {
@@ -194,7 +194,7 @@ type cveDifference struct {
 	Rows      []vulnerabilities.Row
 }
 
-// More is how many rows are not listed.
+// More is how many rows the page does not list.
 func (d cveDifference) More() int { return d.N - len(d.Rows) }
 
 var verdicts = map[vulnerabilities.Verdict]chip{
