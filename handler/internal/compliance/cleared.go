@@ -10,8 +10,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// What decides that a device is cleared. Its state has no value, no setting fails, it is
-// not enrolled any more, or no managed device is its any more.
+// What decides that a job clears a device's field. Its state has no value, or no setting
+// fails. Or it is not enrolled any more, or it matches no managed device any more.
 
 // value is the one rule: what the compliance field is to say for a state of Intune's.
 func value(state string) ninjaone.Value {
@@ -59,8 +59,8 @@ func onlyClear(values ninjaone.Fields) bool {
 	return true
 }
 
-// readPolicies returns the policies of the devices that do not comply, as far as they
-// can be read. Without them the compliance is written all the same.
+// readPolicies returns the policies of the devices that do not comply, as far as they can
+// be read. Without them the job writes the compliance all the same.
 func (j *job) readPolicies(ctx context.Context, found map[int]*tenant.ManagedDevice) (map[string][]tenant.PolicyState, error) {
 	var devices []tenant.ManagedDevice
 	for _, d := range found {
@@ -85,8 +85,8 @@ func (j *job) readPolicies(ctx context.Context, found map[int]*tenant.ManagedDev
 	return states, j.Policies.Save(ctx, j.to.Ref.ID, read)
 }
 
-// clearGone clears the devices of Entra devices that are not enrolled any more, unless
-// another managed device speaks for them.
+// clearGone clears devices whose Entra device is not enrolled any more, unless another
+// managed device speaks for them.
 func (j *job) clearGone(values map[int]ninjaone.Fields, book *devicematch.Book, gone []string) {
 	for _, entraID := range gone {
 		if id, ok := book.Left(entraID); ok {
@@ -97,8 +97,8 @@ func (j *job) clearGone(values map[int]ninjaone.Fields, book *devicematch.Book, 
 	}
 }
 
-// differences returns the values that NinjaOne does not hold. While devices
-// are still to be matched, nothing is cleared for want of a managed device.
+// differences returns the values that NinjaOne does not hold. While devices still wait
+// for a match, it clears none for want of a managed device.
 func (j *job) differences(found map[int]*tenant.ManagedDevice, policies map[string][]tenant.PolicyState, notes map[int]ledger.DeviceCompliance, open bool) map[int]ninjaone.Fields {
 	values := map[int]ninjaone.Fields{}
 	for id, d := range found {

@@ -3,9 +3,9 @@
 // queue, asks Intune about them, and writes the fields that differ. A timer queues a
 // sweep of each tenant, in case notifications do not come.
 //
-// Package compose turns a state into a value, package devicematch knows which device is
-// which, and package ledger notes what NinjaOne holds. This package writes nothing but
-// the two fields.
+// Package compose turns a state into a value, and package devicematch knows which device
+// is which. Package ledger notes what NinjaOne holds. This package writes nothing but the
+// two fields.
 package compliance
 
 import (
@@ -31,7 +31,7 @@ import (
 )
 
 const (
-	// attempts is how often a message about devices is tried before it is left
+	// attempts is how often the worker tries a message about devices before it leaves it
 	// to the next sweep.
 	attempts = 3
 	// slotWait is how long a message waits for a slot. Then a message about devices goes
@@ -137,8 +137,8 @@ func hopeless(err error) bool {
 	return noSignIn || noIntune || badField
 }
 
-// handle does what a message asks for. A message of a tenant without assignment,
-// such as an excluded one, is dropped.
+// handle does what a message asks for. It drops a message of a tenant without assignment,
+// such as an excluded one.
 func (w *Worker) handle(ctx context.Context, m notify.Message, attempt int, log *slog.Logger) error {
 	if m.Event != "" {
 		return w.OnEvent(ctx, m)
@@ -170,10 +170,10 @@ func (w *Worker) handle(ctx context.Context, m notify.Message, attempt int, log 
 	return err
 }
 
-// heardEvery is how often the arrival of notifications is written down.
+// heardEvery is how often the worker writes down that notifications arrive.
 const heardEvery = time.Minute
 
-// noteHeard notes that notifications arrive. It is no reason to fail.
+// noteHeard notes that notifications arrive. Where it cannot, the job goes on.
 func (j *job) noteHeard(ctx context.Context) {
 	id, now := j.to.Ref.ID, j.Now().UTC()
 	if last, ok := j.heard.Peek(id); ok && now.Sub(last) < heardEvery {
@@ -192,8 +192,9 @@ type job struct {
 	client *ninjaone.Client
 	fields ledger.Shared // of NinjaOne, that can be written
 	limit  int           // UTF-16 units that the field of settings takes
-	// unwritten says why the compliance is not written although the settings are;
-	// nil when it is, or is not mapped. That the settings are not, the syncs tell.
+	// unwritten says why the job writes the settings but not the compliance. It is nil
+	// when the job writes it, or nobody mapped it. The syncs tell why the settings are
+	// not written.
 	unwritten error
 	force     bool                    // an earlier attempt may have stopped half-way
 	shown     map[int]map[string]bool // fields of devices that show a value of which nothing is noted

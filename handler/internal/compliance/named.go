@@ -55,8 +55,8 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 		return err
 	}
 	if book.Contests(present, gone) {
-		// What the others of the NinjaOne device say counts as well. They are few:
-		// the whole list is no dearer than asking for them.
+		// What the others of the NinjaOne device say counts as well. They are few: the
+		// whole list costs no more than asking for them.
 		return j.judgeAll(ctx)
 	}
 	j.clearGone(targets, book, gone)
@@ -67,9 +67,9 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 	return err
 }
 
-// entraIDs returns the Entra deviceIds of directory objects, from memory where
-// they are known: the two never change. Devices that are gone are left out:
-// what happens to their Intune record decides, and the sweep sees it.
+// entraIDs returns the Entra deviceIds of directory objects, from memory where they are
+// known: the two never change. It leaves out devices that are gone: what happens to their
+// Intune record decides, and the sweep sees it.
 func (j *job) entraIDs(ctx context.Context, objectIDs []string) ([]string, error) {
 	var out, ask []string
 	j.knowing.Lock()

@@ -10,8 +10,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// rematch matches the whole tenant anew. It returns the new book and the list
-// of managed devices that it read. The NinjaOne devices are read unless given.
+// rematch matches the whole tenant anew. It returns the new book and the list of managed
+// devices that it read. It reads the NinjaOne devices unless the caller gives them.
 func (j *job) rematch(ctx context.Context, before *devicematch.Book, ninja []ninjaone.Device) (*devicematch.Book, []tenant.ManagedDevice, error) {
 	intune, err := j.Devices.MatchableDevices(ctx, j.to.Ref)
 	if err != nil {
@@ -30,8 +30,8 @@ func (j *job) rematch(ctx context.Context, before *devicematch.Book, ninja []nin
 	return b, intune, nil
 }
 
-// ninjaDevices lists the devices of the tenant's organization. Those that were
-// matched before are asked for where the list lacks them.
+// ninjaDevices lists the devices of the tenant's organization. It asks for those that
+// were matched before where the list lacks them.
 func (j *job) ninjaDevices(ctx context.Context, before *devicematch.Book) ([]ninjaone.Device, error) {
 	ctx, err := j.paced(ctx)
 	if err != nil {

@@ -19,14 +19,13 @@ import (
 )
 
 const (
-	// sweepWriters is how many devices of one sweep are written at a time, and sweepsWriting
-	// how many sweeps of this process write at a time. They are few, so that notifications
-	// get their turn.
+	// A sweep writes sweepWriters devices at a time, and sweepsWriting sweeps of this
+	// process write at a time. They are few, so that notifications get their turn.
 	sweepWriters  = 1
 	sweepsWriting = 2
-	// writeBudget is how long one message may write the differences of a whole
-	// tenant. The rest is left to a further message, so that those of other
-	// tenants get their turn.
+	// writeBudget is how long one message may write the differences of a whole tenant.
+	// The worker leaves the rest to a further message, so that those of other tenants get
+	// their turn.
 	writeBudget = 30 * time.Second
 	// noteTime bounds noting what happened when there is no time left for it.
 	noteTime = 10 * time.Second
@@ -82,10 +81,9 @@ func (w *Worker) putBack(ctx context.Context, m notify.Message, delay time.Durat
 	return w.Queue.Send(ctx, m, delay+time.Duration(assignments.Share(m.TenantID, "put back")*float64(delay)))
 }
 
-// sweep compares all of a tenant's devices with what NinjaOne last accepted.
-// What goes wrong is noted in the tenant's status and left to the next sweep.
-// The error is for what does not count as having gone wrong, or could not even
-// be noted.
+// sweep compares all of a tenant's devices with what NinjaOne last accepted. It notes
+// what goes wrong in the tenant's status, and leaves it to the next sweep. The error is
+// for what does not count as having gone wrong, or could not even be noted.
 func (j *job) sweep(ctx context.Context, m notify.Message) error {
 	s, err := j.Statuses.Of(ctx, j.to.Ref.ID)
 	if err != nil || !m.Since.IsZero() && s.LastSweep.After(m.Since) {
@@ -208,7 +206,7 @@ func (j *job) compare(ctx context.Context, burst bool, since time.Time) (f findi
 	found, open := book.Assign(present)
 	var ninja []ninjaone.Device
 	if stray := unnoted(found, notes); stray && !book.Fresh {
-		// Pairs without note are trusted only if the organization has the device.
+		// The sweep trusts pairs without a note only if the organization has the device.
 		if ninja, err = j.ninjaDevices(ctx, book); err != nil {
 			return f, err
 		}
@@ -260,7 +258,7 @@ func (j *job) compare(ctx context.Context, burst bool, since time.Time) (f findi
 	return f, err
 }
 
-// unnoted reports whether a device is to be written that has no note.
+// unnoted reports whether a device without a note is to get a value.
 func unnoted(found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance) bool {
 	for id, d := range found {
 		if _, noted := notes[id]; !noted && !value(d.ComplianceState).IsClear() {
@@ -270,8 +268,8 @@ func unnoted(found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCom
 	return false
 }
 
-// drop takes out devices without note that NinjaOne does not have in the
-// organization, and reports whether there were any.
+// drop takes out devices without a note that the NinjaOne organization lacks. It reports
+// whether there were any.
 func drop(found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance, ninja []ninjaone.Device) bool {
 	has := make(map[int]bool, len(ninja))
 	for _, d := range ninja {

@@ -13,12 +13,12 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// What CIPP's own engine wrote counts as ours, and before the tenant's first sync
-// nothing is noted of it. Until then NinjaOne is asked what it shows of the devices
-// whose compliance is to be cleared.
+// What CIPP's own engine wrote counts as ours. Before the tenant's first sync the ledger
+// notes nothing of it. Until then the worker asks NinjaOne what it shows of the devices
+// whose compliance it would clear.
 
-// takeOver clears the devices that show a value of the one rule, of which nothing is
-// noted.
+// takeOver clears the devices that show a value of the one rule, of which the ledger
+// notes nothing.
 func (j *job) takeOver(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Fields, found map[int]*tenant.ManagedDevice, notes map[int]ledger.DeviceCompliance) error {
 	unnoted := map[int]bool{}
 	for id, d := range found {
@@ -29,7 +29,7 @@ func (j *job) takeOver(ctx context.Context, book *devicematch.Book, values map[i
 	return j.clearShown(ctx, book, values, unnoted)
 }
 
-// takeOverNamed is takeOver for values that are to be written.
+// takeOverNamed is takeOver for values to write.
 func (j *job) takeOverNamed(ctx context.Context, book *devicematch.Book, values map[int]ninjaone.Fields) error {
 	unnoted := map[int]bool{}
 	for id, v := range values {

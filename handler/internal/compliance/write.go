@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// writeTime is how long one device may take to be written, throttling
-	// included. It stays below the life of a claim.
+	// writeTime is how long writing one device may take, throttling included. It stays
+	// below the life of a claim.
 	writeTime = 3 * time.Minute
-	// writers is how many devices of one message are written at a time. tolerance is how
-	// many of them may fail before the others are not tried.
+	// The worker writes as many devices of one message at a time as writers says. After
+	// tolerance failures it does not try the others.
 	writers   = 4
 	tolerance = 5
 )
 
-// writeAll writes values, so many at a time, and begins none after the end,
-// unless that is zero. It tells how many were sent and how many were left. A
-// device that cannot be written does not keep the others from it.
+// writeAll writes values, so many at a time, and begins none after the end, unless that
+// is zero. It tells how many it sent and how many it left. A device that it cannot write
+// does not hold back the others.
 func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Fields, read time.Time, atATime int, end time.Time) (sent, left int, err error) {
 	var mu sync.Mutex
 	var errs []error
@@ -63,9 +63,8 @@ func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Fields, read
 	return sent, left, errors.Join(errs...)
 }
 
-// write sends those of a device's values that NinjaOne does not hold, in one call,
-// and notes what NinjaOne accepted. A value that a newer reading contradicts is not
-// sent.
+// write sends a device's values that NinjaOne does not hold, in one call. It notes what
+// NinjaOne accepted. It does not send a value that a newer reading contradicts.
 func (j *job) write(ctx context.Context, id int, values ninjaone.Fields, read time.Time) (sent bool, err error) {
 	claim, err := j.Ledger.ClaimCompliance(ctx, ledger.ComplianceWrite{
 		Organization: j.to.Organization, DeviceID: id,
@@ -114,8 +113,8 @@ func (j *job) write(ctx context.Context, id int, values ninjaone.Fields, read ti
 	return true, noteErr
 }
 
-// partly tells what became of one value of a write of which some were refused, after
-// which each goes alone.
+// partly tells what became of one value of a write of which NinjaOne refused some. Each
+// value then went alone.
 func partly(r *ninjaone.RefusedError, name string) ledger.Outcome {
 	untouched, left := r.Left[name]
 	switch {
