@@ -165,8 +165,8 @@ func (a *app) openStorage(getenv func(string) string) (err error) {
 // openServices makes the clients of Microsoft 365 and NinjaOne.
 func (a *app) openServices() (err error) {
 	connections := http.DefaultTransport.(*http.Transport).Clone()
-	// A device's fields go out at once: net/http copies what is left of a larger
-	// body through a new buffer of that size.
+	// A device's fields go out at once. Package net/http copies the rest of a larger body
+	// through a new buffer of that size.
 	connections.WriteBufferSize = 32 << 10
 	connections.MaxIdleConnsPerHost = 32
 	connections.MaxResponseHeaderBytes = 256 << 10
@@ -211,7 +211,7 @@ func (a *app) openServices() (err error) {
 	return nil
 }
 
-// pool returns clients whose calls are counted to a part of the pace.
+// pool returns clients whose calls count to a part of the pace.
 func (a *app) pool(part *pacing.Part) *ninjaone.Pool {
 	config := a.ninjaOne
 	config.Gate, config.Meter = a.gate, part

@@ -16,8 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/check"
 )
 
-// checkTime bounds a check by the command, in which every mapped tenant is
-// signed in to.
+// checkTime bounds a check by the command, which signs in to every mapped tenant.
 const checkTime = 15 * time.Minute
 
 // errFindings says that a check ran and found problems.
@@ -47,10 +46,9 @@ func (a *app) checker(getenv func(string) string) *check.Checker {
 	return check.New(deps)
 }
 
-// loginAssertion returns what asks for the token by which App Service
-// authentication proves itself as the login's app registration: see
-// clientSecretSettingName in deploy/main.bicep. It is nil where this process has
-// not that identity.
+// loginAssertion returns what asks for a token. With it, App Service authentication
+// proves itself as the login's app registration: see clientSecretSettingName in
+// deploy/main.bicep. It is nil where this process lacks that identity.
 func loginAssertion(getenv func(string) string) func(context.Context) (string, error) {
 	id := getenv("OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID")
 	if id == "" || getenv("IDENTITY_ENDPOINT") == "" {

@@ -20,7 +20,7 @@ const usage = `usage: handler [command], where the app settings are in the envir
     status 0: no problems; 1: problems were found; 2: nothing could be checked
   version             print the version of this handler`
 
-// version is set by the linker: see the Makefile.
+// The linker sets version: see the Makefile.
 var version = "development"
 
 // command runs one command in place of serving the host, and says on out what

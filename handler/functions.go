@@ -50,8 +50,8 @@ type queueFunction struct {
 	failed   poison.Source // what to say of messages that failed too often
 }
 
-// A sync or an automap may wait behind the first syncs of very many tenants, an
-// update of compliance behind nothing but others of its kind.
+// A sync or an automap may wait behind the first syncs of very many tenants. An update of
+// compliance waits behind nothing but others of its kind.
 const (
 	syncPatience       = 12 * time.Hour
 	compliancePatience = time.Hour
@@ -152,9 +152,9 @@ func (a *app) registerTimers(server *customhandler.Server, getenv func(string) s
 	}
 }
 
-// invocationTime is how long an invocation of a long function may last: a
-// little longer than the run itself, which ends on its own, and never so long
-// that the host would kill the process.
+// invocationTime is how long an invocation of a long function may last. It is a little
+// longer than the run itself, which ends on its own. It ends before the host would kill
+// the process.
 func invocationTime(s config.Settings) time.Duration {
 	limit := runTime(s) + slotWait + time.Minute
 	if s.FunctionTimeout > 0 {
@@ -163,8 +163,8 @@ func invocationTime(s config.Settings) time.Duration {
 	return limit
 }
 
-// runTime is how long a run may take: what is set, and never so long that the
-// invocation ends before the run has waited for its slot and noted its end.
+// runTime is how long a run may take: what is set, or less. The invocation must leave
+// time for the run to wait for its slot and to note its end.
 func runTime(s config.Settings) time.Duration {
 	if s.FunctionTimeout == 0 {
 		return s.SyncTimeBudget
@@ -172,8 +172,8 @@ func runTime(s config.Settings) time.Duration {
 	return min(s.SyncTimeBudget, max(s.FunctionTimeout-2*time.Minute, s.FunctionTimeout/2))
 }
 
-// scheduleTenants looks at the queues, holds CIPP's own engine off, and queues
-// the syncs that are due unless that engine was given back.
+// scheduleTenants looks at the queues and holds CIPP's own engine off. It queues what is
+// due, unless that engine was given back.
 func (a *app) scheduleTenants(ctx context.Context) error {
 	before := errors.Join(a.alarms.Look(ctx), a.untold.Tick(ctx), a.poison.Tell(ctx), a.hold.Tick(ctx))
 	given, err := a.hold.GivenBack(ctx)
@@ -183,8 +183,8 @@ func (a *app) scheduleTenants(ctx context.Context) error {
 	return errors.Join(before, a.scheduler.Tick(ctx), a.vulnerabilities.QueueDue(ctx), a.syncer.ForgetUnmapped(ctx))
 }
 
-// syncMessage parses a message of SyncTenant. One that was delivered before may
-// have left its run without an end, so it is never taken for needless.
+// syncMessage parses a message of SyncTenant. One that the queue delivered before may
+// have left its run without an end. So the sync never takes it for needless.
 func syncMessage(q customhandler.QueueMessage) (tenantsync.Message, error) {
 	m, err := tenantsync.ParseMessage(q.Text)
 	if q.DequeueCount == 1 {

@@ -1,6 +1,6 @@
-// Command handler is the custom handler that the Functions host starts. It
-// starts the app and runs commands; what the app does is in the packages below
-// internal, which app.go puts together.
+// Command handler is the custom handler that the Functions host starts. It starts the app
+// and runs commands. What the app does is in the packages below internal, which app.go
+// puts together.
 package main
 
 import (
@@ -22,9 +22,9 @@ import (
 	"cipp-ninjaone/handler/internal/customhandler"
 )
 
-// main runs a command for an engineer, or serves the host. Serving ends with a
-// status other than 0 in every case: the host restarts a handler that failed,
-// and leaves one dead that exited with 0.
+// main runs a command for an engineer, or serves the host. Serving ends with a status
+// other than 0 in every case. The host restarts a handler that failed, and leaves one
+// dead that exited with 0.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -40,9 +40,9 @@ func main() {
 	os.Exit(1)
 }
 
-// tellEnd writes why the process ends. The host shows stdout as information
-// alone, and its own error names just the exit code, so what stops the app is
-// written to stderr too, as one line.
+// tellEnd writes why the process ends. The host shows stdout as information alone, and
+// its own error names just the exit code. So tellEnd writes what stops the app to stderr
+// too, as one line.
 func tellEnd(out, errOut io.Writer, err error) {
 	log := customhandler.NewLogger(out, slog.LevelInfo)
 	if errors.Is(err, customhandler.ErrStopped) {
@@ -59,13 +59,13 @@ const (
 	telemetryRest = 2 * time.Second
 	// startTimeout bounds what a process does at its start beside its work.
 	startTimeout = 30 * time.Second
-	// gcPercent lets the heap grow by half before it is collected, in place of
-	// doubling: a process that waits for services has time to collect, and a large
-	// tenant is to fit into a small instance.
+	// gcPercent lets the heap grow by half before a collection, in place of doubling. A
+	// process that waits for services has time to collect, and a large tenant must fit a
+	// small instance.
 	gcPercent = 50
 	// gcFloor is memory that nobody touches, so that the system never provides it. The
-	// collector counts it, and so lets the heap grow by at least half of it, in bytes:
-	// collected after every few MiB, small tenants cost a third more processor time.
+	// collector counts it, and so lets the heap grow by at least half of it, in bytes.
+	// With a collection every few MiB, small tenants cost a third more processor time.
 	gcFloor = 64 << 20
 )
 

@@ -17,7 +17,7 @@ import (
 // run handles a message.
 type run[M any] = func(context.Context, M) error
 
-// chain wraps a run. What is named first sees a message first.
+// chain wraps a run. What comes first in around sees a message first.
 func chain[M any](r run[M], around ...func(run[M]) run[M]) run[M] {
 	for _, wrap := range slices.Backward(around) {
 		r = wrap(r)
@@ -25,8 +25,8 @@ func chain[M any](r run[M], around ...func(run[M]) run[M]) run[M] {
 	return r
 }
 
-// parsed parses a message. One that cannot be parsed can never be handled, so it
-// is dropped and told in the logbook.
+// parsed parses a message. It refuses one that it cannot parse, which the server then
+// drops and the logbook tells of.
 func parsed[M any](parse func(customhandler.QueueMessage) (M, error), r run[M]) run[customhandler.QueueMessage] {
 	return func(ctx context.Context, q customhandler.QueueMessage) error {
 		m, err := parse(q)
@@ -37,7 +37,7 @@ func parsed[M any](parse func(customhandler.QueueMessage) (M, error), r run[M]) 
 	}
 }
 
-// badMessage tells the logbook of a message that was dropped.
+// badMessage tells the logbook of a message that the server drops.
 func (a *app) badMessage(ctx context.Context, function, reason string) {
 	a.tell(ctx, a.queueFunction(function).logbook, "A message for "+function+" was dropped, because "+reason+". Nothing was done for it.")
 }
@@ -97,16 +97,16 @@ func (a *app) unlessGivenBack(r run[tenantsync.Message]) run[tenantsync.Message]
 	}
 }
 
-// slotWait is how long an invocation waits for a slot before it puts its
-// message back, and slotDelay how long the message then rests.
+// slotWait is how long an invocation waits for a slot before it puts its message back.
+// The message then rests for slotDelay.
 const (
 	slotWait  = 45 * time.Second
 	slotDelay = 30 * time.Second
 )
 
-// paced handles a message while it holds a slot of the pace that all processes
-// share. A message that gets none, or whose slot is lost because storage cannot
-// be reached, is put back: it has not failed.
+// paced handles a message while it holds a slot of the pace that all processes share. It
+// puts back a message that gets none, or that loses its slot because storage is out of
+// reach. Such a message has not failed.
 func paced[M any](p *pacing.Pacer, q *storage.Queue) func(run[M]) run[M] {
 	return func(r run[M]) run[M] {
 		return func(ctx context.Context, m M) error {
