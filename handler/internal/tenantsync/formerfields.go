@@ -21,6 +21,7 @@ import (
 // formerFields is what was read of fields that hold what we wrote and are not
 // mapped any more.
 type formerFields struct {
+	judged bool  // a technician unmapped them, and this run looked at them; no light run does
 	unread error // why it is not known what NinjaOne shows in them
 	theirs map[ledger.Target]map[string]bool
 }
@@ -99,7 +100,7 @@ func (p *Plan) remap(in *inputs) {
 				change.Dropped = append(change.Dropped, name)
 			}
 		}
-		if in.mappedSaid { // that they are not mapped is a technician's act
+		if in.formerFields.judged {
 			for _, name := range former {
 				switch p.judgeFormer(in, t, name) {
 				case formerGone:

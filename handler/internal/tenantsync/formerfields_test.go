@@ -191,3 +191,41 @@ func TestFormerFields(t *testing.T) {
 		})
 	}
 }
+
+// TestLightRunLeavesFormerFields: a light run asks NinjaOne of no field that is not
+// mapped any more, so it neither clears one nor takes it for deleted.
+func TestLightRunLeavesFormerFields(t *testing.T) {
+	for name, before := range map[string]func(b *bench){
+		"before the next full run": func(*bench) {},
+		"after one that could not look": func(b *bench) {
+			b.ninja.InjectFault(ninjasim.Fault{Path: "^/v2/queries/custom-fields-detailed$", Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
+			b.set(b.now().Add(time.Hour))
+			b.sync(Message{})
+			b.ninja.ClearFaults()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			w := newWorld(2, 0)
+			b.reader.snapshot = w.snapshot
+			b.sync(Message{})
+			b.mapField(deviceCompliance, "")
+			b.ninja.SetDeviceField(101, "compliance", "by hand")
+			before(b)
+			w.devices[0].LastSync = w.devices[0].LastSync.Add(time.Hour)
+			lines, _, _ := b.light(Message{})
+			for id, want := range map[int]string{100: "Compliant", 101: "by hand"} {
+				if got := b.sent(device(id), "compliance"); got != want {
+					t.Errorf("after a light run device %d shows %q, want %q: %q", id, got, want, lines)
+				}
+			}
+			b.set(b.now().Add(time.Hour))
+			b.sync(Message{})
+			for id, want := range map[int]string{100: "", 101: "by hand"} {
+				if got := b.sent(device(id), "compliance"); got != want {
+					t.Errorf("after a full run device %d shows %q, want %q", id, got, want)
+				}
+			}
+		})
+	}
+}

@@ -448,6 +448,7 @@ func (j *job) readFormerFields(ctx context.Context, in *inputs) error {
 	if len(former) == 0 || !in.mappedSaid {
 		return nil
 	}
+	in.formerFields.judged = true
 	// Anew: a field may have been deleted since the mapping was checked.
 	definitions, err := j.client.CustomFields(ctx)
 	if err != nil {
