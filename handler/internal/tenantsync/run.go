@@ -144,9 +144,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("lease NinjaOne organization %d: %w", j.organization.ID, err)
 	}
-	err = j.do(lease.Context())
-	lease.Release()
-	if err == nil && !m.Light && (j.unknown || m.Force) {
+	if err = j.leased(lease); err == nil && !m.Light && (j.unknown || m.Force) {
 		s.Subscribe(ctx, m.TenantID)
 	}
 	return err
@@ -155,6 +153,13 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 // lease takes an organization for this process alone.
 func (s *Syncer) lease(ctx context.Context, o ledger.Organization) (*storage.Lease, error) {
 	return s.Blobs.Lease(ctx, fmt.Sprintf("lease/%s/%d", o.Instance, o.ID), leaseDuration)
+}
+
+// leased is do with a lease, which ends with it, also where it panics: it would be
+// renewed for as long as the process lives.
+func (j *job) leased(lease *storage.Lease) error {
+	defer lease.Release()
+	return j.do(lease.Context())
 }
 
 // do runs the sync and records how it ended.

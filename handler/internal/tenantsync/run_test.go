@@ -371,3 +371,23 @@ func TestForcedRunThatGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// TestPanicFreesTheOrganization: the server turns a panic into an error, and the next
+// run goes on.
+func TestPanicFreesTheOrganization(t *testing.T) {
+	b := newBench(t, 1)
+	b.Runs = nil
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the run did not panic")
+			}
+		}()
+		t.Error(b.Run(t.Context(), Message{TenantID: labTenant}))
+	}()
+	lease, err := b.lease(t.Context(), labOrg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.Release()
+}
