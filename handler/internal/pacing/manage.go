@@ -79,13 +79,15 @@ func release(leases []lease) {
 	wg.Wait()
 }
 
-// state returns how many slots the process holds, and how many its runs and
-// waiters need. It also tells whether the process has just given up its last
-// slot.
+// state returns how many slots the process holds, and how many its runs and waiters
+// need: none once the process ends. It also tells whether the process has just given
+// up its last slot.
 func (p *Pacer) state() (held, need int, resting bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	need = min(len(p.leases), p.slotsFor(len(p.runs)+len(p.waiting)))
+	if !p.closed {
+		need = min(len(p.leases), p.slotsFor(len(p.runs)+len(p.waiting)))
+	}
 	return p.held, need, p.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
 }
 
@@ -141,9 +143,10 @@ func (p *Pacer) takeSlots(more func(held, need int) bool) {
 		}
 		l, err := p.tryLease(fmt.Sprintf("slot/%s-%d", p.lane, number), p.duration)
 		switch {
-		case err == nil:
-			p.got(number, l)
-		case !errors.Is(err, storage.ErrLeaseTaken):
+		case err == nil && !p.got(number, l):
+			l.Release()
+			return
+		case err != nil && !errors.Is(err, storage.ErrLeaseTaken):
 			return // storage fails: the next round asks again
 		}
 	}

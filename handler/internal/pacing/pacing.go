@@ -274,10 +274,13 @@ func (p *Pacer) changed() {
 	p.log.Debug("the lane's rate has changed", "slots", p.held, "callsPerSecond", perSecond, "runs", len(p.runs))
 }
 
-// got counts a slot that was just leased.
-func (p *Pacer) got(number int, l lease) {
+// got counts a slot that was just leased, unless the process has ended meanwhile.
+func (p *Pacer) got(number int, l lease) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
 	if p.held == 0 {
 		p.began = time.Now()
 	}
@@ -286,6 +289,7 @@ func (p *Pacer) got(number int, l lease) {
 	p.changed()
 	p.admit()
 	context.AfterFunc(l.Context(), func() { p.lost(number, l) })
+	return true
 }
 
 // lost stops counting a slot whose lease has ended by itself.

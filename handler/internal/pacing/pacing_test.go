@@ -81,7 +81,10 @@ func TestTheNextRunFindsTheSlot(t *testing.T) {
 		if got := la.service.asked(); got != 1 {
 			t.Errorf("a short run asked for %d leases", got)
 		}
+		defer a.must(t, time.Second).Release() // one that is left behind
+		a.Press()
 		a.Close()
+		pass(t, 3*defaultPoll)
 		b := la.process()
 		for range 4 {
 			defer b.must(t, time.Second).Release()
