@@ -162,7 +162,7 @@ func (h *Handlers) logFilter(ctx context.Context, r *http.Request) (first, last 
 			err = badFilter{errors.New(name + " is too long")}
 			return ""
 		}
-		return text
+		return strings.ToValidUTF8(text, "\uFFFD") // no pattern holds anything else
 	}
 	if text := value("Severity"); text != "" {
 		f.Severities = strings.Split(text, ",")

@@ -52,6 +52,8 @@ func TestListLogs(t *testing.T) {
 		{"all tenants", "?Filter=true&DateFilter=20260801&Tenant=AllTenants", []string{"bare", "first", "other"}},
 		{"API", "?Filter=true&DateFilter=20260801&API=sched", []string{"other"}},
 		{"API by a pattern", "?Filter=true&DateFilter=20260801&API=^(Scheduler|NinjaOneSync)$", []string{"first", "other"}},
+		{"no text", "?Filter=true&DateFilter=20260801&User=%ff*", []string{}},
+		{"API by no text", "?Filter=true&DateFilter=20260801&API=%ff", []string{}},
 		{"API by a pattern that is none", "?Filter=true&DateFilter=20260801&API=(", []string{}},
 		{"a line of a day", "?logentryid=cccccccc-0000-4000-8000-000000000005&DateFilter=20260801", []string{"first"}},
 		{"a line of today", "?logentryid=cccccccc-0000-4000-8000-000000000001", []string{"today"}},
