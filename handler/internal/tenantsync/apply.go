@@ -26,9 +26,8 @@ const (
 	// hopeless is after how many failed targets, with none written, a run
 	// gives up: NinjaOne is not answering, not a single device.
 	hopeless = 10
-	// stubborn is on how many devices NinjaOne must have refused a field, and
-	// accepted it on none, before the run stops sending it: every refusal costs
-	// a call per field.
+	// stubborn is after how many devices' refusals, without one acceptance, the run stops
+	// sending a field. Every refusal costs a call per field.
 	stubborn = 3
 )
 
@@ -166,8 +165,8 @@ func (w *writing) write(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// force marks as unknown all that the targets of a forced run hold of ours, so
-// that it is sent again by this run or, should this one end early, by the next.
+// force marks as Unknown all values of ours on a forced run's targets. This run sends
+// them again or, if it ends early, the next.
 func (w *writing) force(ctx context.Context) error {
 	if w.run.Owed != runs.OwedAll {
 		return nil
@@ -186,9 +185,9 @@ func (w *writing) force(ctx context.Context) error {
 	return w.Runs.Save(ctx, w.run)
 }
 
-// due composes a part of the targets, and lists what is to be sent to them, and
-// the records of devices that only change hands: what another tenant wrote on a
-// device before is this tenant's to keep and to clear from now on.
+// due composes a part of the targets, and lists what to send to them. It also lists the
+// records of devices that only change hands. From now on this tenant keeps and clears
+// what another tenant wrote on such a device.
 func (w *writing) due(part []*change) (sends []*ledger.Send, moved []*ledger.Record) {
 	for _, c := range part {
 		want, err := c.values()
@@ -359,8 +358,8 @@ func (w *writing) count(s *ledger.Send) {
 	}
 }
 
-// giveUp takes the notes of former fields away that NinjaOne refuses to clear for
-// good, so that they are not tried for ever.
+// giveUp forgets former fields that NinjaOne refuses to clear for good, so that no run
+// tries them for ever.
 func (w *writing) giveUp(s *ledger.Send, refused map[string]error) {
 	for name, err := range refused {
 		answer, ok := errors.AsType[*ninjaone.APIError](err)

@@ -24,8 +24,8 @@ type assignment struct {
 	mapped       map[string]string // CIPP's field mapping, unusable fields included
 	mappedSaid   bool              // CIPP's table has rows of fields
 	organization ledger.Organization
-	// sharing are the ids of all tenants that the organization shows, this one included:
-	// those that are mapped to it, and once the state is read those that are not any more.
+	// sharing are the ids of all tenants that the organization shows, this one included.
+	// They are mapped to it or, once the state is read, were mapped to it before.
 	sharing []string
 	known   map[string]bool // tenants that are mapped to some organization
 }
@@ -41,9 +41,8 @@ type unusable struct{ error }
 
 func (u unusable) Unwrap() error { return u.error }
 
-// assign finds out where a tenant's data goes, as a run would, or a preview, which
-// works for excluded tenants too. The error is unassigned or unusable where it
-// goes nowhere.
+// assign finds out where a run or a preview puts a tenant's data. A preview works for
+// excluded tenants too. The error is unassigned or unusable where the data goes nowhere.
 func (s *Syncer) assign(ctx context.Context, tenantID string, preview bool) (a assignment, err error) {
 	if a.config, err = s.CIPP.NinjaOneConfig(ctx); err != nil {
 		return a, err
@@ -91,15 +90,13 @@ func (s *Syncer) assign(ctx context.Context, tenantID string, preview bool) (a a
 	return a, nil
 }
 
-// longUnmapped is how long a tenant must be known to be unmapped before its section
-// goes and its devices are cleared: CIPP saves mappings by removing all of them
-// first.
+// longUnmapped is how long a tenant must stay unmapped before runs remove its section and
+// clear its devices. CIPP saves mappings by removing all of them first.
 const longUnmapped = 10 * time.Minute
 
-// readSharing adds to the tenants that share the organization those whose section is
-// kept, that are mapped nowhere, and that have not been unmapped for a while. The
-// organization's record names all that have a section; where it names none, or one
-// that is mapped nowhere, the sections themselves are listed.
+// readSharing adds to sharing the tenants whose section is kept and that were unmapped
+// only recently. The organization's record names all that have a section. Where it names
+// none, or one that is mapped nowhere, readSharing lists the sections themselves.
 func (j *job) readSharing(ctx context.Context, in *inputs) error {
 	if r := in.records[j.organization.Target()]; r != nil {
 		in.kept = slices.Clone(r.Claims)

@@ -6,11 +6,11 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 )
 
-// clearUnmatched plans the clearing of devices that are no longer matched (design
-// section 6). This tenant wrote on them, or one that is not mapped to the organization
-// any more, so that nobody else would clear them. A record is forgotten when the device
-// is no longer ours to clear. NinjaOne deleted it, or another tenant's sync already
-// writes it in its new organization.
+// clearUnmatched plans the clearing of devices that are no longer matched (design section
+// 6). This tenant wrote on them, or one that is no longer mapped to the organization.
+// Nobody else would clear them. It forgets a record when the device is no longer ours to
+// clear. NinjaOne deleted the device, or another tenant's sync already writes it in its
+// new organization.
 func (p *Plan) clearUnmatched(in *inputs, changes map[ledger.Target]*change) {
 	nameless, names := in.nameless(), in.deviceNames()
 	for t, r := range in.records {

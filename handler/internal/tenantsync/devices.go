@@ -44,8 +44,8 @@ func (p *Plan) match(in *inputs) {
 	p.result = match.Devices(devices, in.roster.Devices)
 	in.tellContested(p.result)
 	p.matches = devicematch.Of(p.result)
-	// Of devices of which it is not known what became the pairs stay: package
-	// compliance clears what has no pair.
+	// The pairs of doubtful devices stay, since package compliance clears what has no
+	// pair.
 	for _, f := range in.former.Pairs {
 		i := slices.IndexFunc(p.matches.IntuneOnly, func(l devicematch.Leftover) bool { return l.ID == f.ManagedDeviceID })
 		if i >= 0 && slices.Contains(in.roster.Doubtful, f.NinjaOneID) {
@@ -152,11 +152,11 @@ func (in *inputs) deviceFields(f compose.DeviceFields) []field {
 	}
 }
 
-// weighClaims finds the devices that match devices of two tenants of the organization.
-// It notes this tenant's claims where the holder's runs see them, and tells of both
-// sides. It returns the devices that another tenant holds, and who. A device stays with
-// its holder while the holder's last run matched it and the holder is mapped to the
-// organization. Then it is free for this tenant.
+// weighClaims finds the devices that match devices of two tenants of the organization. It
+// notes this tenant's claims where the holder's runs see them, and tells of both sides.
+// It returns the devices that another tenant holds, and who. A device stays with its
+// holder while the holder's last run matched it. The holder must still be mapped to the
+// organization. Otherwise the device is free for this tenant.
 func (p *Plan) weighClaims(in *inputs) map[int]string {
 	held, matched := map[int]string{}, map[int]bool{}
 	for _, pair := range p.result.Pairs {

@@ -14,9 +14,9 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// A field that a technician maps to another NinjaOne custom field, or to none,
-// leaves what we wrote in the former one. That is cleared with the next sync,
-// wherever it is noted, unless somebody else has written there since.
+// A technician may map a field to another NinjaOne custom field, or to none. The former
+// one then keeps what we wrote. The next sync clears it wherever a record notes it,
+// unless somebody else has written there since.
 
 // formerFields is what was read of fields that hold what we wrote and are not
 // mapped any more.
@@ -42,8 +42,8 @@ func scopes(mapped map[string]string) map[ledger.Kind]map[string]bool {
 	return names
 }
 
-// formerOf lists the fields of a record that hold what we wrote and are not
-// mapped any more, as far as the tenant's runs clear them.
+// formerOf lists a record's fields that hold what we wrote and are not mapped any more.
+// It lists none of a device that this tenant does not clear.
 func (in *inputs) formerOf(r *ledger.Record) (names []string) {
 	if r.Target.Kind == ledger.KindDevice && !in.clears(r) {
 		return nil
@@ -57,27 +57,26 @@ func (in *inputs) formerOf(r *ledger.Record) (names []string) {
 	return names
 }
 
-// awaits reports whether a field of HTML is mapped, for a kind of target, to one
-// that cannot be written, which is told: until it can, what the former one shows
-// is better than nothing. A compliance that is not kept right is not.
+// awaits reports whether a kind of target has an HTML field mapped to one that cannot be
+// written. A problem tells of it. Until we can write it, the former field's content is
+// better than nothing. An outdated compliance is not, so only HTML counts.
 func (in *inputs) awaits(k ledger.Kind) bool {
 	return slices.ContainsFunc(requirements, func(r requirement) bool {
 		return r.target() == k && slices.Contains(r.types, ninjaone.TypeWYSIWYG) && in.mapped[r.field] != "" && in.fields[r.field] == ""
 	})
 }
 
-// clearable reports whether a field that is not mapped any more can be cleared,
-// and is to be.
+// clearable reports whether a run can and should clear a field that is not mapped any
+// more.
 func (in *inputs) clearable(t ledger.Target, d ninjaone.CustomField) bool {
 	return d.APIPermission == ninjaone.PermissionReadWrite && (d.Type != ninjaone.TypeWYSIWYG || !in.awaits(t.Kind))
 }
 
 // remap brings the records in line with the fields that are mapped now.
 //
-// What happens to a field that is mapped but cannot be written is not known:
-// it may be deleted, and made again without its values. So it is noted as
-// unknown, and sent once it can be written. What we wrote in a field that is not
-// mapped any more is to be cleared.
+// A mapped field that cannot be written may be deleted, and made again without its
+// values. So remap notes it as Unknown, and a run sends it once it can be written. Runs
+// clear what we wrote in a field that is not mapped any more.
 func (p *Plan) remap(in *inputs) {
 	usable, mapped := scopes(in.fields), scopes(in.mapped)
 	p.former = map[ledger.Target][]string{}
@@ -174,9 +173,9 @@ func (p *Plan) clearFormer(in *inputs, changes map[ledger.Target]*change) {
 	}
 }
 
-// wrote reports whether a device's field still has what we wrote: the very text,
-// or HTML that nobody has written since, as NinjaOne may give it back in another
-// form. Of a text whose sending has no known end, the last one that is kept counts.
+// wrote reports whether a device's field still has what we wrote. A text must be the very
+// same. HTML must not be written since, as NinjaOne may return it in another form. Of a
+// text whose sending has no known end, the last one that is kept counts.
 func (j *job) wrote(ctx context.Context, r *ledger.Record, f ninjaone.FieldValue) (bool, error) {
 	noted := r.Fields[f.Name]
 	switch text := lines(f.Text); {
@@ -196,8 +195,8 @@ func (j *job) wrote(ctx context.Context, r *ledger.Record, f ninjaone.FieldValue
 // lines is a text as we send it: NinjaOne may give its lines back with other ends.
 func lines(text string) string { return strings.ReplaceAll(text, "\r\n", "\n") }
 
-// lettersOf are the letters and digits of a text in HTML, which stay the same when
-// NinjaOne gives it back in another form.
+// lettersOf are the letters and digits of a text in HTML. They stay the same when
+// NinjaOne returns it in another form.
 func lettersOf(markup string) string {
 	var out strings.Builder
 	for z := html.NewTokenizer(strings.NewReader(markup)); z.Next() != html.ErrorToken; {

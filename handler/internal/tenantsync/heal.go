@@ -38,8 +38,8 @@ type touched struct {
 	// written is when a field of HTML was written since the last completed run,
 	// by device id and field.
 	written map[int]map[string]time.Time
-	// texts are the values of the fields of text by device id and field, whenever they were
-	// written. They are nil when they are not known.
+	// texts are the values of the fields of text by device id and field, whenever they
+	// were written. They are nil when unknown.
 	texts map[int]map[string]string
 	// unasked is a field that a report gave without being asked for; "" for none.
 	unasked string
@@ -73,9 +73,9 @@ func heldText(r *ledger.Record, name string) bool {
 	return ledger.Holds(r.Fields[name]) && r.Fields[name] != ledger.Unknown
 }
 
-// writtenSince is the time since which NinjaOne is asked for fields that were written.
-// None of the devices that hold ours counts from before. So the run after a first sync
-// is not told of all that the first one wrote.
+// writtenSince is the time since which a run asks NinjaOne for written fields. None of
+// the devices that hold ours counts from before. So the run after a first sync does not
+// hear of all that the first one wrote.
 func writtenSince(lastSuccess time.Time, records map[ledger.Target]*ledger.Record, names []string) time.Time {
 	var oldest time.Time
 	for t, r := range records {

@@ -21,21 +21,21 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// A light run brings NinjaOne up to date after a change, between two full runs.
-// What looks do not watch in Microsoft 365 is as the last run read it, unless users
-// came, went or changed their names, addresses or licences. What NinjaOne has, and which
-// fields, is what the last run found there, unless a device arrived, left or moved. Nothing
-// is healed and nobody else's leftovers are looked for: the next full run does that.
-// Its record is one of its own, so that it never counts as the daily sync, and it
-// writes no logbook line but problems.
+// A light run brings NinjaOne up to date after a change, between two full runs. It takes
+// from the last run what looks do not watch in Microsoft 365. It reads that anew when
+// users came, left, or changed names, addresses or licences. It takes NinjaOne's devices
+// and fields from the last run too, unless a device arrived, left or moved. It heals
+// nothing and looks for nobody else's leftovers; the next full run does that. It has a
+// record of its own, so that it never counts as the daily sync. It writes only problems
+// to the logbook.
 
 const (
-	// lightRetry is how long the first light run that failed waits for the next;
-	// each further one waits twice as long, up to lightRetryMost.
+	// lightRetry is how long the next light run waits after the first that failed. Each
+	// further failure doubles the wait, up to lightRetryMost.
 	lightRetry     = 5 * time.Minute
 	lightRetryMost = time.Hour
-	// lightTries is after how many failed ones the change is left to the full run,
-	// and lightTold after how many the logbook is told.
+	// After lightTries failed light runs, the change is left to the full run. After
+	// lightTold, the run tells the logbook.
 	lightTries = 12
 	lightTold  = 3
 	// lightWaits is how long a light run waits while a full run goes on.
@@ -58,8 +58,8 @@ type inventory struct {
 // keptDevice is a device in our own form: NinjaOne's is only read.
 type keptDevice ninjaone.Device
 
-// keepInventory stores what a run found in NinjaOne, and read in Microsoft 365. A
-// list that is doubted is no inventory: then NinjaOne's side stays as it was.
+// keepInventory stores what a run found in NinjaOne, and read in Microsoft 365. Where
+// NinjaOne's list is in doubt, NinjaOne's side stays as it was.
 func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 	daily := in.snapshot.Daily()
 	var v inventory
@@ -92,8 +92,8 @@ func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 	return nil
 }
 
-// inventory reads what the last run found in NinjaOne; nil when that is not known,
-// or was of another organization.
+// inventory reads what the last run found in NinjaOne. It is nil when unknown, or of
+// another organization.
 func (j *job) inventory(ctx context.Context) (*inventory, error) {
 	body, err := j.Blobs.Get(ctx, inventoryName(j.ref.ID))
 	if errors.Is(err, storage.ErrNotFound) {
@@ -128,9 +128,10 @@ func (v *inventory) covers(mapped map[string]string) bool {
 	return true
 }
 
-// stillHere leaves out the devices that are not in the organization any more. A light
-// run goes by what the last run listed, and nothing of a tenant may show on a device
-// that another customer has by now. It asks for one device, or lists all of them.
+// stillHere leaves out the devices that are not in the organization any more. A light run
+// goes by what the last run listed. It must show nothing of a tenant on a device that
+// another customer has by now. So it asks NinjaOne for one device, or for the list of
+// all.
 func (w *writing) stillHere(ctx context.Context, sends []*ledger.Send) ([]*ledger.Send, error) {
 	if w.stored == nil {
 		return sends, nil
@@ -207,10 +208,10 @@ func (j *job) light(ctx context.Context, last runs.Run) error {
 	return nil
 }
 
-// needlessLight reports whether a light run would find nothing: a run that was
-// completed began to read after the last change that relies on the message, and
-// read NinjaOne's devices too where these changed. Or there is no full run to begin
-// from, or the tenant is paused.
+// needlessLight reports whether a light run would find nothing. Then a completed run
+// began to read after the last change that relies on the message. It read NinjaOne's
+// devices too where these changed. Or there is no full run to begin from, or the tenant
+// is paused.
 func (j *job) needlessLight(ctx context.Context, last runs.Run, before runs.Light) (bool, error) {
 	if last.LastSuccess.IsZero() && last.Status != runs.Running {
 		j.log.InfoContext(ctx, "the tenant was never synced, so that its first sync shows the change")
@@ -233,8 +234,8 @@ func (j *job) needlessLight(ctx context.Context, last runs.Run, before runs.Ligh
 	return true, j.Runs.MissLight(ctx, j.ref.ID, j.message.Devices, j.Now())
 }
 
-// unread says why a light run may have missed the change: a list that is watched
-// could not be read, although the last full run had no such problem.
+// unread says why a light run may have missed the change. It could not read a watched
+// list, although the last full run had no such problem.
 func unread(s *tenant.Snapshot, known []problems.Problem) error {
 	for _, part := range []struct {
 		name, reason string

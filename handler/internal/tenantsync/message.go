@@ -21,9 +21,8 @@ type Message struct {
 	// relies on it.
 	Due time.Time `json:"due,omitzero"`
 
-	// Sent is when the message was put on the queue. It is by the storage service's clock,
-	// which counts whole seconds; zero when unknown or when the message was delivered
-	// before.
+	// Sent is when the message was put on the queue, by the storage service's clock in
+	// whole seconds. It is zero when unknown or when the message was delivered before.
 	Sent time.Time `json:"-"`
 }
 

@@ -43,14 +43,14 @@ type change struct {
 	fields    func() ([]field, error)
 }
 
-// field is one field with the value that it is to have.
+// field is one field with the value that it should have.
 type field struct {
 	name  string // CIPP's; "" of one that is not mapped any more
 	ninja string // NinjaOne's custom field; "" when none is mapped
 	value ninjaone.Value
 }
 
-// values returns what is to be held, by NinjaOne custom field name.
+// values returns what the target should hold, by NinjaOne custom field name.
 func (c *change) values() (ninjaone.Fields, error) {
 	fields, err := c.fields()
 	values := ninjaone.Fields{}

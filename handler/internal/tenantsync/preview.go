@@ -28,8 +28,8 @@ type Preview struct {
 	Problems       []string  // what could not be read or cannot be written, with what to do
 	// Organization comes first in Targets, then the devices by name.
 	Targets []PreviewTarget
-	// Documents is nil where CIPP's settings ask for none, or where they could
-	// not be foreseen, which is a problem then.
+	// Documents is nil where CIPP's settings ask for none. It is also nil where the
+	// preview could not foresee them, which is a problem then.
 	Documents *documents.Preview
 }
 

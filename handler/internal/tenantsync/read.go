@@ -220,13 +220,12 @@ func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
 	return nil
 }
 
-// readTouched asks NinjaOne what it holds of ours: of the fields of HTML only
-// when they were written since the last completed run, and since we wrote, one
-// call where none was; of the texts, which conditions and filters rely on, every
-// value, one call where all that we wrote is there; in the first run they are
-// CIPP's. For a field that was cleared a report has nothing, so that only a whole
-// one shows it. An answer that cannot be had is no problem, since the weekly
-// rewrite heals as well.
+// readTouched asks NinjaOne what it holds of ours. Of HTML fields it reads what somebody
+// wrote after the last completed run and after us. That is one call where nobody did.
+// Conditions and filters rely on the texts, so it reads every value of these. That is one
+// call where all that we wrote is there. In the first run the texts are CIPP's. A report
+// has nothing for a cleared field, so that only a whole report shows it. A failed answer
+// is no problem, since the weekly rewrite heals as well.
 func (j *job) readTouched(ctx context.Context, fields mappedFields, records map[ledger.Target]*ledger.Record) touched {
 	var found touched
 	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 && !j.run.LastSuccess.IsZero() {
@@ -271,9 +270,9 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields, records map[
 	return found
 }
 
-// report gives every value of a report to each, and names a field that it was
-// not asked for, which it leaves out; false when it could not be read to its end,
-// or until enough says that nothing more is needed.
+// report gives every value of a report to each. It leaves out a field that it was not
+// asked for, and names it in unasked. It returns false when a read failed before the
+// report's end, or before enough was true.
 func (j *job) report(ctx context.Context, names []string, since time.Time, unasked *string, enough func() bool, each func(deviceID int, f ninjaone.FieldValue)) bool {
 	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, since, enough) {
 		if err != nil {
@@ -291,9 +290,9 @@ func (j *job) report(ctx context.Context, names []string, since time.Time, unask
 	return true
 }
 
-// readUnmapped finds the tenants that wrote devices of the organization and have
-// not been mapped to it for a while, as ForgetUnmapped notes it. There are none
-// while a mapping does not say whose it is, or for which organization.
+// readUnmapped finds the tenants that wrote devices of the organization and are long
+// unmapped from it. ForgetUnmapped notes since when. There are none while a mapping does
+// not say whose it is, or for which organization.
 func (j *job) readUnmapped(ctx context.Context, in *inputs) error {
 	gone := map[string]bool{}
 	for t, r := range in.records {
@@ -340,10 +339,9 @@ func (j *job) readUnmapped(ctx context.Context, in *inputs) error {
 	return nil
 }
 
-// judge finds out what is known of the organization's devices, from the list
-// and from what was there before: devices that hold what we wrote, and those
-// that matched in the last run. Where it is not known which devices Intune has,
-// nothing is concluded and nothing asked.
+// judge compares NinjaOne's list with the devices that were in the organization before.
+// These hold what we wrote, or matched in the last run. Where we do not know which
+// devices Intune has, it concludes nothing and asks nothing.
 func (j *job) judge(ctx context.Context, in *inputs, l listing) (err error) {
 	if j.stored != nil {
 		in.roster = devicematch.Remembered(j.organization.ID, l.devices)
@@ -373,7 +371,7 @@ func (j *job) judge(ctx context.Context, in *inputs, l listing) (err error) {
 	return nil
 }
 
-// readNeighbours reads what is kept of the tenants that share the organization:
+// readNeighbours reads what is kept of the tenants that share the organization. That is
 // their sections, and the last matches of those that wrote devices in it.
 func (j *job) readNeighbours(ctx context.Context, in *inputs) (err error) {
 	in.sections, in.others, in.domains = map[string]section{}, map[string]devicematch.Matches{}, map[string]string{}
@@ -435,9 +433,9 @@ func (j *job) writtenElsewhere(ctx context.Context, roster *devicematch.Roster, 
 	return j.Ledger.Owned(ctx, ledger.Organization{Instance: j.organization.Instance, ID: organization}, id)
 }
 
-// readFormerFields looks what NinjaOne shows in the fields that hold what we
-// wrote and are not mapped any more. CIPP stores that a field is not
-// synchronised; a table without any row is no technician's act.
+// readFormerFields asks what NinjaOne shows in the fields that hold what we wrote and are
+// not mapped any more. A table without any row is not a technician's act, since CIPP
+// stores that a field is not synchronised.
 func (j *job) readFormerFields(ctx context.Context, in *inputs) error {
 	former := map[ledger.Target][]string{}
 	for t, r := range in.records {

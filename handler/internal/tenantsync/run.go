@@ -1,7 +1,7 @@
-// Package tenantsync runs one tenant's sync: it reads the tenant, matches its
-// devices, composes the fields, and writes to NinjaOne what NinjaOne does not
-// hold yet. It decides what is sent and what is remembered; how a service is
-// called belongs to packages m365, ninjaone, cipp and storage.
+// Package tenantsync runs one tenant's sync. It reads the tenant, matches its devices,
+// composes the fields, and writes what NinjaOne does not hold yet. It decides what to
+// send and what to remember. Packages m365, ninjaone, cipp and storage know how to call a
+// service.
 package tenantsync
 
 import (
@@ -45,7 +45,7 @@ type Reader interface {
 // Exposures keeps what the last file of vulnerabilities said that NinjaOne took;
 // vulnerabilities.Files is one.
 type Exposures interface {
-	// Exposure returns nil for a tenant of which none is kept.
+	// Exposure returns nil for a tenant without one.
 	Exposure(ctx context.Context, tenantID string) (*exposure.Tenant, error)
 }
 
@@ -106,9 +106,9 @@ func (f fatal) Unwrap() error { return f.error }
 
 func failed(format string, args ...any) error { return fatal{fmt.Errorf(format, args...)} }
 
-// Run syncs the tenant of one message. A run that fails is recorded, told in
-// the logbook, and left to the schedule; the returned error is for what could
-// not even be recorded, so that the host delivers the message again.
+// Run syncs the tenant of one message. It records a run that fails, tells the logbook,
+// and leaves the tenant to the schedule. It returns an error for what it could not even
+// record. The host then delivers the message again.
 func (s *Syncer) Run(ctx context.Context, m Message) error {
 	a, err := s.assign(ctx, m.TenantID, false)
 	j := &job{Syncer: s, assignment: a, message: m, awaited: m.Force, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
@@ -204,8 +204,8 @@ func (j *job) do(ctx context.Context) error {
 	defer cancel()
 	err = j.sync(bounded)
 	if ctx.Err() != nil {
-		// The lease is lost or the handler is stopping: whoever holds the lease
-		// next records its own run, so this one says no more.
+		// The lease is lost or the handler is stopping. Whoever holds the lease next
+		// records its own run, so this one says no more.
 		return fmt.Errorf("sync of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
 	}
 	if delay, ok := j.goesOn(bounded, err); ok {
@@ -233,10 +233,9 @@ func (j *job) begin(last runs.Run) {
 	}
 }
 
-// needless reports whether a message that nobody forced asks for nothing any
-// more: the tenant was synced after it was sent, since the schedule or the queue
-// may send a message twice, or was paused. A run that goes on is never left
-// where it is.
+// needless reports whether a message that nobody forced asks for nothing any more. The
+// tenant is paused, or was synced after the message was sent. The schedule or the queue
+// may send a message twice. A run that goes on is never needless.
 func (j *job) needless(ctx context.Context, last runs.Run) (bool, error) {
 	if j.message.Force || last.Status == runs.Running {
 		return false, nil
@@ -253,9 +252,9 @@ func (j *job) needless(ctx context.Context, last runs.Run) (bool, error) {
 	return false, err
 }
 
-// goesOn reports whether a run that was cut short goes on, and after what
-// delay: its time is used up or NinjaOne asks for a pause, and it got
-// somewhere. A run that got nowhere has failed, and is left to the schedule.
+// goesOn reports whether a run that was cut short goes on, and after what delay. Its time
+// is used up or NinjaOne asks for a pause, and it got somewhere. A run that got nowhere
+// has failed, and the schedule starts the next.
 func (j *job) goesOn(bounded context.Context, err error) (time.Duration, bool) {
 	if err == nil || j.run.Devices+j.run.OrganizationFields+j.documented+j.learned == 0 {
 		return 0, false
@@ -310,8 +309,8 @@ func (j *job) document(ctx context.Context, in *inputs, p *Plan) error {
 	return nil
 }
 
-// nothingOwed notes that all that a forced sync is to write again is marked, so
-// that any later run does it.
+// nothingOwed notes that a forced sync has marked all that it must write again. Any later
+// run then writes it.
 func (j *job) nothingOwed(ctx context.Context) error {
 	j.run.Owed = ""
 	return j.Runs.Save(ctx, j.run)

@@ -14,10 +14,10 @@ const (
 
 func inventoryName(tenantID string) string { return inventoryPrefix + tenantID + ".json" }
 
-// Rows of this package in the table NinjaOneSyncState, with the column Version
-// (int32) of package layout: partition "unmapped" has one for each blob of a tenant
-// that is not mapped. Its key is the blob's name, with "|" for "/", and its column
-// Found (time) since when that is known.
+// Rows of this package in the table NinjaOneSyncState, with the column Version (int32) of
+// package layout. Partition "unmapped" has one for each blob of a tenant that is not
+// mapped. Its key is the blob's name, with "|" for "/". Its column Found (time) says
+// since when we know.
 const (
 	unmappedPartition = "unmapped"
 	columnFound       = "Found"

@@ -11,13 +11,13 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 )
 
-// What CIPP's own engine wrote counts as ours (design section 6): a value of the
-// one rule on a matched device, and the fields of devices that CIPP's map names
-// for the tenant and that Intune has no more. No record of ours tells of either.
+// What CIPP's own engine wrote counts as ours (design section 6). That is a value of the
+// one rule on a matched device. It is also the fields of devices that CIPP's map names
+// for the tenant and Intune no longer has. No record of ours tells of either.
 
-// readAbandoned finds the devices of the organization that CIPP's map names for
-// the tenant and that a complete list of Intune's lacks. A device that is, or
-// may be, another tenant's of the organization is none of them.
+// readAbandoned finds devices of the organization that CIPP's map names for the tenant
+// and Intune's complete list lacks. It leaves out a device that is, or may be, another
+// tenant's of the organization.
 func (j *job) readAbandoned(ctx context.Context, in *inputs) error {
 	if !in.snapshot.DevicesKnown() || in.roster.Unusable {
 		return nil
@@ -88,9 +88,8 @@ func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 	}
 }
 
-// takeOver notes that a matched device shows a value of the one rule, or settings
-// that fail, that no record of ours tells of, so that they do not stay where the rule
-// has none.
+// takeOver notes a matched device's value of the one rule, or failing settings, that no
+// record of ours has. So they do not stay where the rule has none.
 func (in *inputs) takeOver(t ledger.Target) {
 	for ours, is := range map[string]func(string) bool{deviceCompliance: compose.IsCompliance, deviceSettings: compose.IsSettings} {
 		name := in.fields[ours]

@@ -107,9 +107,9 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// forgetKept deletes one blob. With a section it also deletes the values that the
-// organization and its devices are noted to hold of the tenant. The blob goes last: as
-// long as it is there, the rest is looked for.
+// forgetKept deletes one blob. With a section it also deletes the tenant's values from
+// the records of the organization and its devices. The blob goes last, since it leads
+// ForgetUnmapped to the rest.
 func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map[kept]bool) error {
 	if k.organization.ID != 0 {
 		lease, err := s.lease(ctx, k.organization)

@@ -33,12 +33,11 @@ var unrecordedKinds = map[string]string{
 // thenAgain is what is done about it.
 const thenAgain = " It is tried again by itself within a minute, some times; after that its message is put aside, the logbook tells of that, and the schedule syncs the tenant at its next turn."
 
-// unrecordedOwner begins the keys under which it is kept what the logbook was
-// told.
+// unrecordedOwner begins the keys of what the logbook was told.
 const unrecordedOwner = "unrecorded|"
 
-// unrecorded is what stopped a run of a tenant before it had a record, or left its
-// record without an end.
+// unrecorded is what stopped a tenant's run before it had a record, or left its record
+// without an end.
 type unrecorded struct {
 	tenantID, kind string
 	problem        problems.Problem
@@ -52,9 +51,9 @@ func (u unrecorded) owner() string { return unrecordedOwner + u.kind + "|" + u.t
 // run goes back to the host, which does not say the reason.
 //
 // It tells at once if the logbook can be written, else keeps it in memory until it can.
-// It tries before the next message, and at each tick of the schedule. It tells a problem
-// of a kind once a day for each tenant while it lasts, and once when it is over. It is
-// safe for concurrent use; its fields are set once.
+// It tries before the next message, and at each tick of the schedule. While a problem of
+// a kind lasts, it tells it once a day for each tenant. It tells once when the problem is
+// over. It is safe for concurrent use; its fields are set once.
 type Unrecorded struct {
 	CIPP     *cipp.Store
 	Runs     *runs.Store
@@ -67,7 +66,7 @@ type Unrecorded struct {
 	telling sync.Mutex            // one at a time, so that nothing is told twice
 }
 
-// Watch returns run with its unrecorded failures told.
+// Watch returns run, and tells of its unrecorded failures.
 func (u *Unrecorded) Watch(run func(context.Context, Message) error) func(context.Context, Message) error {
 	return func(ctx context.Context, m Message) error {
 		u.flush(ctx)
@@ -167,8 +166,7 @@ func (u *Unrecorded) over(ctx context.Context, owner, tenantID string, told prob
 	return u.Problems.Announce(ctx, ref, owner, nil, u.Now().UTC())
 }
 
-// Why returns what the logbook was told last of a tenant's runs without a
-// record; "" when there is nothing.
+// Why returns what the logbook last said of a tenant's runs without a record, or "".
 func (u *Unrecorded) Why(ctx context.Context, tenantID string) (string, error) {
 	var why []string
 	for _, kind := range slices.Sorted(maps.Keys(unrecordedKinds)) {
