@@ -1,13 +1,12 @@
-// Package compose turns what was read of a tenant into the values of the seven
-// NinjaOne fields (TenantLinks, TenantSummary and UsersSummary of an organization,
-// DeviceLinks, DeviceSummary, DeviceCompliance and DeviceNonCompliantSettings of a
-// device) and into the documents of its users and licences.
+// Package compose turns what was read of a tenant into the values of NinjaOne's fields.
+// An organization has TenantLinks, TenantSummary and UsersSummary. A device has
+// DeviceLinks, DeviceSummary, DeviceCompliance and DeviceNonCompliantSettings. It also
+// composes the documents of the tenant's users and licences.
 //
-// It is pure: no I/O, no clock, no state. The same tenant composes to the same
-// bytes whatever the order in which its parts were listed, so that values can
-// be compared; nothing that moves every day for its own sake enters a value.
-// Markup comes from constants alone and stays within what NinjaOne keeps in a
-// WYSIWYG field; everything from a tenant is text.
+// It is pure: no I/O, no clock, no state. The same tenant gives the same bytes whatever
+// the order of its parts, so that runs can compare values. Nothing that moves every day
+// for its own sake enters a value. Markup comes from constants alone and stays within
+// what NinjaOne keeps in a WYSIWYG field. Everything from a tenant is text.
 package compose
 
 import (
@@ -35,8 +34,8 @@ type Input struct {
 	Exposure     *exposure.Tenant               // of the last file of vulnerabilities; nil shows none
 	Shared       bool                           // several tenants share the organization: each section names its tenant
 
-	// MaxChars is the longest value that may be composed, in characters of the
-	// JSON-encoded string (ninjaone.JSONLength). 0 means NinjaOne's own limit.
+	// MaxChars limits a composed value, in characters of the JSON-encoded string
+	// (ninjaone.JSONLength). 0 means NinjaOne's own limit.
 	MaxChars int
 	// SettingsLimit is how many UTF-16 units DeviceNonCompliantSettings may have:
 	// see [SettingsLimit].
@@ -51,15 +50,15 @@ type OrganizationFields struct {
 	UsersSummary  string
 }
 
-// DeviceFields holds the values of a device's fields: two of HTML, and two texts.
-// "" means that the field is to be cleared.
+// DeviceFields holds the values of a device's fields: two of HTML, and two texts. An
+// empty value clears the field.
 type DeviceFields struct {
 	DeviceLinks                string
 	DeviceSummary              string
 	DeviceCompliance           string
 	DeviceNonCompliantSettings string
-	// StateUnknown and SettingsUnknown say that Intune did not tell what the one or
-	// the other text is about, so that what NinjaOne shows stays.
+	// StateUnknown says that Intune did not tell the state, and SettingsUnknown the
+	// failing settings. Then what NinjaOne shows stays.
 	StateUnknown, SettingsUnknown bool
 }
 

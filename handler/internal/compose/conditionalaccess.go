@@ -93,8 +93,7 @@ func folded(ids []string) map[string]bool {
 	return set
 }
 
-// holds tells whether the condition names the subject, and why, or why that
-// cannot be told.
+// holds tells whether the condition names the subject, and why, or why nobody can tell.
 func (c condition) holds(s subject) (verdict, []string) {
 	var because []string
 	if c.all {
@@ -138,9 +137,9 @@ func (c condition) holds(s subject) (verdict, []string) {
 	return appliesNot, nil
 }
 
-// judge tells whether the policy applies to the subject: it is included, and
-// not excluded, since an exclusion always wins. The reasons say by what it
-// applies, or why that cannot be told.
+// judge tells whether the policy applies to the subject. It includes the subject, and
+// does not exclude it, since an exclusion always wins. The reasons say why it applies, or
+// why nobody can tell.
 func (p policy) judge(s subject) (verdict, []string) {
 	out, outReasons := p.exclude.holds(s)
 	if out == applies {

@@ -65,8 +65,7 @@ func textValue(s string) ninjaone.Value {
 	return ninjaone.Text(s)
 }
 
-// roughly words a number of things that changes every day; a negative one is
-// not known.
+// roughly words a number of things that changes every day. A negative one is unknown.
 func roughly(n int64) string {
 	switch {
 	case n < 0:

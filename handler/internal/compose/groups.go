@@ -14,8 +14,8 @@ type groupTree struct {
 	rank    map[*tenant.Group]int // place in the order of names
 }
 
-// newGroupTree joins the groups, which are in the order of their names, with their
-// members, those of one kind left out.
+// newGroupTree joins the groups, in the order of their names, with their members. It
+// leaves out members of one kind.
 func newGroupTree(groups []*tenant.Group, without tenant.MemberKind) groupTree {
 	t := groupTree{holding: map[string][]*tenant.Group{}, rank: make(map[*tenant.Group]int, len(groups))}
 	for i, g := range groups {
@@ -33,8 +33,8 @@ func newGroupTree(groups []*tenant.Group, without tenant.MemberKind) groupTree {
 	return t
 }
 
-// membership is a group that an object belongs to; through is the group that
-// lies between, nil for a direct member.
+// membership is a group that an object belongs to. The group through lies between, and is
+// nil for a direct member.
 type membership struct{ group, through *tenant.Group }
 
 // how words the membership.

@@ -91,8 +91,8 @@ func newIndex(in Input) *index {
 	return x
 }
 
-// superseded returns the Intune ids of the older records of machines that
-// enrolled again, whether or not NinjaOne has the machine.
+// superseded returns the Intune ids of the older records of machines that enrolled again.
+// NinjaOne need not have the machine.
 func superseded(m match.Result) map[string]bool {
 	old := map[string]bool{}
 	for _, p := range m.Pairs {
@@ -120,8 +120,8 @@ func (x *index) tenantName() string {
 	return orElse(x.snap.Tenant.DisplayName, orElse(x.snap.Organization.Value.DisplayName, x.snap.Tenant.DefaultDomain))
 }
 
-// product is a SKU as it is shown: its name and, beside it, the part number in
-// brackets, which is "" when the name is all there is.
+// product is a SKU as we show it: its name and, in brackets, the part number. The part is
+// "" when the name is all there is.
 type product struct{ name, part string }
 
 // product names a SKU, one that the tenant does not list (any more) included.
@@ -179,8 +179,8 @@ func total(sku *tenant.SKU) cell {
 	return c
 }
 
-// unknown returns the line in place of a detail that is not known although its
-// part was read. It is false for what the tenant merely lacks.
+// unknown returns the line for an unknown detail of a part that was read. It is false for
+// what the tenant merely lacks.
 func (x *index) unknown(d tenant.Detail) (line, bool) {
 	why, lost := x.snap.Unknown[d]
 	return unavailableLine(why.Reason), lost && !why.Expected

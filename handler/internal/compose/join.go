@@ -29,11 +29,10 @@ type Forms struct {
 // splits are the parts of NinjaOne's limit to which a section is cut down.
 var splits = [...]int{2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
 
-// Sections composes a tenant's sections of the organization's fields: whole, and
-// in the shorter forms. What does not fit into MaxChars gives way; a value of
-// which nothing fits is "". Of a tenant that is alone in its organization the
-// forms are the shortest alone: they serve from when another one is mapped to it
-// until its own next sync.
+// Sections composes a tenant's sections of the organization's fields, whole and in the
+// shorter forms. What does not fit into MaxChars gives way; a value of which nothing fits
+// is "". A tenant that is alone in its organization gets the shortest forms only. They
+// serve once another tenant is mapped to it, until the first one's next sync.
 func Sections(in Input) (OrganizationFields, Forms, error) {
 	if in.Snapshot == nil {
 		return OrganizationFields{}, Forms{}, errNoSnapshot
@@ -97,7 +96,7 @@ func (x *index) brief(field string) []line {
 	return append([]line{{Text: strings.Join(numbers, ", ")}}, usable(line{Text: "Entra", Href: x.links.entra()}, line{Text: "CIPP", Href: x.links.inCIPP("")})...)
 }
 
-// counted says how many there are of a part, or that it is not known.
+// counted says how many there are of a part, or that the number is unknown.
 func counted[T any](p tenant.Part[T], n int, one, many string) string {
 	if !p.OK() {
 		return many + " not known"
@@ -105,11 +104,11 @@ func counted[T any](p tenant.Part[T], n int, one, many string) string {
 	return plural(n, one, many)
 }
 
-// Join puts the sections of several tenants that share a field into one value of
-// at most limit characters (0 means NinjaOne's own limit), in the order given:
-// each in its longest form that leaves the others room, and the longest sections
-// give way first. It returns how each section was cut down by it. Sections of
-// which not even the name fits are counted at the end.
+// Join puts the sections of several tenants into one value of a shared field, in the
+// order given. The value has at most limit characters (0 means NinjaOne's own limit).
+// Each section is in its longest form that leaves the others room, and the longest give
+// way first. Join returns how it cut each section. At the end it counts sections of which
+// not even the name fits.
 func Join(limit int, sections ...[]Form) (value string, cuts []Cut) {
 	if limit <= 0 {
 		limit = ninjaone.MaxHTML

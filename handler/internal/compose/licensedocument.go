@@ -75,8 +75,8 @@ func newLicenseDocuments(index *index, pages DocumentPages) *LicenseDocuments {
 	return x
 }
 
-// nameDocuments names each licence's document: by its product, with as much
-// more as it takes to be the only one of that name in the organization.
+// nameDocuments names each licence's document by its product. It adds as much as makes
+// the name unique in the organization.
 func (x *LicenseDocuments) nameDocuments() {
 	candidates := []func(*tenant.SKU) string{
 		func(k *tenant.SKU) string { return clip(x.product(k.ID).name, maxName) },

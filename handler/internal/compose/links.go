@@ -124,17 +124,17 @@ func (l links) powerBI() link {
 	return address{host: "app.powerbi.com", path: []string{"admin-portal"}, query: [][2]string{{"ctid", l.tenantID}}}.url()
 }
 
-// portals say how the address of a page of Microsoft's portals names the tenant: by
-// a query parameter, or by the first part of the path where that is "".
+// portals say how the address of a page of Microsoft's portals names the tenant. That is
+// a query parameter or, where it is "", the first part of the path.
 var portals = map[string]string{
 	"security.microsoft.com": "tid", "compliance.microsoft.com": "tid", "purview.microsoft.com": "tid",
 	"admin.microsoft.com": "delegatedOrg", "admin.cloud.microsoft": "delegatedOrg", "admin.exchange.microsoft.com": "delegatedOrg", "admin.teams.microsoft.com": "delegatedOrg",
 	"entra.microsoft.com": "", "aad.portal.azure.com": "", "portal.azure.com": "", "intune.microsoft.com": "", "endpoint.microsoft.com": "",
 }
 
-// action is the page of a secure score action, whose address came from the tenant
-// and names none: it would open the technician's own tenant. Where it is not known
-// how to name one, it is the tenant's page of actions.
+// action is the page of a secure score action. Its address came from the tenant and names
+// none, so it would open the technician's own tenant. Where we do not know how to name
+// one, it is the tenant's page of actions.
 func (l links) action(address string) link {
 	u := plainURL(address)
 	if u == nil {

@@ -8,8 +8,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// byName orders by name as people sort them, then by ids so that the order does
-// not depend on the input's.
+// byName orders by name as people sort them, then by ids. So the order does not depend on
+// the input's.
 func byName(a, b string, ids ...string) int {
 	c := words.Compare(a, b)
 	for i := 0; c == 0 && i+1 < len(ids); i += 2 {
@@ -29,8 +29,8 @@ func distinct[T any](items []T, id func(*T) string, order func(a, b *T) int) []*
 	return once(all, id)
 }
 
-// named is distinct in the order of byName, for lists of any length: each name is
-// brought into the form in which names are compared only once.
+// named is distinct in the order of byName, for lists of any length. It makes the form in
+// which names are compared only once for each name.
 func named[T any](items []T, id, name func(*T) string, ids ...func(*T) string) []*T {
 	type keyed struct {
 		item *T

@@ -70,8 +70,8 @@ const (
 	full
 )
 
-// columns are the classes of the card's place in the grid: "" is the whole
-// row, which is what any place takes on a narrow screen.
+// columns are the classes of the card's place in the grid. The whole row is "", and any
+// place takes it on a narrow screen.
 func (w width) columns() literal {
 	return [...]literal{third: "col-xl-4 col-lg-6 ", half: "col-xl-6 ", full: ""}[w]
 }
@@ -94,8 +94,8 @@ func lines(l ...line) cell { return cell{Lines: l} }
 // one returns a cell of one line of text.
 func one(s string) cell { return lines(line{Text: s}) }
 
-// longWord is the length in bytes above which a word may be broken, so that it
-// does not push its neighbours out of the card.
+// longWord is the length in bytes above which a word may break. Otherwise it would push
+// its neighbours out of the card.
 const longWord = 24
 
 // long reports whether the cell holds a word that may be broken.
@@ -115,8 +115,8 @@ func (c cell) long() bool {
 	return false
 }
 
-// line is the smallest piece: an icon, a text that may be a link, a text after
-// it, and a bar below.
+// line is the smallest piece. It has an icon, a text that may be a link, a text after it,
+// and a bar below.
 type line struct {
 	Icon literal
 	Tone tone
@@ -171,9 +171,9 @@ type row struct {
 	Cells []cell
 }
 
-// limited returns the page with at most n rows in any table and n lines (but
-// at least one) in any cell, each cut with a line that says what is missing.
-// Short lists stay whole while long ones give way.
+// limited returns the page with at most n rows in any table and n lines in any cell. A
+// cell keeps at least one. Each cut has a line that says what is missing. Short lists
+// stay whole while long ones give way.
 func (p page) limited(n int) page {
 	cards := make([]card, len(p.Cards))
 	for i, c := range p.Cards {
@@ -267,8 +267,8 @@ func (p page) render(name string, limit int) (string, error) {
 	return s, nil
 }
 
-// fit returns the page as HTML of at most limit characters (0 means NinjaOne's
-// own limit), and what had to give way for it.
+// fit returns the page as HTML of at most limit characters, and what had to give way. A
+// limit of 0 means NinjaOne's own.
 func (p page) fit(limit int) (string, Cut) {
 	if limit <= 0 {
 		limit = ninjaone.MaxHTML

@@ -9,8 +9,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// This file is the only one that makes literals, hosts and links of texts: what a
-// page holds of these types goes out as it is, or nearly so.
+// Only this file makes literals, hosts and links of texts. A page writes what it holds of
+// these types as it is, or nearly so.
 
 // literal is a piece of markup, or a class of it. Only constants of this package are
 // literals: Go turns them into one, but no variable.
@@ -68,8 +68,8 @@ var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-
 // host is what a link may be built on: one of Microsoft's, or a checked one.
 type host string
 
-// checkedHost returns a configured host in lower case, or "" when it is not
-// one and no link may be built on it.
+// checkedHost returns a configured host in lower case. It returns "" for a text that is
+// not a host, on which no link may be built.
 func checkedHost(name string) host {
 	name = strings.ToLower(strings.TrimSpace(name))
 	if !hostname.MatchString(name) {
@@ -150,8 +150,8 @@ func tenantURL(s string) link {
 // Quotation marks and parentheses count, as they do for html/template.
 var unsafe = regexp.MustCompile(`%[0-9A-Fa-f]{2}|[^-._~!#$&*+,/:;=?@\[\]0-9A-Za-z]`)
 
-// Limits of one piece of text, in runes. Entra's own limit of a display name
-// is 256; the rest is free text that must not crowd out its neighbours.
+// Limits of one piece of text, in runes. Entra limits a display name to 256. The rest is
+// free text that must not crowd out its neighbours.
 const (
 	maxText   = 256
 	maxReason = 400

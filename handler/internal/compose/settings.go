@@ -20,10 +20,10 @@ func SettingsLimit(fieldType string) int {
 	return ninjaone.MaxLines
 }
 
-// NonCompliantSettings returns the value of the field DeviceNonCompliantSettings
-// of a device in a state of Intune's: a line for each setting that fails, or ""
-// where none does. policies are those of the device, if they were read. known is
-// false where it is not known which settings fail: then the field stays.
+// NonCompliantSettings returns a device's value of DeviceNonCompliantSettings, in a state
+// of Intune's. It has a line for each setting that fails, or is "" where none does. The
+// policies are the device's, if they were read. Where nobody knows which settings fail,
+// known is false and the field stays.
 func NonCompliantSettings(state string, policies []tenant.PolicyState, read bool, limit int) (text string, known bool) {
 	if state == "" {
 		return "", false
@@ -58,8 +58,8 @@ func NonCompliantSettings(state string, policies []tenant.PolicyState, read bool
 	return cutLines(slices.Compact(all), limit), true
 }
 
-// IsSettings reports whether a text has the form of DeviceNonCompliantSettings, as
-// CIPP writes it too: of each line a policy and a setting.
+// IsSettings reports whether a text has the form of DeviceNonCompliantSettings, as CIPP
+// writes it too. Each line names a policy and a setting.
 func IsSettings(text string) bool {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i, line := range lines {
@@ -72,7 +72,7 @@ func IsSettings(text string) bool {
 	return true
 }
 
-// oneLine makes a line of a text from a tenant, which may hold line ends and
+// oneLine makes one line of a text from a tenant. It replaces line ends, and drops
 // characters that turn the direction of what follows.
 func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
@@ -86,8 +86,8 @@ func oneLine(s string) string {
 	}, strings.ToValidUTF8(s, "")))
 }
 
-// cutLines joins lines. Of too many it leaves out the last ones, and says how many
-// in a line of its own; where not even the first fits, that is cut.
+// cutLines joins lines. Of too many it leaves out the last ones, and says how many in a
+// line of its own. Where not even the first fits, it cuts that.
 func cutLines(all []string, limit int) string {
 	whole := strings.Join(all, "\n")
 	length := ninjaone.UTF16Length(whole) // of the lines that are shown

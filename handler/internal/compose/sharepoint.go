@@ -13,11 +13,11 @@ var (
 	sharePointAdminHost = regexp.MustCompile(`^[a-z0-9-]+-admin\.sharepoint(?:\.[a-z]+|-mil\.us)$`)
 )
 
-// sharePointHost returns the host of a tenant's SharePoint admin centre: the one
-// that CIPP found, unless it is in another cloud than the initial domain says,
-// else the one that follows from the initial domain; "" when neither tells. CIPP
-// does the same since the versions after 10.8.2. Two clouds share the domain
-// names that end in .us: there dod decides, where CIPP found no host.
+// sharePointHost returns the host of a tenant's SharePoint admin centre. It is the host
+// that CIPP found, unless the initial domain says another cloud. Else it follows from the
+// initial domain. It is "" when neither tells. CIPP does the same since the versions
+// after 10.8.2. Two clouds share the domain names that end in .us. There dod decides,
+// where CIPP found no host.
 func sharePointHost(found, initial string, dod bool) string {
 	label, domain := "", "sharepoint.com"
 	if m := initialDomain.FindStringSubmatch(strings.ToLower(strings.TrimSpace(initial))); m != nil {

@@ -118,8 +118,8 @@ func (x *index) passwordExpiry() widget {
 	return missing(caption, "no domain is marked as the default one", href)
 }
 
-// userConsent judges the permission grant policies that Entra assigns to
-// members: none, one of the restricted built-in ones, or something wider.
+// userConsent judges the permission grant policies that Entra assigns to members. They
+// have none, one of the restricted built-in ones, or something wider.
 func (x *index) userConsent() widget {
 	const (
 		caption = "User consent to apps restricted"

@@ -9,9 +9,8 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// UserDocuments composes the documents of one tenant's users, one at a time,
-// because all of them together may not fit into memory. It is safe for
-// concurrent use.
+// UserDocuments composes the documents of one tenant's users one at a time. All of them
+// together may not fit into memory. It is safe for concurrent use.
 type UserDocuments struct {
 	*index
 	tree      groupTree
@@ -67,8 +66,8 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) (*UserDocumen
 	return x, nil
 }
 
-// IDs returns the users that are to have a document, in lower case and in
-// order of name: all, or only the licensed ones when Input says so.
+// IDs returns the users that get a document, in lower case and in order of name. That is
+// all, or only the licensed ones when Input says so.
 func (d *UserDocuments) IDs() []string {
 	var ids []string
 	for _, u := range d.users {
@@ -365,9 +364,8 @@ func (d *UserDocuments) protocolsOf(u *tenant.User) cell {
 	return one(orElse(strings.Join(on, ", "), "None"))
 }
 
-// fullAccess lists who may open the mailbox. The age of CIPP's cache is told
-// by its date only once it is old: a date that moves every night would rewrite
-// every document every night.
+// fullAccess lists who may open the mailbox. It dates CIPP's cache only once that is old.
+// A date that moves every night would rewrite every document every night.
 func (d *UserDocuments) fullAccess(u *tenant.User, m *tenant.Mailbox) cell {
 	if !d.access.OK() {
 		return lines(unavailableLine(d.access.Reason))

@@ -19,8 +19,8 @@ type owned struct {
 	last   time.Time // the user's last logon; zero when it is not known
 }
 
-// devicesOf returns the devices of each user: those whose primary user it is
-// and those it logged on to, in order of name.
+// devicesOf returns the devices of each user, in order of name. The user is the device's
+// primary user, or logged on to it.
 func (x *index) devicesOf() map[string][]owned {
 	all := make(map[string][]owned, len(x.users))
 	for _, d := range x.devices {
@@ -40,7 +40,7 @@ func (x *index) devicesOf() map[string][]owned {
 	return all
 }
 
-// quota is the size at which a mailbox stops working; 0 when it is not known.
+// quota is the size at which a mailbox stops working, or 0 when unknown.
 func quota(m *tenant.MailboxUsage) int64 {
 	for _, q := range []int64{m.SendReceiveQuota, m.SendQuota, m.WarningQuota} {
 		if q > 0 {

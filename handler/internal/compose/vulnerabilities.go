@@ -66,15 +66,15 @@ func (x *index) vulnerabilitiesCard() (card, bool) {
 	return c, true
 }
 
-// uploaded says of which day a card of vulnerabilities is.
+// uploaded says from which day a card of vulnerabilities is.
 func uploaded(e *exposure.Tenant) line {
 	return line{Icon: iconInfo, Text: "As uploaded to NinjaOne on " + orElse(date(e.Day), "a day that is not known")}
 }
 
-// vulnerabilitiesCard shows the worst CVEs of a device. There is none for a device
-// that the last file does not name: Defender may not know it. Only what is listed
-// is counted, and the day is on the tenant's card alone: with either, each upload
-// would cost a call for every device.
+// vulnerabilitiesCard shows the worst CVEs of a device. There is none for a device that
+// the last file does not name. Defender may not know it. The card counts only what it
+// lists, and only the tenant's card shows the day. Otherwise each upload would cost a
+// call for every device.
 func (x *deviceIndex) vulnerabilitiesCard(p match.Pair) (card, bool) {
 	if p.Ninja == nil {
 		return card{}, false

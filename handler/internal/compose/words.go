@@ -10,9 +10,9 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// ComplianceText returns the value of the field DeviceCompliance for Intune's
-// managedDevice.complianceState: "Compliant", "Non-Compliant", or "" when the
-// field is to be cleared because the state says neither.
+// ComplianceText returns the value of DeviceCompliance for Intune's
+// managedDevice.complianceState. It is "Compliant" or "Non-Compliant", or "" to clear the
+// field, because the state says neither.
 func ComplianceText(state string) string {
 	switch tenant.Judge(state) {
 	case tenant.Complies:
@@ -89,9 +89,9 @@ func days(t, today time.Time) int {
 	return max(0, int(floor(today).Sub(floor(t))/(24*time.Hour)))
 }
 
-// bracket says how long ago t was, in words that change only when it crosses
-// from one bracket to the next. Today belongs to the first one: otherwise a
-// device that checks in every day would change its words at every run.
+// bracket says how long ago t was. The words change only when t crosses from one bracket
+// to the next. Today belongs to the first one. Otherwise a device that checks in every
+// day would change its words at every run.
 func bracket(t, today time.Time) string {
 	if date(t) == "" {
 		return "not known"
