@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// step is how long a pace is watched before it rises further, and also how
-	// often processes tell each other what they see.
+	// step is how long a pace is watched before it rises further. It is also how often
+	// processes tell each other what they see.
 	step = 4 * time.Second
 	// stepCalls is how many calls a step has at least, so that it shows something.
 	stepCalls = 10
@@ -21,26 +21,26 @@ const (
 	reach   = 0.12 // of the pace: how far a probe goes
 	backOff = 0.96 // what is left of a pace that was refused after a while
 
-	// restTime and restCalls lie between a refusal and the next probe at least,
-	// so that probes cost one call in a hundred, and pauseCost is how many times
-	// as long as NinjaOne's pause the rest is.
+	// At least restTime and restCalls lie between a refusal and the next probe. So probes
+	// cost one call in a hundred. A longer pause of NinjaOne makes the rest pauseCost
+	// times as long as the pause.
 	restTime  = 20 * time.Second
 	restCalls = 120
 	pauseCost = 8
 
 	// quick is how soon after a pause a further refusal counts as repeated.
 	quick = 5 * time.Second
-	// doubt is how soon after a probe went through a fall shows that the probe
-	// was fooled: by calls that NinjaOne lets through on top of its limit.
+	// A fall within doubt of a probe that went through shows that the probe was fooled.
+	// NinjaOne had let calls through on top of its limit.
 	doubt = time.Minute
 
-	// slow is how many times as long as usual answers take when NinjaOne is at its
-	// limit, and uneasy when the pace had better not rise.
+	// Answers take slow times as long as usual when NinjaOne is at its limit. From uneasy
+	// on the pace does not rise.
 	slow   = 2.0
 	uneasy = 1.5
 
-	// unlimited is the pace from which on a setting means no limit: what is lower
-	// than it is found from the calls that were made.
+	// From unlimited on a setting means no limit. A refusal then finds the pace from the
+	// calls that were made.
 	unlimited = 50
 )
 
@@ -55,10 +55,9 @@ func (l Limits) floor() float64 { return min(1, l.Start) }
 
 func (l Limits) within(pace float64) float64 { return min(max(pace, l.floor()), l.Max) }
 
-// learnt is what is known of the pace that an instance of NinjaOne takes. It is a
-// value: each thing that is seen makes a new one of it, by the times and figures
-// given alone. All figures are calls per second of all processes together, where
-// nothing else is said.
+// learnt is what is known of the pace that an instance of NinjaOne takes. It is a value:
+// each observation makes a new one, from the given times and figures alone. Figures are
+// calls per second of all processes together, where nothing else is said.
 type learnt struct {
 	Start  float64   // the setting that it was learnt under
 	Pace   float64   // what is allowed now

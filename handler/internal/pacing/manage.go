@@ -24,9 +24,9 @@ func (p *Pacer) rouse() {
 	}
 }
 
-// manage makes all requests for leases, one round per poll, for as long as
-// there are runs or any that wait, and a poll longer unless another process waits:
-// the next run often comes at once.
+// manage makes all requests for leases, one round per poll, while there are runs or any
+// that wait. It goes on for a poll unless another process waits, since the next run often
+// comes at once.
 func (p *Pacer) manage() {
 	lowered := false // the signals were, since the last round
 	for {
@@ -91,8 +91,8 @@ func (p *Pacer) state() (held, need int, resting bool) {
 	return p.held, need, p.held == 0 && time.Since(p.gaveUp) < restPolls*p.poll
 }
 
-// spreads reports whether free slots are worth the requests for them: calls wait, or
-// there have been runs for a while.
+// spreads reports whether free slots are worth their requests. Calls wait then, or there
+// have been runs for a while.
 func (p *Pacer) spreads() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,9 +152,9 @@ func (p *Pacer) takeSlots(more func(held, need int) bool) {
 	}
 }
 
-// giveUp gives up one slot if another process waits and it is its turn. For one
-// that only wants more, a slot goes that neither runs nor those that wait here
-// need; for one that has none, also the first that a run leaves.
+// giveUp gives up one slot if another process waits and it is its turn. For one that only
+// wants more, a slot goes that no run and no waiter here needs. For one that has none,
+// the first slot that a run leaves goes too.
 func (p *Pacer) giveUp(starving, wanted bool) {
 	p.mu.Lock()
 	rest := min(time.Since(p.began), time.Since(p.gaveUp))

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// reportLife is how long what a process told counts: one that is alive and at
-	// work tells again before.
+	// reportLife is how long a process's report counts. A process at work reports again
+	// before.
 	reportLife = 15 * time.Second
 	// crowd is how many calls wait where more slots serve. The few that a sync reads
 	// with never are so many.
@@ -44,7 +44,7 @@ type PaceDeps struct {
 	Rows Rows
 	// Limits are the same in all processes.
 	Limits Limits
-	// Hold is told when no call may start before a time. It is normally
+	// The pace calls Hold when no call may start before a time. It is normally
 	// ninjaone.Gate.Hold.
 	Hold func(until time.Time)
 	// Now tells the time.
@@ -105,9 +105,9 @@ func NewPace(d PaceDeps) *Pace {
 	return p
 }
 
-// Part gives a lane its share of the pace, in [0,1]; those of all lanes make 1,
-// and all are there before the first call. The processes that use a lane divide
-// its rate by leases where leased says so, and equally otherwise.
+// Part gives a lane its share of the pace, in [0,1]. The shares of all lanes make 1, and
+// all lanes are there before the first call. The processes that use a lane divide its
+// rate by leases where leased says so, and equally otherwise.
 func (p *Pace) Part(lane string, share float64, leased bool) *Part {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,8 +125,8 @@ func (l *Part) Drive(set func(callsPerSecond float64)) {
 	l.pace.apply()
 }
 
-// Press tells of every call that finds crowd others waiting. It is to be set before the
-// first call.
+// Press sets what a call invokes that finds crowd others waiting. Set it before the first
+// call.
 func (l *Part) Press(press func()) { l.press = press }
 
 // Watch says which instance is called, and reads at once what is known of it.
@@ -235,8 +235,8 @@ func (s shared) sum(me string, mine float64, of func(report) float64) float64 {
 
 // apply divides the pace among the lanes. The lock is held.
 //
-// A lane that is used by any process has its part, and those that are used share
-// what the others leave. One that is not used is ready to begin with its part.
+// A lane that any process uses has its part, and lanes in use share what the others
+// leave. A lane that nobody uses is ready to begin with its part.
 func (p *Pace) apply() {
 	now := p.d.Now()
 	if p.row.learnt.Pace != p.applied {
@@ -513,11 +513,11 @@ func (s *seconds) minute(now time.Time) float64 {
 	return float64(sum) / 60
 }
 
-// View is what people are told of the pace.
+// View is what people see of the pace.
 type View struct {
 	Limits
-	// Now is the pace in calls per second, and TurnedAway when NinjaOne last asked
-	// for fewer calls; zero where it never did.
+	// Now is the pace in calls per second. TurnedAway is when NinjaOne last asked for
+	// fewer calls, or zero if it never did.
 	Now        float64
 	TurnedAway time.Time
 }

@@ -18,8 +18,8 @@ var (
 	// that Acquire was given. Nothing is wrong: the work is to be put back into
 	// its queue with a delay.
 	ErrBusy = errors.New("all slots are in use by other runs")
-	// ErrLost is the cause with which a slot's context ends when this process
-	// could not keep any slot, because storage was out of reach.
+	// ErrLost ends a slot's context when this process could not keep any slot, because
+	// storage was out of reach.
 	ErrLost = errors.New("the slots for calling NinjaOne were lost")
 )
 
@@ -54,17 +54,17 @@ type Config struct {
 	// Board is where processes tell each other that they wait for slots. It is
 	// normally the Pace.
 	Board Board
-	// SetRate is told how many calls per second this process may make from now
-	// on, 0 at first. The rate must hold when it returns. It must not call the
-	// Pacer. It is normally ninjaone.Pool.SetRate.
+	// The Pacer tells SetRate how many calls per second this process may make from now
+	// on, 0 at first. The rate must hold when it returns. It must not call the Pacer. It
+	// is normally ninjaone.Pool.SetRate.
 	SetRate func(callsPerSecond float64)
 	// Logger receives a debug line for each change of the rate, and a warning
 	// when storage fails; nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// Board is where processes tell each other what they wait for. What one that died
-// has told vanishes within seconds.
+// Board is where processes tell each other what they wait for. The messages of a process
+// that died vanish within seconds.
 type Board interface {
 	// Raise shows a signal to the other processes, or takes it away.
 	Raise(signal string, up bool)
@@ -118,8 +118,8 @@ type waiter struct {
 	slot  *Slot
 }
 
-// New returns the Pacer of a lane. It sets the rate to 0 and takes nothing: a
-// process without a run holds no slots and makes no requests.
+// New returns the Pacer of a lane. It sets the rate to 0 and takes nothing. A process
+// without a run holds no slots and makes no requests.
 func New(cfg Config) *Pacer {
 	p := &Pacer{
 		lane:     cfg.Name,
@@ -159,9 +159,8 @@ type Slot struct {
 // loses its slots. All calls of the run are made under it.
 func (s *Slot) Context() context.Context { return s.ctx }
 
-// Release ends the run. When it was the last of the process, all slots of the
-// process come free for others after a poll without another. Calling it again does
-// nothing.
+// Release ends the run. A poll after the process's last run, all slots of the process
+// come free for others. Calling it again does nothing.
 func (s *Slot) Release() {
 	s.cancel(context.Canceled)
 	p := s.pacer
@@ -175,9 +174,9 @@ func (s *Slot) Release() {
 	}
 }
 
-// Acquire waits until a slot is free for a run, for maxWait at most: then it
-// fails with ErrBusy, or with storage's error when storage could not be asked
-// about slots. The caller must call Release on the slot.
+// Acquire waits until a slot is free for a run, for maxWait at most. Then it fails with
+// ErrBusy, or with storage's error if it could not ask storage about slots. The caller
+// must call Release on the slot.
 func (p *Pacer) Acquire(ctx context.Context, maxWait time.Duration) (*Slot, error) {
 	w := &waiter{ctx: ctx, ready: make(chan struct{})}
 	p.mu.Lock()

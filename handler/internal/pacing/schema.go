@@ -18,8 +18,8 @@ const (
 	columnPace = "Pace"
 	// columnLearnt (text) is the JSON of learnt.
 	columnLearnt = "Learnt"
-	// columnProcesses (text) is the JSON of what each process at work has last
-	// told, by the process's id. What is older than reportLife counts no more.
+	// columnProcesses (text) is the JSON of each working process's last report, by the
+	// process's id. Reports older than reportLife do not count.
 	columnProcesses = "Processes"
 )
 
