@@ -22,9 +22,9 @@ const (
 	syncClaim = "sync-"
 )
 
-// Two writers share the fields of [Shared]: a sync writes them with a device's other
-// fields, package compliance alone, each from a reading of Intune. So that the newer
-// reading wins whatever happens, a writer claims the note of each field before it
+// Two writers share the fields of [Shared]. A sync writes them with a device's other
+// fields, and package compliance writes them alone. Each writes from a reading of Intune,
+// and the newer reading must win. So a writer claims the note of each field before it
 // sends, those of both fields in one:
 //
 //	           claim (the row is as it was read)              Accepted → Known, Cleared
@@ -35,9 +35,9 @@ const (
 //	  └── the next sync or sweep sends again ─ claimed by B: both requests may be on
 //	                                           their way, so both settle as Unknown
 //
-// An older reading never claims over a newer one, nor over the list that the
-// tenant's last sweep compared. A claim that nobody settles ends after claimLife;
-// a sync ends that of a stopped sync at once, since it holds the organization.
+// An older reading never claims over a newer one, nor over the list that the tenant's
+// last sweep compared. A claim that nobody settles ends after claimLife. A sync ends a
+// stopped sync's claim at once, since it holds the organization.
 
 // ErrNewerState says that no field was claimed, because a newer reading of the device is
 // known.

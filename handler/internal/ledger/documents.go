@@ -71,7 +71,7 @@ func (d *Document) ForgetRefusal() { d.Refused, d.Reason, d.Tried = "", "", 0 }
 // Live reports whether there is a document that people see.
 func (d *Document) Live() bool { return d != nil && d.DocumentID != 0 && !d.Archived }
 
-// Pending reports whether a document was on its way and its id is not known.
+// Pending reports whether a document was on its way and its id is unknown.
 func (d *Document) Pending() bool { return d != nil && d.DocumentID == 0 && d.Fields != (Values{}) }
 
 // Reset forgets the document, which is gone.
@@ -147,9 +147,9 @@ func (v packedValue) text() string {
 	return string(rune(v.mark))
 }
 
-// Attempt is what the runs of one sync tried with a document of which NinjaOne refused
-// something, alone or with others. The row keeps it, since each run may have time for
-// one call only.
+// Attempt is what the runs of one sync tried with a document. NinjaOne refused something
+// of it, alone or with others. The row keeps the attempt, since each run may have time
+// for one call only.
 //
 // A limit says with how many others something may be sent, itself included. It is half
 // of those that were refused together.
@@ -344,8 +344,8 @@ func (d TenantDocuments) SaveProgress(ctx context.Context, p Progress) error {
 	return doing("note the progress of documents", d.table.Replace(ctx, row))
 }
 
-// Subjects returns of whom something is known, and of which kinds the documents
-// were ever read.
+// Subjects returns the subjects with a record, and the kinds whose documents were ever
+// read.
 func (d TenantDocuments) Subjects(ctx context.Context) (subjects []Subject, read map[Kind]bool, err error) {
 	read = map[Kind]bool{}
 	for row, err := range d.table.List(ctx, storage.Eq("PartitionKey", d.partition), "RowKey", columnPrefix[KindUser]+"Listed", columnPrefix[KindLicense]+"Listed") {

@@ -1,7 +1,7 @@
 // Package ledger is the memory of what NinjaOne holds of ours, by target. For each field
-// it holds the digest of the value that NinjaOne accepted (Known). Or it says that a
-// value was on its way and its answer is lost (Unknown), or that we cleared it
-// (Cleared). Beside it stands the value itself, which only people look at.
+// it holds the digest of the value that NinjaOne accepted (Known). Or it says that we
+// sent a value and lost the answer (Unknown), or cleared it (Cleared). Beside it stands
+// the value itself, which only people look at.
 //
 // It decides nothing about content and calls nothing but our own table.
 package ledger
@@ -19,8 +19,7 @@ const (
 	Unknown = "?" // a value was on its way; whether NinjaOne took it is unknown
 )
 
-// DigestSize is the length of a digest in bytes, of which each is written as two
-// hexadecimal digits.
+// DigestSize is the length of a digest in bytes. Each byte is two hexadecimal digits.
 const DigestSize = 12
 
 // Digest stands for a value: it depends only on what NinjaOne is sent.

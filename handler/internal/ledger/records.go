@@ -89,8 +89,8 @@ func (r *Record) HoldsAny() bool {
 	return false
 }
 
-// Ledger keeps what NinjaOne accepted. It is keyed by the NinjaOne target, so
-// it stays right when a tenant is mapped elsewhere or a device changes hands.
+// Ledger keeps what NinjaOne accepted, by NinjaOne target. So it stays right when a
+// tenant is mapped elsewhere or a device changes hands.
 type Ledger struct {
 	table *storage.Table
 }
@@ -190,11 +190,10 @@ func (l *Ledger) Save(ctx context.Context, o Organization, records ...*Record) e
 	return nil
 }
 
-// Values returns the values that NinjaOne last accepted for our fields of a
-// device, or of the organization as a whole where deviceID is 0, by NinjaOne
-// custom field name. The instance is the normalised NinjaOne host. A field is
-// missing where no value is kept: it was never written, or its value is too
-// large to keep.
+// Values returns what NinjaOne last accepted for our fields of a device, by NinjaOne
+// custom field name. A deviceID of 0 means the organization as a whole. The instance is
+// the normalised NinjaOne host. A field whose value the ledger does not keep is missing.
+// Nobody wrote it, or its value is too large.
 func (l *Ledger) Values(ctx context.Context, o Organization, deviceID int) (map[string]Value, error) {
 	t := Device(deviceID)
 	if deviceID == 0 {
@@ -304,10 +303,10 @@ func (l *Ledger) SaveRemapped(ctx context.Context, o Organization, records []Rem
 	return nil
 }
 
-// DropValues takes the values that only people look at out of the records of a
-// tenant's devices, and out of the organization's own unless other tenants share
-// it, whose next run writes it without this one. The tenant claims the organization
-// no more.
+// DropValues takes the values that only people look at out of the records of a tenant's
+// devices. It does so with the organization's own record, unless other tenants share it.
+// Their next run writes that without this tenant. The tenant claims the organization no
+// more.
 func (l *Ledger) DropValues(ctx context.Context, o Organization, tenantID string, shared bool) error {
 	var rows []storage.Operation
 	for row, err := range l.table.List(ctx, storage.Eq("PartitionKey", o.Partition()), recordColumns...) {
@@ -336,8 +335,8 @@ func (l *Ledger) DropValues(ctx context.Context, o Organization, tenantID string
 	return l.table.WriteBatch(ctx, rows)
 }
 
-// Compare orders targets as they are written: organizations first, then devices in
-// the order of their rows' keys, so that a batch's rows lie near each other.
+// Compare orders targets as runs write them: organizations first, then devices by their
+// rows' keys. So a batch's rows lie near each other.
 func Compare(a, b Target) int {
 	return cmp.Or(-cmp.Compare(a.Kind, b.Kind), cmp.Compare(rowKey(a), rowKey(b)))
 }

@@ -19,9 +19,9 @@ package ledger
 //
 //	ComplianceRead  time: when the list was read that its last sweep compared
 //
-// Partition "<instance>|<organization id>|<tenant id>", with a row for each document
-// ("user-<user id>", "license-<SKU id>"), keyed by what it is about, because its own id
-// is known only after NinjaOne's answer:
+// Partition "<instance>|<organization id>|<tenant id>", with a row for each document. Its
+// key, "user-<user id>" or "license-<SKU id>", says what the document is about. Only
+// NinjaOne's answer tells its own id:
 //
 //	DocumentId  int64: NinjaOne's id; 0 when there is none
 //	Archived    bool
@@ -78,9 +78,9 @@ const (
 	noFields       = "{}" // column Fields of a record without any
 )
 
-// DeviceCompliance and DeviceNonCompliantSettings are written by the sync and by
-// package compliance at the same time, so what is noted of each has columns of its
-// own, which change only under a claim. They begin with Compliance and Settings.
+// The sync and package compliance write DeviceCompliance and DeviceNonCompliantSettings
+// at the same time. So the notes of each have columns of their own, which change only
+// under a claim. They begin with Compliance and Settings.
 const (
 	columnField  = "Field"  // NinjaOne custom field name
 	columnDigest = "Digest" // digest or mark

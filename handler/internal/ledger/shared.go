@@ -134,8 +134,8 @@ type decision struct {
 	moved   map[string]string  // digests of fields whose notes make way for others
 }
 
-// decide judges which values are to be sent, by the row of their device; nil for a
-// device without row.
+// decide judges which values to send, by the row of their device. The row is nil for a
+// device without one.
 func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) decision {
 	d := decision{claims: map[string]claimed{}, moved: map[string]string{}}
 	if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
@@ -205,9 +205,9 @@ func (w ComplianceWrite) decideOne(d *decision, n note, name string, v ninjaone.
 	maps.Copy(d.columns, columns)
 }
 
-// settle adds to next how the sending of a value under a claim ended; next is to be
-// merged into row. It reports whether a newer reading was claimed meanwhile. gone says
-// that another field is mapped by now, which the record should say.
+// settle adds to next how the sending of a value under a claim ended. The caller merges
+// next into row. It reports as overtaken that a newer reading was claimed meanwhile. It
+// reports as gone that another field is mapped by now, as the record should say.
 func (c claimed) settle(n note, name, id string, v ninjaone.Value, row, next storage.Entity, outcome Outcome) (overtaken, gone bool) {
 	at, known := n.at(row, name)
 	switch {

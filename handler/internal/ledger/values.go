@@ -9,13 +9,13 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// A value is kept beside its digest in a column of its own, so that a merge of
-// the fields just written leaves the others. The column holds, deflated, what
-// NinjaOne was sent; an empty one holds nothing.
+// A value has a column of its own beside its digest. So a merge of the fields just
+// written leaves the others. The column holds, deflated, what NinjaOne was sent; an empty
+// one holds nothing.
 const (
 	columnValue = "Value_"
-	// maxColumnName and maxColumn are the table service's limits of a column's
-	// name, in characters, and of its binary content, in bytes.
+	// The table service limits a column's name, in characters, and its binary content, in
+	// bytes.
 	// https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 	maxColumnName = 255
 	maxColumn     = 64 << 10
@@ -28,8 +28,8 @@ type Value struct {
 	// Text is the HTML of a WYSIWYG field, the text of any other; "" where the
 	// field was cleared.
 	Text string
-	// Certain says that nothing was sent since. Otherwise another value was on
-	// its way, and whether NinjaOne took it is not known.
+	// Certain says that nothing was sent since. Otherwise another value was on its way,
+	// and nobody knows whether NinjaOne took it.
 	Certain bool
 }
 
@@ -57,9 +57,9 @@ func Keep(row storage.Entity, field string, v ninjaone.Value) {
 // be merged.
 func Drop(row storage.Entity, field string) { Keep(row, field, ninjaone.Clear()) }
 
-// Kept returns the values that a row, read with all its columns, holds for
-// fields whose digests or marks are noted. A field of which no value is kept is
-// not among them: never written, too large, or written before values were kept.
+// Kept returns a row's values of the fields whose digests or marks are noted. The row has
+// all its columns. A field without a kept value is missing. It was never written, is too
+// large, or was written before values were kept.
 func Kept(row storage.Entity, noted map[string]string) map[string]Value {
 	kept := map[string]Value{}
 	for field, digest := range noted {
