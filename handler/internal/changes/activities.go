@@ -64,7 +64,7 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 		"Last": int64(last.Last), "Reversed": last.Reversed, "Looked": now, "Failures": int32(failures)}))
 }
 
-// failing is after how many failures in a row the logbook is told.
+// failing is how many failures in a row a look may have before it tells the logbook.
 const failing = 3
 
 // tellActivities tells the logbook once that NinjaOne does not say what happened, and

@@ -1,7 +1,7 @@
-// Package changes watches the tenants between their syncs: a look asks Microsoft
-// 365 what changed since the look before, and where NinjaOne shows what did, a
-// light run of the sync goes on the queue. One look at each NinjaOne instance's
-// log of activities finds the organizations whose devices changed.
+// Package changes watches the tenants between their syncs. A look asks Microsoft 365 what
+// changed since the look before. Where NinjaOne shows that, the look queues a light run
+// of the sync. One look at each NinjaOne instance's log of activities finds the
+// organizations whose devices changed.
 //
 // What changed is not kept, only that it did: the light run reads for itself. It
 // writes nothing to NinjaOne.
@@ -39,11 +39,11 @@ const (
 	rosterLife = 30 * time.Second
 	// lost is how long a look may wait on the queue before it is taken for lost.
 	lost = 30 * time.Minute
-	// longest is the longest time between two looks of a tenant whose looks fail,
-	// and between two light runs of one that changes all the time.
+	// longest is the longest time between two looks of a tenant whose looks fail. It is
+	// also the longest between two light runs of one that changes all the time.
 	longest = time.Hour
-	// forgotten is after how long without a look it is forgotten what a tenant's looks
-	// saw: Graph does not know links any more that are as old.
+	// forgotten is how long after the last look we forget what a tenant's looks saw.
+	// Graph no longer knows links as old.
 	forgotten = 7 * 24 * time.Hour
 )
 
@@ -124,9 +124,9 @@ func (w *Watcher) watched(ctx context.Context) (watched, error) {
 	})
 }
 
-// Tick queues a look of each tenant whose last look is old enough, and looks at
-// NinjaOne's activities when it is time for that. One tenant's failure does not
-// hold back the others.
+// Tick queues a look of each tenant whose last look is old enough. It looks at NinjaOne's
+// activities when it is time for that. One tenant's failure does not hold back the
+// others.
 func (w *Watcher) Tick(ctx context.Context) error {
 	if w.Every <= 0 {
 		return nil
@@ -154,8 +154,8 @@ func (w *Watcher) Tick(ctx context.Context) error {
 	return errors.Join(sendErr, w.forget(ctx, all, states, now))
 }
 
-// forget deletes what is kept of tenants that have not been looked at for as long as
-// Graph knows their links: they are not watched any more.
+// forget deletes what is kept of tenants without a look for as long as Graph knows their
+// links. Nobody watches them any more.
 func (w *Watcher) forget(ctx context.Context, all watched, states map[string]State, now time.Time) error {
 	var errs []error
 	for id, s := range states {
@@ -173,8 +173,8 @@ func (w *Watcher) forget(ctx context.Context, all watched, states map[string]Sta
 	return errors.Join(errs...)
 }
 
-// due reports whether a tenant is to be looked at, and after what delay. Those
-// that were never looked at are spread over the interval.
+// due reports whether Tick should look at a tenant, and after what delay. It spreads
+// tenants without a look over the interval.
 func (w *Watcher) due(id string, states map[string]State, now time.Time) (time.Duration, bool) {
 	s, known := states[id]
 	switch {
@@ -187,8 +187,8 @@ func (w *Watcher) due(id string, states map[string]State, now time.Time) (time.D
 	return 0, now.Sub(s.Looked) >= retry.Doubling(w.Every, max(w.Every, longest), s.Failures+1)-tick/2
 }
 
-// send queues looks, and then notes that: a look that is queued twice costs one
-// message, a lost one some minutes.
+// send queues looks, and then notes that. A look that is queued twice costs one message,
+// a lost one some minutes.
 func (w *Watcher) send(ctx context.Context, delays map[string]time.Duration, now time.Time) error {
 	sent, err := roster.Each(maps.Keys(delays), func(id string) error {
 		if err := w.Queue.Send(ctx, Message{TenantID: id}, delays[id]); err != nil {

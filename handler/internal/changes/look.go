@@ -284,9 +284,9 @@ func (l *look) conclude(ctx context.Context) error {
 	return l.save(ctx)
 }
 
-// missed reports whether the light run that was asked for last was dropped, and no run
-// since has read what it was for. A run is dropped when the tenant is paused or its data
-// goes nowhere. devices says that NinjaOne's devices changed.
+// missed reports whether the last light run was dropped, and no run since has read what
+// it was for. The sync drops a run when the tenant is paused or its data goes nowhere.
+// Its result devices says that NinjaOne's devices changed.
 func (l *look) missed() (missed, devices bool) {
 	left := func(at, asked, read time.Time) bool { return !at.IsZero() && !at.Before(asked) && at.After(read) }
 	full := Fresh(l.tenant.Run, runs.Light{}, State{})

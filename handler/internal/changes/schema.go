@@ -54,7 +54,7 @@ const (
 
 func blobName(tenantID string) string { return "watch/" + tenantID + ".json" }
 
-// State is how the watching of a tenant stands. Times that are not known are zero.
+// State is how the watching of a tenant stands. Unknown times are zero.
 type State struct {
 	TenantID       string
 	Queued, Looked time.Time
