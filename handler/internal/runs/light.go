@@ -93,8 +93,8 @@ func (s *Store) MissLight(ctx context.Context, tenantID string, devices bool, at
 	return nil
 }
 
-// NoteStored notes which blobs a light run left, and the problems that are told
-// by now, in the record of the tenant's last run.
+// NoteStored notes in the record of the tenant's last run which blobs a light run left.
+// It also notes the problems that the logbook has by now.
 func (s *Store) NoteStored(ctx context.Context, r Run) error {
 	told, err := json.Marshal(r.Problems)
 	if err != nil {

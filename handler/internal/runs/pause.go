@@ -35,9 +35,9 @@ func (s *Store) Pauses(ctx context.Context) (Pauses, error) {
 	return pauses, nil
 }
 
-// Pause pauses or resumes a tenant, or Everyone. What the schedule put on the
-// queue before is dropped; a forced sync of a paused tenant still runs, and so
-// does the rest of one that is under way.
+// Pause pauses or resumes a tenant, or Everyone. The sync drops what the schedule put on
+// the queue before. A forced sync of a paused tenant still runs, and so does the rest of
+// one under way.
 func (s *Store) Pause(ctx context.Context, tenantID string, paused bool) error {
 	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Version": int32(layout.Version), "Paused": paused}
 	if err := s.table.Replace(ctx, row); err != nil {

@@ -13,8 +13,8 @@ const (
 	lastRetry  = 6 * time.Hour
 )
 
-// RetryAfter is how long the schedule waits after the n-th failed run in a row,
-// unless the tenant's turn comes before.
+// RetryAfter is how long the schedule waits after the n-th failed run in a row. The
+// tenant's turn may come before.
 func RetryAfter(n int) time.Duration { return retry.Doubling(firstRetry, lastRetry, n) }
 
 // InWords words a wait as a whole number of minutes or hours.

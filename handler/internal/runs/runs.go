@@ -1,5 +1,5 @@
-// Package runs keeps how the last sync of each tenant ended, which tenants are
-// paused, and how long the schedule waits after a failure.
+// Package runs keeps how each tenant's last sync ended and which tenants are paused. It
+// says how long the schedule waits after a failure.
 //
 // It decides nothing about a sync, and calls neither Microsoft nor NinjaOne.
 package runs
@@ -64,12 +64,12 @@ type Run struct {
 	// its runs: OwedAll, OwedDocuments or "".
 	Owed string
 
-	// Cuts says how the tenant's section is cut down in the fields of an
-	// organization that it shares; "" when it is whole.
+	// Cuts says how the fields of a shared organization cut the tenant's section; "" when
+	// it is whole.
 	Cuts string
 
-	// Of the stored matches, section and inventory, to write them only when they
-	// change; "" while a run lasts, since one that is killed may have stored others.
+	// Of the stored matches, section and inventory, to write them only when they change.
+	// They are "" while a run lasts, since a killed one may have stored others.
 	MatchesDigest, SectionDigest, InventoryDigest string
 }
 

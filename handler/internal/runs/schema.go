@@ -14,7 +14,7 @@ const (
 	// Status, Reason (text); Start, End, Fresh, Missed, MissedDevices (time, absent
 	// when there is none).
 	lightPartition = "light"
-	// pausePartition has a row per tenant that was paused or resumed, whose key is
-	// the tenant's id, and one for all others, Everyone. Column: Paused (bool).
+	// pausePartition has a row for each tenant that somebody paused or resumed, by the
+	// tenant's id. One row is for all others, Everyone. Column: Paused (bool).
 	pausePartition = "pause"
 )
