@@ -163,7 +163,7 @@ func (b *Book) Synced() bool { return b.base != "" }
 func (b *Book) Matched() []int { return slices.Collect(maps.Keys(b.owner)) }
 
 // find returns the NinjaOne device of a managed device, 0 for one that is known to be
-// absent. known is false when only matching anew can tell.
+// absent. It reports known as false when only matching anew can tell.
 func (b *Book) find(d *tenant.ManagedDevice) (id int, known bool) {
 	if id, ok := b.pairs[d.ID]; ok {
 		return id, true
@@ -195,9 +195,9 @@ func (b *Book) Left(entraID string) (id int, ok bool) {
 	return e.NinjaOneID, ok && (owner == "" || owner == e.ManagedDeviceID)
 }
 
-// Assign gives each NinjaOne device the one managed device that speaks for it: the worst
-// of those that contest it. open is true when only matching anew can place some managed
-// devices.
+// Assign gives each NinjaOne device the managed device that speaks for it. That is the
+// worst of those that contest it. It reports open when only matching anew can place some
+// managed devices.
 func (b *Book) Assign(present []tenant.ManagedDevice) (found map[int]*tenant.ManagedDevice, open bool) {
 	here := make(map[string]bool, len(present))
 	for i := range present {

@@ -25,8 +25,8 @@ type Matches struct {
 	Pairs      []Pair     `json:"pairs"`
 	IntuneOnly []Leftover `json:"intuneOnly"` // without NinjaOne device
 	NinjaOnly  []Leftover `json:"ninjaOnly"`  // without Intune device
-	// Digest changes with the matches; "" when the tenant has had no sync yet, or
-	// left what cannot be read, which the next sync rewrites.
+	// Digest changes with the matches. It is "" without a sync yet, or when they were
+	// unreadable; the next sync rewrites them.
 	Digest string `json:"-"`
 }
 

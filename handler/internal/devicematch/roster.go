@@ -36,13 +36,14 @@ type Roster struct {
 	// Lacked are those of Devices that NinjaOne shows and does not list: reports
 	// may lack them as well.
 	Lacked map[int]bool
-	// Doubtful are known devices of which it is not known what became.
+	// Doubtful are known devices whose whereabouts NinjaOne did not tell.
 	Doubtful []int
 }
 
-// JudgeDevices compares NinjaOne's list of an organization, of which foreign devices
-// were left out, with the ids of devices that were there. It calls GET /v2/device/{id}
-// for each that is not listed. The error is one that concerns more than one device.
+// JudgeDevices compares NinjaOne's list of an organization with the ids of devices that
+// were there. The caller left the foreign devices out of the list. For each device that
+// is not listed, it calls GET /v2/device/{id}. The error is one that concerns more than
+// one device.
 func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID int, listed []ninjaone.Device, foreign int, known []int) (*Roster, error) {
 	r := Remembered(organizationID, slices.Clip(listed))
 	if foreign > 0 {
@@ -114,7 +115,7 @@ func Unlisted(organizationID int, err error) *Roster {
 	return r
 }
 
-// cause is why what became of a device is not known.
+// cause is why NinjaOne did not tell where a device is.
 func cause(err error) error {
 	if err == nil {
 		return errors.New("NinjaOne did not say of which organization it is")

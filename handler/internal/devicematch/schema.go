@@ -11,10 +11,10 @@ import (
 //	matches/<tenant id>.json     a JSON object of [Matches]: the tenant's last sync
 //	compliance/<tenant id>.json  a JSON object of [rematch]: a matching since that sync
 //
-// They stay two. A sync writes the first under the organization's lease, and
-// skips it while its digest is the one that the run noted. Compliance updates
-// write the second without a lease, and it counts only while its base is the first.
-// In CIPP's table NinjaOneDeviceMap both bring the rows of package cipp up to date.
+// They stay two. A sync writes the first under the organization's lease. It does not when
+// the run noted the same digest. Compliance updates write the second without a lease, and
+// it counts only while its base is the first. Both bring the rows of package cipp in
+// CIPP's table NinjaOneDeviceMap up to date.
 
 // BlobPrefix begins the names of the blobs of matches, and BlobName is a tenant's.
 const BlobPrefix = "matches/"
