@@ -19,16 +19,16 @@ import (
 type claims struct {
 	tenantID string
 	idField  string
-	// ours reports whether the tenant has, or had, the user or licence. theirs reports
-	// whether another tenant of the organization may have it.
+	// Whether the tenant has, or had, the user or licence, and whether another of the
+	// organization may.
 	ours, theirs func(id string) bool
-	// mapped is the user that CIPP's map of the tenant names for a document. taken are the
-	// documents that the maps of the organization's other tenants name.
+	// The user that CIPP's map of the tenant names for a document is mapped. The maps of
+	// the organization's other tenants name the documents in taken.
 	mapped     map[int]string
 	taken      map[int]bool
 	remembered map[int]string // for whom we remember a document
-	// listed is the SKU that CIPP's map of the tenant's licences names for a document.
-	// listedElsewhere are the documents that the maps of the organization's others name.
+	// The SKU that CIPP's map of the tenant's licences names for a document is listed.
+	// The maps of the organization's others name those in listedElsewhere.
 	listed          map[int]string
 	listedElsewhere map[int]bool
 	// licences tells that the documents are about licences. A SKU id is the same in
@@ -62,7 +62,7 @@ type claimed struct {
 // Of several documents of one user or licence, adopt takes the one that we remember,
 // else the oldest.
 func adopt(documents []ninjaone.Document, c claims) map[string]claimed {
-	// better reports whether a is to be taken rather than b.
+	// better reports whether a should win over b.
 	better := func(id string, a, b *ninjaone.Document) bool {
 		known := c.remembered[a.ID] == id
 		switch {
@@ -294,8 +294,8 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 	return m, nil
 }
 
-// take notes that a document is about a user or licence. holder is who it was remembered
-// for; "" for nobody.
+// take notes that a document is about a user or licence. We remembered it for holder; ""
+// is for nobody.
 func (r *run) take(sec *section, id string, d ninjaone.Document, holder string) {
 	rec := r.record(sec.kind, id)
 	if before := r.records[ledger.Subject{Kind: sec.kind, ID: holder}]; before != nil && before != rec && before.DocumentID == d.ID {

@@ -134,8 +134,8 @@ func (r *run) probe(ctx context.Context, sec *section) error {
 	return nil
 }
 
-// move archives or restores documents. It hands on, with the reason, those of which it
-// does not know whether that was done.
+// move archives or restores documents. It hands on, with the reason, those whose outcome
+// it does not know.
 func (r *run) move(ctx context.Context, records []*ledger.Document, call func(context.Context, []int) (map[int]error, error), moved func(*ledger.Document), doubtful func([]*ledger.Document, error) error) error {
 	for chunk := range slices.Chunk(records, ninjaone.MaxBatchDocuments) {
 		ids := make([]int, len(chunk))
@@ -233,8 +233,8 @@ func (r *run) rearchive(ctx context.Context, document int) (bool, error) {
 	return true, nil
 }
 
-// restore brings back the documents of users and licences that returned. Of those
-// of which it stays unknown, sending their values tells.
+// restore brings back the documents of users and licences that returned. Where the
+// outcome stays unknown, the later sending of values tells it.
 func (r *run) restore(ctx context.Context, sec *section) error {
 	var back []*ledger.Document
 	for _, id := range sec.ids {

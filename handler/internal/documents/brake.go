@@ -9,15 +9,15 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// The brake on archiving: users and licences that seem to have ended may be many
-// because something is wrong. Then their documents wait for a person's word. All of
-// a day's runs, of which many may be light ones, count together.
+// The brake on archiving. Many users and licences may seem to have ended because
+// something is wrong. Then their documents wait for a person's word. All runs of a day
+// count together, and many of them may be light.
 
-// brakeDay is how long what was archived counts with what is to be archived.
+// brakeDay is how long archived documents count with those that are due for archiving.
 const brakeDay = 24 * time.Hour
 
-// lately reports whether a document counts with those that are to be archived. It does
-// when it was archived within a day and no person has confirmed that since.
+// lately reports whether a document counts with those that are due for archiving. It does
+// when a run archived it within a day and no person has confirmed that since.
 func (r *run) lately(rec *ledger.Document) bool {
 	at := time.Unix(rec.Ended, 0)
 	return rec.Archived && r.started.Sub(at) < brakeDay && at.After(r.progress.Confirmed)

@@ -40,7 +40,7 @@ const (
 	alone           // NinjaOne refused it
 )
 
-// change is what is to become of a document that is to be there.
+// change is what a run does to a document that should exist.
 type change struct {
 	*ledger.Document
 	outcome Outcome
@@ -57,7 +57,7 @@ func (r *run) changes(sec *section, picked func(*ledger.Document) bool) iter.Seq
 	return func(yield func(change, error) bool) {
 		for _, id := range sec.ids {
 			rec := r.record(sec.kind, id)
-			// Where the list is contradicted, those that are not known may be there.
+			// Where the list is contradicted, unlisted ones may exist.
 			if sec.done[id] || rec.Pending() || rec.DocumentID == 0 && sec.contradicted || !picked(rec) {
 				continue
 			}
@@ -192,8 +192,8 @@ func (r *run) planEnd() ending {
 	return e
 }
 
-// mayBeLeftOut reports whether Microsoft 365 gave users or licences without their
-// id, of which this may be one.
+// mayBeLeftOut reports whether Microsoft 365 gave users or licences without their id.
+// This may be one of them.
 func (r *run) mayBeLeftOut(sec *section, id string) bool {
 	detail := tenant.DetailSomeUsers
 	if sec.kind == ledger.KindLicense {

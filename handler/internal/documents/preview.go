@@ -21,8 +21,8 @@ type Preview struct {
 	Notes []string
 	// Items are the documents, users first, each kind by name.
 	Items []PreviewItem
-	// Surplus is how many documents about the same user or licence would be
-	// archived, of which the oldest is kept.
+	// Surplus is how many documents about the same user or licence a run would archive.
+	// It keeps the oldest.
 	Surplus int
 	// SurplusRelations is how many relations this run would remove from documents that are
 	// archived already, or are there twice.
@@ -143,8 +143,8 @@ func (p *Preview) addEnded(ctx context.Context, r *run, sec *section, ended []*l
 	return nil
 }
 
-// addChanges adds the documents of a section that are to be there. Those that do
-// not exist get an id below zero, so that their relations are counted.
+// addChanges adds the documents of a section that should exist. New ones get an id below
+// zero, so that their relations count.
 func (p *Preview) addChanges(ctx context.Context, r *run, sec *section, records map[*ledger.Document]int) error {
 	if sec.blocked {
 		return nil

@@ -62,8 +62,8 @@ func (r *run) read(ctx context.Context, setUp func(context.Context, []blueprint,
 	return nil
 }
 
-// kinds are the kinds of documents that this run is about. What could not be
-// read is not known to have ended, either.
+// kinds are the kinds of documents that this run is about. What it could not read is not
+// known to have ended.
 func (r *run) kinds() []blueprint {
 	var kinds []blueprint
 	if users := r.in.Compose.Snapshot.Users; r.in.Users && users.OK() && len(users.Value) > 0 { // no tenant has no users
@@ -170,8 +170,8 @@ func (r *run) listDue(sec *section) bool {
 	return due
 }
 
-// relist reports whether what was read last at a time is to be read again. A
-// light run reads only what was never read.
+// relist reports whether the run must read again what a run read last at a time. A light
+// run reads only what no run has read.
 func (r *run) relist(last time.Time) bool {
 	return r.Now().Sub(last) >= relistAfter && (!r.in.Light || last.IsZero())
 }
@@ -206,7 +206,7 @@ func (r *run) look(ctx context.Context, sec *section) error {
 	if err := r.findKin(ctx, &c, documents); err != nil {
 		return err
 	}
-	// That CIPP's map knows more is no contradiction: it may be old.
+	// CIPP's map may be old, so it contradicts nothing when it knows more.
 	sec.contradicted = q.AllTemplates && r.lacking(sec, c, documents) && len(c.remembered) > 0
 	sec.present = make(map[int]bool, len(documents))
 	for _, d := range documents {

@@ -133,7 +133,7 @@ type templateChange struct {
 	archived bool     // there is an archived one of the name
 }
 
-// planTemplates returns which templates are to be created or completed.
+// planTemplates returns which templates the run must create or complete.
 func (r *run) planTemplates(kinds []blueprint, list []ninjaone.Template) (changes []templateChange) {
 	for _, b := range kinds {
 		c := choose(list, b)
@@ -182,9 +182,9 @@ func (r *run) readTemplates(ctx context.Context, kinds []blueprint) ([]ninjaone.
 	return list, nil
 }
 
-// unlistedTemplate asks NinjaOne for the template of our documents, if its list
-// lacks it, and reports whether it is there. A template of which that is not known
-// is doubted in this run: none is made in its place.
+// unlistedTemplate asks NinjaOne for our documents' template when the list lacks it. It
+// reports whether the template exists. Where that stays unknown, this run doubts the
+// template and makes none in its place.
 func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjaone.Template, bool, error) {
 	if id == 0 || r.templateIDs[id] {
 		return ninjaone.Template{}, false, nil
@@ -247,8 +247,8 @@ const (
 )
 
 // setUp creates and completes templates. Of several tenants that start together, a lease
-// lets only one do so. Each reads the templates again once it has the lease. setUp
-// returns the templates afterwards; nil when another run holds the lease for too long.
+// lets only one do so. Each reads the templates again once it has the lease. It returns
+// the templates afterwards, or nil when another run holds the lease for too long.
 func (r *run) setUp(ctx context.Context, kinds []blueprint, _ []ninjaone.Template) ([]ninjaone.Template, error) {
 	lease, err := r.lease(ctx)
 	if errors.Is(err, storage.ErrLeaseTaken) {

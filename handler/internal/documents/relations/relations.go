@@ -65,9 +65,8 @@ type Plan struct {
 	Archived []Relation                             // of documents that nobody wants any more, on either side
 }
 
-// NewPlan compares what documents that people see are related to with what they should
-// be related to. hidden are the hosts that people do not see: archived documents of
-// licences.
+// NewPlan compares what documents that people see are related to with what they should be
+// related to. People do not see the hosts in hidden, the archived documents of licences.
 func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone.Entity]bool, archived []*ledger.Document, hidden map[ninjaone.Entity]bool) Plan {
 	p := Plan{Add: map[ninjaone.Entity][]*ledger.Document{}}
 	for _, d := range live {
@@ -96,7 +95,7 @@ func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone
 }
 
 // OfExtras returns the relations of surplus documents that were read. They are ours, or
-// it is not known whose.
+// nobody knows whose.
 func (k *Keeper) OfExtras() (ours, unsure []ninjaone.Relation) {
 	for _, u := range k.unsure {
 		if u.document == nil {
@@ -115,8 +114,8 @@ func sortedHosts[V any](hosts map[ninjaone.Entity]V) []ninjaone.Entity {
 	})
 }
 
-// save notes documents also when the run has just been told to stop: what
-// NinjaOne accepted is to be remembered.
+// save notes documents even when the run has just been told to stop. What NinjaOne
+// accepted must be remembered.
 func (k *Keeper) save(ctx context.Context, documents map[*ledger.Document]bool) error {
 	ctx, done := storage.Noting(ctx)
 	defer done()
