@@ -121,8 +121,8 @@ func (t *turn) tidy(ctx context.Context, digest string) error {
 	return nil
 }
 
-// settle finds out what became of the last file, where that is not known yet, and
-// keeps and tells it. It reports whether the import still goes on.
+// settle finds out what became of the last file, where that is still unknown. It keeps
+// and tells the outcome. It reports whether the import still goes on.
 func (t *turn) settle(ctx context.Context) (underway bool, err error) {
 	if t.last.Import != InProgress && t.last.Import != Sending {
 		return false, nil

@@ -97,8 +97,8 @@ func packed(write func(io.Writer) error) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// compare hands the rows that the file adds to a former one to more, and those that it
-// lacks to less. Each comes in order.
+// compare hands more the rows that the file adds to a former one, and less those that it
+// lacks. Each comes in order.
 func (f *file) compare(former []byte, more, less func(Row)) error {
 	in := csv.NewReader(bytes.NewReader(former))
 	in.ReuseRecord = true

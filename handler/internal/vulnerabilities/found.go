@@ -11,8 +11,8 @@ import (
 	"cipp-ninjaone/handler/internal/reply"
 )
 
-// found is what Microsoft reports of a tenant: which device has which finding. A
-// million pairs take about 8 MB and their texts, each of which is kept once.
+// found is what Microsoft reports of a tenant: which device has which finding. A million
+// pairs take about 8 MB and their texts, which it keeps once.
 type found struct {
 	ctx     context.Context
 	texts   []string

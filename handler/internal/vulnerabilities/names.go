@@ -83,9 +83,9 @@ func short(name string) string {
 // netBIOSLength is how many characters of a computer's name its NetBIOS name has.
 const netBIOSLength = 15
 
-// of returns the devices that Defender's name means: those of Intune's name, else those
-// of NinjaOne's. Where nothing tells several apart it returns them all, since a CVE too
-// many is seen and one too few is not.
+// of returns the devices that Defender's name means. Those of Intune's name come before
+// those of NinjaOne's. Where nothing tells several apart it returns them all. People see
+// a CVE too many, but not one too few.
 func (n *names) of(name string) []*ninjaone.Device {
 	key := short(name)
 	ids := n.paired[key]
@@ -114,8 +114,8 @@ func (n *names) of(name string) []*ninjaone.Device {
 	return all
 }
 
-// value is what a file calls a device; "" where NinjaOne does not show it, or where
-// it would be a formula to whoever opens the file.
+// value is what a file calls a device. It is "" where NinjaOne does not show it, or where
+// a spreadsheet would take it for a formula.
 func (n *names) value(d *ninjaone.Device) string {
 	value := d.IPAddress
 	switch n.by {

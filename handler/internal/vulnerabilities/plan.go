@@ -14,8 +14,8 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// The brake: a file with fewer than half of the last one's rows waits when more than so
-// many are gone. A file without any row waits too.
+// The brake: a file waits that lacks more than half of the last one's rows, and more than
+// brakeRows. A file without any row waits too.
 const brakeRows = 50
 
 // listed is how many devices that NinjaOne does not have are kept by name.

@@ -117,7 +117,7 @@ type cachedCVE struct {
 	Updated            string          `json:"lastUpdated"`
 }
 
-// cached reads CIPP's cache. What is old, or not whole, is no evidence.
+// cached reads CIPP's cache. An old or incomplete cache is not evidence.
 func (t *turn) cached(ctx context.Context, in *inputs) error {
 	const key = "read:cache"
 	refuse := func(format string, args ...any) error {

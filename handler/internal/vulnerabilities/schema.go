@@ -28,9 +28,9 @@ const TableName = "NinjaOneVulnerabilities"
 //
 // Each row has the column Version (int32) of package layout.
 //
-// Blobs of this package in the container ninjaone-sync, for the last file that
-// NinjaOne took. What lies there besides what the row names is left of a turn that
-// broke off, and goes when the next import has ended:
+// Blobs of this package in the container ninjaone-sync, for the last file that NinjaOne
+// took. A turn that broke off may leave others, which the row does not name. They go when
+// the next import has ended:
 //
 //	vulnerabilities/<tenant id>/<digest>.csv.gz   the file
 //	vulnerabilities/<tenant id>/<digest>.json.gz  a JSON object of [exposure.Tenant]
@@ -56,7 +56,7 @@ func exposureBlob(tenantID, digest string) string {
 // leaseBlob names the blob whose lease a message holds while it is worked on.
 func leaseBlob(tenantID string) string { return "lease/vulnerabilities/" + tenantID }
 
-// never stands in a row where there is no time: a merge cannot take a column away.
+// never stands in a row for an absent time, since a merge cannot remove a column.
 var never = time.Unix(0, 0).UTC()
 
 // statusOf reads a row. A status that cannot be read is an empty one: NinjaOne's word on

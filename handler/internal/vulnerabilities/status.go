@@ -18,8 +18,8 @@ import (
 // Import is what became of the last file.
 type Import string
 
-// The states of an import. Sending says that the answer is not known: NinjaOne may
-// have the file or not.
+// The states of an import. Sending says that the answer is unknown: NinjaOne may have the
+// file or not.
 const (
 	NoImport   Import = ""
 	Sending    Import = "sending"
@@ -68,8 +68,8 @@ type Status struct {
 	Unknown       []string  `json:"unknown,omitempty"`       // names of the first 50 such devices, as Defender has them
 	Exceptions    int       `json:"exceptions,omitempty"`    // exceptions of CIPP that apply to a reported CVE
 	Excepted      int       `json:"excepted,omitempty"`      // pairs that they leave out
-	// Reason says why the last turn sent nothing, for a technician; "" when it sent
-	// a file, or NinjaOne has the same bytes.
+	// Reason says why the last turn sent nothing, for a technician. It is "" when the
+	// turn sent a file, or NinjaOne has the same bytes.
 	Reason string `json:"reason,omitempty"`
 	// Failures counts the turns in a row that could not read or send; the next one
 	// comes sooner then.

@@ -169,13 +169,13 @@ func (w *Worker) open(ctx context.Context, m Message) (*turn, error) {
 	return &turn{Worker: w, ref: known.Ref, config: config, organizationID: mappings[i].OrganizationID, client: client, forced: m.Force}, nil
 }
 
-// owner is whose problems of the turn are told; those of an import are told apart.
+// owner owns the problems of a turn. Those of an import have another owner.
 func owner(tenantID string) string { return "vulnerabilities:" + tenantID }
 
 // early is how much less than a day two turns may lie apart.
 const early = time.Hour
 
-// tell compares problems with those that were told of an owner, and tells what is owed.
+// tell compares problems with what the logbook has of an owner, and tells it the rest.
 // That is once a day while they last, though a turn may come a little early.
 func (t *turn) tell(ctx context.Context, owner string, now []problems.Problem) error {
 	told, err := t.Problems.Told(ctx, owner)
@@ -227,8 +227,8 @@ func (t *turn) run(ctx context.Context) error {
 	return t.tell(ctx, owner(t.ref.ID), p.problems)
 }
 
-// stop keeps and tells why a turn ended before its plan. What the last plan told
-// stays told.
+// stop keeps and tells why a turn ended before its plan. The problems of the last plan
+// stay.
 func (t *turn) stop(ctx context.Context, why unread) error {
 	s, err := t.Files.Of(ctx, t.ref.ID) // an upload may have begun
 	if err != nil {
