@@ -50,14 +50,14 @@ func (k *Keeper) note(ctx context.Context, tenantID string, expires time.Time, e
 			kind = assignments.KindSignIn
 		}
 	}
-	// What passes says nothing about an end: the one that was noted tells
-	// since when there is no subscription.
+	// A passing problem says nothing about an end. The end that is noted tells since when
+	// there is no subscription.
 	return k.statuses.NoteSubscription(ctx, tenantID, kind, problem, expires, !expires.IsZero() || !passing(kind))
 }
 
-// announce tells the logbook what is wrong, each thing once for all tenants that have
-// it. It forgets the status of tenants that are not wanted. left are the tenants that
-// this run had no time for.
+// announce tells the logbook what is wrong, each thing once for all tenants that have it.
+// It forgets the status of tenants that are not wanted. This run had no time for the
+// tenants in left.
 func (k *Keeper) announce(ctx context.Context, wanted map[string]assignments.Assignment, left []string) error {
 	statuses, err := k.statuses.All(ctx)
 	if err != nil {

@@ -138,9 +138,9 @@ func (k *Keeper) subscribe(ctx context.Context, to assignments.Assignment, s sub
 		NotificationURL: s.URL(s.BaseURL), ClientState: s.ClientState, Expires: now.Add(life),
 	})
 	if err != nil {
-		// After a refusal there is nothing that the row could be for. After any other error the
-		// subscription may exist, so the row stays: its notifications are believed, and a later
-		// run looks for it.
+		// After a refusal there is nothing that the row could be for. After any other
+		// error the subscription may exist, so the row stays. The receiver believes its
+		// notifications, and a later run looks for it.
 		_, noSignIn := errors.AsType[*m365.AuthError](err)
 		if reason := reasonOf(err); !s.Doubtful && (noSignIn || reason != "" && reason != m365.SubscriptionExists) {
 			noting, done := storage.Noting(ctx)
@@ -163,8 +163,8 @@ func (k *Keeper) subscribe(ctx context.Context, to assignments.Assignment, s sub
 	return s.Expires, nil
 }
 
-// reasonOf returns why Graph refused, with its code where that is not known, ""
-// when it did not.
+// reasonOf returns the kind of Graph's refusal, or its code where the kind is unknown. It
+// is "" without a refusal.
 func reasonOf(err error) string {
 	if refused, ok := errors.AsType[*m365.SubscriptionError](err); ok {
 		return refused.Kind()
@@ -172,8 +172,8 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// remove removes subscriptions that are not wanted. One that Graph cannot be
-// told to remove is tried again until it ends by itself.
+// remove removes subscriptions that nobody wants. It tries again until Graph removes one
+// or it ends by itself.
 func (k *Keeper) remove(ctx context.Context, ref tenant.Ref, rows []subscription) error {
 	var errs []error
 	for _, r := range rows {

@@ -10,9 +10,9 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// The rows of table NinjaOneSubscriptions, partition "subscription": one for each
-// subscription that Graph has, or that it is being asked for. The row key is our
-// id, a GUID that rides in the notification URL.
+// The rows of table NinjaOneSubscriptions, partition "subscription". Each is a
+// subscription that Graph has, or that a run asks Graph for. The row key is our id, a
+// GUID that rides in the notification URL.
 //
 //	TenantId        text: Microsoft 365 tenant id
 //	Direct          bool: the tenant signs in without GDAP
