@@ -65,7 +65,7 @@ func columnsOf(tenantID string, columns storage.Entity) storage.Entity {
 	return columns
 }
 
-// never stands in a row where there is no time: a merge cannot take a column away.
+// never stands in a row for an absent time, since a merge cannot remove a column.
 var never = time.Unix(0, 0).UTC()
 
 func orNever(t time.Time) time.Time {

@@ -28,8 +28,8 @@ const (
 	KindFailed   = "failed"   // anything else, mostly passing
 )
 
-// Status is how a tenant's compliance updates go. Its row is in schema.go. Times
-// that are not known are zero.
+// Status is how a tenant's compliance updates go. Its row is in schema.go. Unknown times
+// are zero.
 type Status struct {
 	TenantID string
 
