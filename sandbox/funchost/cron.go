@@ -49,9 +49,8 @@ func parseCron(s string) (cron, error) {
 	return c, nil
 }
 
-// next returns the first occurrence strictly after t, in UTC, or the zero time
-// when there is none within 40 years: the longest wait is for a leap day on one
-// weekday.
+// next returns the first occurrence strictly after t, in UTC. It returns the zero time
+// when there is none within 40 years. The longest wait is for a leap day on one weekday.
 func (c cron) next(t time.Time) time.Time {
 	t = t.UTC().Truncate(time.Second).Add(time.Second)
 	for end := t.AddDate(40, 0, 1); t.Before(end); {

@@ -20,9 +20,9 @@ import (
 // jsonTime is the form in which Json.NET writes a date in UTC.
 const jsonTime = "2006-01-02T15:04:05.9999999-07:00"
 
-// value is one entry of an envelope's Data or Metadata: a jsonObject is sent as
-// an object, a time.Time as a date, and everything else as JSON text inside a
-// JSON string.
+// value is one entry of an envelope's Data or Metadata. The host sends a jsonObject as an
+// object and a time.Time as a date. It sends everything else as JSON text inside a JSON
+// string.
 type value any
 
 // jsonObject is a value that the host sends as a real JSON object.
@@ -30,8 +30,8 @@ type jsonObject map[string]any
 
 // encoder writes envelopes.
 type encoder struct {
-	// single selects the form that Microsoft's documentation shows, in which
-	// strings and numbers are not wrapped in JSON text a second time.
+	// single selects the form that Microsoft's documentation shows. It does not wrap
+	// strings and numbers in JSON text a second time.
 	single bool
 }
 
@@ -84,9 +84,8 @@ func compact(v any) (json.RawMessage, error) {
 	return bytes.TrimRight(buffer.Bytes(), "\n"), nil
 }
 
-// metadata is an invocation's Metadata. A later value takes the place of an
-// earlier one whose name differs only in case, under the earlier name; names
-// that end in "trigger" are dropped.
+// metadata is an invocation's Metadata. A later value replaces an earlier one whose name
+// differs only in case, under the earlier name. It drops names that end in "trigger".
 type metadata map[string]value
 
 func (m metadata) set(name string, v value) {

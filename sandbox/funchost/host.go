@@ -1,7 +1,7 @@
-// Package funchost is a local stand-in for the Azure Functions host. It runs an
-// app root with a custom handler the way the host of version 4 does: it starts
-// the handler process, fires timers, receives queue messages, serves HTTP, and
-// copies the host's encodings and its behaviour in faults.
+// Package funchost is a local stand-in for the Azure Functions host. It runs an app root
+// with a custom handler the way the host of version 4 does. It starts the handler
+// process, fires timers, receives queue messages, and serves HTTP. It copies the host's
+// encodings and its behaviour in faults.
 //
 // Only what the host itself does belongs here. It knows nothing of the app it
 // runs and imports nothing from it.
@@ -38,8 +38,8 @@ type Config struct {
 	HostID string
 	// Log gets the host's own messages and the handler's lines; nil means none.
 	Log *slog.Logger
-	// SingleEncoded sends envelope values in the form that Microsoft's
-	// documentation shows: texts and numbers not wrapped in JSON text once more.
+	// SingleEncoded sends envelope values in the form that Microsoft's documentation
+	// shows. It does not wrap texts and numbers in JSON text once more.
 	SingleEncoded bool
 	// NoProxying plays a host that does not know enableProxyingHttpRequest, such as
 	// 4.1037.0 itself: HTTP is forwarded.
@@ -47,9 +47,9 @@ type Config struct {
 	// BodyStall is how long a client's body may stand still before the host
 	// answers 500. The default is the host's 6 seconds.
 	BodyStall time.Duration
-	// MessageInvisibility is how long a received queue message is hidden, in whole
-	// seconds, and half of it is the time between renewals. The default is the
-	// host's 10 minutes.
+	// MessageInvisibility is how long the host hides a received queue message, in whole
+	// seconds. Half of it is the time between renewals. The default is the host's 10
+	// minutes.
 	MessageInvisibility time.Duration
 	// LockRetry is the pause before another try for a timer's lock that another
 	// host has. The default is the host's 60 seconds.
@@ -57,9 +57,8 @@ type Config struct {
 	// ShutdownWait is how long Stop waits for work under way before it kills the
 	// handler. The default is the host's 10 seconds.
 	ShutdownWait time.Duration
-	// OnInvocation is told of every finished invocation, and OnLog of every line
-	// from the handler. Both are called from many goroutines and hold up the
-	// caller while they run.
+	// OnInvocation hears of every finished invocation, and OnLog of every line from the
+	// handler. Many goroutines call both, and wait while they run.
 	OnInvocation func(Invocation)
 	OnLog        func(LogLine)
 }
@@ -273,9 +272,9 @@ func (h *Host) Invoke(ctx context.Context, name, input string) error {
 	return h.invokeNow(ctx, f, input)
 }
 
-// Poll lets every queue trigger look for messages now, as if its pause between
-// two looks were over. The real host has no such thing; a test that has put a
-// message need not wait for the next look.
+// Poll lets every queue trigger look for messages now, as if its pause between two looks
+// were over. The real host has no such thing. A test that has put a message need not wait
+// for the next look.
 func (h *Host) Poll() {
 	for _, p := range h.pumps {
 		select {
@@ -285,18 +284,18 @@ func (h *Host) Poll() {
 	}
 }
 
-// Kill ends the handler process with SIGKILL, as the host's shutdown and a crash
-// do. The host goes on: it starts the handler again and counts the end as one of
-// the three errors after which it stops itself.
+// Kill ends the handler process with SIGKILL, as the host's shutdown and a crash do. The
+// host goes on and starts the handler again. It counts the end as one of the three errors
+// after which it stops itself.
 func (h *Host) Kill() { h.worker.kill() }
 
-// Stop shuts the host down as the real one does: triggers stop, work under way
-// may go on for ShutdownWait, then the handler is killed without a signal that
-// it could catch. Stop returns when all is over; calling it again only waits.
+// Stop shuts the host down as the real one does. Triggers stop, and work under way may go
+// on for ShutdownWait. Then the host kills the handler without a signal that it could
+// catch. Stop returns when all is over; calling it again only waits.
 func (h *Host) Stop() { h.end(true) }
 
-// Crash ends the host and the handler at once, as a machine that loses power: no
-// message is put back and no lock is given up.
+// Crash ends the host and the handler at once, like a machine that loses power. It puts
+// no message back and gives up no lock.
 func (h *Host) Crash() { h.end(false) }
 
 func (h *Host) end(graceful bool) {

@@ -66,8 +66,8 @@ func readHostOptions(appRoot string, settings map[string]string) (hostOptions, e
 	return o, nil
 }
 
-// flatValues is host.json as the host's configuration sees it: one text value
-// per path, its names lower-case and joined by colons.
+// flatValues is host.json as the host's configuration sees it. It has one text value per
+// path, whose names are lower-case and joined by colons.
 type flatValues struct {
 	values map[string]string
 	errs   []error

@@ -49,8 +49,8 @@ type Invocation struct {
 	// Start is when it began, and Duration how long it took.
 	Start    time.Time
 	Duration time.Duration
-	// Message is the text of the queue message, and DequeueCount how often that
-	// was received by now, for a queue trigger.
+	// For a queue trigger, Message is the message's text, and DequeueCount how often the
+	// host has received it.
 	Message      string
 	DequeueCount int64
 	// Err is why it failed, or nil. A queue message is settled (deleted, put

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// hostPath returns a request's path as the host sees it: every escape undone but
-// that of the slash (and of bytes that are not UTF-8), dot segments resolved.
+// hostPath returns a request's path as the host sees it, with dot segments resolved. It
+// undoes every escape but those of the slash and of bytes that are not UTF-8.
 func hostPath(escaped string) string {
 	var b strings.Builder
 	for i := 0; i < len(escaped); {
@@ -116,8 +116,8 @@ func writeEscaped(b *strings.Builder, c byte) {
 // queryPair is one key of a query with all its values, joined by commas.
 type queryPair struct{ key, value string }
 
-// readQuery parses a query as the host does: what cannot be unescaped is taken
-// as it is, and keys that differ only in case are one.
+// readQuery parses a query as the host does. It takes what it cannot unescape as it is.
+// Keys that differ only in case are one.
 func readQuery(raw string) []queryPair {
 	var pairs []queryPair
 	for part := range strings.SplitSeq(raw, "&") {

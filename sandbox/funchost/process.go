@@ -33,8 +33,8 @@ const (
 
 // LogLine is one line of text that reached the host from the handler.
 type LogLine struct {
-	// Level is Information for standard output and for the logs of an answer,
-	// and Error for standard error, or Warning if the line contains "warn".
+	// Level is Information for standard output and for the logs of an answer. For
+	// standard error it is Error, or Warning if the line contains "warn".
 	Level slog.Level
 	// Category is "Host.Function.Console" for a line of the process and
 	// "Function.<Name>.User" for a log of an answer.
@@ -176,8 +176,8 @@ func (w *worker) start() (*process, error) {
 	}
 	started := make(chan error)
 	go func() {
-		// On Linux the process ends with the thread that started it, so this
-		// thread lives as long as the process does.
+		// On Linux the process ends with the thread that started it. So this thread lives
+		// as long as the process does.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
@@ -205,8 +205,8 @@ func (w *worker) start() (*process, error) {
 	return p, nil
 }
 
-// executable looks for the handler below the app root and, when it is not there,
-// leaves the search to the PATH.
+// executable looks for the handler below the app root. When it is not there, the PATH
+// decides.
 func (w *worker) executable() string {
 	path := w.options.executable
 	if !filepath.IsAbs(path) {

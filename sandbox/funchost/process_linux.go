@@ -2,8 +2,8 @@ package funchost
 
 import "syscall"
 
-// endWithHost makes the handler end when the host's process does, however that
-// ends, so that a broken-off test leaves nothing behind.
+// endWithHost makes the handler end with the host's process, however that ends. So a
+// broken-off test leaves nothing behind.
 func endWithHost() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -86,7 +86,7 @@ func (p *pump) run(ctx context.Context) {
 	}
 }
 
-// backoff is the pause after a number of empty polls in a row: random, growing
+// backoff is the pause after a number of empty polls in a row. It is random and grows
 // from 100 ms to the limit.
 func backoff(misses int, limit time.Duration) time.Duration {
 	growth := minPollingInterval << min(misses-1, 20)
@@ -181,8 +181,8 @@ func (p *pump) renew(m *azqueue.DequeuedMessage) (stop func() string) {
 	}
 }
 
-// settle deletes a message after success; after a failure it puts the message
-// back, or moves it to the poison queue when it was received too often.
+// settle deletes a message after success, and puts it back after a failure. A message
+// that was received too often goes to the poison queue.
 func (p *pump) settle(m *azqueue.DequeuedMessage, receipt string, ok bool) {
 	ctx, cancel := p.host.settleContext()
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// droppedByForwarding are headers that describe a body: .NET keeps them with the
-// body that the forwarding style makes anew, and only its length and type go on.
+// droppedByForwarding are headers that describe a body. .NET keeps them with the body
+// that the forwarding style makes anew. Only the body's length and type go on.
 var droppedByForwarding = []string{"Allow", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Location",
 	"Content-Md5", "Content-Range", "Expires", "Last-Modified"}
 
@@ -75,8 +75,8 @@ func joinedHeaders(in http.Header) (http.Header, error) {
 	return out, nil
 }
 
-// proxy passes the request and the answer through as they come, with the
-// client's addresses told in headers of the host's own.
+// proxy passes the request and the answer through as they come. Headers of the host's own
+// tell the client's addresses.
 func (h *Host) proxy(w http.ResponseWriter, r *http.Request, p *process, id string) error {
 	path := escapePath(hostPath(r.URL.EscapedPath()), false)
 	target, err := url.Parse(p.address() + path)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// route is an HTTP route template: literal segments, which match in any case,
-// and perhaps a last {*name} for the rest of the path.
+// route is an HTTP route template. Its literal segments match in any case. A last {*name}
+// may take the rest of the path.
 type route struct {
 	literals []string
 	catchAll bool

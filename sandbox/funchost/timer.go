@@ -77,7 +77,7 @@ func (t *timer) info(status *timerStatus, pastDue bool) jsonObject {
 	return info
 }
 
-// manualInfo is what a run on demand is told.
+// manualInfo is what the host tells a run on demand.
 func (t *timer) manualInfo(ctx context.Context) (jsonObject, error) {
 	if t.status == nil {
 		return t.info(nil, false), nil
@@ -110,8 +110,8 @@ func (t *timer) run(ctx context.Context) {
 	}
 }
 
-// begin reads the stored status, corrects it when the schedule has changed, and
-// tells whether an occurrence was missed while no host ran.
+// begin reads the stored status, and corrects it when the schedule has changed. It tells
+// whether an occurrence was missed while no host ran.
 func (t *timer) begin(ctx context.Context) (status timerStatus, pastDue bool) {
 	now := time.Now().UTC()
 	fresh := timerStatus{Next: t.schedule.next(now), LastUpdated: now}
@@ -153,8 +153,8 @@ func (t *timer) store(s timerStatus) {
 	}
 }
 
-// waitUntil returns true at the given time, and false when ctx is done first or
-// the time is zero, for never.
+// waitUntil returns true at the given time, and false when ctx is done first. A zero time
+// means never.
 func waitUntil(ctx context.Context, at time.Time) bool {
 	if at.IsZero() {
 		<-ctx.Done()

@@ -117,8 +117,8 @@ func (s *timerStorage) lock(ctx context.Context, function string, period time.Du
 	return client, nil
 }
 
-// runSingleton runs a timer on the one host that has its lock, and tries for the
-// lock again while another host has it.
+// runSingleton runs a timer on the one host that has its lock. While another host has the
+// lock, it tries again.
 func (h *Host) runSingleton(ctx context.Context, f *function, t *timer) {
 	for ctx.Err() == nil {
 		held, err := h.storage.lock(ctx, f.name, h.options.listenerLock)
