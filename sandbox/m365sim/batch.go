@@ -28,8 +28,8 @@ type batchAnswer struct {
 	Body    any               `json:"body,omitempty"`
 }
 
-// serveBatch answers POST /$batch: every part as a call of its own, with its
-// own status, in another order than asked. Redirects are handed back.
+// serveBatch answers POST /$batch, and hands redirects back. Every part is a call of its
+// own, with its own status, in another order than asked.
 func serveBatch(s *Server, c *call, _ *query) *answer {
 	var in struct {
 		Requests []batchPart `json:"requests"`

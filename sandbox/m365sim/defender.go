@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Vulnerability is one record of Defender's export: a device, a version of a
+// Vulnerability is one record of Defender's export. It is a device, a version of a
 // software on it, and one CVE of that version.
 type Vulnerability struct {
 	DeviceID   string // Defender's own id of the device
@@ -41,8 +41,8 @@ const (
 	applicationPermission = "Vulnerability.Read.All"
 )
 
-// vulnerabilityPage is what the $skiptoken of a next link stands for: the
-// snapshot as it was when its first page was asked for.
+// vulnerabilityPage is what the $skiptoken of a next link stands for. The snapshot is as
+// it was at the request for its first page.
 type vulnerabilityPage struct {
 	tenant string
 	size   string // the pagesize of the link
@@ -114,8 +114,8 @@ func (s *Server) grantOf(r *http.Request) string {
 	return ""
 }
 
-// vulnerabilities returns what is left of the export from the page that the
-// call asks for, or why the call is not good.
+// vulnerabilities returns what is left of the export from the page that the call asks
+// for. Or it returns why the call is not good.
 func (s *Server) vulnerabilities(r *http.Request, t *Tenant) (page vulnerabilityPage, refusal string) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

@@ -137,8 +137,8 @@ type deltaObject struct {
 	gone           bool
 }
 
-// deltaProperties returns the properties a delta answer shows: those selected
-// (or all default ones) that have a value, and the id.
+// deltaProperties returns the properties that a delta answer shows. They are the id, and
+// those selected (or all default ones) that have a value.
 func deltaProperties(typ string, e Entity, selected []Property, beta bool) map[string]any {
 	if selected == nil {
 		selected = defaults(typ, beta)
@@ -166,9 +166,9 @@ func difference(old, now []Member) (added, removed []Member) {
 	return added, removed
 }
 
-// deltaPages lays objects out on pages. A page ends when it is full of objects
-// or of members; an object with too many members is repeated on the next page
-// with the rest of them, as Graph does for large groups.
+// deltaPages lays objects out on pages. A page ends when it is full of objects or of
+// members. The next page repeats an object with too many members, with the rest of them.
+// Graph does so for large groups.
 func deltaPages(objects []deltaObject, size, maxMembers int) [][]json.RawMessage {
 	var pages [][]json.RawMessage
 	var page []json.RawMessage

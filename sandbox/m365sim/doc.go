@@ -1,13 +1,13 @@
-// Package m365sim simulates the parts of Microsoft 365 that the handler reads:
-// the login service, Microsoft Graph (v1.0 and beta), the Exchange Online admin
-// API and Defender's export of vulnerabilities, over real HTTP.
+// Package m365sim simulates the parts of Microsoft 365 that the handler reads, over real
+// HTTP. They are the login service, Microsoft Graph (v1.0 and beta), the Exchange Online
+// admin API and Defender's vulnerability export.
 //
-// It is strict. A call that the published contracts do not allow is refused
-// with the service's own error and is noted in [Server.Violations], so that a
-// test can assert that the code under test never needed leniency.
+// It is strict. It refuses a call that the published contracts do not allow with the
+// service's own error. It notes the call in [Server.Violations]. So a test can assert
+// that the code under test never needed leniency.
 //
-// It also keeps subscriptions to changes, shakes hands with their receivers, and
-// delivers notifications when it is told to ([Server.Deliver]).
+// It also keeps subscriptions to changes and shakes hands with their receivers.
+// [Server.Deliver] makes it deliver notifications.
 //
 // Tenants are plain data ([Tenant], [Entity]) and can be changed between two
 // reads. Trouble is ordered with [Fault] and with the knobs of a tenant.

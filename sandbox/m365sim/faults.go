@@ -11,9 +11,9 @@ import (
 	"cipp-ninjaone/sandbox/fault"
 )
 
-// Fault orders trouble for the calls it matches. Exactly one of Status, Reset,
-// Hang, HTML, Truncate, Malformed, ExpireToken, Empty, Unfiltered and Endless says
-// what happens; with none of them the call is only delayed.
+// Fault orders trouble for the calls it matches. Exactly one of Status, Reset, Hang,
+// HTML, Truncate, Malformed, ExpireToken, Empty, Unfiltered and Endless says what
+// happens. With none of them the call is only delayed.
 type Fault struct {
 	Service string         // "login", "graph", "exchange", "defender" or "download"; "" = any
 	Tenant  string         // tenant id; "" = any
@@ -39,7 +39,7 @@ type Fault struct {
 	Unfiltered bool    // the right answer, as if no $filter had been given; Graph only
 	Endless    Endless // a list that never ends; begins with the right first page
 
-	// OnHit is told of every call that is hit, before it is answered.
+	// OnHit hears of every call that the fault hits, before its answer.
 	OnHit func()
 }
 

@@ -230,9 +230,9 @@ func (s *Server) grant(r *http.Request, t *Tenant) (map[string]any, *loginError)
 	return answer, nil
 }
 
-// signed returns an access token in the form of Entra's, which names what the
-// tenant consented to in the claim scp (delegated) or roles (application). Its
-// signature is random: services here know a token when they see it.
+// signed returns an access token in the form of Entra's. The claim scp (delegated) or
+// roles (application) names what the tenant consented to. The signature is random:
+// services here know a token when they see it.
 func (s *Server) signed(t *Tenant, clientID, resource, grant string, lifetime time.Duration) string {
 	s.mu.Lock()
 	opaque := s.opaque
@@ -318,8 +318,8 @@ func scopeResource(scope string) (string, *loginError) {
 	return resource, nil
 }
 
-// authorize checks the bearer token of a call to the resource and returns the
-// token's tenant. A token that ran out or was revoked is no violation.
+// authorize checks the bearer token of a call to the resource and returns the token's
+// tenant. An expired or revoked token is not a violation.
 func (s *Server) authorize(r *http.Request, resource string) (*Tenant, *apiError) {
 	refuse := func(message, violation string) *apiError {
 		h := http.Header{}

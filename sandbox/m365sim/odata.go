@@ -135,8 +135,8 @@ type term struct {
 	value    any  // string, bool or float64
 }
 
-// parseFilter reads the small part of OData's filter language that the
-// simulated paths take: comparisons with eq and ne of the allowed properties.
+// parseFilter reads the small part of OData's filter language that the simulated paths
+// take. That is comparisons with eq and ne of the allowed properties.
 func parseFilter(s string, allowed []string) (*filter, *apiError) {
 	f := &filter{}
 	words, ok := filterWords(s)
@@ -247,8 +247,8 @@ func collectionLen(v any) int {
 	return 0
 }
 
-// project returns the JSON object of an entity: the selected properties, or
-// the default ones, with the annotations ("@odata.type") the entity carries.
+// project returns the JSON object of an entity. It has the selected properties, or the
+// default ones, and the entity's annotations ("@odata.type").
 func project(typ string, e Entity, selected []Property, beta bool) json.RawMessage {
 	schema := entityTypes[typ]
 	out := map[string]any{}

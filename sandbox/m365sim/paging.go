@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// pageToken is what a $skiptoken stands for: the rest of a list as it was when
-// the first page was asked for.
+// pageToken is what a $skiptoken stands for. It is the rest of a list as it was at the
+// request for the first page.
 type pageToken struct {
 	tenant  string
 	path    string
@@ -68,8 +68,8 @@ func (s *Server) page(r *http.Request, p *pageToken, extra map[string]any) *answ
 	return jsonAnswer(http.StatusOK, body)
 }
 
-// nextPage answers a call that carries a $skiptoken: exactly the link that was
-// given out, by the tenant it was given to.
+// nextPage answers a call that carries a $skiptoken. The tenant that got the link must
+// call, and call exactly that link.
 func (s *Server) nextPage(r *http.Request, t *Tenant) *answer {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

@@ -158,9 +158,9 @@ func conceal(v string) string {
 	return strings.ToUpper(hex.EncodeToString(sum[:]))[:concealedHashLen]
 }
 
-// DownloadHandler serves the report downloads that Graph redirects to. They
-// are authenticated by their URL alone: a call that still carries a token is
-// refused, as the real storage does.
+// DownloadHandler serves the report downloads that Graph redirects to. Their URL alone
+// authenticates them. It refuses a call that still carries a token, as the real storage
+// does.
 func (s *Server) DownloadHandler() http.Handler {
 	return s.door("download", s.answerDownload)
 }

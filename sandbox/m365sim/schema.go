@@ -21,8 +21,8 @@ type EntityType struct {
 	Properties []Property
 
 	index map[string]int
-	// placeholders makes a list show properties that were not selected with
-	// an empty value instead of leaving them out, as Intune does.
+	// placeholders makes a list show an empty value for properties that were not
+	// selected. Intune does so instead of leaving them out.
 	placeholders bool
 }
 
@@ -34,8 +34,8 @@ func (t *EntityType) property(name string) (Property, bool) {
 	return t.Properties[i], true
 }
 
-// Schema returns the entity types that the simulator serves, by name. The
-// union type of member lists is left out, as it is no type of Graph.
+// Schema returns the entity types that the simulator serves, by name. It leaves out the
+// union type of member lists, as Graph has no such type.
 func Schema() []EntityType {
 	var out []EntityType
 	for name, t := range entityTypes {

@@ -30,8 +30,8 @@ type Config struct {
 
 	TokenLifetime time.Duration // life of an access token; 0 = one hour
 
-	// PageSize caps every page of Graph and Exchange, so that a small tenant
-	// needs several; 0 leaves the services' own sizes.
+	// PageSize caps every page of Graph and Exchange, so that a small tenant needs
+	// several. The services have their own sizes when it is 0.
 	PageSize int
 	// DeltaPageSize caps the objects of one page of a delta answer; 0 = 200.
 	DeltaPageSize int

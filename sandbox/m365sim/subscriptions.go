@@ -97,8 +97,8 @@ func (s *Server) LoseSubscription(id string) {
 	s.subscriptions.order = slices.DeleteFunc(s.subscriptions.order, func(o string) bool { return o == id })
 }
 
-// ChangeCompliance sets Intune's state of a managed device, and what Entra says
-// of it, and returns the directory object id by which a notification names it.
+// ChangeCompliance sets Intune's state of a managed device, and what Entra says of it. It
+// returns the directory object id by which a notification names the device.
 func (s *Server) ChangeCompliance(tenantID, managedDeviceID, state string) (objectID string) {
 	s.Tenant(tenantID).Change(func(t *Tenant) {
 		managed := Find(t.ManagedDevices, managedDeviceID)
@@ -280,9 +280,9 @@ func (s *Server) checkExpires(text string) (time.Time, *apiError) {
 	return expires, nil
 }
 
-// deliverable reports whether the simulator would send to an address. The real
-// service takes https only; the simulator also http on loopback, where there
-// are no certificates.
+// deliverable reports whether the simulator would send to an address. The real service
+// takes https only. The simulator takes http too on loopback, where there are no
+// certificates.
 func deliverable(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Fragment != "" {
@@ -292,7 +292,7 @@ func deliverable(address string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// handshake asks an address whether it wants notifications: it must give the
+// handshake asks an address whether it wants notifications. The address must give the
 // decoded token back as plain text, and nothing else.
 func handshake(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)

@@ -101,8 +101,8 @@ type Tenant struct {
 	mu sync.RWMutex
 }
 
-// AllPermissions returns the permissions of an application that was set up
-// completely, in the names of Microsoft Graph, Exchange and Defender.
+// AllPermissions returns the permissions of a completely set up application. Their names
+// are Microsoft Graph's, Exchange's and Defender's.
 func AllPermissions() []string {
 	return []string{
 		"AuditLog.Read.All", "Device.Read.All", "DeviceManagementConfiguration.Read.All",
@@ -181,8 +181,8 @@ func (t *Tenant) granted(anyOf []string) bool {
 	return len(anyOf) == 0 || slices.ContainsFunc(anyOf, func(p string) bool { return slices.Contains(t.Permissions, p) })
 }
 
-// Validate checks that every entity has only properties that the schema knows,
-// that ids are there and unique, and that references lead somewhere.
+// Validate checks that the schema knows every property of every entity. It checks that
+// ids are there and unique, and that references lead somewhere.
 func (t *Tenant) Validate() error {
 	for _, set := range []struct {
 		typ  string
