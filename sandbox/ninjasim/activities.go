@@ -34,8 +34,8 @@ func (s *Server) AddActivity(code string, deviceID int) {
 	s.happened(code, deviceID)
 }
 
-// ReverseActivities lets newerThan and olderThan mean what the published document says of them, which is the other way
-// round than their names.
+// ReverseActivities lets newerThan and olderThan mean what the published document says. That is the
+// other way round than their names.
 func (s *Server) ReverseActivities() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -58,9 +58,9 @@ const (
 	MakersOfUsers Makers = "users"
 )
 
-// DocumentationBehaviour is what NinjaOne leaves open, and what an administrator would have to work at to meet. The zero
-// value has no limits, refuses a relation that exists and a name that another document has, does not list archived documents,
-// and names no relation's maker.
+// DocumentationBehaviour is what NinjaOne leaves open, and what an administrator would have to work
+// at to meet. The zero value has no limits and does not list archived documents. It refuses a
+// relation that exists and a name that another document has. It names no relation's maker.
 type DocumentationBehaviour struct {
 	// MaxBatch is the largest number of documents in a call, answered with 400 beyond; no limit when zero.
 	MaxBatch int
@@ -89,8 +89,8 @@ func (s *Server) SetDocumentationBehaviour(b DocumentationBehaviour) {
 	s.documentation.behaviour = b
 }
 
-// SetDocumentation gives the instance NinjaOne Documentation, which it has to begin with, or takes it away: all calls about
-// templates and documents are then answered with 403.
+// SetDocumentation gives the instance NinjaOne Documentation, which it has to begin with, or takes
+// it away. Without it the instance answers all calls about templates and documents with 403.
 func (s *Server) SetDocumentation(enabled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

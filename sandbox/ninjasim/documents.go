@@ -168,8 +168,8 @@ func (s *Server) createDocuments(c *call) reply {
 	return s.answerDocuments(created, "fields", nil)
 }
 
-// heldNames are the ids of the documents that hold a name; of a template that allows one document in an organization, those
-// of all its documents, under no name.
+// heldNames are the ids of the documents that hold a name. A template may allow only one document
+// in an organization. Then all its documents stand under no name.
 type heldNames map[heldName][]int
 
 type heldName struct {

@@ -40,7 +40,8 @@ type Refusal struct {
 	Reason string
 }
 
-// refusal notes a request that is refused for the state of the instance: an unknown device, a field that cannot be written.
+// refusal notes a request that the instance's state refuses: an unknown device, a field that cannot
+// be written.
 func (s *Server) refusal(c *call, rep reply) reply {
 	call := c.request.Method + " " + c.template
 	if c.template == "" {
@@ -86,8 +87,8 @@ func (rep reply) reason() string {
 	return strings.Join(parts, ": ")
 }
 
-// Violations are the requests that broke the published contract or a rule that holds whatever the instance contains, in
-// order of time. A correct client leaves none.
+// Violations are the requests that broke the published contract, or a rule that holds whatever the
+// instance contains. They are in order of time. A correct client leaves none.
 func (s *Server) Violations() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -34,8 +34,8 @@ type Fault struct {
 
 	// Delay holds the answer back.
 	Delay time.Duration
-	// Reset cuts the connection without an answer, Hang leaves the client waiting until it gives up, or until the fault is
-	// taken away and the connection is cut.
+	// Reset cuts the connection without an answer. Hang leaves the client waiting until it gives
+	// up. When the fault is taken away before, the server cuts the connection.
 	Reset, Hang bool
 	// HTML answers with the gateway's page, and status 200 unless Status says otherwise.
 	HTML bool
@@ -47,7 +47,7 @@ type Fault struct {
 	Header http.Header
 	Body   string
 
-	// OnHit is told of every request that meets the fault, before it is answered.
+	// OnHit hears of every request that meets the fault, before its answer.
 	OnHit func()
 }
 
@@ -74,8 +74,8 @@ func (s *Server) meet(r *http.Request, body []byte) *fault.Active[Fault] {
 	})
 }
 
-// organizationOf is the organization that a request is about by its path, its filter or the first element of its body; 0
-// when it is about none or several. The lock is held.
+// organizationOf is the organization that a request's path, filter or first element of the body is
+// about. It is 0 when there is none or several. The caller holds the lock.
 func (s *Server) organizationOf(r *http.Request, body []byte) int {
 	number := func(text string) int {
 		n, _ := strconv.Atoi(strings.TrimSpace(text))
@@ -223,8 +223,8 @@ func (s *Server) count(operation string) {
 	s.calls[operation]++
 }
 
-// Calls is the number of requests received by method and path of the contract, such as "GET /v2/device/{id}"; throttled
-// and failed ones are counted too.
+// Calls is the number of requests received by method and path of the contract, such as "GET
+// /v2/device/{id}". Throttled and failed ones count too.
 func (s *Server) Calls() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

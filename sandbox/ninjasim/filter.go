@@ -16,10 +16,11 @@ type filter struct {
 	organization int
 }
 
-// parseFilter compiles a device filter: conditions joined by AND, and or &&. Known keys are org, loc, id (an integer or a
-// list), class (a node class or a list), status (PENDING or APPROVED), and the bare words online and offline. There is no
-// OR. A filter without status means approved devices only, and so does an empty one. The documented keys role, created
-// and group are refused, because devices here have none of these.
+// parseFilter compiles a device filter: conditions joined by AND, and or &&. There is no OR. Known
+// keys are org, loc, id (an integer or a list) and class (a node class or a list). Further ones are
+// status (PENDING or APPROVED) and the bare words online and offline. A filter without status, or
+// an empty one, means approved devices only. It refuses the documented keys role, created and
+// group, because devices here have none of these.
 func parseFilter(text string) (filter, error) {
 	words, err := filterWords(text)
 	if err != nil {

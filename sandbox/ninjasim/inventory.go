@@ -11,8 +11,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// maxPageSize is the largest page of the lists paged by "after". A larger pageSize is refused: NinjaOne documents no
-// maximum, and a client must not take a page that the service cut short for the last one.
+// maxPageSize is the largest page of the lists paged by "after". The instance refuses a larger
+// pageSize. NinjaOne documents no maximum, and a client must not take a shortened page for the last
+// one.
 const maxPageSize = 1000
 
 // epoch is a point in time as NinjaOne writes it: seconds since 1970, always with a fraction, or milliseconds.

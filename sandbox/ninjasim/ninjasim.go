@@ -1,9 +1,10 @@
-// Package ninjasim is a NinjaOne instance to run the synchronisation against: real HTTP, its own state, and strict. Every
-// request is held to contract.yaml before it is looked at, and to the rules that NinjaOne applies without describing them;
-// what a request did wrong is answered as NinjaOne would answer it and kept in Violations and Refusals.
+// Package ninjasim is a NinjaOne instance to run the synchronisation against: real HTTP, its own
+// state, and strict. It holds every request to contract.yaml first, and to the rules that NinjaOne
+// applies without describing them. It answers a wrong request as NinjaOne would, and keeps it in
+// Violations and Refusals.
 //
-// It shares no type with the handler, so that it cannot share a misunderstanding, and it knows nothing of Microsoft 365.
-// Where NinjaOne's behaviour is not documented it takes the stricter reading.
+// It shares no type with the handler, so that it cannot share a misunderstanding. It knows nothing
+// of Microsoft 365. Where NinjaOne's behaviour is not documented it takes the stricter reading.
 package ninjasim
 
 import (
@@ -34,8 +35,8 @@ type Config struct {
 	Scopes []string
 	// TokenLifetime is answered as expires_in, in whole seconds; one hour when zero.
 	TokenLifetime time.Duration
-	// HTMLAsSent answers WYSIWYG values as they were sent, and without their text: applying the allow-list takes so long
-	// that it would drown what a benchmark measures.
+	// HTMLAsSent answers WYSIWYG values as they were sent, and without their text. Applying the
+	// allow-list takes so long that it would drown what a benchmark measures.
 	HTMLAsSent bool
 	// Milliseconds is the unit of all times in answers and of updatedAfter, which is disputed; seconds when false.
 	Milliseconds bool
@@ -188,7 +189,8 @@ var operations = map[string]func(*Server, *call) reply{
 	"POST /v2/vulnerability/scan-groups/{id}/upload": (*Server).uploadScanGroup,
 }
 
-// maxBody is the largest request body read, in bytes; maxUpload that of an upload, a little more than the file it may hold.
+// maxBody is the largest request body, in bytes. An upload's is maxUpload, a little more
+// than its file.
 const (
 	maxBody   = 32 << 20
 	maxUpload = maxCSV + 1<<20

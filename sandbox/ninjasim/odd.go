@@ -1,7 +1,7 @@
 package ninjasim
 
-// Ignore lets the instance pass over query parameters from now on, such as df, as servers do with filters that they do not
-// understand. None lets it heed all.
+// Ignore lets the instance pass over query parameters, such as df, from now on. Servers do so with
+// filters that they do not understand. None lets it heed all.
 func (s *Server) Ignore(parameters ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

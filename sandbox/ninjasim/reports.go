@@ -22,7 +22,8 @@ type cursor struct {
 	expires  time.Time
 }
 
-// report answers one page of a report: of a new one that rows makes, or of the one that the cursor parameter names.
+// report answers one page of a report. The report is a new one that rows makes, or the one that the
+// cursor parameter names.
 func (s *Server) report(c *call, rows func() ([]map[string]any, *reply)) reply {
 	if c.query.Get("showSecureValues") == "true" {
 		return s.violationLocked(c, applicationFailure(http.StatusForbidden, "FORBIDDEN", "secure values are not for this application"))
@@ -70,8 +71,8 @@ func (s *Server) wantedValues(c *call, target Target, since time.Time) map[strin
 	return wanted
 }
 
-// updatedAfter reads the parameter of that name: seconds since 1970 (or milliseconds, see [Config]), a date, or an RFC 3339
-// time.
+// updatedAfter reads the parameter of that name. It is seconds since 1970 (or milliseconds, see
+// [Config]), a date, or an RFC 3339 time.
 func (s *Server) updatedAfter(c *call) (time.Time, *reply) {
 	text := c.query.Get("updatedAfter")
 	if text == "" {

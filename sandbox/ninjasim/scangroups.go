@@ -37,7 +37,8 @@ const (
 	MACAddress
 )
 
-// ScanGroup is a source of vulnerabilities that an administrator set up in the console: no call makes, renames or removes one.
+// ScanGroup is a source of vulnerabilities that an administrator set up in the console. No call
+// makes, renames or removes one.
 type ScanGroup struct {
 	ID   int64
 	Name string
@@ -302,9 +303,10 @@ func (s *Server) goOn(g *scanGroup) {
 	g.unmatched = slices.Sorted(maps.Keys(unmatched))
 }
 
-// identified finds devices by the identifier of a group. Whether NinjaOne overlooks case, or takes the host's part of a
-// qualified name, is not known: only the value that NinjaOne itself shows is found. Groups belong to no organization, so a
-// name that several devices have finds them all.
+// identified finds devices by the identifier of a group. It finds only the value that NinjaOne
+// itself shows. Nobody knows whether NinjaOne overlooks case, or takes the host's part of a
+// qualified name. Groups belong to no organization, so a name that several devices have finds them
+// all.
 func (s *Server) identified(by Identifier) map[string][]int {
 	found := map[string][]int{}
 	for _, device := range inOrder(s.devices, func(d Device) bool { return d.ApprovalStatus == "APPROVED" }) {

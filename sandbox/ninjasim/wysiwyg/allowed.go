@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// elements are the only ones that survive. Tags of any other element are dropped and its text is kept, except where the
-// text is code (script, style and their like). Whether b, strong, br and colgroup survive is disputed, so they do not.
+// elements are the only ones that survive. Other tags go and their text stays, unless it is code
+// (script, style and their like). Whether b, strong, br and colgroup survive is disputed, so they
+// do not.
 var elements = []string{
 	"a", "blockquote", "caption", "code", "col", "div", "h1", "h2", "h3", "h4", "h5", "h6", "i", "li", "ol", "p", "pre",
 	"span", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
@@ -52,8 +53,8 @@ var (
 	alignment = exactly("start", "end", "left", "center", "right", "justify", "justify-all", "match-parent")
 )
 
-// styles are the properties that may stand in a style attribute, and what their value, in lower case with single spaces,
-// has to look like.
+// styles are the properties that may stand in a style attribute, and what their values must look
+// like. The patterns compare values in lower case with single spaces.
 var styles = map[string]*regexp.Regexp{
 	"color":            colour,
 	"background-color": colour,

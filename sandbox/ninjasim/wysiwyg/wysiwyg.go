@@ -1,6 +1,7 @@
-// Package wysiwyg does to a rich text value what NinjaOne does when it stores one: whatever is not on its documented list
-// of elements, attributes, style properties and classes is silently removed. Where write-ups of that list disagree, the
-// stricter reading is taken, so that markup which survives here survives there.
+// Package wysiwyg does to a rich text value what NinjaOne does when it stores one. It silently
+// removes what is not on the documented list of elements, attributes, style properties and classes.
+// Where write-ups of that list disagree, it takes the stricter reading. So markup that survives
+// here survives there.
 //
 // Only the list and its application belong here; nothing that speaks HTTP, and nothing that renders.
 package wysiwyg
@@ -29,9 +30,10 @@ var policy = func() *bluemonday.Policy {
 	return p
 }()
 
-// Sanitize returns the value as NinjaOne would store it, and what it would remove from it, one short description per kind
-// of removal in alphabetical order: "element br", "attribute title on td", "class mt-5", "style font-weight: bold". The
-// text of a removed element stays, unless it is code. Sanitising twice changes nothing more.
+// Sanitize returns the value as NinjaOne would store it, and what NinjaOne would remove from it.
+// Each kind of removal has one short description, in alphabetical order. Examples are "element br",
+// "attribute title on td", "class mt-5", "style font-weight: bold". The text of a removed element
+// stays, unless it is code. Sanitising twice changes nothing more.
 func Sanitize(value string) (clean string, removed []string) {
 	kept := policy.Sanitize(value)
 	lost := inventory(value)
@@ -69,8 +71,8 @@ func inventory(value string) map[string]int {
 	}
 }
 
-// filterValues drops the class names and style declarations that are not allowed, and attributes left empty or given
-// twice, from a value that holds only allowed elements and attributes.
+// filterValues drops the class names and style declarations that are not allowed. It also drops
+// attributes left empty or given twice. The value holds only allowed elements and attributes.
 func filterValues(value string, lost map[string]int) string {
 	var out strings.Builder
 	tokens := html.NewTokenizer(strings.NewReader(value))
@@ -132,8 +134,8 @@ func filterStyles(value string, lost map[string]int) string {
 // blocks are the elements that stand on a line of their own.
 var blocks = setOf("blockquote", "caption", "div", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ol", "p", "pre", "table", "tr", "ul")
 
-// Text returns the plain text that NinjaOne derives from a rich text value for its "text" member: one line per block
-// element, cells of a row separated by a space.
+// Text returns the plain text that NinjaOne derives from a rich text value for its "text" member.
+// Each block element is a line, and a space separates the cells of a row.
 func Text(value string) string {
 	var lines []string
 	var line strings.Builder
