@@ -105,8 +105,8 @@ func (b *builder) name(s string) string {
 	return s
 }
 
-// ago returns a time in the last so many days before the seed's day, or
-// shortly after its start when fresh.
+// ago returns a time in the last so many days before the seed's day. When fresh, it is
+// shortly after the day's start.
 func (b *builder) ago(days int) time.Time {
 	if b.fresh {
 		return b.seed.Day.Add(time.Duration(b.rng.IntN(60)) * time.Second)

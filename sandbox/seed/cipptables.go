@@ -20,10 +20,10 @@ import (
 // row is one table entity by its column names.
 type row map[string]any
 
-// WriteCIPPTables writes what CIPP keeps in its storage account into the
-// account of the connection string, the way CIPP leaves it: the extension's
-// settings, the mappings, the tenants, and in DevSecrets the credentials.
-// Tables are made where they are missing; rows are replaced, none removed.
+// WriteCIPPTables writes what CIPP keeps to the storage account of the connection string,
+// the way CIPP leaves it. That is the extension's settings, the mappings, the tenants,
+// and in DevSecrets the credentials. It makes missing tables, replaces rows, and removes
+// none.
 func WriteCIPPTables(ctx context.Context, connectionString string, s *Seed) error {
 	service, err := aztables.NewServiceClientFromConnectionString(connectionString, nil)
 	if err != nil {
@@ -229,9 +229,8 @@ func (s *Seed) templateRows() []row {
 	return append(rows, row{"PartitionKey": "CATemplate", "RowKey": "9c1f1f0e-5b57-4d9c-8d7e-0b0a5f5f1f11", "JSON": `{"displayName":"not a standard"}`})
 }
 
-// reportingRows are some rows of CIPP's cache for the first tenant: mailbox
-// permissions, of which one is so large that CIPP split its column, and one so
-// large that it was split over rows as well.
+// reportingRows are mailbox permissions from CIPP's cache for the first tenant. CIPP
+// split the column of a large one. It split a larger one over rows as well.
 func (s *Seed) reportingRows() []row {
 	t := s.Tenants[0]
 	domain := t.DefaultDomain

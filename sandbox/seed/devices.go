@@ -9,8 +9,8 @@ import (
 	"cipp-ninjaone/sandbox/m365sim"
 )
 
-// awayFromRounding keeps sizes off the borders between rounded values, so that
-// a change by some bytes does not change what a person reads.
+// awayFromRounding keeps sizes off the borders between rounded values. So a change by
+// some bytes does not change what a person reads.
 const awayFromRounding = 300_400_000
 
 const (
@@ -36,7 +36,8 @@ type machine struct {
 	server       bool
 }
 
-// serialChars are those that makers use; 0/O and 1/I are told apart by them.
+// serialChars are those that makers use. O and I are not among them, since they look like
+// 0 and 1.
 const serialChars = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
 
 func (b *builder) serial(m model) string {

@@ -15,10 +15,10 @@ type Size struct {
 	Day                             time.Time // zero = today, UTC
 }
 
-// Generate makes tenants of one or more sizes for measurements, the same ones
-// for the same sizes: users with licences and mailboxes, groups with members, and
-// devices that checked in today, each with its NinjaOne device. The first size's
-// day is that of all.
+// Generate makes tenants of one or more sizes for measurements, the same ones for the
+// same sizes. They have users with licences and mailboxes, and groups with members. Their
+// devices checked in today, each with its NinjaOne device. The first size's day is that
+// of all.
 func Generate(sizes ...Size) *Seed {
 	day := sizes[0].Day
 	if day.IsZero() {
@@ -73,9 +73,9 @@ type Changed struct {
 	ManagedDevices map[string][]string // Intune ids
 }
 
-// TypicalDay lets a day's work pass in every tenant: every device checks in and
-// every user signs in (within the seed's own day), usage moves by some bytes,
-// and one user and one device in fifty really change.
+// TypicalDay lets a day's work pass in every tenant. Every device checks in and every
+// user signs in (within the seed's own day). Usage moves by some bytes. One user and one
+// device in fifty really change.
 func (s *Seed) TypicalDay(rng *rand.Rand) Changed {
 	c := Changed{Users: map[string][]string{}, ManagedDevices: map[string][]string{}}
 	for _, t := range s.Tenants {

@@ -1,7 +1,6 @@
-// Package seed holds the data of an invented managed service provider: its
-// tenants as the simulated Microsoft 365 serves them, its organizations,
-// devices and custom fields as the simulated NinjaOne does, and the rows that
-// CIPP keeps in its tables.
+// Package seed holds the data of an invented managed service provider. The simulated
+// Microsoft 365 serves its tenants. The simulated NinjaOne serves its organizations,
+// devices and custom fields. The rows of CIPP's tables are here too.
 //
 // Everything here is invented; names, addresses and serial numbers belong to
 // nobody, and domains end in ".example". Credentials are random in every
@@ -104,8 +103,8 @@ type Mapping struct {
 
 // Quirks choose how CIPP's tables are written.
 type Quirks struct {
-	// UnmappedField is one of CIPP's seven fields that is stored as "do not
-	// synchronize": a row with an empty custom field name.
+	// UnmappedField is one of CIPP's seven fields, stored as "do not synchronize". That
+	// is a row with an empty custom field name.
 	UnmappedField string
 	// InstanceAsTyped is stored as the instance instead of the plain host, for
 	// example "https://eu.ninjarmm.com/ws".

@@ -51,8 +51,8 @@ var weaknesses = []weakness{
 	{"CVE-2026-90012", "Critical", "putty", "putty", "0.80.0.0", "0.81", "", 9.1},
 }
 
-// vulnerabilities gives some tenants what Defender knows of their devices, the
-// scan groups that were made for them in NinjaOne, and what CIPP keeps.
+// vulnerabilities gives some tenants what Defender knows of their devices. It adds the
+// scan groups made for them in NinjaOne, and what CIPP keeps.
 //
 //   - Ordinary: by full names, with a server that only NinjaOne has and a computer that only Intune has.
 //   - Large: Defender refuses, and CIPP's cache serves.
@@ -139,8 +139,8 @@ func (s *Seed) record(rng *rand.Rand, w weakness, device string) m365sim.Vulnera
 	return v
 }
 
-// cachedRows are what CIPP's nightly job keeps of Defender's records: one item
-// for each CVE of a tenant, with its devices in a text that holds JSON.
+// cachedRows are what CIPP's nightly job keeps of Defender's records. Each CVE of a
+// tenant is one item, with its devices in a text that holds JSON.
 func (s *Seed) cachedRows() []row {
 	var rows []row
 	for _, t := range s.Tenants {

@@ -21,11 +21,11 @@ type DeviceSubscription struct {
 	CIPPID         string // row key, and the secret in the notification URL
 }
 
-// WriteCIPPSubscriptions writes CIPP's table webhookTable, the way CIPP leaves
-// it: a subscription on the devices of each mapped tenant that CIPP can read,
-// a row of CIPP's audit log alerts for the first of them, and the row of
-// Partner Center, whose expiration is no time. It returns the subscriptions on
-// devices; nothing is created at Graph.
+// WriteCIPPSubscriptions writes CIPP's table webhookTable, the way CIPP leaves it. It has
+// a subscription on the devices of each mapped tenant that CIPP can read. For the first
+// of them it has a row of CIPP's audit log alerts. The row of Partner Center has an
+// expiration that is not a time. The function returns the subscriptions on devices, and
+// creates nothing at Graph.
 func WriteCIPPSubscriptions(ctx context.Context, connectionString string, s *Seed) ([]DeviceSubscription, error) {
 	service, err := aztables.NewServiceClientFromConnectionString(connectionString, nil)
 	if err != nil {
