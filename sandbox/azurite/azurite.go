@@ -37,15 +37,15 @@ const (
 	stopTimeout    = time.Minute
 	installTimeout = 5 * time.Minute
 
-	// The emulator drops idle connections after 5 seconds by default, which a
-	// client notices only when it sends its next request on one.
+	// By default the emulator drops idle connections after 5 seconds. A client notices
+	// that only at its next request.
 	keepAliveSeconds = "3600"
 )
 
 var listening = regexp.MustCompile(`Azurite (Blob|Queue|Table) service is successfully listening at (http://\S+)`)
 
-// Azurite is one running emulator with its blob, queue and table services, each
-// on a free port of a loopback address of its own, seen as one storage account.
+// Azurite is one running emulator, seen as one storage account. Its blob, queue and table
+// services listen on free ports of a loopback address of its own.
 type Azurite struct {
 	*process
 	account string
@@ -61,9 +61,9 @@ type process struct {
 	stop   sync.Once
 }
 
-// Start starts the emulator and returns once all three services listen. The
-// process ends with Stop, when ctx is done, or when the calling process ends; its
-// data is in memory only. If the emulator is not installed, Start installs it first with npm.
+// Start starts the emulator and returns once all three services listen. The process ends
+// with Stop, when ctx is done, or when the calling process ends. It keeps its data in
+// memory only. If the emulator is not installed, Start installs it first with npm.
 func Start(ctx context.Context) (*Azurite, error) {
 	root, err := moduleRoot()
 	if err != nil {

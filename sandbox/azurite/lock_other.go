@@ -2,6 +2,6 @@
 
 package azurite
 
-// lock does nothing where file locks of this kind do not exist; there, run npm
-// once before running tests in parallel.
+// lock does nothing where file locks of this kind do not exist. There, run npm once
+// before running tests in parallel.
 func lock(string) (func(), error) { return func() {}, nil }

@@ -1,7 +1,7 @@
-// Package collector receives telemetry as an OpenTelemetry collector does
-// (OTLP over HTTP, https://opentelemetry.io/docs/specs/otlp, section OTLP/HTTP)
-// and keeps it, so that tests can ask what was sent. It refuses what is not
-// OTLP; it forwards nothing.
+// Package collector receives telemetry as an OpenTelemetry collector does, by OTLP over
+// HTTP. See https://opentelemetry.io/docs/specs/otlp, section OTLP/HTTP. It keeps the
+// telemetry, so that tests can ask for it. It refuses what is not OTLP, and forwards
+// nothing.
 package collector
 
 import (

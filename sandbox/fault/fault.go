@@ -21,7 +21,7 @@ type Rule struct {
 	// Skip lets that many matching requests pass first. Count is how many are then
 	// hit; 0: all.
 	Skip, Count int
-	// OnHit is told of every request that is hit, before it is answered.
+	// OnHit hears of every request that the fault hits, before its answer.
 	OnHit func()
 }
 

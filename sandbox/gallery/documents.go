@@ -18,14 +18,16 @@ type documentRow struct {
 	Related int // how many things it is related to
 }
 
-// related is something that a document or a device is related to, whichever of the two was related to the other.
+// related is something that a document or a device is related to. Either of the two may have been
+// related to the other.
 type related struct {
 	Kind, Name, Link string // Link is empty for what has no page here
 	Archived         bool
 	ByTechnician     bool
 }
 
-// documentTabs are a tab for each template of which the organization has documents, and the documents of the current one.
+// documentTabs are a tab for each template with documents of the organization, and the
+// current template's documents.
 func (g gallery) documentTabs(organizationID int, current string) (tabs []tab, documents []documentRow) {
 	all := g.source.Documents(organizationID)
 	counts := g.relationCounts()

@@ -1,6 +1,7 @@
-// Package gallery shows the custom fields and documents of a simulated NinjaOne on web pages, about as technicians see
-// them: each value as NinjaOne keeps it, in the light and the dark theme, with what NinjaOne removed from it beside it, and
-// what documents and devices are related to.
+// Package gallery shows a simulated NinjaOne's custom fields and documents on web pages, about as
+// technicians see them. It shows each value as NinjaOne keeps it, in the light and the dark theme.
+// Beside it stands what NinjaOne removed from it. It also shows what documents and devices are
+// related to.
 //
 // It only reads, and values stay untrusted: the pages forbid every script, their own included. Nothing here knows what the
 // fields mean or who wrote them.

@@ -112,8 +112,8 @@ func newTextValue(field ninjasim.CustomField, v ninjasim.FieldValue) textValue {
 	return text
 }
 
-// balanced closes what a sanitised value leaves open and drops what closes nothing, so that it cannot change the page
-// around it. What the allow-list lets through cannot run.
+// balanced closes what a sanitised value leaves open, and drops what closes nothing. So the value
+// cannot change the page around it. What the allow-list lets through cannot run.
 func balanced(clean string) template.HTML {
 	nodes, err := html.ParseFragment(strings.NewReader(clean), &html.Node{Type: html.ElementNode, Data: "div", DataAtom: atom.Div})
 	if err != nil {
@@ -285,7 +285,7 @@ func deviceName(d ninjasim.Device) string {
 	return fmt.Sprintf("Device %d", d.ID)
 }
 
-// Shown is the name by which the lists show a device.
+// Shown is the device's name in the lists.
 func (d deviceRow) Shown() string { return deviceName(d.Device) }
 
 // deviceFacts are the lines under a device's name.

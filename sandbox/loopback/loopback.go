@@ -1,9 +1,9 @@
 // Package loopback gives the servers of the sandbox addresses that nobody else
 // has, had, or gets while they run.
 //
-// A port of 127.0.0.1 goes from one process to the next: a client that outlives
-// its server, or a program that looks for a free port, then talks to a stranger.
-// Only addresses belong here; what is served there does not.
+// A port of 127.0.0.1 goes from one process to the next. A client that outlives its
+// server, or a program that looks for any port, then talks to a stranger. Only addresses
+// belong here; what is served there does not.
 package loopback
 
 import (
@@ -64,10 +64,10 @@ func NewServer(handler http.Handler) *httptest.Server {
 	return s
 }
 
-// Reserve takes a port of 127.0.0.1 for a process that must be told its port
-// before it listens there; 0 takes a free one. On Linux nobody who asks for any
-// free port gets it before release is called, and until the process listens,
-// connections are refused.
+// Reserve takes a port of 127.0.0.1 for a process that must know its port before it
+// listens there. A port of 0 takes a free one. On Linux nobody who asks for any free port
+// gets it before the caller calls release. Until the process listens, connections are
+// refused.
 func Reserve(port int) (reserved int, release func(), err error) {
 	reserved, release, err = reserve(port)
 	if err != nil {

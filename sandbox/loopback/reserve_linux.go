@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// reserve binds the port and does not listen. Linux lets a second socket bind
-// it, and listen, if both allow the address to be used again, as listeners of
-// most languages do; it gives the port to nobody who asks for any.
+// reserve binds the port and does not listen. Linux lets a second socket bind it and
+// listen if both allow reuse of the address. Listeners of most languages do. Linux gives
+// the port to nobody who asks for any.
 func reserve(port int) (int, func(), error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

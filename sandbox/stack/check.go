@@ -11,12 +11,12 @@ import (
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
-// Check compares what NinjaOne holds of the given tenants with what their
-// Microsoft 365 says, by rules of its own that are simpler than the handler's,
-// and returns what is wrong. It looks at every organization field, and at each
-// device that one serial number identifies beyond doubt on both sides; where the
-// seed turns documents on, also at every document and its relations; where it
-// turns the upload of vulnerabilities on, at every scan group.
+// Check compares what NinjaOne holds of the given tenants with their Microsoft 365, and
+// returns what is wrong. Its rules are its own, and simpler than the handler's. It looks
+// at every organization field, and at each device that one serial number clearly
+// identifies on both sides. Where the seed turns documents on, it looks at every document
+// and its relations. Where the seed turns the upload of vulnerabilities on, it looks at
+// every scan group.
 func (s *Stack) Check(tenantIDs ...string) []string {
 	var wrong []string
 	for _, v := range s.Violations() {
@@ -103,7 +103,7 @@ func certainDevices(t *m365sim.Tenant, ninja map[string][]ninjasim.Device, organ
 	}
 	for _, serial := range slices.Sorted(maps.Keys(intune)) {
 		records, devices := intune[serial], ninja[serial]
-		// Eight characters with a digit among them are no placeholder.
+		// Eight characters with a digit among them are not a placeholder.
 		if len(serial) >= 8 && strings.ContainsFunc(serial, unicode.IsDigit) && len(records) == 1 && len(devices) == 1 && devices[0].OrganizationID == organization {
 			list = append(list, certainDevice{records[0], devices[0]})
 		}

@@ -11,10 +11,10 @@ import (
 	"cipp-ninjaone/sandbox/seed"
 )
 
-// OpenCVEs are the CVEs that a tenant's scan group is to hold, sorted, by NinjaOne
-// device: those that Microsoft reports of devices that NinjaOne has, less CIPP's
-// exceptions. Only devices are among them that one name identifies beyond doubt.
-// Nothing is where neither Defender nor CIPP's cache can be read.
+// OpenCVEs are the CVEs that a tenant's scan group should hold, sorted, by NinjaOne
+// device. Microsoft reports them of devices that NinjaOne has, and CIPP has no exception
+// for them. Only devices that one name identifies beyond doubt are among them. There are
+// none where neither Defender nor CIPP's cache can be read.
 func (s *Stack) OpenCVEs(tenantID string) map[int][]string {
 	t := s.M365.Tenant(tenantID)
 	records := s.Seed.CachedCVEs[t.DefaultDomain]

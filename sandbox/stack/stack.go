@@ -1,7 +1,7 @@
-// Package stack starts everything that the bundle needs to run on one machine:
-// the storage emulator with CIPP's tables, simulated Microsoft 365 and
-// NinjaOne, and the stand-in for the Functions host. The demo, the end-to-end
-// tests and the benchmarks run on it; it knows the bundle only as an app root.
+// Package stack starts everything that the bundle needs to run on one machine. That is
+// the storage emulator with CIPP's tables, simulated Microsoft 365 and NinjaOne, and the
+// Functions host's stand-in. The demo, the end-to-end tests and the benchmarks run on it.
+// It knows the bundle only as an app root.
 package stack
 
 import (
@@ -42,8 +42,8 @@ type Options struct {
 	// Proxy puts a proxy between the host with its handler and the emulator,
 	// that can let storage fail.
 	Proxy bool
-	// PageSize caps the pages of Graph and Exchange, delta answers included, so
-	// that small tenants need several; 0 leaves the services' own sizes.
+	// PageSize caps the pages of Graph and Exchange, delta answers included, so that
+	// small tenants need several. The services have their own sizes when it is 0.
 	PageSize int
 	Log      *slog.Logger
 	// HTMLAsSent is ninjasim's setting of that name.

@@ -1,6 +1,6 @@
-// Package storageproxy stands between the handler and the storage emulator and
-// lets chosen requests go wrong, which the emulator cannot: a service that is
-// busy, down, forbidden, out of reach, or that never answers.
+// Package storageproxy stands between the handler and the storage emulator and lets
+// chosen requests go wrong. The emulator itself cannot. A service is busy, down,
+// forbidden, out of reach, or never answers.
 //
 // Only storage's protocol belongs here: no table, queue or blob of the handler
 // is known by name.
@@ -55,7 +55,7 @@ type Fault struct {
 	// AfterHandling carries the request out first, and loses its answer.
 	AfterHandling bool
 
-	// OnHit is told of every request that is hit, before it is answered.
+	// OnHit hears of every request that the fault hits, before its answer.
 	OnHit func()
 }
 

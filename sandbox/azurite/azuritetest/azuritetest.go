@@ -22,8 +22,8 @@ var shared = sync.OnceValues(func() (*azurite.Azurite, error) {
 	return azurite.Start(context.Background())
 })
 
-// ForTest returns the emulator that all tests of one test binary share, started
-// on first use with its data in memory. Tests keep apart by UniqueName.
+// ForTest returns the emulator that all tests of one test binary share. The first use
+// starts it, with its data in memory. Tests keep apart by UniqueName.
 func ForTest(t testing.TB) *azurite.Azurite {
 	t.Helper()
 	a, err := shared()
@@ -33,8 +33,8 @@ func ForTest(t testing.TB) *azurite.Azurite {
 	return a
 }
 
-// UniqueName returns a new random name that is valid for a table, a queue and a
-// blob container alike, with room for a suffix such as "-poison".
+// UniqueName returns a new random name that is valid for a table, a queue and a blob
+// container alike. It has room for a suffix such as "-poison".
 func UniqueName(t testing.TB) string {
 	t.Helper()
 	b := make([]byte, 8)

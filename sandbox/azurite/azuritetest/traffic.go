@@ -17,11 +17,11 @@ import (
 type Traffic struct {
 	Calls atomic.Int64
 	Bytes atomic.Int64 // of answers
-	// Between is called once, before the next update of a row is handed on; it
-	// reports whether the answer to that is lost. nil for nothing.
+	// Traffic calls Between once, before it hands on the next update of a row. The result
+	// says whether to lose the answer. A nil Between does nothing.
 	Between atomic.Pointer[func() (lost bool)]
-	// Ended is asked before each request that writes whether the process that
-	// sent it has ended, so that nothing is written. nil for never.
+	// Traffic asks Ended before each request that writes whether the sending process has
+	// ended. Then it writes nothing. A nil Ended means never.
 	Ended atomic.Pointer[func() bool]
 }
 

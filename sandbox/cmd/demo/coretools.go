@@ -79,8 +79,8 @@ func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigge
 
 var loopbackAddress = regexp.MustCompile(`\b127(?:\.\d+){3}\b`)
 
-// direct are the variables that keep the calls within this machine away from a
-// proxy that is set: .NET, unlike Go and Node.js, sends them there too.
+// direct are the variables that keep calls within this machine away from a proxy. Unlike
+// Go and Node.js, .NET sends them there too.
 func direct(settings map[string]string) []string {
 	hosts := []string{"localhost", "127.0.0.1"}
 	for _, value := range settings {

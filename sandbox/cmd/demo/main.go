@@ -1,6 +1,6 @@
-// Command demo runs the bundle on simulators: the tenants of an invented
-// service provider are synced into a simulated NinjaOne, and a gallery on
-// loopback shows each field and document as NinjaOne would.
+// Command demo runs the bundle on simulators. It syncs the tenants of an invented service
+// provider into a simulated NinjaOne. A gallery on loopback shows each field and document
+// as NinjaOne would.
 package main
 
 import (

@@ -181,8 +181,8 @@ func (w *watcher) followUploads(ctx context.Context) error {
 	return w.follow(ctx, tenants)
 }
 
-// progress shows a passing text in place of the one before; nothing where the
-// output is no terminal.
+// progress shows a passing text in place of the one before. It shows nothing where the
+// output is not a terminal.
 func (w *watcher) progress(text string) {
 	if w.terminal {
 		fmt.Fprint(w.out, "\r\033[K"+text)
@@ -289,8 +289,8 @@ func (w *watcher) check(ctx context.Context, sync func(tenantID string) error) e
 	return nil
 }
 
-// missingOrganization is the organization that a tenant is mapped to although
-// NinjaOne does not have it; 0 when there is none.
+// missingOrganization is the organization that a tenant is mapped to and NinjaOne does
+// not have. It is 0 when there is none.
 func missingOrganization(s *stack.Stack) int {
 	for _, m := range s.Seed.Mappings {
 		if !slices.ContainsFunc(s.Seed.Organizations, func(o seed.Organization) bool { return o.ID == m.OrganizationID }) {

@@ -78,7 +78,8 @@ func (c *comparison) parameters(where string, ours, published openapi3.Parameter
 	}
 }
 
-// commaList is the schema of a parameter; of one that is an array sent as a comma list, that of its elements.
+// commaList is the schema of a parameter. For an array sent as a comma list it is the schema of the
+// elements.
 func commaList(p *openapi3.Parameter) *openapi3.SchemaRef {
 	if p.Schema.Value.Type.Is(openapi3.TypeArray) && p.Explode != nil && !*p.Explode {
 		return p.Schema.Value.Items
@@ -86,8 +87,8 @@ func commaList(p *openapi3.Parameter) *openapi3.SchemaRef {
 	return p.Schema
 }
 
-// commaEnum is the schema of a parameter whose only allowed value is a comma list, which is how the published document
-// writes that any of the listed values can be given, with those values.
+// commaEnum is the schema of a parameter whose only allowed value is a comma list, with those
+// values. The published document writes so that a caller may give any of the listed values.
 func commaEnum(p *openapi3.Parameter) *openapi3.SchemaRef {
 	schema := commaList(p)
 	if schema == nil || len(schema.Value.Enum) != 1 || !strings.Contains(fmt.Sprint(schema.Value.Enum[0]), ",") {

@@ -1,5 +1,5 @@
-// Command ninjacheck compares the simulator's contract with the OpenAPI document that NinjaOne publishes, given by path, and
-// says what the simulator believes that NinjaOne does not:
+// Command ninjacheck compares the simulator's contract with NinjaOne's published OpenAPI document,
+// given by path. It says what the simulator believes that NinjaOne does not:
 //
 //	go run ./sandbox/cmd/ninjacheck -published NinjaRMM-API-v2.json
 //
