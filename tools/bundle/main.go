@@ -1,6 +1,6 @@
-// Command bundle builds what is deployed: the zip of the app root for Linux on
-// amd64, whatever machine it runs on, with its checksum and a software bill of
-// materials. The same source and version give the same bytes on any machine.
+// Command bundle builds what is deployed, whatever machine it runs on. That is the zip of
+// the app root for Linux on amd64, with its checksum and software bill of materials. The
+// same source and version give the same bytes on any machine.
 //
 // Only what makes the bundle belongs here: nothing of the handler, and nothing
 // that knows what the handler does.
@@ -41,8 +41,8 @@ const deployed = "linux/amd64"
 // download.
 const sbomTool = "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0"
 
-// written is the time of every file in the zip: the first that the format can
-// hold, since the time of the build would make each zip another.
+// written is the time of every file in the zip, the first that the format can hold. The
+// time of the build would make each zip another.
 var written = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func main() {
@@ -187,8 +187,8 @@ func pack(root, handler string) ([]byte, error) {
 	return archive.Bytes(), nil
 }
 
-// materials lists the modules that are in the handler, in the form of
-// CycloneDX, without anything that differs from one build to the next.
+// materials lists the handler's modules in the form of CycloneDX. Nothing in it differs
+// from one build to the next.
 func materials(ctx context.Context, work, handler, version string) ([]byte, error) {
 	run := exec.CommandContext(ctx, "go", "run", sbomTool, "bin", "-json", "-std", "-noserial", "-notimestamp", "-version", version, handler)
 	run.Dir = work // no module of ours decides which tool that is

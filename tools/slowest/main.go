@@ -1,6 +1,6 @@
-// Command slowest reads what `go test -json` writes and prints what `go test`
-// would have printed, and at the end the slowest tests. It judges nothing: the
-// status of `go test` does.
+// Command slowest reads what `go test -json` writes and prints what `go test` would have
+// printed. At the end it prints the slowest tests. It judges nothing: the status of `go
+// test` does.
 package main
 
 import (
