@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"io"
 	"sync"
 )
@@ -13,19 +14,30 @@ var deflaters = sync.Pool{New: func() any {
 	return w
 }}
 
-// Deflate makes the content of a column smaller.
+// Deflate makes a content smaller.
 func Deflate(body []byte) []byte {
+	packed, _ := Deflated(func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	}) // a buffer takes everything
+	return packed
+}
+
+// Deflated is Deflate of what write writes.
+func Deflated(write func(io.Writer) error) ([]byte, error) {
 	var packed bytes.Buffer
 	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
 	w.Reset(&packed)
-	_, _ = w.Write(body) // a buffer takes everything
-	_ = w.Close()
-	return packed.Bytes()
+	err := errors.Join(write(w), w.Close())
+	return packed.Bytes(), err
 }
 
 // Inflate returns what Deflate took, but no more than most bytes. So a damaged column
 // cannot fill the memory.
-func Inflate(packed []byte, most int64) ([]byte, error) {
-	return io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), most))
+func Inflate(packed []byte, most int64) ([]byte, error) { return io.ReadAll(Inflated(packed, most)) }
+
+// Inflated is Inflate for those who read one thing after another.
+func Inflated(packed []byte, most int64) io.Reader {
+	return io.LimitReader(flate.NewReader(bytes.NewReader(packed)), most)
 }

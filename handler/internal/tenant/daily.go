@@ -3,6 +3,9 @@ package tenant
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 )
@@ -68,4 +71,54 @@ func digestOf(users []User) string {
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
 	return hex.EncodeToString(sum[:12])
+}
+
+// writtenDaily are parts as they are written. The rows of users follow, which are many.
+type writtenDaily struct {
+	Daily
+	MailboxUsageRows, OneDriveUsageRows, MailboxRows, CASMailboxRows int
+}
+
+// Write writes the parts as JSON, row after row, so that they are never one text.
+func (d *Daily) Write(w io.Writer) error {
+	first := writtenDaily{*d, len(d.MailboxUsage.Value), len(d.OneDriveUsage.Value), len(d.Mailboxes.Value), len(d.CASMailboxes.Value)}
+	first.MailboxUsage.Value, first.OneDriveUsage.Value, first.Mailboxes.Value, first.CASMailboxes.Value = nil, nil, nil, nil
+	to := json.NewEncoder(w)
+	return errors.Join(to.Encode(first), writeRows(to, d.MailboxUsage.Value), writeRows(to, d.OneDriveUsage.Value),
+		writeRows(to, d.Mailboxes.Value), writeRows(to, d.CASMailboxes.Value))
+}
+
+func writeRows[T any](to *json.Encoder, rows []T) error {
+	for i := range rows {
+		if err := to.Encode(&rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadDaily reads what [Daily.Write] wrote.
+func ReadDaily(r io.Reader) (*Daily, error) {
+	from := json.NewDecoder(r)
+	var first writtenDaily
+	if err := from.Decode(&first); err != nil {
+		return nil, err
+	}
+	d := &first.Daily
+	if err := errors.Join(readRows(from, first.MailboxUsageRows, &d.MailboxUsage.Value), readRows(from, first.OneDriveUsageRows, &d.OneDriveUsage.Value),
+		readRows(from, first.MailboxRows, &d.Mailboxes.Value), readRows(from, first.CASMailboxRows, &d.CASMailboxes.Value)); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func readRows[T any](from *json.Decoder, n int, rows *[]T) error {
+	for range n {
+		var row T
+		if err := from.Decode(&row); err != nil {
+			return err
+		}
+		*rows = append(*rows, row)
+	}
+	return nil
 }

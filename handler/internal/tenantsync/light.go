@@ -52,8 +52,15 @@ type inventory struct {
 	OrganizationID int                    `json:"organizationId"`
 	Devices        []keptDevice           `json:"devices"`
 	Fields         []ninjaone.CustomField `json:"fields"` // those that are mapped
-	Daily          *tenant.Daily          `json:"daily"`  // of Microsoft 365; nil for none
+	// Daily are parts of Microsoft 365 as [tenant.Daily.Write] writes them, deflated: of
+	// 50,000 users they are 60 MB. Empty for none. A version whose parts are others gives
+	// them another name, because a part that is missing would look like one that is empty.
+	Daily []byte `json:"parts1,omitempty"`
 }
+
+// maxDaily is the most that the daily parts may be before they are deflated, in bytes. A
+// tenant of which they are more is read as if none were known.
+const maxDaily = 1 << 30
 
 // keptDevice is a device in our own form: NinjaOne's is only read.
 type keptDevice ninjaone.Device
@@ -85,7 +92,14 @@ func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 	default:
 		v = *j.stored
 	}
-	v.Daily = daily
+	v.Daily = nil
+	if daily != nil {
+		packed, err := storage.Deflated(daily.Write)
+		if err != nil {
+			return fmt.Errorf("keep what was read of Microsoft 365: %w", err)
+		}
+		v.Daily = packed
+	}
 	if err := j.keep(ctx, inventoryName(j.ref.ID), v, &j.run.InventoryDigest); err != nil {
 		return fmt.Errorf("keep what NinjaOne has: %w", err)
 	}
@@ -107,6 +121,19 @@ func (j *job) inventory(ctx context.Context) (*inventory, error) {
 		return nil, nil
 	}
 	return &v, nil
+}
+
+// daily are the parts of Microsoft 365 that are kept; nil where there are none, or none
+// that can be read.
+func (v *inventory) daily() *tenant.Daily {
+	if len(v.Daily) == 0 {
+		return nil
+	}
+	d, err := tenant.ReadDaily(storage.Inflated(v.Daily, maxDaily))
+	if err != nil {
+		return nil
+	}
+	return d
 }
 
 // listed are the devices of the inventory as if NinjaOne had listed them.
@@ -189,7 +216,7 @@ func (j *job) light(ctx context.Context, last runs.Run) error {
 		j.stored = kept
 	}
 	if kept != nil && j.Now().Sub(last.LastSuccess) < dailyLife {
-		j.daily = kept.Daily
+		j.daily = kept.daily()
 	}
 	j.begin(last)
 	j.run.Begun = j.run.Start.Truncate(time.Millisecond)
