@@ -306,6 +306,7 @@ type outcome struct {
 	writes  []ninjasim.Write // what NinjaOne accepted meanwhile
 	calls   map[string]int   // calls to NinjaOne by method and path
 	message funchost.Invocation
+	handler []string // what the handler logged of the tenant meanwhile
 }
 
 // sync runs one tenant's sync as a queue message would.
@@ -328,7 +329,7 @@ func (w *world) syncMessage(domain, text string) *outcome {
 // observe returns what happened for a tenant while f ran.
 func (w *world) observe(domain string, f func() funchost.Invocation) *outcome {
 	w.t.Helper()
-	writes, lines, calls := len(w.NinjaOne.Writes()), len(w.logbook(domain)), w.NinjaOne.Calls()
+	writes, lines, calls, logged := len(w.NinjaOne.Writes()), len(w.logbook(domain)), w.NinjaOne.Calls(), len(w.logged())
 	o := &outcome{t: w.t, message: f()}
 	o.writes = w.NinjaOne.Writes()[writes:]
 	o.lines = w.logbook(domain)[lines:]
@@ -339,6 +340,7 @@ func (w *world) observe(domain string, f func() funchost.Invocation) *outcome {
 		}
 	}
 	o.status = w.status(w.tenant(domain).ID)
+	o.handler = w.of(logged, w.tenant(domain))
 	return o
 }
 
@@ -346,7 +348,7 @@ func (w *world) observe(domain string, f func() funchost.Invocation) *outcome {
 func (o *outcome) completed() *outcome {
 	o.t.Helper()
 	if o.status != "Completed" {
-		o.t.Fatalf("the run ended as %q; its logbook lines:\n%s", o.status, strings.Join(o.lines, "\n"))
+		o.t.Fatalf("the run ended as %q; its logbook lines:\n%s\nand the handler's\n%s", o.status, strings.Join(o.lines, "\n"), strings.Join(o.handler, "\n"))
 	}
 	return o
 }
@@ -356,7 +358,7 @@ func (o *outcome) completed() *outcome {
 func (o *outcome) failed(texts ...string) *outcome {
 	o.t.Helper()
 	if o.status != "Failed" {
-		o.t.Fatalf("the run ended as %q, want Failed; its logbook lines:\n%s", o.status, strings.Join(o.lines, "\n"))
+		o.t.Fatalf("the run ended as %q, want Failed; its logbook lines:\n%s\nand the handler's\n%s", o.status, strings.Join(o.lines, "\n"), strings.Join(o.handler, "\n"))
 	}
 	return o.line("Error: The sync to NinjaOne failed", texts...)
 }
