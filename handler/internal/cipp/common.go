@@ -25,11 +25,10 @@ type Common struct {
 	read      time.Time
 }
 
-// Common returns what was read at most commonLife ago, or what is read now where
-// somebody waits for it.
-func (s *Store) Common(ctx context.Context, now bool) (*Common, error) {
+// Common returns what was read since a time, and at most commonLife ago.
+func (s *Store) Common(ctx context.Context, since time.Time) (*Common, error) {
 	at := s.deps.Now()
-	good := func(c *Common) bool { return !c.read.Before(at) || !now && at.Sub(c.read) < commonLife }
+	good := func(c *Common) bool { return !c.read.Before(since) && at.Sub(c.read) < commonLife }
 	return s.common.Get(ctx, struct{}{}, good, func(ctx context.Context, _ *Common) (*Common, error) {
 		c := &Common{read: s.deps.Now()}
 		all, ctx := errgroup.WithContext(ctx)

@@ -247,7 +247,7 @@ func TestStandards(t *testing.T) {
 				rows = append(rows, row("StandardsTemplateV2", string(rune('a'+i)), "JSON", toJSON(t, x)))
 			}
 			s.seed(t, tableTemplates, rows...)
-			common, err := s.Common(t.Context(), false)
+			common, err := s.Common(t.Context(), time.Time{})
 			must(t, err)
 			got := s.Standards(t.Context(), common, ref)
 			if diff := cmp.Diff(tt.want, got.Value); diff != "" {

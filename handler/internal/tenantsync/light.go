@@ -218,6 +218,10 @@ func (j *job) light(ctx context.Context, last runs.Run) error {
 	if kept != nil && j.Now().Sub(last.LastSuccess) < dailyLife {
 		j.daily = kept.daily()
 	}
+	j.since = last.Start // another process may have read later than this one
+	if before.Start.After(j.since) {
+		j.since = before.Start
+	}
 	j.begin(last)
 	j.run.Begun = j.run.Start.Truncate(time.Millisecond)
 	j.run.Owed = "" // a forced run's own

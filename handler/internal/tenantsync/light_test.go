@@ -13,7 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -569,4 +572,48 @@ func TestLightRunThatReadsNoChange(t *testing.T) {
 	if b.light(Message{}); b.lastLight().Status != runs.Completed || b.waiting() != 1 {
 		t.Errorf("%d messages wait, the light run: %+v", b.waiting(), b.lastLight())
 	}
+}
+
+// TestLightRunKnowsWhatTheLastRunKnew: another process ran a forced sync after a change
+// in CIPP, which a light run of this one does not take back.
+func TestLightRunKnowsWhatTheLastRunKnew(t *testing.T) {
+	b := newBench(t, 1)
+	process := func() *cipp.Store {
+		return cipptest.Store(b.account, func(d *cipp.Deps) { d.Now = b.now })
+	}
+	portal := func(host string) {
+		b.row("Config", storage.Entity{"PartitionKey": "InstanceProperties", "RowKey": "CIPPURL", "Value": host})
+	}
+	defer b.account.Table("Config").Delete(context.WithoutCancel(t.Context()), "InstanceProperties", "CIPPURL")
+	w := newWorld(1, 0)
+	b.reader.snapshot = w.snapshot
+	first, other := process(), process()
+	shows := func(host string) {
+		t.Helper()
+		if got := b.sent(device(100), "links"); !strings.Contains(got, host) {
+			t.Errorf("the device does not show %s: %s", host, got)
+		}
+	}
+	portal("before.example")
+	b.CIPP = first
+	b.sync(Message{})
+	shows("before.example")
+	portal("after.example")
+	b.set(b.now().Add(time.Minute))
+	b.CIPP = other
+	b.sync(Message{Force: true})
+	shows("after.example")
+	b.set(b.now().Add(time.Minute))
+	b.CIPP = first
+	b.sync(Message{Light: true})
+	shows("after.example")
+	portal("then.example")
+	b.set(b.now().Add(10 * time.Minute))
+	b.CIPP = other
+	b.sync(Message{Light: true})
+	shows("then.example")
+	b.set(b.now().Add(time.Minute))
+	b.CIPP = first
+	b.sync(Message{Light: true})
+	shows("then.example")
 }

@@ -85,7 +85,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{Syncer: s, assignment: a, awaited: true, log: s.Log.With("tenant", tenantID)}
+	j := &job{Syncer: s, assignment: a, since: s.Now(), log: s.Log.With("tenant", tenantID)}
 	in, err := j.read(ctx)
 	if err != nil {
 		return nil, err

@@ -152,7 +152,7 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 		return err
 	})
 	group.Go(func() error {
-		common, err := j.CIPP.Common(gctx, j.awaited)
+		common, err := j.CIPP.Common(gctx, j.since)
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ type job struct {
 	stored    *inventory    // NinjaOne's side of a light run; nil where it is read
 	strays    bool          // devices of that are not in the organization any more
 	daily     *tenant.Daily // parts of Microsoft 365 that a light run need not read; nil for none
-	awaited   bool          // somebody waits for what CIPP says now
+	since     time.Time     // what CIPP says of all tenants is read since then
 	unknown   bool          // no run of the tenant was ever completed
 	unread    error         // why a light run may have missed the change
 	unwritten error         // why the target that failed last was not written
@@ -111,7 +111,10 @@ func failed(format string, args ...any) error { return fatal{fmt.Errorf(format, 
 // record. The host then delivers the message again.
 func (s *Syncer) Run(ctx context.Context, m Message) error {
 	a, err := s.assign(ctx, m.TenantID, false)
-	j := &job{Syncer: s, assignment: a, message: m, awaited: m.Force, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
+	j := &job{Syncer: s, assignment: a, message: m, log: s.Log.With("tenant", m.TenantID, "organization", a.mapping.OrganizationID)}
+	if m.Force { // somebody waits for what CIPP says now
+		j.since = s.Now()
+	}
 	if _, nowhere := errors.AsType[unassigned](err); m.Light && (nowhere || errors.As(err, new(unusable))) {
 		j.log.InfoContext(ctx, "the tenant's data goes nowhere; the light run is dropped", "reason", err)
 		return s.Runs.MissLight(ctx, m.TenantID, m.Devices, s.Now())
