@@ -27,9 +27,11 @@ func (r *run) lately(rec *ledger.Document) bool {
 // documents. It must for more than ten, if they are more than a fifth.
 func braked(archive, of int) bool { return archive > 10 && archive*5 > of }
 
-// braked reports whether the documents that ended wait, given what was confirmed.
+// braked reports whether the documents that ended wait, given the brake that is on. What
+// waits for a person does not go because a day went by, unless some of it came back.
 func (e ending) braked(b ledger.Brake) bool {
-	return e.leaving > 0 && braked(e.leaving+e.lately, e.of) && !(b.Confirmed && e.leaving <= b.Archive+10)
+	waits := b.TenantID != "" && !b.Confirmed && e.leaving >= b.Archive
+	return e.leaving > 0 && (waits || braked(e.leaving+e.lately, e.of)) && !(b.Confirmed && e.leaving <= b.Archive+10)
 }
 
 // archiveLeavers archives the documents of users and licences that ended,

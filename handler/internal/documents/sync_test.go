@@ -487,7 +487,9 @@ func TestBrakeOfADay(t *testing.T) {
 	runs("what was confirmed does not count", time.Hour, 4)
 	runs("it adds up again", time.Hour, 4)
 	runs("to the brake", time.Hour, 0)
-	runs("a day later", 24*time.Hour, 8)
+	runs("a day later they still wait", 24*time.Hour, 0)
+	must(t, w.syncer.Ledger.Confirm(t.Context(), m.id))
+	runs("for that person", time.Hour, 12)
 }
 
 // TestManyRelationsEnd ends more relations than are removed at once.
