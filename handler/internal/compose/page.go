@@ -49,7 +49,7 @@ func (w widget) inCIPP(href link) widget {
 
 // card is a titled box. Its parts are shown in the order of the fields.
 type card struct {
-	Width width
+	Width cardWidth
 	Icon  literal
 	Title string
 	Href  link // of the card's subject
@@ -61,18 +61,18 @@ type card struct {
 	Table *table
 }
 
-// width is how much of a row a card takes on a wide screen.
-type width int
+// cardWidth is how much of a row a card takes on a wide screen.
+type cardWidth int
 
 const (
-	third width = iota
+	third cardWidth = iota
 	half
 	full
 )
 
 // columns are the classes of the card's place in the grid. The whole row is "", and any
 // place takes it on a narrow screen.
-func (w width) columns() literal {
+func (w cardWidth) columns() literal {
 	return [...]literal{third: "col-xl-4 col-lg-6 ", half: "col-xl-6 ", full: ""}[w]
 }
 

@@ -6,16 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
-)
-
-// Rows of our table NinjaOneSyncState.
-const (
-	partition       = "engine"
-	row             = "hold"
-	repairPartition = "engine-repair" // one row per tenant that was ever repaired
-	version         = layout.Version
 )
 
 // Why every mapped tenant is owed a forced sync.

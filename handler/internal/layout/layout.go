@@ -45,8 +45,6 @@ const TableName = "NinjaOneSyncState"
 const Version = 1
 
 const (
-	partition = "layout"
-	row       = "version"
 	// tellEvery is how often one process tells of the same.
 	tellEvery = 24 * time.Hour
 	// putBackDelay is how long a message rests that a newer handler must read.

@@ -132,14 +132,6 @@ func (r *Reader) grants(ref tenant.Ref, p part) grants {
 	return grantsOf(have.value)
 }
 
-// roleMissing says that a service refuses although the app has the permission.
-func (r *Reader) roleMissing(p part) string {
-	if r.auth == AuthApplication {
-		return "the app has " + permissions[p].Application + ", but no role in the tenant that goes with it"
-	}
-	return "the app has " + permissions[p].Delegated + ", but CIPP's service account has no role in the tenant that goes with it (GDAP)"
-}
-
 // ServiceMissing reports whether a tenant gives no token because it does not
 // have the service: nothing is wrong then.
 func ServiceMissing(err error) bool {

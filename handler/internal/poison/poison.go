@@ -189,8 +189,6 @@ type told struct {
 	More bool     `json:"more"` // it told that there are more than can be shown
 }
 
-const partition = "poison" // of what was told, a row for each queue
-
 // Tell writes a line to CIPP's logbook for each message that was not told
 // before. One queue's failure does not hold back the others.
 func (w *Watch) Tell(ctx context.Context) error {
