@@ -25,8 +25,9 @@ func (p *Pacer) rouse() {
 }
 
 // manage makes all requests for leases, one round per poll, while there are runs or any
-// that wait. It goes on for a poll unless another process waits, since the next run often
-// comes at once.
+// that wait. It keeps one slot for a poll more unless another process waits, since the
+// next run often comes at once. It keeps no others: the host ends processes by SIGKILL,
+// and slots of such a process stay taken until their leases end.
 func (p *Pacer) manage() {
 	lowered := false // the signals were, since the last round
 	for {
@@ -34,7 +35,9 @@ func (p *Pacer) manage() {
 		p.mu.Lock()
 		idle := len(p.runs) == 0 && len(p.waiting) == 0
 		if rest := p.poll - time.Since(p.ended); idle && p.held > 0 && !wanted && rest > 0 {
+			spare := p.drop(p.held - 1)
 			p.mu.Unlock()
+			release(spare)
 			p.sleep(rest)
 			continue
 		}

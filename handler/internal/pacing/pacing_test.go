@@ -92,6 +92,26 @@ func TestTheNextRunFindsTheSlot(t *testing.T) {
 	})
 }
 
+// TestAKilledProcessLeavesOneSlot: of what a process held, one slot alone is taken once
+// its last run has ended, in case that the process is killed.
+func TestAKilledProcessLeavesOneSlot(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		la := newLane(t, 4, 1, 4)
+		a, b := la.process(), la.process()
+		var slots []*Slot
+		for range 4 {
+			slots = append(slots, a.must(t, time.Minute))
+		}
+		for _, s := range slots {
+			s.Release()
+		}
+		pass(t, time.Second)
+		for range 3 {
+			defer b.must(t, time.Second).Release()
+		}
+	})
+}
+
 // TestWaitersGetSpareSlots lets processes come one by one while the first one
 // holds all slots for its one run.
 func TestWaitersGetSpareSlots(t *testing.T) {
