@@ -133,14 +133,15 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	if errors.Is(err, storage.ErrLeaseTaken) {
 		// The holder may be another tenant of the same organization; then this
 		// one has not had its turn.
-		sections, err := s.keptSections(ctx, j.organization)
-		if err != nil {
-			return err
-		}
-		shared := len(j.sharing) > 1 || slices.ContainsFunc(sections, func(k kept) bool { return !j.known[k.tenantID] })
-		if !m.Force && !m.Light && !shared {
-			j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
-			return s.Runs.Unqueue(ctx, m.TenantID)
+		if !m.Force && !m.Light && len(j.sharing) == 1 {
+			sections, err := s.keptSections(ctx, j.organization)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(sections, func(k kept) bool { return !j.known[k.tenantID] }) {
+				j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
+				return s.Runs.Unqueue(ctx, m.TenantID)
+			}
 		}
 		return s.Queue.Send(ctx, m, retryTaken)
 	}
