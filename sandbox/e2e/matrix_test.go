@@ -574,10 +574,7 @@ func (c *cell) check(t *testing.T, k kind, clean []string, healed int) {
 // stopped reports whether a machine was too slow to keep a run's lease: like one
 // that is killed, it may have sent a batch that the next one sends again.
 func (c *cell) stopped() bool {
-	return slices.ContainsFunc(c.w.logged(), func(line string) bool {
-		l, ok := parseLog(line)
-		return ok && strings.Contains(l.Error, "the lease was lost") && strings.Contains(l.Error, c.tenant.ID)
-	})
+	return leaseLost(c.w.logged(), func(l logLine) bool { return strings.Contains(l.Error, c.tenant.ID) })
 }
 
 // judge says what is wrong with the run in trouble; "" when nothing is.

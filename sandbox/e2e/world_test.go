@@ -263,9 +263,14 @@ func (w *world) put(queue, text string) (wait func() funchost.Invocation) {
 // lostLease reports whether an invocation failed because the machine was too slow
 // to renew a lease: its message comes again, and that is what a test is about.
 func (w *world) lostLease(i funchost.Invocation) bool {
-	return i.Err != nil && slices.ContainsFunc(w.lines, func(line string) bool {
+	return i.Err != nil && leaseLost(w.lines, func(l logLine) bool { return l.Invocation == i.ID })
+}
+
+// leaseLost reports whether lines of the handler's log tell of a lost lease.
+func leaseLost(lines []string, of func(l logLine) bool) bool {
+	return slices.ContainsFunc(lines, func(line string) bool {
 		l, ok := parseLog(line)
-		return ok && l.Invocation == i.ID && strings.Contains(l.Error, "the lease was lost")
+		return ok && strings.Contains(l.Error, "the lease was lost") && of(l)
 	})
 }
 
@@ -347,8 +352,14 @@ func (w *world) observe(domain string, f func() funchost.Invocation) *outcome {
 // completed fails the test unless the run ended as Completed.
 func (o *outcome) completed() *outcome {
 	o.t.Helper()
-	if o.status != "Completed" {
-		o.t.Fatalf("the run ended as %q; its logbook lines:\n%s\nand the handler's\n%s", o.status, strings.Join(o.lines, "\n"), strings.Join(o.handler, "\n"))
+	return o.ended("Completed")
+}
+
+func (o *outcome) ended(status string) *outcome {
+	o.t.Helper()
+	if o.status != status {
+		o.t.Fatalf("the run ended as %q, want %s; its logbook lines:\n%s\nand the handler's\n%s",
+			o.status, status, strings.Join(o.lines, "\n"), strings.Join(o.handler, "\n"))
 	}
 	return o
 }
@@ -357,10 +368,7 @@ func (o *outcome) completed() *outcome {
 // all the texts.
 func (o *outcome) failed(texts ...string) *outcome {
 	o.t.Helper()
-	if o.status != "Failed" {
-		o.t.Fatalf("the run ended as %q, want Failed; its logbook lines:\n%s\nand the handler's\n%s", o.status, strings.Join(o.lines, "\n"), strings.Join(o.handler, "\n"))
-	}
-	return o.line("Error: The sync to NinjaOne failed", texts...)
+	return o.ended("Failed").line("Error: The sync to NinjaOne failed", texts...)
 }
 
 // line fails the test unless one new line of the logbook begins with start and

@@ -94,11 +94,7 @@ func checkAttributes(t *testing.T, token html.Token) {
 func hrefs(t *testing.T, value string) []string {
 	t.Helper()
 	var all []string
-	root, err := html.Parse(strings.NewReader(value))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range root.Descendants() {
+	for n := range tree(t, value).Descendants() {
 		if n.Type == html.ElementNode && n.Data == "a" {
 			for _, a := range n.Attr {
 				if a.Key == "href" {
@@ -110,15 +106,21 @@ func hrefs(t *testing.T, value string) []string {
 	return all
 }
 
-// plain returns the text of a value, with one space between pieces.
-func plain(t *testing.T, value string) string {
+// tree parses a value.
+func tree(t *testing.T, value string) *html.Node {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(value))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return root
+}
+
+// plain returns the text of a value, with one space between pieces.
+func plain(t *testing.T, value string) string {
+	t.Helper()
 	var pieces []string
-	for n := range root.Descendants() {
+	for n := range tree(t, value).Descendants() {
 		if n.Type == html.TextNode {
 			pieces = append(pieces, strings.Fields(n.Data)...)
 		}

@@ -159,8 +159,8 @@ type Slot struct {
 // loses its slots. All calls of the run are made under it.
 func (s *Slot) Context() context.Context { return s.ctx }
 
-// Release ends the run. A poll after the process's last run, all slots of the process
-// come free for others. Calling it again does nothing.
+// Release ends the run. With the process's last run all its slots but one come free for
+// others, and that one a poll later. Calling it again does nothing.
 func (s *Slot) Release() {
 	s.cancel(context.Canceled)
 	p := s.pacer
