@@ -10,8 +10,6 @@
 package compose
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"cipp-ninjaone/handler/internal/exposure"
@@ -34,9 +32,6 @@ type Input struct {
 	Exposure     *exposure.Tenant               // of the last file of vulnerabilities; nil shows none
 	Shared       bool                           // several tenants share the organization: each section names its tenant
 
-	// MaxChars limits a composed value, in characters of the JSON-encoded string
-	// (ninjaone.JSONLength). 0 means NinjaOne's own limit.
-	MaxChars int
 	// SettingsLimit is how many UTF-16 units DeviceNonCompliantSettings may have:
 	// see [SettingsLimit].
 	SettingsLimit int
@@ -62,65 +57,28 @@ type DeviceFields struct {
 	StateUnknown, SettingsUnknown bool
 }
 
-// Mistakes of the caller.
-var (
-	errNoSnapshot = errors.New("composing fields: there is no snapshot of the tenant")
-	errNoUser     = errors.New("the tenant has no such user")
-	errNoLicence  = errors.New("the tenant has no such licence")
-)
-
-// organizationPage is the page of one of the organization's fields.
-type organizationPage struct {
-	name string
-	page page
-	of   func(*OrganizationFields) *string
-}
-
-func (x *index) organization() []organizationPage {
-	all := []organizationPage{
-		{"TenantLinks", tenantLinks(x.links), func(f *OrganizationFields) *string { return &f.TenantLinks }},
-		{"TenantSummary", x.tenantSummary(), func(f *OrganizationFields) *string { return &f.TenantSummary }},
-		{"UsersSummary", x.usersSummary(), func(f *OrganizationFields) *string { return &f.UsersSummary }},
-	}
-	for i := range all {
-		p := &all[i].page
+// organization composes the pages of the organization's fields, by name.
+func (x *index) organization() map[string]page {
+	all := map[string]page{"TenantLinks": tenantLinks(x.links), "TenantSummary": x.tenantSummary(), "UsersSummary": x.usersSummary()}
+	for name, p := range all {
 		if x.in.Shared {
 			p.Heading = x.name()
 		}
 		p.Name = line{Text: x.name(), Href: x.links.admin365()}
-		p.Brief = x.brief(all[i].name)
+		p.Brief = x.brief(name)
+		all[name] = p
 	}
 	return all
 }
 
-// Devices composes the fields of one tenant's devices. It is safe for
-// concurrent use.
-type Devices struct{ x *deviceIndex }
-
-// NewDevices prepares what the fields of all devices have in common.
-func NewDevices(in Input) (*Devices, error) {
-	if in.Snapshot == nil {
-		return nil, errNoSnapshot
+// Fields composes the fields of one matched device.
+func (x *Devices) Fields(p match.Pair) DeviceFields {
+	state := p.Intune.ComplianceState
+	policies, read := x.snap.PolicyStates.Value[p.Intune.ID]
+	settings, known := NonCompliantSettings(state, policies, read, x.in.SettingsLimit)
+	return DeviceFields{
+		DeviceLinks: x.deviceLinks(p).html(), DeviceSummary: x.deviceSummary(p).html(),
+		DeviceCompliance: ComplianceText(state), StateUnknown: state == "",
+		DeviceNonCompliantSettings: settings, SettingsUnknown: !known,
 	}
-	return &Devices{newDeviceIndex(in)}, nil
-}
-
-// Fields composes the fields of one matched device. A pair without an Intune
-// device yields empty values, which clear the fields.
-func (d *Devices) Fields(p match.Pair) (DeviceFields, error) {
-	if p.Intune == nil {
-		return DeviceFields{}, nil
-	}
-	f := DeviceFields{DeviceCompliance: ComplianceText(p.Intune.ComplianceState), StateUnknown: p.Intune.ComplianceState == ""}
-	states, read := d.x.in.Snapshot.PolicyStates.Value[p.Intune.ID]
-	settings, known := NonCompliantSettings(p.Intune.ComplianceState, states, read, d.x.in.SettingsLimit)
-	f.DeviceNonCompliantSettings, f.SettingsUnknown = settings, !known
-	var err error
-	if f.DeviceLinks, err = d.x.deviceLinks(p).render("DeviceLinks", d.x.in.MaxChars); err == nil {
-		f.DeviceSummary, err = d.x.deviceSummary(p).render("DeviceSummary", d.x.in.MaxChars)
-	}
-	if err != nil {
-		return DeviceFields{}, fmt.Errorf("tenant %s, Intune device %s: %w", ref(d.x.in.Snapshot.Tenant), p.Intune.ID, err)
-	}
-	return f, nil
 }

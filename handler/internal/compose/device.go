@@ -13,23 +13,24 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// deviceIndex adds to an index what only devices need.
-type deviceIndex struct {
+// Devices composes the fields of one tenant's devices. It is safe for concurrent use.
+type Devices struct {
 	*index
 	entra   map[string]*tenant.EntraDevice // by deviceId
 	tree    groupTree                      // of devices
 	exposed map[int]exposure.Device        // by NinjaOne id
 }
 
-func newDeviceIndex(in Input) *deviceIndex {
-	x := &deviceIndex{index: newIndex(in), entra: map[string]*tenant.EntraDevice{}}
+// NewDevices prepares what the fields of all devices have in common.
+func NewDevices(in Input) *Devices {
+	x := &Devices{index: newIndex(in), entra: map[string]*tenant.EntraDevice{}}
 	for i := range in.Snapshot.EntraDevices.Value {
 		d := &in.Snapshot.EntraDevices.Value[i]
 		keep(x.entra, deviceID(d.DeviceID), d, func(a, b *tenant.EntraDevice) int {
 			return cmp.Or(a.Registered.Compare(b.Registered), cmp.Compare(a.ID, b.ID))
 		})
 	}
-	x.tree = newGroupTree(x.index.groups, tenant.MemberUser)
+	x.tree = newGroupTree(x.groups, tenant.MemberUser)
 	if in.Exposure != nil {
 		x.exposed = make(map[int]exposure.Device, len(in.Exposure.Devices))
 		for _, d := range in.Exposure.Devices {
@@ -52,12 +53,8 @@ func deviceID(id string) string {
 }
 
 // directory returns the Entra device of a managed device, or nil.
-func (x *deviceIndex) directory(d *tenant.ManagedDevice) *tenant.EntraDevice {
-	id := deviceID(d.AzureADDeviceID)
-	if id == "" {
-		return nil
-	}
-	return x.entra[id]
+func (x *Devices) directory(d *tenant.ManagedDevice) *tenant.EntraDevice {
+	return x.entra[deviceID(d.AzureADDeviceID)] // keep puts nothing under ""
 }
 
 // windows reports whether a device may have a BitLocker key and a local
@@ -68,7 +65,7 @@ func windows(d *tenant.ManagedDevice) bool {
 
 // deviceLinks composes DeviceLinks. Without the Entra object id the keys are
 // looked up in the pages of all devices.
-func (x *deviceIndex) deviceLinks(p match.Pair) page {
+func (x *Devices) deviceLinks(p match.Pair) page {
 	object := ""
 	if e := x.directory(p.Intune); e != nil {
 		object = e.ID
@@ -92,7 +89,7 @@ func (x *deviceIndex) deviceLinks(p match.Pair) page {
 }
 
 // deviceSummary composes DeviceSummary.
-func (x *deviceIndex) deviceSummary(p match.Pair) page {
+func (x *Devices) deviceSummary(p match.Pair) page {
 	all := page{Cards: []card{
 		x.deviceCard(p),
 		x.hardwareCard(p.Intune),
@@ -109,7 +106,7 @@ func (x *deviceIndex) deviceSummary(p match.Pair) page {
 // factText is a fact of one text, with words for none.
 func factText(label, value string) fact { return fact{label, one(orElse(value, "Not known"))} }
 
-func (x *deviceIndex) deviceCard(p match.Pair) card {
+func (x *Devices) deviceCard(p match.Pair) card {
 	d := p.Intune
 	user := one("None")
 	if name := orElse(d.UserDisplayName, text(d.UserPrincipalName)); name != "" {
@@ -159,7 +156,7 @@ func management(d *tenant.ManagedDevice) string {
 
 // claims lists the Intune devices that claim to be one machine, with the
 // compliance of each.
-func (x *deviceIndex) claims(p match.Pair) cell {
+func (x *Devices) claims(p match.Pair) cell {
 	all := append([]*tenant.ManagedDevice{p.Intune}, p.Contesting...)
 	slices.SortFunc(all, func(a, b *tenant.ManagedDevice) int {
 		return byName(a.DeviceName, b.DeviceName, a.ID, b.ID)
@@ -175,7 +172,7 @@ func (x *deviceIndex) claims(p match.Pair) cell {
 }
 
 // superseded lists the other Intune records of the machine.
-func (x *deviceIndex) superseded(old []*tenant.ManagedDevice) cell {
+func (x *Devices) superseded(old []*tenant.ManagedDevice) cell {
 	old = slices.Clone(old)
 	slices.SortFunc(old, func(a, b *tenant.ManagedDevice) int {
 		return byName(a.DeviceName, b.DeviceName, a.ID, b.ID)
@@ -191,7 +188,7 @@ func (x *deviceIndex) superseded(old []*tenant.ManagedDevice) cell {
 	return c
 }
 
-func (x *deviceIndex) hardwareCard(d *tenant.ManagedDevice) card {
+func (x *Devices) hardwareCard(d *tenant.ManagedDevice) card {
 	c := card{Icon: "fas fa-microchip", Title: "Hardware", Facts: []fact{
 		factText("Serial number", d.SerialNumber),
 		factText("Operating system", osName(d)),
@@ -235,7 +232,7 @@ func storage(d *tenant.ManagedDevice) line {
 	return l
 }
 
-func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
+func (x *Devices) enrolmentCard(d *tenant.ManagedDevice) card {
 	entra := x.directory(d)
 	join := readable(d.JoinType)
 	if entra != nil && join == "" {
@@ -289,7 +286,7 @@ func (x *deviceIndex) enrolmentCard(d *tenant.ManagedDevice) card {
 
 // policiesCard shows the compliance policies of a device that does not comply,
 // with the settings that fail. The states of other devices are not read.
-func (x *deviceIndex) policiesCard(d *tenant.ManagedDevice) card {
+func (x *Devices) policiesCard(d *tenant.ManagedDevice) card {
 	c := card{Width: full, Icon: iconStandard, Title: "Compliance policies", Href: x.links.device(d.ID)}
 	switch ComplianceText(d.ComplianceState) {
 	case "Compliant":
@@ -347,7 +344,7 @@ func platform(s string) string {
 
 // policyUsers names for whom a policy was evaluated: the users of its
 // settings, else the device's primary user.
-func (x *deviceIndex) policyUsers(d *tenant.ManagedDevice, s tenant.PolicyState) cell {
+func (x *Devices) policyUsers(d *tenant.ManagedDevice, s tenant.PolicyState) cell {
 	var names []string
 	for _, v := range s.Settings {
 		if name := text(v.UserName); name != "" && !slices.Contains(names, name) {
@@ -392,7 +389,7 @@ func failing(settings []tenant.SettingState) cell {
 	return c
 }
 
-func (x *deviceIndex) groupsCard(d *tenant.ManagedDevice) card {
+func (x *Devices) groupsCard(d *tenant.ManagedDevice) card {
 	c := card{Width: full, Icon: iconGroups, Title: "Groups", Href: x.links.groups(), CIPP: x.links.inCIPP(cippGroups)}
 	entra := x.directory(d)
 	if entra != nil {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // Fields of the documents. The names are CIPP's, except FieldTenantID, which
@@ -43,16 +42,30 @@ type MailboxAccess struct {
 // documents no limit of a document's name.
 const maxName = 150
 
-// rendered composes the pages of one document.
-func (x *index) rendered(fields ninjaone.Fields, pages map[string]page) error {
-	for name, p := range pages {
-		value, err := p.render(name, x.in.MaxChars)
-		if err != nil {
-			return err
-		}
-		fields[name] = ninjaone.HTML(value)
+// document composes a document of its texts and pages.
+func (x *index) document(id, name string, texts map[string]string, pages map[string]page) Document {
+	d := Document{ID: fold(id), Name: name, Fields: ninjaone.Fields{FieldTenantID: textValue(fold(x.snap.Tenant.ID))}}
+	for field, text := range texts {
+		d.Fields[field] = textValue(text)
 	}
-	return nil
+	for field, p := range pages {
+		d.Fields[field] = ninjaone.HTML(p.html())
+	}
+	return d
+}
+
+// none is the error of a document of somebody or something that the tenant does not have.
+func (x *index) none(what, id string) error {
+	return fmt.Errorf("tenant %s has no %s %s", ref(x.snap.Tenant), what, id)
+}
+
+// shared adds to the facts of a document which tenant it is of, where several share an
+// organization.
+func (x *index) shared(facts []fact) []fact {
+	if !x.in.Shared {
+		return facts
+	}
+	return append([]fact{factText("Tenant", x.tenantName())}, facts...)
 }
 
 // textValue is the value of a TEXT field, cut to what NinjaOne takes.
@@ -109,9 +122,4 @@ func absentNotice(title, reason string) page {
 // noneNotice stands where a document's table would be empty.
 func noneNotice(title, text string) page {
 	return page{Notices: []notice{{Icon: iconInfo, Title: title, Text: text}}}
-}
-
-// composing adds to an error which document could not be composed.
-func composing(r tenant.Ref, what, id string, err error) error {
-	return fmt.Errorf("tenant %s, document of the %s %s: %w", ref(r), what, id, err)
 }

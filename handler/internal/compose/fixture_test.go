@@ -229,10 +229,10 @@ func pairOf(in Input, deviceID string) match.Pair {
 	}
 	for i := range in.Snapshot.ManagedDevices.Value {
 		if d := &in.Snapshot.ManagedDevices.Value[i]; d.ID == deviceID {
-			return match.Pair{Intune: d}
+			return match.Pair{Intune: d, Ninja: &ninjaone.Device{}}
 		}
 	}
-	return match.Pair{}
+	panic("no device " + deviceID)
 }
 
 // hostile strings that must stay text.

@@ -88,40 +88,34 @@ func poisoned(path, s string) everything {
 // values composes every field and every document.
 func (e everything) values(t *testing.T) (all []string) {
 	t.Helper()
-	fail := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	for _, shared := range []bool{false, true} {
 		e.In.Shared = shared
-		org, forms, err := Sections(e.In)
-		fail(err)
+		org, forms := Sections(e.In)
 		all = append(all, forms.Heading, org.TenantLinks, org.TenantSummary, org.UsersSummary)
-		for _, p := range newIndex(e.In).organization() {
-			line, _ := p.page.cut(OneLine, ninjaone.MaxHTML)
-			name, _ := p.page.cut(NameOnly, ninjaone.MaxHTML)
+		pages := newIndex(e.In).organization()
+		for _, field := range slices.Sorted(maps.Keys(pages)) {
+			p := pages[field]
+			line, _ := p.cut(OneLine, ninjaone.MaxHTML)
+			name, _ := p.cut(NameOnly, ninjaone.MaxHTML)
 			all = append(all, line, name)
 		}
 	}
-	devices, err := NewDevices(e.In)
-	fail(err)
+	devices := NewDevices(e.In)
 	for _, d := range e.In.Snapshot.ManagedDevices.Value {
-		f, err := devices.Fields(pairOf(e.In, d.ID))
-		fail(err)
+		f := devices.Fields(pairOf(e.In, d.ID))
 		all = append(all, f.DeviceLinks, f.DeviceSummary)
 	}
 	add := func(d Document, err error) {
-		fail(err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, name := range slices.Sorted(maps.Keys(d.Fields)) {
 			if documentPages[name] {
 				all = append(all, d.Fields[name].String())
 			}
 		}
 	}
-	users, err := NewUserDocuments(e.In, e.Access)
-	fail(err)
+	users := NewUserDocuments(e.In, e.Access)
 	for _, id := range users.IDs() {
 		add(users.Document(id))
 	}

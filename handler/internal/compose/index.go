@@ -64,9 +64,6 @@ func newIndex(in Input) *index {
 	x.devices = named(s.ManagedDevices.Value, deviceID, func(d *tenant.ManagedDevice) string { return d.DeviceName }, deviceID)
 	x.devices = slices.DeleteFunc(x.devices, func(d *tenant.ManagedDevice) bool { return old[fold(d.ID)] })
 	for _, p := range in.Matches.Pairs {
-		if p.Intune == nil || p.Ninja == nil {
-			continue
-		}
 		x.matched++
 		x.ninja[fold(p.Intune.ID)] = p.Ninja.ID
 		for _, d := range p.Contesting {

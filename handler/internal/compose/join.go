@@ -30,26 +30,23 @@ type Forms struct {
 var splits = [...]int{2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
 
 // Sections composes a tenant's sections of the organization's fields, whole and in the
-// shorter forms. What does not fit into MaxChars gives way; a value of which nothing fits
-// is "". A tenant that is alone in its organization gets the shortest forms only. They
-// serve once another tenant is mapped to it, until the first one's next sync.
-func Sections(in Input) (OrganizationFields, Forms, error) {
-	if in.Snapshot == nil {
-		return OrganizationFields{}, Forms{}, errNoSnapshot
-	}
+// shorter forms. What does not fit into a field gives way. A tenant that is alone in its
+// organization gets the shortest forms only. They serve once another tenant is mapped to
+// it, until the first one's next sync.
+func Sections(in Input) (whole OrganizationFields, f Forms) {
 	x := newIndex(in)
-	var whole OrganizationFields
-	var f Forms
 	if !in.Shared {
 		f.Heading, _ = written(ninjaone.MaxHTML, func(m *markup) { m.heading(x.name()) })
 	}
 	pages := x.organization()
-	for i, forms := range []*[]Form{&f.TenantLinks, &f.TenantSummary, &f.UsersSummary} {
-		value := pages[i].of(&whole)
-		*value, _ = pages[i].page.fit(in.MaxChars)
-		*forms = pages[i].page.shorter(*value, in.Shared)
+	section := func(name string) (string, []Form) {
+		value := pages[name].html()
+		return value, pages[name].shorter(value, in.Shared)
 	}
-	return whole, f, nil
+	whole.TenantLinks, f.TenantLinks = section("TenantLinks")
+	whole.TenantSummary, f.TenantSummary = section("TenantSummary")
+	whole.UsersSummary, f.UsersSummary = section("UsersSummary")
+	return whole, f
 }
 
 // shorter returns the forms of a page that are shorter than its whole.

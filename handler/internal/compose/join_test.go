@@ -20,10 +20,7 @@ func TestJoin(t *testing.T) {
 	var kinds []sections // which every third, and the two after it, are like but for the name
 	for _, in := range []Input{pathological(), believable(), unreadable()} {
 		in.Shared, in.Snapshot.Tenant.DisplayName = true, "Tenant NNN & Sons"
-		whole, shorter, err := Sections(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		whole, shorter := Sections(in)
 		kinds = append(kinds, sections{whole, shorter})
 	}
 	for name, of := range map[string]func(sections) []Form{
@@ -99,10 +96,7 @@ func TestJoinSteps(t *testing.T) {
 // mapped to its organization since.
 func TestAloneAndShared(t *testing.T) {
 	in := believable()
-	alone, kept, err := Sections(in)
-	if err != nil {
-		t.Fatal(err)
-	}
+	alone, kept := Sections(in)
 	if strings.Contains(alone.TenantSummary, "<h3>") {
 		t.Error("a tenant alone in its organization has a heading")
 	}
@@ -110,10 +104,7 @@ func TestAloneAndShared(t *testing.T) {
 		t.Errorf("it keeps the heading %q and %d shorter forms", kept.Heading, len(kept.TenantSummary))
 	}
 	in.Shared = true
-	shared, _, err := Sections(in)
-	if err != nil {
-		t.Fatal(err)
-	}
+	shared, _ := Sections(in)
 	if shared.TenantSummary != kept.Heading+alone.TenantSummary {
 		t.Error("with its heading it is not what it is beside others")
 	}

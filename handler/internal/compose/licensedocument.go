@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -28,11 +27,8 @@ type holder struct {
 // NewLicenseDocuments prepares what the documents of all licences have in
 // common. Pages says where the users' documents are; without them the users
 // are linked to Entra.
-func NewLicenseDocuments(in Input, pages DocumentPages) (*LicenseDocuments, error) {
-	if in.Snapshot == nil {
-		return nil, errNoSnapshot
-	}
-	return newLicenseDocuments(newIndex(in), pages), nil
+func NewLicenseDocuments(in Input, pages DocumentPages) *LicenseDocuments {
+	return newLicenseDocuments(newIndex(in), pages)
 }
 
 // LicenseDocuments is NewLicenseDocuments for the same input, without joining
@@ -134,25 +130,17 @@ func (d *LicenseDocuments) Has(id string) bool { return d.byID[fold(id)] != nil 
 func (d *LicenseDocuments) Document(id string) (Document, error) {
 	k := d.byID[fold(id)]
 	if k == nil {
-		return Document{}, composing(d.snap.Tenant, "licence", id, errNoLicence)
+		return Document{}, d.none("licence", id)
 	}
-	doc := Document{ID: fold(k.ID), Name: d.names[fold(k.ID)], Fields: ninjaone.Fields{
-		FieldLicenseID: textValue(fold(k.ID)),
-		FieldTenantID:  textValue(fold(d.snap.Tenant.ID)),
-	}}
-	err := d.rendered(doc.Fields, map[string]page{
+	return d.document(k.ID, d.names[fold(k.ID)], map[string]string{FieldLicenseID: fold(k.ID)}, map[string]page{
 		FieldLicenseSummary: {Cards: []card{d.licenceCard(k), d.subscriptionsCard(k), d.servicePlansCard(k)}},
 		FieldLicenseUsers:   d.licenceUsers(k),
-	})
-	if err != nil {
-		return Document{}, composing(d.snap.Tenant, "licence", doc.ID, err)
-	}
-	return doc, nil
+	}), nil
 }
 
 func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
 	p := d.product(k.ID)
-	c := card{Width: half, Icon: iconLicence, Title: "Licence", Href: d.links.licences(), CIPP: d.links.inCIPP(cippLicences), Facts: []fact{
+	return card{Width: half, Icon: iconLicence, Title: "Licence", Href: d.links.licences(), CIPP: d.links.inCIPP(cippLicences), Facts: d.shared([]fact{
 		{"Name", one(p.name)},
 		factText("Part number", k.PartNumber),
 		factText("SKU id", k.ID),
@@ -160,11 +148,7 @@ func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
 		{"Used", one(count(k.Consumed))},
 		{"Total", total(k)},
 		{"Unused", lines(unused(k))},
-	}}
-	if d.in.Shared {
-		c.Facts = append([]fact{{"Tenant", one(orElse(d.tenantName(), "Not known"))}}, c.Facts...)
-	}
-	return c
+	})}
 }
 
 func (d *LicenseDocuments) subscriptionsCard(k *tenant.SKU) card {

@@ -257,22 +257,15 @@ func (c Cut) String() string {
 	return [...]string{"whole", "with fewer rows", "with fewer cards", "in one line", "by name alone", "not at all"}[c]
 }
 
-// render returns the page as HTML of at most limit characters, cut down when it
-// has to be. It fails when nothing of it fits.
-func (p page) render(name string, limit int) (string, error) {
-	s, cut := p.fit(limit)
-	if cut == NotShown {
-		return "", fmt.Errorf("composing %s: even without any rows it is longer than the %d characters NinjaOne leaves it", name, limit)
-	}
-	return s, nil
+// html returns the page as a field takes it. Without rows and cards any page fits, since
+// its texts are clipped.
+func (p page) html() string {
+	s, _ := p.fit(ninjaone.MaxHTML)
+	return s
 }
 
-// fit returns the page as HTML of at most limit characters, and what had to give way. A
-// limit of 0 means NinjaOne's own.
+// fit returns the page as HTML of at most limit characters, and what had to give way.
 func (p page) fit(limit int) (string, Cut) {
-	if limit <= 0 {
-		limit = ninjaone.MaxHTML
-	}
 	for cut := Whole; cut < NotShown; cut++ {
 		if s, fits := p.cut(cut, limit); fits {
 			return s, cut

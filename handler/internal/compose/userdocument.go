@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -26,10 +25,7 @@ type UserDocuments struct {
 }
 
 // NewUserDocuments prepares what the documents of all users have in common.
-func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) (*UserDocuments, error) {
-	if in.Snapshot == nil {
-		return nil, errNoSnapshot
-	}
+func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocuments {
 	x := &UserDocuments{
 		index:     newIndex(in),
 		heldBy:    map[string][]*tenant.DirectoryRole{},
@@ -63,7 +59,7 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) (*UserDocumen
 			})
 		}
 	}
-	return x, nil
+	return x
 }
 
 // IDs returns the users that get a document, in lower case and in order of name. That is
@@ -112,24 +108,16 @@ func (d *UserDocuments) Licenses(id string) []string {
 func (d *UserDocuments) Document(id string) (Document, error) {
 	u := d.userByID[fold(id)]
 	if u == nil {
-		return Document{}, composing(d.snap.Tenant, "user", id, errNoUser)
+		return Document{}, d.none("user", id)
 	}
-	doc := Document{ID: fold(u.ID), Name: userDocumentName(u), Fields: ninjaone.Fields{
-		FieldUserID:   textValue(fold(u.ID)),
-		FieldUserUPN:  textValue(u.UserPrincipalName),
-		FieldTenantID: textValue(fold(d.snap.Tenant.ID)),
-	}}
 	groups := d.tree.of(u.ID)
-	err := d.rendered(doc.Fields, map[string]page{
+	texts := map[string]string{FieldUserID: fold(u.ID), FieldUserUPN: u.UserPrincipalName}
+	return d.document(u.ID, userDocumentName(u), texts, map[string]page{
 		FieldUserLinks:   d.userLinks(u),
 		FieldUserSummary: d.userSummary(u, groups),
 		FieldUserDevices: d.userDevices(u),
 		FieldUserGroups:  d.userGroups(u, groups),
-	})
-	if err != nil {
-		return Document{}, composing(d.snap.Tenant, "user", doc.ID, err)
-	}
-	return doc, nil
+	}), nil
 }
 
 // userDocumentName is "Display Name (UPN)", as CIPP names the documents.
@@ -184,16 +172,13 @@ func (d *UserDocuments) userCard(u *tenant.User) card {
 	case guestType(u) != "":
 		kind = "Member from another organization"
 	}
-	c := card{Icon: "fas fa-user", Title: "User", Href: d.links.user(u.ID), CIPP: d.links.userInCIPP(cippUser, u.ID), Facts: []fact{
+	c := card{Icon: "fas fa-user", Title: "User", Href: d.links.user(u.ID), CIPP: d.links.userInCIPP(cippUser, u.ID), Facts: d.shared([]fact{
 		{"Name", one(orElse(u.DisplayName, "No name"))},
 		factText("User name", u.UserPrincipalName),
 		factText("Object id", u.ID),
 		{"Sign-in", lines(signIn)},
 		{"Kind", one(kind)},
-	}}
-	if d.in.Shared {
-		c.Facts = append([]fact{{"Tenant", one(orElse(d.tenantName(), "Not known"))}}, c.Facts...)
-	}
+	})}
 	optional := func(label string, values ...string) {
 		var v cell
 		for _, s := range values {

@@ -75,10 +75,7 @@ func uploaded(e *exposure.Tenant) line {
 // the last file does not name. Defender may not know it. The card counts only what it
 // lists, and only the tenant's card shows the day. Otherwise each upload would cost a
 // call for every device.
-func (x *deviceIndex) vulnerabilitiesCard(p match.Pair) (card, bool) {
-	if p.Ninja == nil {
-		return card{}, false
-	}
+func (x *Devices) vulnerabilitiesCard(p match.Pair) (card, bool) {
 	d, ok := x.exposed[p.Ninja.ID]
 	if !ok {
 		return card{}, false

@@ -329,9 +329,9 @@ const maxLicenceName = 200
 
 // nameLicences names licences whose name nobody gives as their documents were named
 // before. It composes with those names, so a part number never replaces a name.
-func (r *run) nameLicences() (err error) {
+func (r *run) nameLicences() {
 	if r.licenses == nil {
-		return nil
+		return
 	}
 	names := maps.Clone(r.in.Compose.SKUNames)
 	if names == nil {
@@ -350,19 +350,15 @@ func (r *run) nameLicences() (err error) {
 		}
 	}
 	if !learnt {
-		return nil
+		return
 	}
 	r.in.Compose.SKUNames = names
 	if r.people != nil {
-		if r.people, err = compose.NewUserDocuments(r.in.Compose, r.access); err != nil {
-			return err
-		}
-		r.users.subjects, r.skus = r.people, r.people.LicenseDocuments(r.pages)
-	} else if r.skus, err = compose.NewLicenseDocuments(r.in.Compose, r.pages); err != nil {
-		return err
+		r.people = compose.NewUserDocuments(r.in.Compose, r.access)
+		r.users.subjects = r.people
 	}
+	r.composeLicenses()
 	r.licenses.subjects = r.skus
-	return nil
 }
 
 // compare notes what somebody changed in a document since: its name, or the ids

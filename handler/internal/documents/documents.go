@@ -41,8 +41,8 @@ type Input struct {
 	Client         *ninjaone.Client
 	Instance       string // normalised NinjaOne host
 	OrganizationID int
-	Sharing        []string      // ids of all tenants mapped to the organization, this one included
-	Compose        compose.Input // MaxChars is not used: a document is one tenant's alone
+	Sharing        []string // ids of all tenants mapped to the organization, this one included
+	Compose        compose.Input
 	// DeviceUnsure reports whether nobody knows what became of an unmatched NinjaOne device,
 	// so that its relations stay. nil for never.
 	DeviceUnsure func(id int) bool
@@ -169,7 +169,6 @@ func newRun(s *Syncer, in Input) *run {
 	r := &run{Syncer: s, in: in, tenantID: fold(in.Compose.Snapshot.Tenant.ID), started: s.Now(), changed: map[*ledger.Document]bool{}}
 	r.ledger = r.ledgerOf(r.tenantID)
 	r.log = s.Log.With("tenant", r.tenantID, "organization", in.OrganizationID)
-	r.in.Compose.MaxChars = 0
 	return r
 }
 

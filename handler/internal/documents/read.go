@@ -50,9 +50,7 @@ func (r *run) read(ctx context.Context, setUp func(context.Context, []blueprint,
 			}
 		}
 	}
-	if err := r.nameLicences(); err != nil {
-		return err
-	}
+	r.nameLicences()
 	if err := r.readRelations(ctx); err != nil {
 		return err
 	}
@@ -104,22 +102,14 @@ func (r *run) begin(ctx context.Context, b blueprint, list []ninjaone.Template) 
 		blueprint: b, template: t, wanted: map[string]bool{}, extras: map[int]bool{},
 		done: map[string]bool{}, unlisted: map[string]bool{}, freed: map[string]bool{},
 	}
-	var err error
 	if b.kind == ledger.KindUser {
 		r.access = r.mailboxAccess(ctx)
-		r.people, err = compose.NewUserDocuments(r.in.Compose, r.access)
+		r.people = compose.NewUserDocuments(r.in.Compose, r.access)
 		r.pages = compose.DocumentPages{OrganizationID: r.in.OrganizationID, TemplateID: t.ID, Documents: map[string]int{}}
 		r.users, sec.subjects = sec, r.people
 	} else {
-		if r.people != nil {
-			r.skus = r.people.LicenseDocuments(r.pages)
-		} else {
-			r.skus, err = compose.NewLicenseDocuments(r.in.Compose, r.pages)
-		}
+		r.composeLicenses()
 		r.licenses, sec.subjects = sec, r.skus
-	}
-	if err != nil {
-		return err
 	}
 	sec.ids = sec.IDs()
 	for _, id := range sec.ids {
@@ -139,6 +129,16 @@ func (r *run) begin(ctx context.Context, b blueprint, list []ninjaone.Template) 
 		r.startOver(sec)
 	}
 	return nil
+}
+
+// composeLicenses prepares the licences' documents, from what the users' have joined where
+// there are some.
+func (r *run) composeLicenses() {
+	if r.people != nil {
+		r.skus = r.people.LicenseDocuments(r.pages)
+	} else {
+		r.skus = compose.NewLicenseDocuments(r.in.Compose, r.pages)
+	}
 }
 
 // startOver forgets the documents of a template that is not the one any more.

@@ -60,19 +60,17 @@ func (j *job) apply(ctx context.Context, in *inputs, p *Plan) error {
 	if err := j.keepPolicies(ctx, in); err != nil {
 		return err
 	}
-	if p.section != nil {
-		if !slices.Contains(in.kept, j.ref.ID) {
-			in.kept = append(in.kept, j.ref.ID)
-			slices.Sort(in.kept)
+	if !slices.Contains(in.kept, j.ref.ID) {
+		in.kept = append(in.kept, j.ref.ID)
+		slices.Sort(in.kept)
+	}
+	if r := in.records[j.organization.Target()]; r == nil || !slices.Equal(r.Claims, in.kept) {
+		if err := j.Ledger.SaveClaims(ctx, j.organization, &ledger.Record{Target: j.organization.Target(), Claims: in.kept}); err != nil {
+			return err
 		}
-		if r := in.records[j.organization.Target()]; r == nil || !slices.Equal(r.Claims, in.kept) {
-			if err := j.Ledger.SaveClaims(ctx, j.organization, &ledger.Record{Target: j.organization.Target(), Claims: in.kept}); err != nil {
-				return err
-			}
-		}
-		if err := j.keep(ctx, j.sectionName(j.ref.ID), p.section, &j.run.SectionDigest); err != nil {
-			return fmt.Errorf("keep the tenant's section: %w", err)
-		}
+	}
+	if err := j.keep(ctx, j.sectionName(j.ref.ID), p.section, &j.run.SectionDigest); err != nil {
+		return fmt.Errorf("keep the tenant's section: %w", err)
 	}
 	if p.devices {
 		if err := j.Ledger.SaveClaims(ctx, j.organization, p.claims...); err != nil {
@@ -190,13 +188,7 @@ func (w *writing) force(ctx context.Context) error {
 // what another tenant wrote on such a device.
 func (w *writing) due(part []*change) (sends []*ledger.Send, moved []*ledger.Record) {
 	for _, c := range part {
-		want, err := c.values()
-		if err != nil {
-			w.problems.Count("devices:compose", fmt.Sprintf("%s: %v", c.target, err), func(n int, first string) string {
-				return fmt.Sprintf("%d devices could not be composed; the first is %s", n, words.End(first))
-			})
-			continue
-		}
+		want := c.values()
 		r := w.in.records[c.target]
 		if r == nil {
 			r = &ledger.Record{Target: c.target, Fields: map[string]string{}}

@@ -19,8 +19,8 @@ func (p *Plan) clearUnmatched(in *inputs, changes map[ledger.Target]*change) {
 		case !r.HoldsAny() && !in.abandoned[t.ID], in.roster.Deleted(t.ID), in.elsewhere[t.ID]:
 			p.forget = append(p.forget, t)
 		case r.HoldsAny() && in.roster.Clearable(t.ID) && !nameless:
-			changes[t] = &change{target: t, name: names[t.ID], unmatched: true, fields: func() ([]field, error) {
-				return in.deviceFields(compose.DeviceFields{}), nil
+			changes[t] = &change{target: t, name: names[t.ID], unmatched: true, fields: func() []field {
+				return in.deviceFields(compose.DeviceFields{})
 			}}
 		}
 	}

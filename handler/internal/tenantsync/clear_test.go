@@ -86,7 +86,7 @@ func TestClearUnmatched(t *testing.T) {
 			var got []string
 			clear := ninjaone.Fields{}
 			if c := changes[device(100)]; c != nil {
-				clear, _ = c.values()
+				clear = c.values()
 			}
 			for f, v := range clear {
 				if !v.IsClear() {

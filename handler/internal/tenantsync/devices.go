@@ -109,11 +109,8 @@ func (in *inputs) formerPairs() (result match.Result) {
 
 // planDevices plans the matched devices' fields, and the clearing of devices
 // that this tenant wrote and that no longer match.
-func (p *Plan) planDevices(in *inputs, changes map[ledger.Target]*change) error {
-	devices, err := compose.NewDevices(p.compose)
-	if err != nil {
-		return failed("the devices' fields could not be composed: %w", err)
-	}
+func (p *Plan) planDevices(in *inputs, changes map[ledger.Target]*change) {
+	devices := compose.NewDevices(p.compose)
 	held := p.weighClaims(in)
 	for i, pair := range p.matches.Pairs {
 		p.matches.Pairs[i].HeldElsewhere = held[pair.NinjaOneID] != ""
@@ -124,16 +121,15 @@ func (p *Plan) planDevices(in *inputs, changes map[ledger.Target]*change) error 
 		}
 		target := ledger.Device(pair.Ninja.ID)
 		in.takeOver(target)
-		changes[target] = &change{target: target, name: devicematch.NameOf(pair.Ninja), fields: func() ([]field, error) {
-			f, err := devices.Fields(pair)
+		changes[target] = &change{target: target, name: devicematch.NameOf(pair.Ninja), fields: func() []field {
+			f := devices.Fields(pair)
 			return slices.DeleteFunc(in.deviceFields(f), func(of field) bool { // Intune said nothing: the field stays
 				return of.name == deviceCompliance && f.StateUnknown || of.name == deviceSettings && f.SettingsUnknown
-			}), err
+			})
 		}}
 	}
 	p.clearUnmatched(in, changes)
 	p.clearAbandoned(in, changes)
-	return nil
 }
 
 // deviceFields are a device's fields with composed values; an empty one clears.

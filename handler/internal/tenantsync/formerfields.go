@@ -159,16 +159,16 @@ func (p *Plan) clearFormer(in *inputs, changes map[ledger.Target]*change) {
 		slices.Sort(former)
 		c := changes[t]
 		if c == nil {
-			c = &change{target: t, name: names[t.ID], fields: func() ([]field, error) { return nil, nil }}
+			c = &change{target: t, name: names[t.ID], fields: func() []field { return nil }}
 			changes[t] = c
 		}
 		mapped := c.fields
-		c.fields = func() ([]field, error) {
-			fields, err := mapped()
+		c.fields = func() []field {
+			fields := mapped()
 			for _, name := range former {
 				fields = append(slices.Clip(fields), field{ninja: name, value: ninjaone.Clear()})
 			}
-			return fields, err
+			return fields
 		}
 	}
 }

@@ -146,11 +146,11 @@ type wanted map[ledger.Target]ninjaone.Fields
 func (w wanted) changes() []*change {
 	var all []*change
 	for t, values := range w {
-		all = append(all, &change{target: t, fields: func() (fields []field, err error) {
+		all = append(all, &change{target: t, fields: func() (fields []field) {
 			for name, v := range values {
 				fields = append(fields, field{ninja: name, value: v})
 			}
-			return fields, nil
+			return fields
 		}})
 	}
 	slices.SortFunc(all, func(a, b *change) int { return ledger.Compare(a.target, b.target) })

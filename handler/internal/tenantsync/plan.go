@@ -23,7 +23,7 @@ type Plan struct {
 	devices  bool          // which devices both have is known, so they are written
 	result   match.Result
 	matches  devicematch.Matches // to be kept
-	section  *section            // this tenant's; nil when it could not be composed
+	section  section             // this tenant's
 	cuts     string              // how it is cut down in a shared organization; see runs.Run.Cuts
 	remapped []ledger.Remapped
 	claims   []*ledger.Record // devices that other tenants' devices match too
@@ -40,7 +40,7 @@ type change struct {
 	target    ledger.Target
 	name      string // of a device
 	unmatched bool   // the device is not matched any more, so that it is cleared
-	fields    func() ([]field, error)
+	fields    func() []field
 }
 
 // field is one field with the value that it should have.
@@ -51,20 +51,19 @@ type field struct {
 }
 
 // values returns what the target should hold, by NinjaOne custom field name.
-func (c *change) values() (ninjaone.Fields, error) {
-	fields, err := c.fields()
+func (c *change) values() ninjaone.Fields {
 	values := ninjaone.Fields{}
-	for _, f := range fields {
+	for _, f := range c.fields() {
 		if f.ninja != "" {
 			values[f.ninja] = f.value
 		}
 	}
-	return values, err
+	return values
 }
 
 // plan decides what a run that reads in is going to do. It corrects the records
 // in memory by what NinjaOne and the field mapping say.
-func (in *inputs) plan(now time.Time) (*Plan, error) {
+func (in *inputs) plan(now time.Time) *Plan {
 	p := &Plan{problems: in.problems}
 	in.tellStrays()
 	in.heal()
@@ -95,16 +94,14 @@ func (in *inputs) plan(now time.Time) (*Plan, error) {
 	// Without Intune's list, or NinjaOne's, nothing is known of the devices, so
 	// nothing of theirs is written or cleared.
 	if p.devices {
-		if err := p.planDevices(in, byTarget); err != nil {
-			return nil, err
-		}
+		p.planDevices(in, byTarget)
 	}
 	p.clearFormer(in, byTarget)
 	for _, c := range byTarget {
 		p.changes = append(p.changes, c)
 	}
 	slices.SortFunc(p.changes, func(a, b *change) int { return ledger.Compare(a.target, b.target) })
-	return p, nil
+	return p
 }
 
 // absentParts names the parts of a snapshot that should have been readable, by
@@ -141,21 +138,15 @@ var organizationFields = []struct {
 }
 
 // planOrganization composes the organization's fields: this tenant's section,
-// joined with the kept sections of the tenants that share it. What cannot be
-// composed is a problem, and leaves the fields as they are.
+// joined with the kept sections of the tenants that share it.
 func (p *Plan) planOrganization(in *inputs, changes map[ledger.Target]*change) {
-	own := section{TenantID: in.ref.ID}
-	var err error
-	if own.Fields, own.Shorter, err = compose.Sections(p.compose); err != nil {
-		in.problems.Add("organization:compose", "The organization's fields could not be composed, and stay as they are: %s", words.End(err.Error()))
-		return
-	}
-	p.section = &own
+	p.section.TenantID = in.ref.ID
+	p.section.Fields, p.section.Shorter = compose.Sections(p.compose)
 	sections, at := []section{}, 0
 	for _, id := range slices.Sorted(slices.Values(in.sharing)) {
 		if id == in.ref.ID {
 			at = len(sections)
-			sections = append(sections, own)
+			sections = append(sections, p.section)
 		} else if s, kept := in.sections[id]; kept {
 			sections = append(sections, s)
 		}
@@ -163,7 +154,7 @@ func (p *Plan) planOrganization(in *inputs, changes map[ledger.Target]*change) {
 	var fields []field
 	var cuts []string
 	for _, f := range organizationFields {
-		whole := f.whole(own.Fields)
+		whole := f.whole(p.section.Fields)
 		if len(sections) > 1 {
 			var forms [][]compose.Form
 			for _, s := range sections {
@@ -179,7 +170,7 @@ func (p *Plan) planOrganization(in *inputs, changes map[ledger.Target]*change) {
 	}
 	p.tellCuts(in, strings.Join(cuts, ", "))
 	target := in.organization.Target()
-	changes[target] = &change{target: target, fields: func() ([]field, error) { return fields, nil }}
+	changes[target] = &change{target: target, fields: func() []field { return fields }}
 }
 
 // tellCuts notes how the tenant's section is cut down in the organization's fields, when

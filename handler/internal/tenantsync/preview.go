@@ -90,27 +90,17 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := in.plan(s.Now())
-	if err != nil {
-		return nil, err
-	}
+	plan := in.plan(s.Now())
 	p := &Preview{Tenant: a.ref, Instance: a.organization.Instance, OrganizationID: a.organization.ID, Shared: len(j.sharing) > 1, At: s.Now().UTC()}
 	last, kept, err := j.lastSection(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if plan.section == nil {
-		p.Targets = append(p.Targets, PreviewTarget{}) // the organization, of which nothing could be composed
-	}
 	for _, c := range plan.changes {
-		t, err := c.preview(in.records[c.target])
-		if err != nil {
-			j.problems.Add(fmt.Sprint("device:", c.target.ID), "%s could not be composed: %v", c.target, err)
-			continue
-		}
+		t := c.preview(in.records[c.target])
 		for i := range t.Fields {
 			for _, f := range organizationFields {
-				if plan.section != nil && f.name == t.Fields[i].Field {
+				if f.name == t.Fields[i].Field {
 					// People see this tenant's section, not those of others.
 					t.Fields[i].Value, t.Fields[i].Last, t.Fields[i].HaveLast = f.whole(plan.section.Fields), f.whole(last.Fields), kept
 				}
@@ -148,7 +138,7 @@ func (j *job) lastSection(ctx context.Context) (last section, kept bool, err err
 }
 
 // preview shows what a change would do, given the record of its target.
-func (c *change) preview(r *ledger.Record) (PreviewTarget, error) {
+func (c *change) preview(r *ledger.Record) PreviewTarget {
 	out := PreviewTarget{Name: c.name, Unmatched: c.unmatched}
 	if c.target.Kind == ledger.KindDevice {
 		out.DeviceID = c.target.ID
@@ -156,11 +146,10 @@ func (c *change) preview(r *ledger.Record) (PreviewTarget, error) {
 	if r == nil {
 		r = &ledger.Record{}
 	}
-	fields, err := c.fields()
-	for _, f := range fields {
+	for _, f := range c.fields() {
 		out.Fields = append(out.Fields, PreviewField{Field: f.name, NinjaOne: f.ninja, Value: f.value.String(), Outcome: f.outcome(r)})
 	}
-	return out, err
+	return out
 }
 
 // outcome says what a sync would do with a field.

@@ -279,7 +279,7 @@ func (j *job) sync(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"read", func(ctx context.Context) (err error) { in, err = j.read(ctx); return err }},
-		{"compose", func(ctx context.Context) (err error) { p, err = in.plan(j.Now()); return err }},
+		{"compose", func(context.Context) error { p = in.plan(j.Now()); return nil }},
 		{"write", func(ctx context.Context) error { return j.apply(ctx, in, p) }},
 		{"documents", func(ctx context.Context) error { return j.document(ctx, in, p) }},
 	} {

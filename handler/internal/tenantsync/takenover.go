@@ -84,7 +84,7 @@ func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 				r.Fields[f.ninja] = ledger.Unknown
 			}
 		}
-		changes[t] = &change{target: t, name: names[id], unmatched: true, fields: func() ([]field, error) { return cleared, nil }}
+		changes[t] = &change{target: t, name: names[id], unmatched: true, fields: func() []field { return cleared }}
 	}
 }
 
