@@ -31,7 +31,7 @@ func (x *index) tenantCard() card {
 	)
 	created := one(orElse(date(org.Value.Created), "Not known"))
 	if !org.OK() {
-		created = lines(unavailableLine(org.Reason))
+		created = absent(org.Reason)
 	}
 	verified := cell{More: line{Href: x.links.domains()}}
 	for _, d := range x.domains() {
@@ -41,7 +41,7 @@ func (x *index) tenantCard() card {
 	}
 	switch {
 	case !x.snap.Domains.OK():
-		verified = lines(unavailableLine(x.snap.Domains.Reason))
+		verified = absent(x.snap.Domains.Reason)
 	case len(verified.Lines) == 0:
 		verified = one("None")
 	}
@@ -57,7 +57,7 @@ func (x *index) tenantCard() card {
 // with all such roles, global administrators first.
 func (x *index) administrators() cell {
 	if !x.snap.Roles.OK() {
-		return lines(unavailableLine(x.snap.Roles.Reason))
+		return absent(x.snap.Roles.Reason)
 	}
 	type admin struct {
 		user   *tenant.User
@@ -158,13 +158,11 @@ func expand(members []tenant.Member, groups map[string]*tenant.Group) []string {
 func (x *index) licencesCard() card {
 	c := card{Width: half, Icon: iconLicence, Title: "Licences", Href: x.links.licences(), CIPP: x.links.inCIPP(cippLicences)}
 	if !x.snap.SKUs.OK() {
-		c.Lines = lines(unavailableLine(x.snap.SKUs.Reason))
-		return c
+		return c.with(absent(x.snap.SKUs.Reason))
 	}
 	shown := x.licences()
 	if len(shown) == 0 {
-		c.Lines = one("The tenant has no licences.")
-		return c
+		return c.with(one("The tenant has no licences."))
 	}
 	c.Table = &table{
 		Head: []string{"Licence", "Total", "Consumed", "Unused"},
@@ -186,12 +184,10 @@ func (x *index) licencesCard() card {
 func (x *index) devicesCard() card {
 	c := card{Icon: iconDevices, Title: "Devices", Href: x.links.devices(), CIPP: x.links.inCIPP(cippDevices)}
 	if !x.snap.ManagedDevices.OK() {
-		c.Lines = lines(unavailableLine(x.snap.ManagedDevices.Reason))
-		return c
+		return c.with(absent(x.snap.ManagedDevices.Reason))
 	}
 	if len(x.devices) == 0 {
-		c.Lines = one("No devices are enrolled in Intune.")
-		return c
+		return c.with(one("No devices are enrolled in Intune."))
 	}
 	var compliant, not, undecided, recent int
 	systems := map[string]int{}
@@ -214,19 +210,16 @@ func (x *index) devicesCard() card {
 		shares("Operating systems", largest(systems)...),
 		shares("Last check-in", share{good, "Within 30 days", recent}, share{warning, "Longer ago or never", len(x.devices) - recent}),
 	}
-	c.Lines = one("In NinjaOne too: " + count(x.matched) + " of " + count(len(x.devices)))
-	return c
+	return c.with(one("In NinjaOne too: " + count(x.matched) + " of " + count(len(x.devices))))
 }
 
 func (x *index) usersCard() card {
 	c := card{Icon: iconUsers, Title: "Users", Href: x.links.users(), CIPP: x.links.inCIPP(cippUsers)}
 	if !x.snap.Users.OK() {
-		c.Lines = lines(unavailableLine(x.snap.Users.Reason))
-		return c
+		return c.with(absent(x.snap.Users.Reason))
 	}
 	if len(x.users) == 0 {
-		c.Lines = one("The tenant has no users.")
-		return c
+		return c.with(one("The tenant has no users."))
 	}
 	var enabled, licensed, guests int
 	for _, u := range x.users {
@@ -250,16 +243,14 @@ func (x *index) usersCard() card {
 func (x *index) standardsCard() card {
 	c := card{Width: full, Icon: iconStandard, Title: "CIPP standards applied", CIPP: x.links.inCIPP(cippStandards)}
 	if !x.in.Standards.OK() {
-		c.Lines = lines(unavailableLine(x.in.Standards.Reason))
-		return c
+		return c.with(absent(x.in.Standards.Reason))
 	}
 	all := slices.Clone(x.in.Standards.Value)
 	slices.SortStableFunc(all, func(a, b tenant.Standard) int {
 		return cmp.Or(byName(standardName(a), standardName(b), a.Name, b.Name, a.Template, b.Template), slices.Compare(a.Actions, b.Actions))
 	})
 	if len(all) == 0 {
-		c.Lines = one("No CIPP standard applies to this tenant.")
-		return c
+		return c.with(one("No CIPP standard applies to this tenant."))
 	}
 	c.Table = &table{
 		Head: []string{"Standard", "Actions", "Template"},
@@ -296,11 +287,9 @@ func (x *index) secureScoreCard() card {
 	score := x.snap.SecureScore
 	switch {
 	case !score.OK():
-		c.Lines = lines(unavailableLine(score.Reason))
-		return c
+		return c.with(absent(score.Reason))
 	case score.Value.Max <= 0:
-		c.Lines = one("Microsoft has not computed a score yet.")
-		return c
+		return c.with(one("Microsoft has not computed a score yet."))
 	}
 	v := score.Value
 	p := percent(v.Current, v.Max)
@@ -322,11 +311,9 @@ func (x *index) secureScoreCard() card {
 	why, lost := x.unknown(tenant.DetailTitles) // the profiles also say how much an action gains
 	switch {
 	case lost:
-		c.Lines = lines(line{Icon: iconUnknown, Text: "Open actions: " + why.Text})
-		return c
+		return c.with(lines(line{Icon: iconUnknown, Text: "Open actions: " + why.Text}))
 	case len(open) == 0:
-		c.Lines = one("No open actions.")
-		return c
+		return c.with(one("No open actions."))
 	}
 	c.Table = &table{
 		Head: []string{"Most valuable open actions", "Gain", "Category"},

@@ -249,7 +249,7 @@ func (x *Devices) enrolmentCard(d *tenant.ManagedDevice) card {
 	case enrolmentLost:
 		c.Facts = append(c.Facts, fact{"Join type", lines(whyEnrolment)})
 	case !x.snap.EntraDevices.OK():
-		c.Facts = append(c.Facts, fact{"Join type", lines(unavailableLine(x.snap.EntraDevices.Reason))})
+		c.Facts = append(c.Facts, fact{"Join type", absent(x.snap.EntraDevices.Reason)})
 	default:
 		c.Facts = append(c.Facts, factText("Join type", ""))
 	}
@@ -290,24 +290,19 @@ func (x *Devices) policiesCard(d *tenant.ManagedDevice) card {
 	c := card{Width: full, Icon: iconStandard, Title: "Compliance policies", Href: x.links.device(d.ID)}
 	switch ComplianceText(d.ComplianceState) {
 	case "Compliant":
-		c.Lines = lines(line{Icon: iconGood, Tone: good, Text: "The device meets its compliance policies."})
-		return c
+		return c.with(lines(line{Icon: iconGood, Tone: good, Text: "The device meets its compliance policies."}))
 	case "":
-		c.Lines = lines(line{Icon: iconUnknown, Text: "Intune has not judged this device: " + compliance(d.ComplianceState, time.Time{}).Text})
-		return c
+		return c.with(lines(line{Icon: iconUnknown, Text: "Intune has not judged this device: " + compliance(d.ComplianceState, time.Time{}).Text}))
 	}
 	part := x.snap.PolicyStates
 	states := slices.Clone(part.Value[d.ID])
 	switch {
 	case !part.OK():
-		c.Lines = lines(unavailableLine(part.Reason))
-		return c
+		return c.with(absent(part.Reason))
 	case len(states) == 0 && x.snap.Unknown[tenant.DetailPolicies].Reason != "":
-		c.Lines = lines(unavailableLine(x.snap.Unknown[tenant.DetailPolicies].Reason))
-		return c
+		return c.with(absent(x.snap.Unknown[tenant.DetailPolicies].Reason))
 	case len(states) == 0:
-		c.Lines = lines(unavailableLine("Intune reported no policies for this device"))
-		return c
+		return c.with(absent("Intune reported no policies for this device"))
 	}
 	slices.SortStableFunc(states, func(a, b tenant.PolicyState) int {
 		return byName(a.Policy, b.Policy, a.Platform, b.Platform, a.State, b.State)
@@ -397,22 +392,17 @@ func (x *Devices) groupsCard(d *tenant.ManagedDevice) card {
 	}
 	switch {
 	case !x.snap.Groups.OK():
-		c.Lines = lines(unavailableLine(x.snap.Groups.Reason))
-		return c
+		return c.with(absent(x.snap.Groups.Reason))
 	case entra == nil && deviceID(d.AzureADDeviceID) == "":
-		c.Lines = one("The device is not registered in Entra.")
-		return c
+		return c.with(one("The device is not registered in Entra."))
 	case entra == nil && !x.snap.EntraDevices.OK():
-		c.Lines = lines(unavailableLine(x.snap.EntraDevices.Reason))
-		return c
+		return c.with(absent(x.snap.EntraDevices.Reason))
 	case entra == nil:
-		c.Lines = lines(unavailableLine("Entra has no device with the id that Intune reports"))
-		return c
+		return c.with(absent("Entra has no device with the id that Intune reports"))
 	}
 	all := x.tree.of(entra.ID)
 	if len(all) == 0 {
-		c.Lines = one("The device is in no group.")
-		return c
+		return c.with(one("The device is in no group."))
 	}
 	c.Table = &table{
 		Head: []string{"Group", "Type", "Membership"},

@@ -105,7 +105,7 @@ type DocumentPages struct {
 // ninjaDocument is the NinjaOne page of a user's document.
 func (l links) ninjaDocument(pages DocumentPages, userID string) link {
 	id := pages.Documents[fold(userID)]
-	if l.ninja == "" || id == 0 {
+	if id == 0 {
 		return ""
 	}
 	return address{host: l.ninja, path: []string{""}, fragment: []string{

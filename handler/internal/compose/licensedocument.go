@@ -154,13 +154,11 @@ func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
 func (d *LicenseDocuments) subscriptionsCard(k *tenant.SKU) card {
 	c := card{Width: half, Icon: "fas fa-file-invoice", Title: "Subscriptions", Href: d.links.subscriptions()}
 	if !d.snap.Subscriptions.OK() {
-		c.Lines = lines(unavailableLine(d.snap.Subscriptions.Reason))
-		return c
+		return c.with(absent(d.snap.Subscriptions.Reason))
 	}
 	all := d.subscriptions[fold(k.ID)]
 	if len(all) == 0 {
-		c.Lines = one("Microsoft lists no subscription of this licence.")
-		return c
+		return c.with(one("Microsoft lists no subscription of this licence."))
 	}
 	c.Table = &table{
 		Head: []string{"Quantity", "Created", "Renewal or end", "Trial", "Status"},
@@ -180,8 +178,7 @@ func (d *LicenseDocuments) servicePlansCard(k *tenant.SKU) card {
 	c := card{Width: full, Icon: iconStandard, Title: "Service plans", Href: d.links.products()}
 	plans := slices.Clone(k.ServicePlans)
 	if len(plans) == 0 {
-		c.Lines = one("The licence contains no service plans.")
-		return c
+		return c.with(one("The licence contains no service plans."))
 	}
 	names := map[tenant.ServicePlan]product{}
 	for _, p := range plans {

@@ -159,38 +159,34 @@ func (l links) action(address string) link {
 
 // Pages about one subject.
 
+// about is a link to the page of something, without whose id there is none.
+func about(id string, page link) link {
+	if id == "" {
+		return ""
+	}
+	return page
+}
+
 func (l links) users() link {
 	return l.entra("Microsoft_AAD_UsersAndTenants", "UserManagementMenuBlade", "~", "AllUsers")
 }
 
 func (l links) user(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.entra("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "overview", "userId", id)
+	return about(id, l.entra("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "overview", "userId", id))
 }
 
 // signIns is a user's sign-in log.
 func (l links) signIns(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.entra("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "SignIns", "userId", id)
+	return about(id, l.entra("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "SignIns", "userId", id))
 }
 
 // devicesOfUser is the list of a user's devices in Intune.
 func (l links) devicesOfUser(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.intune("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "Devices", "userId", id)
+	return about(id, l.intune("Microsoft_AAD_UsersAndTenants", "UserProfileMenuBlade", "~", "Devices", "userId", id))
 }
 
 func (l links) userInTeams(id string) link {
-	if id == "" {
-		return ""
-	}
-	return address{host: "admin.teams.microsoft.com", path: []string{"users", id, "account"}, query: [][2]string{{"delegatedOrg", l.domain}}}.url()
+	return about(id, address{host: "admin.teams.microsoft.com", path: []string{"users", id, "account"}, query: [][2]string{{"delegatedOrg", l.domain}}}.url())
 }
 
 func (l links) policies() link {
@@ -199,10 +195,7 @@ func (l links) policies() link {
 
 // policy is the page of a Conditional Access policy.
 func (l links) policy(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.entra("Microsoft_AAD_ConditionalAccess", "PolicyBlade", "policyId", id)
+	return about(id, l.entra("Microsoft_AAD_ConditionalAccess", "PolicyBlade", "policyId", id))
 }
 
 func (l links) groups() link {
@@ -210,10 +203,7 @@ func (l links) groups() link {
 }
 
 func (l links) group(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.entra("Microsoft_AAD_IAM", "GroupDetailsMenuBlade", "~", "Overview", "groupId", id)
+	return about(id, l.entra("Microsoft_AAD_IAM", "GroupDetailsMenuBlade", "~", "Overview", "groupId", id))
 }
 
 func (l links) roles() link {
@@ -247,19 +237,13 @@ func (l links) devices() link {
 
 // device is the Intune page of a managed device.
 func (l links) device(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.intune("Microsoft_Intune_Devices", "DeviceSettingsMenuBlade", "~", "overview", "mdmDeviceId", id)
+	return about(id, l.intune("Microsoft_Intune_Devices", "DeviceSettingsMenuBlade", "~", "overview", "mdmDeviceId", id))
 }
 
 // entraDevice is a page of an Entra device. The blade takes the object id,
 // which is not the device id that Intune knows.
 func (l links) entraDevice(page, objectID string) link {
-	if objectID == "" {
-		return ""
-	}
-	return l.entra("Microsoft_AAD_Devices", "DeviceDetailsMenuBlade", "~", page, "objectId", objectID)
+	return about(objectID, l.entra("Microsoft_AAD_Devices", "DeviceDetailsMenuBlade", "~", page, "objectId", objectID))
 }
 
 // entraDevices is a page about all devices of Entra.
@@ -269,7 +253,7 @@ func (l links) entraDevices(page string) link {
 
 // ninjaDevice is the NinjaOne page of a device.
 func (l links) ninjaDevice(id int) link {
-	if l.ninja == "" || id == 0 {
+	if id == 0 {
 		return ""
 	}
 	return address{host: l.ninja, path: []string{""}, fragment: []string{"", "deviceDashboard", strconv.Itoa(id), "overview"}}.url()
@@ -295,32 +279,20 @@ const (
 // inCIPP is a page of CIPP for the tenant; query pairs come before the
 // tenant's.
 func (l links) inCIPP(path string, query ...[2]string) link {
-	if l.cipp == "" {
-		return ""
-	}
 	return address{host: l.cipp, path: strings.Split(path, "/"), query: append(query, [2]string{"tenantFilter", l.domain})}.url()
 }
 
 // userInCIPP is a page about a user: cippUser, one below it, or cippInvestigate.
 func (l links) userInCIPP(page, id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.inCIPP(page, [2]string{"userId", id})
+	return about(id, l.inCIPP(page, [2]string{"userId", id}))
 }
 
 func (l links) deviceInCIPP(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.inCIPP(cippDevice, [2]string{"deviceId", id})
+	return about(id, l.inCIPP(cippDevice, [2]string{"deviceId", id}))
 }
 
 func (l links) groupInCIPP(id string) link {
-	if id == "" {
-		return ""
-	}
-	return l.inCIPP(cippGroup, [2]string{"groupId", id})
+	return about(id, l.inCIPP(cippGroup, [2]string{"groupId", id}))
 }
 
 // usable drops the lines whose link could not be built.

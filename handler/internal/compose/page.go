@@ -61,6 +61,12 @@ type card struct {
 	Table *table
 }
 
+// with returns the card with these lines.
+func (c card) with(lines cell) card {
+	c.Lines = lines
+	return c
+}
+
 // cardWidth is how much of a row a card takes on a wide screen.
 type cardWidth int
 
@@ -93,6 +99,9 @@ func lines(l ...line) cell { return cell{Lines: l} }
 
 // one returns a cell of one line of text.
 func one(s string) cell { return lines(line{Text: s}) }
+
+// absent returns a cell that says why something was not read.
+func absent(reason string) cell { return lines(unavailableLine(reason)) }
 
 // longWord is the length in bytes above which a word may break. Otherwise it would push
 // its neighbours out of the card.

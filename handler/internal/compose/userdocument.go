@@ -235,7 +235,7 @@ func aliases(u *tenant.User) []string {
 
 func (d *UserDocuments) rolesOf(u *tenant.User) cell {
 	if !d.snap.Roles.OK() {
-		return lines(unavailableLine(d.snap.Roles.Reason))
+		return absent(d.snap.Roles.Reason)
 	}
 	c := cell{More: line{Href: d.links.user(u.ID)}}
 	if d.rolesOfGroups {
@@ -253,13 +253,11 @@ func (d *UserDocuments) rolesOf(u *tenant.User) cell {
 func (d *UserDocuments) mailboxCard(u *tenant.User) card {
 	c := card{Icon: "fas fa-envelope", Title: "Mailbox", Href: d.links.exchange()}
 	if !d.snap.MailboxUsage.OK() {
-		c.Lines = lines(unavailableLine(d.snap.MailboxUsage.Reason))
-		return c
+		return c.with(absent(d.snap.MailboxUsage.Reason))
 	}
 	m := d.mailboxes[fold(u.UserPrincipalName)]
 	if m == nil {
-		c.Lines = one("No mailbox is reported for this user.")
-		return c
+		return c.with(one("No mailbox is reported for this user."))
 	}
 	limit := func(n int64) string {
 		if n <= 0 {
@@ -281,16 +279,14 @@ func (d *UserDocuments) mailboxCard(u *tenant.User) card {
 func (d *UserDocuments) mailboxSettingsCard(u *tenant.User) card {
 	c := card{Icon: "fas fa-sliders", Title: "Mailbox settings", Href: d.links.exchange()}
 	if !d.snap.Mailboxes.OK() {
-		c.Lines = lines(unavailableLine(d.snap.Mailboxes.Reason))
-		return c
+		return c.with(absent(d.snap.Mailboxes.Reason))
 	}
 	m := d.settings[fold(u.ID)]
 	if m == nil {
 		m = d.settings[fold(u.UserPrincipalName)]
 	}
 	if m == nil {
-		c.Lines = one("The user has no mailbox.")
-		return c
+		return c.with(one("The user has no mailbox."))
 	}
 	forwarding := line{Text: "None"}
 	to := orElse(m.ForwardingSMTPAddress, text(m.ForwardingAddress))
@@ -325,7 +321,7 @@ func onOff(b bool) string {
 
 func (d *UserDocuments) protocolsOf(u *tenant.User) cell {
 	if !d.snap.CASMailboxes.OK() {
-		return lines(unavailableLine(d.snap.CASMailboxes.Reason))
+		return absent(d.snap.CASMailboxes.Reason)
 	}
 	m := d.protocols[fold(u.ID)]
 	if m == nil {
@@ -353,7 +349,7 @@ func (d *UserDocuments) protocolsOf(u *tenant.User) cell {
 // A date that moves every night would rewrite every document every night.
 func (d *UserDocuments) fullAccess(u *tenant.User, m *tenant.Mailbox) cell {
 	if !d.access.OK() {
-		return lines(unavailableLine(d.access.Reason))
+		return absent(d.access.Reason)
 	}
 	accounts := map[string]bool{}
 	for _, key := range []string{u.ID, u.UserPrincipalName, m.UserID, m.UserPrincipalName, m.PrimarySMTPAddress} {
@@ -385,13 +381,11 @@ func (d *UserDocuments) fullAccess(u *tenant.User, m *tenant.Mailbox) cell {
 func (d *UserDocuments) oneDriveCard(u *tenant.User) card {
 	c := card{Icon: "fas fa-cloud", Title: "OneDrive"}
 	if !d.snap.OneDriveUsage.OK() {
-		c.Lines = lines(unavailableLine(d.snap.OneDriveUsage.Reason))
-		return c
+		return c.with(absent(d.snap.OneDriveUsage.Reason))
 	}
 	o := d.oneDrives[fold(u.UserPrincipalName)]
 	if o == nil {
-		c.Lines = one("No OneDrive is reported for this user.")
-		return c
+		return c.with(one("No OneDrive is reported for this user."))
 	}
 	owner := line{Text: "Not deleted"}
 	if o.Deleted {
@@ -415,8 +409,7 @@ func (d *UserDocuments) oneDriveCard(u *tenant.User) card {
 func (d *UserDocuments) policiesCard(u *tenant.User, groups []membership) card {
 	c := card{Width: full, Icon: iconScore, Title: "Conditional Access policies that apply", Href: d.links.policies()}
 	if !d.snap.ConditionalAccess.OK() {
-		c.Lines = lines(unavailableLine(d.snap.ConditionalAccess.Reason))
-		return c
+		return c.with(absent(d.snap.ConditionalAccess.Reason))
 	}
 	s := subject{id: fold(u.ID), guest: guestType(u), moreRoles: d.rolesOfGroups}
 	if d.snap.Groups.OK() {
@@ -454,8 +447,7 @@ func (d *UserDocuments) policiesCard(u *tenant.User, groups []membership) card {
 		}})
 	}
 	if len(t.Rows) == 0 {
-		c.Lines = one("No policy applies to this user.")
-		return c
+		return c.with(one("No policy applies to this user."))
 	}
 	c.Table = t
 	return c

@@ -39,8 +39,7 @@ func (x *index) vulnerabilitiesCard() (card, bool) {
 	}
 	c := card{Width: full, Icon: iconVulnerabilities, Title: "Vulnerabilities", Href: x.links.defender("")}
 	if e.Open.Total() == 0 {
-		c.Lines = lines(line{Icon: iconGood, Tone: good, Text: "No open CVEs."}, uploaded(e))
-		return c, true
+		return c.with(lines(line{Icon: iconGood, Tone: good, Text: "No open CVEs."}, uploaded(e))), true
 	}
 	var all []share
 	for _, s := range exposure.Severities {
@@ -83,8 +82,7 @@ func (x *Devices) vulnerabilitiesCard(p match.Pair) (card, bool) {
 	c := card{Width: full, Icon: iconVulnerabilities, Title: "Vulnerabilities", Href: x.links.defender("")}
 	worst := d.Open[exposure.Critical] + d.Open[exposure.High]
 	if worst == 0 {
-		c.Lines = lines(line{Icon: iconGood, Tone: good, Text: "No critical or high CVEs."})
-		return c, true
+		return c.with(lines(line{Icon: iconGood, Tone: good, Text: "No critical or high CVEs."})), true
 	}
 	c.Lines = one(count(d.Open[exposure.Critical]) + " critical, " + count(d.Open[exposure.High]) + " high")
 	c.Table = &table{
