@@ -23,13 +23,10 @@ type Devices struct {
 
 // NewDevices prepares what the fields of all devices have in common.
 func NewDevices(in Input) *Devices {
-	x := &Devices{index: newIndex(in), entra: map[string]*tenant.EntraDevice{}}
-	for i := range in.Snapshot.EntraDevices.Value {
-		d := &in.Snapshot.EntraDevices.Value[i]
-		keep(x.entra, deviceID(d.DeviceID), d, func(a, b *tenant.EntraDevice) int {
-			return cmp.Or(a.Registered.Compare(b.Registered), cmp.Compare(a.ID, b.ID))
-		})
-	}
+	x := &Devices{index: newIndex(in)}
+	x.entra = greatest(in.Snapshot.EntraDevices.Value, func(a, b *tenant.EntraDevice) int {
+		return cmp.Or(a.Registered.Compare(b.Registered), cmp.Compare(a.ID, b.ID))
+	}, func(d *tenant.EntraDevice) string { return deviceID(d.DeviceID) })
 	x.tree = newGroupTree(x.groups, tenant.MemberUser)
 	if in.Exposure != nil {
 		x.exposed = make(map[int]exposure.Device, len(in.Exposure.Devices))
@@ -54,7 +51,7 @@ func deviceID(id string) string {
 
 // directory returns the Entra device of a managed device, or nil.
 func (x *Devices) directory(d *tenant.ManagedDevice) *tenant.EntraDevice {
-	return x.entra[deviceID(d.AzureADDeviceID)] // keep puts nothing under ""
+	return x.entra[deviceID(d.AzureADDeviceID)] // nothing is under ""
 }
 
 // windows reports whether a device may have a BitLocker key and a local
@@ -103,9 +100,6 @@ func (x *Devices) deviceSummary(p match.Pair) page {
 	return all
 }
 
-// factText is a fact of one text, with words for none.
-func factText(label, value string) fact { return fact{label, one(orElse(value, "Not known"))} }
-
 func (x *Devices) deviceCard(p match.Pair) card {
 	d := p.Intune
 	user := one("None")
@@ -115,31 +109,20 @@ func (x *Devices) deviceCard(p match.Pair) card {
 			user.Lines = append(user.Lines, line{Text: address})
 		}
 	}
-	c := card{Icon: iconDevices, Title: "Device", Href: x.links.device(d.ID), CIPP: x.links.deviceInCIPP(d.ID), Facts: []fact{
+	matchedBy := map[match.Kind]string{match.KindSerial: "Serial number", match.KindName: "Name"}
+	return card{Icon: iconDevices, Title: "Device", Href: x.links.device(d.ID), CIPP: x.links.deviceInCIPP(d.ID), Facts: known(
 		factText("Name", d.DeviceName),
-		{"Primary user", user},
+		fact{"Primary user", user},
 		factText("Ownership", readable(d.OwnerType)),
 		factText("Enrolled", date(d.Enrolled)),
 		factText("Last check-in", bracket(d.LastSync, x.in.Today)),
-		{"Compliance", lines(compliance(d.ComplianceState, d.ComplianceGraceUntil))},
+		fact{"Compliance", lines(compliance(d.ComplianceState, d.ComplianceGraceUntil))},
 		factText("Management", management(d)),
-	}}
-	switch p.Evidence.Kind {
-	case match.KindSerial:
-		c.Facts = append(c.Facts, fact{"Matched by", one("Serial number")})
-	case match.KindName:
-		c.Facts = append(c.Facts, fact{"Matched by", one("Name")})
-	}
-	if note := text(p.Evidence.Note); note != "" {
-		c.Facts = append(c.Facts, fact{"Note", one(note)})
-	}
-	if len(p.Contesting) > 0 {
-		c.Facts = append(c.Facts, fact{"Claimed by", x.claims(p)})
-	}
-	if len(p.Superseded) > 0 {
-		c.Facts = append(c.Facts, fact{"Older records", x.superseded(p.Superseded)})
-	}
-	return c
+		fact{"Matched by", one(matchedBy[p.Evidence.Kind])},
+		fact{"Note", one(text(p.Evidence.Note))},
+		fact{"Claimed by", x.claims(p)},
+		fact{"Older records", x.superseded(p.Superseded)},
+	)}
 }
 
 func management(d *tenant.ManagedDevice) string {
@@ -155,8 +138,11 @@ func management(d *tenant.ManagedDevice) string {
 }
 
 // claims lists the Intune devices that claim to be one machine, with the
-// compliance of each.
+// compliance of each. It lists none where only one does.
 func (x *Devices) claims(p match.Pair) cell {
+	if len(p.Contesting) == 0 {
+		return cell{}
+	}
 	all := append([]*tenant.ManagedDevice{p.Intune}, p.Contesting...)
 	slices.SortFunc(all, func(a, b *tenant.ManagedDevice) int {
 		return byName(a.DeviceName, b.DeviceName, a.ID, b.ID)
@@ -189,22 +175,15 @@ func (x *Devices) superseded(old []*tenant.ManagedDevice) cell {
 }
 
 func (x *Devices) hardwareCard(d *tenant.ManagedDevice) card {
-	c := card{Icon: "fas fa-microchip", Title: "Hardware", Facts: []fact{
+	return card{Icon: "fas fa-microchip", Title: "Hardware", Facts: known(
 		factText("Serial number", d.SerialNumber),
 		factText("Operating system", osName(d)),
-	}}
-	if chassis := readable(d.ChassisType); chassis != "" {
-		c.Facts = append(c.Facts, fact{"Chassis", one(chassis)})
-	}
-	c.Facts = append(c.Facts,
+		fact{"Chassis", one(readable(d.ChassisType))},
 		factText("Model", d.Model),
 		factText("Manufacturer", d.Manufacturer),
 		fact{"Storage", lines(storage(d))},
-	)
-	if d.PhysicalMemory > 0 {
-		c.Facts = append(c.Facts, fact{"Memory", one(size(d.PhysicalMemory))})
-	}
-	return c
+		fact{"Memory", one(knownSize(d.PhysicalMemory))},
+	)}
 }
 
 // storageStep is how finely a device's storage is shown, in percent. A disk
@@ -238,50 +217,48 @@ func (x *Devices) enrolmentCard(d *tenant.ManagedDevice) card {
 	if entra != nil && join == "" {
 		join = readable(entra.TrustType)
 	}
-	c := card{Icon: "fas fa-right-to-bracket", Title: "Enrolment", Facts: []fact{
-		factText("Type", readable(d.EnrollmentType)),
-	}}
 	whyEnrolment, enrolmentLost := x.unknown(tenant.DetailEnrolment)
 	whyAutopilot, autopilotLost := x.unknown(tenant.DetailAutopilot)
+	joined := factText("Join type", join)
 	switch {
 	case join != "":
-		c.Facts = append(c.Facts, fact{"Join type", one(join)})
 	case enrolmentLost:
-		c.Facts = append(c.Facts, fact{"Join type", lines(whyEnrolment)})
+		joined.Value = lines(whyEnrolment)
 	case !x.snap.EntraDevices.OK():
-		c.Facts = append(c.Facts, fact{"Join type", absent(x.snap.EntraDevices.Reason)})
-	default:
-		c.Facts = append(c.Facts, factText("Join type", ""))
+		joined.Value = absent(x.snap.EntraDevices.Reason)
 	}
-	c.Facts = append(c.Facts, factText("Registration", readable(d.RegistrationState)))
+	var autopilot cell
 	switch {
 	case d.Autopilot != nil:
-		c.Facts = append(c.Facts, fact{"Autopilot", one(yesNo(*d.Autopilot))})
+		autopilot = one(yesNo(*d.Autopilot))
 	case entra != nil && !autopilotLost:
-		c.Facts = append(c.Facts, fact{"Autopilot", one(yesNo(entra.Autopilot))})
+		autopilot = one(yesNo(entra.Autopilot))
 	case entra != nil:
-		c.Facts = append(c.Facts, fact{"Autopilot", lines(whyAutopilot)})
+		autopilot = lines(whyAutopilot)
 	case enrolmentLost:
-		c.Facts = append(c.Facts, fact{"Autopilot", lines(whyEnrolment)})
+		autopilot = lines(whyEnrolment)
 	}
-	if profile := text(d.EnrollmentProfile); profile != "" {
-		c.Facts = append(c.Facts, fact{"Profile", one(profile)})
-	}
+	facts := known(
+		factText("Type", readable(d.EnrollmentType)),
+		joined,
+		factText("Registration", readable(d.RegistrationState)),
+		fact{"Autopilot", autopilot},
+		fact{"Profile", one(text(d.EnrollmentProfile))},
+	)
 	if h := d.Hardware; h != nil {
-		c.Facts = append(c.Facts,
+		facts = append(facts,
 			factText("Device Guard", readable(h.DeviceGuard)),
 			factText("Virtualization based security", readable(h.VirtualizationBasedSecurity)),
 			factText("Credential Guard", readable(h.CredentialGuard)),
 		)
 	} else if why, lost := x.unknown(tenant.DetailHardware); lost && windows(d) {
-		c.Facts = append(c.Facts, fact{"Device Guard and Credential Guard", lines(why)})
+		facts = append(facts, fact{"Device Guard and Credential Guard", lines(why)})
 	}
 	encrypted := line{Icon: "fas fa-lock-open", Tone: warning, Text: "Not encrypted"}
 	if d.Encrypted {
 		encrypted = line{Icon: "fas fa-lock", Tone: good, Text: "Encrypted"}
 	}
-	c.Facts = append(c.Facts, fact{"Encryption", lines(encrypted)})
-	return c
+	return card{Icon: "fas fa-right-to-bracket", Title: "Enrolment", Facts: append(facts, fact{"Encryption", lines(encrypted)})}
 }
 
 // policiesCard shows the compliance policies of a device that does not comply,

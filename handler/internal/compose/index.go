@@ -35,11 +35,18 @@ func newIndex(in Input) *index {
 	s := in.Snapshot
 	x := &index{
 		in: in, snap: s, links: newLinks(in),
-		userByID:  map[string]*tenant.User{},
-		products:  map[string]product{},
-		ninja:     map[string]int{},
-		mailboxes: map[string]*tenant.MailboxUsage{},
-		oneDrives: map[string]*tenant.OneDriveUsage{},
+		userByID: map[string]*tenant.User{},
+		products: map[string]product{},
+		ninja:    map[string]int{},
+		mailboxes: greatest(s.MailboxUsage.Value, func(a, b *tenant.MailboxUsage) int {
+			return cmp.Or(a.RefreshDate.Compare(b.RefreshDate), cmp.Compare(a.Used, b.Used), cmp.Compare(quota(a), quota(b)))
+		}, func(m *tenant.MailboxUsage) string { return m.UserPrincipalName }),
+		oneDrives: greatest(s.OneDriveUsage.Value, func(a, b *tenant.OneDriveUsage) int {
+			if a.Deleted != b.Deleted {
+				return map[bool]int{true: -1, false: 1}[a.Deleted]
+			}
+			return cmp.Or(a.RefreshDate.Compare(b.RefreshDate), cmp.Compare(a.Used, b.Used), cmp.Compare(a.Allocated, b.Allocated))
+		}, func(o *tenant.OneDriveUsage) string { return o.OwnerPrincipalName }),
 	}
 	userID := func(u *tenant.User) string { return u.ID }
 	x.users = named(s.Users.Value, userID, func(u *tenant.User) string { return u.DisplayName },
@@ -70,21 +77,6 @@ func newIndex(in Input) *index {
 			x.ninja[fold(d.ID)] = p.Ninja.ID
 		}
 	}
-	for i := range s.MailboxUsage.Value {
-		m := &s.MailboxUsage.Value[i]
-		keep(x.mailboxes, fold(m.UserPrincipalName), m, func(a, b *tenant.MailboxUsage) int {
-			return cmp.Or(a.RefreshDate.Compare(b.RefreshDate), cmp.Compare(a.Used, b.Used), cmp.Compare(quota(a), quota(b)))
-		})
-	}
-	for i := range s.OneDriveUsage.Value {
-		o := &s.OneDriveUsage.Value[i]
-		keep(x.oneDrives, fold(o.OwnerPrincipalName), o, func(a, b *tenant.OneDriveUsage) int {
-			if a.Deleted != b.Deleted {
-				return map[bool]int{true: -1, false: 1}[a.Deleted]
-			}
-			return cmp.Or(a.RefreshDate.Compare(b.RefreshDate), cmp.Compare(a.Used, b.Used), cmp.Compare(a.Allocated, b.Allocated))
-		})
-	}
 	return x
 }
 
@@ -105,11 +97,36 @@ func superseded(m match.Result) map[string]bool {
 	return old
 }
 
-// keep puts v under key unless what is there already is greater.
-func keep[V any](m map[string]V, key string, v V, compare func(a, b V) int) {
-	if old, ok := m[key]; key != "" && (!ok || compare(v, old) > 0) {
-		m[key] = v
+// greatest finds items by their folded keys: of several that have a key, the greatest.
+func greatest[T any](items []T, compare func(a, b *T) int, keys ...func(*T) string) map[string]*T {
+	by := map[string]*T{}
+	for i := range items {
+		for _, key := range keys {
+			k := fold(key(&items[i]))
+			if old := by[k]; k != "" && (old == nil || compare(&items[i], old) > 0) {
+				by[k] = &items[i]
+			}
+		}
 	}
+	return by
+}
+
+// of returns what is known of a user, by id or by name.
+func of[T any](by map[string]*T, u *tenant.User) *T {
+	return cmp.Or(by[fold(u.ID)], by[fold(u.UserPrincipalName)])
+}
+
+// licensedUsers are the users with a licence, guests among them.
+func (x *index) licensedUsers() []*tenant.User {
+	return slices.DeleteFunc(slices.Clone(x.users), func(u *tenant.User) bool { return !u.Licensed() })
+}
+
+// listedUsers are the users in the table and with a document.
+func (x *index) listedUsers() []*tenant.User {
+	if x.in.LicensedOnly {
+		return x.licensedUsers()
+	}
+	return x.users
 }
 
 // tenantName is the name a technician knows the tenant by.

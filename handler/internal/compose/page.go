@@ -88,6 +88,16 @@ type fact struct {
 	Value cell
 }
 
+// factText is a fact of one text, with words for none.
+func factText(label, value string) fact { return fact{label, one(orElse(value, "Not known"))} }
+
+// known drops the facts that have nothing to say.
+func known(facts ...fact) []fact {
+	return slices.DeleteFunc(facts, func(f fact) bool {
+		return !slices.ContainsFunc(f.Value.Lines, func(l line) bool { return l.Text != "" })
+	})
+}
+
 // cell is a list of lines.
 type cell struct {
 	Lines []line

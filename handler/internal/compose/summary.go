@@ -17,7 +17,7 @@ func (x *index) tenantSummary() page {
 			x.userConsent().inCIPP(x.links.inCIPP(cippPractices)),
 			x.restrictedSenders(),
 			number(x.snap.Users, len(x.users), iconUsers, "Users", x.links.users()).inCIPP(x.links.inCIPP(cippUsers)),
-			number(x.snap.Users, x.licensedUsers(), iconLicence, "Licensed users", x.links.users()).inCIPP(x.links.inCIPP(cippUsers)),
+			number(x.snap.Users, len(x.licensedUsers()), iconLicence, "Licensed users", x.links.users()).inCIPP(x.links.inCIPP(cippUsers)),
 			number(x.snap.ManagedDevices, len(x.devices), iconDevices, "Devices", x.links.devices()).inCIPP(x.links.inCIPP(cippDevices)),
 			number(x.snap.Groups, len(x.groups), iconGroups, "Groups", x.links.groups()).inCIPP(x.links.inCIPP(cippGroups)),
 			x.rolesInUse().inCIPP(x.links.inCIPP(cippRoles)),
@@ -54,16 +54,6 @@ func number[T any](p tenant.Part[T], n int, icon literal, caption string, href l
 		return missing(caption, p.Reason, href)
 	}
 	return widget{Value: line{Icon: icon, Tone: information, Text: count(n), Href: href}, Caption: caption}
-}
-
-// licensedUsers counts the users with a licence, guests among them.
-func (x *index) licensedUsers() (n int) {
-	for _, u := range x.users {
-		if u.Licensed() {
-			n++
-		}
-	}
-	return n
 }
 
 func (x *index) unusedLicences() widget {

@@ -27,12 +27,16 @@ type UserDocuments struct {
 // NewUserDocuments prepares what the documents of all users have in common.
 func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocuments {
 	x := &UserDocuments{
-		index:     newIndex(in),
-		heldBy:    map[string][]*tenant.DirectoryRole{},
-		policies:  newPolicies(in.Snapshot.ConditionalAccess.Value),
-		settings:  map[string]*tenant.Mailbox{},
-		protocols: map[string]*tenant.CASMailbox{},
-		access:    access,
+		index:    newIndex(in),
+		heldBy:   map[string][]*tenant.DirectoryRole{},
+		policies: newPolicies(in.Snapshot.ConditionalAccess.Value),
+		settings: greatest(in.Snapshot.Mailboxes.Value, func(a, b *tenant.Mailbox) int {
+			return byName(a.PrimarySMTPAddress, b.PrimarySMTPAddress, a.Type, b.Type)
+		}, func(m *tenant.Mailbox) string { return m.UserID }, func(m *tenant.Mailbox) string { return m.UserPrincipalName }),
+		protocols: greatest(in.Snapshot.CASMailboxes.Value, func(a, b *tenant.CASMailbox) int {
+			return byName(a.UserID, b.UserID, a.UserPrincipalName, b.UserPrincipalName)
+		}, func(m *tenant.CASMailbox) string { return m.UserID }, func(m *tenant.CASMailbox) string { return m.UserPrincipalName }),
+		access: access,
 	}
 	x.tree = newGroupTree(x.groups, tenant.MemberDevice)
 	x.ownedBy = x.devicesOf()
@@ -43,22 +47,6 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocument
 		}
 		x.rolesOfGroups = x.rolesOfGroups || !in.Snapshot.Groups.OK() && slices.ContainsFunc(r.Members, func(m tenant.Member) bool { return m.Kind == tenant.MemberGroup })
 	}
-	for i := range in.Snapshot.Mailboxes.Value {
-		m := &in.Snapshot.Mailboxes.Value[i]
-		for _, key := range []string{fold(m.UserID), fold(m.UserPrincipalName)} {
-			keep(x.settings, key, m, func(a, b *tenant.Mailbox) int {
-				return byName(a.PrimarySMTPAddress, b.PrimarySMTPAddress, a.Type, b.Type)
-			})
-		}
-	}
-	for i := range in.Snapshot.CASMailboxes.Value {
-		m := &in.Snapshot.CASMailboxes.Value[i]
-		for _, key := range []string{fold(m.UserID), fold(m.UserPrincipalName)} {
-			keep(x.protocols, key, m, func(a, b *tenant.CASMailbox) int {
-				return byName(a.UserID, b.UserID, a.UserPrincipalName, b.UserPrincipalName)
-			})
-		}
-	}
 	return x
 }
 
@@ -66,8 +54,8 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocument
 // all, or only the licensed ones when Input says so.
 func (d *UserDocuments) IDs() []string {
 	var ids []string
-	for _, u := range d.users {
-		if id := fold(u.ID); id != "" && (u.Licensed() || !d.in.LicensedOnly) {
+	for _, u := range d.listedUsers() {
+		if id := fold(u.ID); id != "" {
 			ids = append(ids, id)
 		}
 	}
@@ -172,44 +160,38 @@ func (d *UserDocuments) userCard(u *tenant.User) card {
 	case guestType(u) != "":
 		kind = "Member from another organization"
 	}
-	c := card{Icon: "fas fa-user", Title: "User", Href: d.links.user(u.ID), CIPP: d.links.userInCIPP(cippUser, u.ID), Facts: d.shared([]fact{
-		{"Name", one(orElse(u.DisplayName, "No name"))},
-		factText("User name", u.UserPrincipalName),
-		factText("Object id", u.ID),
-		{"Sign-in", lines(signIn)},
-		{"Kind", one(kind)},
-	})}
-	optional := func(label string, values ...string) {
-		var v cell
+	list := func(values ...string) cell {
+		v := cell{More: line{Href: d.links.user(u.ID)}}
 		for _, s := range values {
 			if s = text(s); s != "" {
 				v.Lines = append(v.Lines, line{Text: s})
 			}
 		}
-		if len(v.Lines) > 0 {
-			v.More.Href = d.links.user(u.ID)
-			c.Facts = append(c.Facts, fact{label, v})
-		}
+		return v
 	}
-	optional("Title", u.JobTitle)
-	optional("Department", u.Department)
-	optional("Phones", append([]string{u.MobilePhone}, u.BusinessPhones...)...)
-	optional("Office", u.OfficeLocation)
-	optional("Aliases", aliases(u)...)
-	c.Facts = append(c.Facts,
+	var signedIn cell
+	if date(u.LastSignIn) != "" {
+		signedIn = one(bracket(u.LastSignIn, d.in.Today))
+	} else if why, lost := d.unknown(tenant.DetailSignIns); lost {
+		signedIn = lines(why)
+	}
+	return card{Icon: "fas fa-user", Title: "User", Href: d.links.user(u.ID), CIPP: d.links.userInCIPP(cippUser, u.ID), Facts: d.shared(known(
+		fact{"Name", one(orElse(u.DisplayName, "No name"))},
+		factText("User name", u.UserPrincipalName),
+		factText("Object id", u.ID),
+		fact{"Sign-in", lines(signIn)},
+		fact{"Kind", one(kind)},
+		fact{"Title", list(u.JobTitle)},
+		fact{"Department", list(u.Department)},
+		fact{"Phones", list(append([]string{u.MobilePhone}, u.BusinessPhones...)...)},
+		fact{"Office", list(u.OfficeLocation)},
+		fact{"Aliases", list(aliases(u)...)},
 		fact{"Licences", d.licencesHeld(u)},
 		fact{"Administrator roles", d.rolesOf(u)},
 		fact{"Directory sync", one(yesNo(u.OnPremisesSyncEnabled))},
-	)
-	if created := date(u.Created); created != "" {
-		c.Facts = append(c.Facts, fact{"Created", one(created)})
-	}
-	if date(u.LastSignIn) != "" {
-		c.Facts = append(c.Facts, fact{"Last sign-in", one(bracket(u.LastSignIn, d.in.Today))})
-	} else if why, lost := d.unknown(tenant.DetailSignIns); lost {
-		c.Facts = append(c.Facts, fact{"Last sign-in", lines(why)})
-	}
-	return c
+		fact{"Created", one(date(u.Created))},
+		fact{"Last sign-in", signedIn},
+	))}
 }
 
 // licencesHeld is licencesOf with the reason why some have no name.
@@ -259,18 +241,12 @@ func (d *UserDocuments) mailboxCard(u *tenant.User) card {
 	if m == nil {
 		return c.with(one("No mailbox is reported for this user."))
 	}
-	limit := func(n int64) string {
-		if n <= 0 {
-			return ""
-		}
-		return size(n)
-	}
 	c.Facts = []fact{
 		{"Size", lines(usage(m.Used, quota(m)))},
 		{"Items", one(roughly(m.Items))},
-		factText("Warning at", limit(m.WarningQuota)),
-		factText("Sending stops at", limit(m.SendQuota)),
-		factText("Receiving stops at", limit(m.SendReceiveQuota)),
+		factText("Warning at", knownSize(m.WarningQuota)),
+		factText("Sending stops at", knownSize(m.SendQuota)),
+		factText("Receiving stops at", knownSize(m.SendReceiveQuota)),
 		factText("Last activity", bracket(m.LastActivity, d.in.Today)),
 	}
 	return c
@@ -281,10 +257,7 @@ func (d *UserDocuments) mailboxSettingsCard(u *tenant.User) card {
 	if !d.snap.Mailboxes.OK() {
 		return c.with(absent(d.snap.Mailboxes.Reason))
 	}
-	m := d.settings[fold(u.ID)]
-	if m == nil {
-		m = d.settings[fold(u.UserPrincipalName)]
-	}
+	m := of(d.settings, u)
 	if m == nil {
 		return c.with(one("The user has no mailbox."))
 	}
@@ -323,10 +296,7 @@ func (d *UserDocuments) protocolsOf(u *tenant.User) cell {
 	if !d.snap.CASMailboxes.OK() {
 		return absent(d.snap.CASMailboxes.Reason)
 	}
-	m := d.protocols[fold(u.ID)]
-	if m == nil {
-		m = d.protocols[fold(u.UserPrincipalName)]
-	}
+	m := of(d.protocols, u)
 	if m == nil {
 		return one("Not known")
 	}
@@ -392,15 +362,13 @@ func (d *UserDocuments) oneDriveCard(u *tenant.User) card {
 		owner = line{Icon: iconWarning, Tone: warning, Text: "Deleted"}
 	}
 	c.Href = tenantURL(o.SiteURL)
-	c.Facts = []fact{
-		{"Size", lines(usage(o.Used, o.Allocated))},
-		{"Files", one(roughly(o.Files))},
+	c.Facts = known(
+		fact{"Size", lines(usage(o.Used, o.Allocated))},
+		fact{"Files", one(roughly(o.Files))},
 		factText("Last activity", bracket(o.LastActivity, d.in.Today)),
-		{"Owner", lines(owner)},
-	}
-	if site := text(o.SiteURL); site != "" {
-		c.Facts = append(c.Facts, fact{"Address", lines(line{Text: site, Href: c.Href})})
-	}
+		fact{"Owner", lines(owner)},
+		fact{"Address", lines(line{Text: text(o.SiteURL), Href: c.Href})},
+	)
 	return c
 }
 

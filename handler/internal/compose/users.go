@@ -76,24 +76,16 @@ func usage(used, quota int64) line {
 // usersSummary composes UsersSummary.
 func (x *index) usersSummary() page {
 	if !x.snap.Users.OK() {
-		return page{Notices: []notice{{Class: "warning", Icon: iconUnknown, Title: "Users", Text: unavailable(x.snap.Users.Reason),
-			Link: line{Text: "Users in Entra", Href: x.links.users()}}}}
+		p := absentNotice("Users", x.snap.Users.Reason)
+		p.Notices[0].Link = line{Text: "Users in Entra", Href: x.links.users()}
+		return p
 	}
-	shown := x.users
-	if x.in.LicensedOnly {
-		shown = nil
-		for _, u := range x.users {
-			if u.Licensed() {
-				shown = append(shown, u)
-			}
-		}
-	}
-	noun := [2]string{"user", "users"}
+	shown, noun := x.listedUsers(), [2]string{"user", "users"}
 	if x.in.LicensedOnly {
 		noun = [2]string{"licensed user", "licensed users"}
 	}
 	if len(shown) == 0 {
-		return page{Notices: []notice{{Icon: iconInfo, Title: "Users", Text: "The tenant has no " + noun[1] + "."}}}
+		return noneNotice("Users", "The tenant has no "+noun[1]+".")
 	}
 	t := &table{
 		Head:  []string{"Name", "User name", "Licences", "Mailbox", "OneDrive", "Devices", "Open in"},

@@ -124,6 +124,14 @@ func size(n int64) string {
 	return count(int(tenths/10)) + "." + strconv.FormatInt(tenths%10, 10) + " TB"
 }
 
+// knownSize is size; "" for a number of bytes that is not known.
+func knownSize(n int64) string {
+	if n <= 0 {
+		return ""
+	}
+	return size(n)
+}
+
 // percent returns part of whole as a whole percentage, 0..100. Only nothing
 // is 0 and only everything is 100.
 func percent(part, whole float64) int {
@@ -178,8 +186,8 @@ func unavailableLine(reason string) line {
 	return line{Icon: iconUnknown, Text: unavailable(reason)}
 }
 
-// known words of Graph and Intune that splitting would not make readable.
-var known = map[string]string{
+// wordsOf are words of Graph and Intune that splitting would not make readable.
+var wordsOf = map[string]string{
 	"windows10andlater":                     "Windows",
 	"ios":                                   "iOS",
 	"macos":                                 "macOS",
@@ -221,7 +229,7 @@ var known = map[string]string{
 // readable makes an enumeration value of Graph fit for people.
 func readable(s string) string {
 	s = text(s)
-	if w, ok := known[strings.ToLower(s)]; ok {
+	if w, ok := wordsOf[strings.ToLower(s)]; ok {
 		return w
 	}
 	var b strings.Builder
