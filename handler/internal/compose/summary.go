@@ -40,124 +40,102 @@ func (x *index) tenantSummary() page {
 	return p
 }
 
-// missing is a widget of a part that could not be read.
-func missing(caption, reason string, href link) widget {
-	return widget{
-		Value:   line{Icon: iconUnknown, Text: "Unknown", Href: href},
-		Caption: caption + ". " + unavailable(reason),
+// stated is a widget of a part. What say returns of its value is shown, and added to the
+// caption.
+func stated[T any](p tenant.Part[T], caption string, href link, say func(T) (value line, more string)) widget {
+	value, more := untold(p.Reason)
+	if p.OK() {
+		value, more = say(p.Value)
 	}
+	if more != "" {
+		caption += ". " + more
+	}
+	value.Href = href
+	return widget{Value: value, Caption: caption}
+}
+
+// untold is what a widget says of a value that is not known.
+func untold(reason string) (value line, more string) {
+	return line{Icon: iconUnknown, Text: "Unknown"}, unavailable(reason)
 }
 
 // number is a widget that counts a part.
 func number[T any](p tenant.Part[T], n int, icon literal, caption string, href link) widget {
-	if !p.OK() {
-		return missing(caption, p.Reason, href)
-	}
-	return widget{Value: line{Icon: icon, Tone: information, Text: count(n), Href: href}, Caption: caption}
+	return stated(p, caption, href, func(T) (line, string) {
+		return line{Icon: icon, Tone: information, Text: count(n)}, ""
+	})
 }
 
 func (x *index) unusedLicences() widget {
-	const caption = "Unused licences"
-	if !x.snap.SKUs.OK() {
-		return missing(caption, x.snap.SKUs.Reason, x.links.licences())
-	}
-	n := 0
-	for _, sku := range x.licences() {
-		n += sku.Unused()
-	}
-	w := widget{Value: line{Icon: iconGood, Tone: good, Text: "None", Href: x.links.licences()}, Caption: caption}
-	if n > 0 {
-		w.Value.Icon, w.Value.Tone, w.Value.Text = iconLicence, warning, count(n)
-	}
-	return w
+	return stated(x.snap.SKUs, "Unused licences", x.links.licences(), func([]tenant.SKU) (line, string) {
+		n := 0
+		for _, sku := range x.licences() {
+			n += sku.Unused()
+		}
+		if n > 0 {
+			return line{Icon: iconLicence, Tone: warning, Text: count(n)}, ""
+		}
+		return line{Icon: iconGood, Tone: good, Text: "None"}, ""
+	})
 }
 
 func (x *index) unifiedAudit() widget {
-	const caption = "Unified audit log"
-	href := x.links.defender("auditlogsearch")
-	if !x.snap.UnifiedAudit.OK() {
-		return missing(caption, x.snap.UnifiedAudit.Reason, href)
-	}
-	if x.snap.UnifiedAudit.Value {
-		return widget{Value: line{Icon: iconGood, Tone: good, Text: "On", Href: href}, Caption: caption}
-	}
-	return widget{Value: line{Icon: iconBad, Tone: bad, Text: "Off", Href: href}, Caption: caption}
+	return stated(x.snap.UnifiedAudit, "Unified audit log", x.links.defender("auditlogsearch"), func(on bool) (line, string) {
+		if on {
+			return line{Icon: iconGood, Tone: good, Text: "On"}, ""
+		}
+		return line{Icon: iconBad, Tone: bad, Text: "Off"}, ""
+	})
 }
 
 // passwordExpiry looks at the default domain, which is the one of new users.
 func (x *index) passwordExpiry() widget {
-	const caption = "Password never expires"
-	href := x.links.passwordPolicy()
-	if !x.snap.Domains.OK() {
-		return missing(caption, x.snap.Domains.Reason, href)
-	}
-	for _, d := range x.domains() {
-		if !d.IsDefault {
-			continue
+	return stated(x.snap.Domains, "Password never expires", x.links.passwordPolicy(), func([]tenant.Domain) (line, string) {
+		for _, d := range x.domains() {
+			if !d.IsDefault {
+				continue
+			}
+			switch v := d.PasswordValidityDays; {
+			case v == nil:
+				return untold("no password policy is reported for " + text(d.Name))
+			case *v == tenant.NeverExpires:
+				return line{Icon: iconGood, Tone: good, Text: "Yes"}, ""
+			default:
+				return line{Icon: iconWarning, Tone: warning, Text: "No"}, "Passwords expire after " + plural(int(*v), "day", "days")
+			}
 		}
-		switch v := d.PasswordValidityDays; {
-		case v == nil:
-			return missing(caption, "no password policy is reported for "+text(d.Name), href)
-		case *v == tenant.NeverExpires:
-			return widget{Value: line{Icon: iconGood, Tone: good, Text: "Yes", Href: href}, Caption: caption}
-		default:
-			return widget{Value: line{Icon: iconWarning, Tone: warning, Text: "No", Href: href},
-				Caption: caption + ". Passwords expire after " + plural(int(*v), "day", "days")}
-		}
-	}
-	return missing(caption, "no domain is marked as the default one", href)
+		return untold("no domain is marked as the default one")
+	})
 }
 
 // userConsent judges the permission grant policies that Entra assigns to members. They
 // have none, one of the restricted built-in ones, or something wider.
 func (x *index) userConsent() widget {
-	const (
-		caption = "User consent to apps restricted"
-		prefix  = "managepermissiongrantsforself."
-	)
-	href := x.links.consent()
-	if !x.snap.AuthorizationPolicy.OK() {
-		return missing(caption, x.snap.AuthorizationPolicy.Reason, href)
-	}
-	limited, wide := false, false
-	for _, p := range x.snap.AuthorizationPolicy.Value.UserConsentPolicies {
-		name, found := strings.CutPrefix(fold(p), prefix)
-		if !found {
-			continue
+	const prefix = "managepermissiongrantsforself."
+	return stated(x.snap.AuthorizationPolicy, "User consent to apps restricted", x.links.consent(), func(policy tenant.AuthorizationPolicy) (line, string) {
+		limited, wide := false, false
+		for _, p := range policy.UserConsentPolicies {
+			name, found := strings.CutPrefix(fold(p), prefix)
+			low := name == "microsoft-user-default-low" || name == "microsoft-user-default-recommended"
+			limited, wide = limited || found && low, wide || found && !low
 		}
-		switch name {
-		case "microsoft-user-default-low", "microsoft-user-default-recommended":
-			limited = true
-		default:
-			wide = true
+		switch {
+		case wide:
+			return line{Icon: iconBad, Tone: bad, Text: "No"}, "Users may consent to applications"
+		case limited:
+			return line{Icon: iconGood, Tone: good, Text: "Limited"}, "Users may consent to low-risk permissions only"
 		}
-	}
-	switch {
-	case wide:
-		return widget{Value: line{Icon: iconBad, Tone: bad, Text: "No", Href: href},
-			Caption: caption + ". Users may consent to applications"}
-	case limited:
-		return widget{Value: line{Icon: iconGood, Tone: good, Text: "Limited", Href: href},
-			Caption: caption + ". Users may consent to low-risk permissions only"}
-	}
-	return widget{Value: line{Icon: iconGood, Tone: good, Text: "Yes", Href: href}, Caption: caption}
+		return line{Icon: iconGood, Tone: good, Text: "Yes"}, ""
+	})
 }
 
 func (x *index) restrictedSenders() widget {
-	const caption = "Restricted senders"
-	href := x.links.defender("restrictedentities")
-	if !x.snap.BlockedSenders.OK() {
-		return missing(caption, x.snap.BlockedSenders.Reason, href)
-	}
-	senders := map[string]bool{}
-	for _, s := range x.snap.BlockedSenders.Value {
-		senders[fold(s)] = true
-	}
-	if len(senders) == 0 {
-		return widget{Value: line{Icon: iconGood, Tone: good, Text: "None", Href: href}, Caption: caption}
-	}
-	return widget{Value: line{Icon: iconBad, Tone: bad, Text: count(len(senders)), Href: href},
-		Caption: caption + ". Blocked from sending mail"}
+	return stated(x.snap.BlockedSenders, "Restricted senders", x.links.defender("restrictedentities"), func(all []string) (line, string) {
+		if n := len(folded(all)); n > 0 {
+			return line{Icon: iconBad, Tone: bad, Text: count(n)}, "Blocked from sending mail"
+		}
+		return line{Icon: iconGood, Tone: good, Text: "None"}, ""
+	})
 }
 
 func (x *index) rolesInUse() widget {
@@ -173,8 +151,8 @@ func (x *index) rolesInUse() widget {
 // plan is a product that a service plan gives, the best first.
 type plan struct{ id, name string }
 
-// licensed returns the first of the plans that the tenant has.
-func (x *index) licensed(plans []plan) string {
+// usablePlans are the names of the service plans of which the tenant has licences.
+func (x *index) usablePlans() map[string]bool {
 	has := map[string]bool{}
 	for _, sku := range x.skus {
 		if sku.Usable() <= 0 {
@@ -186,22 +164,20 @@ func (x *index) licensed(plans []plan) string {
 			}
 		}
 	}
-	for _, p := range plans {
-		if has[p.id] {
-			return p.name
-		}
-	}
-	return ""
+	return has
 }
 
+// planWidget names the first of the plans that the tenant has.
 func (x *index) planWidget(caption, none string, href link, plans []plan) widget {
-	if !x.snap.SKUs.OK() {
-		return missing(caption, x.snap.SKUs.Reason, href)
-	}
-	if name := x.licensed(plans); name != "" {
-		return widget{Value: line{Icon: iconGood, Tone: good, Text: name, Href: href}, Caption: caption}
-	}
-	return widget{Value: line{Icon: "fas fa-circle-minus", Tone: warning, Text: none, Href: href}, Caption: caption}
+	return stated(x.snap.SKUs, caption, href, func([]tenant.SKU) (line, string) {
+		has := x.usablePlans()
+		for _, p := range plans {
+			if has[p.id] {
+				return line{Icon: iconGood, Tone: good, Text: p.name}, ""
+			}
+		}
+		return line{Icon: "fas fa-circle-minus", Tone: warning, Text: none}, ""
+	})
 }
 
 func (x *index) entraPlan() widget {
@@ -214,19 +190,14 @@ func (x *index) defenderPlan() widget {
 }
 
 func (x *index) directorySync() widget {
-	const caption = "Directory sync"
-	href := x.links.directorySync()
-	o := x.snap.Organization
-	switch {
-	case !o.OK():
-		return missing(caption, o.Reason, href)
-	case !o.Value.OnPremisesSyncEnabled:
-		return widget{Value: line{Icon: "fas fa-cloud", Text: "Off", Href: href}, Caption: caption + ". Cloud only"}
-	}
-	w := widget{Value: line{Icon: iconGood, Tone: good, Text: "On", Href: href},
-		Caption: caption + ". Last run " + bracket(o.Value.OnPremisesLastSync, x.in.Today)}
-	if date(o.Value.OnPremisesLastSync) == "" || days(o.Value.OnPremisesLastSync, x.in.Today) > 7 {
-		w.Value.Icon, w.Value.Tone = iconWarning, warning
-	}
-	return w
+	return stated(x.snap.Organization, "Directory sync", x.links.directorySync(), func(o tenant.Organization) (line, string) {
+		if !o.OnPremisesSyncEnabled {
+			return line{Icon: "fas fa-cloud", Text: "Off"}, "Cloud only"
+		}
+		on := line{Icon: iconGood, Tone: good, Text: "On"}
+		if date(o.OnPremisesLastSync) == "" || days(o.OnPremisesLastSync, x.in.Today) > 7 {
+			on.Icon, on.Tone = iconWarning, warning
+		}
+		return on, "Last run " + bracket(o.OnPremisesLastSync, x.in.Today)
+	})
 }
