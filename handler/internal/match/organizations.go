@@ -147,7 +147,7 @@ type contender struct {
 	evidence   *TenantEvidence
 	exact      []int       // organizations with its name
 	similar    []int       // organizations whose names compare equal, those in exact too
-	namesakes  int         // tenants whose names compare equal, itself too
+	key        string      // what is compared of its name; "" where it is organized
 	devices    map[int]int // organization id → shared devices there
 	serials    map[int][]string
 	shared     int // sum of devices
@@ -167,7 +167,8 @@ type organizationMatcher struct {
 	taken         map[int]bool            // matched here, by index
 	devicesIn     map[int]int             // organization id → shared devices of all contenders
 	contradicted  map[int]bool            // by index: a tenant has its name, others have its devices
-	named         map[string][]string     // tenants' ids by the key of their name, mapped ones too
+	named         map[string][]string     // tenants' ids by the key of their name, organized ones too
+	namesakes     map[string]int          // tenants without an organization by that key
 	unread        int                     // tenants whose devices could not be compared
 	inNinja       map[int]int             // organization id → devices with serial numbers that count
 }
@@ -175,7 +176,7 @@ type organizationMatcher struct {
 func newOrganizationMatcher(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool) *organizationMatcher {
 	m := &organizationMatcher{
 		byID: make(map[int]int, len(organizations)), mapped: mapped,
-		taken: map[int]bool{}, devicesIn: map[int]int{}, contradicted: map[int]bool{}, named: map[string][]string{},
+		taken: map[int]bool{}, devicesIn: map[int]int{}, contradicted: map[int]bool{}, named: map[string][]string{}, namesakes: map[string]int{},
 	}
 	m.organizations = slices.SortedFunc(slices.Values(organizations), func(a, b ninjaone.Organization) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name))
@@ -197,35 +198,24 @@ func newOrganizationMatcher(tenants []TenantEvidence, organizations []ninjaone.O
 		}
 	}
 	seen := make(map[string]bool, len(sorted))
-	namesakes := make(map[string]int, len(sorted))
-	keys := make([]string, 0, len(sorted))
 	for _, e := range sorted {
 		if seen[e.Tenant.ID] {
 			continue
 		}
 		seen[e.Tenant.ID] = true
-		if key := organizationKey(e.Tenant.DisplayName); key != "" {
+		key := organizationKey(e.Tenant.DisplayName)
+		if key != "" {
 			m.named[key] = append(m.named[key], e.Tenant.ID)
 		}
 		if e.Unread != "" {
 			m.unread++
 		}
-		if e.Organized {
-			keys = append(keys, "")
-			m.contenders = append(m.contenders, contender{evidence: e, matched: none})
-			continue
+		c := contender{evidence: e, matched: none}
+		if !e.Organized {
+			m.namesakes[key]++
+			c.key, c.exact, c.similar = key, exact[e.Tenant.DisplayName], similar[key]
 		}
-		key := organizationKey(e.Tenant.DisplayName)
-		namesakes[key]++
-		keys = append(keys, key)
-		m.contenders = append(m.contenders, contender{
-			evidence: e, matched: none,
-			exact:   exact[e.Tenant.DisplayName],
-			similar: similar[key],
-		})
-	}
-	for i, key := range keys {
-		m.contenders[i].namesakes = namesakes[key]
+		m.contenders = append(m.contenders, c)
 	}
 	return m
 }
@@ -244,7 +234,7 @@ func (m *organizationMatcher) byNames() {
 		}
 	}
 	for i := range m.contenders {
-		if c := &m.contenders[i]; c.matched == none && c.nameNote == "" && len(c.similar) == 1 && c.namesakes == 1 && m.free(c.similar[0]) && !m.contradict(c, c.similar[0]) {
+		if c := &m.contenders[i]; c.matched == none && c.nameNote == "" && len(c.similar) == 1 && m.namesakes[c.key] == 1 && m.free(c.similar[0]) && !m.contradict(c, c.similar[0]) {
 			m.match(c, c.similar[0], RuleSimilarName, "the names are equal apart from case, punctuation, accents and legal form, and no other tenant or organization has such a name")
 		}
 	}

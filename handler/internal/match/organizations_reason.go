@@ -28,8 +28,8 @@ func (m *organizationMatcher) nameReason(c *contender) string {
 		return several(len(c.exact), "organizations have its name")
 	case len(c.similar) > 1:
 		return several(len(c.similar), "organizations have names that equal its own apart from case, punctuation, accents and legal form")
-	case c.namesakes > 1:
-		return several(c.namesakes, "tenants without an organization have this name, apart from case, punctuation, accents and legal form")
+	case m.namesakes[c.key] > 1:
+		return several(m.namesakes[c.key], "tenants without an organization have this name, apart from case, punctuation, accents and legal form")
 	default:
 		return "the organization with its name is mapped to another tenant"
 	}

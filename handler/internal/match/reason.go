@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,16 +43,23 @@ func (m *matcher) evidence(c *candidate, mc *machine, p Pair) Evidence {
 // intuneReason words why the newest record of a machine has no NinjaOne device. First
 // comes what its serial number said, then what its name said.
 func (m *matcher) intuneReason(mc *machine) string {
-	serial := "no NinjaOne device in the organization has its serial number"
-	switch n := m.ninjaSerials[mc.serial].count; {
-	case mc.serial == "":
-		serial = "Intune has no usable serial number of it"
-	case n > 1:
-		serial = several(n, "NinjaOne devices have its serial number, so the number identifies none of them")
-	case m.doubtful[mc.serial]:
-		serial = "several Intune devices in use have its serial number, so the number identifies none of them"
+	serial := "Intune has no usable serial number of it"
+	if mc.serial != "" {
+		serial = cmp.Or(m.ambiguous(mc.serial), "no NinjaOne device in the organization has its serial number")
 	}
 	return serial + "; " + mc.reason
+}
+
+// ambiguous words why a serial number identifies no machine; "" when it does.
+func (m *matcher) ambiguous(serial string) string {
+	const none = "so the number identifies none of them"
+	switch n := m.ninjaSerials[serial].count; {
+	case n > 1:
+		return several(n, "NinjaOne devices have its serial number, "+none)
+	case m.doubtful[serial]:
+		return "several Intune devices in use have its serial number, " + none
+	}
+	return ""
 }
 
 // ninjaReason words why a candidate has no Intune device.
@@ -61,12 +69,8 @@ func (m *matcher) ninjaReason(c *candidate) string {
 		serial = "NinjaOne has no usable serial number of it"
 	}
 	for _, s := range c.serials {
-		if n := m.ninjaSerials[s].count; n > 1 {
-			serial = several(n, "NinjaOne devices have its serial number, so the number identifies none of them")
-			break
-		}
-		if m.doubtful[s] {
-			serial = "several Intune devices in use have its serial number, so the number identifies none of them"
+		if why := m.ambiguous(s); why != "" {
+			serial = why
 			break
 		}
 	}
