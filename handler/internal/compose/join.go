@@ -102,14 +102,11 @@ func counted[T any](p tenant.Part[T], n int, one, many string) string {
 }
 
 // Join puts the sections of several tenants into one value of a shared field, in the
-// order given. The value has at most limit characters (0 means NinjaOne's own limit).
+// order given. The value has at most limit characters.
 // Each section is in its longest form that leaves the others room, and the longest give
 // way first. Join returns how it cut each section. At the end it counts sections of which
 // not even the name fits.
 func Join(limit int, sections ...[]Form) (value string, cuts []Cut) {
-	if limit <= 0 {
-		limit = ninjaone.MaxHTML
-	}
 	form := make([]int, len(sections)) // the form that each is in
 	length := make([]int, len(sections))
 	total := 0
@@ -137,7 +134,7 @@ func Join(limit int, sections ...[]Form) (value string, cuts []Cut) {
 	for i, forms := range sections {
 		parts[i], cuts[i] = forms[form[i]].HTML, forms[form[i]].Cut
 	}
-	hidden := 0
+	hidden, shown := 0, total // what is shown less the line about what is hidden
 	for total > limit && hidden < len(sections) {
 		// The longest first: it may be of an earlier version, which kept no shorter form.
 		longest := 0
@@ -148,9 +145,9 @@ func Join(limit int, sections ...[]Form) (value string, cuts []Cut) {
 		}
 		hidden++
 		parts[longest], cuts[longest] = "", NotShown
-		total -= length[longest]
+		shown -= length[longest]
 		length[longest] = 0
-		total = sum(length) + ninjaone.JSONLength(missingTenants(hidden))
+		total = shown + ninjaone.JSONLength(missingTenants(hidden))
 	}
 	if hidden > 0 {
 		parts = append(parts, missingTenants(hidden))
@@ -160,13 +157,6 @@ func Join(limit int, sections ...[]Form) (value string, cuts []Cut) {
 		return "", cuts
 	}
 	return value, cuts
-}
-
-func sum(numbers []int) (total int) {
-	for _, n := range numbers {
-		total += n
-	}
-	return total
 }
 
 // missingTenants says how many tenants have no room in a field.

@@ -41,7 +41,7 @@ func TestJoin(t *testing.T) {
 				}
 			}
 			for _, tenants := range []int{2, 3, 16, 40, 100, 400} {
-				value, cuts := Join(0, forms[:tenants]...)
+				value, cuts := Join(ninjaone.MaxHTML, forms[:tenants]...)
 				checkMarkup(t, value)
 				length := ninjaone.JSONLength(value)
 				if length > ninjaone.MaxHTML || len(cuts) != tenants {
@@ -55,7 +55,7 @@ func TestJoin(t *testing.T) {
 				if worst := slices.Max(cuts); tenants <= 100 && worst > OneLine || tenants <= 3 && worst > FewerRows {
 					t.Errorf("%d tenants: one is shown %s", tenants, worst)
 				}
-				if again, _ := Join(0, forms[:tenants]...); again != value {
+				if again, _ := Join(ninjaone.MaxHTML, forms[:tenants]...); again != value {
 					t.Errorf("%d tenants: joined again they are not the same", tenants)
 				}
 			}

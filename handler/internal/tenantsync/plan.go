@@ -162,7 +162,7 @@ func (p *Plan) planOrganization(in *inputs, changes map[ledger.Target]*change) {
 				forms = append(forms, append([]compose.Form{all}, f.forms(s.Shorter)...))
 			}
 			var cut []compose.Cut
-			if whole, cut = compose.Join(0, forms...); in.fields[f.name] != "" && cut[at] != compose.Whole {
+			if whole, cut = compose.Join(ninjaone.MaxHTML, forms...); in.fields[f.name] != "" && cut[at] != compose.Whole {
 				cuts = append(cuts, f.name+" "+cut[at].String())
 			}
 		}
