@@ -5,11 +5,11 @@
 //
 // The host sends two styles of request, and one [Server] answers both:
 //
-//   - the envelope, POST /<FunctionName> with {"Data":…,"Metadata":…}, always
-//     for timers and queues, and for HTTP functions when neither
-//     enableProxyingHttpRequest nor enableForwardingHttpRequest is set in
-//     host.json;
-//   - the original HTTP request, route prefix included, when one of them is.
+//   - for timers and queues the envelope, POST /<FunctionName> with
+//     {"Data":…,"Metadata":…};
+//   - for HTTP functions the original request, route prefix included. That is what
+//     enableProxyingHttpRequest in host.json asks for, and enableForwardingHttpRequest
+//     of older hosts.
 //
 // An answer to an envelope is never empty and always JSON. The host hangs on an empty
 // body until functionTimeout, and then kills every invocation under way. For the same

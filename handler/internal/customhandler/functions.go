@@ -14,11 +14,11 @@ func (s *Server) Timer(name string, limit time.Duration, run func(context.Contex
 	s.register(&function{
 		name:    name,
 		timeout: cmp.Or(limit, defaultTimeout),
-		invoke: func(ctx context.Context, _ envelope, _ *http.Request) (map[string]any, error) {
-			if ok, err := s.config.Admit(ctx, name, nil); !ok {
-				return nil, err
+		invoke: func(ctx context.Context, _ envelope) error {
+			if ok, err := s.deps.Admit(ctx, name, nil); !ok {
+				return err
 			}
-			return nil, run(ctx)
+			return run(ctx)
 		},
 	})
 }
@@ -30,30 +30,25 @@ func (s *Server) Queue(name string, limit time.Duration, run func(context.Contex
 	s.register(&function{
 		name:    name,
 		timeout: cmp.Or(limit, defaultTimeout),
-		invoke: func(ctx context.Context, e envelope, _ *http.Request) (map[string]any, error) {
+		invoke: func(ctx context.Context, e envelope) error {
 			m, err := decodeQueue(e)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if ok, err := s.config.Admit(ctx, name, m.Text); !ok {
-				return nil, err
+			if ok, err := s.deps.Admit(ctx, name, m.Text); !ok {
+				return err
 			}
-			return nil, run(ctx, m)
+			return run(ctx, m)
 		},
 	})
 }
 
-// HTTP registers a function with an httpTrigger and an http output named "res". The
-// template is the route of its function.json, without the route prefix: a path, or a path
-// and {*name}. It matches in any case, as the host does. The handler sees the original
-// request, whichever style the host uses. It finds what {*name} stands for in a path
-// value. The host has checked the methods of function.json only. The deadline is 225
+// HTTP registers a function with an httpTrigger and one http output. The template is the
+// route of its function.json, without the route prefix: a path, or a path and {*name}. It
+// matches in any case, as the host does. The handler finds what {*name} stands for in a
+// path value. The host has checked the methods of function.json only. The deadline is 225
 // seconds, after which Azure's front end would give up.
 func (s *Server) HTTP(name, template string, h http.Handler) {
 	f := s.register(&function{name: name, timeout: frontEndLimit})
-	rt := &route{function: f, handler: h}
-	f.invoke = func(ctx context.Context, e envelope, r *http.Request) (map[string]any, error) {
-		return s.invokeHTTP(ctx, e, r, rt)
-	}
-	s.addRoute(template, rt)
+	s.addRoute(template, &route{function: f, handler: h})
 }

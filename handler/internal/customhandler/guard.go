@@ -146,7 +146,7 @@ func (f *function) leave() { f.running.Add(-1) }
 // busy answers a request for which there is no place.
 func (s *Server) busy(w http.ResponseWriter, r *http.Request, f *function) {
 	s.crowded.Do(func() {
-		s.logger.WarnContext(r.Context(), "requests are refused: too many are under way at once; this is told once", "function", f.name, "most", f.most)
+		s.deps.Log.WarnContext(r.Context(), "requests are refused: too many are under way at once; this is told once", "function", f.name, "most", f.most)
 	})
 	w.Header().Set("Retry-After", "1")
 	fail(w, http.StatusServiceUnavailable, "too many requests at once; try again")

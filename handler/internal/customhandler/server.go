@@ -64,8 +64,7 @@ type Deps struct {
 // Server answers the Functions host. Register all functions with Timer, Queue
 // and HTTP, then call Serve; it is an http.Handler too.
 type Server struct {
-	config    Deps
-	logger    *slog.Logger
+	deps      Deps
 	functions map[string]*function
 	routes    map[string]*route // by path, in lower case
 	crowded   sync.Once         // requests were refused because there were too many
@@ -77,14 +76,14 @@ type function struct {
 	timeout time.Duration
 	most    int64 // requests that it takes at once
 	running atomic.Int64
-	// invoke runs the function for an envelope and returns the output bindings
-	// of the answer. A *malformedError means that the envelope is at fault.
-	invoke func(ctx context.Context, e envelope, r *http.Request) (outputs map[string]any, err error)
+	// invoke runs a timer or queue function for an envelope; nil for an HTTP function. A
+	// *malformedError means that the envelope is at fault.
+	invoke func(context.Context, envelope) error
 }
 
 // New returns a Server without functions.
 func New(d Deps) *Server {
-	return &Server{config: d, logger: d.Log, functions: map[string]*function{}, routes: map[string]*route{}}
+	return &Server{deps: d, functions: map[string]*function{}, routes: map[string]*route{}}
 }
 
 // Functions returns the names of the registered functions in order.
@@ -130,7 +129,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: clientTime,
 		MaxHeaderBytes:    maxHeaders,
 		IdleTimeout:       idleTime,
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
@@ -161,9 +160,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := s.functions[strings.TrimPrefix(r.URL.Path, "/")]
 	var found *route
 	var rest string
-	if f == nil {
+	if f == nil || f.invoke == nil {
 		if found, rest = s.route(r.URL); found == nil {
-			s.logger.WarnContext(r.Context(), "request for a function that this handler does not have",
+			s.deps.Log.WarnContext(r.Context(), "request for a function that this handler does not have",
 				"method", r.Method, "path", clip(r.URL.Path))
 			fail(x, http.StatusNotFound, "this handler has no such function or route")
 			return
@@ -176,7 +175,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.leave()
 	if found != nil {
-		s.serveRaw(x, r, found, rest)
+		s.serveHTTP(x, r, found, rest)
 		return
 	}
 	s.serveEnvelope(x, r, f)
@@ -185,23 +184,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serveEnvelope(w *exchange, r *http.Request, f *function) {
 	ctx := s.invocationContext(r, f)
 	if !fromHost(r) {
-		s.logger.WarnContext(ctx, "invocation refused: it does not come from the Functions host", "host", clip(r.Host), "origin", clip(r.Header.Get("Origin")))
+		s.deps.Log.WarnContext(ctx, "invocation refused: it does not come from the Functions host", "host", clip(r.Host), "origin", clip(r.Header.Get("Origin")))
 		fail(w, http.StatusForbidden, "only the Functions host on this machine invokes functions")
 		return
 	}
 	if r.Method != http.MethodPost {
-		s.logger.WarnContext(ctx, "an invocation must be a POST", "method", r.Method)
+		s.deps.Log.WarnContext(ctx, "an invocation must be a POST", "method", r.Method)
 		w.Header().Set("Allow", http.MethodPost)
 		fail(w, http.StatusMethodNotAllowed, "an invocation must be a POST")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w.ResponseWriter, r.Body, s.config.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w.ResponseWriter, r.Body, s.deps.MaxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		s.logger.ErrorContext(ctx, "invocation refused: its body is too large", "limit", tooLarge.Limit)
+		s.deps.Log.ErrorContext(ctx, "invocation refused: its body is too large", "limit", tooLarge.Limit)
 		fail(w, http.StatusRequestEntityTooLarge, "the body is too large")
 		return
 	} else if err != nil {
-		s.logger.ErrorContext(ctx, "invocation refused: its body could not be read", "error", err)
+		s.deps.Log.ErrorContext(ctx, "invocation refused: its body could not be read", "error", err)
 		status := http.StatusBadRequest
 		if errors.Is(err, errBodyTime) {
 			status = http.StatusRequestTimeout
@@ -211,36 +210,32 @@ func (s *Server) serveEnvelope(w *exchange, r *http.Request, f *function) {
 	}
 	e, err := decodeEnvelope(body)
 	if err != nil {
-		s.logger.ErrorContext(ctx, "invocation refused: its envelope is malformed", "error", err)
+		s.deps.Log.ErrorContext(ctx, "invocation refused: its envelope is malformed", "error", err)
 		fail(w, http.StatusBadRequest, "the envelope is malformed")
 		return
 	}
 
 	started := time.Now()
-	ctx, end := s.config.Telemetry.Invoke(ctx, telemetry.Invocation{Function: f.name, ID: clip(r.Header.Get(headerInvocationID)),
+	ctx, end := s.deps.Telemetry.Invoke(ctx, telemetry.Invocation{Function: f.name, ID: clip(r.Header.Get(headerInvocationID)),
 		Queued: instant(member(e.metadata, "InsertionTime")), Attempt: number(member(e.metadata, "DequeueCount"))})
-	s.logger.DebugContext(ctx, "invocation started")
-	var outputs map[string]any
+	s.deps.Log.DebugContext(ctx, "invocation started")
 	err = s.run(ctx, f.timeout, func(ctx context.Context) error {
-		o, err := f.invoke(ctx, e, r)
+		err := f.invoke(ctx, e)
 		if bad := (*BadMessageError)(nil); errors.As(err, &bad) {
 			s.badMessage(ctx, f, bad)
-			err = nil
-		}
-		if err == nil {
-			outputs = o
+			return nil
 		}
 		return err
 	})
 	end(err)
 	elapsed := time.Since(started).Round(time.Millisecond).String()
 	if err == nil {
-		s.logger.DebugContext(ctx, "invocation finished", "elapsed", elapsed)
-		succeed(w, outputs)
+		s.deps.Log.DebugContext(ctx, "invocation finished", "elapsed", elapsed)
+		answer(w, http.StatusOK, succeeded)
 		return
 	}
 	if malformed := (*malformedError)(nil); errors.As(err, &malformed) {
-		s.logger.ErrorContext(ctx, "invocation refused: its envelope is malformed", "error", err)
+		s.deps.Log.ErrorContext(ctx, "invocation refused: its envelope is malformed", "error", err)
 		fail(w, http.StatusBadRequest, "the envelope is malformed")
 		return
 	}
@@ -251,8 +246,8 @@ func (s *Server) serveEnvelope(w *exchange, r *http.Request, f *function) {
 // badMessage records a message that no retry can help. The host has no way to
 // say "poison at once", so the invocation succeeds and the message is gone.
 func (s *Server) badMessage(ctx context.Context, f *function, bad *BadMessageError) {
-	s.logger.ErrorContext(ctx, "queue message dropped: no retry can help", "reason", bad.Reason)
-	s.config.OnBadMessage(ctx, f.name, bad.Reason)
+	s.deps.Log.ErrorContext(ctx, "queue message dropped: no retry can help", "reason", bad.Reason)
+	s.deps.OnBadMessage(ctx, f.name, bad.Reason)
 }
 
 func (s *Server) logFailure(ctx context.Context, err error, timeout time.Duration, elapsed string) {
@@ -263,7 +258,7 @@ func (s *Server) logFailure(ctx context.Context, err error, timeout time.Duratio
 	if errors.Is(err, context.DeadlineExceeded) {
 		attrs = append(attrs, "deadline", timeout.String())
 	}
-	s.logger.ErrorContext(ctx, "invocation failed", attrs...)
+	s.deps.Log.ErrorContext(ctx, "invocation failed", attrs...)
 }
 
 // invocationContext puts the names of the function and invocation on every
@@ -316,18 +311,9 @@ func (s *Server) run(ctx context.Context, timeout time.Duration, fn func(context
 	}
 }
 
-// succeed answers an envelope. All three keys are there, and "Logs" is an
+// succeeded answers an envelope. All three keys are there, and "Logs" is an
 // array, because the host's parser insists.
-func succeed(w http.ResponseWriter, outputs map[string]any) {
-	if outputs == nil {
-		outputs = map[string]any{}
-	}
-	answer(w, http.StatusOK, struct {
-		Outputs     map[string]any
-		Logs        []string
-		ReturnValue any
-	}{outputs, []string{}, nil})
-}
+var succeeded = json.RawMessage(`{"Outputs":{},"Logs":[],"ReturnValue":null}`)
 
 func fail(w http.ResponseWriter, status int, reason string) {
 	answer(w, status, map[string]string{"error": reason})
@@ -335,7 +321,7 @@ func fail(w http.ResponseWriter, status int, reason string) {
 
 func answer(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
-	if err != nil { // not possible: every caller passes strings
+	if err != nil { // not possible: every caller passes constants
 		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer could not be encoded"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
