@@ -25,7 +25,6 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
-	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -66,21 +65,6 @@ type Report struct {
 	Sections []Section `json:"sections"`
 }
 
-// Graph is what a check needs of Microsoft 365; *m365.Reader is one.
-type Graph interface {
-	// Access signs in and tells which permissions are missing.
-	Access(ctx context.Context, ref tenant.Ref) (m365.Access, error)
-	// DefenderAccess does that for Defender.
-	DefenderAccess(ctx context.Context, ref tenant.Ref) (*m365.Permission, error)
-	// Read reads the whole tenant.
-	Read(ctx context.Context, ref tenant.Ref, known *tenant.Known) (*tenant.Snapshot, error)
-}
-
-// Engine tells how CIPP's own engine stands; *engine.Hold is one.
-type Engine interface {
-	Standing(ctx context.Context) (engine.Standing, error)
-}
-
 // Deps are what a check works with.
 type Deps struct {
 	Getenv   func(string) string
@@ -88,8 +72,8 @@ type Deps struct {
 	Own      *storage.Account // the app's own storage
 	CIPP     *cipp.Store
 	Secrets  *cipp.Secrets
-	Graph    Graph
-	Engine   Engine
+	Graph    *m365.Reader
+	Engine   *engine.Hold
 	// NinjaOne returns the client for CIPP's present settings, paced for people.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Runs     *runs.Store

@@ -28,6 +28,7 @@ import (
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/changes"
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
@@ -54,51 +55,24 @@ type Previewer interface {
 	Preview(ctx context.Context, tenantID string) (*tenantsync.Preview, error)
 }
 
-// Secrets tells whether the client secret is stored; *cipp.Secrets is one.
-type Secrets interface {
-	Secret(ctx context.Context, name string, fresh bool) (string, error)
-}
-
-// Brakes keeps the archivings that wait for a person's word; *ledger.Documents
-// is one.
-type Brakes interface {
-	Brakes(ctx context.Context) (map[string]ledger.Brake, error)
-	Confirm(ctx context.Context, tenantID string) error
-}
-
-// Engine holds CIPP's own engine off and gives it back; *engine.Hold is one.
-type Engine interface {
-	GivenBack(ctx context.Context) (bool, error)
-	GiveBack(ctx context.Context) error
-	TakeOver(ctx context.Context) error
-}
-
-// Poison looks after the messages that failed too often; *poison.Watch is one.
-type Poison interface {
-	List(ctx context.Context) (poison.List, error)
-	PutBack(ctx context.Context, queue, id string) (poison.Message, error)
-	PutBackAll(ctx context.Context, queue string) (back, left int, err error)
-	Remove(ctx context.Context, queue, id string) (poison.Message, error)
-}
-
 // Deps are what the console works with.
 type Deps struct {
 	CIPP     *cipp.Store
-	Secrets  Secrets
+	Secrets  *cipp.Secrets
 	Guard    *access.Guard
 	Settings *settings.Handlers
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Preview  Previewer
-	CVEFiles CVEFiles
+	CVEFiles vulnerabilities.Files
 	// CVEUploads calls NinjaOne as a person at a page does.
 	CVEUploads CVEUploads
 	Ledger     *ledger.Ledger
 	Runs       *runs.Store
 	Blobs      *storage.Container // of tenantsync and automap
-	Brakes     Brakes
-	Engine     Engine
-	Poison     Poison
+	Brakes     *ledger.Documents  // keeps the archivings that wait for a person's word
+	Engine     *engine.Hold
+	Poison     *poison.Watch
 	Check      Checker
 	// Timers returns the timers that stopped, whose work heartbeats do.
 	Timers func(context.Context) ([]string, error)

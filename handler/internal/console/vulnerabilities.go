@@ -18,14 +18,7 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// CVEFiles keeps how the tenants' files of vulnerabilities stand;
-// vulnerabilities.Files is one.
-type CVEFiles interface {
-	All(ctx context.Context) (map[string]vulnerabilities.Status, error)
-	Of(ctx context.Context, tenantID string) (vulnerabilities.Status, error)
-}
-
-// CVEUploads uploads them; *vulnerabilities.Worker is one.
+// CVEUploads uploads the tenants' files of vulnerabilities; *vulnerabilities.Worker is one.
 type CVEUploads interface {
 	UploadNow(ctx context.Context, tenantID string) error
 	Confirm(ctx context.Context, tenantID string, since time.Time) error
