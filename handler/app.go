@@ -375,7 +375,6 @@ func (a *app) console(getenv func(string) string, guard *access.Guard, web *sett
 		Secrets:    a.secrets,
 		Guard:      guard,
 		Settings:   web,
-		NinjaOne:   a.clientOf(a.interactive),
 		Preview:    &preview,
 		CVEFiles:   a.cveFiles,
 		CVEUploads: &uploads,

@@ -88,7 +88,7 @@ func (p *part) ninjaOne(ctx context.Context) {
 	}
 	organizations, err := client.Organizations(ctx)
 	if err != nil {
-		p.unreachable(ctx, err)
+		p.unreachable(ctx, client, err)
 		return
 	}
 	p.Checked = fmt.Sprintf("instance, credentials, scopes, %d organizations", len(organizations))
@@ -123,24 +123,16 @@ func names(name string) []string {
 }
 
 // unreachable says why NinjaOne did not answer as it should.
-func (p *part) unreachable(ctx context.Context, err error) {
-	const meaning = "Nothing is synced to NinjaOne."
-	switch {
-	case errors.Is(err, ninjaone.ErrWrongInstance):
-		p.problem("NinjaOne does not know the client ID on the instance that is set.", meaning, "Check both in CIPP: the instance is the host in the address bar of your NinjaOne console, and an API application lives on one instance only.")
-	case errors.Is(err, ninjaone.ErrInvalidScope):
-		p.problem("The NinjaOne API application lacks a scope.", meaning, "Tick Monitoring and Management on it (Administration, Apps, API).")
-	case errors.Is(err, ninjaone.ErrUnauthorized):
-		p.problem("NinjaOne does not accept the client secret.", meaning, "Enter the secret of this client ID again in CIPP, or make a new one in NinjaOne (Administration, Apps, API).")
-	case errors.Is(err, ninjaone.ErrForbidden):
-		p.problem("The NinjaOne API application may not read organizations or custom fields.", meaning, "Tick the scopes Monitoring and Management on it, and check that its platform is API Services.")
-	case errors.Is(err, ninjaone.ErrThrottled):
-		p.problem("NinjaOne asks for fewer calls at the moment.", "Syncs are slow.", "The pace follows by itself. Check again in some minutes; lower NINJAONE_RATE_MAX if other integrations of yours need more of the instance's calls.")
-	case errors.Is(err, ninjaone.ErrNotJSON):
-		p.problem("What answers at the NinjaOne instance is not NinjaOne's API.", meaning, "Check the instance, and any proxy between.")
-	default:
-		p.failed(ctx, err, meaning, "Check the instance in CIPP, the secret, and the app's network.")
+func (p *part) unreachable(ctx context.Context, client *ninjaone.Client, err error) {
+	meaning := "Nothing is synced to NinjaOne."
+	if errors.Is(err, ninjaone.ErrThrottled) {
+		meaning = "Syncs are slow. Their pace follows by itself."
 	}
+	if what, action := client.Explain(err); what != "" {
+		p.problem(words.Sentence(what), meaning, words.Sentence(action))
+		return
+	}
+	p.failed(ctx, err, meaning, "Check the instance in CIPP, the secret, and the app's network.")
 }
 
 // fields compares the field mapping with NinjaOne's definitions.
@@ -156,7 +148,7 @@ func (p *part) fields(ctx context.Context, client *ninjaone.Client) {
 	}
 	definitions, err := client.CustomFields(ctx)
 	if err != nil {
-		p.unreachable(ctx, err)
+		p.unreachable(ctx, client, err)
 		return
 	}
 	for _, f := range tenantsync.FieldProblems(mapping, definitions) {

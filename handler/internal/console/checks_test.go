@@ -69,7 +69,7 @@ func (w *world) checker() *check.Checker {
 	return check.New(check.Deps{
 		Getenv: getenv, Settings: settings, Own: w.account, CIPP: store, Secrets: secrets, Graph: reader,
 		Engine:   &engine.Hold{CIPP: store, Runs: w.console.Runs, Problems: &problems.Book{Table: w.table, Log: store.Log}, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},
-		NinjaOne: w.console.NinjaOne, Runs: w.console.Runs, Transport: http.DefaultTransport, Now: time.Now,
+		NinjaOne: w.console.Settings.NinjaOne, Runs: w.console.Runs, Transport: http.DefaultTransport, Now: time.Now,
 		Compliance: func(context.Context) (map[string]assignments.Status, error) { return nil, nil },
 	})
 }

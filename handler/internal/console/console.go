@@ -30,7 +30,6 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/ledger"
-	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/runs"
@@ -61,8 +60,6 @@ type Deps struct {
 	Secrets  *cipp.Secrets
 	Guard    *access.Guard
 	Settings *settings.Handlers
-	// NinjaOne returns the client for CIPP's present settings.
-	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	Preview  Previewer
 	CVEFiles vulnerabilities.Files
 	// CVEUploads calls NinjaOne as a person at a page does.

@@ -7,15 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/words"
 )
-
-// listTimeout bounds a list read from NinjaOne while a page waits for it.
-const listTimeout = 60 * time.Second
 
 // wantedField is one of CIPP's fields, with the NinjaOne custom field that is
 // made for it.
@@ -66,30 +62,12 @@ type fieldsPage struct {
 }
 
 // definitions reads NinjaOne's custom fields, by label.
-func (c *Console) definitions(ctx context.Context) (*ninjaone.Client, []ninjaone.CustomField, error) {
-	client, err := c.client(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	all, err := client.CustomFields(ctx)
+func (c *Console) definitions(ctx context.Context) ([]ninjaone.CustomField, error) {
+	all, err := c.Settings.CustomFields(ctx)
 	slices.SortStableFunc(all, func(a, b ninjaone.CustomField) int {
 		return words.Compare(a.Label+a.Name, b.Label+b.Name)
 	})
-	return client, all, err
-}
-
-// client returns the client for the present settings.
-func (c *Console) client(ctx context.Context) (*ninjaone.Client, error) {
-	config, err := c.CIPP.NinjaOneConfig(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if config.Instance == "" || config.ClientID == "" {
-		return nil, errors.New("the NinjaOne instance and client ID are not set yet: enter them under Settings")
-	}
-	return c.NinjaOne(config)
+	return all, err
 }
 
 func (c *Console) fields(x *exchange) error { return c.showFields(x, "", x.value("byhand") != "", nil) }
@@ -101,7 +79,7 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 	if err != nil {
 		return err
 	}
-	_, all, err := c.definitions(x.ctx())
+	all, err := c.definitions(x.ctx())
 	if err != nil && problem == "" {
 		problem = "The custom fields could not be read from NinjaOne. " + words.Sentence(err.Error())
 	}
@@ -141,7 +119,7 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 }
 
 func (c *Console) saveFields(x *exchange) error {
-	_, all, err := c.definitions(x.ctx())
+	all, err := c.definitions(x.ctx())
 	if err != nil {
 		return c.showFields(x, "Nothing was saved: the custom fields could not be read from NinjaOne. "+words.Sentence(err.Error()), false, nil)
 	}
@@ -186,9 +164,13 @@ func (c *Console) createFields(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	client, all, err := c.definitions(ctx)
+	all, err := c.definitions(ctx)
 	if err != nil {
 		return c.showFields(x, "Nothing was created: the custom fields could not be read from NinjaOne. "+words.Sentence(err.Error()), false, nil)
+	}
+	client, err := c.Settings.Client(ctx)
+	if err != nil {
+		return err
 	}
 	find := func(name string) (ninjaone.CustomField, bool) {
 		i := slices.IndexFunc(all, func(d ninjaone.CustomField) bool { return strings.EqualFold(d.Name, name) })
@@ -217,7 +199,7 @@ func (c *Console) createFields(x *exchange) error {
 			if !ok && !errors.Is(err, ninjaone.ErrNotFound) {
 				// The answer may be lost and the field there: what counts is what
 				// NinjaOne lists.
-				if _, now, readErr := c.definitions(ctx); readErr == nil {
+				if now, readErr := c.definitions(ctx); readErr == nil {
 					all = now
 					if d, ok = find(w.Name); ok {
 						err = nil

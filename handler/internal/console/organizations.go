@@ -141,13 +141,7 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 }
 
 func (c *Console) organizationList(ctx context.Context) ([]ninjaone.Organization, error) {
-	client, err := c.client(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	list, err := client.Organizations(ctx)
+	list, err := c.Settings.Organizations(ctx)
 	slices.SortStableFunc(list, func(a, b ninjaone.Organization) int {
 		return cmp.Or(words.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})

@@ -118,7 +118,7 @@ func newWorld(t *testing.T) *world {
 		Off: func(context.Context) (bool, error) { return false, nil }, Budget: time.Minute, Now: time.Now, Log: log,
 	})
 	w.console = New(Deps{
-		CIPP: store, Secrets: secrets, Guard: guard, NinjaOne: client, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
+		CIPP: store, Secrets: secrets, Guard: guard, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
 		CVEFiles: w.files, CVEUploads: uploads{worker, w},
 		Brakes: ledger.NewDocuments(w.table), Now: time.Now, Log: log,
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},

@@ -175,7 +175,7 @@ func TestConnection(t *testing.T) {
 		{name: "a host that CIPP let through", config: config("eu.ninjarmm.com", "ninja.evil.example"), secret: clientSecret, want: "is not a NinjaOne instance"},
 		{name: "a host as CIPP stores it", config: config("eu.ninjarmm.com", "https://eu.ninjarmm.com/ws"), secret: clientSecret, want: "Successfully"},
 		{name: "no client id", config: config(clientID, ""), secret: clientSecret, want: "the client ID is not set"},
-		{name: "another client id", config: config(clientID, "client-other"), secret: clientSecret, want: "the client ID is not known on the instance eu.ninjarmm.com"},
+		{name: "another client id", config: config(clientID, "client-other"), secret: clientSecret, want: "does not know the client ID on the instance eu.ninjarmm.com"},
 		{name: "no secret", config: working, want: "save the NinjaOne API client's secret"},
 		{name: "another secret", config: working, secret: wrongSecret, want: "does not accept the client secret"},
 		{name: "a scope is missing", config: working, secret: clientSecret, scopes: []string{"monitoring"}, want: "lacks a scope"},

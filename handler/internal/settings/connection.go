@@ -38,15 +38,13 @@ func (h *Handlers) TestConnection(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, err := ninjaone.NormalizeInstance(config.Instance)
-	if err != nil {
+	connect := h.Connect
+	if connect.Instance, err = ninjaone.NormalizeInstance(config.Instance); err != nil {
 		return err
 	}
-	if config.ClientID == "" {
+	if connect.ClientID = config.ClientID; connect.ClientID == "" {
 		return errors.New("the client ID is not set: enter the one of the API application in NinjaOne (Administration, Apps, API)")
 	}
-	connect := h.Connect
-	connect.Instance, connect.ClientID = host, config.ClientID
 	var secretErr error
 	connect.Secret = func(ctx context.Context, _ bool) (string, error) {
 		secret, err := h.Secrets.Secret(ctx, cipp.SecretNinjaOne, true)
@@ -61,31 +59,25 @@ func (h *Handlers) TestConnection(ctx context.Context) error {
 	if err != nil && secretErr != nil {
 		return secretErr
 	}
-	return explain(err, host)
+	return explain(client, err)
 }
 
-// explain says which of the settings an error of NinjaOne is about.
-func explain(err error, host string) error {
+// explain says in a sentence for a person which of the settings an error of a call is
+// about.
+func explain(client *ninjaone.Client, err error) error {
+	what, action := client.Explain(err)
 	var answer *ninjaone.APIError
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("the instance " + host + " did not answer in time: try again, and check the instance if it stays so")
-	case errors.Is(err, ninjaone.ErrThrottled):
-		return errors.New("NinjaOne asks for fewer calls at the moment: try again in some minutes")
-	case errors.Is(err, ninjaone.ErrWrongInstance):
-		return errors.New("the client ID is not known on the instance " + host + ": check both the client ID and the instance, which is the host in the address bar of your NinjaOne console")
-	case errors.Is(err, ninjaone.ErrInvalidScope):
-		return errors.New("the API application lacks a scope: tick Monitoring and Management on it in NinjaOne (Administration, Apps, API)")
-	case errors.Is(err, ninjaone.ErrUnauthorized):
-		return errors.New("NinjaOne does not accept the client secret: enter the secret of this client ID again, or make a new one in NinjaOne (Administration, Apps, API)")
-	case errors.Is(err, ninjaone.ErrForbidden):
-		return errors.New("the API application may not read organizations or custom fields: tick the scopes Monitoring and Management on it, and check that it is of the platform API Services. NinjaOne said: " + err.Error())
-	case errors.Is(err, ninjaone.ErrNotJSON):
-		return errors.New("the instance " + host + " answered with something that is not NinjaOne's API: check the instance. The answer: " + err.Error())
+		return errors.New("the instance " + client.Instance() + " did not answer in time: try again, and check the instance if it stays so")
+	case errors.Is(err, ninjaone.ErrForbidden), errors.Is(err, ninjaone.ErrNotJSON):
+		return errors.New(what + ": " + action + ". The answer: " + err.Error())
+	case what != "":
+		return errors.New(what + ": " + action)
 	case !errors.As(err, &answer):
-		return errors.New("the instance " + host + " cannot be reached: check the instance and the app's network. The reason: " + err.Error())
+		return errors.New("the instance " + client.Instance() + " cannot be reached: check the instance and the app's network. The reason: " + err.Error())
 	}
 	return err
 }

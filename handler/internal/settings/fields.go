@@ -115,15 +115,9 @@ func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 // CIPP it lists those of organizations first, each in NinjaOne's order. It lists a field
 // of both scopes for each.
 func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error) {
-	client, host, err := h.client(ctx)
+	all, err := h.CustomFields(ctx)
 	if err != nil {
 		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	all, err := client.CustomFields(ctx)
-	if err != nil {
-		return nil, explain(err, host)
 	}
 	fields := []integrationField{}
 	for _, on := range []struct{ scope, fieldType string }{{ninjaone.ScopeOrganization, onOrganization}, {ninjaone.ScopeNode, onDevice}} {

@@ -99,7 +99,7 @@ func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
 		Mappings  []mappingRow
 		Results   string `json:",omitempty"`
 	}{Companies: []company{}, Mappings: rows}
-	organizations, err := h.organizations(ctx)
+	organizations, err := h.Organizations(ctx)
 	if err != nil {
 		h.Log.WarnContext(ctx, "NinjaOne's organizations cannot be listed", "error", err)
 		answer.Results = "Failed to read the organizations from NinjaOne: " + words.End(err.Error())
@@ -115,32 +115,38 @@ func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, answer)
 }
 
-func (h *Handlers) organizations(ctx context.Context) ([]ninjaone.Organization, error) {
-	client, host, err := h.client(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	organizations, err := client.Organizations(ctx)
-	return organizations, explain(err, host)
+// Organizations lists NinjaOne's organizations.
+func (h *Handlers) Organizations(ctx context.Context) ([]ninjaone.Organization, error) {
+	return list(ctx, h, (*ninjaone.Client).Organizations)
+}
+
+// CustomFields lists NinjaOne's custom fields.
+func (h *Handlers) CustomFields(ctx context.Context) ([]ninjaone.CustomField, error) {
+	return list(ctx, h, (*ninjaone.Client).CustomFields)
 }
 
 // listTimeout bounds a list read from NinjaOne while a page waits for it.
 const listTimeout = 90 * time.Second
 
-// client returns the client for the present settings, and the host it calls.
-func (h *Handlers) client(ctx context.Context) (*ninjaone.Client, string, error) {
+// list reads a list from NinjaOne. The error is a sentence for a person.
+func list[T any](ctx context.Context, h *Handlers, read func(*ninjaone.Client, context.Context) ([]T, error)) ([]T, error) {
+	client, err := h.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	all, err := read(client, ctx)
+	return all, explain(client, err)
+}
+
+// Client returns the client for the present settings.
+func (h *Handlers) Client(ctx context.Context) (*ninjaone.Client, error) {
 	config, err := h.CIPP.NinjaOneConfig(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	host, err := ninjaone.NormalizeInstance(config.Instance)
-	if err != nil {
-		return nil, "", err
-	}
-	client, err := h.NinjaOne(config)
-	return client, host, err
+	return h.NinjaOne(config)
 }
 
 // mappingRows returns the mappings of the tenants that CIPP's page shows.
