@@ -68,7 +68,7 @@ func (a *app) queueFunctions() []queueFunction {
 				Why:  a.untold.Why, Queued: a.runs.MarkQueued,
 			}},
 		{"Automap", automap.QueueName, cipp.LogbookAutomap, syncPatience,
-			parsed(automapMessage, chain(a.mapper.Run, keeping, paced[automap.Message](a.syncPace, a.own.Queue(automap.QueueName)))),
+			parsed(text(automap.ParseMessage), chain(a.mapper.Run, keeping, paced[automap.Message](a.syncPace, a.own.Queue(automap.QueueName)))),
 			poison.Source{
 				One:  "The search for the NinjaOne organization of %s was not done.",
 				All:  "The search for NinjaOne organizations was not finished.",
@@ -81,14 +81,14 @@ func (a *app) queueFunctions() []queueFunction {
 				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change; to have it sooner, put the message back.",
 			}},
 		{vulnerabilities.FunctionName, vulnerabilities.QueueName, cipp.LogbookSync, syncPatience,
-			parsed(vulnerabilitiesMessage, chain(a.vulnerabilities.Run, keeping, paced[vulnerabilities.Message](a.syncPace, a.own.Queue(vulnerabilities.QueueName)))),
+			parsed(text(vulnerabilities.ParseMessage), chain(a.vulnerabilities.Run, keeping, paced[vulnerabilities.Message](a.syncPace, a.own.Queue(vulnerabilities.QueueName)))),
 			poison.Source{
 				One:  "The upload of the vulnerabilities of %s was not done.",
 				All:  "An upload of vulnerabilities was not done.",
 				Then: "The schedule uploads them at the tenant's next turn, within a day; to have it sooner, put the message back or press Upload now on the console.",
 			}},
 		{"WatchTenant", changes.QueueName, cipp.LogbookSync, compliancePatience,
-			parsed(lookMessage, chain(a.watcher.Look, keeping)),
+			parsed(text(changes.ParseMessage), chain(a.watcher.Look, keeping)),
 			poison.Source{
 				One:  "A look for changes of %s was not taken.",
 				All:  "A look for changes was not taken.",
@@ -116,8 +116,8 @@ func (a *app) httpFunctions(getenv func(string) string, guard *access.Guard) []h
 		{"ReceiveNotifications", notify.Route, a.receiver},
 		{console.FunctionName, console.Route, a.console(getenv, guard, web)},
 	}
-	for _, f := range web.Functions() {
-		functions = append(functions, httpFunction{f.Name, f.Route, f.Handler})
+	for name, handler := range web.Functions() {
+		functions = append(functions, httpFunction{name, name, handler})
 	}
 	return functions
 }
@@ -193,22 +193,16 @@ func syncMessage(q customhandler.QueueMessage) (tenantsync.Message, error) {
 	return m, err
 }
 
-func vulnerabilitiesMessage(q customhandler.QueueMessage) (vulnerabilities.Message, error) {
-	return vulnerabilities.ParseMessage(q.Text)
-}
-
-func lookMessage(q customhandler.QueueMessage) (changes.Message, error) {
-	return changes.ParseMessage(q.Text)
-}
-
-func automapMessage(q customhandler.QueueMessage) (automap.Message, error) {
-	return automap.ParseMessage(q.Text)
+// text has a message parsed by its text alone.
+func text[M any](parse func([]byte) (M, error)) func(customhandler.QueueMessage) (M, error) {
+	return func(q customhandler.QueueMessage) (M, error) { return parse(q.Text) }
 }
 
 // updateCompliance handles a message of UpdateCompliance.
 func (a *app) updateCompliance(ctx context.Context, q customhandler.QueueMessage) error {
-	return parsed(func(q customhandler.QueueMessage) (notify.Message, error) { return notify.ParseMessage(q.Text) },
-		func(ctx context.Context, m notify.Message) error { return a.compliance.Update(ctx, m, q.DequeueCount) })(ctx, q)
+	return parsed(text(notify.ParseMessage), func(ctx context.Context, m notify.Message) error {
+		return a.compliance.Update(ctx, m, q.DequeueCount)
+	})(ctx, q)
 }
 
 // beginAutomap runs an automap that a person waits for.

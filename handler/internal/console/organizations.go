@@ -252,7 +252,7 @@ func (c *Console) automap(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Settings.StartAutomap(x.ctx(), ""); err != nil {
+	if err := c.Settings.StartAutomap(x.ctx()); err != nil {
 		return c.showOrganizations(x, "The search could not be started. "+words.Sentence(err.Error()), nil)
 	}
 	return x.done("organizations", "automap", 0, "before", endOf(last))

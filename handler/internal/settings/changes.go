@@ -102,20 +102,6 @@ func fieldChanges(before, saved []cipp.FieldChoice) (changes []string) {
 // unsynced is how a change calls a field that goes to no custom field.
 const unsynced = "not synchronized"
 
-// saveChoices stores choices of custom fields, and tells the logbook.
-func (h *Handlers) saveChoices(ctx context.Context, choices []cipp.FieldChoice) error {
-	before, err := h.CIPP.FieldChoices(ctx)
-	if err != nil {
-		return err
-	}
-	if err := h.CIPP.SaveFieldMapping(ctx, choices); err != nil {
-		return err
-	}
-	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
-	h.noteChanges(ctx, "The field mapping was saved", fieldChanges(before, choices))
-	return nil
-}
-
 // noteMapping tells of a save of the mapping of tenants.
 func (h *Handlers) noteMapping(ctx context.Context, changes cipp.MappingChanges) {
 	h.audit(ctx, "the tenant mapping was saved", "added", changes.Added, "changed", changes.Changed, "removed", changes.Removed)

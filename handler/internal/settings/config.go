@@ -55,7 +55,11 @@ func (h *Handlers) tellSecret(ctx context.Context, settings map[string]any) {
 // extensions and stores those of NinjaOne. Its status is 200 in any case.
 func (h *Handlers) saveConfig(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	text, err := h.save(ctx, w, r)
+	body, err := readBody(w, r)
+	text := ""
+	if err == nil {
+		text, err = h.save(ctx, body)
+	}
 	if err != nil {
 		h.Log.WarnContext(ctx, "the settings were not saved", "error", err)
 		respond(w, http.StatusOK, results("Failed to save the extensions configuration: "+words.End(err.Error())))
@@ -64,11 +68,9 @@ func (h *Handlers) saveConfig(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, results(text))
 }
 
-func (h *Handlers) save(ctx context.Context, w http.ResponseWriter, r *http.Request) (string, error) {
-	body, err := readBody(w, r)
-	if err != nil {
-		return "", err
-	}
+// save stores what the body of ExecExtensionsConfig changes, and returns what to tell the
+// person who sent it.
+func (h *Handlers) save(ctx context.Context, body []byte) (string, error) {
 	extensions, err := cipp.ParseObject(body)
 	if err != nil {
 		return "", errors.New("the request must be the JSON object that ListExtensionsConfig gives, with the changes in it")

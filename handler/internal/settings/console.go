@@ -1,11 +1,10 @@
 package settings
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"net/http"
 
+	"cipp-ninjaone/handler/internal/automap"
 	"cipp-ninjaone/handler/internal/cipp"
 )
 
@@ -19,41 +18,36 @@ func (h *Handlers) SaveSettings(ctx context.Context, settings map[string]any) (s
 	if err != nil {
 		return "", err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	return h.save(ctx, nil, r)
+	return h.save(ctx, body)
 }
 
-// SyncNow asks for a forced sync of one tenant, by id. With "" it asks for all that are
-// mapped.
-func (h *Handlers) SyncNow(ctx context.Context, tenantID string) (string, error) {
-	return h.queueSyncs(ctx, tenantID)
-}
-
-// StartAutomap asks for an automap of one tenant, by id. With "" it asks for all that are
-// not mapped.
-func (h *Handlers) StartAutomap(ctx context.Context, tenantID string) error {
-	message := struct {
-		TenantID string `json:"tenantId,omitempty"`
-	}{tenantID}
-	if err := h.Automap.Send(ctx, message, 0); err != nil {
+// StartAutomap asks for an automap of all tenants that are not mapped.
+func (h *Handlers) StartAutomap(ctx context.Context) error {
+	if err := h.Automap.Send(ctx, automap.Message{}, 0); err != nil {
 		return err
 	}
 	h.audit(ctx, "an automap was asked for")
 	return nil
 }
 
-// SaveFields stores choices of NinjaOne custom fields; the fields that are not
-// among them stay.
+// SaveFields stores choices of NinjaOne custom fields, and tells the logbook. The fields
+// that are not among them stay.
 func (h *Handlers) SaveFields(ctx context.Context, choices []cipp.FieldChoice) error {
 	for i, c := range choices {
 		if c.ID == "" {
 			choices[i].Name = unsetLabel
 		}
 	}
-	return h.saveChoices(ctx, choices)
+	before, err := h.CIPP.FieldChoices(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.CIPP.SaveFieldMapping(ctx, choices); err != nil {
+		return err
+	}
+	h.audit(ctx, "the field mapping was saved", "fields", len(choices))
+	h.noteChanges(ctx, "The field mapping was saved", fieldChanges(before, choices))
+	return nil
 }
 
 // MapOrganizations maps tenants, by id, to organizations, or unmaps those whose

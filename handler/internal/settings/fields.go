@@ -147,7 +147,7 @@ func (h *Handlers) saveFields(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	choices, err := readChoices(w, r)
 	if err == nil {
-		err = h.saveChoices(ctx, choices)
+		err = h.SaveFields(ctx, choices)
 	}
 	if err != nil {
 		h.Log.WarnContext(ctx, "the field mapping was not saved", "error", err)
@@ -194,8 +194,8 @@ func readChoices(w http.ResponseWriter, r *http.Request) ([]cipp.FieldChoice, er
 		if len(c.ID) > maxName || len(c.Name) > maxName {
 			return nil, errors.New("the field " + f.FieldName + " has a name that is too long; nothing was saved")
 		}
-		if c.ID == "" || c.ID == "-1" {
-			c.ID, c.Name = "", unsetLabel
+		if c.ID == "-1" {
+			c.ID = ""
 		}
 		choices = append(choices, c)
 	}

@@ -147,8 +147,8 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 		Runs:      i.runs, Log: log,
 	})
 	host := customhandler.New(customhandler.Deps{MaxBody: 16 << 20, Log: log})
-	for _, f := range handlers.Functions() {
-		host.HTTP(f.Name, f.Route, f.Handler)
+	for name, handler := range handlers.Functions() {
+		host.HTTP(name, name, handler)
 	}
 	i.server = httptest.NewServer(host)
 	i.t.Cleanup(i.server.Close)

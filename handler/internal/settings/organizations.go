@@ -29,7 +29,7 @@ func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handle
 		mappingFailed(w, errors.New("this address takes one of the parameters List, AddMapping and AutoMapping, each with NinjaOne, and the first two also with NinjaOneFields"))
 	})
 	list := map[string]http.Handler{"ninjaone": work(h.listOrganizations), "ninjaonefields": work(h.listFields)}
-	add := map[string]http.Handler{"ninjaone": change(post(h.saveOrganizations)), "ninjaonefields": change(post(h.saveFields))}
+	add := map[string]http.Handler{"ninjaone": change(only(http.HandlerFunc(h.saveOrganizations), http.MethodPost)), "ninjaonefields": change(only(http.HandlerFunc(h.saveFields), http.MethodPost))}
 	auto := map[string]http.Handler{"ninjaone": change(h.automap)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var chosen []http.Handler
@@ -44,11 +44,6 @@ func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handle
 		}
 		chosen[0].ServeHTTP(w, r)
 	})
-}
-
-// post refuses a save that is not a POST.
-func post(serve http.HandlerFunc) http.HandlerFunc {
-	return only([]string{http.MethodPost}, serve).ServeHTTP
 }
 
 // mappingFailed answers as CIPP's mapping function does: status 500 and bare

@@ -62,49 +62,37 @@ type Handlers struct{ Deps }
 // New returns the functions.
 func New(d Deps) *Handlers { return &Handlers{d} }
 
-// Function is one function as the Functions host knows it.
-type Function struct {
-	Name    string       // folder of its function.json
-	Route   string       // template, without the route prefix
-	Handler http.Handler // decides itself who may call
-}
-
-// Functions returns all functions, to be registered with the custom handler.
-func (h *Handlers) Functions() []Function {
+// Functions returns all functions, to be registered with the custom handler, by name.
+// The name is the folder of the function.json and the route, too. Each decides itself who
+// may call it.
+func (h *Handlers) Functions() map[string]http.Handler {
 	read := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Reader, serve) }
 	work := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.OwnPage, serve) }
 	change := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Editor, serve) }
-	var all []Function
-	for _, f := range []struct {
-		name    string
-		handler http.Handler
-		methods []string
-	}{
-		{"ListExtensionsConfig", read(h.listConfig), []string{http.MethodGet}},
-		{"ExecExtensionsConfig", change(h.saveConfig), []string{http.MethodPost}},
-		{"ExecExtensionTest", work(h.test), []string{http.MethodGet}},
-		{"ExecExtensionMapping", h.mapping(read, work, change), []string{http.MethodGet, http.MethodPost}},
-		{"ExecExtensionSync", change(h.sync), []string{http.MethodGet, http.MethodPost}},
-		{"ListExtensionSync", read(h.listSync), []string{http.MethodGet}},
-		{"ListLogs", work(h.listLogs), []string{http.MethodGet}},
-		{"ListTenants", read(h.listTenants), []string{http.MethodGet}},
-	} {
-		all = append(all, Function{f.name, f.name, only(f.methods, f.handler)})
+	const get, post = http.MethodGet, http.MethodPost
+	return map[string]http.Handler{
+		"ListExtensionsConfig": only(read(h.listConfig), get),
+		"ExecExtensionsConfig": only(change(h.saveConfig), post),
+		"ExecExtensionTest":    only(work(h.test), get),
+		"ExecExtensionMapping": only(h.mapping(read, work, change), get, post),
+		"ExecExtensionSync":    only(change(h.sync), get, post),
+		"ListExtensionSync":    only(read(h.listSync), get),
+		"ListLogs":             only(work(h.listLogs), get),
+		"ListTenants":          only(read(h.listTenants), get),
 	}
-	return all
 }
 
 // only answers other methods than the given.
-func only(methods []string, next http.Handler) http.Handler {
+func only(next http.Handler, methods ...string) http.HandlerFunc {
 	allowed := strings.Join(methods, ", ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if slices.Contains(methods, r.Method) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("Allow", allowed)
 		respond(w, http.StatusMethodNotAllowed, results("The request failed: this address takes "+allowed+" only."))
-	})
+	}
 }
 
 // results is the answer that most of CIPP's functions give.

@@ -23,7 +23,7 @@ func (h *Handlers) sync(w http.ResponseWriter, r *http.Request) {
 		respond(w, http.StatusOK, results("NinjaOne Sync failed to start: this app can sync NinjaOne only. Start other extensions' syncs in CIPP itself."))
 		return
 	}
-	text, err := h.queueSyncs(r.Context(), query(r, "TenantID"))
+	text, err := h.SyncNow(r.Context(), query(r, "TenantID"))
 	if err != nil {
 		h.Log.ErrorContext(r.Context(), "a sync could not be asked for", "error", err)
 		text = "Could not start NinjaOne Sync: the request failed, because " + words.End(err.Error())
@@ -31,9 +31,9 @@ func (h *Handlers) sync(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, results(text))
 }
 
-// queueSyncs asks for a forced sync of one tenant, by id or domain. With "" it asks for
-// all that are mapped and not excluded.
-func (h *Handlers) queueSyncs(ctx context.Context, tenant string) (string, error) {
+// SyncNow asks for a forced sync of one tenant, by id or domain. With "" it asks for all
+// that are mapped and not excluded. It returns what to tell the person.
+func (h *Handlers) SyncNow(ctx context.Context, tenant string) (string, error) {
 	config, err := h.CIPP.NinjaOneConfig(ctx)
 	if err != nil {
 		return "", err
