@@ -1,20 +1,15 @@
 package console
 
 import (
-	"slices"
 	"strings"
 
-	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/words"
 )
 
 type devicesPage struct {
-	Tenants    []option
-	Tenant     string // id; "" when none is chosen
-	Domain     string
+	choice
 	Kept       bool // the tenant was synced at least once
 	Pairs      []pairRow
 	Pager      pager
@@ -33,12 +28,11 @@ type pairRow struct {
 
 // devices shows which devices of a tenant matched in its last sync.
 func (c *Console) devices(x *exchange) error {
-	p := devicesPage{Tenant: strings.ToLower(x.value("tenant")), Search: x.value("q")}
-	mapped, _, err := c.CIPP.Mapped(x.ctx())
+	chosen, err := c.choose(x)
 	if err != nil {
 		return err
 	}
-	p.Tenants = tenantOptions(mapped, &p.Tenant, &p.Domain)
+	p := devicesPage{choice: chosen, Search: x.value("q")}
 	if p.Tenant == "" {
 		return c.show(x, "devices", "Devices", "", p)
 	}
@@ -65,9 +59,7 @@ func (c *Console) devices(x *exchange) error {
 			p.Pairs = append(p.Pairs, pairRow{k, pairEvidence(k.Evidence)})
 		}
 	}
-	slices.SortStableFunc(p.Pairs, func(a, b pairRow) int {
-		return words.Compare(a.Name+a.NinjaOneName, b.Name+b.NinjaOneName)
-	})
+	byName(p.Pairs, func(r pairRow) string { return r.Name + r.NinjaOneName })
 	p.Pairs, p.Pager = paged(x, p.Pairs)
 	p.IntuneOnly, p.NinjaOnly = found(p.Search, kept.IntuneOnly), found(p.Search, kept.NinjaOnly)
 	return c.show(x, "devices", "Devices", "", p)
@@ -80,9 +72,7 @@ func found(search string, list []devicematch.Leftover) []devicematch.Leftover {
 			out = append(out, d)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b devicematch.Leftover) int {
-		return words.Compare(a.Name, b.Name)
-	})
+	byName(out, func(d devicematch.Leftover) string { return d.Name })
 	return out
 }
 
@@ -94,20 +84,22 @@ func pairEvidence(e match.Evidence) string {
 	return text
 }
 
-// tenantOptions lists tenants to choose from. It makes an id empty that is not among
-// them.
-func tenantOptions(tenants []cipp.MappedTenant, chosen, domain *string) []option {
-	list := []option{}
-	known := false
-	for _, t := range tenants {
-		if t.ID == *chosen {
-			known, *domain = true, t.DefaultDomain
+// choice is the tenant that a page is about, and all that it could be about.
+type choice struct {
+	Tenants        []option
+	Tenant, Domain string // the tenant's id and default domain; "" when none is chosen
+}
+
+// choose finds the mapped tenant that the address names.
+func (c *Console) choose(x *exchange) (p choice, err error) {
+	mapped, _, err := c.CIPP.Mapped(x.ctx())
+	for _, t := range mapped {
+		chosen := strings.EqualFold(t.ID, x.value("tenant"))
+		if chosen {
+			p.Tenant, p.Domain = t.ID, t.DefaultDomain
 		}
-		list = append(list, option{t.ID, tenantName(t.Tenant) + " (" + t.DefaultDomain + ")", t.ID == *chosen})
+		p.Tenants = append(p.Tenants, option{t.ID, tenantName(t.Tenant) + " (" + t.DefaultDomain + ")", chosen})
 	}
-	if !known {
-		*chosen = ""
-	}
-	slices.SortStableFunc(list, func(a, b option) int { return words.Compare(a.Label, b.Label) })
-	return list
+	byName(p.Tenants, func(o option) string { return o.Label })
+	return p, err
 }

@@ -64,9 +64,7 @@ type fieldsPage struct {
 // definitions reads NinjaOne's custom fields, by label.
 func (c *Console) definitions(ctx context.Context) ([]ninjaone.CustomField, error) {
 	all, err := c.Settings.CustomFields(ctx)
-	slices.SortStableFunc(all, func(a, b ninjaone.CustomField) int {
-		return words.Compare(a.Label+a.Name, b.Label+b.Name)
-	})
+	byName(all, func(f ninjaone.CustomField) string { return f.Label + f.Name })
 	return all, err
 }
 

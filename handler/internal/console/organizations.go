@@ -128,9 +128,7 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	slices.SortStableFunc(p.Rows, func(a, b organizationRow) int {
-		return words.Compare(a.Name, b.Name)
-	})
+	byName(p.Rows, func(r organizationRow) string { return r.Name })
 	for _, u := range report.Unmatched {
 		if mapped[u.Tenant.ID].OrganizationID == 0 {
 			p.Unmatched = append(p.Unmatched, u)
@@ -142,9 +140,8 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 
 func (c *Console) organizationList(ctx context.Context) ([]ninjaone.Organization, error) {
 	list, err := c.Settings.Organizations(ctx)
-	slices.SortStableFunc(list, func(a, b ninjaone.Organization) int {
-		return cmp.Or(words.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(list, func(a, b ninjaone.Organization) int { return cmp.Compare(a.ID, b.ID) })
+	byName(list, func(o ninjaone.Organization) string { return o.Name })
 	return list, err
 }
 

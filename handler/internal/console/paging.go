@@ -2,8 +2,16 @@ package console
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
+
+	"cipp-ninjaone/handler/internal/words"
 )
+
+// byName sorts a list as people sort names.
+func byName[T any](list []T, name func(T) string) {
+	slices.SortStableFunc(list, func(a, b T) int { return words.Compare(name(a), name(b)) })
+}
 
 // pager leads from one page of a table to the next.
 type pager struct {

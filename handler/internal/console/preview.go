@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/assignments"
@@ -19,9 +18,7 @@ import (
 )
 
 type previewPage struct {
-	Tenants  []option
-	Tenant   string
-	Domain   string
+	choice
 	Name     string
 	At       time.Time
 	Shared   bool
@@ -97,13 +94,12 @@ func (x *exchange) askAgain() {
 
 // preview shows what a sync of a tenant would write now.
 func (c *Console) preview(x *exchange) error {
-	p := previewPage{Tenant: strings.ToLower(x.value("tenant")), Theme: themeOf(x), Search: x.value("q"), View: x.value("view"), Only: x.value("only")}
-	p.Themes = options(p.Theme, "", "As this device", "light", "Light", "dark", "Dark")
-	mapped, _, err := c.CIPP.Mapped(x.ctx())
+	chosen, err := c.choose(x)
 	if err != nil {
 		return err
 	}
-	p.Tenants = tenantOptions(mapped, &p.Tenant, &p.Domain)
+	p := previewPage{choice: chosen, Theme: themeOf(x), Search: x.value("q"), View: x.value("view"), Only: x.value("only")}
+	p.Themes = options(p.Theme, "", "As this device", "light", "Light", "dark", "Dark")
 	if p.Tenant == "" {
 		return c.show(x, "preview", "Preview", "", p)
 	}
@@ -250,16 +246,14 @@ const valuePolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img
 
 // previewValue serves one composed value as a document of its own.
 func (c *Console) previewValue(x *exchange) error {
-	id := strings.ToLower(x.value("tenant"))
-	mapped, _, err := c.CIPP.Mapped(x.ctx())
+	chosen, err := c.choose(x)
 	if err != nil {
 		return err
 	}
-	domain := ""
-	if tenantOptions(mapped, &id, &domain); id == "" {
+	if chosen.Tenant == "" {
 		return notFound("no such tenant is mapped to NinjaOne")
 	}
-	preview, err := c.previews.get(x.ctx(), id, false)
+	preview, err := c.previews.get(x.ctx(), chosen.Tenant, false)
 	if err != nil {
 		return err
 	}

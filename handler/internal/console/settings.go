@@ -9,16 +9,8 @@ import (
 )
 
 type settingsPage struct {
-	Enabled          bool
-	Instance         string
-	ClientID         string
-	SecretStored     bool
-	LicenseDocuments bool
-	UserDocuments    bool
-	LicensedOnly     bool
-	CVESync          bool
-	CVEPrefix        string
-	Configured       bool
+	cipp.ExtensionConfig
+	SecretStored bool
 }
 
 // settings shows the settings, and tests the connection when asked to.
@@ -42,11 +34,7 @@ func (c *Console) settings(x *exchange) error {
 
 func (c *Console) showSettings(x *exchange, problem string, config cipp.ExtensionConfig) error {
 	_, err := c.Secrets.Secret(x.ctx(), cipp.SecretNinjaOne, false)
-	return c.show(x, "settings", "Settings", problem, settingsPage{
-		Enabled: config.Enabled, Instance: config.Instance, ClientID: config.ClientID, SecretStored: err == nil,
-		LicenseDocuments: config.LicenseDocuments, UserDocuments: config.UserDocuments, LicensedOnly: config.LicensedOnly,
-		CVESync: config.CVESync, CVEPrefix: config.CVESyncPrefix, Configured: config.Configured,
-	})
+	return c.show(x, "settings", "Settings", problem, settingsPage{config, err == nil})
 }
 
 func (c *Console) saveSettings(x *exchange) error {

@@ -167,9 +167,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	slices.SortStableFunc(p.Rows, func(a, b statusRow) int {
-		return words.Compare(a.Name, b.Name)
-	})
+	byName(p.Rows, func(r statusRow) string { return r.Name })
 	p.Counts = []count{
 		{"in sync", counts["good"]}, {"failed", counts["failed"]}, {"with problems", counts["problems"]},
 		{"running or waiting", counts["busy"]}, {"never synced", counts["never"]}, {"paused", counts["paused"]},
@@ -193,10 +191,7 @@ func (c *Console) rowOf(f facts, t roster.Tenant) (row statusRow, kind string) {
 	row.Change = changeOf(light, state, now)
 	row.State, kind = stateOf(run)
 	row.Busy = kind == "busy"
-	row.Next = nextOf(t.ID, run, row.Paused, f.config.Enabled, now)
-	if f.given {
-		row.Next = turn{Text: "By CIPP"}
-	}
+	row.Next = nextOf(t, f, now)
 	if !run.Start.IsZero() {
 		row.Duration = durationOf(run, now)
 		if run.Status != runs.Running || run.OrganizationFields+run.Devices+run.Documents > 0 {
@@ -247,18 +242,26 @@ func stateOf(run runs.Run) (chip, string) {
 	return chipOf("good", "In sync"), "good"
 }
 
-func nextOf(id string, run runs.Run, paused, enabled bool, now time.Time) turn {
-	if !enabled {
+// nextOf says when the schedule syncs a tenant next.
+func nextOf(t roster.Tenant, f facts, now time.Time) turn {
+	switch {
+	case f.given:
+		return turn{Text: "By CIPP"}
+	case !f.config.Enabled:
 		return turn{Text: "Turned off"}
-	}
-	if paused {
+	case t.Paused:
 		return turn{Text: "Paused"}
 	}
-	next := schedule.Next(id, run, now)
-	switch {
-	case next.IsZero():
+	next := schedule.Next(t.ID, t.Run, now)
+	if next.IsZero() {
 		return turn{Text: "Under way"}
-	case !next.After(now):
+	}
+	return turnAt(next, now)
+}
+
+// turnAt is the turn of a time. The schedule looks every 15 minutes.
+func turnAt(next, now time.Time) turn {
+	if !next.After(now) {
 		return turn{Text: "Within 15 minutes"}
 	}
 	return turn{At: next}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -76,9 +75,7 @@ func (c *Console) showVulnerabilities(x *exchange, problem string) error {
 		row.Next = c.nextFile(t, s, config.Enabled && config.CVESync)
 		p.Rows = append(p.Rows, row)
 	}
-	slices.SortStableFunc(p.Rows, func(a, b cveRow) int {
-		return words.Compare(a.Name, b.Name)
-	})
+	byName(p.Rows, func(r cveRow) string { return r.Name })
 	p.Rows, p.Pager = paged(x, p.Rows)
 	return c.show(x, "vulnerabilities", "Vulnerabilities", problem, p)
 }
@@ -114,11 +111,7 @@ func (c *Console) nextFile(t roster.Tenant, s vulnerabilities.Status, on bool) t
 	case s.Queued.After(s.Turn):
 		return turn{Text: "Under way"}
 	}
-	next := vulnerabilities.Next(t.ID, s, c.Now())
-	if !next.After(c.Now()) {
-		return turn{Text: "Within 15 minutes"}
-	}
-	return turn{At: next}
+	return turnAt(vulnerabilities.Next(t.ID, s, c.Now()), c.Now())
 }
 
 // changeFile asks for a tenant's file now, or confirms the one that waits.
@@ -170,9 +163,7 @@ func (c *Console) changeFile(x *exchange) error {
 }
 
 type cvePreviewPage struct {
-	Tenants []option
-	Tenant  string
-	Domain  string
+	choice
 	Waiting string // why nothing is shown yet; "" when there is no wait
 	Preview *vulnerabilities.Preview
 	State   chip
@@ -199,15 +190,14 @@ var verdicts = map[vulnerabilities.Verdict]chip{
 
 // previewFile shows what the next file of a tenant would be.
 func (c *Console) previewFile(x *exchange) error {
-	p := cvePreviewPage{Tenant: strings.ToLower(x.value("tenant"))}
-	mapped, _, err := c.CIPP.Mapped(x.ctx())
+	chosen, err := c.choose(x)
 	if err != nil {
 		return err
 	}
+	p := cvePreviewPage{choice: chosen}
 	show := func(problem string) error {
 		return c.show(x, "filepreview", "Vulnerabilities: preview", problem, p)
 	}
-	p.Tenants = tenantOptions(mapped, &p.Tenant, &p.Domain)
 	if p.Tenant == "" {
 		return show("")
 	}
