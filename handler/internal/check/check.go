@@ -253,7 +253,7 @@ func (s *Section) late() {
 // world is what several sections need of CIPP.
 type world struct {
 	config   cipp.ExtensionConfig
-	mappings []cipp.OrganizationMapping
+	mappings cipp.Mappings
 	tenants  []cipp.Tenant // all, excluded ones too
 	err      error         // why there is none of it
 }
@@ -265,7 +265,7 @@ func (c *Checker) look(ctx context.Context) *world {
 	if w.config, w.err = c.d.CIPP.NinjaOneConfig(ctx); w.err != nil {
 		return w
 	}
-	if w.mappings, w.err = c.d.CIPP.OrganizationMappings(ctx); w.err != nil {
+	if w.mappings, w.err = c.d.CIPP.Mappings(ctx); w.err != nil {
 		return w
 	}
 	w.tenants, w.err = c.d.CIPP.AllTenants(ctx)
@@ -305,7 +305,7 @@ func (w *world) name(id string) string {
 // order.
 func (w *world) mapped() []cipp.Tenant {
 	var list []cipp.Tenant
-	mapped, _ := cipp.Join(w.tenants, w.mappings)
+	mapped, _ := cipp.Join(w.tenants, w.mappings.Organizations)
 	for _, t := range mapped {
 		list = append(list, t.Tenant)
 	}

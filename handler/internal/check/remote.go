@@ -96,7 +96,7 @@ func (p *part) ninjaOne(ctx context.Context) {
 	for _, o := range organizations {
 		exists[o.ID] = true
 	}
-	for _, m := range p.world.mappings {
+	for _, m := range p.world.mappings.Organizations {
 		switch {
 		case m.Problem != "":
 			p.problem(words.Sentence("A tenant mapping cannot be used: "+m.Problem), "The tenant is not synced.", "Map it again.", names(p.world.name(m.TenantID))...)
@@ -137,11 +137,7 @@ func (p *part) unreachable(ctx context.Context, client *ninjaone.Client, err err
 
 // fields compares the field mapping with NinjaOne's definitions.
 func (p *part) fields(ctx context.Context, client *ninjaone.Client) {
-	mapping, err := p.d.CIPP.FieldMapping(ctx)
-	if err != nil {
-		p.failed(ctx, err, "Nothing is synced.", "Look at the section on CIPP's storage.")
-		return
-	}
+	mapping := p.world.mappings.Fields
 	if len(mapping) == 0 {
 		p.problem("No field is mapped.", "Nothing can be shown in NinjaOne.", "Map the fields in CIPP under Integrations, NinjaOne, Field Mapping, or on this app's console.")
 		return

@@ -79,49 +79,30 @@ func parseExtensionConfig(text string) (ExtensionConfig, error) {
 	return c, nil
 }
 
-// asTyped reads a text as lenientText does, but keeps the spaces around it: a prefix
-// may end in one.
+// asTyped reads a text that CIPP may store as a number, or as its select controls'
+// {label, value}. It keeps the spaces around it: a prefix may end in one. Anything else
+// reads as "".
 func asTyped(data json.RawMessage) string {
 	var text string
-	if json.Unmarshal(data, &text) == nil {
-		return text
-	}
+	var number json.Number
 	var choice struct{ Label, Value json.RawMessage }
-	if json.Unmarshal(data, &choice) == nil && (choice.Value != nil || choice.Label != nil) {
+	switch {
+	case json.Unmarshal(data, &text) == nil:
+		return text
+	case json.Unmarshal(data, &number) == nil:
+		return number.String()
+	case json.Unmarshal(data, &choice) == nil:
 		return cmp.Or(asTyped(choice.Value), asTyped(choice.Label))
 	}
-	var lenient lenientText
-	_ = lenient.UnmarshalJSON(data) // it never fails
-	return string(lenient)
+	return ""
 }
 
-// lenientText is a text that CIPP may store as a number, or as its select controls'
-// {label, value}. Anything else reads as "".
+// lenientText is such a text without the spaces around it.
 type lenientText string
 
 // UnmarshalJSON never fails.
 func (t *lenientText) UnmarshalJSON(data []byte) error {
-	*t = ""
-	var v any
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		return nil
-	}
-	switch v := v.(type) {
-	case string:
-		*t = lenientText(strings.TrimSpace(v))
-	case json.Number:
-		*t = lenientText(v.String())
-	case map[string]any:
-		var choice struct{ Label, Value lenientText }
-		if err := json.Unmarshal(data, &choice); err == nil {
-			*t = choice.Value
-			if *t == "" {
-				*t = choice.Label
-			}
-		}
-	}
+	*t = lenientText(strings.TrimSpace(asTyped(data)))
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (s *Store) Log(ctx context.Context, entry LogEntry) error {
 		data = string(b)
 	}
 	e := storage.Entity{
-		"PartitionKey": s.deps.Now().In(s.logZone(ctx)).Format("20060102"),
+		"PartitionKey": s.LogToday(ctx).Format(logDay),
 		"RowKey":       uuid.NewString(),
 		"Tenant":       cmp.Or(entry.Tenant, "None"),
 		"API":          entry.API,

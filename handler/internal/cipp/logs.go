@@ -40,17 +40,21 @@ type LogFilter struct {
 // shownSeverities are those that CIPP's page shows without a filter.
 var shownSeverities = []string{"Info", "Warn", "Warning", "Error", "Critical", "Alert"}
 
-// LogToday is the day of the logbook that lines are written to now, yyyyMMdd.
-func (s *Store) LogToday(ctx context.Context) string {
-	return s.deps.Now().In(s.logZone(ctx)).Format(logDay)
+// LogToday returns the day of the logbook that lines are written to now, as midnight UTC.
+func (s *Store) LogToday(ctx context.Context) time.Time {
+	return dayOf(s.deps.Now().In(s.logZone(ctx)))
+}
+
+func dayOf(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
 }
 
 const logDay = "20060102"
 
 // LogDay returns the lines of one day, the latest first.
-func (s *Store) LogDay(ctx context.Context, day string, f LogFilter) ([]LogLine, error) {
+func (s *Store) LogDay(ctx context.Context, day time.Time, f LogFilter) ([]LogLine, error) {
 	lines := []LogLine{}
-	for e, err := range s.rows(ctx, tableLogs, storage.Eq("PartitionKey", day)) {
+	for e, err := range s.rows(ctx, tableLogs, storage.Eq("PartitionKey", day.Format(logDay))) {
 		if err != nil {
 			return nil, fmt.Errorf("read CIPP's logbook: %w", err)
 		}
@@ -63,8 +67,8 @@ func (s *Store) LogDay(ctx context.Context, day string, f LogFilter) ([]LogLine,
 }
 
 // LogEntry returns one line; false when there is none of that id on that day.
-func (s *Store) LogEntry(ctx context.Context, day, id string) (LogLine, bool, error) {
-	filter := storage.And(storage.Eq("PartitionKey", day), storage.Or(storage.Eq("RowKey", id), storage.Eq(originalMark, id)))
+func (s *Store) LogEntry(ctx context.Context, day time.Time, id string) (LogLine, bool, error) {
+	filter := storage.And(storage.Eq("PartitionKey", day.Format(logDay)), storage.Or(storage.Eq("RowKey", id), storage.Eq(originalMark, id)))
 	for e, err := range s.rows(ctx, tableLogs, filter) {
 		if err != nil {
 			return LogLine{}, false, fmt.Errorf("read CIPP's logbook: %w", err)
@@ -96,18 +100,18 @@ func (s *Store) LogDays(ctx context.Context) ([]string, error) {
 
 // LogDayOf returns the day of a line by its id, where the id tells it. Present versions
 // of CIPP begin an id with the time left until .NET's calendar ends.
-func (s *Store) LogDayOf(ctx context.Context, id string) (string, error) {
+func (s *Store) LogDayOf(ctx context.Context, id string) (time.Time, error) {
 	left, _, _ := strings.Cut(id, "-")
 	ticks, err := strconv.ParseInt(left, 10, 64)
 	if len(left) != 19 || err != nil {
-		return "", errors.New("the line's id does not tell its day")
+		return time.Time{}, errors.New("the line's id does not tell its day")
 	}
 	const (
 		lastTick  = 3155378975999999999 // of the year 9999, in 100 ns since the year 1
 		unixTicks = 621355968000000000  // of 1970
 	)
 	since := lastTick - ticks - unixTicks
-	return time.Unix(since/1e7, 0).In(s.logZone(ctx)).Format(logDay), nil
+	return dayOf(time.Unix(since/1e7, 0).In(s.logZone(ctx))), nil
 }
 
 func logLine(e storage.Entity) LogLine {

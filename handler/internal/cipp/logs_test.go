@@ -40,7 +40,7 @@ func TestLogFilters(t *testing.T) {
 		{"nothing", LogFilter{Severities: []string{"Alert"}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			lines, err := s.LogDay(t.Context(), "20260801", tt.filter)
+			lines, err := s.LogDay(t.Context(), day("20260801"), tt.filter)
 			must(t, err)
 			got := []string{}
 			for i, l := range lines {
@@ -68,20 +68,20 @@ func TestLogFilters(t *testing.T) {
 	if diff := cmp.Diff([]string{"20260801", "20260802", "20260803"}, days); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.LogToday(t.Context()); got != "20260801" {
+	if got := s.LogToday(t.Context()); !got.Equal(day("20260801")) {
 		t.Errorf("today is %s", got)
 	}
-	line, ok, err := s.LogEntry(t.Context(), "20260801", "bbbbbbbb-0000-4000-8000-000000000004")
+	line, ok, err := s.LogEntry(t.Context(), day("20260801"), "bbbbbbbb-0000-4000-8000-000000000004")
 	must(t, err)
 	if !ok || line.IP != "203.0.113.9" || line.AppID != partner || line.User != "robin@contoso.example" || line.Day != "20260801" || line.Time.IsZero() {
 		t.Errorf("got %+v", line)
 	}
-	line, ok, err = s.LogEntry(t.Context(), "20260803", "bbbbbbbb-0000-4000-8000-000000000006")
+	line, ok, err = s.LogEntry(t.Context(), day("20260803"), "bbbbbbbb-0000-4000-8000-000000000006")
 	must(t, err)
 	if !ok || len(line.Data) != 600_000 {
 		t.Errorf("a split line came back with %d characters", len(line.Data))
 	}
-	if _, ok, err := s.LogEntry(t.Context(), "20260802", "bbbbbbbb-0000-4000-8000-000000000004"); ok || err != nil {
+	if _, ok, err := s.LogEntry(t.Context(), day("20260802"), "bbbbbbbb-0000-4000-8000-000000000004"); ok || err != nil {
 		t.Errorf("on another day the line is there: %v, %v", ok, err)
 	}
 	empty, _ := newStore(t, Deps{})
@@ -90,13 +90,18 @@ func TestLogFilters(t *testing.T) {
 	}
 }
 
+func day(text string) time.Time {
+	d, _ := time.Parse(logDay, text)
+	return d
+}
+
 func TestLogDayOf(t *testing.T) {
 	s, _ := newStore(t, Deps{Timezone: "UTC"})
 	at := time.Date(2026, 11, 23, 23, 59, 59, 0, time.UTC)
 	const ticksTo1970 = 621355968000000000
 	id := fmt.Sprintf("%d-0a1b", int64(3155378975999999999)-(at.UnixNano()/100+ticksTo1970))
-	if got, err := s.LogDayOf(t.Context(), id); got != "20261123" || err != nil {
-		t.Errorf("%s is of %q, %v", id, got, err)
+	if got, err := s.LogDayOf(t.Context(), id); !got.Equal(day("20261123")) || err != nil {
+		t.Errorf("%s is of %s, %v", id, got, err)
 	}
 	for _, bad := range []string{contoso, "", "123-4", fmt.Sprint(uint64(math.MaxUint64))} {
 		if got, err := s.LogDayOf(t.Context(), bad); err == nil {

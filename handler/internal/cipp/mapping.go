@@ -51,12 +51,6 @@ func (s *Store) Mappings(ctx context.Context) (m Mappings, err error) {
 	return m, err
 }
 
-// FieldMapping returns Mappings.Fields alone.
-func (s *Store) FieldMapping(ctx context.Context) (map[string]string, error) {
-	choices, err := s.fieldRows(ctx)
-	return mappedFields(choices), err
-}
-
 // mappingRows reads partitions of the table, "NinjaFieldMapping" before
 // "NinjaOneFieldMapping".
 func (s *Store) mappingRows(ctx context.Context, partitions ...string) (rows []storage.Entity, err error) {
@@ -87,12 +81,7 @@ func mappedFields(choices map[string]FieldChoice) map[string]string {
 	return fields
 }
 
-// fieldRows are the choices in the mapping of fields, by CIPP's field name.
-func (s *Store) fieldRows(ctx context.Context) (map[string]FieldChoice, error) {
-	rows, err := s.mappingRows(ctx, legacyFieldPartition, fieldPartition)
-	return fieldChoices(rows), err
-}
-
+// fieldChoices are the choices in the mapping of fields, by CIPP's field name.
 func fieldChoices(rows []storage.Entity) map[string]FieldChoice {
 	choices := map[string]FieldChoice{}
 	for _, e := range rows {
@@ -158,15 +147,6 @@ func (s *Store) organizations(ctx context.Context, all []storage.Entity) ([]Orga
 		}
 	}
 	return mappings, nil
-}
-
-// organizationRows reads the mapping of organizations, as byTenant returns it.
-func (s *Store) organizationRows(ctx context.Context) (rows map[string][]storage.Entity, lost []storage.Entity, err error) {
-	all, err := s.mappingRows(ctx, orgPartition, legacyOrgPartition)
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.byTenant(ctx, all)
 }
 
 // byTenant returns the mapping's rows of organizations by tenant id, and the rows that

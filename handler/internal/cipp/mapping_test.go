@@ -24,9 +24,9 @@ func TestFieldMapping(t *testing.T) {
 		row(legacyFieldPartition, "TenantSummary", "NinjaOne", "oldSummary"),
 		row(legacyFieldPartition, "DeviceLinks", "NinjaOne", " oldDeviceLinks "),
 		row(legacyFieldPartition, "DeviceSummary", "NinjaOne", ""))
-	got, err := s.FieldMapping(t.Context())
+	all, err := s.Mappings(t.Context())
 	must(t, err)
-	if diff := cmp.Diff(map[string]string{"TenantLinks": "cippLinks", "DeviceLinks": "oldDeviceLinks"}, got); diff != "" {
+	if diff := cmp.Diff(map[string]string{"TenantLinks": "cippLinks", "DeviceLinks": "oldDeviceLinks"}, all.Fields); diff != "" {
 		t.Error(diff)
 	}
 	if n := len(s.all(t, tableMapping)); n != 8 {

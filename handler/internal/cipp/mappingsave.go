@@ -26,11 +26,11 @@ type FieldChoice struct {
 // FieldChoices returns the choices made for CIPP's fields, in the order of CIPP's page. A
 // choice may map a field to nothing.
 func (s *Store) FieldChoices(ctx context.Context) ([]FieldChoice, error) {
-	made, err := s.fieldRows(ctx)
+	rows, err := s.mappingRows(ctx, legacyFieldPartition, fieldPartition)
 	if err != nil {
 		return nil, err
 	}
-	choices := []FieldChoice{}
+	made, choices := fieldChoices(rows), []FieldChoice{}
 	for _, name := range fieldNames {
 		if c, ok := made[name]; ok {
 			choices = append(choices, c)
@@ -207,7 +207,11 @@ func (m storedMapping) write(tenantID string, c OrganizationChoice) storage.Oper
 // storedMappings returns the rows of all tenants' mappings, by tenant id. Rows
 // that belong to no tenant are left out.
 func (s *Store) storedMappings(ctx context.Context) (map[string]storedMapping, error) {
-	rows, _, err := s.organizationRows(ctx)
+	all, err := s.mappingRows(ctx, orgPartition, legacyOrgPartition)
+	if err != nil {
+		return nil, err
+	}
+	rows, _, err := s.byTenant(ctx, all)
 	stored := map[string]storedMapping{}
 	for id, of := range rows {
 		best, mapped := mappingOf(id, of[0])

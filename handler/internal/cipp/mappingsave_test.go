@@ -213,9 +213,9 @@ func TestFieldChoices(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	fields, err := s.FieldMapping(t.Context())
+	all, err := s.Mappings(t.Context())
 	must(t, err)
-	if diff := cmp.Diff(map[string]string{"TenantLinks": "oldLinks", "DeviceCompliance": "compliance", "Unknown": "x"}, fields); diff != "" {
+	if diff := cmp.Diff(map[string]string{"TenantLinks": "oldLinks", "DeviceCompliance": "compliance", "Unknown": "x"}, all.Fields); diff != "" {
 		t.Error(diff)
 	}
 	before := len(s.all(t, tableMapping))

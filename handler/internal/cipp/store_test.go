@@ -90,7 +90,7 @@ func TestMissingTables(t *testing.T) {
 	s, _ := newStore(t, Deps{})
 	config, err := s.NinjaOneConfig(ctx)
 	must(t, err)
-	fields, err := s.FieldMapping(ctx)
+	all, err := s.Mappings(ctx)
 	must(t, err)
 	mappings, err := s.OrganizationMappings(ctx)
 	must(t, err)
@@ -102,8 +102,8 @@ func TestMissingTables(t *testing.T) {
 	must(t, err)
 	engine, err := s.EngineSettings(ctx)
 	must(t, err)
-	if config != (ExtensionConfig{}) || len(fields)+len(mappings)+len(tenants)+len(skus) != 0 || host != "" || engine != (EngineSettings{}) {
-		t.Errorf("got %+v, %v, %v, %v, %q, %v, %+v", config, fields, mappings, tenants, host, skus, engine)
+	if config != (ExtensionConfig{}) || len(all.Fields)+len(mappings)+len(tenants)+len(skus) != 0 || host != "" || engine != (EngineSettings{}) {
+		t.Errorf("got %+v, %v, %v, %v, %q, %v, %+v", config, all.Fields, mappings, tenants, host, skus, engine)
 	}
 	for item, err := range s.Reporting(ctx, "contoso.example", "Users") {
 		t.Errorf("the cache has %v, %v", item, err)

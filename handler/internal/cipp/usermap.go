@@ -3,7 +3,6 @@ package cipp
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/storage"
@@ -32,18 +31,14 @@ func (s *Store) UserMap(ctx context.Context, tenantID string) (map[string]int, e
 	return s.documentMap(ctx, tableUserMap, "user", tenantID)
 }
 
-// documentMap reads the ids of NinjaOne's documents in a tenant's rows, by row key.
+// documentMap reads the ids of NinjaOne's documents in a tenant's rows, by key.
 func (s *Store) documentMap(ctx context.Context, table, what, tenantID string) (map[string]int, error) {
 	documents := map[string]int{}
-	for e, err := range s.table(table).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID") {
-		if err != nil {
-			return nil, fmt.Errorf("read the %s map of tenant %s: %w", what, tenantID, err)
-		}
+	return documents, s.eachRow(ctx, table, what, tenantID, func(key string, e storage.Entity) {
 		if id := int(e.Int("NinjaOneID")); id > 0 {
-			documents[guid.Fold(e.RowKey())] = id
+			documents[key] = id
 		}
-	}
-	return documents, nil
+	})
 }
 
 // mapRow is a row of table NinjaOneDeviceMap or NinjaOneUserMap.
@@ -58,13 +53,19 @@ type MapRows map[string]storage.Entity
 
 func (s *Store) mapRows(ctx context.Context, table, what, tenantID string) (MapRows, error) {
 	rows := MapRows{}
+	return rows, s.eachRow(ctx, table, what, tenantID, func(key string, e storage.Entity) { rows[key] = e })
+}
+
+// eachRow shows use a tenant's rows of one of CIPP's maps, with their keys in lower case. A
+// key that is in lower case itself, as CIPP writes it, comes after others like it.
+func (s *Store) eachRow(ctx context.Context, table, what, tenantID string, use func(key string, e storage.Entity)) error {
 	for e, err := range s.table(table).List(ctx, storage.Eq("PartitionKey", tenantID), "NinjaOneID", "M365ID") {
 		if err != nil {
-			return nil, fmt.Errorf("read the %s map of tenant %s: %w", what, tenantID, err)
+			return fmt.Errorf("read the %s map of tenant %s: %w", what, tenantID, err)
 		}
-		rows[strings.ToLower(e.RowKey())] = e
+		use(guid.Fold(e.RowKey()), e)
 	}
-	return rows, nil
+	return nil
 }
 
 // saveMap writes those of a tenant's rows that differ from what the table has.

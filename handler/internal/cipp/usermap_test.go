@@ -1,6 +1,7 @@
 package cipp
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,8 @@ func TestUserMap(t *testing.T) {
 		row(contoso, ann, "NinjaOneID", int32(9001), "M365ID", ann),
 		row(contoso, "BBBBBBBB-0000-4000-8000-000000000002", "NinjaOneID", int64(9002), "M365ID", ben),
 		row(fabrikam, cid, "NinjaOneID", int32(9003), "M365ID", cid),
+		row(partner, strings.ToUpper(ann), "NinjaOneID", int64(1), "M365ID", ann),
+		row(partner, ann, "NinjaOneID", int64(2), "M365ID", ann),
 	)
 	before := map[string]string{}
 	for _, e := range s.all(t, tableUserMap) {
@@ -44,6 +47,12 @@ func TestUserMap(t *testing.T) {
 				t.Error(diff)
 			}
 		}
+	}
+	must(t, s.SaveUserMap(ctx, partner, []UserMapEntry{{ann, 3}}))
+	twice, err := s.UserMap(ctx, partner)
+	must(t, err)
+	if diff := cmp.Diff(map[string]int{ann: 3}, twice); diff != "" {
+		t.Errorf("of two rows whose keys differ in case, %s", diff)
 	}
 	other, err := s.UserMap(ctx, tailspin)
 	must(t, err)

@@ -12,7 +12,6 @@ const (
 	// maxLogDays and maxLogLines bound what one page reads and shows.
 	maxLogDays  = 31
 	maxLogLines = 500
-	logDay      = "20060102"
 	formDay     = "2006-01-02"
 )
 
@@ -36,10 +35,6 @@ type logRow struct {
 
 // logbook shows the lines of CIPP's logbook that are about NinjaOne.
 func (c *Console) logbook(x *exchange) error {
-	today, err := time.Parse(logDay, c.CIPP.LogToday(x.ctx()))
-	if err != nil {
-		return err
-	}
 	problem := ""
 	day := func(name string, otherwise time.Time) time.Time {
 		text := x.value(name)
@@ -53,7 +48,7 @@ func (c *Console) logbook(x *exchange) error {
 		}
 		return d
 	}
-	last := day("to", today)
+	last := day("to", c.CIPP.LogToday(x.ctx()))
 	first := day("from", last.AddDate(0, 0, -1))
 	if first.After(last) {
 		first, last = last, first
@@ -79,7 +74,7 @@ func (c *Console) logbook(x *exchange) error {
 		filter.Severities = []string{"Error", "Critical", "Alert"}
 	}
 	for d := last; !d.Before(first) && !p.More; d = d.AddDate(0, 0, -1) {
-		lines, err := c.CIPP.LogDay(x.ctx(), d.Format(logDay), filter)
+		lines, err := c.CIPP.LogDay(x.ctx(), d, filter)
 		if err != nil {
 			return err
 		}

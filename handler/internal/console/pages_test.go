@@ -249,10 +249,10 @@ func TestFields(t *testing.T) {
 	w.hasNot(page, "accountManager", "contractNotes", "warrantyEnd", "Create the fields for me")
 
 	w.has(w.post("/fields", "UsersSummary", ""), "The field mapping was saved", "Create the fields for me")
-	mapping, err := w.console.CIPP.FieldMapping(t.Context())
+	all, err := w.console.CIPP.Mappings(t.Context())
 	must(t, err)
-	if len(mapping) != 6 || mapping["UsersSummary"] != "" {
-		t.Errorf("mapping %v", mapping)
+	if len(all.Fields) != 6 || all.Fields["UsersSummary"] != "" {
+		t.Errorf("mapping %v", all.Fields)
 	}
 	for name, tt := range map[string]struct{ field, value, want string }{
 		"unknown":           {"UsersSummary", "nothingLikeThis", "no custom field"},
@@ -304,10 +304,10 @@ func TestCreateFields(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, custom[name], want)
 		}
 	}
-	mapping, err := w.console.CIPP.FieldMapping(t.Context())
+	all, err := w.console.CIPP.Mappings(t.Context())
 	must(t, err)
-	if len(mapping) != 7 {
-		t.Errorf("mapping %v", mapping)
+	if len(all.Fields) != 7 {
+		t.Errorf("mapping %v", all.Fields)
 	}
 	w.hasNot(w.get("/fields"), "Create the fields for me")
 	// Again: nothing is created twice.

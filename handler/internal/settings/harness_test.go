@@ -286,7 +286,7 @@ func messages(t *testing.T, q *storage.Queue) []string {
 // and sees that each says who it was.
 func (i *installation) lines(api string) []string {
 	i.t.Helper()
-	found, err := i.store.LogDay(i.t.Context(), time.Now().UTC().Format("20060102"), cipp.LogFilter{})
+	found, err := i.store.LogDay(i.t.Context(), time.Now().UTC(), cipp.LogFilter{})
 	must(i.t, err)
 	texts := []string{}
 	for _, l := range found {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,11 +96,10 @@ func (h *Handlers) logEntry(ctx context.Context, id, date string) ([]logLine, er
 	}
 	day := h.CIPP.LogToday(ctx)
 	if date != "" {
-		d, err := parseDay(date)
-		if err != nil {
+		var err error
+		if day, err = parseDay(date); err != nil {
 			return nil, err
 		}
-		day = d.Format(dayFormat)
 	} else if told, err := h.CIPP.LogDayOf(ctx, id); err == nil {
 		day = told
 	}
@@ -132,7 +132,7 @@ func (h *Handlers) logLines(ctx context.Context, r *http.Request) (any, error) {
 		if paged && (len(lines) > 0 || days == daysPerPage) {
 			break
 		}
-		found, err := h.CIPP.LogDay(ctx, day.Format(dayFormat), filter)
+		found, err := h.CIPP.LogDay(ctx, day, filter)
 		if err != nil {
 			return nil, err
 		}
@@ -152,9 +152,9 @@ func (h *Handlers) logLines(ctx context.Context, r *http.Request) (any, error) {
 
 // logFilter reads the filters, which count only with Filter=true, and the days.
 func (h *Handlers) logFilter(ctx context.Context, r *http.Request) (first, last time.Time, f cipp.LogFilter, err error) {
-	today, err := time.Parse(dayFormat, h.CIPP.LogToday(ctx))
-	if err != nil || !truth(query(r, "Filter")) {
-		return today, today, f, err
+	today := h.CIPP.LogToday(ctx)
+	if !truth(query(r, "Filter")) {
+		return today, today, f, nil
 	}
 	value := func(name string) string {
 		text := query(r, name)
@@ -180,29 +180,18 @@ func (h *Handlers) logFilter(ctx context.Context, r *http.Request) (first, last 
 	}
 	start, end := value("StartDate"), value("EndDate")
 	if date := value("DateFilter"); date != "" {
-		if start == "" {
-			start = date
-		}
-		if end == "" {
-			end = date
-		}
+		start, end = cmp.Or(start, date), cmp.Or(end, date)
 	}
 	if err != nil {
 		return today, today, f, err
 	}
 	first, last = today, today
-	if start != "" {
+	if start, end = cmp.Or(start, end), cmp.Or(end, start); start != "" {
 		if first, err = parseDay(start); err != nil {
 			return first, last, f, err
 		}
-		last = first
-	}
-	if end != "" {
 		if last, err = parseDay(end); err != nil {
 			return first, last, f, err
-		}
-		if start == "" {
-			first = last
 		}
 	}
 	if oldest := last.AddDate(0, 0, 1-maxLogDays); first.Before(oldest) {
@@ -225,14 +214,10 @@ func parseDay(text string) (time.Time, error) {
 }
 
 func lineOf(l cipp.LogLine) logLine {
-	line := logLine{
+	return logLine{
 		DateTime: l.Time, Tenant: l.Tenant, API: l.API, Message: l.Message, User: l.User, Severity: l.Severity,
-		LogData: jsonOrText(l.Data), TenantID: l.TenantID, AppID: text(l.AppID), IP: text(l.IP), RowKey: l.ID, DateFilter: l.Day,
+		LogData: jsonOrText(l.Data), TenantID: cmp.Or(l.TenantID, "None"), AppID: text(l.AppID), IP: text(l.IP), RowKey: l.ID, DateFilter: l.Day,
 	}
-	if line.TenantID == "" {
-		line.TenantID = "None"
-	}
-	return line
 }
 
 // jsonOrText is what a column holds, as JSON where it is JSON; nil when empty.

@@ -139,10 +139,10 @@ func TestMappingsAtOnce(t *testing.T) {
 	if diff := cmp.Diff(want, i.mapped()); diff != "" {
 		t.Error(diff)
 	}
-	fields, err := i.store.FieldMapping(t.Context())
+	all, err := i.store.Mappings(t.Context())
 	must(t, err)
-	if len(fields) != len(cippFields) || fields["UsersSummary"] != "field-UsersSummary" {
-		t.Errorf("the fields are %v", fields)
+	if len(all.Fields) != len(cippFields) || all.Fields["UsersSummary"] != "field-UsersSummary" {
+		t.Errorf("the fields are %v", all.Fields)
 	}
 }
 
