@@ -81,9 +81,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 		defer runtime.KeepAlive(floor)
 		debug.SetGCPercent(gcPercent)
 	}
-	who := access.FromEnvironment(getenv)
-	who.Logger, who.Ready = a.log, a.layout.Check
-	guard := access.New(who)
+	guard := access.New(access.Deps{Config: access.FromEnvironment(getenv), Log: a.log, Ready: a.layout.Check})
 	server := a.server(getenv, guard)
 	listener, err := customhandler.Listen(a.config.Port)
 	if err != nil {
@@ -91,7 +89,7 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	}
 	go a.ensureHeartbeat(ctx)
 	go a.readPace(ctx)
-	if path := guard.Address("/api/ninjaone/console/"); path != "" && who.DevToken == "" {
+	if path := guard.Address("/api/ninjaone/console/"); path != "" && guard.DevToken == "" {
 		a.log.Info("nobody logs people in on this machine: open the console with the token of this start",
 			"address", "http://"+cmp.Or(getenv("WEBSITE_HOSTNAME"), "localhost:7071")+path)
 	}

@@ -8,7 +8,6 @@
 package access
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,10 +53,14 @@ type Config struct {
 	// Origins are the app's own origins, such as https://sync.contoso.example. The one
 	// that a request names in its Host header also counts.
 	Origins []string
-	// Logger learns of refused requests; nil for nobody.
-	Logger *slog.Logger
+}
+
+// Deps are what a Guard works with.
+type Deps struct {
+	Config
+	Log *slog.Logger
 	// Ready fails when nothing may change now. Check asks it only for an Editor's request
-	// that passes otherwise; nil for always ready.
+	// that passes otherwise.
 	Ready func(context.Context) error
 }
 
@@ -83,18 +86,17 @@ func FromEnvironment(getenv func(string) string) Config {
 
 // Guard lets requests through or answers them. It is safe for concurrent use.
 type Guard struct {
-	config Config
-	log    *slog.Logger
-	cross  *http.CrossOriginProtection
-	dev    devToken
+	Deps
+	cross *http.CrossOriginProtection
+	dev   devToken
 }
 
 // New returns a Guard. It leaves out texts that are not origins.
-func New(c Config) *Guard {
-	g := &Guard{config: c, log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), cross: http.NewCrossOriginProtection(), dev: newDevToken(c.DevToken)}
-	for _, origin := range c.Origins {
+func New(d Deps) *Guard {
+	g := &Guard{Deps: d, cross: http.NewCrossOriginProtection(), dev: newDevToken(d.DevToken)}
+	for _, origin := range d.Origins {
 		if err := g.cross.AddTrustedOrigin(origin); err != nil {
-			g.log.Warn("one of the app's own origins cannot be used", "error", err)
+			g.Log.Warn("one of the app's own origins cannot be used", "error", err)
 		}
 	}
 	return g
@@ -158,9 +160,9 @@ func (g *Guard) Check(r *http.Request, need Need) (Caller, *Refusal) {
 		return Caller{}, errEditor
 	case need != Reader && !g.ownPage(r):
 		return Caller{}, errCross
-	case need == Editor && g.config.Ready != nil:
-		if err := g.config.Ready(r.Context()); err != nil {
-			g.log.ErrorContext(r.Context(), "nothing may be changed now", "path", r.URL.Path, "error", err)
+	case need == Editor:
+		if err := g.Ready(r.Context()); err != nil {
+			g.Log.ErrorContext(r.Context(), "nothing may be changed now", "path", r.URL.Path, "error", err)
 			if errors.Is(err, storage.ErrNewer) {
 				return Caller{}, errNewer
 			}
@@ -181,7 +183,7 @@ func (g *Guard) Require(need Need, next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		caller, refusal := g.Check(r, need)
 		if refusal != nil {
-			g.log.WarnContext(r.Context(), "request refused", "path", r.URL.Path, "method", r.Method, "status", refusal.Status, "reason", refusal.Reason)
+			g.Log.WarnContext(r.Context(), "request refused", "path", r.URL.Path, "method", r.Method, "status", refusal.Status, "reason", refusal.Reason)
 			h.Set("Content-Type", "application/json")
 			w.WriteHeader(refusal.Status)
 			_ = json.NewEncoder(w).Encode(map[string]string{"Results": "Request failed. " + refusal.Reason})
@@ -194,7 +196,7 @@ func (g *Guard) Require(need Need, next http.Handler) http.Handler {
 // identify finds out who makes the request, and that it is somebody at all.
 func (g *Guard) identify(r *http.Request) (Caller, *Refusal) {
 	switch {
-	case g.config.PlatformAuth:
+	case g.PlatformAuth:
 		p, ok := principalOf(r.Header)
 		if !ok {
 			return Caller{}, errLogin
@@ -203,7 +205,7 @@ func (g *Guard) identify(r *http.Request) (Caller, *Refusal) {
 			return Caller{}, errReader
 		}
 		return Caller{ID: p.id, Name: p.name, Editor: p.editor}, nil
-	case !g.config.Development:
+	case !g.Development:
 		return Caller{}, errClosed
 	case !g.dev.carriedBy(r):
 		return Caller{}, errToken

@@ -28,6 +28,11 @@ const (
 
 var devCookie = cookieOf(newDevToken(devSecret))
 
+// newGuard returns a guard of an app that is always ready.
+func newGuard(c Config) *Guard {
+	return New(Deps{c, slog.New(slog.DiscardHandler), func(context.Context) error { return nil }})
+}
+
 func cookieOf(d devToken) string { return d.cookie + "=" + d.value }
 
 type claim struct {
@@ -170,7 +175,7 @@ func TestCheck(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := httptest.NewRequest(tt.method, "http://"+site+"/api/ExecExtensionSync", nil)
 			r.Host, r.Header = tt.host, tt.header
-			got, refusal := New(tt.config).Check(r, tt.need)
+			got, refusal := newGuard(tt.config).Check(r, tt.need)
 			if refusal != tt.want {
 				t.Fatalf("got %v, want %v", refusal, tt.want)
 			}
@@ -214,7 +219,7 @@ func TestFromEnvironment(t *testing.T) {
 // TestRequire asks over real HTTP.
 func TestRequire(t *testing.T) {
 	var logged bytes.Buffer
-	guard := New(Config{PlatformAuth: true, Origins: []string{"no origin"}, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	guard := New(Deps{Config{PlatformAuth: true, Origins: []string{"no origin"}}, slog.New(slog.NewTextHandler(&logged, nil)), func(context.Context) error { return nil }})
 	served := 0
 	server := httptest.NewServer(guard.Require(Editor, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		served++
@@ -299,7 +304,7 @@ func TestReady(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
 			var logged bytes.Buffer
-			guard := New(Config{PlatformAuth: tt.auth, Logger: slog.New(slog.NewTextHandler(&logged, nil)), Ready: func(context.Context) error {
+			guard := New(Deps{Config{PlatformAuth: tt.auth}, slog.New(slog.NewTextHandler(&logged, nil)), func(context.Context) error {
 				asked++
 				return tt.ready
 			}})
@@ -348,7 +353,7 @@ func TestCallerName(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "http://"+site+"/api/ListLogs", nil)
 		r.Header.Set("X-MS-CLIENT-PRINCIPAL", principalWith(t, "aad", append(claims, claim{"roles", "reader"})...))
-		got, refusal := New(Config{PlatformAuth: true}).Check(r, Reader)
+		got, refusal := newGuard(Config{PlatformAuth: true}).Check(r, Reader)
 		if refusal != nil || got.Name != want {
 			t.Errorf("the caller is %q, want %q (%v)", got.Name, want, refusal)
 		}

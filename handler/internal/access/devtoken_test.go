@@ -12,7 +12,7 @@ import (
 
 // TestEnter opens pages over real HTTP, with a browser's memory of cookies.
 func TestEnter(t *testing.T) {
-	guard := New(Config{Development: true, DevToken: devSecret})
+	guard := newGuard(Config{Development: true, DevToken: devSecret})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if guard.Enter(w, r, "/api") {
 			return
@@ -86,7 +86,7 @@ func TestTokenCountsNowhereElse(t *testing.T) {
 		"a login beside": {PlatformAuth: true, Development: true, DevToken: devSecret},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := New(c)
+			g := newGuard(c)
 			rec := httptest.NewRecorder()
 			if g.Enter(rec, httptest.NewRequest("GET", "/api/page?token="+devSecret, nil), "/api") || len(rec.Header()) > 0 {
 				t.Errorf("the token opened a page: %v", rec.Header())
@@ -103,7 +103,7 @@ func TestTokenCountsNowhereElse(t *testing.T) {
 func TestMadeTokens(t *testing.T) {
 	seen := map[string]bool{}
 	for range 100 {
-		u, err := url.Parse(New(Config{Development: true}).Address("/page"))
+		u, err := url.Parse(newGuard(Config{Development: true}).Address("/page"))
 		if err != nil {
 			t.Fatal(err)
 		}

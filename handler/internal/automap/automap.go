@@ -29,10 +29,6 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// apiName is the name under which automap writes to CIPP's logbook; CIPP's own
-// automap uses it too.
-const apiName = cipp.LogbookAutomap
-
 const (
 	leaseBlob     = "lease/automap"
 	leaseDuration = 60 * time.Second // renewed while the automap lasts
@@ -247,7 +243,7 @@ func (c customers) all() map[string]tenant.Ref {
 	return all
 }
 
-// open returns CIPP's tenants, less those that CIPP excludes and the partner's own. A
+// open returns CIPP's tenants that are not excluded, less the partner's own. A
 // technician maps that one, because its name in CIPP is not real.
 func (j *job) open(ctx context.Context) (customers, error) {
 	c := customers{mapped: map[string]tenant.Ref{}, organizations: map[int]bool{}}
@@ -268,7 +264,7 @@ func (j *job) open(ctx context.Context) (customers, error) {
 	}
 	for _, t := range tenants {
 		switch {
-		case t.Excluded || isPartner(t):
+		case isPartner(t):
 		case have[t.ID]:
 			c.mapped[t.ID] = t.Ref
 		default:
@@ -387,7 +383,7 @@ func (j *job) fail(ctx context.Context, cause error) error {
 
 // line writes a line to CIPP's logbook.
 func (j *job) line(ctx context.Context, entry cipp.LogEntry) error {
-	entry.API = apiName
+	entry.API = cipp.LogbookAutomap // CIPP's own automap's, too
 	return j.CIPP.Log(ctx, entry)
 }
 

@@ -17,12 +17,8 @@ type Outcome struct {
 	Failed error // why nothing more was done, for a person; nil when nothing failed
 }
 
-var (
-	// errOff says that there is nothing to do while the integration is turned off.
-	errOff = errors.New("the NinjaOne integration is turned off: turn it on and save")
-	// errRest ends the part of an automap that somebody waits for.
-	errRest = errors.New("names do not decide the rest")
-)
+// errRest ends the part of an automap that somebody waits for.
+var errRest = errors.New("names do not decide the rest")
 
 // Begin is Run of all tenants for a person who waits for it, but no longer than within.
 // It maps the tenants whose names decide, and queues the rest for their devices to
@@ -34,7 +30,7 @@ func (m *Mapper) Begin(ctx context.Context, within time.Duration, client func(ci
 	case err != nil:
 		return Outcome{}, err
 	case !config.Enabled:
-		return Outcome{Failed: errOff}, nil
+		return Outcome{Failed: errors.New("the NinjaOne integration is turned off: turn it on and save")}, nil
 	}
 	awaited := *m
 	awaited.Budget, awaited.NinjaOne = min(within, m.Budget), client

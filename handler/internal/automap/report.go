@@ -11,7 +11,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/match"
-	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -182,7 +181,7 @@ func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
 	if j.message.TenantID != "" {
 		usable = j.Now().Sub(stored.Read) < recent
 	}
-	if found && usable && stored.Instance == j.instance() && stored.Form == serialForm {
+	if found && usable && stored.Instance == j.client.Instance() && stored.Form == serialForm {
 		return &stored, nil
 	}
 	clear(j.progress.Read)
@@ -192,15 +191,7 @@ func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
 // keepIndex stores the index that was just read.
 func (j *job) keepIndex(ctx context.Context) error {
 	j.progress.Index = j.Now().UTC()
-	return writeBlob(ctx, j.Blobs, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.instance(), Serials: *j.index, Form: serialForm})
-}
-
-func (j *job) instance() string {
-	host, err := ninjaone.NormalizeInstance(j.config.Instance)
-	if err != nil {
-		return j.config.Instance
-	}
-	return host
+	return writeBlob(ctx, j.Blobs, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.client.Instance(), Serials: *j.index, Form: serialForm})
 }
 
 // finish writes the report and the last logbook lines.

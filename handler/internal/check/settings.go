@@ -39,14 +39,15 @@ func (p *part) settings() {
 	if err != nil {
 		return
 	}
-	if a, b := cloudOf(s.GraphEndpoint), cloudOf(s.LoginEndpoint); a != "" && b != "" && a != b {
-		p.problem("GRAPH_ENDPOINT is of "+a+", and LOGIN_ENDPOINT of "+b+".", "No tenant gives a token.", "Set both, and EXCHANGE_ENDPOINT, for the same cloud.")
-	}
-	if a, b := cloudOf(s.GraphEndpoint), cloudOf(s.ExchangeEndpoint); a != "" && b != "" && a != b {
-		p.problem("GRAPH_ENDPOINT is of "+a+", and EXCHANGE_ENDPOINT of "+b+".", "Mailbox settings and the audit log's state are not read.", "Set EXCHANGE_ENDPOINT for the cloud of GRAPH_ENDPOINT.")
-	}
-	if a, b := cloudOf(s.GraphEndpoint), cloudOf(s.DefenderEndpoint); a != "" && b != "" && a != b {
-		p.problem("GRAPH_ENDPOINT is of "+a+", and DEFENDER_ENDPOINT of "+b+".", "Vulnerabilities are not read, unless CIPP's cache of them serves.", "Set DEFENDER_ENDPOINT for the cloud of GRAPH_ENDPOINT.")
+	graph := cloudOf(s.GraphEndpoint)
+	for _, other := range []struct{ name, address, meaning string }{
+		{"LOGIN_ENDPOINT", s.LoginEndpoint, "No tenant gives a token."},
+		{"EXCHANGE_ENDPOINT", s.ExchangeEndpoint, "Mailbox settings and the audit log's state are not read."},
+		{"DEFENDER_ENDPOINT", s.DefenderEndpoint, "Vulnerabilities are not read, unless CIPP's cache of them serves."},
+	} {
+		if cloud := cloudOf(other.address); graph != "" && cloud != "" && graph != cloud {
+			p.problem("GRAPH_ENDPOINT is of "+graph+", and "+other.name+" of "+cloud+".", other.meaning, "Set all endpoints for the same cloud.")
+		}
 	}
 	if s.PublicBaseURL == "" && s.ComplianceSweep == 0 {
 		p.problem("PUBLIC_BASE_URL is not known, and COMPLIANCE_SWEEP_MINUTES is 0.", "The compliance field changes with the daily sync only.",

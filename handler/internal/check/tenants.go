@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -63,12 +62,8 @@ func (p *part) tenants(ctx context.Context) {
 			selected = selected[:min(p.o.Tenants, len(selected))]
 		}
 	}
-	var (
-		mu      sync.Mutex
-		results = make([]outcome, len(selected))
-		group   errgroup.Group
-		done    int
-	)
+	results := make([]outcome, len(selected))
+	var group errgroup.Group
 	group.SetLimit(tenantsAtOnce)
 	for i, t := range selected {
 		group.Go(func() error {
@@ -84,19 +79,15 @@ func (p *part) tenants(ctx context.Context) {
 					access.Missing = append(access.Missing, *missing)
 				}
 			}
-			if err != nil && ctx.Err() != nil {
-				return nil
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			results[i] = outcome{true, access, err}
-			done++
+			results[i] = outcome{err == nil || ctx.Err() == nil, access, err}
 			return nil
 		})
 	}
-	_ = group.Wait()             // no task returns an error
+	_ = group.Wait() // no task returns an error
+	done := 0
 	for i, t := range selected { // in CIPP's order, whatever came first
 		if results[i].known {
+			done++
 			p.access(t, results[i])
 		}
 	}
@@ -133,8 +124,10 @@ func (p *part) standing(t cipp.Tenant, mapped []cipp.Tenant) {
 	}
 }
 
+// cpv is what to do about a permission that is missing.
+const cpv = "Run CIPP's permission check with a CPV refresh for the tenant."
+
 func (p *part) access(t cipp.Tenant, o outcome) {
-	const cpv = "Run CIPP's permission check with a CPV refresh for the tenant."
 	if o.err != nil {
 		if refusal, ok := errors.AsType[*m365.AuthError](o.err); ok {
 			p.problem("The tenant gives no token: "+refusal.Meaning+code(refusal.Code)+".", "Nothing of it is read; its syncs fail.", words.Sentence(refusal.Action), t.DefaultDomain)
@@ -145,12 +138,13 @@ func (p *part) access(t cipp.Tenant, o outcome) {
 		}
 		return
 	}
+	exchange := lossOf("Mailbox settings", "Mailbox protocols", "Unified audit log", "Restricted senders")
 	switch refusal, ok := errors.AsType[*m365.AuthError](o.access.ExchangeError); {
 	case o.access.ExchangeError == nil, m365.ServiceMissing(o.access.ExchangeError):
 	case ok:
-		p.problem("The tenant gives no token for Exchange Online: "+refusal.Meaning+code(refusal.Code)+".", lossOf("Mailbox settings", "Mailbox protocols", "Unified audit log", "Restricted senders"), words.Sentence(refusal.Action), t.DefaultDomain)
+		p.problem("The tenant gives no token for Exchange Online: "+refusal.Meaning+code(refusal.Code)+".", exchange, words.Sentence(refusal.Action), t.DefaultDomain)
 	default:
-		p.problem(words.Sentence(withoutTenant(o.access.ExchangeError, t.ID)), lossOf("Mailbox settings", "Mailbox protocols", "Unified audit log", "Restricted senders"), "Run the check again.", t.DefaultDomain)
+		p.problem(words.Sentence(withoutTenant(o.access.ExchangeError, t.ID)), exchange, "Run the check again.", t.DefaultDomain)
 	}
 	for _, service := range o.access.Silent {
 		p.notice("The token of "+service+" does not tell which permissions it carries.", "Which of them are missing shows only when the tenant is read: on its cards, or here with -tenant.", "", t.DefaultDomain)
@@ -215,7 +209,7 @@ func (p *part) read(ctx context.Context, t cipp.Tenant) {
 		action := "Run the check again. If it lasts, ask Microsoft with the words above."
 		switch a.Cause {
 		case tenant.CausePermission:
-			action = "Run CIPP's permission check with a CPV refresh for the tenant."
+			action = cpv
 		case tenant.CauseRole:
 			action = "Look at the GDAP roles of CIPP's service account in the tenant."
 		}

@@ -429,7 +429,7 @@ func principal(t *testing.T, role string) string {
 
 func TestRoles(t *testing.T) {
 	w := newWorld(t)
-	w.console.Guard = access.New(access.Config{PlatformAuth: true})
+	w.console.Guard = guardOf(access.Config{PlatformAuth: true})
 	w.console.Check = &fixedChecker{}
 	tests := []struct {
 		name, role, site   string
@@ -488,7 +488,7 @@ func TestRoles(t *testing.T) {
 		}
 	})
 	t.Run("closed without login", func(t *testing.T) {
-		w.console.Guard = access.New(access.Config{})
+		w.console.Guard = guardOf(access.Config{})
 		a := w.do(http.MethodGet, "/", nil)
 		if a.status != 403 || !strings.Contains(a.body, "turn on App Service authentication") {
 			t.Errorf("%d %s", a.status, a.body)

@@ -147,7 +147,7 @@ func TestPreviewFile(t *testing.T) {
 	w.has(w.get("/vulnerabilities/preview?tenant="+w.tenantID(2)), "Nothing can be shown. The export cannot be read.")
 
 	// Another site cannot make a browser have it read.
-	w.console.Guard = access.New(access.Config{PlatformAuth: true})
+	w.console.Guard = guardOf(access.Config{PlatformAuth: true})
 	w.header = http.Header{"Sec-Fetch-Site": {"cross-site"}, "X-Ms-Client-Principal": {principal(t, "reader")}}
 	before := asked
 	if a := w.do(http.MethodGet, "/vulnerabilities/preview?tenant="+w.tenantID(2), nil); a.status != http.StatusForbidden || !strings.Contains(a.body, "Continue") || asked != before {

@@ -112,7 +112,7 @@ func newWorld(t *testing.T) *world {
 		Exposures: w.files, Subscribe: func(context.Context, string) {},
 		Within: context.WithCancel, Now: time.Now, Log: log,
 	}
-	guard := access.New(access.Config{Development: true, DevToken: devToken})
+	guard := guardOf(access.Config{Development: true, DevToken: devToken})
 	worker := vulnerabilities.New(vulnerabilities.Deps{
 		CIPP: store, Defender: reader, NinjaOne: client, Files: w.files, Queue: w.uploads, Problems: told, Runs: known,
 		Off: func(context.Context) (bool, error) { return false, nil }, Budget: time.Minute, Now: time.Now, Log: log,
@@ -139,6 +139,11 @@ func newWorld(t *testing.T) *world {
 	w.server = httptest.NewServer(w.console)
 	t.Cleanup(w.server.Close)
 	return w
+}
+
+// guardOf is the guard of an app that is always ready.
+func guardOf(c access.Config) *access.Guard {
+	return access.New(access.Deps{Config: c, Log: slog.New(slog.DiscardHandler), Ready: func(context.Context) error { return nil }})
 }
 
 // uploads is the worker of files, but for previews that a test made.

@@ -162,7 +162,7 @@ func (h *Heart) InPlace(ctx context.Context) ([]string, error) {
 // stopped. It is for a program that knows no timers.
 func Fired(ctx context.Context, table *storage.Table) (last map[string]time.Time, stopped []string, err error) {
 	last = map[string]time.Time{}
-	for row, err := range table.List(ctx, "PartitionKey eq '"+partition+"'") {
+	for row, err := range table.List(ctx, storage.Eq("PartitionKey", partition)) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("read when the timers fired: %w", err)
 		}

@@ -7,6 +7,7 @@
 package poison
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -165,11 +166,7 @@ func (w *Watch) describe(ctx context.Context, s Source, p storage.Message) (Mess
 	case !errors.Is(err, cipp.ErrNoTenant):
 		return m, err
 	}
-	name := m.Tenant
-	if name == "" {
-		name = m.TenantID
-	}
-	m.What = fmt.Sprintf(s.One, name)
+	m.What = fmt.Sprintf(s.One, cmp.Or(m.Tenant, m.TenantID))
 	if s.Why == nil {
 		return m, nil
 	}

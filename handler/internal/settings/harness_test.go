@@ -137,7 +137,7 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 		Budget:    time.Minute, Within: context.WithTimeout, Now: time.Now, Log: log}
 	i.runs = runs.New(i.cipp.Table(azuritetest.UniqueName(i.t)))
 	handlers := New(Deps{
-		CIPP: i.store, Secrets: secrets, Guard: access.New(access.Config{PlatformAuth: true, Logger: log}),
+		CIPP: i.store, Secrets: secrets, Guard: access.New(access.Deps{Config: access.Config{PlatformAuth: true}, Log: log, Ready: func(context.Context) error { return nil }}),
 		NinjaOne: client,
 		Connect:  connect, Sync: i.sync, Automap: i.automap, Now: time.Now,
 		Begin: func(ctx context.Context, within time.Duration) (automap.Outcome, error) {
