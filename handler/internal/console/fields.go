@@ -10,48 +10,30 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// wantedField is one of CIPP's fields, with the NinjaOne custom field that is
-// made for it.
-type wantedField struct {
-	Field       string // CIPP's name
-	Title, Help string
-	Name, Label string // of the custom field
-	Scope       string
-	Types       []string // of one of them, and made of the first
-}
-
-var wantedFields = []wantedField{
-	{"TenantLinks", "Tenant links", "Links to the Microsoft 365 portals and to CIPP.", "cippTenantLinks", "Microsoft 365 links", ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
-	{"TenantSummary", "Tenant summary", "Licences, devices, users, standards and secure score.", "cippTenantSummary", "Microsoft 365 summary", ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
-	{"UsersSummary", "Users", "Licences, mailbox and OneDrive use, and devices of each user.", "cippUsersSummary", "Microsoft 365 users", ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}},
-	{"DeviceLinks", "Device links", "Links to the device in Entra, Intune and CIPP.", "cippDeviceLinks", "Intune links", ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}},
-	{"DeviceSummary", "Device summary", "User, hardware, enrolment, policies and groups.", "cippDeviceSummary", "Intune summary", ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}},
-	{"DeviceCompliance", "Device compliance", "Compliant or Non-Compliant, for conditions and filters.", "cippDeviceCompliance", "Intune compliance", ninjaone.ScopeNode, []string{ninjaone.TypeText}},
-	{"DeviceNonCompliantSettings", "Settings that fail", "The settings that fail compliance policies, one a line.", "cippDeviceNonCompliantSettings", "Intune settings that fail", ninjaone.ScopeNode, []string{ninjaone.TypeLines, ninjaone.TypeText}},
+// fieldRow is one of CIPP's fields with the custom field that it goes to.
+type fieldRow struct {
+	settings.Field
+	Choices []option
+	Chosen  string // API name; "" for none
+	Problem string // why the chosen field cannot be written
 }
 
 // ScopeWord is the scope as NinjaOne's own pages call it.
-func (f wantedField) ScopeWord() string { return ninjaone.ScopeWords[f.Scope] }
+func (r fieldRow) ScopeWord() string { return ninjaone.ScopeWords[r.Scope] }
 
 // TypeWord is the type as NinjaOne's own pages call it.
-func (f wantedField) TypeWord() string {
-	return map[string]string{ninjaone.TypeWYSIWYG: "WYSIWYG", ninjaone.TypeText: "Text", ninjaone.TypeLines: "Multi-line"}[f.Types[0]]
+func (r fieldRow) TypeWord() string {
+	return map[string]string{ninjaone.TypeWYSIWYG: "WYSIWYG", ninjaone.TypeText: "Text", ninjaone.TypeLines: "Multi-line"}[r.Types[0]]
 }
 
 // AutomationsWord is the permission for automations as NinjaOne's own pages call it.
 // Conditions and scripts are what the compliance is for.
-func (f wantedField) AutomationsWord() string {
-	return map[bool]string{true: "Read Only", false: "None"}[isText(f.Field)]
-}
-
-type fieldRow struct {
-	wantedField
-	Choices []option
-	Chosen  string // API name; "" for none
-	Problem string // why the chosen field cannot be written
+func (r fieldRow) AutomationsWord() string {
+	return map[bool]string{true: "Read Only", false: "None"}[isText(r.Name)]
 }
 
 type fieldsPage struct {
@@ -82,13 +64,13 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 		problem = "The custom fields could not be read from NinjaOne. " + words.Sentence(err.Error())
 	}
 	p := fieldsPage{Readable: err == nil, ByHand: byHand}
-	for _, w := range wantedFields {
-		row := fieldRow{wantedField: w}
+	for _, w := range settings.Fields {
+		row := fieldRow{Field: w}
 		label := ""
-		if i := slices.IndexFunc(choices, func(c cipp.FieldChoice) bool { return c.Field == w.Field }); i >= 0 {
+		if i := slices.IndexFunc(choices, func(c cipp.FieldChoice) bool { return c.Field == w.Name }); i >= 0 {
 			row.Chosen, label = choices[i].ID, choices[i].Name
 		}
-		if e, ok := edits[w.Field]; ok {
+		if e, ok := edits[w.Name]; ok {
 			row.Chosen = e
 		}
 		row.Choices = []option{{"", "Do not synchronize", row.Chosen == ""}}
@@ -123,13 +105,13 @@ func (c *Console) saveFields(x *exchange) error {
 	}
 	var choices []cipp.FieldChoice
 	edits, taken := map[string]string{}, map[string]string{}
-	for _, w := range wantedFields {
-		if !x.r.PostForm.Has(w.Field) {
+	for _, w := range settings.Fields {
+		if !x.r.PostForm.Has(w.Name) {
 			continue
 		}
-		name := x.value(w.Field)
-		edits[w.Field] = name
-		choice := cipp.FieldChoice{Field: w.Field, ID: name}
+		name := x.value(w.Name)
+		edits[w.Name] = name
+		choice := cipp.FieldChoice{Field: w.Name, ID: name}
 		if name != "" {
 			i := slices.IndexFunc(all, func(d ninjaone.CustomField) bool { return strings.EqualFold(d.Name, name) })
 			switch {
@@ -180,18 +162,18 @@ func (c *Console) createFields(x *exchange) error {
 	var choices []cipp.FieldChoice
 	var problems []string
 	created, byHand := 0, false
-	for _, w := range wantedFields {
-		i := slices.IndexFunc(present, func(c cipp.FieldChoice) bool { return c.Field == w.Field })
+	for _, w := range settings.Fields {
+		i := slices.IndexFunc(present, func(c cipp.FieldChoice) bool { return c.Field == w.Name })
 		if i >= 0 {
 			if d, ok := find(present[i].ID); ok && d.Unfit(w.Scope, w.Types...) == "" {
 				continue // it is mapped, and works
 			}
 		}
-		d, ok := find(w.Name)
+		d, ok := find(w.Custom)
 		if !ok {
 			d, err = client.CreateCustomField(ctx, ninjaone.NewCustomField{
-				Name: w.Name, Label: w.Label, Description: w.Help + " Written by the Microsoft 365 synchronisation.", Type: w.Types[0], Scope: w.Scope,
-				Automations: isText(w.Field),
+				Name: w.Custom, Label: w.CustomLabel, Description: w.Help + " Written by the Microsoft 365 synchronisation.", Type: w.Types[0], Scope: w.Scope,
+				Automations: isText(w.Name),
 			})
 			ok = err == nil && d.Name != ""
 			if !ok && !errors.Is(err, ninjaone.ErrNotFound) {
@@ -199,7 +181,7 @@ func (c *Console) createFields(x *exchange) error {
 				// NinjaOne lists.
 				if now, readErr := c.definitions(ctx); readErr == nil {
 					all = now
-					if d, ok = find(w.Name); ok {
+					if d, ok = find(w.Custom); ok {
 						err = nil
 					}
 				}
@@ -215,17 +197,17 @@ func (c *Console) createFields(x *exchange) error {
 				if err != nil {
 					reason = err.Error()
 				}
-				problems = append(problems, fmt.Sprintf("The custom field %q was not created: %s.", w.Name, strings.TrimSuffix(reason, ".")))
+				problems = append(problems, fmt.Sprintf("The custom field %q was not created: %s.", w.Custom, strings.TrimSuffix(reason, ".")))
 				continue
 			}
 			created++
 		}
 		if why := d.Unfit(w.Scope, w.Types...); why != "" {
 			byHand = true
-			problems = append(problems, fmt.Sprintf("NinjaOne has a custom field %q already, but %s. Change it there, or map another field.", w.Name, why))
+			problems = append(problems, fmt.Sprintf("NinjaOne has a custom field %q already, but %s. Change it there, or map another field.", w.Custom, why))
 			continue
 		}
-		choices = append(choices, cipp.FieldChoice{Field: w.Field, ID: d.Name, Name: cmp.Or(d.Label, d.Name)})
+		choices = append(choices, cipp.FieldChoice{Field: w.Name, ID: d.Name, Name: cmp.Or(d.Label, d.Name)})
 	}
 	if len(choices) > 0 {
 		if err := c.Settings.SaveFields(ctx, choices); err != nil {

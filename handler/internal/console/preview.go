@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/console/textdiff"
 	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -175,8 +176,8 @@ func themeOf(x *exchange) string {
 
 var fieldTitles = func() map[string]string {
 	titles := map[string]string{}
-	for _, w := range wantedFields {
-		titles[w.Field] = w.Title
+	for _, f := range settings.Fields {
+		titles[f.Name] = f.Title
 	}
 	return titles
 }()

@@ -14,46 +14,47 @@ import (
 	"cipp-ninjaone/handler/internal/words"
 )
 
-// cippField is one of CIPP's fields as its page knows it.
+// Field is one of CIPP's fields, as pages know it.
+type Field struct {
+	Name, Label string   // CIPP's name, and what CIPP's page calls it
+	Title, Help string   // what the console calls it, and what it shows
+	Scope       string   // of the NinjaOne custom field that can hold it
+	Types       []string // one of which that custom field has
+	// Custom and CustomLabel name the custom field that the console makes for it, of the
+	// first type.
+	Custom, CustomLabel string
+}
+
+// Fields are CIPP's fields, in the order of its page.
+var Fields = []Field{
+	{"TenantLinks", "Microsoft 365 Tenant Links: the portals and CIPP", "Tenant links", "Links to the Microsoft 365 portals and to CIPP.",
+		ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}, "cippTenantLinks", "Microsoft 365 links"},
+	{"TenantSummary", "Microsoft 365 Tenant Summary: licences, devices, users, secure score", "Tenant summary", "Licences, devices, users, standards and secure score.",
+		ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}, "cippTenantSummary", "Microsoft 365 summary"},
+	{"UsersSummary", "Microsoft 365 Users Summary: licences, mailbox and OneDrive use, devices", "Users", "Licences, mailbox and OneDrive use, and devices of each user.",
+		ninjaone.ScopeOrganization, []string{ninjaone.TypeWYSIWYG}, "cippUsersSummary", "Microsoft 365 users"},
+	{"DeviceLinks", "Microsoft 365 Device Links: the device in Entra, Intune and CIPP", "Device links", "Links to the device in Entra, Intune and CIPP.",
+		ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}, "cippDeviceLinks", "Intune links"},
+	{"DeviceSummary", "Microsoft 365 Device Summary: user, hardware, enrolment, policies", "Device summary", "User, hardware, enrolment, policies and groups.",
+		ninjaone.ScopeNode, []string{ninjaone.TypeWYSIWYG}, "cippDeviceSummary", "Intune summary"},
+	{"DeviceCompliance", "Intune Device Compliance Status: Compliant or Non-Compliant, for conditions and filters", "Device compliance", "Compliant or Non-Compliant, for conditions and filters.",
+		ninjaone.ScopeNode, []string{ninjaone.TypeText}, "cippDeviceCompliance", "Intune compliance"},
+	{"DeviceNonCompliantSettings", "Intune Non-Compliant Settings: those that fail compliance policies, one a line", "Settings that fail", "The settings that fail compliance policies, one a line.",
+		ninjaone.ScopeNode, []string{ninjaone.TypeLines, ninjaone.TypeText}, "cippDeviceNonCompliantSettings", "Intune settings that fail"},
+}
+
+// cippField is a field in CIPP's words.
 type cippField struct {
-	FieldName  string
-	FieldLabel string
-	FieldType  string    // Organization or Device
-	Type       fieldType // of the NinjaOne custom field
-}
-
-// fieldType are the types of NinjaOne custom fields that can hold a field. CIPP
-// says one as a text, and several as a list.
-type fieldType []string
-
-// MarshalJSON implements json.Marshaler.
-func (t fieldType) MarshalJSON() ([]byte, error) {
-	if len(t) == 1 {
-		return json.Marshal(t[0])
-	}
-	return json.Marshal([]string(t))
-}
-
-const (
-	onOrganization = "Organization"
-	onDevice       = "Device"
-)
-
-var cippFields = []cippField{
-	{"TenantLinks", "Microsoft 365 Tenant Links: the portals and CIPP", onOrganization, fieldType{ninjaone.TypeWYSIWYG}},
-	{"TenantSummary", "Microsoft 365 Tenant Summary: licences, devices, users, secure score", onOrganization, fieldType{ninjaone.TypeWYSIWYG}},
-	{"UsersSummary", "Microsoft 365 Users Summary: licences, mailbox and OneDrive use, devices", onOrganization, fieldType{ninjaone.TypeWYSIWYG}},
-	{"DeviceLinks", "Microsoft 365 Device Links: the device in Entra, Intune and CIPP", onDevice, fieldType{ninjaone.TypeWYSIWYG}},
-	{"DeviceSummary", "Microsoft 365 Device Summary: user, hardware, enrolment, policies", onDevice, fieldType{ninjaone.TypeWYSIWYG}},
-	{"DeviceCompliance", "Intune Device Compliance Status: Compliant or Non-Compliant, for conditions and filters", onDevice, fieldType{ninjaone.TypeText}},
-	{"DeviceNonCompliantSettings", "Intune Non-Compliant Settings: those that fail compliance policies, one a line", onDevice, fieldType{ninjaone.TypeLines, ninjaone.TypeText}},
+	FieldName, FieldLabel string
+	FieldType             string // Organization or Device
+	Type                  any    // of NinjaOne's custom field: a text, or a list of several
 }
 
 type fieldHeader struct{ Title, FieldType, Description string }
 
 var fieldHeaders = []fieldHeader{
-	{"NinjaOne Organization Global Custom Field Mapping", onOrganization, "Choose the NinjaOne custom field for each line. Fields of the type WYSIWYG with the scope Organization and the API permission Read/Write are listed."},
-	{"NinjaOne Device Custom Field Mapping", onDevice, "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, TEXT for the compliance, and TEXT_MULTILINE or TEXT for the settings that fail."},
+	{"NinjaOne Organization Global Custom Field Mapping", "Organization", "Choose the NinjaOne custom field for each line. Fields of the type WYSIWYG with the scope Organization and the API permission Read/Write are listed."},
+	{"NinjaOne Device Custom Field Mapping", "Device", "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, TEXT for the compliance, and TEXT_MULTILINE or TEXT for the settings that fail."},
 }
 
 // integrationField is a NinjaOne custom field to choose, in CIPP's words.
@@ -92,7 +93,14 @@ func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 		IntegrationFields []integrationField
 		Mappings          []fieldRow
 		Results           string `json:",omitempty"`
-	}{cippFields, fieldHeaders, []integrationField{{Name: unsetLabel, Type: "unset"}}, []fieldRow{}, ""}
+	}{nil, fieldHeaders, []integrationField{{Name: unsetLabel, Type: "unset"}}, []fieldRow{}, ""}
+	for _, f := range Fields {
+		field := cippField{f.Name, f.Label, ninjaone.ScopeWords[f.Scope], f.Types}
+		if len(f.Types) == 1 {
+			field.Type = f.Types[0]
+		}
+		answer.CIPPFields = append(answer.CIPPFields, field)
+	}
 	for _, c := range choices {
 		answer.Mappings = append(answer.Mappings, fieldRow{"NinjaOneFieldMapping", c.Field, c.ID, c.Name})
 	}
@@ -120,10 +128,10 @@ func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error)
 		return nil, err
 	}
 	fields := []integrationField{}
-	for _, on := range []struct{ scope, fieldType string }{{ninjaone.ScopeOrganization, onOrganization}, {ninjaone.ScopeNode, onDevice}} {
+	for _, scope := range []string{ninjaone.ScopeOrganization, ninjaone.ScopeNode} {
 		for _, f := range all {
-			if f.Unfit(on.scope, ninjaone.TypeWYSIWYG, ninjaone.TypeText, ninjaone.TypeLines) == "" {
-				fields = append(fields, integrationField{cmp.Or(f.Label, f.Name), &f.Name, f.Type, on.fieldType})
+			if f.Unfit(scope, ninjaone.TypeWYSIWYG, ninjaone.TypeText, ninjaone.TypeLines) == "" {
+				fields = append(fields, integrationField{cmp.Or(f.Label, f.Name), &f.Name, f.Type, ninjaone.ScopeWords[scope]})
 			}
 		}
 	}
@@ -134,9 +142,9 @@ func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error)
 func chosenFields(choices []cipp.FieldChoice) []integrationField {
 	fields := []integrationField{}
 	for _, c := range choices {
-		i := slices.IndexFunc(cippFields, func(f cippField) bool { return f.FieldName == c.Field })
+		i := slices.IndexFunc(Fields, func(f Field) bool { return f.Name == c.Field })
 		if c.ID != "" && i >= 0 {
-			fields = append(fields, integrationField{cmp.Or(c.Name, c.ID), &c.ID, cippFields[i].Type[0], cippFields[i].FieldType})
+			fields = append(fields, integrationField{cmp.Or(c.Name, c.ID), &c.ID, Fields[i].Types[0], ninjaone.ScopeWords[Fields[i].Scope]})
 		}
 	}
 	return fields
@@ -174,17 +182,17 @@ func readChoices(w http.ResponseWriter, r *http.Request) ([]cipp.FieldChoice, er
 		}
 	}
 	choices := []cipp.FieldChoice{}
-	for _, f := range cippFields {
-		raw, ok := sent[f.FieldName]
+	for _, f := range Fields {
+		raw, ok := sent[f.Name]
 		if !ok {
 			continue // its row stays
 		}
 		// The page sends null for "Do not synchronize".
 		var choice struct{ Label, Value *string }
 		if err := json.Unmarshal(raw, &choice); err != nil {
-			return nil, errors.New("the field " + f.FieldName + " must have a label and a value, both text; nothing was saved")
+			return nil, errors.New("the field " + f.Name + " must have a label and a value, both text; nothing was saved")
 		}
-		c := cipp.FieldChoice{Field: f.FieldName}
+		c := cipp.FieldChoice{Field: f.Name}
 		if choice.Value != nil {
 			c.ID = strings.TrimSpace(*choice.Value)
 		}
@@ -192,7 +200,7 @@ func readChoices(w http.ResponseWriter, r *http.Request) ([]cipp.FieldChoice, er
 			c.Name = strings.TrimSpace(*choice.Label)
 		}
 		if len(c.ID) > maxName || len(c.Name) > maxName {
-			return nil, errors.New("the field " + f.FieldName + " has a name that is too long; nothing was saved")
+			return nil, errors.New("the field " + f.Name + " has a name that is too long; nothing was saved")
 		}
 		if c.ID == "-1" {
 			c.ID = ""

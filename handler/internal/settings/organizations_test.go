@@ -127,11 +127,11 @@ func TestMappingsAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, f := range cippFields {
+	for _, f := range Fields {
 		group.Go(func() {
-			body := `{"` + f.FieldName + `":{"label":"L","value":"field-` + f.FieldName + `"}}`
+			body := `{"` + f.Name + `":{"label":"L","value":"field-` + f.Name + `"}}`
 			if got := i.post("ExecExtensionMapping?AddMapping=NinjaOneFields", body); got.status != http.StatusOK {
-				t.Errorf("%s: %+v", f.FieldName, got)
+				t.Errorf("%s: %+v", f.Name, got)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestMappingsAtOnce(t *testing.T) {
 	}
 	all, err := i.store.Mappings(t.Context())
 	must(t, err)
-	if len(all.Fields) != len(cippFields) || all.Fields["UsersSummary"] != "field-UsersSummary" {
+	if len(all.Fields) != len(Fields) || all.Fields["UsersSummary"] != "field-UsersSummary" {
 		t.Errorf("the fields are %v", all.Fields)
 	}
 }
