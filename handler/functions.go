@@ -64,7 +64,7 @@ func (a *app) queueFunctions() []queueFunction {
 			poison.Source{
 				One:  "The sync of %s was not done.",
 				All:  "A sync was not done.",
-				Then: "The schedule syncs the tenant again at its next turn, unless it is paused; to sync it sooner, put the message back or, where it is paused, press Sync now.",
+				Then: "The schedule syncs the tenant again at its next turn, unless it is paused. To sync it sooner, put the message back. Where it is paused, press Sync now.",
 				Why:  a.untold.Why, Queued: a.runs.MarkQueued,
 			}},
 		{"Automap", automap.QueueName, cipp.LogbookAutomap, syncPatience,
@@ -72,34 +72,34 @@ func (a *app) queueFunctions() []queueFunction {
 			poison.Source{
 				One:  "The search for the NinjaOne organization of %s was not done.",
 				All:  "The search for NinjaOne organizations was not finished.",
-				Then: "It is not done again by itself: put the message back, or start the search again on the console under Organizations.",
+				Then: "It is not done again by itself. Put the message back, or start the search again on the console under Organizations.",
 			}},
 		{"UpdateCompliance", notify.QueueName, cipp.LogbookCompliance, compliancePatience, a.updateCompliance,
 			poison.Source{
 				One:  "An update of device compliance of %s was not done.",
 				All:  "An update of device compliance was not done.",
-				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change; to have it sooner, put the message back.",
+				Then: "The next sweep of the tenant, every 15 minutes unless set otherwise, finds the same change. To have it sooner, put the message back.",
 			}},
 		{vulnerabilities.FunctionName, vulnerabilities.QueueName, cipp.LogbookSync, syncPatience,
 			parsed(text(vulnerabilities.ParseMessage), chain(a.vulnerabilities.Run, keeping, paced[vulnerabilities.Message](a.syncPace, a.own.Queue(vulnerabilities.QueueName)))),
 			poison.Source{
 				One:  "The upload of the vulnerabilities of %s was not done.",
 				All:  "An upload of vulnerabilities was not done.",
-				Then: "The schedule uploads them at the tenant's next turn, within a day; to have it sooner, put the message back or press Upload now on the console.",
+				Then: "The schedule uploads them at the tenant's next turn, within a day. To have it sooner, put the message back or press Upload now on the console.",
 			}},
 		{"WatchTenant", changes.QueueName, cipp.LogbookSync, compliancePatience,
 			parsed(text(changes.ParseMessage), chain(a.watcher.Look, keeping)),
 			poison.Source{
 				One:  "A look for changes of %s was not taken.",
 				All:  "A look for changes was not taken.",
-				Then: "The tenant is looked at again within the hour, and the next look finds the same changes: this one can be removed.",
+				Then: "The tenant is looked at again within the hour, and that look finds the same changes. This one can be removed.",
 			}},
 		{heartbeat.FunctionName, heartbeat.QueueName, cipp.LogbookSync, syncPatience,
 			keeping(func(ctx context.Context, _ customhandler.QueueMessage) error { return a.heart.Beat(ctx) }),
 			poison.Source{
 				One:  "A look whether the timers still fire was not taken, for %s.",
 				All:  "A look whether the timers still fire was not taken.",
-				Then: "The next timer, or the next start of the app, queues another: this one can be removed.",
+				Then: "The next timer, or the next start of the app, queues another. This one can be removed.",
 			}},
 	}
 }

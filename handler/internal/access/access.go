@@ -141,10 +141,10 @@ type Refusal struct {
 // The refusals. They say nothing of the app's data or of other callers.
 var (
 	errClosed = &Refusal{http.StatusForbidden, "This app is closed: turn on App Service authentication for it, and give yourself its app role reader or editor."}
-	errToken  = &Refusal{http.StatusUnauthorized, "With development storage this app asks for its token: open the address that it printed at its start, or send DEV_TOKEN as header X-Dev-Token."}
+	errToken  = &Refusal{http.StatusUnauthorized, "With development storage this app asks for its token. Open the address that it printed at its start, or send DEV_TOKEN as header X-Dev-Token."}
 	errLogin  = &Refusal{http.StatusUnauthorized, "Log in with Microsoft Entra ID first."}
-	errReader = &Refusal{http.StatusForbidden, "You need the app role reader or editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
-	errEditor = &Refusal{http.StatusForbidden, "You need the app role editor of this app, assigned to you under Enterprise applications in Microsoft Entra ID."}
+	errReader = &Refusal{http.StatusForbidden, "You need this app's role reader or editor, assigned to you under Enterprise applications in Microsoft Entra ID."}
+	errEditor = &Refusal{http.StatusForbidden, "You need this app's role editor, assigned to you under Enterprise applications in Microsoft Entra ID."}
 	errCross  = &Refusal{http.StatusForbidden, "The request came from another site, or from a link or an address that was opened directly. This is done from this app's own pages only."}
 	errNewer  = &Refusal{http.StatusServiceUnavailable, "Nothing was changed: a newer version of this app has written its state. Deploy that version again."}
 	errReady  = &Refusal{http.StatusServiceUnavailable, "Nothing was changed: the app cannot read its own state at the moment. Try again in a minute; its log says why."}

@@ -53,7 +53,7 @@ func (p *part) engine(ctx context.Context) {
 		return
 	}
 	p.Checked = "the schedule of CIPP's own NinjaOne sync, and its Graph subscriptions"
-	const wait = "Wait for the next quarter of an hour, when this app holds it off; if it stays so, check that the function ScheduleTenants runs, or run \"handler hold-off\"."
+	const wait = "Wait for the next quarter of an hour, when this app holds it off. If it stays so, check that the function ScheduleTenants runs, or run \"handler hold-off\"."
 	switch {
 	case s.Given:
 		p.notice("CIPP's own NinjaOne sync was given back.", "This app syncs nothing by itself.", "To take over again, run \"handler hold-off\".")
@@ -176,7 +176,7 @@ func (p *part) scanGroups(ctx context.Context, client *ninjaone.Client) {
 	for _, t := range p.world.mapped() {
 		if _, bad := vulnerabilities.GroupOf(groups, p.world.config.CVESyncPrefix+t.DefaultDomain); bad != nil {
 			p.problem("NinjaOne has no scan group that the tenant's vulnerabilities can go to.", "Its vulnerabilities are not uploaded.",
-				fmt.Sprintf("In NinjaOne under Administration, Apps, Vulnerability Importer, see that one scan group has the name %q followed by the tenant's default domain, and a column of devices and one of CVE ids.", p.world.config.CVESyncPrefix), t.DefaultDomain)
+				fmt.Sprintf("Look in NinjaOne under Administration, Apps, Vulnerability Importer. One scan group must be named %q followed by the tenant's default domain. It needs a column of devices and one of CVE ids.", p.world.config.CVESyncPrefix), t.DefaultDomain)
 		}
 	}
 	p.Checked += fmt.Sprintf(", %d scan groups", len(groups))
@@ -217,7 +217,7 @@ func (p *part) address(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		p.failed(ctx, err, meaning, "Open "+notify.Path+" to the internet: no login (App Service authentication leaves the path out), no IP restriction, a valid certificate; and check PUBLIC_BASE_URL.")
+		p.failed(ctx, err, meaning, "Open "+notify.Path+" to the internet. It needs no login (App Service authentication leaves the path out), no IP restriction, and a valid certificate. Check PUBLIC_BASE_URL.")
 		return
 	}
 	if !endpoint.Local(base) {

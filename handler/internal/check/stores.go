@@ -116,7 +116,7 @@ func (p *part) secrets(ctx context.Context) {
 		if _, err := p.d.Secrets.Secret(ctx, s.name, true); err != nil {
 			action := s.action
 			if !errors.Is(err, cipp.ErrNoSecret) && !errors.Is(err, cipp.ErrNotSetUp) {
-				action = "Give the app's identity the role Key Vault Secrets User on CIPP's Key Vault (cippKeyVaultPermissions in the deployment), and check CIPP_KEY_VAULT_URI and the vault's firewall."
+				action = "Give the app's identity the role Key Vault Secrets User on CIPP's Key Vault (cippKeyVaultPermissions in the deployment). Check CIPP_KEY_VAULT_URI and the vault's firewall."
 				if p.d.Settings.Development {
 					action = "Look at the table DevSecrets and the setting CIPP_STORAGE."
 				}

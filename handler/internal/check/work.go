@@ -80,7 +80,7 @@ func (p *part) timers(ctx context.Context) {
 		return
 	}
 	const meaning = "Nothing is synced or scheduled: the package is not published, or the host cannot start the handler."
-	const action = "Look at Troubleshooting in the guide (deploy/README.md): publishing that ends with 403 or 503, no function listed, \"permission denied\" for the handler, a handler that ended with exit code 1."
+	const action = "Look at Troubleshooting in the guide (deploy/README.md). It tells of publishing that ends with 403 or 503, and of no function listed. It also tells of \"permission denied\" for the handler, and of exit code 1."
 	var newest time.Time
 	for _, at := range last {
 		if at.After(newest) {
@@ -108,7 +108,7 @@ func (p *part) run(domain string, run runs.Run, now time.Time) {
 		p.notice("The tenant was never synced.", "Nothing of it is in NinjaOne yet.", "It is queued within a quarter of an hour after it was mapped, if the function ScheduleTenants runs.", domain)
 	case !run.LastSuccess.IsZero() && now.Sub(run.LastSuccess) > alarm.Overdue:
 		p.problem("The tenant was not synced for more than 26 hours.", "NinjaOne shows old data.",
-			"Check that the functions ScheduleTenants and SyncTenant run, and how long the queue is: the console shows NinjaOne's pace, and where it stays at NINJAONE_RATE_MAX, a larger one may help. "+look, domain)
+			"Check that the functions ScheduleTenants and SyncTenant run, and how long the queue is. The console shows NinjaOne's pace. Where it stays at NINJAONE_RATE_MAX, a larger one may help. "+look, domain)
 	case run.LastSuccess.IsZero() && run.End.IsZero() && !run.Queued.IsZero() && now.Sub(run.Queued) > alarm.Overdue:
 		p.problem("The tenant was queued more than 26 hours ago, and never synced.", "Nothing of it is in NinjaOne yet.", "Check that the function SyncTenant runs. "+look, domain)
 	}

@@ -178,7 +178,7 @@ func vaultError(err error) error {
 	case !ok:
 		return fmt.Errorf("CIPP's Key Vault could not be asked: %s", words.Clip(strings.Join(strings.Fields(err.Error()), " "), 300))
 	case re.StatusCode == http.StatusForbidden, re.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("CIPP's Key Vault answered %d %s: give this app's identity the role Key Vault Secrets User (or the access policy to get secrets), and check the vault's firewall", re.StatusCode, re.ErrorCode)
+		return fmt.Errorf("CIPP's Key Vault answered %d %s. Give this app's identity the role Key Vault Secrets User, or the access policy to get secrets. Check the vault's firewall", re.StatusCode, re.ErrorCode)
 	}
 	return fmt.Errorf("CIPP's Key Vault answered %d %s", re.StatusCode, re.ErrorCode)
 }

@@ -100,7 +100,7 @@ func writeError(err error) error {
 	case err == nil:
 		return nil
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
-		return fmt.Errorf("CIPP's Key Vault answered %d: give this app's identity the role Key Vault Secrets Officer (or the access policies to set and recover secrets), or save the secret in CIPP itself", status)
+		return fmt.Errorf("CIPP's Key Vault answered %d. Save the secret in CIPP itself, or give this app's identity the role Key Vault Secrets Officer. The access policies to set and recover secrets do as well", status)
 	case status == http.StatusConflict:
 		return errors.New("CIPP's Key Vault holds a deleted secret of that name, which is still being recovered: save again in a minute")
 	}

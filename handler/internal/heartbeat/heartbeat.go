@@ -29,7 +29,7 @@ const (
 const ahead = 15 * time.Minute
 
 // Advice says what to do about timers that stopped.
-const Advice = "Nothing is lost meanwhile. Deploy the package again, or stop and start the app; where that does not help, delete the function app and deploy it anew."
+const Advice = "Nothing is lost meanwhile. Deploy the package again, or stop and start the app. Where that does not help, delete the function app and deploy it anew."
 
 // Timer is a timer function.
 type Timer struct {
@@ -141,7 +141,7 @@ func (h *Heart) claim(ctx context.Context, t Timer) (mine bool, err error) {
 		return false, err
 	}
 	if len(before) == 0 {
-		said := h.tell(ctx, cipp.SeverityError, fmt.Sprintf("The timer %s of the app has not fired since %s, so heartbeats on the queue %s do the work of late timers. %s",
+		said := h.tell(ctx, cipp.SeverityError, fmt.Sprintf("The timer %s of the app has not fired since %s. Heartbeats on the queue %s do the work of late timers. %s",
 			t.Name, row.Time(columnLast).UTC().Format("2006-01-02 at 15:04 UTC"), QueueName, Advice))
 		if said != nil { // no reason to leave the work undone
 			h.Log.ErrorContext(ctx, "the logbook was not told that a timer stopped", "timer", t.Name, "error", said)

@@ -50,7 +50,7 @@ type Source struct {
 }
 
 // unknown is said where nothing tells why a message failed.
-const unknown = "The app was stopped, or failed, before it could record why: look into the app's own log (Application Insights) at that time."
+const unknown = "The app was stopped, or failed, before it could record why. Look into the app's own log (Application Insights) at that time."
 
 // Message is a message that failed too often.
 type Message struct {
@@ -227,7 +227,7 @@ func (w *Watch) tell(ctx context.Context, s Source) error {
 	}
 	if now.More = more > 0; now.More && !before.More {
 		if err := w.CIPP.Log(ctx, cipp.LogEntry{API: s.API, Severity: cipp.SeverityError, Message: fmt.Sprintf(
-			"About %d more messages are on the queue %s; each is told of when it is among the oldest %d. So many at once mostly have one cause: look for it in the app's own log before you put them back.",
+			"About %d more messages are on the queue %s; each is told of when it is among the oldest %d. So many at once mostly have one cause. Look for it in the app's own log before you put them back.",
 			more, s.Poison.Name(), shown)}); err != nil {
 			return err
 		}

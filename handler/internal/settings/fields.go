@@ -54,7 +54,7 @@ type fieldHeader struct{ Title, FieldType, Description string }
 
 var fieldHeaders = []fieldHeader{
 	{"NinjaOne Organization Global Custom Field Mapping", "Organization", "Choose the NinjaOne custom field for each line. Fields of the type WYSIWYG with the scope Organization and the API permission Read/Write are listed."},
-	{"NinjaOne Device Custom Field Mapping", "Device", "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed: of the type WYSIWYG, TEXT for the compliance, and TEXT_MULTILINE or TEXT for the settings that fail."},
+	{"NinjaOne Device Custom Field Mapping", "Device", "Choose the NinjaOne custom field for each line. Fields with the scope Device and the API permission Read/Write are listed. Their type is WYSIWYG, but TEXT for the compliance, and TEXT_MULTILINE or TEXT for the settings that fail."},
 }
 
 // integrationField is a NinjaOne custom field to choose, in CIPP's words.
