@@ -87,8 +87,8 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	go a.ensureHeartbeat(ctx)
-	go a.readPace(ctx)
+	go a.atStart(ctx, "no heartbeat was queued at the start; the next timer queues one", a.heart.Ensure)
+	go a.atStart(ctx, "NinjaOne's pace was not read at the start; the first call reads it", a.readPace)
 	if path := guard.Address("/api/ninjaone/console/"); path != "" && guard.DevToken == "" {
 		a.log.Info("nobody logs people in on this machine: open the console with the token of this start",
 			"address", "http://"+cmp.Or(getenv("WEBSITE_HOSTNAME"), "localhost:7071")+path)
@@ -105,24 +105,20 @@ func serve(ctx context.Context, getenv func(string) string) error {
 	return err
 }
 
-// ensureHeartbeat sees at the start of a process that a heartbeat waits.
-func (a *app) ensureHeartbeat(ctx context.Context) {
+// atStart does what a process does at its start beside its work, and logs when it failed.
+func (a *app) atStart(ctx context.Context, failed string, do func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := a.heart.Ensure(ctx); err != nil && ctx.Err() == nil {
-		a.log.WarnContext(ctx, "no heartbeat was queued at the start; the next timer queues one", "error", err)
+	if err := do(ctx); err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, failed, "error", err)
 	}
 }
 
-// readPace reads at the start of a process how many calls NinjaOne takes.
-func (a *app) readPace(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
+// readPace reads how many calls NinjaOne takes.
+func (a *app) readPace(ctx context.Context) error {
 	c, err := a.cipp.NinjaOneConfig(ctx)
 	if err == nil && c.Configured {
 		_, err = a.clientOf(a.interactive)(c)
 	}
-	if err != nil && ctx.Err() == nil {
-		a.log.WarnContext(ctx, "NinjaOne's pace was not read at the start; the first call reads it", "error", err)
-	}
+	return err
 }

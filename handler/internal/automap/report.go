@@ -200,7 +200,15 @@ func (j *job) finish(ctx context.Context, rest match.OrganizationResult) error {
 		Started: j.progress.Started, Finished: j.Now().UTC(),
 		Mapped: j.progress.Mapped, Suggestions: []Suggestion{}, Unmatched: []Unmatched{},
 	}
+	var errs []error
+	tellUnread := func(t tenant.Ref) {
+		if why := j.unread[t.ID]; why != "" {
+			errs = append(errs, j.line(ctx, cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, Severity: cipp.SeverityWarn,
+				Message: fmt.Sprintf("The tenant's Intune devices could not be read, so that only its name was compared: %s.", why)}))
+		}
+	}
 	for _, s := range rest.Suggestions {
+		tellUnread(s.Tenant)
 		candidates := make([]Candidate, len(s.Candidates))
 		for i, c := range s.Candidates {
 			candidates[i] = Candidate{c.Organization.ID, c.Organization.Name, c.Mapped, c.Evidence}
@@ -208,12 +216,8 @@ func (j *job) finish(ctx context.Context, rest match.OrganizationResult) error {
 		report.Suggestions = append(report.Suggestions, Suggestion{nameOf(s.Tenant), candidates, s.Reason})
 	}
 	for _, u := range rest.Unmatched {
+		tellUnread(u.Tenant)
 		report.Unmatched = append(report.Unmatched, Unmatched{nameOf(u.Tenant), u.Reason})
-	}
-	var errs []error
-	for _, t := range unreadOf(rest, j.unread) {
-		errs = append(errs, j.line(ctx, cipp.LogEntry{Tenant: t.DefaultDomain, TenantID: t.ID, Severity: cipp.SeverityWarn,
-			Message: fmt.Sprintf("The tenant's Intune devices could not be read, so that only its name was compared: %s.", j.unread[t.ID])}))
 	}
 	errs = append(errs, j.keepReport(ctx, report), j.line(ctx, cipp.LogEntry{Message: j.totals(report)}))
 	if err := errors.Join(errs...); err != nil {
@@ -234,23 +238,6 @@ func (j *job) totals(r Report) string {
 		"Left for a technician to decide: %d. Without any match: %d. Intune devices not readable: %d.",
 		len(r.Mapped), by[match.RuleExactName], by[match.RuleSimilarName], by[match.RuleDevices],
 		len(r.Suggestions), len(r.Unmatched), len(j.unread))
-}
-
-// unreadOf returns the tenants that could not be read and have no mapping, in
-// the order of the result.
-func unreadOf(r match.OrganizationResult, unread map[string]string) []tenant.Ref {
-	var list []tenant.Ref
-	for _, s := range r.Suggestions {
-		if unread[s.Tenant.ID] != "" {
-			list = append(list, s.Tenant)
-		}
-	}
-	for _, u := range r.Unmatched {
-		if unread[u.Tenant.ID] != "" {
-			list = append(list, u.Tenant)
-		}
-	}
-	return list
 }
 
 // keepReport stores the report. That of a single tenant takes the tenant's

@@ -11,6 +11,7 @@ import (
 	"cipp-ninjaone/handler/internal/heartbeat"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/poison"
+	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -27,14 +28,9 @@ func (p *part) work(ctx context.Context) {
 		p.failed(ctx, err, "It is not known what should have been synced.", "Look at the sections on storage.")
 		return
 	}
-	history, err := p.d.Runs.All(ctx)
+	all, err := roster.Read(ctx, p.d.CIPP, p.d.Runs)
 	if err != nil {
-		p.failed(ctx, err, "It is not known how the syncs went.", "Look at the section on the app's own storage.")
-		return
-	}
-	pauses, err := p.d.Runs.Pauses(ctx)
-	if err != nil {
-		p.failed(ctx, err, "It is not known which tenants are paused.", "Look at the section on the app's own storage.")
+		p.failed(ctx, err, "It is not known how the syncs went, nor which tenants are paused.", "Look at the section on the app's own storage.")
 		return
 	}
 	updates, err := p.d.Compliance(ctx)
@@ -42,21 +38,19 @@ func (p *part) work(ctx context.Context) {
 		p.failed(ctx, err, "It is not known how the compliance updates go.", "Look at the section on the app's own storage.")
 		return
 	}
-	now := p.d.Now()
-	mapped, paused := p.world.mapped(), 0
-	for _, t := range mapped {
+	now, paused := p.d.Now(), 0
+	for _, t := range all.Tenants {
 		if p.o.Tenant != "" && !t.Named(p.o.Tenant) {
 			continue
 		}
-		if pauses.Paused(t.ID) {
+		if t.Paused {
 			paused++
 			continue
 		}
-		run := history[t.ID]
 		if p.world.config.Enabled && !standing.Given {
-			p.run(t.DefaultDomain, run, now)
+			p.run(t.DefaultDomain, t.Run, now)
 		}
-		for _, problem := range run.Problems {
+		for _, problem := range t.Run.Problems {
 			if !problem.Notice {
 				p.problem(words.Sentence("At the last sync: "+problem.Message), "The rest of the tenant is synced.", "", t.DefaultDomain)
 			}
@@ -65,7 +59,7 @@ func (p *part) work(ctx context.Context) {
 			p.problem(words.Sentence(trouble), "Compliance changes reach NinjaOne late, or with the daily sync only.", "", t.DefaultDomain)
 		}
 	}
-	p.Checked = fmt.Sprintf("poison queues, timers, and the runs of %d mapped tenants (%d paused)", len(mapped), paused)
+	p.Checked = fmt.Sprintf("poison queues, timers, and the runs of %d mapped tenants (%d paused)", len(all.Tenants), paused)
 }
 
 // silence is how long nothing may have run: four times of the quickest timer, and

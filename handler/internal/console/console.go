@@ -114,7 +114,7 @@ var files embed.FS
 
 // templates are the pages. "ago" is set for each console, which has a clock.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"stamp": stamp, "iso": iso, "plural": plural, "chip": chipOf,
+	"stamp": stamp, "iso": iso, "plural": plural, "chip": chipOf, "choice": choiceText, "evidence": evidenceText, "pairEvidence": pairEvidence,
 	"inc": func(i int) int { return i + 1 }, "dec": func(i int) int { return i - 1 }, "links": func(title string) bool { return strings.HasSuffix(title, " links") }, "ago": func(time.Time) string { return "" },
 }).ParseFS(files, "templates/*.gohtml"))
 

@@ -11,7 +11,7 @@ import (
 type devicesPage struct {
 	choice
 	Kept       bool // the tenant was synced at least once
-	Pairs      []pairRow
+	Pairs      []devicematch.Pair
 	Pager      pager
 	IntuneOnly []devicematch.Leftover
 	NinjaOnly  []devicematch.Leftover
@@ -19,11 +19,6 @@ type devicesPage struct {
 	Search     string
 	// Counts of all machines, whatever is searched for.
 	Matched, Intune, Ninja int
-}
-
-type pairRow struct {
-	devicematch.Pair
-	Evidence string
 }
 
 // devices shows which devices of a tenant matched in its last sync.
@@ -56,10 +51,10 @@ func (c *Console) devices(x *exchange) error {
 			names = append(names, c.Name)
 		}
 		if contains(p.Search, names...) {
-			p.Pairs = append(p.Pairs, pairRow{k, pairEvidence(k.Evidence)})
+			p.Pairs = append(p.Pairs, k)
 		}
 	}
-	byName(p.Pairs, func(r pairRow) string { return r.Name + r.NinjaOneName })
+	byName(p.Pairs, func(k devicematch.Pair) string { return k.Name + k.NinjaOneName })
 	p.Pairs, p.Pager = paged(x, p.Pairs)
 	p.IntuneOnly, p.NinjaOnly = found(p.Search, kept.IntuneOnly), found(p.Search, kept.NinjaOnly)
 	return c.show(x, "devices", "Devices", "", p)

@@ -23,21 +23,7 @@ type organizationRow struct {
 	Value            string // what the form's field holds
 	Was              int    // the organization that the tenant is mapped to; 0 for none
 	Problem          string
-	Suggestion       *suggestion
-}
-
-// suggestion is what the last automap found for a tenant without decision.
-type suggestion struct {
-	Candidates []candidate
-	Reason     string
-}
-
-type candidate struct {
-	ID       int
-	Value    string // as the form's field takes it
-	Name     string
-	Mapped   bool
-	Evidence string
+	Suggestion       *automap.Suggestion // what the last automap found for a tenant without decision
 }
 
 type organizationsPage struct {
@@ -97,9 +83,9 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 	for _, m := range mappings {
 		mapped[m.TenantID] = m
 	}
-	suggested := map[string]automap.Suggestion{}
-	for _, s := range report.Suggestions {
-		suggested[s.Tenant.ID] = s
+	suggested := map[string]*automap.Suggestion{}
+	for i, s := range report.Suggestions {
+		suggested[s.Tenant.ID] = &report.Suggestions[i]
 	}
 	for _, t := range tenants {
 		m := mapped[t.ID]
@@ -115,9 +101,7 @@ func (c *Console) showOrganizations(x *exchange, problem string, edits map[strin
 			row.Value = choiceText(name, m.OrganizationID)
 		} else {
 			p.Open++
-			if s, ok := suggested[t.ID]; ok {
-				row.Suggestion = suggestionOf(s)
-			}
+			row.Suggestion = suggested[t.ID]
 		}
 		if e, ok := edits[t.ID]; ok {
 			row.Value = e
@@ -143,16 +127,6 @@ func (c *Console) organizationList(ctx context.Context) ([]ninjaone.Organization
 	slices.SortFunc(list, func(a, b ninjaone.Organization) int { return cmp.Compare(a.ID, b.ID) })
 	byName(list, func(o ninjaone.Organization) string { return o.Name })
 	return list, err
-}
-
-func suggestionOf(s automap.Suggestion) *suggestion {
-	out := &suggestion{Reason: s.Reason}
-	for _, o := range s.Candidates {
-		out.Candidates = append(out.Candidates, candidate{
-			o.OrganizationID, choiceText(o.OrganizationName, o.OrganizationID), o.OrganizationName, o.Mapped, evidenceText(o.Evidence),
-		})
-	}
-	return out
 }
 
 func evidenceText(e match.OrganizationEvidence) string {

@@ -113,23 +113,15 @@ type facts struct {
 
 func (c *Console) facts(ctx context.Context) (f facts, err error) {
 	all, ctx := errgroup.WithContext(ctx)
-	read(ctx, all, c.CIPP.NinjaOneConfig, &f.config)
-	read(ctx, all, func(ctx context.Context) (roster.Roster, error) { return roster.Read(ctx, c.CIPP, c.Runs) }, &f.roster)
-	read(ctx, all, c.Engine.GivenBack, &f.given)
-	read(ctx, all, c.Compliance, &f.updates)
-	read(ctx, all, c.Poison.List, &f.failed)
-	read(ctx, all, c.Timers, &f.stopped)
-	read(ctx, all, c.Runs.Lights, &f.lights)
-	read(ctx, all, c.Watched, &f.watched)
+	roster.Gather(ctx, all, c.CIPP.NinjaOneConfig, &f.config)
+	roster.Gather(ctx, all, func(ctx context.Context) (roster.Roster, error) { return roster.Read(ctx, c.CIPP, c.Runs) }, &f.roster)
+	roster.Gather(ctx, all, c.Engine.GivenBack, &f.given)
+	roster.Gather(ctx, all, c.Compliance, &f.updates)
+	roster.Gather(ctx, all, c.Poison.List, &f.failed)
+	roster.Gather(ctx, all, c.Timers, &f.stopped)
+	roster.Gather(ctx, all, c.Runs.Lights, &f.lights)
+	roster.Gather(ctx, all, c.Watched, &f.watched)
 	return f, all.Wait()
-}
-
-// read adds one reading to those that run at once.
-func read[T any](ctx context.Context, all *errgroup.Group, from func(context.Context) (T, error), to *T) {
-	all.Go(func() (err error) {
-		*to, err = from(ctx)
-		return err
-	})
 }
 
 func (c *Console) showStatus(x *exchange, problem string) error {

@@ -56,9 +56,9 @@ func (c *Console) showVulnerabilities(x *exchange, problem string) error {
 		files   map[string]vulnerabilities.Status
 	)
 	all, ctx := errgroup.WithContext(x.ctx())
-	read(ctx, all, c.CIPP.NinjaOneConfig, &config)
-	read(ctx, all, func(ctx context.Context) (roster.Roster, error) { return roster.Read(ctx, c.CIPP, c.Runs) }, &tenants)
-	read(ctx, all, c.CVEFiles.All, &files)
+	roster.Gather(ctx, all, c.CIPP.NinjaOneConfig, &config)
+	roster.Gather(ctx, all, func(ctx context.Context) (roster.Roster, error) { return roster.Read(ctx, c.CIPP, c.Runs) }, &tenants)
+	roster.Gather(ctx, all, c.CVEFiles.All, &files)
 	if err := all.Wait(); err != nil {
 		return err
 	}

@@ -154,13 +154,12 @@ func decodeQueue(e envelope) (QueueMessage, error) {
 	}, nil
 }
 
-// BadMessageError marks a queue message that no retry can help. The server logs it, tells
-// Deps.OnBadMessage, and lets the message go.
-type BadMessageError struct {
-	Reason string // for a technician; holds nothing of the message
-}
+// badMessageError marks a queue message that no retry can help. It is the reason.
+type badMessageError string
 
-func (e *BadMessageError) Error() string { return "bad queue message: " + e.Reason }
+func (e badMessageError) Error() string { return "bad queue message: " + string(e) }
 
-// BadMessage returns a *BadMessageError.
-func BadMessage(reason string) error { return &BadMessageError{reason} }
+// BadMessage returns the error of a queue message that no retry can help. The server logs
+// it, tells Deps.OnBadMessage, and lets the message go. The reason is for a technician,
+// and holds nothing of the message.
+func BadMessage(reason string) error { return badMessageError(reason) }

@@ -25,7 +25,7 @@ func (s *Server) Timer(name string, limit time.Duration, run func(context.Contex
 
 // Queue registers a function with a queueTrigger, with a limit as Timer has it. After an
 // error the host delivers the message again, up to maxDequeueCount times. Then it moves
-// the message to the poison queue. A [BadMessageError] makes the message go away at once.
+// the message to the poison queue. [BadMessage] makes the message go away at once.
 func (s *Server) Queue(name string, limit time.Duration, run func(context.Context, QueueMessage) error) {
 	s.register(&function{
 		name:    name,

@@ -54,7 +54,7 @@ type Deps struct {
 	// Telemetry gets a trace of each invocation; nil for none.
 	Telemetry *telemetry.Telemetry
 	// The server calls OnBadMessage for each queue message that its function refused with
-	// a [BadMessageError]. The reason holds nothing of the message.
+	// [BadMessage].
 	OnBadMessage func(ctx context.Context, function, reason string)
 	// The server asks Admit before each run of a timer or queue function; for a timer,
 	// message is nil. Unless it says true, the run ends there, with its error.
@@ -221,8 +221,11 @@ func (s *Server) serveEnvelope(w *exchange, r *http.Request, f *function) {
 	s.deps.Log.DebugContext(ctx, "invocation started")
 	err = s.run(ctx, f.timeout, func(ctx context.Context) error {
 		err := f.invoke(ctx, e)
-		if bad := (*BadMessageError)(nil); errors.As(err, &bad) {
-			s.badMessage(ctx, f, bad)
+		if bad, ok := errors.AsType[badMessageError](err); ok {
+			// The host has no way to say "poison at once", so the invocation succeeds and
+			// the message is gone.
+			s.deps.Log.ErrorContext(ctx, "queue message dropped: no retry can help", "reason", string(bad))
+			s.deps.OnBadMessage(ctx, f.name, string(bad))
 			return nil
 		}
 		return err
@@ -241,13 +244,6 @@ func (s *Server) serveEnvelope(w *exchange, r *http.Request, f *function) {
 	}
 	s.logFailure(ctx, err, f.timeout, elapsed)
 	fail(w, http.StatusInternalServerError, "the invocation failed; the log says why")
-}
-
-// badMessage records a message that no retry can help. The host has no way to
-// say "poison at once", so the invocation succeeds and the message is gone.
-func (s *Server) badMessage(ctx context.Context, f *function, bad *BadMessageError) {
-	s.deps.Log.ErrorContext(ctx, "queue message dropped: no retry can help", "reason", bad.Reason)
-	s.deps.OnBadMessage(ctx, f.name, bad.Reason)
 }
 
 func (s *Server) logFailure(ctx context.Context, err error, timeout time.Duration, elapsed string) {

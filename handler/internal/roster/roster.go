@@ -32,10 +32,10 @@ func Read(ctx context.Context, store *cipp.Store, history *runs.Store) (r Roster
 	var mappings []cipp.OrganizationMapping
 	var last map[string]runs.Run
 	all, ctx := errgroup.WithContext(ctx)
-	read(ctx, all, store.Tenants, &tenants)
-	read(ctx, all, store.OrganizationMappings, &mappings)
-	read(ctx, all, history.All, &last)
-	read(ctx, all, history.Pauses, &r.Pauses)
+	Gather(ctx, all, store.Tenants, &tenants)
+	Gather(ctx, all, store.OrganizationMappings, &mappings)
+	Gather(ctx, all, history.All, &last)
+	Gather(ctx, all, history.Pauses, &r.Pauses)
 	if err := all.Wait(); err != nil {
 		return Roster{}, err
 	}
@@ -47,7 +47,8 @@ func Read(ctx context.Context, store *cipp.Store, history *runs.Store) (r Roster
 	return r, nil
 }
 
-func read[T any](ctx context.Context, all *errgroup.Group, from func(context.Context) (T, error), to *T) {
+// Gather adds one reading to those that run at once.
+func Gather[T any](ctx context.Context, all *errgroup.Group, from func(context.Context) (T, error), to *T) {
 	all.Go(func() (err error) {
 		*to, err = from(ctx)
 		return err

@@ -26,13 +26,8 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
 )
-
-// Queue takes messages for another function.
-type Queue interface {
-	// Send puts a message on the queue, visible after delay.
-	Send(ctx context.Context, message any, delay time.Duration) error
-}
 
 // Deps are what the functions work with.
 type Deps struct {
@@ -45,8 +40,8 @@ type Deps struct {
 	// Connect is what a test of the connection uses. Instance, client id and secret come
 	// from CIPP each time, so that no test uses kept ones.
 	Connect ninjaone.Config
-	Sync    Queue // ninjaone-sync
-	Automap Queue // ninjaone-automap
+	Sync    *storage.Queue // ninjaone-sync
+	Automap *storage.Queue // ninjaone-automap
 	// Begin runs an automap of all tenants while a person waits, within a time.
 	Begin func(context.Context, time.Duration) (automap.Outcome, error)
 	Runs  *runs.Store
