@@ -13,12 +13,13 @@ func TestUserMap(t *testing.T) {
 	ctx := t.Context()
 	s, _ := newStore(t, Deps{})
 	const ann, ben, cid = "bbbbbbbb-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002", "bbbbbbbb-0000-4000-8000-000000000003"
+	const dan = "bbbbbbbb-0000-4000-8000-000000000004" // whose key is there in both cases
 	s.seed(t, tableUserMap,
 		row(contoso, ann, "NinjaOneID", int32(9001), "M365ID", ann),
 		row(contoso, "BBBBBBBB-0000-4000-8000-000000000002", "NinjaOneID", int64(9002), "M365ID", ben),
 		row(fabrikam, cid, "NinjaOneID", int32(9003), "M365ID", cid),
-		row(partner, strings.ToUpper(ann), "NinjaOneID", int64(1), "M365ID", ann),
-		row(partner, ann, "NinjaOneID", int64(2), "M365ID", ann),
+		row(partner, strings.ToUpper(dan), "NinjaOneID", int64(1), "M365ID", dan),
+		row(partner, dan, "NinjaOneID", int64(2), "M365ID", dan),
 	)
 	before := map[string]string{}
 	for _, e := range s.all(t, tableUserMap) {
@@ -48,10 +49,10 @@ func TestUserMap(t *testing.T) {
 			}
 		}
 	}
-	must(t, s.SaveUserMap(ctx, partner, []UserMapEntry{{ann, 3}}))
+	must(t, s.SaveUserMap(ctx, partner, []UserMapEntry{{dan, 3}}))
 	twice, err := s.UserMap(ctx, partner)
 	must(t, err)
-	if diff := cmp.Diff(map[string]int{ann: 3}, twice); diff != "" {
+	if diff := cmp.Diff(map[string]int{dan: 3}, twice); diff != "" {
 		t.Errorf("of two rows whose keys differ in case, %s", diff)
 	}
 	other, err := s.UserMap(ctx, tailspin)
