@@ -202,13 +202,8 @@ func SettingsOnly(getenv func(string) string, err error, now time.Time) *Report 
 
 func (r *Report) count() {
 	for _, s := range r.Sections {
-		for _, f := range s.Findings {
-			if f.Level == Problem {
-				r.Problems++
-			} else {
-				r.Notices++
-			}
-		}
+		r.Problems += s.Problems()
+		r.Notices += len(s.Findings) - s.Problems()
 	}
 }
 

@@ -57,7 +57,7 @@ func (p *part) settings() {
 
 // neighbours looks at what the app shares with CIPP that it should not.
 func (p *part) neighbours(s config.Settings) {
-	const guide = "Deploy the app anew as the guide says, with a resource group and a storage account of its own. Give the syncs back before, and remove this one after."
+	const guide = "Deploy the app anew as the guide says, into a resource group of its own, with a new storage account. Give the syncs back before, and remove this one after."
 	if own := storage.AccountName(p.d.Getenv, storage.Own); own != "" && own == storage.AccountName(p.d.Getenv, storage.CIPP) {
 		p.notice("The app's own storage account is CIPP's.", "CIPP's script for moving to its container deletes the file shares of that account, "+
 			"and the app's queues, tables and blobs lie among CIPP's.", guide)

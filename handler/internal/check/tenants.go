@@ -203,7 +203,7 @@ func (p *part) read(ctx context.Context, t cipp.Tenant) {
 	for _, a := range snapshot.Absent() {
 		what := fmt.Sprintf("Not read: %s. %s", a.Name, words.Sentence(a.Reason))
 		if a.Expected {
-			p.notice(what, "The tenant does not have it, or hides it on purpose. Its licences and settings decide that, not permissions.", "", t.DefaultDomain)
+			p.notice(what, "The tenant does not have it, or hides it on purpose. That is a matter of its licences and settings, not of permissions.", "", t.DefaultDomain)
 			continue
 		}
 		action := "Run the check again. If it lasts, ask Microsoft with the words above."

@@ -74,7 +74,7 @@ func (p *part) timers(ctx context.Context) {
 		return
 	}
 	const meaning = "Nothing is synced or scheduled: the package is not published, or the host cannot start the handler."
-	const action = "Look at Troubleshooting in the guide (deploy/README.md). It tells of publishing that ends with 403 or 503, and of no function listed. It also tells of \"permission denied\" for the handler, and of exit code 1."
+	const action = "Look at Troubleshooting in the guide (deploy/README.md): publishing that ends with 403 or 503, no function listed, \"permission denied\" for the handler, a handler that ended with exit code 1."
 	var newest time.Time
 	for _, at := range last {
 		if at.After(newest) {

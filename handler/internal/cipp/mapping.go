@@ -216,22 +216,20 @@ func (s *Store) Mapped(ctx context.Context) (mapped []MappedTenant, left []Organ
 
 // Join is Mapped of what was read already.
 func Join(tenants []Tenant, mappings []OrganizationMapping) (mapped []MappedTenant, left []OrganizationMapping) {
-	byTenant := map[string]OrganizationMapping{}
+	usable := map[string]OrganizationMapping{} // by tenant
 	for _, m := range mappings {
-		if m.OrganizationID == 0 {
-			left = append(left, m)
-			continue
+		if m.OrganizationID != 0 {
+			usable[m.TenantID] = m
 		}
-		byTenant[m.TenantID] = m
 	}
 	for _, t := range tenants {
-		if m, ok := byTenant[t.ID]; ok && !t.Excluded {
+		if m, ok := usable[t.ID]; ok && !t.Excluded {
 			mapped = append(mapped, MappedTenant{t, m})
-			delete(byTenant, t.ID)
+			delete(usable, t.ID)
 		}
 	}
 	for _, m := range mappings {
-		if _, ok := byTenant[m.TenantID]; ok && m.OrganizationID != 0 {
+		if _, ok := usable[m.TenantID]; ok || m.OrganizationID == 0 {
 			left = append(left, m)
 		}
 	}

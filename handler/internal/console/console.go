@@ -366,52 +366,44 @@ func (c *Console) fail(x *exchange, status int, title, text string) {
 	}
 }
 
-// notices are what a page may say was done. A word in the address chooses one, so no
-// link can put its own text on the page.
-var notices = map[string]func(n int) string{
-	"synced":    func(int) string { return "The sync was asked for. It starts within a minute." },
-	"syncedall": func(int) string { return "Syncs of all tenants were asked for." },
-	"paused":    func(int) string { return "The tenant is paused: the schedule leaves it out." },
-	"resumed":   func(int) string { return "The tenant is resumed: the schedule syncs it again." },
-	"pausedall": func(int) string { return "The schedule is paused for all tenants that were not resumed themselves." },
-	"resumedall": func(int) string {
-		return "The schedule is resumed for all tenants that were not paused themselves."
-	},
-	"takenover": func(int) string {
-		return "CIPP's own sync is held off again, and a full sync of every mapped tenant was asked for."
-	},
-	"givenback": func(int) string { return "CIPP's own sync was given back. This app's schedule stands still." },
-	"putback":   func(int) string { return "The message was put back. It is tried again within a minute." },
-	"putallback": func(n int) string {
-		return plural(n, "message was put back. It is", "messages were put back. They are") + " tried again within a minute."
-	},
-	"removed": func(int) string { return "The message was removed." },
-	"mapped":  func(n int) string { return plural(n, "mapping was saved.", "mappings were saved.") },
-	"same":    func(int) string { return "There was nothing to save: the mappings are as they were." },
-	"automap": func(int) string {
-		return "The search for organizations was asked for. Names come first, devices take longer."
-	},
-	"fields": func(int) string { return "The field mapping was saved." },
-	"created": func(n int) string {
-		return plural(n, "custom field was created in NinjaOne", "custom fields were created in NinjaOne") + ", and all seven fields are mapped."
-	},
-	"settings":  func(int) string { return "The settings were saved." },
-	"connected": func(int) string { return "Connected to NinjaOne: organizations and custom fields can be read." },
-	"confirmed": func(int) string { return "Confirmed. The tenant's next sync archives the documents." },
-	"uploadasked": func(int) string {
-		return "The upload was asked for. It starts within a minute, and the import takes some minutes more."
-	},
-	"fileconfirmed": func(int) string { return "Confirmed. The file is read anew and uploaded within a minute." },
+// notice is what a page says was done: of a number of things where one and many are set.
+type notice struct{ one, many, text string }
+
+// notices are what a page may say. A word in the address chooses one, so no link can put
+// its own text on the page.
+var notices = map[string]notice{
+	"synced":     {text: "The sync was asked for. It starts within a minute."},
+	"syncedall":  {text: "Syncs of all tenants were asked for."},
+	"paused":     {text: "The tenant is paused: the schedule leaves it out."},
+	"resumed":    {text: "The tenant is resumed: the schedule syncs it again."},
+	"pausedall":  {text: "The schedule is paused for all tenants that were not resumed themselves."},
+	"resumedall": {text: "The schedule is resumed for all tenants that were not paused themselves."},
+	"takenover":  {text: "CIPP's own sync is held off again, and a full sync of every mapped tenant was asked for."},
+	"givenback":  {text: "CIPP's own sync was given back. This app's schedule stands still."},
+	"putback":    {text: "The message was put back. It is tried again within a minute."},
+	"putallback": {"message was put back. It is", "messages were put back. They are", " tried again within a minute."},
+	"removed":    {text: "The message was removed."},
+	"mapped":     {"mapping was", "mappings were", " saved."},
+	"same":       {text: "There was nothing to save: the mappings are as they were."},
+	"automap":    {text: "The search for organizations was asked for. Names come first, devices take longer."},
+	"fields":     {text: "The field mapping was saved."},
+	"created":    {"custom field was", "custom fields were", " created in NinjaOne, and all seven fields are mapped."},
+	"settings":   {text: "The settings were saved."},
+	"connected":  {text: "Connected to NinjaOne: organizations and custom fields can be read."},
+	"confirmed":  {text: "Confirmed. The tenant's next sync archives the documents."},
+
+	"uploadasked":   {text: "The upload was asked for. It starts within a minute, and the import takes some minutes more."},
+	"fileconfirmed": {text: "Confirmed. The file is read anew and uploaded within a minute."},
 }
 
 func noticeOf(x *exchange) string {
-	f := notices[x.r.URL.Query().Get("done")]
-	if f == nil {
-		return ""
+	said := notices[x.r.URL.Query().Get("done")]
+	text := said.text
+	if said.one != "" {
+		n, _ := strconv.Atoi(x.r.URL.Query().Get("n"))
+		text = plural(n, said.one, said.many) + text
 	}
-	n, _ := strconv.Atoi(x.r.URL.Query().Get("n"))
-	text := f(n)
-	if left, _ := strconv.Atoi(x.r.URL.Query().Get("left")); left > 0 {
+	if left, _ := strconv.Atoi(x.r.URL.Query().Get("left")); left > 0 && text != "" {
 		text += " About " + plural(left, "message is left.", "messages are left.")
 	}
 	return text

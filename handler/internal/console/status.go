@@ -27,24 +27,19 @@ const rowsPerPage = 100
 
 // statusRow is one tenant on the status page.
 type statusRow struct {
-	ID, Name, Domain string
-	OrganizationID   int
-	OrganizationName string
-	State            chip
-	Start            time.Time
-	Duration         string
-	LastSuccess      time.Time // of a run that failed; zero where it never succeeded
-	Failed           bool
-	Written          string
-	Devices          string
-	Problems         []problems.Problem
-	Next             turn
-	Paused           bool
-	Busy             bool
-	Fresh            time.Time // since when NinjaOne shows the tenant as it is; zero where that is not known
-	Change           string    // what was found to have changed last, and what becomes of it
-	Found            time.Time // when
-	Unwatched        string    // why changes are not found at present; "" where they are
+	roster.Tenant
+	Name      string
+	State     chip
+	Duration  string
+	Written   string
+	Devices   string
+	Problems  []problems.Problem
+	Next      turn
+	Busy      bool
+	Fresh     time.Time // since when NinjaOne shows the tenant as it is; zero where that is not known
+	Change    string    // what was found to have changed last, and what becomes of it
+	Found     time.Time // when
+	Unwatched string    // why changes are not found at present; "" where they are
 }
 
 // turn is when the schedule syncs a tenant next: a word, or a time.
@@ -152,7 +147,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 		if row.Paused {
 			counts["paused"]++
 		}
-		if !contains(p.Search, t.DisplayName, t.DefaultDomain, t.ID, row.OrganizationName) ||
+		if !contains(p.Search, t.DisplayName, t.DefaultDomain, t.ID, t.Mapping.OrganizationName) ||
 			(p.Show == "problems" && len(row.Problems) == 0) || (p.Show == "paused" && !row.Paused) ||
 			((p.Show == "failed" || p.Show == "busy") && kind != p.Show) {
 			continue
@@ -171,10 +166,7 @@ func (c *Console) showStatus(x *exchange, problem string) error {
 // rowOf is the row of a mapped tenant, and the kind of its state.
 func (c *Console) rowOf(f facts, t roster.Tenant) (row statusRow, kind string) {
 	now, run := c.Now(), t.Run
-	row = statusRow{
-		ID: t.ID, Name: tenantName(t.Tenant), Domain: t.DefaultDomain, OrganizationID: t.Mapping.OrganizationID, OrganizationName: t.Mapping.OrganizationName,
-		Start: run.Start, LastSuccess: run.LastSuccess, Failed: run.Status == runs.Failed, Problems: run.Problems, Paused: t.Paused,
-	}
+	row = statusRow{Tenant: t, Name: tenantName(t.Tenant), Problems: run.Problems}
 	for _, trouble := range f.updates[t.ID].Trouble(now) {
 		row.Problems = append(slices.Clip(row.Problems), problems.Problem{Message: trouble})
 	}

@@ -26,7 +26,7 @@ import (
 // moment.
 func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handler) http.Handler {
 	refuse := read(func(w http.ResponseWriter, _ *http.Request) {
-		mappingFailed(w, errors.New("this address takes List=NinjaOne, List=NinjaOneFields, AddMapping=NinjaOne, AddMapping=NinjaOneFields or AutoMapping=NinjaOne"))
+		mappingFailed(w, errors.New("this address takes one of these: List=NinjaOne, List=NinjaOneFields, AddMapping=NinjaOne, AddMapping=NinjaOneFields or AutoMapping=NinjaOne"))
 	})
 	list := map[string]http.Handler{"ninjaone": work(h.listOrganizations), "ninjaonefields": work(h.listFields)}
 	add := map[string]http.Handler{"ninjaone": change(only(http.HandlerFunc(h.saveOrganizations), http.MethodPost)), "ninjaonefields": change(only(http.HandlerFunc(h.saveFields), http.MethodPost))}
