@@ -243,8 +243,8 @@ func (c customers) all() map[string]tenant.Ref {
 	return all
 }
 
-// open returns CIPP's tenants that are not excluded, less the partner's own. A
-// technician maps that one, because its name in CIPP is not real.
+// open returns CIPP's tenants that are not excluded, less the partner's own, which a
+// technician maps.
 func (j *job) open(ctx context.Context) (customers, error) {
 	c := customers{mapped: map[string]tenant.Ref{}, organizations: map[int]bool{}}
 	tenants, err := j.CIPP.Tenants(ctx)
@@ -264,7 +264,7 @@ func (j *job) open(ctx context.Context) (customers, error) {
 	}
 	for _, t := range tenants {
 		switch {
-		case isPartner(t):
+		case t.Partner():
 		case have[t.ID]:
 			c.mapped[t.ID] = t.Ref
 		default:
@@ -286,8 +286,6 @@ func (j *job) certain(named []match.OrganizationMatch) []match.OrganizationMatch
 	}
 	return certain
 }
-
-func isPartner(t cipp.Tenant) bool { return t.DisplayName == "*Partner Tenant" }
 
 // wanted returns the tenants that the message asks for, by id. Where there are none, it
 // returns the logbook line that says why.
@@ -311,7 +309,7 @@ func (j *job) wanted(ctx context.Context, open []cipp.Tenant) (map[string]tenant
 		return nil, refusal, err
 	case t.Excluded:
 		refusal.Message = "Not mapped: the tenant is excluded in CIPP."
-	case isPartner(t):
+	case t.Partner():
 		refusal.Message = "Not mapped: the partner's own tenant is not mapped automatically. Map it by hand."
 	default:
 		refusal.Severity = cipp.SeverityInfo

@@ -91,7 +91,7 @@ func (s *Store) AllTenants(ctx context.Context, conditions ...string) ([]Tenant,
 				return strings.ContainsRune(" ,;[]{}\"'\r\n\t", r)
 			}),
 		}
-		if t.DisplayName == "*Partner Tenant" || slices.Equal(t.domains, []string{"PartnerTenant"}) {
+		if t.Partner() {
 			partner = append(partner, t)
 		} else {
 			all = append(all, t)
@@ -110,6 +110,11 @@ func (s *Store) AllTenants(ctx context.Context, conditions ...string) ([]Tenant,
 		return strings.Compare(a.DefaultDomain+" "+a.ID, b.DefaultDomain+" "+b.ID)
 	})
 	return all, nil
+}
+
+// Partner reports whether the tenant is the partner's own, whose name in CIPP is not real.
+func (t Tenant) Partner() bool {
+	return t.DisplayName == "*Partner Tenant" || slices.Equal(t.domains, []string{"PartnerTenant"})
 }
 
 // Named reports whether the text is the tenant's id or one of its domain names.

@@ -286,12 +286,8 @@ func (c *Console) syncNow(x *exchange) error {
 	} else if guid.Parse(id) == "" {
 		return c.showStatus(x, "Nothing was asked for: choose a tenant.")
 	}
-	text, err := c.Settings.SyncNow(x.ctx(), id)
-	if err != nil {
+	if _, err := c.Settings.SyncNow(x.ctx(), id); err != nil {
 		return c.showStatus(x, words.Sentence(err.Error()))
-	}
-	if strings.Contains(text, "not found") {
-		return c.showStatus(x, "Nothing was asked for: CIPP knows no mapped tenant of that id.")
 	}
 	c.audit(x, "a sync was asked for on the console", "tenant", id)
 	return x.done("", notice, 0, "q", x.value("q"), "show", x.value("show"))

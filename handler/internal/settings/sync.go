@@ -24,15 +24,20 @@ func (h *Handlers) sync(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	text, err := h.SyncNow(r.Context(), query(r, "TenantID"))
-	if err != nil {
+	if errors.Is(err, errNotMapped) {
+		text = "Tenant was not found. The sync failed to start: choose a tenant that is mapped to NinjaOne and not excluded."
+	} else if err != nil {
 		h.Log.ErrorContext(r.Context(), "a sync could not be asked for", "error", err)
 		text = "Could not start NinjaOne Sync: the request failed, because " + words.End(err.Error())
 	}
 	respond(w, http.StatusOK, results(text))
 }
 
+// errNotMapped: no tenant of that id or domain is mapped and not excluded.
+var errNotMapped = errors.New("nothing was asked for: CIPP knows no mapped tenant of that id")
+
 // SyncNow asks for a forced sync of one tenant, by id or domain. With "" it asks for all
-// that are mapped and not excluded. It returns what to tell the person.
+// that are mapped and not excluded. It returns what CIPP tells the person.
 func (h *Handlers) SyncNow(ctx context.Context, tenant string) (string, error) {
 	config, err := h.CIPP.NinjaOneConfig(ctx)
 	if err != nil {
@@ -49,7 +54,7 @@ func (h *Handlers) SyncNow(ctx context.Context, tenant string) (string, error) {
 		return tenant != "" && !strings.EqualFold(tenant, t.ID) && !strings.EqualFold(tenant, t.DefaultDomain)
 	})
 	if tenant != "" && len(wanted) != 1 {
-		return "Tenant was not found. The sync failed to start: choose a tenant that is mapped to NinjaOne and not excluded.", nil
+		return "", errNotMapped
 	}
 	queued, err := h.queueEach(ctx, wanted)
 	if queued > 0 {
