@@ -197,14 +197,14 @@ func (g *Guard) Require(need Need, next http.Handler) http.Handler {
 func (g *Guard) identify(r *http.Request) (Caller, *Refusal) {
 	switch {
 	case g.PlatformAuth:
-		p, ok := principalOf(r.Header)
+		caller, reader, ok := principalOf(r.Header)
 		if !ok {
 			return Caller{}, errLogin
 		}
-		if !p.reader && !p.editor {
+		if !reader && !caller.Editor {
 			return Caller{}, errReader
 		}
-		return Caller{ID: p.id, Name: p.name, Editor: p.editor}, nil
+		return caller, nil
 	case !g.Development:
 		return Caller{}, errClosed
 	case !g.dev.carriedBy(r):

@@ -329,13 +329,13 @@ func FuzzPrincipal(f *testing.F) {
 	f.Add("e30=")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, value string) {
-		p, ok := principalOf(http.Header{"X-Ms-Client-Principal": {value}})
-		if !ok && p != (principal{}) {
+		p, _, ok := principalOf(http.Header{"X-Ms-Client-Principal": {value}})
+		if !ok && p != (Caller{}) {
 			t.Errorf("an unreadable principal is %v", p)
 		}
 		data, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(value), "="))
 		var content any
-		if p.editor && (err != nil || json.Unmarshal(data, &content) != nil || !strings.Contains(fmt.Sprint(content), RoleEditor)) {
+		if p.Editor && (err != nil || json.Unmarshal(data, &content) != nil || !strings.Contains(fmt.Sprint(content), RoleEditor)) {
 			t.Errorf("%s is an editor", data)
 		}
 	})

@@ -36,24 +36,19 @@ const maxCallerName = 200
 // entra is what App Service calls Microsoft Entra ID in a principal.
 const entra = "aad"
 
-type principal struct {
-	id, name       string
-	reader, editor bool
-}
-
-// principalOf reads the header X-MS-CLIENT-PRINCIPAL, which App Service sets
-// and takes from clients. Only role claims of Microsoft Entra ID count: other
-// providers may let people name their own. The list userRoles of Static Web
-// Apps counts for nothing, since its roles are not this app's. False when there
-// is not a single readable principal of Entra.
-func principalOf(h http.Header) (principal, bool) {
+// principalOf reads the header X-MS-CLIENT-PRINCIPAL, which App Service sets and takes from
+// clients. It returns the caller, and whether the caller has the role reader. Only role
+// claims of Microsoft Entra ID count: other providers may let people name their own. The
+// list userRoles of Static Web Apps counts for nothing, since its roles are not this app's.
+// False when there is not a single readable principal of Entra.
+func principalOf(h http.Header) (p Caller, reader, ok bool) {
 	values := h.Values("X-Ms-Client-Principal")
 	if len(values) != 1 {
-		return principal{}, false
+		return Caller{}, false, false
 	}
 	data, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(values[0]), "="))
 	if err != nil {
-		return principal{}, false
+		return Caller{}, false, false
 	}
 	var w struct {
 		AuthType         string `json:"auth_typ"`
@@ -64,22 +59,21 @@ func principalOf(h http.Header) (principal, bool) {
 		} `json:"claims"`
 	}
 	if err := json.Unmarshal(data, &w); err != nil || !strings.EqualFold(w.AuthType, entra) || w.IdentityProvider != "" {
-		return principal{}, false
+		return Caller{}, false, false
 	}
-	var p principal
 	best := len(claimNames)
 	for _, c := range w.Claims {
 		if i := slices.Index(claimNames, c.Type); i >= 0 && i < best && strings.TrimSpace(c.Value) != "" {
-			p.name, best = words.Clip(strings.TrimSpace(c.Value), maxCallerName), i
+			p.Name, best = words.Clip(strings.TrimSpace(c.Value), maxCallerName), i
 		}
 		switch c.Type {
 		case claimRoles, claimRolesURI:
-			p.reader = p.reader || c.Value == RoleReader
-			p.editor = p.editor || c.Value == RoleEditor
+			reader = reader || c.Value == RoleReader
+			p.Editor = p.Editor || c.Value == RoleEditor
 		case claimID, claimIDURI:
-			p.id = c.Value
+			p.ID = c.Value
 		}
 	}
-	p.name = cmp.Or(p.name, p.id)
-	return p, true
+	p.Name = cmp.Or(p.Name, p.ID)
+	return p, reader, true
 }
