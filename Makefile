@@ -44,17 +44,19 @@ sandbox/node_modules: sandbox/package.json sandbox/package-lock.json
 demo: build sandbox/node_modules
 	go run ./sandbox/cmd/demo $(if $(CHECK),-check) $(if $(HOST),-host=$(HOST))
 
-# Which part of the fault matrix the tests meet: that of a day, or the whole.
+# Which cases are tried by tests that try very many, the fault matrix above all:
+# those of a day, or the whole. sandbox/draw draws them.
 FAULT_MATRIX ?= $(shell date -u +%F)
 test: export FAULT_MATRIX := $(FAULT_MATRIX)
 
 # A busy machine may need more than Go's ten minutes for the end-to-end tests,
 # which begin first, since they take the longest and wait for the most.
 # TESTFLAGS=-json is for tools/slowest. Without debug symbols the test programs
-# are linked in half of the time.
+# are linked in half of the time. Most tests wait for storage, so that two cores
+# have room for four packages at once.
 test: build sandbox/node_modules
-	@echo "The fault matrix is that of FAULT_MATRIX=$$FAULT_MATRIX; FAULT_MATRIX=whole takes minutes more."
-	go test -timeout=60m -ldflags='-s -w' $(TESTFLAGS) ./sandbox/e2e ./...
+	@echo "Tests of very many cases try those of FAULT_MATRIX=$$FAULT_MATRIX; FAULT_MATRIX=whole takes minutes more."
+	go test -p=4 -timeout=60m -ldflags='-s -w' $(TESTFLAGS) ./sandbox/e2e ./...
 
 # Every benchmark runs once; sandbox/bench, which says what its numbers mean,
 # builds its own bundle and runs last.

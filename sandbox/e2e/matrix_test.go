@@ -1,10 +1,8 @@
 package e2e
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/sandbox/draw"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -271,14 +270,11 @@ func difference(got, want []string) []string {
 // over, NinjaOne comes to hold exactly what it holds where there never was any,
 // and nothing is sent that it had accepted.
 //
-// All of it takes many minutes. FAULT_MATRIX=whole asks for it; without, each
-// step meets one kind of trouble a day, drawn by the date, and each kind some of
-// the steps. FAULT_MATRIX=2026-01-31 repeats the draw of that day.
+// All of it takes many minutes. Each day every step meets one kind of trouble, and
+// each kind some of the steps.
 func TestFaultMatrix(t *testing.T) {
 	t.Parallel()
-	draw := cmp.Or(os.Getenv("FAULT_MATRIX"), time.Now().UTC().Format(time.DateOnly))
-	t.Logf("FAULT_MATRIX=%s repeats this draw", draw)
-	cells := drawn(draw)
+	cells := drawn(draw.Day(t))
 	var clean map[int][]string
 	t.Run("without trouble", func(t *testing.T) { clean = cleanTwin(t) })
 	for _, k := range kinds {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/draw"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
@@ -220,9 +222,10 @@ var faults = map[string]struct {
 
 // TestFaults seeds one fault after the other into a healthy deployment. Each
 // must be found, under its section, for its tenant, with what it means and what
-// to do; and nothing else may be.
+// to do; and nothing else may be. Each day seeds one in three.
 func TestFaults(t *testing.T) {
-	for name, tt := range faults {
+	for _, name := range draw.Of(t, 3, slices.Sorted(maps.Keys(faults))) {
+		tt := faults[name]
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
 			tt.fault(l)

@@ -15,6 +15,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/sandbox/draw"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -316,9 +317,9 @@ func TestLostRestore(t *testing.T) {
 	}
 }
 
-// TestBehaviours runs through what NinjaOne leaves open.
+// TestBehaviours runs through what NinjaOne leaves open: each day some of it.
 func TestBehaviours(t *testing.T) {
-	for name, b := range map[string]ninjasim.DocumentationBehaviour{
+	all := map[string]ninjasim.DocumentationBehaviour{
 		"small batches":        {MaxBatch: 3},
 		"small bodies":         {MaxBytes: 12_000},
 		"archived ones listed": {ListArchived: true},
@@ -326,7 +327,8 @@ func TestBehaviours(t *testing.T) {
 		"archived names held":  {ArchivedNames: true},
 		"relations duplicated": {ExistingRelation: ninjasim.RelationDuplicated},
 		"relations ignored":    {ExistingRelation: ninjasim.RelationIgnored},
-	} {
+	}
+	for _, name := range draw.Of(t, 3, slices.Sorted(maps.Keys(all))) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 1)
 			m := w.tenants[0]
@@ -334,7 +336,7 @@ func TestBehaviours(t *testing.T) {
 			for range 20 {
 				w.enrol(m, m.join("User", sku))
 			}
-			w.SetDocumentationBehaviour(b)
+			w.SetDocumentationBehaviour(all[name])
 			w.sync(m)
 			w.verify(m)
 			w.wire.loseFirst(2, http.MethodPost, "/")

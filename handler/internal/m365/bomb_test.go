@@ -5,10 +5,12 @@ import (
 	"compress/gzip"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,14 +18,15 @@ import (
 
 	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/draw"
 )
 
 // TestBombsInEveryPart has up to four tenants be read at once from services that
 // answer every call with a small compressed answer that unpacks to 4 GiB. Each
-// part is absent, and the process stays small.
+// part is absent, and the process stays small. Each day tries one kind of answer.
 func TestBombsInEveryPart(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as the handler does
-	for name, bomb := range map[string]struct {
+	all := map[string]struct {
 		begin, again string
 		tenants      int
 	}{
@@ -32,21 +35,23 @@ func TestBombsInEveryPart(t *testing.T) {
 		"tiny members": {`{"value":[{"id":"1","members@delta":[`, `{"id":"1"},`, 1},
 		"nested":       {`{"value":[{"id":"1","a":`, `[`, 4},
 		"rows":         {mailHeader, "a@tailspin.example,1,False\n", 1},
-	} {
+	}
+	for _, name := range draw.Of(t, len(all), slices.Sorted(maps.Keys(all))) {
+		bomb := all[name]
 		t.Run(name, func(t *testing.T) {
 			server := bombs(t, bomb.begin, bomb.again)
 			reader := newReader(t, Deps{GraphEndpoint: server.URL, LoginEndpoint: server.URL, ExchangeEndpoint: server.URL,
 				Credentials: anySecret{}, Sleep: retry.Sleep})
-			var all sync.WaitGroup
+			var reads sync.WaitGroup
 			for _, last := range []string{"1", "2", "3", "4"}[:bomb.tenants] {
-				all.Go(func() {
+				reads.Go(func() {
 					s, err := reader.Read(t.Context(), tenant.Ref{ID: "c0000000-0000-4000-8000-00000000000" + last}, nil)
 					if err == nil && (s.Users.OK() || s.ManagedDevices.OK() || s.Groups.OK()) {
 						t.Error("a bomb was taken for a list")
 					}
 				})
 			}
-			all.Wait()
+			reads.Wait()
 		})
 	}
 	var m runtime.MemStats

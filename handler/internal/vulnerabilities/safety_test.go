@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
+	"cipp-ninjaone/sandbox/draw"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/storageproxy"
@@ -148,7 +149,7 @@ func (l *lab) truth(excepted map[string]bool) map[int][]string {
 // open and is still reported stays open, whatever happens; when the trouble is over
 // NinjaOne shows just what Microsoft reports, less exceptions.
 func TestNoSequenceOfFailuresClosesACVE(t *testing.T) {
-	for n := range uint64(2) {
+	for _, n := range draw.Below(t, 2, uint64(2)) {
 		l := newLab(t, 3)
 		rng := rand.New(rand.NewPCG(1018, n))
 		excepted := map[string]bool{}
@@ -242,7 +243,7 @@ var storageCalls = regexp.MustCompile(`^/[^/]+/(ninjaone-sync/[vm]|ninjaone-sync
 
 // TestCrash ends the process at every call of a turn and of the look after it, before
 // or after the call was carried out. The message comes again, as the host brings it,
-// and does what is left.
+// and does what is left. Each day tries one call in three.
 func TestCrash(t *testing.T) {
 	l := newLab(t, 3)
 	l.reportMany(3, 3)
@@ -281,23 +282,24 @@ func TestCrash(t *testing.T) {
 		l.noBlobsBut(s)
 		return crashed
 	}
+	first, step := draw.Every(t, 3)
 	for _, late := range []bool{false, true} {
-		calls := 0
-		for n := 0; crash("storage", n, late, func(hit func()) func() {
+		calls := first
+		for n := first; crash("storage", n, late, func(hit func()) func() {
 			return l.Proxy.Inject(storageproxy.Fault{Path: storageCalls, Skip: n, Reset: true, AfterHandling: late, OnHit: hit})
-		}); n++ {
-			calls++
+		}); n += step {
+			calls += step
 		}
-		ninja := 0
-		for n := 0; crash("NinjaOne", n, late, func(hit func()) func() {
+		ninja := first
+		for n := first; crash("NinjaOne", n, late, func(hit func()) func() {
 			return l.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/v2/", Skip: n, Reset: true, AfterHandling: late, OnHit: hit})
-		}); n++ {
-			ninja++
+		}); n += step {
+			ninja += step
 		}
 		if calls < 10 || ninja < 4 {
 			t.Errorf("only %d calls of storage and %d of NinjaOne", calls, ninja)
 		}
-		t.Logf("late %v: %d calls of storage, %d of NinjaOne", late, calls, ninja)
+		t.Logf("late %v: about %d calls of storage, %d of NinjaOne", late, calls, ninja)
 	}
 }
 
