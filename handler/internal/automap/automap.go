@@ -30,7 +30,6 @@ import (
 )
 
 const (
-	leaseBlob     = "lease/automap"
 	leaseDuration = 60 * time.Second // renewed while the automap lasts
 	retryTaken    = time.Minute      // when another automap is under way
 	recordTimeout = 30 * time.Second // for writing down how an automap was interrupted

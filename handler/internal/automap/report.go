@@ -15,13 +15,6 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// Blobs of the container that a Mapper is given.
-const (
-	reportBlob   = "automap/suggestions.json"
-	progressBlob = "automap/progress.json"
-	indexBlob    = "automap/devices.json"
-)
-
 const (
 	// resumable is how long after its last sign of life an interrupted automap goes on
 	// rather than begins anew.

@@ -80,8 +80,4 @@
 // runs, "first" counts where a process has not given up any for six polls. That process
 // keeps a place free when a run ends. So no process waits for as long as others have
 // work.
-//
-// # Blobs
-//
-// In lane "sync" with four slots: slot/sync-0 to slot/sync-3. All are empty.
 package pacing

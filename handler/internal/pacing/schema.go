@@ -9,6 +9,9 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
+// Blobs of this package in the container ninjaone-sync: slot/<lane>-<number>, such as
+// slot/sync-0 to slot/sync-3. Each is empty; who leases it has the slot.
+//
 // The rows of table NinjaOneSyncState, partition "pace": one for each instance of
 // NinjaOne, whose key is its host. All processes change it, each by the ETag that
 // it has read.

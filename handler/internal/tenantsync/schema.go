@@ -5,6 +5,7 @@ package tenantsync
 //	sections/<instance>/<organization id>/<tenant id>.json  a JSON object of [section]
 //	inventory/<tenant id>.json                              a JSON object of [inventory]
 //	lease/<instance>/<organization id>                      empty: the lease of the organization
+//	sku-names.json                                          a JSON object: names of licences by SKU id
 //
 // A run writes the first two under the organization's lease.
 const (
