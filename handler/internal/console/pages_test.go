@@ -187,8 +187,10 @@ func TestEngine(t *testing.T) {
 	if given, err := w.console.Engine.GivenBack(t.Context()); err != nil || !given {
 		t.Errorf("given back: %v, %v", given, err)
 	}
+	w.has(w.get("/settings"), "does none of what is turned on here")
 	page = w.post("/engine", "to", "app")
 	w.has(page, "is held off again", "Held off")
+	w.hasNot(w.get("/settings"), "does none of what is turned on here")
 	if n, err := w.syncs.Length(t.Context()); n != 3 || err != nil {
 		t.Errorf("%d syncs were asked for, want 3; %v", n, err)
 	}

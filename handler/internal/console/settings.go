@@ -11,6 +11,7 @@ import (
 type settingsPage struct {
 	cipp.ExtensionConfig
 	SecretStored bool
+	GivenBack    bool // to CIPP's own engine
 }
 
 // settings shows the settings, and tests the connection when asked to.
@@ -33,8 +34,12 @@ func (c *Console) settings(x *exchange) error {
 }
 
 func (c *Console) showSettings(x *exchange, problem string, config cipp.ExtensionConfig) error {
-	_, err := c.Secrets.Secret(x.ctx(), cipp.SecretNinjaOne, false)
-	return c.show(x, "settings", "Settings", problem, settingsPage{config, err == nil})
+	given, err := c.Engine.GivenBack(x.ctx())
+	if err != nil {
+		return err
+	}
+	_, err = c.Secrets.Secret(x.ctx(), cipp.SecretNinjaOne, false)
+	return c.show(x, "settings", "Settings", problem, settingsPage{config, err == nil, given})
 }
 
 func (c *Console) saveSettings(x *exchange) error {
