@@ -51,8 +51,7 @@ var contractRouter = sync.OnceValue(func() routers.Router {
 // holdToContract returns the refusal of a request that breaks the contract, or nil.
 func (s *Server) holdToContract(c *call, route *routers.Route, parameters map[string]string) *reply {
 	refuse := func(status int, reason string) *reply {
-		rep := s.violation(c, validationFailure(status, "invalid_request", map[string]any{"reason": reason}))
-		return &rep
+		return new(s.violation(c, validationFailure(status, "invalid_request", map[string]any{"reason": reason})))
 	}
 	query, err := url.ParseQuery(c.request.URL.RawQuery)
 	if err != nil {
@@ -118,13 +117,4 @@ func undescribedFormField(c *call, operation *openapi3.Operation) string {
 		}
 	}
 	return ""
-}
-
-// contractEnum are the values that a schema of the contract allows.
-func contractEnum(schema string) []string {
-	var values []string
-	for _, value := range contractDocument().Components.Schemas[schema].Value.Enum {
-		values = append(values, fmt.Sprint(value))
-	}
-	return values
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -38,31 +37,6 @@ func inScopes(list, otherwise string) func(CustomField) bool {
 		return slices.Contains(scopes, "all") ||
 			slices.ContainsFunc(f.DefinitionScope, func(scope string) bool { return slices.Contains(scopes, strings.ToLower(scope)) })
 	}
-}
-
-// pageFieldDefinitions pages through all definitions. The cursor's name is the number of the next page's first element.
-func (s *Server) pageFieldDefinitions(c *call) reply {
-	size, start := 50, 0
-	if text := c.query.Get("pageSize"); text != "" {
-		size, _ = strconv.Atoi(text)
-	}
-	all := inOrder(s.definitions, func(CustomField) bool { return true })
-	if name := c.query.Get("cursorName"); name != "" {
-		var err error
-		if start, err = strconv.Atoi(strings.TrimPrefix(name, "page-")); err != nil || start < 0 || start > len(all) {
-			return s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_cursor", map[string]any{"cursorName": name}))
-		}
-	}
-	end := min(start+size, len(all))
-	results := []map[string]any{}
-	for _, field := range all[start:end] {
-		results = append(results, s.definition(field))
-	}
-	body := map[string]any{"page": start / size, "pageSize": size, "count": len(results), "results": results}
-	if end < len(all) {
-		body["cursorName"] = "page-" + strconv.Itoa(end)
-	}
-	return answer(body)
 }
 
 // createFieldDefinition adds a definition. Names are unique whatever their case.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -97,25 +98,20 @@ func (s *Server) SetDocumentation(enabled bool) {
 	s.documentation.off = !enabled
 }
 
-// withoutDocumentation is the refusal of a call on an instance that has no Documentation, or nil.
-func (s *Server) withoutDocumentation(c *call) *reply {
-	if !s.documentation.off {
-		return nil
-	}
-	rep := s.refusal(c, applicationFailure(http.StatusForbidden, "FORBIDDEN", "documentation is not enabled"))
-	return &rep
+// ofDocumentation reports whether a call is about templates or documents.
+func ofDocumentation(path string) bool {
+	return strings.HasPrefix(path, "/v2/document-templates") || strings.HasPrefix(path, "/v2/organization/document")
 }
 
 // invalid is the refusal of input that may be wrong for the instance as it is. Index is the element of the body it is about.
 func (s *Server) invalid(c *call, index int, code, reason string) *reply {
-	rep := s.refusal(c, validationFailure(http.StatusBadRequest, code, map[string]any{"index": index, "reason": reason}))
-	return &rep
+	return new(s.refusal(c, validationFailure(http.StatusBadRequest, code, map[string]any{"index": index, "reason": reason})))
 }
 
 // DocumentWrite is one accepted change of a template, a document or a relation through the API.
 type DocumentWrite struct {
 	Time   time.Time
-	Action string // template created, template updated, created, updated, archived, restored, deleted, related, unrelated
+	Action string // template created, template updated, created, updated, archived, restored, related, unrelated
 	ID     int    // of the template, document or relation
 	Fields []string
 	// Repeated are those of Fields that had the very same value before.

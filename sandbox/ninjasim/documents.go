@@ -13,20 +13,15 @@ import (
 
 // listDocuments answers all documents that the filters let through, with every value. There are no pages.
 func (s *Server) listDocuments(c *call) reply {
-	if off := s.withoutDocumentation(c); off != nil {
-		return *off
-	}
 	organizations, err := numberList(c.query.Get("organizationIds"))
 	templates, err2 := numberList(c.query.Get("templateIds"))
 	if err != nil || err2 != nil {
 		return s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "ids have to be a comma list of numbers"}))
 	}
-	name, templateName := c.query.Get("documentName"), c.query.Get("templateName")
 	list := inOrder(s.documentation.documents, func(d storedDocument) bool {
 		return (!d.Archived || s.documentation.behaviour.ListArchived) &&
 			(organizations == nil || slices.Contains(organizations, d.OrganizationID)) &&
-			(templates == nil || slices.Contains(templates, d.TemplateID)) &&
-			(name == "" || name == d.Name) && (templateName == "" || templateName == s.documentation.templates[d.TemplateID].Name)
+			(templates == nil || slices.Contains(templates, d.TemplateID))
 	})
 	return s.answerDocuments(list, "fields", nil)
 }
@@ -100,18 +95,13 @@ type wireDocument struct {
 
 // readBatch reads the documents of a call, which the contract has checked, and holds them to the limits.
 func (s *Server) readBatch(c *call) ([]wireDocument, *reply) {
-	if off := s.withoutDocumentation(c); off != nil {
-		return nil, off
-	}
 	limits := s.documentation.behaviour
 	if limits.MaxBytes > 0 && len(c.body) > limits.MaxBytes {
-		rep := s.refusal(c, applicationFailure(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", fmt.Sprintf("%d bytes, of %d allowed", len(c.body), limits.MaxBytes)))
-		return nil, &rep
+		return nil, new(s.refusal(c, applicationFailure(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", fmt.Sprintf("%d bytes, of %d allowed", len(c.body), limits.MaxBytes))))
 	}
 	var batch []wireDocument
 	if err := json.Unmarshal(c.body, &batch); err != nil {
-		rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "body cannot be read"}))
-		return nil, &rep
+		return nil, new(s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "body cannot be read"})))
 	}
 	if limits.MaxBatch > 0 && len(batch) > limits.MaxBatch {
 		return nil, s.invalid(c, limits.MaxBatch, "too_many_documents", fmt.Sprintf("%d documents, of %d allowed", len(batch), limits.MaxBatch))
@@ -337,16 +327,12 @@ func (s *Server) archiveOne(c *call, archive bool) reply {
 // setArchived archives or restores all documents, or none. One that is archived already, or restored, is refused, unless
 // RestoreLive allows it.
 func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument, *reply) {
-	if off := s.withoutDocumentation(c); off != nil {
-		return nil, off
-	}
 	held := s.heldNames()
 	var list []storedDocument
 	for i, id := range ids {
 		d, known := s.documentation.documents[id]
 		if !known {
-			rep := s.refusal(c, applicationFailure(http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("document %d does not exist", id)))
-			return nil, &rep
+			return nil, new(s.refusal(c, applicationFailure(http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("document %d does not exist", id))))
 		}
 		if d.Archived == archive && !archive && s.documentation.behaviour.RestoreLive {
 			list = append(list, d)
@@ -372,21 +358,4 @@ func (s *Server) setArchived(c *call, ids []int, archive bool) ([]storedDocument
 		}
 	}
 	return list, nil
-}
-
-// deleteDocument deletes a document that is archived.
-func (s *Server) deleteDocument(c *call) reply {
-	if off := s.withoutDocumentation(c); off != nil {
-		return *off
-	}
-	d, known := s.documentation.documents[c.id]
-	switch {
-	case !known:
-		return s.notFound(c, "document")
-	case !d.Archived:
-		return *s.invalid(c, 0, "document_not_archived", "only an archived document can be deleted")
-	}
-	s.removeDocument(c.id)
-	s.changed("deleted", c.id)
-	return reply{status: http.StatusNoContent}
 }

@@ -45,22 +45,6 @@ func (s *Server) getOrganizationFields(c *call) reply {
 	return answer(s.visible(Target{OrganizationKind, c.id}))
 }
 
-func (s *Server) getDeviceFields(c *call) reply {
-	device, ok := s.devices[c.id]
-	if !ok {
-		return s.notFound(c, "device")
-	}
-	body := s.visible(Target{DeviceKind, c.id})
-	if c.query.Get("withInheritance") == "true" {
-		for name, value := range s.visible(Target{OrganizationKind, device.OrganizationID}) {
-			if _, own := body[name]; !own && s.definitions[name].has(DeviceKind) {
-				body[name] = value
-			}
-		}
-	}
-	return answer(body)
-}
-
 func (s *Server) patchOrganizationFields(c *call) reply {
 	if _, ok := s.organizations[c.id]; !ok {
 		return s.notFound(c, "organization")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -30,8 +31,7 @@ func page[T any](s *Server, c *call, list []T, id func(T) int) ([]T, *reply) {
 	if text := c.query.Get("pageSize"); text != "" {
 		size, _ = strconv.Atoi(text)
 		if size < 1 || size > maxPageSize {
-			rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_page_size", map[string]any{"max": maxPageSize}))
-			return nil, &rep
+			return nil, new(s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_page_size", map[string]any{"max": maxPageSize})))
 		}
 	}
 	after, _ := strconv.Atoi(c.query.Get("after"))
@@ -55,26 +55,13 @@ func answerPage[T any](s *Server, c *call, list []T, id func(T) int, render func
 	return answer(body)
 }
 
-func everyOrganization(Organization) bool { return true }
-
-func (o Organization) id() int { return o.ID }
-
-func (d Device) id() int { return d.ID }
+func (s *Server) listOrganizations(c *call) reply {
+	list := inOrder(s.organizations, func(Organization) bool { return true })
+	return answerPage(s, c, list, func(o Organization) int { return o.ID }, Organization.brief)
+}
 
 func (o Organization) brief() map[string]any {
 	return map[string]any{"id": o.ID, "name": o.Name, "nodeApprovalMode": "AUTOMATIC"}
-}
-
-func (o Organization) location() map[string]any {
-	return map[string]any{"id": o.ID, "name": "Main Office", "organizationId": o.ID}
-}
-
-func (s *Server) listOrganizations(c *call) reply {
-	return answerPage(s, c, inOrder(s.organizations, everyOrganization), Organization.id, Organization.brief)
-}
-
-func (s *Server) listLocations(c *call) reply {
-	return answerPage(s, c, inOrder(s.organizations, everyOrganization), Organization.id, Organization.location)
 }
 
 func (s *Server) getOrganization(c *call) reply {
@@ -83,43 +70,36 @@ func (s *Server) getOrganization(c *call) reply {
 		return s.notFound(c, "organization")
 	}
 	body := organization.brief()
-	location := organization.location()
-	delete(location, "organizationId")
-	body["locations"] = []any{location}
+	body["locations"] = []any{map[string]any{"id": c.id, "name": "Main Office"}}
 	return answer(body)
 }
 
-func (s *Server) listOrganizationDevices(c *call) reply {
-	if _, ok := s.organizations[c.id]; !ok {
-		return s.notFound(c, "organization")
-	}
-	return answerPage(s, c, s.wantedOf(c.id, func(Device) bool { return true }), Device.id, s.brief)
-}
-
-func (s *Server) listDevices(c *call) reply { return s.listFiltered(c, s.brief) }
-
-func (s *Server) listDevicesDetailed(c *call) reply { return s.listFiltered(c, s.detailed) }
-
-func (s *Server) listFiltered(c *call, render func(Device) map[string]any) reply {
+func (s *Server) listDevices(c *call) reply {
 	list, refused := s.filteredDevices(c)
 	if refused != nil {
 		return *refused
 	}
-	return answerPage(s, c, list, Device.id, render)
+	return answerPage(s, c, list, func(d Device) int { return d.ID }, s.describeDevice)
 }
 
-// filteredDevices lists the devices that the df parameter of a call wants, in ascending order of id.
+// deviceFilter is the only filter that this project sends. The instance refuses the others
+// that NinjaOne knows, and with NinjaOne those that it does not.
+var deviceFilter = regexp.MustCompile(`^org = ([1-9][0-9]*)$`)
+
+// filteredDevices lists the approved devices that the df parameter of a call wants, in
+// ascending order of id.
 func (s *Server) filteredDevices(c *call) ([]Device, *reply) {
-	filter, err := parseFilter(c.query.Get("df"))
-	if err != nil {
-		rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_device_filter", map[string]any{"reason": err.Error()}))
-		return nil, &rep
+	wants := func(d Device) bool { return !s.hidden[d.ID] && d.ApprovalStatus == "APPROVED" }
+	filter := c.query.Get("df")
+	if filter == "" {
+		return inOrder(s.devices, wants), nil
 	}
-	wants := func(d Device) bool { return !s.hidden[d.ID] && filter.wants(d) }
-	if filter.organization != 0 {
-		return s.wantedOf(filter.organization, wants), nil
+	organization := deviceFilter.FindStringSubmatch(filter)
+	if organization == nil {
+		return nil, new(s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_device_filter", map[string]any{"reason": "not the devices of one organization"})))
 	}
-	return inOrder(s.devices, wants), nil
+	id, _ := strconv.Atoi(organization[1])
+	return s.wantedOf(id, wants), nil
 }
 
 func (s *Server) getDevice(c *call) reply {
@@ -127,14 +107,15 @@ func (s *Server) getDevice(c *call) reply {
 	if !ok {
 		return s.notFound(c, "device")
 	}
-	return answer(s.detailed(device))
+	return answer(s.describeDevice(device))
 }
 
 // deviceNamespace makes the uid of a device out of its id.
 var deviceNamespace = uuid.MustParse("4b7c3a52-6f0e-4c39-9a55-0d9b1c6e8f10")
 
-// brief is a device in the lists without hardware.
-func (s *Server) brief(d Device) map[string]any {
+// describeDevice is a device as the API answers it, with the blocks that the published
+// document leaves out.
+func (s *Server) describeDevice(d Device) map[string]any {
 	body := map[string]any{
 		"id": d.ID, "uid": uuid.NewSHA1(deviceNamespace, []byte(strconv.Itoa(d.ID))).String(),
 		"organizationId": d.OrganizationID, "locationId": d.OrganizationID, "nodeClass": d.NodeClass, "approvalStatus": d.ApprovalStatus,
@@ -146,12 +127,6 @@ func (s *Server) brief(d Device) map[string]any {
 	if !d.LastContact.IsZero() {
 		body["lastContact"], body["lastUpdate"] = s.epoch(d.LastContact), s.epoch(d.LastContact)
 	}
-	return body
-}
-
-// detailed adds the blocks that the published document leaves out.
-func (s *Server) detailed(d Device) map[string]any {
-	body := s.brief(d)
 	system := map[string]any{"virtualMachine": d.VirtualMachine}
 	putTexts(system, "name", d.SystemName, "manufacturer", d.Manufacturer, "model", d.Model,
 		"serialNumber", d.SerialNumber, "biosSerialNumber", d.BIOSSerialNumber, "chassisType", d.ChassisType)

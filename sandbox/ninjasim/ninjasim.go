@@ -149,40 +149,31 @@ var operations = map[string]func(*Server, *call) reply{
 	"POST /ws/oauth/token":                      (*Server).issueToken,
 	"GET /v2/organizations":                     (*Server).listOrganizations,
 	"GET /v2/organization/{id}":                 (*Server).getOrganization,
-	"GET /v2/organization/{id}/devices":         (*Server).listOrganizationDevices,
 	"GET /v2/organization/{id}/custom-fields":   (*Server).getOrganizationFields,
 	"PATCH /v2/organization/{id}/custom-fields": (*Server).patchOrganizationFields,
-	"GET /v2/locations":                         (*Server).listLocations,
-	"GET /v2/devices":                           (*Server).listDevices,
-	"GET /v2/devices-detailed":                  (*Server).listDevicesDetailed,
+	"GET /v2/devices-detailed":                  (*Server).listDevices,
 	"GET /v2/device/{id}":                       (*Server).getDevice,
-	"GET /v2/device/{id}/custom-fields":         (*Server).getDeviceFields,
 	"PATCH /v2/device/{id}/custom-fields":       (*Server).patchDeviceFields,
 	"GET /v2/device-custom-fields":              (*Server).listFieldDefinitions,
-	"GET /v2/custom-fields":                     (*Server).pageFieldDefinitions,
 	"POST /v2/custom-fields":                    (*Server).createFieldDefinition,
-	"GET /v2/queries/custom-fields":             (*Server).reportFields,
 	"GET /v2/queries/custom-fields-detailed":    (*Server).reportFieldsDetailed,
-	"GET /v2/queries/scoped-custom-fields":      (*Server).reportScopedFields,
 	"GET /v2/activities":                        (*Server).listActivities,
 
-	"GET /v2/document-templates":                                         (*Server).listTemplates,
-	"POST /v2/document-templates":                                        (*Server).createTemplate,
-	"GET /v2/document-templates/{id}":                                    (*Server).showTemplate,
-	"PUT /v2/document-templates/{id}":                                    (*Server).replaceTemplate,
-	"GET /v2/organization/documents":                                     (*Server).listDocuments,
-	"POST /v2/organization/documents":                                    (*Server).createDocuments,
-	"PATCH /v2/organization/documents":                                   (*Server).updateDocuments,
-	"POST /v2/organization/documents/archive":                            (*Server).archiveDocuments,
-	"POST /v2/organization/documents/restore":                            (*Server).restoreDocuments,
-	"POST /v2/organization/document/{id}/archive":                        (*Server).archiveDocument,
-	"POST /v2/organization/document/{id}/restore":                        (*Server).restoreDocument,
-	"DELETE /v2/organization/document/{id}":                              (*Server).deleteDocument,
-	"GET /v2/related-items/with-entity-type/{entityType}":                (*Server).listRelationsOfType,
-	"GET /v2/related-items/with-related-entity-type/{relatedEntityType}": (*Server).listRelationsToType,
-	"GET /v2/related-items/with-entity/{entityType}/{entityId}":          (*Server).listRelationsOf,
-	"POST /v2/related-items/entity/{entityType}/{entityId}/relations":    (*Server).createRelations,
-	"DELETE /v2/related-items/{id}":                                      (*Server).deleteRelation,
+	"GET /v2/document-templates":                                      (*Server).listTemplates,
+	"POST /v2/document-templates":                                     (*Server).createTemplate,
+	"GET /v2/document-templates/{id}":                                 (*Server).showTemplate,
+	"PUT /v2/document-templates/{id}":                                 (*Server).replaceTemplate,
+	"GET /v2/organization/documents":                                  (*Server).listDocuments,
+	"POST /v2/organization/documents":                                 (*Server).createDocuments,
+	"PATCH /v2/organization/documents":                                (*Server).updateDocuments,
+	"POST /v2/organization/documents/archive":                         (*Server).archiveDocuments,
+	"POST /v2/organization/documents/restore":                         (*Server).restoreDocuments,
+	"POST /v2/organization/document/{id}/archive":                     (*Server).archiveDocument,
+	"POST /v2/organization/document/{id}/restore":                     (*Server).restoreDocument,
+	"GET /v2/related-items/with-entity-type/{entityType}":             (*Server).listRelationsOfType,
+	"GET /v2/related-items/with-entity/{entityType}/{entityId}":       (*Server).listRelationsOf,
+	"POST /v2/related-items/entity/{entityType}/{entityId}/relations": (*Server).createRelations,
+	"DELETE /v2/related-items/{id}":                                   (*Server).deleteRelation,
 
 	"GET /v2/vulnerability/scan-groups":              (*Server).listScanGroups,
 	"GET /v2/vulnerability/scan-groups/{id}":         (*Server).getScanGroup,
@@ -263,6 +254,9 @@ func (s *Server) handle(c *call) reply {
 	defer s.mu.Unlock()
 	for _, name := range s.ignored {
 		c.query.Del(name)
+	}
+	if s.documentation.off && ofDocumentation(route.Path) {
+		return s.refusal(c, applicationFailure(http.StatusForbidden, "FORBIDDEN", "documentation is not enabled"))
 	}
 	return operations[route.Method+" "+route.Path](s, c)
 }

@@ -126,10 +126,6 @@ func (s *Server) listRelationsOfType(c *call) reply {
 	return s.answerRelations(func(r Relation) bool { return r.EntityType == c.variables["entityType"] })
 }
 
-func (s *Server) listRelationsToType(c *call) reply {
-	return s.answerRelations(func(r Relation) bool { return r.RelatedType == c.variables["relatedEntityType"] })
-}
-
 func (s *Server) listRelationsOf(c *call) reply {
 	entityType, id, refused := s.host(c)
 	if refused != nil {
@@ -148,8 +144,7 @@ func (s *Server) host(c *call) (string, int, *reply) {
 	entityType := c.variables["entityType"]
 	id, _ := strconv.Atoi(c.variables["entityId"])
 	if _, archived := s.documentation.documents[id]; !s.exists(entityType, id) && (entityType != "DOCUMENT" || !archived) {
-		rep := s.refusal(c, applicationFailure(http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("%s %d does not exist", entityType, id)))
-		return "", 0, &rep
+		return "", 0, new(s.refusal(c, applicationFailure(http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("%s %d does not exist", entityType, id))))
 	}
 	return entityType, id, nil
 }

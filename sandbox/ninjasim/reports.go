@@ -16,10 +16,9 @@ const cursorLifetime = 15 * time.Minute
 
 // cursor is a report under way: its rows as they were when it was first asked for.
 type cursor struct {
-	template string
-	rows     []map[string]any
-	offset   int
-	expires  time.Time
+	rows    []map[string]any
+	offset  int
+	expires time.Time
 }
 
 // report answers one page of a report. The report is a new one that rows makes, or the one that the
@@ -36,10 +35,10 @@ func (s *Server) report(c *call, rows func() ([]map[string]any, *reply)) reply {
 			return *refused
 		}
 		name = uuid.NewString()
-		s.cursors[name] = &cursor{template: c.template, rows: list, expires: now.Add(cursorLifetime)}
+		s.cursors[name] = &cursor{rows: list, expires: now.Add(cursorLifetime)}
 	}
 	position, ok := s.cursors[name]
-	if !ok || position.template != c.template || !now.Before(position.expires) {
+	if !ok || !now.Before(position.expires) {
 		return s.refusal(c, validationFailure(http.StatusBadRequest, "invalid_cursor", map[string]any{"reason": "unknown or expired"}))
 	}
 	size := 1000
@@ -89,13 +88,12 @@ func (s *Server) updatedAfter(c *call) (time.Time, *reply) {
 		}
 		return time.Unix(number, 0), nil
 	}
-	rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_date", map[string]any{"updatedAfter": text}))
-	return time.Time{}, &rep
+	return time.Time{}, new(s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_date", map[string]any{"updatedAfter": text})))
 }
 
-// deviceRows makes a row of each device that the filter wants and that has values to show.
-func (s *Server) deviceRows(c *call, render func(d Device, values map[string]*storedValue) map[string]any) func() ([]map[string]any, *reply) {
-	return func() ([]map[string]any, *reply) {
+// reportFieldsDetailed makes a row of each device that the filter wants and that has values to show.
+func (s *Server) reportFieldsDetailed(c *call) reply {
+	return s.report(c, func() ([]map[string]any, *reply) {
 		since, refused := s.updatedAfter(c)
 		if refused != nil {
 			return nil, refused
@@ -105,63 +103,19 @@ func (s *Server) deviceRows(c *call, render func(d Device, values map[string]*st
 			return nil, refused
 		}
 		var rows []map[string]any
-		for _, device := range list {
-			if values := s.wantedValues(c, Target{DeviceKind, device.ID}, since); len(values) > 0 {
-				rows = append(rows, render(device, values))
+		for _, d := range list {
+			values := s.wantedValues(c, Target{DeviceKind, d.ID}, since)
+			if len(values) == 0 {
+				continue
 			}
-		}
-		return rows, nil
-	}
-}
-
-func (s *Server) answeredValues(values map[string]*storedValue) map[string]any {
-	fields := map[string]any{}
-	for name, value := range values {
-		fields[name] = s.answered(value)
-	}
-	return fields
-}
-
-func (s *Server) reportFields(c *call) reply {
-	return s.report(c, s.deviceRows(c, func(d Device, values map[string]*storedValue) map[string]any {
-		return map[string]any{"deviceId": d.ID, "fields": s.answeredValues(values)}
-	}))
-}
-
-func (s *Server) reportFieldsDetailed(c *call) reply {
-	return s.report(c, s.deviceRows(c, func(d Device, values map[string]*storedValue) map[string]any {
-		var fields []map[string]any
-		for _, name := range slices.Sorted(maps.Keys(values)) {
-			value := values[name]
-			fields = append(fields, map[string]any{
-				"name": name, "value": s.answered(value), "updateTime": s.epoch(value.updatedAt), "updatedBy": map[string]any{"source": value.updatedBy},
-			})
-		}
-		return map[string]any{"deviceId": d.ID, "entityId": d.ID, "entityType": string(DeviceKind), "fields": fields}
-	}))
-}
-
-func (s *Server) reportScopedFields(c *call) reply {
-	return s.report(c, func() ([]map[string]any, *reply) {
-		since, refused := s.updatedAfter(c)
-		if refused != nil {
-			return nil, refused
-		}
-		scopes := strings.Split(c.query.Get("scopes"), ",")
-		var rows []map[string]any
-		add := func(scope string, target Target) {
-			if c.query.Get("scopes") != "" && !slices.Contains(scopes, "all") && !slices.Contains(scopes, scope) {
-				return
+			var fields []map[string]any
+			for _, name := range slices.Sorted(maps.Keys(values)) {
+				value := values[name]
+				fields = append(fields, map[string]any{
+					"name": name, "value": s.answered(value), "updateTime": s.epoch(value.updatedAt), "updatedBy": map[string]any{"source": value.updatedBy},
+				})
 			}
-			if values := s.wantedValues(c, target, since); len(values) > 0 {
-				rows = append(rows, map[string]any{"scope": string(target.Kind), "entityId": target.ID, "fields": s.answeredValues(values)})
-			}
-		}
-		for _, device := range inOrder(s.devices, func(Device) bool { return true }) {
-			add("node", Target{DeviceKind, device.ID})
-		}
-		for _, organization := range inOrder(s.organizations, everyOrganization) {
-			add("organization", Target{OrganizationKind, organization.ID})
+			rows = append(rows, map[string]any{"deviceId": d.ID, "entityId": d.ID, "entityType": string(DeviceKind), "fields": fields})
 		}
 		return rows, nil
 	})

@@ -79,22 +79,14 @@ type wireTemplate struct {
 }
 
 func (s *Server) listTemplates(c *call) reply {
-	if off := s.withoutDocumentation(c); off != nil {
-		return *off
-	}
 	body := []map[string]any{}
-	for _, t := range inOrder(s.documentation.templates, func(t Template) bool {
-		return c.query.Get("templateName") == "" || c.query.Get("templateName") == t.Name
-	}) {
+	for _, t := range inOrder(s.documentation.templates, func(Template) bool { return true }) {
 		body = append(body, s.describeTemplate(t, c.query.Get("includeTechnicianRoles") == "true"))
 	}
 	return answer(body)
 }
 
 func (s *Server) showTemplate(c *call) reply {
-	if off := s.withoutDocumentation(c); off != nil {
-		return *off
-	}
 	t, ok := s.documentation.templates[c.id]
 	if !ok {
 		return s.notFound(c, "template")
@@ -194,13 +186,9 @@ func (s *Server) replaceTemplate(c *call) reply {
 }
 
 func (s *Server) readTemplate(c *call) (Template, []wireItem, *reply) {
-	if off := s.withoutDocumentation(c); off != nil {
-		return Template{}, nil, off
-	}
 	var w wireTemplate
 	if err := json.Unmarshal(c.body, &w); err != nil {
-		rep := s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "body cannot be read"}))
-		return Template{}, nil, &rep
+		return Template{}, nil, new(s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "body cannot be read"})))
 	}
 	return Template{
 		Name: w.Name, Description: w.Description, AllowMultiple: w.AllowMultiple, Mandatory: w.Mandatory,
