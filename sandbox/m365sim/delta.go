@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -16,10 +15,8 @@ const deltaMembers = 1000
 type deltaState struct {
 	tenant   string
 	path     string
-	typ      string
 	selected []Property
 	members  bool
-	filter   *filter
 	seen     map[string]string // id to the JSON of its properties
 	holds    map[string][]Member
 }
@@ -27,7 +24,7 @@ type deltaState struct {
 func deltaRoute(path, typ string, perms []string, rows func(t *Tenant) []Entity) {
 	routes = append(routes, route{method: http.MethodGet, path: path, versions: both, list: true, perms: perms,
 		serve: func(s *Server, c *call, q *query) *answer { return s.serveDelta(c, q, typ, rows) },
-		rules: rules{options: "select filter deltatoken", filters: []string{"id"}},
+		rules: rules{options: "select deltatoken"},
 	})
 }
 
@@ -35,16 +32,7 @@ func deltaRoute(path, typ string, perms []string, rows func(t *Tenant) []Entity)
 // since the round that gave out the $deltatoken.
 func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) []Entity) *answer {
 	values := q.raw
-	size := s.config.DeltaPageSize
-	if prefer := c.r.Header.Get("Prefer"); prefer != "" {
-		n, ok := maxPageSize(prefer)
-		if !ok {
-			return s.errorAnswer(c.r, badRequest("The header Prefer is not understood."))
-		}
-		size = min(size, n)
-	}
-	state := &deltaState{tenant: c.t.ID, path: c.r.URL.Path, typ: typ, members: typ == "group" || typ == "directoryRole",
-		seen: map[string]string{}, holds: map[string][]Member{}}
+	state := &deltaState{tenant: c.t.ID, path: c.r.URL.Path, seen: map[string]string{}, holds: map[string][]Member{}}
 	latest := false
 	if token := values.Get("$deltatoken"); token == "latest" {
 		latest = true
@@ -61,28 +49,18 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 		}
 		state = old
 	}
-	if v := values.Get("$select"); v != "" {
-		state.members = false
-		for _, name := range strings.Split(v, ",") {
-			if name = strings.TrimSpace(name); name == "members" && (typ == "group" || typ == "directoryRole") {
-				state.members = true
-				continue
-			}
+	for name := range strings.SplitSeq(values.Get("$select"), ",") {
+		switch name = strings.TrimSpace(name); {
+		case name == "" && values.Has("$deltatoken"): // which stands for what was selected
+		case name == "members" && (typ == "group" || typ == "directoryRole"):
+			state.members = true
+		default:
 			p, refusal := selectable(entityTypes[typ], name, c.beta, true)
 			if refusal != nil {
 				return s.errorAnswer(c.r, refusal)
 			}
 			state.selected = append(state.selected, p)
 		}
-		if state.selected == nil {
-			state.selected = []Property{}
-		}
-	}
-	if q.filter != nil {
-		if len(q.filter.terms) > 50 || len(q.filter.terms) > 1 && !q.filter.any {
-			return s.errorAnswer(c.r, unsupportedQuery("A delta filter takes up to 50 ids."))
-		}
-		state.filter = q.filter
 	}
 
 	next := *state
@@ -91,10 +69,7 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 	c.t.View(func(t *Tenant) {
 		var changed []deltaObject
 		for _, e := range rows(t) {
-			if !next.filter.matches(e) {
-				continue
-			}
-			o := deltaObject{id: e.ID(), properties: deltaProperties(typ, e, next.selected, c.beta)}
+			o := deltaObject{id: e.ID(), properties: deltaProperties(e, next.selected)}
 			text, _ := json.Marshal(o.properties)
 			next.seen[o.id] = string(text)
 			if next.members {
@@ -111,7 +86,7 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 			}
 		}
 		if !latest {
-			pages = deltaPages(changed, size, deltaMembers)
+			pages = deltaPages(changed, s.config.DeltaPageSize, deltaMembers)
 		}
 	})
 
@@ -127,7 +102,7 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 	}
 	first := &pageToken{tenant: c.t.ID, path: c.r.URL.Path, query: values, rows: flat, sizes: sizes,
 		context: strings.TrimPrefix(strings.TrimSuffix(c.route.path, "/delta"), "/"), last: map[string]any{"@odata.deltaLink": link}}
-	return s.page(c.r, first, nil)
+	return s.page(c.r, first)
 }
 
 type deltaObject struct {
@@ -138,11 +113,8 @@ type deltaObject struct {
 }
 
 // deltaProperties returns the properties that a delta answer shows. They are the id, and
-// those selected (or all default ones) that have a value.
-func deltaProperties(typ string, e Entity, selected []Property, beta bool) map[string]any {
-	if selected == nil {
-		selected = defaults(typ, beta)
-	}
+// those selected that have a value.
+func deltaProperties(e Entity, selected []Property) map[string]any {
 	out := map[string]any{"id": e.ID()}
 	for _, p := range selected {
 		if v := e[p.Name]; v != nil {
@@ -212,18 +184,6 @@ func deltaPages(objects []deltaObject, size, maxMembers int) [][]json.RawMessage
 	}
 	flush()
 	return pages
-}
-
-// maxPageSize reads "odata.maxpagesize=N" from a Prefer header.
-func maxPageSize(prefer string) (int, bool) {
-	for part := range strings.SplitSeq(prefer, ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		if strings.EqualFold(name, "odata.maxpagesize") {
-			n, err := strconv.Atoi(value)
-			return n, err == nil && n > 0
-		}
-	}
-	return 0, false
 }
 
 // ForgetDeltaLinks makes the service refuse every delta link that it gave out

@@ -2,6 +2,7 @@ package m365sim
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,31 +31,15 @@ func serveUsers(s *Server, c *call, q *query) *answer {
 	if refusal := s.signInRefusal(c, q); refusal != nil {
 		return s.errorAnswer(c.r, refusal)
 	}
-	if q.raw.Has("$select") && slices.ContainsFunc(q.selected, func(p Property) bool { return p.Name == "signInActivity" }) {
+	if slices.ContainsFunc(q.selected, func(p Property) bool { return p.Name == "signInActivity" }) {
 		q.top = min(q.top, 500) // the service gives no larger pages with sign-in activity
 	}
 	return s.entities(c, q, "user", func(t *Tenant) []Entity { return t.Users }, 100)
 }
 
-func serveUser(s *Server, c *call, q *query) *answer {
-	if refusal := s.signInRefusal(c, q); refusal != nil {
-		return s.errorAnswer(c.r, refusal)
-	}
-	return s.single(c, q, "user", func(t *Tenant) Entity {
-		for _, u := range t.Users {
-			if strings.EqualFold(u.ID(), c.params["id"]) || strings.EqualFold(u.String("userPrincipalName"), c.params["id"]) {
-				return u
-			}
-		}
-		return nil
-	})
-}
-
-// serveMembers answers the members of a group or role, direct or transitive,
-// each with its "@odata.type".
+// serveMembers answers the direct members of a group or role, each with its "@odata.type".
 func serveMembers(s *Server, c *call, q *query) *answer {
 	id := strings.ToLower(c.params["id"])
-	transitive := strings.HasSuffix(c.route.path, "/transitiveMembers")
 	var rows []json.RawMessage
 	found := false
 	c.t.View(func(t *Tenant) {
@@ -71,21 +56,9 @@ func serveMembers(s *Server, c *call, q *query) *answer {
 				byID[e.ID()] = e
 			}
 		}
-		seen := map[string]bool{id: true}
-		var add func(owner string)
-		add = func(owner string) {
-			for _, m := range t.Members[owner] {
-				if seen[m.ID] {
-					continue
-				}
-				seen[m.ID] = true
-				rows = append(rows, memberRow(m, byID[m.ID], q.selected, c.beta))
-				if transitive && m.Type == "group" {
-					add(m.ID)
-				}
-			}
+		for _, m := range t.Members[id] {
+			rows = append(rows, memberRow(m, byID[m.ID], q.selected, c.beta))
 		}
-		add(id)
 	})
 	if !found {
 		return s.errorAnswer(c.r, notFoundObject(id))
@@ -122,16 +95,7 @@ func memberRow(m Member, e Entity, selected []Property, beta bool) json.RawMessa
 	return project(m.Type, row, kept, beta)
 }
 
-// serveAuthorizationPolicy answers one object on v1.0 and a collection on beta.
-func serveAuthorizationPolicy(s *Server, c *call, q *query) *answer {
-	if c.beta {
-		return s.entities(c, q, "authorizationPolicy", func(t *Tenant) []Entity { return []Entity{t.AuthorizationPolicy} }, 100)
-	}
-	return s.single(c, q, "authorizationPolicy", func(t *Tenant) Entity { return t.AuthorizationPolicy })
-}
-
-// servePolicyStates answers a device's compliance policy states. Their
-// settings are only there when expanded, as Intune has it.
+// servePolicyStates answers a device's compliance policy states, without their settings.
 func servePolicyStates(s *Server, c *call, q *query) *answer {
 	id := c.params["id"]
 	var found bool
@@ -139,20 +103,9 @@ func servePolicyStates(s *Server, c *call, q *query) *answer {
 	c.t.View(func(t *Tenant) {
 		found = Find(t.ManagedDevices, id) != nil
 		for _, e := range t.PolicyStates[id] {
-			row := Entity{}
-			for k, v := range e {
-				if k != "settingStates" || q.expand != "" {
-					row[k] = v
-				}
-			}
-			selected := q.selected
-			if p, _ := entityTypes["deviceCompliancePolicyState"].property("settingStates"); q.expand != "" {
-				if selected == nil {
-					selected = defaults("deviceCompliancePolicyState", c.beta)
-				}
-				selected = append(slices.Clone(selected), p)
-			}
-			rows = append(rows, project("deviceCompliancePolicyState", row, selected, c.beta))
+			row := maps.Clone(e)
+			delete(row, "settingStates")
+			rows = append(rows, project("deviceCompliancePolicyState", row, q.selected, c.beta))
 		}
 	})
 	if !found {
@@ -179,15 +132,4 @@ func serveSettingStates(s *Server, c *call, q *query) *answer {
 		return s.errorAnswer(c.r, notFoundObject(c.params["policy"]))
 	}
 	return s.list(c, q, rows, 1000)
-}
-
-// defaults returns the default properties of a type.
-func defaults(typ string, beta bool) []Property {
-	var out []Property
-	for _, p := range entityTypes[typ].Properties {
-		if !p.SelectOnly && !p.NotInList && (beta || !p.BetaOnly) {
-			out = append(out, p)
-		}
-	}
-	return out
 }

@@ -14,16 +14,15 @@ import (
 // cmdlet is one cmdlet of the Exchange admin API.
 type cmdlet struct {
 	rows       func(t *Tenant) []Entity
-	parameters []string
 	properties string // what ?$select= may name
 	sized      bool   // takes ResultSize, 1,000 by default
 }
 
 var cmdlets = map[string]cmdlet{
 	"Get-Mailbox": {sized: true, rows: func(t *Tenant) []Entity { return t.Mailboxes },
-		parameters: []string{"ResultSize", "Identity", "RecipientTypeDetails"}, properties: MailboxProperties},
+		properties: mailboxProperties},
 	"Get-CASMailbox": {sized: true, rows: func(t *Tenant) []Entity { return t.CASMailboxes },
-		parameters: []string{"ResultSize", "Identity"}, properties: CASMailboxProperties},
+		properties: casMailboxProperties},
 	"Get-AdminAuditLogConfig": {rows: func(t *Tenant) []Entity {
 		if t.AuditLogConfig == nil {
 			return nil
@@ -31,17 +30,17 @@ var cmdlets = map[string]cmdlet{
 		return []Entity{t.AuditLogConfig}
 	}, properties: "Identity Name UnifiedAuditLogIngestionEnabled AdminAuditLogEnabled AdminAuditLogAgeLimit"},
 	"Get-BlockedSenderAddress": {rows: func(t *Tenant) []Entity { return t.BlockedSenders },
-		parameters: []string{"SenderAddress"}, properties: "SenderAddress Reason CreatedDatetime ChangedDatetime"},
+		properties: "SenderAddress Reason CreatedDatetime ChangedDatetime"},
 }
 
 // The properties of mailbox rows that the simulator knows, separated by spaces.
 const (
-	MailboxProperties = "Identity Id Guid Name Alias DisplayName UserPrincipalName PrimarySmtpAddress EmailAddresses " +
+	mailboxProperties = "Identity Id Guid Name Alias DisplayName UserPrincipalName PrimarySmtpAddress EmailAddresses " +
 		"ExternalDirectoryObjectId RecipientType RecipientTypeDetails ForwardingAddress ForwardingSmtpAddress " +
 		"DeliverToMailboxAndForward LitigationHoldEnabled HiddenFromAddressListsEnabled ArchiveStatus ArchiveGuid ArchiveName " +
 		"RetainDeletedItemsFor RetentionPolicy ProhibitSendQuota ProhibitSendReceiveQuota IssueWarningQuota " +
 		"MessageCopyForSentAsEnabled GrantSendOnBehalfTo WhenCreatedUTC WhenSoftDeleted AccountDisabled IsDirSynced"
-	CASMailboxProperties = "Identity Id Guid Name DisplayName PrimarySmtpAddress EmailAddresses ExternalDirectoryObjectId " +
+	casMailboxProperties = "Identity Id Guid Name DisplayName PrimarySmtpAddress EmailAddresses ExternalDirectoryObjectId " +
 		"OWAEnabled MAPIEnabled ImapEnabled PopEnabled ActiveSyncEnabled EwsEnabled ECPEnabled OWAforDevicesEnabled " +
 		"SmtpClientAuthenticationDisabled UniversalOutlookEnabled"
 )
@@ -150,7 +149,7 @@ func (s *Server) invoke(r *http.Request, t *Tenant) *answer {
 		return refuse("The term '%s' is not recognized as the name of a cmdlet.", name)
 	}
 	for p := range in.CmdletInput.Parameters {
-		if !slices.Contains(c.parameters, p) {
+		if p != "ResultSize" || !c.sized {
 			return refuse("A parameter cannot be found that matches parameter name '%s'.", p)
 		}
 	}
@@ -196,41 +195,14 @@ func (c cmdlet) run(t *Tenant, parameters map[string]any) (rows []Entity, warnin
 	if c.sized {
 		limit = exchangeResultSize
 	}
-	switch v := parameters["ResultSize"].(type) {
-	case nil:
-	case float64:
-		limit = int(v)
-	case string:
-		n, err := strconv.Atoi(v)
-		if strings.EqualFold(v, "Unlimited") {
-			n, err = -1, nil
-		}
-		if err != nil {
+	if size, given := parameters["ResultSize"]; given {
+		if size != "Unlimited" {
 			return nil, nil, "Cannot process argument transformation on parameter 'ResultSize'."
 		}
-		limit = n
-	default:
-		return nil, nil, "Cannot process argument transformation on parameter 'ResultSize'."
-	}
-	identity, _ := parameters["Identity"].(string)
-	var types []string
-	switch v := parameters["RecipientTypeDetails"].(type) {
-	case string:
-		types = strings.Split(v, ",")
-	case []any:
-		for _, x := range v {
-			types = append(types, fmt.Sprint(x))
-		}
+		limit = -1
 	}
 	t.View(func(t *Tenant) {
 		for _, e := range c.rows(t) {
-			if identity != "" && !strings.EqualFold(identity, e.String("PrimarySmtpAddress")) &&
-				!strings.EqualFold(identity, e.String("ExternalDirectoryObjectId")) {
-				continue
-			}
-			if types != nil && !slices.Contains(types, e.String("RecipientTypeDetails")) {
-				continue
-			}
 			if limit >= 0 && len(rows) == limit {
 				warnings = []string{"There are more results available than are currently displayed. To view them, increase the value for the ResultSize parameter."}
 				return
@@ -278,4 +250,11 @@ func (s *Server) answerCmdlet(r *http.Request, p exchangePage, size int, warning
 		body["@odata.nextLink"] = "http://" + r.Host + r.URL.Path + "?" + encodeQuery(q)
 	}
 	return jsonAnswer(http.StatusOK, body)
+}
+
+// maxPageSize reads "odata.maxpagesize=N" from a Prefer header.
+func maxPageSize(prefer string) (int, bool) {
+	value, ok := strings.CutPrefix(prefer, "odata.maxpagesize=")
+	n, err := strconv.Atoi(value)
+	return n, ok && err == nil && n > 0
 }

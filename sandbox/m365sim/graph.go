@@ -171,11 +171,7 @@ func deniedReports(permissions string) *apiError {
 func (s *Server) entities(c *call, q *query, typ string, rows func(t *Tenant) []Entity, defaultSize int) *answer {
 	var out []json.RawMessage
 	c.t.View(func(t *Tenant) {
-		list := rows(t)
-		if q.orderBy != "" {
-			list = sortedBy(list, q.orderBy, q.desc)
-		}
-		for _, e := range list {
+		for _, e := range rows(t) {
 			if q.filter.matches(e) {
 				out = append(out, project(typ, e, q.selected, c.beta))
 			}
@@ -193,15 +189,11 @@ func (s *Server) list(c *call, q *query, rows []json.RawMessage, defaultSize int
 	if s.config.PageSize > 0 {
 		size = min(size, s.config.PageSize)
 	}
-	extra := map[string]any{}
-	if q.count {
-		extra["@odata.count"] = len(rows)
-	}
 	context := strings.TrimPrefix(c.route.path, "/")
 	if v := q.raw.Get("$select"); v != "" {
 		context += "(" + v + ")"
 	}
-	return s.page(c.r, &pageToken{tenant: c.t.ID, path: c.r.URL.Path, query: q.raw, size: size, rows: rows, context: context}, extra)
+	return s.page(c.r, &pageToken{tenant: c.t.ID, path: c.r.URL.Path, query: q.raw, size: size, rows: rows, context: context})
 }
 
 // single answers one entity, or 404 when it is nil.

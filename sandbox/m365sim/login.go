@@ -146,13 +146,6 @@ func (s *Server) grant(r *http.Request, t *Tenant) (map[string]any, *loginError)
 		}
 	}
 	id, secret := form.Get("client_id"), form.Get("client_secret")
-	if u, p, ok := r.BasicAuth(); ok {
-		if id != "" && id != u || secret != "" {
-			return nil, loginViolation(900144, "The client must authenticate in one way.")
-		}
-		id, _ = url.QueryUnescape(u)
-		secret, _ = url.QueryUnescape(p)
-	}
 	if id == "" {
 		return nil, loginViolation(900144, "The request body must contain the following parameter: 'client_id'.")
 	}

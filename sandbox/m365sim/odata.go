@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,21 +15,15 @@ type query struct {
 	selected []Property // nil = the default properties
 	top      int        // 0 = not given
 	filter   *filter
-	orderBy  string
-	desc     bool
-	count    bool
-	expand   string
 	raw      url.Values
 }
 
 // rules say which options a path takes.
 type rules struct {
-	typ     string   // entity type, for $select; "" = the path checks $select itself
-	options string   // the options allowed, without "$", for example "select top"
-	maxTop  int      // largest $top
-	filters []string // what $filter may compare, "+" after a name = an advanced query
-	orderBy []string
-	expand  []string
+	typ     string // entity type, for $select; "" = the path checks $select itself
+	options string // the options allowed, without "$", for example "select top"
+	maxTop  int    // largest $top
+	filter  string // the property that $filter may compare
 }
 
 // parseQuery checks the options of a call against the rules of its path.
@@ -67,40 +62,11 @@ func parseQuery(r *http.Request, ru rules, beta, list bool) (*query, *apiError) 
 		}
 		q.top = n
 	}
-	advanced := r.Header.Get("ConsistencyLevel") == "eventual"
-	if v := values.Get("$count"); v != "" {
-		if v != "true" && v != "false" {
-			return nil, badRequest("Invalid value '%s' for $count query option found. Valid values are 'false', 'true'.", v)
-		}
-		if q.count = v == "true"; q.count && !advanced {
-			return nil, unsupportedQuery("$count needs the header ConsistencyLevel: eventual.")
-		}
-	}
 	if v := values.Get("$filter"); v != "" {
-		f, refusal := parseFilter(v, ru.filters)
-		if refusal != nil {
+		var refusal *apiError
+		if q.filter, refusal = parseFilter(v, ru.filter); refusal != nil {
 			return nil, refusal
 		}
-		if f.advanced && (!advanced || !q.count) {
-			return nil, unsupportedQuery("The filter needs $count=true and the header ConsistencyLevel: eventual.")
-		}
-		q.filter = f
-	}
-	if v := values.Get("$orderby"); v != "" {
-		name, direction, _ := strings.Cut(v, " ")
-		if !slices.Contains(ru.orderBy, name) || !slices.Contains([]string{"", "asc", "desc"}, direction) {
-			return nil, unsupportedQuery("Sorting by '" + v + "' is not supported for the resource.")
-		}
-		if q.filter != nil {
-			return nil, unsupportedQuery("Sorting is not supported together with a filter.")
-		}
-		q.orderBy, q.desc = name, direction == "desc"
-	}
-	if v := values.Get("$expand"); v != "" {
-		if !slices.Contains(ru.expand, v) {
-			return nil, badRequest("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", v, ru.typ)
-		}
-		q.expand = v
 	}
 	return q, nil
 }
@@ -121,130 +87,25 @@ func selectable(schema *EntityType, name string, beta, list bool) (Property, *ap
 	return p, nil
 }
 
-// filter is a $filter: comparisons joined by "and" or by "or".
-type filter struct {
-	terms    []term
-	any      bool // joined by "or"
-	advanced bool
-}
+// filter is a $filter that compares a property with a text. Of OData's language this
+// project sends nothing else.
+type filter struct{ property, value string }
 
-type term struct {
-	property string
-	count    bool // property/$count is compared
-	not      bool // "ne"
-	value    any  // string, bool or float64
-}
+var comparison = regexp.MustCompile(`^(\w+) eq '((?:[^']|'')*)'$`)
 
-// parseFilter reads the small part of OData's filter language that the simulated paths
-// take. That is comparisons with eq and ne of the allowed properties.
-func parseFilter(s string, allowed []string) (*filter, *apiError) {
-	f := &filter{}
-	words, ok := filterWords(s)
-	if !ok || len(words)%4 != 3 {
-		return nil, badRequest("Invalid filter clause.")
+func parseFilter(s, allowed string) (*filter, *apiError) {
+	m := comparison.FindStringSubmatch(s)
+	switch {
+	case m == nil:
+		return nil, badRequest("Invalid filter clause, or one that is not simulated.")
+	case m[1] != allowed:
+		return nil, unsupportedQuery("Unsupported or invalid query filter clause specified for property '" + m[1] + "'.")
 	}
-	for i := 0; i < len(words); i += 4 {
-		if i > 0 {
-			joiner := words[i-1]
-			if joiner != "and" && joiner != "or" || i > 4 && f.any != (joiner == "or") {
-				return nil, unsupportedQuery("The filter is too complex.")
-			}
-			f.any = joiner == "or"
-		}
-		t := term{}
-		t.property, t.count = strings.CutSuffix(words[i], "/$count")
-		t.not = words[i+1] == "ne"
-		if words[i+1] != "eq" && words[i+1] != "ne" {
-			return nil, unsupportedQuery("The filter operator '" + words[i+1] + "' is not supported.")
-		}
-		name := words[i]
-		if t.not && !t.count {
-			name += " ne"
-		}
-		switch {
-		case slices.Contains(allowed, name):
-		case slices.Contains(allowed, name+"+"):
-			f.advanced = true
-		default:
-			return nil, unsupportedQuery("Unsupported or invalid query filter clause specified for property '" + words[i] + "'.")
-		}
-		literal := words[i+2]
-		switch {
-		case strings.HasPrefix(literal, "'"):
-			t.value = strings.ReplaceAll(literal[1:len(literal)-1], "''", "'")
-		case literal == "true", literal == "false":
-			t.value = literal == "true"
-		default:
-			n, err := strconv.ParseFloat(literal, 64)
-			if err != nil {
-				return nil, badRequest("Invalid filter clause: '%s' is no literal.", literal)
-			}
-			t.value = n
-		}
-		f.terms = append(f.terms, t)
-	}
-	return f, nil
-}
-
-// filterWords splits a filter at spaces outside of quoted text.
-func filterWords(s string) ([]string, bool) {
-	var words []string
-	var b strings.Builder
-	quoted := false
-	for _, c := range s {
-		switch {
-		case c == '\'':
-			quoted = !quoted
-			b.WriteRune(c)
-		case c == ' ' && !quoted:
-			words = append(words, b.String())
-			b.Reset()
-		default:
-			b.WriteRune(c)
-		}
-	}
-	words = append(words, b.String())
-	for _, w := range words {
-		if w == "" || strings.HasPrefix(w, "'") && (len(w) < 2 || !strings.HasSuffix(w, "'")) {
-			return nil, false
-		}
-	}
-	return words, !quoted
+	return &filter{m[1], strings.ReplaceAll(m[2], "''", "'")}, nil
 }
 
 func (f *filter) matches(e Entity) bool {
-	if f == nil {
-		return true
-	}
-	for _, t := range f.terms {
-		var equal bool
-		switch want := t.value.(type) {
-		case float64:
-			equal = t.count && float64(collectionLen(e[t.property])) == want
-		case string:
-			got, ok := e[t.property].(string)
-			equal = ok && strings.EqualFold(got, want)
-		case bool:
-			got, ok := e[t.property].(bool)
-			equal = ok && got == want
-		}
-		if hit := equal != t.not; hit == f.any {
-			return f.any
-		}
-	}
-	return !f.any
-}
-
-func collectionLen(v any) int {
-	switch v := v.(type) {
-	case []Entity:
-		return len(v)
-	case []string:
-		return len(v)
-	case []any:
-		return len(v)
-	}
-	return 0
+	return f == nil || strings.EqualFold(e.String(f.property), f.value)
 }
 
 // project returns the JSON object of an entity. It has the selected properties, or the

@@ -27,9 +27,8 @@ type pageToken struct {
 const maxChains = 4096
 
 // page answers the first size rows and remembers the rest.
-func (s *Server) page(r *http.Request, p *pageToken, extra map[string]any) *answer {
+func (s *Server) page(r *http.Request, p *pageToken) *answer {
 	body := map[string]any{"@odata.context": baseURL(r) + "/$metadata#" + p.context}
-	maps.Copy(body, extra)
 	rows, size, sizes := p.rows, p.size, p.sizes
 	if len(sizes) > 0 {
 		size, sizes = sizes[0], sizes[1:]
@@ -84,7 +83,7 @@ func (s *Server) nextPage(r *http.Request, t *Tenant) *answer {
 	case p.path != r.URL.Path || !sameQuery(p.query, values):
 		return s.errorAnswer(r, badRequest("The next link was altered; it must be followed as it is."))
 	}
-	return s.page(r, p, nil)
+	return s.page(r, p)
 }
 
 func sameQuery(a, b url.Values) bool {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,7 +17,6 @@ const (
 	downloadPath     = "/report-download/"
 	downloadLife     = 5 * time.Minute
 	downloadFetches  = 3
-	reportPageSize   = 200
 	byteOrderMark    = "\ufeff"
 	mailboxReport    = "getMailboxUsageDetail"
 	concealedHashLen = 32
@@ -32,8 +30,7 @@ type download struct {
 	fetches int
 }
 
-// column is one column of a CSV report with its name in the JSON report. A
-// column without one is in the CSV only: columns that came later.
+// column is one column of a report with the key of its values; without one it is empty.
 type column struct{ header, key string }
 
 var reportColumns = map[string][]column{
@@ -59,9 +56,8 @@ var reportColumns = map[string][]column{
 // concealedKeys are the values that a concealed report shows as hashes.
 var concealedKeys = []string{"userPrincipalName", "displayName", "ownerPrincipalName", "ownerDisplayName", "siteUrl"}
 
-// serveReport answers a usage report: a redirect to a CSV download, or on beta
-// with $format=application/json the rows themselves.
-func serveReport(s *Server, c *call, q *query) *answer {
+// serveReport answers a usage report: a redirect to a CSV download.
+func serveReport(s *Server, c *call, _ *query) *answer {
 	period, ok := strings.CutPrefix(c.params["args"], "period='")
 	period, ok2 := strings.CutSuffix(period, "'")
 	if !ok || !ok2 || !slices.Contains([]string{"D7", "D30", "D90", "D180"}, period) {
@@ -86,25 +82,6 @@ func serveReport(s *Server, c *call, q *query) *answer {
 			rows = append(rows, row)
 		}
 	})
-	switch format := q.raw.Get("$format"); {
-	case format == "application/json" && c.beta:
-		var out []json.RawMessage
-		for _, e := range rows {
-			row := Entity{}
-			for _, col := range columns {
-				if col.key != "" {
-					row[col.key] = e[col.key]
-				}
-			}
-			b, _ := json.Marshal(row)
-			out = append(out, b)
-		}
-		return s.list(c, q, out, reportPageSize)
-	case format != "" && format != "text/csv":
-		return s.errorAnswer(c.r, badRequest("The format is not supported."))
-	case q.raw.Has("$top"):
-		return s.errorAnswer(c.r, badRequest("The query parameter '$top' is not supported."))
-	}
 	token := randomToken()
 	s.mu.Lock()
 	s.downloads[token] = &download{name: name + period + ".csv", csv: reportCSV(columns, rows), expires: s.config.Now().Add(downloadLife)}

@@ -171,7 +171,6 @@ var specs = map[string]string{
 		allowEmailVerifiedUsersToJoinOrganization allowInvitesFrom allowUserConsentForRiskyApps
 		blockMsolPowerShell defaultUserRolePermissions description displayName guestUserRoleId
 		enabledPreviewFeatures[]^ permissionGrantPolicyIdsAssignedToDefaultUserRole[]^`,
-	"identitySecurityDefaultsEnforcementPolicy": `deletedDateTime description displayName isEnabled`,
 	"secureScore": `
 		activeUserCount averageComparativeScores[] azureTenantId controlScores[] createdDateTime currentScore
 		enabledServices[] licensedUserCount maxScore vendorInformation`,

@@ -50,10 +50,8 @@ func init() {
 	}
 	add(http.MethodPost, "/subscriptions", serveSubscribe)
 	add(http.MethodGet, "/subscriptions", serveSubscriptions)
-	add(http.MethodGet, "/subscriptions/{id}", serveSubscription)
 	add(http.MethodPatch, "/subscriptions/{id}", serveRenew)
 	add(http.MethodDelete, "/subscriptions/{id}", serveUnsubscribe)
-	add(http.MethodPost, "/subscriptions/{id}/reauthorize", serveReauthorize)
 }
 
 // SetSubscriptionQuota sets how many subscriptions a tenant may have; 0 = 100.
@@ -367,10 +365,6 @@ func (s *Server) withSubscription(c *call, f func(sub *Subscription) *answer) *a
 	return s.errorAnswer(c.r, &apiError{status: http.StatusNotFound, code: "ResourceNotFound", message: "The object was not found."})
 }
 
-func serveSubscription(s *Server, c *call, _ *query) *answer {
-	return s.withSubscription(c, func(sub *Subscription) *answer { return jsonAnswer(http.StatusOK, sub.answered(c, false)) })
-}
-
 func serveSubscriptions(s *Server, c *call, _ *query) *answer {
 	if limited := s.limitSubscriptions(c, true); limited != nil {
 		return s.errorAnswer(c.r, limited)
@@ -411,11 +405,4 @@ func serveUnsubscribe(s *Server, c *call, _ *query) *answer {
 		s.LoseSubscription(c.params["id"])
 	}
 	return a
-}
-
-func serveReauthorize(s *Server, c *call, _ *query) *answer {
-	return s.withSubscription(c, func(sub *Subscription) *answer {
-		sub.Reauthorized++
-		return &answer{status: http.StatusNoContent, header: http.Header{}}
-	})
 }

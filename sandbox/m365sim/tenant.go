@@ -71,7 +71,6 @@ type Tenant struct {
 
 	ConditionalAccess   []Entity
 	AuthorizationPolicy Entity
-	SecurityDefaults    Entity
 	SecureScores        []Entity // in any order; answered newest first
 	SecureScoreProfiles []Entity
 	MailboxUsage        []Entity // keys of the JSON report, for example storageUsedInBytes
@@ -192,8 +191,7 @@ func (t *Tenant) Validate() error {
 		{"companySubscription", t.Subscriptions}, {"user", t.Users}, {"group", t.Groups}, {"directoryRole", t.Roles},
 		{"device", t.Devices}, {"managedDevice", t.ManagedDevices}, {"deviceCompliancePolicy", t.CompliancePolicies},
 		{"conditionalAccessPolicy", t.ConditionalAccess}, {"authorizationPolicy", []Entity{t.AuthorizationPolicy}},
-		{"identitySecurityDefaultsEnforcementPolicy", []Entity{t.SecurityDefaults}}, {"secureScore", t.SecureScores},
-		{"secureScoreControlProfile", t.SecureScoreProfiles},
+		{"secureScore", t.SecureScores}, {"secureScoreControlProfile", t.SecureScoreProfiles},
 	} {
 		if err := validateRows(set.typ, set.rows); err != nil {
 			return fmt.Errorf("tenant %s: %w", t.ID, err)

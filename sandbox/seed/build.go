@@ -40,7 +40,6 @@ func newTenant(s *Seed, rng *rand.Rand, name, domain string, org int) *builder {
 		Permissions: m365sim.AllPermissions(),
 		AuditLogConfig: entity{"Identity": "Admin Audit Log Settings", "Name": "Admin Audit Log Settings",
 			"UnifiedAuditLogIngestionEnabled": true, "AdminAuditLogEnabled": true, "AdminAuditLogAgeLimit": "90.00:00:00"},
-		SecurityDefaults: entity{"id": "00000000-0000-0000-0000-000000000005", "displayName": "Security Defaults", "isEnabled": false},
 	}
 	b.t.Organization = entity{
 		"id": b.t.ID, "displayName": name, "createdDateTime": stamp(s.Day.AddDate(-6, -2, -11)), "countryLetterCode": "NL",
