@@ -65,7 +65,7 @@ type process struct {
 // with Stop, when ctx is done, or when the calling process ends. It keeps its data in
 // memory only. If the emulator is not installed, Start installs it first with npm.
 func Start(ctx context.Context) (*Azurite, error) {
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return nil, err
 	}
@@ -194,9 +194,9 @@ func (a *process) Stop() {
 	<-a.exited
 }
 
-// moduleRoot walks upwards from the current folder to the one that holds go.mod
-// and the sandbox's package.json.
-func moduleRoot() (string, error) {
+// ModuleRoot walks upwards from the current folder to the one that holds go.mod
+// and the sandbox's package.json, below which the emulator is installed.
+func ModuleRoot() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("finding the module root: %w", err)
@@ -206,7 +206,7 @@ func moduleRoot() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", errors.New("the storage emulator is installed below the module root, but no folder from here upwards holds go.mod and sandbox/package.json; run from inside the source tree")
+			return "", errors.New("no folder from here upwards holds go.mod and sandbox/package.json: run this inside the project")
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"cipp-ninjaone/sandbox/m365sim"
-	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // kind is a kind of change in Microsoft 365.
@@ -67,7 +67,7 @@ func (w *watch) userShows(tenantID, userID, field, text string) func() bool {
 
 func (w *watch) deviceShows(d m365sim.Entity, text string) func() bool {
 	serial := d.String("serialNumber")
-	i := slices.IndexFunc(w.Seed.NinjaDevices, func(d seed.NinjaDevice) bool { return d.SerialNumber == serial })
+	i := slices.IndexFunc(w.Seed.NinjaDevices, func(d ninjasim.Device) bool { return d.SerialNumber == serial })
 	return func() bool {
 		v, _ := w.NinjaOne.DeviceField(w.Seed.NinjaDevices[i].ID, w.Seed.FieldMapping["DeviceSummary"])
 		return strings.Contains(v.Sent, text)

@@ -15,8 +15,7 @@ import (
 func field(data *seed.Seed, name string) ninjasim.CustomField {
 	for _, f := range data.CustomFields {
 		if f.Name == name {
-			return ninjasim.CustomField{Name: f.Name, Label: f.Label, Type: f.Type, APIPermission: f.APIPermission,
-				TechnicianPermission: "READ_ONLY", DefinitionScope: []string{f.Scope}}
+			return f
 		}
 	}
 	panic("the seed has no field " + name)
@@ -143,8 +142,8 @@ func TestUnusableFields(t *testing.T) {
 func pretend(w *world) (stop func()) {
 	var list []map[string]any
 	for _, f := range w.Seed.CustomFields {
-		list = append(list, map[string]any{"name": f.Name, "label": f.Label, "type": f.Type, "entityType": f.Scope,
-			"definitionScope": []string{f.Scope}, "apiPermission": "READ_WRITE"})
+		list = append(list, map[string]any{"name": f.Name, "label": f.Label, "type": f.Type, "entityType": f.DefinitionScope[0],
+			"definitionScope": f.DefinitionScope, "apiPermission": "READ_WRITE"})
 	}
 	body, err := json.Marshal(list)
 	if err != nil {

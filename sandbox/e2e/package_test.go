@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
@@ -32,7 +33,7 @@ func TestPackage(t *testing.T) {
 	}
 
 	w := start(t, seed.MSP(), func(c *funchost.Config) { c.AppRoot = dir })
-	root, err := stack.Root()
+	root, err := azurite.ModuleRoot()
 	must(t, err)
 	folders, err := os.ReadDir(filepath.Join(root, "functions"))
 	must(t, err)
@@ -77,7 +78,7 @@ func TestPackage(t *testing.T) {
 // unpack builds the package and returns the folder that it was unzipped to.
 func unpack(t *testing.T, version string) string {
 	t.Helper()
-	root, err := stack.Root()
+	root, err := azurite.ModuleRoot()
 	must(t, err)
 	out, dir := t.TempDir(), t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "go", "run", "./tools/bundle", "-out", out, "-version", version, "-platform", runtime.GOOS+"/"+runtime.GOARCH)

@@ -18,11 +18,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/go-cmp/cmp"
 
+	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
-	"cipp-ninjaone/sandbox/seed"
-	"cipp-ninjaone/sandbox/stack"
 )
 
 const stateTable = "NinjaOneSyncState"
@@ -229,7 +228,7 @@ func TestRowsOfToday(t *testing.T) {
 // another version.
 func ofVersion(t *testing.T, version string) string {
 	t.Helper()
-	root, err := stack.Root()
+	root, err := azurite.ModuleRoot()
 	must(t, err)
 	dir := t.TempDir()
 	must(t, os.CopyFS(dir, os.DirFS(appRoot)))
@@ -255,7 +254,7 @@ func TestUpgradeAndRollback(t *testing.T) {
 	running := older
 	w := start(t, data, comesBackSoon, func(c *funchost.Config) { c.AppRoot = running })
 	w.sync(swept.DefaultDomain).completed()
-	device := data.NinjaDevices[slices.IndexFunc(data.NinjaDevices, func(d seed.NinjaDevice) bool { return d.OrganizationID == data.Organization(swept.ID) })+2]
+	device := data.NinjaDevices[slices.IndexFunc(data.NinjaDevices, func(d ninjasim.Device) bool { return d.OrganizationID == data.Organization(swept.ID) })+2]
 	for i, step := range []struct{ to, version, state, shows string }{
 		{newer, "v2.0.0-newer", "noncompliant", "Non-Compliant"},
 		{older, "development", "compliant", "Compliant"},

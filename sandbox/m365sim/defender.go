@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Vulnerability is one record of Defender's export. It is a device, a version of a
@@ -216,5 +218,5 @@ func (v *Vulnerability) encode() json.RawMessage {
 
 // defenderError answers with the error object of Defender's API.
 func defenderError(status int, code, message string) *answer {
-	return jsonAnswer(status, map[string]any{"error": map[string]string{"code": code, "message": message, "target": randomGUID()}})
+	return jsonAnswer(status, map[string]any{"error": map[string]string{"code": code, "message": message, "target": uuid.NewString()}})
 }

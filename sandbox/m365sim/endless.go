@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // Endless is a way in which a list never ends. Its pages are served to whoever
@@ -83,7 +85,7 @@ func (p *endlessPage) later(how Endless) []map[string]json.RawMessage {
 			}
 			switch name { // what tells records apart
 			case "id", "ExternalDirectoryObjectId":
-				again[name], _ = json.Marshal(randomGUID())
+				again[name], _ = json.Marshal(uuid.NewString())
 			case "userPrincipalName", "UserPrincipalName", "PrimarySmtpAddress", "SenderAddress":
 				again[name], _ = json.Marshal(fmt.Sprintf("new-%d-%d@fabrikam.example", p.n, i))
 			}

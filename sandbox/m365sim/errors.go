@@ -2,11 +2,12 @@ package m365sim
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // apiError is a refusal in the words of the service. It is answered as Graph's
@@ -42,24 +43,13 @@ func graphErrorBody(code, message string, now time.Time) []byte {
 	b, _ := json.Marshal(map[string]any{"error": map[string]any{
 		"code": code, "message": message,
 		"innerError": map[string]string{
-			"date": now.UTC().Format("2006-01-02T15:04:05"), "request-id": randomGUID(), "client-request-id": randomGUID(),
+			"date": now.UTC().Format("2006-01-02T15:04:05"), "request-id": uuid.NewString(), "client-request-id": uuid.NewString(),
 		},
 	}})
 	return b
 }
 
-// randomGUID returns a random version 4 GUID.
-func randomGUID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}
-
 // randomToken returns an opaque token that is safe in URLs and headers.
 func randomToken() string {
-	var b [30]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
+	return rand.Text() + rand.Text()
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // The resources that tokens are issued for, as scopes name them.
@@ -109,9 +111,9 @@ func (s *Server) loginErrorAnswer(r *http.Request, e *loginError) *answer {
 	now := s.now().UTC()
 	body := map[string]any{
 		"error": e.err, "error_codes": []int{e.code}, "timestamp": now.Format("2006-01-02 15:04:05Z"),
-		"trace_id": randomGUID(), "correlation_id": randomGUID(),
+		"trace_id": uuid.NewString(), "correlation_id": uuid.NewString(),
 		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s", e.code, e.message,
-			randomGUID(), randomGUID(), now.Format("2006-01-02 15:04:05Z")),
+			uuid.NewString(), uuid.NewString(), now.Format("2006-01-02 15:04:05Z")),
 	}
 	if e.suberror != "" {
 		body["suberror"] = e.suberror

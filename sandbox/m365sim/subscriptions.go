@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 )
 
 // The limits of subscriptions on directory objects.
@@ -207,7 +209,7 @@ func serveSubscribe(s *Server, c *call, _ *query) *answer {
 		return s.errorAnswer(c.r, refusal)
 	}
 	sub := &Subscription{
-		ID: randomGUID(), TenantID: c.t.ID, Resource: *in.Resource, ChangeType: *in.ChangeType,
+		ID: uuid.NewString(), TenantID: c.t.ID, Resource: *in.Resource, ChangeType: *in.ChangeType,
 		NotificationURL: *in.NotificationURL, LifecycleURL: value(in.LifecycleNotificationURL),
 		ClientState: value(in.ClientState), Expires: expires,
 	}
@@ -295,7 +297,7 @@ func deliverable(address string) bool {
 func handshake(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	token := "Validation: Testing client application reachability for subscription + Request-Id: " + randomGUID() + " <&é>"
+	token := "Validation: Testing client application reachability for subscription + Request-Id: " + uuid.NewString() + " <&é>"
 	u, err := url.Parse(address)
 	if err != nil {
 		return fmt.Errorf("the address is malformed")
@@ -336,7 +338,7 @@ func (sub *Subscription) answered(c *call, created bool) map[string]any {
 		"@odata.context": baseURL(c.r) + "/$metadata#subscriptions/$entity",
 		"id":             sub.ID, "resource": sub.Resource, "changeType": sub.ChangeType, "clientState": nil,
 		"notificationUrl": sub.NotificationURL, "lifecycleNotificationUrl": nil,
-		"expirationDateTime": sub.Expires.UTC().Format(time.RFC3339), "applicationId": randomGUID(), "creatorId": randomGUID(),
+		"expirationDateTime": sub.Expires.UTC().Format(time.RFC3339), "applicationId": uuid.NewString(), "creatorId": uuid.NewString(),
 		"latestSupportedTlsVersion": "v1_2", "encryptionCertificate": nil, "encryptionCertificateId": nil,
 		"includeResourceData": nil, "notificationContentType": nil,
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"cipp-ninjaone/sandbox/m365sim"
 )
 
@@ -83,11 +85,12 @@ func (b *builder) hybrid() {
 func (b *builder) guid() string { return guid(b.rng) }
 
 func guid(rng *rand.Rand) string {
-	var x [16]byte
+	var x uuid.UUID
 	for i := range x {
 		x[i] = byte(rng.UintN(256))
 	}
-	return formatGUID(x)
+	x[6], x[8] = x[6]&0x0f|0x40, x[8]&0x3f|0x80
+	return x.String()
 }
 
 func pick[T any](rng *rand.Rand, list []T) T { return list[rng.IntN(len(list))] }

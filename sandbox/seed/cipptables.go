@@ -38,26 +38,30 @@ func WriteCIPPTables(ctx context.Context, connectionString string, s *Seed) erro
 		{"ExcludedLicenses", s.licenseRows()}, {"DevSecrets", s.secretRows()}, {"templates", s.templateRows()},
 		{"CippReportingDB", append(s.reportingRows(), s.cachedRows()...)}, {"CveExceptions", s.exceptionRows()},
 	} {
-		client := service.NewClient(table.name)
-		var exists *azcore.ResponseError
-		if _, err := client.CreateTable(ctx, nil); err != nil && !(errors.As(err, &exists) && exists.StatusCode == http.StatusConflict) {
-			return fmt.Errorf("making CIPP's table %s: %w", table.name, err)
+		if err := writeRows(ctx, service.NewClient(table.name), table.name, table.rows); err != nil {
+			return err
 		}
-		// By partition, in the emulator's largest batches: a call costs it several times what a row does.
-		parts := map[any][]aztables.TransactionAction{}
-		for _, r := range table.rows {
-			b, err := json.Marshal(r)
-			if err != nil {
-				return fmt.Errorf("encoding a row of CIPP's table %s: %w", table.name, err)
-			}
-			key := r["PartitionKey"]
-			parts[key] = append(parts[key], aztables.TransactionAction{ActionType: aztables.TransactionTypeInsertReplace, Entity: b})
-		}
-		for _, rows := range parts {
-			for batch := range slices.Chunk(rows, 100) {
-				if _, err := client.SubmitTransaction(ctx, batch, nil); err != nil {
-					return fmt.Errorf("writing rows of CIPP's table %s: %w", table.name, err)
-				}
+	}
+	return nil
+}
+
+// writeRows makes a table of CIPP if it is missing, and writes rows. It does so by
+// partition, in the emulator's largest batches: a call costs it several times what a row
+// does.
+func writeRows(ctx context.Context, client *aztables.Client, table string, rows []row) error {
+	var exists *azcore.ResponseError
+	if _, err := client.CreateTable(ctx, nil); err != nil && !(errors.As(err, &exists) && exists.StatusCode == http.StatusConflict) {
+		return fmt.Errorf("making CIPP's table %s: %w", table, err)
+	}
+	parts := map[any][]aztables.TransactionAction{}
+	for _, r := range rows {
+		key := r["PartitionKey"]
+		parts[key] = append(parts[key], aztables.TransactionAction{ActionType: aztables.TransactionTypeInsertReplace, Entity: []byte(mustJSON(r))})
+	}
+	for _, rows := range parts {
+		for batch := range slices.Chunk(rows, 100) {
+			if _, err := client.SubmitTransaction(ctx, batch, nil); err != nil {
+				return fmt.Errorf("writing rows of CIPP's table %s: %w", table, err)
 			}
 		}
 	}

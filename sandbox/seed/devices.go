@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // awayFromRounding keeps sizes off the borders between rounded values. So a change by
@@ -104,7 +105,7 @@ func (b *builder) machine(m machine) {
 	if m.noNinja || m.platform == "iOS" || m.platform == "Android" {
 		return
 	}
-	d := NinjaDevice{
+	d := ninjasim.Device{
 		ID: 1000 + len(b.seed.NinjaDevices)*3 + 1, OrganizationID: b.org, SystemName: m.name, DisplayName: m.name,
 		BIOSSerialNumber: m.serial, SerialNumber: m.serial, Manufacturer: m.model.manufacturer, Model: m.model.name,
 		ChassisType: strings.ToUpper(m.model.chassis), OSName: osName, LastContact: m.lastSync.Add(11 * time.Minute),

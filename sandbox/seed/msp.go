@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // The default domains of the tenants of [MSP], named for what is odd about
@@ -56,7 +57,7 @@ func MSPAt(on time.Time) *Seed {
 
 // organization adds an organization and maps the tenant to it.
 func (s *Seed) organization(b *builder, id int, name string) {
-	s.Organizations = append(s.Organizations, Organization{ID: id, Name: name, Description: "Managed service, " + b.t.DefaultDomain})
+	s.Organizations = append(s.Organizations, ninjasim.Organization{ID: id, Name: name})
 	s.mapTo(b, id, name)
 }
 
@@ -288,6 +289,6 @@ func (s *Seed) deletedOrganization(rng *rand.Rand) {
 
 func (s *Seed) unmapped(rng *rand.Rand) {
 	b := newTenant(s, rng, "Juniper Field Clinic", Unmapped, 22)
-	s.Organizations = append(s.Organizations, Organization{ID: 22, Name: "Juniper Field Clinic"})
+	s.Organizations = append(s.Organizations, ninjasim.Organization{ID: 22, Name: "Juniper Field Clinic"})
 	s.plain(b, 7, 5, skuPremium)
 }

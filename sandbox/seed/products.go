@@ -51,3 +51,10 @@ var (
 	roleIntuneAdmin   = roleTemplate{"3a2c62db-5318-420d-8d74-23affee5d9d5", "Intune Administrator"}
 	roleReader        = roleTemplate{"f2ef992c-3afb-46b9-b7cf-a126ee74c451", "Global Reader"}
 )
+
+// Products returns what Microsoft's public file of product names says of the
+// seed's products. One of them is missing from it, as a new one is from the
+// real file.
+func Products() []SKU {
+	return []SKU{skuE3, skuPremium, skuStandard, skuP2, skuDefender, skuMail, skuFlow}
+}

@@ -9,10 +9,12 @@ package seed
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"time"
 
+	"github.com/google/uuid"
+
 	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // Seed is one provider with all its data.
@@ -22,9 +24,9 @@ type Seed struct {
 	Day time.Time
 
 	Tenants       []*m365sim.Tenant
-	Organizations []Organization
-	NinjaDevices  []NinjaDevice
-	CustomFields  []CustomField
+	Organizations []ninjasim.Organization
+	NinjaDevices  []ninjasim.Device
+	CustomFields  []ninjasim.CustomField
 	Mappings      []Mapping
 	// FieldMapping gives the NinjaOne custom field of each of CIPP's seven
 	// fields (TenantLinks, TenantSummary, UsersSummary, DeviceLinks,
@@ -39,7 +41,7 @@ type Seed struct {
 	ExcludedSKUs    []SKU    // rows of CIPP's ExcludedLicenses
 	// ScanGroups are what an administrator set up in NinjaOne, CVEExceptions and
 	// CachedCVEs (by default domain) what CIPP keeps.
-	ScanGroups    []ScanGroup
+	ScanGroups    []ninjasim.ScanGroup
 	CVEExceptions []CVEException
 	CachedCVEs    map[string][]m365sim.Vulnerability
 	Quirks        Quirks
@@ -53,35 +55,6 @@ type SAM struct {
 // NinjaOne holds the API application of the provider's NinjaOne instance.
 type NinjaOne struct {
 	Instance, ClientID, Secret string // Instance is a host name
-}
-
-// Organization is one organization of NinjaOne.
-type Organization struct {
-	ID          int
-	Name        string
-	Description string
-}
-
-// NinjaDevice is one device of NinjaOne, with the names of its API.
-type NinjaDevice struct {
-	ID, OrganizationID               int
-	SystemName, DNSName, DisplayName string
-	NodeClass                        string // for example WINDOWS_WORKSTATION
-	SerialNumber, BIOSSerialNumber   string
-	Manufacturer, Model, ChassisType string
-	VirtualMachine                   bool
-	OSName, LastLoggedInUser         string
-	Offline                          bool
-	LastContact                      time.Time
-	IPAddresses, MACAddresses        []string
-}
-
-// CustomField is one custom field of NinjaOne.
-type CustomField struct {
-	Name, Label   string
-	Type          string // WYSIWYG, TEXT, …
-	Scope         string // NODE for devices, ORGANIZATION for organizations
-	APIPermission string // NONE, READ_ONLY, WRITE_ONLY or READ_WRITE
 }
 
 // Mapping is one tenant mapped to an organization in CIPP.
@@ -157,45 +130,33 @@ func (s *Seed) Server() (*m365sim.Server, error) { return m365sim.New(s.Config()
 func newSeed(day time.Time) *Seed {
 	s := &Seed{
 		Day:      day.UTC().Truncate(24 * time.Hour),
-		SAM:      SAM{randomGUID(), randomSecret(), "5e0f6d1a-3c57-4a7e-9d5b-20c1f7a94e10", randomSecret() + randomSecret()},
+		SAM:      SAM{uuid.NewString(), randomSecret(), "5e0f6d1a-3c57-4a7e-9d5b-20c1f7a94e10", randomSecret() + randomSecret()},
 		Ninja:    NinjaOne{Instance: "eu.ninjarmm.com", ClientID: randomSecret()[:27], Secret: randomSecret()},
 		CIPPHost: "cipp.northwindow-it.example",
-		CustomFields: []CustomField{
-			{"cippTenantLinks", "Microsoft 365 links", "WYSIWYG", "ORGANIZATION", "READ_WRITE"},
-			{"cippTenantSummary", "Microsoft 365 summary", "WYSIWYG", "ORGANIZATION", "READ_WRITE"},
-			{"cippUsersSummary", "Microsoft 365 users", "WYSIWYG", "ORGANIZATION", "READ_WRITE"},
-			{"cippDeviceLinks", "Intune links", "WYSIWYG", "NODE", "READ_WRITE"},
-			{"cippDeviceSummary", "Intune summary", "WYSIWYG", "NODE", "READ_WRITE"},
-			{"cippDeviceCompliance", "Intune compliance", "TEXT", "NODE", "READ_WRITE"},
-			{"cippDeviceNonCompliantSettings", "Intune settings that fail", "TEXT_MULTILINE", "NODE", "READ_WRITE"},
-			{"accountManager", "Account manager", "TEXT", "ORGANIZATION", "READ_WRITE"},
-			{"warrantyEnd", "Warranty end", "TEXT", "NODE", "READ_ONLY"},
-			{"contractNotes", "Contract notes", "WYSIWYG", "ORGANIZATION", "NONE"},
+		CustomFields: []ninjasim.CustomField{
+			customField("cippTenantLinks", "Microsoft 365 links", "WYSIWYG", "ORGANIZATION", "READ_WRITE"),
+			customField("cippTenantSummary", "Microsoft 365 summary", "WYSIWYG", "ORGANIZATION", "READ_WRITE"),
+			customField("cippUsersSummary", "Microsoft 365 users", "WYSIWYG", "ORGANIZATION", "READ_WRITE"),
+			customField("cippDeviceLinks", "Intune links", "WYSIWYG", "NODE", "READ_WRITE"),
+			customField("cippDeviceSummary", "Intune summary", "WYSIWYG", "NODE", "READ_WRITE"),
+			customField("cippDeviceCompliance", "Intune compliance", "TEXT", "NODE", "READ_WRITE"),
+			customField("cippDeviceNonCompliantSettings", "Intune settings that fail", "TEXT_MULTILINE", "NODE", "READ_WRITE"),
+			customField("accountManager", "Account manager", "TEXT", "ORGANIZATION", "READ_WRITE"),
+			customField("warrantyEnd", "Warranty end", "TEXT", "NODE", "READ_ONLY"),
+			customField("contractNotes", "Contract notes", "WYSIWYG", "ORGANIZATION", "NONE"),
 		},
 		FieldMapping: map[string]string{
 			"TenantLinks": "cippTenantLinks", "TenantSummary": "cippTenantSummary", "UsersSummary": "cippUsersSummary",
 			"DeviceLinks": "cippDeviceLinks", "DeviceSummary": "cippDeviceSummary", "DeviceCompliance": "cippDeviceCompliance",
 			"DeviceNonCompliantSettings": "cippDeviceNonCompliantSettings",
 		},
-		Quirks: Quirks{LicensedOnly: false},
 	}
 	return s
 }
 
-func randomSecret() string {
-	var b [24]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
+func customField(name, label, typ, scope, apiPermission string) ninjasim.CustomField {
+	return ninjasim.CustomField{Name: name, Label: label, Type: typ, DefinitionScope: []string{scope},
+		APIPermission: apiPermission, TechnicianPermission: "READ_ONLY"}
 }
 
-func randomGUID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return formatGUID(b)
-}
-
-func formatGUID(b [16]byte) string {
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}
+func randomSecret() string { return rand.Text() + rand.Text() }

@@ -5,7 +5,10 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
 )
 
 // CVEPrefix begins the names of the provider's scan groups, where vulnerabilities
@@ -14,14 +17,6 @@ const CVEPrefix = "CIPP "
 
 // ScanGroupName returns the name of a tenant's scan group.
 func ScanGroupName(domain string) string { return CVEPrefix + domain }
-
-// ScanGroup is a scan group that an administrator made in NinjaOne.
-type ScanGroup struct {
-	ID                      int64
-	Name                    string
-	DeviceHeader, CVEHeader string
-	ByIPAddress             bool // else by host name
-}
 
 // CVEException is one row of CIPP's table of CVEs that are accepted.
 type CVEException struct {
@@ -76,12 +71,12 @@ func (s *Seed) vulnerabilities() {
 	s.CachedCVEs = map[string][]m365sim.Vulnerability{Large: s.found(rng, large)}
 	large.Deny("Vulnerability.Read", "Vulnerability.Read.All")
 
-	for i, g := range []ScanGroup{
+	for i, g := range []ninjasim.ScanGroup{
 		{Name: ScanGroupName(Ordinary), DeviceHeader: "device", CVEHeader: "cve"},
 		{Name: strings.ToUpper(ScanGroupName(Large)), DeviceHeader: "device", CVEHeader: "cve"}, // names are compared without case
 		{Name: ScanGroupName(Markup), DeviceHeader: `Device "name"`, CVEHeader: "CVE, id"},
 		{Name: ScanGroupName(Restricted), DeviceHeader: "device", CVEHeader: "cve"},
-		{Name: "Weekly scan of the perimeter", DeviceHeader: "IP", CVEHeader: "CVE", ByIPAddress: true},
+		{Name: "Weekly scan of the perimeter", DeviceHeader: "IP", CVEHeader: "CVE", Identifier: ninjasim.IPAddress},
 	} {
 		g.ID = int64(31 + i)
 		s.ScanGroups = append(s.ScanGroups, g)
@@ -99,7 +94,7 @@ func (s *Seed) vulnerabilities() {
 func (s *Seed) Vulnerable(domain string, group int64) {
 	t := s.Tenant(domain)
 	t.Vulnerabilities = s.found(rand.New(rand.NewPCG(18, uint64(group))), t)
-	s.ScanGroups = append(s.ScanGroups, ScanGroup{ID: group, Name: ScanGroupName(domain), DeviceHeader: "device", CVEHeader: "cve"})
+	s.ScanGroups = append(s.ScanGroups, ninjasim.ScanGroup{ID: group, Name: ScanGroupName(domain), DeviceHeader: "device", CVEHeader: "cve"})
 }
 
 // found returns the records of a tenant's computers: one or more of each second one.
@@ -176,7 +171,7 @@ func (s *Seed) cachedRow(domain string, records []m365sim.Vulnerability) row {
 		details = devices[0]
 	}
 	v := records[0]
-	return row{"PartitionKey": domain, "RowKey": "DefenderCVEs-" + randomGUID(), "Type": "DefenderCVEs", "Data": mustJSON(map[string]any{
+	return row{"PartitionKey": domain, "RowKey": "DefenderCVEs-" + uuid.NewString(), "Type": "DefenderCVEs", "Data": mustJSON(map[string]any{
 		"PartitionKey": v.CVE, "RowKey": domain, "customerId": domain, "cveId": v.CVE, "softwareVendor": v.Vendor, "softwareName": v.Software,
 		"vulnerabilitySeverityLevel": v.Severity, "recommendedSecurityUpdate": v.Update, "recommendedSecurityUpdateUrl": nil,
 		"exploitabilityLevel": v.Exploitability, "deviceCount": len(records), "deviceDetailsJson": mustJSON(details),

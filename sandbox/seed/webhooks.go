@@ -2,15 +2,12 @@ package seed
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/google/uuid"
 )
 
 // DeviceSubscription is a Graph subscription on a tenant's devices that CIPP's
@@ -31,22 +28,8 @@ func WriteCIPPSubscriptions(ctx context.Context, connectionString string, s *See
 	if err != nil {
 		return nil, fmt.Errorf("opening the storage account for CIPP's subscriptions: %w", err)
 	}
-	client := service.NewClient("webhookTable")
-	var exists *azcore.ResponseError
-	if _, err := client.CreateTable(ctx, nil); err != nil && !(errors.As(err, &exists) && exists.StatusCode == http.StatusConflict) {
-		return nil, fmt.Errorf("making CIPP's table of subscriptions: %w", err)
-	}
 	subscriptions, rows := s.webhookRows()
-	for _, r := range rows {
-		b, err := json.Marshal(r)
-		if err != nil {
-			return nil, fmt.Errorf("encoding a row of CIPP's subscriptions: %w", err)
-		}
-		if _, err := client.UpsertEntity(ctx, b, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeReplace}); err != nil {
-			return nil, fmt.Errorf("writing a row of CIPP's subscriptions: %w", err)
-		}
-	}
-	return subscriptions, nil
+	return subscriptions, writeRows(ctx, service.NewClient("webhookTable"), "webhookTable", rows)
 }
 
 func (s *Seed) webhookRows() ([]DeviceSubscription, []row) {
@@ -61,12 +44,12 @@ func (s *Seed) webhookRows() ([]DeviceSubscription, []row) {
 			continue
 		}
 		if len(rows) == 0 {
-			id := randomGUID()
+			id := uuid.NewString()
 			rows = append(rows, row{"PartitionKey": t.DefaultDomain, "RowKey": id, "EventType": "Audit.AzureActiveDirectory",
-				"Resource": "Audit.AzureActiveDirectory", "Expiration": expires, "SubscriptionID": randomGUID(),
+				"Resource": "Audit.AzureActiveDirectory", "Expiration": expires, "SubscriptionID": uuid.NewString(),
 				"TypeofSubscription": "updated", "WebhookNotificationUrl": address("Audit.AzureActiveDirectory", id, "AuditLog")})
 		}
-		d := DeviceSubscription{TenantID: t.ID, SubscriptionID: randomGUID(), CIPPID: randomGUID()}
+		d := DeviceSubscription{TenantID: t.ID, SubscriptionID: uuid.NewString(), CIPPID: uuid.NewString()}
 		subscriptions = append(subscriptions, d)
 		rows = append(rows, row{"PartitionKey": t.DefaultDomain, "RowKey": d.CIPPID, "EventType": "DeviceUpdate", "Resource": "devices",
 			"Expiration": expires, "SubscriptionID": d.SubscriptionID, "TypeofSubscription": "updated",
@@ -74,5 +57,5 @@ func (s *Seed) webhookRows() ([]DeviceSubscription, []row) {
 	}
 	return subscriptions, append(rows, row{"PartitionKey": s.SAM.TenantID, "RowKey": s.SAM.TenantID,
 		"EventType": `["test-created","granular-admin-relationship-approved"]`, "Resource": "PartnerCenter", "Expiration": "Does Not Expire",
-		"SubscriptionID": randomGUID(), "WebhookNotificationUrl": "https://" + s.CIPPHost + "/API/PublicWebhooks?CIPPID=" + s.SAM.TenantID + "&Type=PartnerCenter"})
+		"SubscriptionID": uuid.NewString(), "WebhookNotificationUrl": "https://" + s.CIPPHost + "/API/PublicWebhooks?CIPPID=" + s.SAM.TenantID + "&Type=PartnerCenter"})
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cipp-ninjaone/sandbox/azurite"
 )
 
 // TestBuildLooksAtTheHandler: Go repeats a test whose kept result is of an older handler. For
@@ -32,7 +34,7 @@ func TestBuildLooksAtTheHandler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := Root()
+	root, err := azurite.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,30 +124,16 @@ func newNinjaOne(o Options) *ninjasim.Server {
 	data := o.Seed
 	n := ninjasim.New(ninjasim.Config{ClientID: data.Ninja.ClientID, ClientSecret: data.Ninja.Secret, HTMLAsSent: o.HTMLAsSent})
 	for _, o := range data.Organizations {
-		n.AddOrganization(ninjasim.Organization{ID: o.ID, Name: o.Name})
+		n.AddOrganization(o)
 	}
 	for _, f := range data.CustomFields {
-		n.AddCustomField(ninjasim.CustomField{
-			Name: f.Name, Label: f.Label, Type: f.Type, APIPermission: f.APIPermission,
-			TechnicianPermission: "READ_ONLY", DefinitionScope: []string{f.Scope},
-		})
+		n.AddCustomField(f)
 	}
 	for _, d := range data.NinjaDevices {
-		n.AddDevice(ninjasim.Device{
-			ID: d.ID, OrganizationID: d.OrganizationID,
-			SystemName: d.SystemName, DNSName: d.DNSName, DisplayName: d.DisplayName, NodeClass: d.NodeClass,
-			SerialNumber: d.SerialNumber, BIOSSerialNumber: d.BIOSSerialNumber,
-			Manufacturer: d.Manufacturer, Model: d.Model, ChassisType: d.ChassisType,
-			VirtualMachine: d.VirtualMachine, OSName: d.OSName, LastLoggedInUser: d.LastLoggedInUser,
-			Offline: d.Offline, LastContact: d.LastContact, IPAddresses: d.IPAddresses, MACAddresses: d.MACAddresses,
-		})
+		n.AddDevice(d)
 	}
 	for _, g := range data.ScanGroups {
-		group := ninjasim.ScanGroup{ID: g.ID, Name: g.Name, DeviceHeader: g.DeviceHeader, CVEHeader: g.CVEHeader}
-		if g.ByIPAddress {
-			group.Identifier = ninjasim.IPAddress
-		}
-		n.AddScanGroup(group)
+		n.AddScanGroup(g)
 	}
 	return n
 }
@@ -254,28 +240,9 @@ func (s *Stack) Close() error {
 	return errors.Join(errs...)
 }
 
-// Root returns the module's root folder, looked for upwards from the current
-// folder.
-func Root() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("no go.mod in this folder or above it: run this inside the project")
-		}
-		dir = parent
-	}
-}
-
 // Build assembles an app root in dir, as `make build` does for dist.
 func Build(ctx context.Context, dir string) error {
-	root, err := Root()
+	root, err := azurite.ModuleRoot()
 	if err != nil {
 		return err
 	}

@@ -271,7 +271,7 @@ type Pair struct {
 // side has, by the seed's own data.
 func (w *World) Pairs(tenantID string) []Pair {
 	w.T.Helper()
-	ninja := map[string][]seed.NinjaDevice{}
+	ninja := map[string][]ninjasim.Device{}
 	for _, d := range w.Seed.NinjaDevices {
 		ninja[d.SerialNumber] = append(ninja[d.SerialNumber], d)
 	}

@@ -105,7 +105,7 @@ func newLab(t testing.TB, devices int, change ...func(*seed.Seed)) *lab {
 	data := seed.Generate(seed.Size{Tenants: 1, Users: 1, Devices: devices})
 	data.Quirks.CVESync = true
 	tenant := data.Tenants[0]
-	data.ScanGroups = []seed.ScanGroup{{ID: groupID, Name: seed.ScanGroupName(tenant.DefaultDomain), DeviceHeader: "Device", CVEHeader: "CVE"}}
+	data.ScanGroups = []ninjasim.ScanGroup{{ID: groupID, Name: seed.ScanGroupName(tenant.DefaultDomain), DeviceHeader: "Device", CVEHeader: "CVE"}}
 	for i := range data.NinjaDevices {
 		data.NinjaDevices[i].SystemName, data.NinjaDevices[i].DNSName = pc(i), pc(i)
 	}

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/loopback"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
@@ -117,7 +118,7 @@ func TestHarshPlace(t *testing.T) {
 
 func projectRoot(t *testing.T) string {
 	t.Helper()
-	root, err := stack.Root()
+	root, err := azurite.ModuleRoot()
 	must(t, err)
 	return root
 }

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/gallery"
 	"cipp-ninjaone/sandbox/seed"
@@ -47,7 +48,7 @@ func main() {
 
 func run(ctx context.Context, out *os.File, check bool, host, app, address string) error {
 	if app == "" {
-		root, err := stack.Root()
+		root, err := azurite.ModuleRoot()
 		if err != nil {
 			return err
 		}

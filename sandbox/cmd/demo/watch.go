@@ -18,7 +18,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
 	"cipp-ninjaone/sandbox/ninjasim"
-	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
 )
 
@@ -293,7 +292,7 @@ func (w *watcher) check(ctx context.Context, sync func(tenantID string) error) e
 // not have. It is 0 when there is none.
 func missingOrganization(s *stack.Stack) int {
 	for _, m := range s.Seed.Mappings {
-		if !slices.ContainsFunc(s.Seed.Organizations, func(o seed.Organization) bool { return o.ID == m.OrganizationID }) {
+		if !slices.ContainsFunc(s.Seed.Organizations, func(o ninjasim.Organization) bool { return o.ID == m.OrganizationID }) {
 			return m.OrganizationID
 		}
 	}
