@@ -152,7 +152,7 @@ func TestStoppedTimerThatCannotBeTold(t *testing.T) {
 	w := newWorld(t)
 	refuses := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusForbidden) }))
 	defer refuses.Close()
-	connection := "TableEndpoint=" + refuses.URL + ";SharedAccessSignature=sig=none"
+	connection := "TableEndpoint=" + refuses.URL + ";QueueEndpoint=" + refuses.URL + ";BlobEndpoint=" + refuses.URL + ";SharedAccessSignature=sig=none"
 	closed := storagetest.Open(t, connection)
 	w.CIPP = cipptest.Store(closed)
 	w.Fired(t.Context(), "Quick")

@@ -3,6 +3,7 @@ package settings
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -277,9 +278,10 @@ func TestFunctionFolders(t *testing.T) {
 // TestStorageIsAway answers in CIPP's shapes when CIPP's tables cannot be read.
 func TestStorageIsAway(t *testing.T) {
 	i := install(t)
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	t.Cleanup(refuses.Close)
 	away, err := storage.Open(func(name string) string {
-		// The account has no table service among its settings.
-		return map[string]string{"CIPP_STORAGE__queueServiceUri": "https://contoso.queue.core.windows.net"}[name]
+		return map[string]string{storage.CIPP: "TableEndpoint=" + refuses.URL + ";SharedAccessSignature=sig=none"}[name]
 	}, storage.CIPP)
 	must(t, err)
 	i.serve(away, i.ninja.URL())

@@ -21,14 +21,10 @@ import (
 type Container struct {
 	name   string
 	client *container.Client
-	err    error // why there is no client
 }
 
 // Container returns the client of a blob container, which need not exist.
 func (a *Account) Container(name string) *Container {
-	if a.blobs == nil {
-		return &Container{name: name, err: a.missing["blob"]}
-	}
 	return &Container{name: name, client: a.blobs.NewContainerClient(name)}
 }
 
@@ -42,9 +38,6 @@ func (c *Container) op(what, name string) string {
 // Get reads a blob whole. A missing blob, and a missing container, is
 // ErrNotFound.
 func (c *Container) Get(ctx context.Context, name string) ([]byte, error) {
-	if c.err != nil {
-		return nil, c.err
-	}
 	op := c.op("read", name)
 	resp, err := c.client.NewBlobClient(name).DownloadStream(ctx, nil)
 	if err != nil {
@@ -64,9 +57,6 @@ func (c *Container) Put(ctx context.Context, name string, data []byte) error {
 }
 
 func (c *Container) put(ctx context.Context, name string, data []byte, condition *blob.ModifiedAccessConditions) error {
-	if c.err != nil {
-		return c.err
-	}
 	o := &blockblob.UploadOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: condition}}
 	return creating(ctx, string(bloberror.ContainerNotFound), c.op("write", name), func(ctx context.Context) error {
 		_, err := c.client.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(bytes.NewReader(data)), o)
@@ -79,9 +69,6 @@ func (c *Container) put(ctx context.Context, name string, data []byte, condition
 
 // Delete removes a blob; a blob that is not there is fine.
 func (c *Container) Delete(ctx context.Context, name string) error {
-	if c.err != nil {
-		return c.err
-	}
 	_, err := c.client.NewBlobClient(name).Delete(ctx, nil)
 	if err = wrap(err, c.op("delete", name)); errors.Is(err, ErrNotFound) {
 		return nil
@@ -101,10 +88,6 @@ type BlobInfo struct {
 // container has none. The sequence ends after an error.
 func (c *Container) List(ctx context.Context, prefix string) iter.Seq2[BlobInfo, error] {
 	return func(yield func(BlobInfo, error) bool) {
-		if c.err != nil {
-			yield(BlobInfo{}, c.err)
-			return
-		}
 		for pager := c.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: &prefix}); pager.More(); {
 			page, err := pager.NextPage(ctx)
 			if err = wrap(err, c.op("list", prefix+"*")); err != nil {

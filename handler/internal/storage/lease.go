@@ -37,9 +37,6 @@ const (
 // missing blob, empty. The error is ErrLeaseTaken when another holds the lease. A holder
 // that dies loses it after the duration. The caller must call Release.
 func (c *Container) Lease(ctx context.Context, name string, duration time.Duration) (*Lease, error) {
-	if c.err != nil {
-		return nil, c.err
-	}
 	op := c.op("lease", name)
 	if duration < minLease || duration > maxLease {
 		return nil, fmt.Errorf("%s: the duration %s is not between 15 and 60 seconds", op, duration)

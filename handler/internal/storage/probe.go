@@ -28,9 +28,6 @@ const probeCleanup = 15 * time.Second
 // TryTables makes a table, writes, reads and deletes a row in it, and deletes
 // the table. It needs the role Storage Table Data Contributor.
 func (a *Account) TryTables(ctx context.Context) (err error) {
-	if a.tables == nil {
-		return a.missing["table"]
-	}
 	name := "ninjaonecheck" + strings.ToLower(rand.Text())
 	client := a.tables.NewClient(name)
 	if _, err := client.CreateTable(ctx, nil); err != nil {
@@ -59,9 +56,6 @@ func (a *Account) TryTables(ctx context.Context) (err error) {
 // TryQueues makes a queue, puts a message into it, takes and deletes it, and
 // deletes the queue. It needs the role Storage Queue Data Contributor.
 func (a *Account) TryQueues(ctx context.Context) (err error) {
-	if a.queues == nil {
-		return a.missing["queue"]
-	}
 	client := a.queues.NewQueueClient("ninjaone-check-" + strings.ToLower(rand.Text()))
 	if _, err := client.Create(ctx, nil); err != nil {
 		return wrap(err, "make a queue")
@@ -91,9 +85,6 @@ func (a *Account) TryQueues(ctx context.Context) (err error) {
 // TryBlobs makes a container, writes, leases, reads and deletes a blob in it,
 // and deletes the container. It needs the role Storage Blob Data Contributor.
 func (a *Account) TryBlobs(ctx context.Context) (err error) {
-	if a.blobs == nil {
-		return a.missing["blob"]
-	}
 	name := "ninjaone-check-" + strings.ToLower(rand.Text())
 	client := a.blobs.NewContainerClient(name)
 	if _, err := client.Create(ctx, nil); err != nil {
@@ -129,9 +120,6 @@ func cleanUp(ctx context.Context, op string, do func(context.Context) error) err
 // Readable reads at most one row of the table and reports whether the table is
 // there.
 func (t *Table) Readable(ctx context.Context) (exists bool, err error) {
-	if t.err != nil {
-		return false, t.err
-	}
 	_, err = t.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{Top: to.Ptr[int32](1)}).NextPage(ctx)
 	if codeOf(err) == string(aztables.TableNotFound) {
 		return false, nil
@@ -144,9 +132,6 @@ func (t *Table) Readable(ctx context.Context) (exists bool, err error) {
 // Whether rows may be added it cannot tell; no role of Azure's own allows one without the
 // other.
 func (t *Table) Changeable(ctx context.Context) error {
-	if t.err != nil {
-		return t.err
-	}
 	keys := Entity{partitionKey: "ninjaone-check", rowKey: rand.Text()}
 	body, err := keys.encode()
 	if err != nil {
@@ -178,9 +163,6 @@ func Refused(err error) bool {
 // Clock returns the time by the account's own clock, to the second, with any
 // answer of its tables.
 func (a *Account) Clock(ctx context.Context) (time.Time, error) {
-	if a.tables == nil {
-		return time.Time{}, a.missing["table"]
-	}
 	var answer *http.Response
 	_, err := a.tables.NewListTablesPager(&aztables.ListTablesOptions{Top: to.Ptr[int32](1)}).NextPage(policy.WithCaptureResponse(ctx, &answer))
 	if answer == nil {

@@ -28,14 +28,10 @@ const maxDelay = 7 * 24 * time.Hour
 type Queue struct {
 	name   string
 	client *azqueue.QueueClient
-	err    error // why there is no client
 }
 
 // Queue returns the client of a queue, which need not exist.
 func (a *Account) Queue(name string) *Queue {
-	if a.queues == nil {
-		return &Queue{name: name, err: a.missing["queue"]}
-	}
 	return &Queue{name: name, client: a.queues.NewQueueClient(name)}
 }
 
@@ -46,9 +42,6 @@ func (q *Queue) Name() string { return q.name }
 // never expires. It becomes visible after delay, at most seven days, which Send rounds up
 // to whole seconds.
 func (q *Queue) Send(ctx context.Context, v any, delay time.Duration) error {
-	if q.err != nil {
-		return q.err
-	}
 	body, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("send a message to queue %s: %w", q.name, err)
@@ -59,9 +52,6 @@ func (q *Queue) Send(ctx context.Context, v any, delay time.Duration) error {
 // SendText is Send for a text that is put into the queue as it is.
 func (q *Queue) SendText(ctx context.Context, body []byte, delay time.Duration) error {
 	op := "send a message to queue " + q.name
-	if q.err != nil {
-		return q.err
-	}
 	switch {
 	case len(body) > MaxMessage:
 		return fmt.Errorf("%s: it has %d bytes, and a queue message holds at most %d", op, len(body), MaxMessage)
@@ -89,15 +79,16 @@ type Message struct {
 	Dequeued int // how often it was taken from the queue
 }
 
+func message(id, text *string, inserted *time.Time, dequeued *int64) Message {
+	return Message{ID: value(id), Body: DecodeMessage(value(text)), Inserted: value(inserted).UTC(), Dequeued: int(value(dequeued))}
+}
+
 // maxPeek is how many messages one call returns at most.
 const maxPeek = 32
 
 // Peek returns up to limit visible messages, 32 at most, and leaves them
 // untouched. A missing queue has none.
 func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
-	if q.err != nil {
-		return nil, q.err
-	}
 	resp, err := q.client.PeekMessages(ctx, &azqueue.PeekMessagesOptions{NumberOfMessages: to.Ptr(int32(min(limit, maxPeek)))})
 	if err = wrap(err, "look into queue "+q.name); errors.Is(err, ErrNotFound) {
 		return nil, nil
@@ -107,12 +98,7 @@ func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 	}
 	messages := make([]Message, 0, len(resp.Messages))
 	for _, m := range resp.Messages {
-		messages = append(messages, Message{
-			ID:       value(m.MessageID),
-			Body:     DecodeMessage(value(m.MessageText)),
-			Inserted: value(m.InsertionTime).UTC(),
-			Dequeued: int(value(m.DequeueCount)),
-		})
+		messages = append(messages, message(m.MessageID, m.MessageText, m.InsertionTime, m.DequeueCount))
 	}
 	return messages, nil
 }
@@ -125,9 +111,6 @@ const held = 2 * time.Minute
 // every message. Those that stay are visible again at once. An error of do ends it too.
 // It returns how many it removed.
 func (q *Queue) Take(ctx context.Context, limit int, do func(context.Context, Message) (bool, error)) (removed int, err error) {
-	if q.err != nil {
-		return 0, q.err
-	}
 	op := "take messages from queue " + q.name
 	var left []*azqueue.DequeuedMessage
 	defer func() {
@@ -148,10 +131,7 @@ func (q *Queue) Take(ctx context.Context, limit int, do func(context.Context, Me
 			return removed, err
 		}
 		for i, m := range resp.Messages {
-			gone, err := do(ctx, Message{
-				ID: value(m.MessageID), Body: DecodeMessage(value(m.MessageText)),
-				Inserted: value(m.InsertionTime).UTC(), Dequeued: int(value(m.DequeueCount)),
-			})
+			gone, err := do(ctx, message(m.MessageID, m.MessageText, m.InsertionTime, m.DequeueCount))
 			if gone && err == nil {
 				_, err = q.client.DeleteMessage(ctx, value(m.MessageID), value(m.PopReceipt), nil)
 				err = wrap(err, op)
@@ -172,9 +152,6 @@ func (q *Queue) Take(ctx context.Context, limit int, do func(context.Context, Me
 // Length returns about how many messages the queue holds, hidden ones
 // included. A missing queue has none.
 func (q *Queue) Length(ctx context.Context) (int, error) {
-	if q.err != nil {
-		return 0, q.err
-	}
 	resp, err := q.client.GetProperties(ctx, nil)
 	if err = wrap(err, "count the messages of queue "+q.name); errors.Is(err, ErrNotFound) {
 		return 0, nil

@@ -34,17 +34,17 @@ const (
 	developmentKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
-// Account is one storage account. It is safe for concurrent use.
+// Account is one storage account. It is safe for concurrent use. CIPP's account is for its
+// tables alone.
 type Account struct {
 	tables *aztables.ServiceClient
 	queues *azqueue.ServiceClient
 	blobs  *blobservice.Client
 	newest int64 // see Upto
-
-	// missing says why a service cannot be used: its address is not among the
-	// settings.
-	missing map[string]error
 }
+
+// services are those of an account. Of CIPP's the app uses only the first.
+var services = []string{"table", "queue", "blob"}
 
 // IsDevelopment reports whether the app runs on development storage, by CIPP's
 // own rule: AzureWebJobsStorage is UseDevelopmentStorage=true, or
@@ -64,7 +64,7 @@ func IsDevelopment(getenv func(string) string) bool {
 // own account. Open calls nothing yet. Errors name the setting, never its value.
 func Open(getenv func(string) string, prefix string) (*Account, error) {
 	endpoints := map[string]string{}
-	for _, service := range []string{"table", "queue", "blob"} {
+	for _, service := range services {
 		endpoints[service] = strings.TrimSpace(getenv(prefix + "__" + service + "ServiceUri"))
 		if name := strings.TrimSpace(getenv(prefix + "__accountName")); name != "" && endpoints[service] == "" {
 			endpoints[service] = "https://" + name + "." + service + ".core.windows.net"
@@ -94,7 +94,7 @@ func Open(getenv func(string) string, prefix string) (*Account, error) {
 func AccountName(getenv func(string) string, prefix string) string {
 	name := getenv(prefix + "__accountName")
 	var addresses []string
-	for _, service := range []string{"table", "queue", "blob"} {
+	for _, service := range services {
 		addresses = append(addresses, getenv(prefix+"__"+service+"ServiceUri"))
 	}
 	if fields, err := parseConnectionString(getenv(prefix)); err == nil && strings.Join(append(addresses, name), "") == "" {
@@ -128,7 +128,7 @@ func openConnectionString(setting, value string, development bool) (*Account, er
 		scheme = "https"
 	}
 	endpoints := map[string]string{}
-	for _, service := range []string{"table", "queue", "blob"} {
+	for _, service := range services {
 		endpoints[service] = fields[service+"endpoint"]
 		if endpoints[service] == "" && name != "" {
 			endpoints[service] = scheme + "://" + name + "." + service + "." + suffix
@@ -236,13 +236,15 @@ func clientOptions() azcore.ClientOptions {
 }
 
 func dial(setting string, endpoints map[string]string, development bool, c credentials) (*Account, error) {
-	a := &Account{missing: map[string]error{}}
-	for service, raw := range endpoints {
+	a := &Account{}
+	for _, service := range services {
+		raw := endpoints[service]
 		u, err := url.Parse(raw)
 		switch {
-		case raw == "":
-			a.missing[service] = fmt.Errorf("the %s service is needed, but setting %s names no address for it: set %s__%sServiceUri or %s__accountName", service, setting, setting, service, setting)
+		case raw == "" && setting == CIPP && service != "table":
 			continue
+		case raw == "":
+			return nil, fmt.Errorf("setting %s names no address for the %s service, which is needed: set %s__%sServiceUri or %s__accountName", setting, service, setting, service, setting)
 		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
 			return nil, fmt.Errorf("setting %s: its %s address is not an https address", setting, service)
 		case !development && !endpoint.Safe(u):

@@ -18,7 +18,6 @@ import (
 type Table struct {
 	name   string
 	client *aztables.Client
-	err    error // why there is no client
 	newest int64 // highest Version of a row that may be read; 0 for any
 }
 
@@ -40,9 +39,6 @@ func (t *Table) known(e Entity) error {
 
 // Table returns the client of a table, which need not exist.
 func (a *Account) Table(name string) *Table {
-	if a.tables == nil {
-		return &Table{name: name, err: a.missing["table"]}
-	}
 	return &Table{name: name, client: a.tables.NewClient(name), newest: a.newest}
 }
 
@@ -53,9 +49,6 @@ func (t *Table) op(what string) string { return what + " table " + t.name }
 
 // Get reads one row. A missing row, and a missing table, is ErrNotFound.
 func (t *Table) Get(ctx context.Context, partition, row string) (Entity, error) {
-	if t.err != nil {
-		return nil, t.err
-	}
 	op := t.op("read a row of")
 	if err := (Entity{partitionKey: partition, rowKey: row}).checkKeys(); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
@@ -80,10 +73,6 @@ func (t *Table) Get(ctx context.Context, partition, row string) (Entity, error) 
 // missing table has no rows. The sequence ends after an error.
 func (t *Table) List(ctx context.Context, filter string, columns ...string) iter.Seq2[Entity, error] {
 	return func(yield func(Entity, error) bool) {
-		if t.err != nil {
-			yield(nil, t.err)
-			return
-		}
 		op := t.op("list rows of")
 		o := &aztables.ListEntitiesOptions{}
 		if filter != "" {
@@ -166,7 +155,7 @@ func (t *Table) ReplaceIfMatch(ctx context.Context, e Entity, etag string) error
 
 func (t *Table) update(ctx context.Context, e Entity, etag string, mode aztables.UpdateMode) error {
 	op := t.op("update a row of")
-	body, err := t.body(e)
+	body, err := e.encode()
 	if err == nil && etag == "" {
 		err = errors.New("no version is given that the row must have")
 	}
@@ -185,7 +174,7 @@ func (t *Table) update(ctx context.Context, e Entity, etag string, mode aztables
 // Delete removes a row; a row that is not there is fine.
 func (t *Table) Delete(ctx context.Context, partition, row string) error {
 	op := t.op("delete a row of")
-	if _, err := t.body(Entity{partitionKey: partition, rowKey: row}); err != nil {
+	if err := (Entity{partitionKey: partition, rowKey: row}).checkKeys(); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	_, err := t.client.DeleteEntity(ctx, partition, row, nil)
@@ -201,16 +190,9 @@ func (t *Table) deleteIfMatch(ctx context.Context, e Entity, etag string) error 
 	return wrap(err, t.op("delete a row of"))
 }
 
-func (t *Table) body(e Entity) ([]byte, error) {
-	if t.err != nil {
-		return nil, t.err
-	}
-	return e.encode()
-}
-
 func (t *Table) write(ctx context.Context, e Entity, what string, do func(context.Context, []byte) error) error {
 	op := t.op(what)
-	body, err := t.body(e)
+	body, err := e.encode()
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}

@@ -247,7 +247,7 @@ func TestBatchLimits(t *testing.T) {
 	for i := range 10 {
 		ops = append(ops, ReplaceOp(row("large", fmt.Sprint(i), "s", strings.Repeat("x", 1<<20))))
 	}
-	groups, err := table.group(ops)
+	groups, err := group(ops)
 	must(t, err)
 	var sizes []int
 	for _, g := range groups {
