@@ -20,26 +20,6 @@ import (
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
-// Source is where the pages get their content; *ninjasim.Server is one.
-type Source interface {
-	// Organizations in the order to show them.
-	Organizations() []ninjasim.Organization
-	// Devices of an organization in the order to show them.
-	Devices(organizationID int) []ninjasim.Device
-	// CustomFields in the order to show them.
-	CustomFields() []ninjasim.CustomField
-	// OrganizationField and DeviceField are a field's value; false when it has none.
-	OrganizationField(organizationID int, name string) (ninjasim.FieldValue, bool)
-	DeviceField(deviceID int, name string) (ninjasim.FieldValue, bool)
-	// Templates of documents, and an organization's documents, in the order to show them.
-	Templates() []ninjasim.Template
-	Documents(organizationID int) []ninjasim.Document
-	// DocumentField is the value of a document's field; false when it has none.
-	DocumentField(documentID int, name string) (ninjasim.FieldValue, bool)
-	// Relations of documents and devices.
-	Relations() []ninjasim.Relation
-}
-
 //go:embed templates static
 var files embed.FS
 
@@ -52,7 +32,7 @@ const contentPolicy = "default-src 'none'; style-src 'self'; style-src-attr 'uns
 // New returns the pages: "/" lists organizations, "/organizations/{id}" shows one, and
 // "/organizations/{id}/devices/{device}" and "/organizations/{id}/documents/{document}" a device and a document. The query parameter theme, light or dark, overrides the visitor's
 // choice for one page.
-func New(source Source) http.Handler {
+func New(source *ninjasim.Server) http.Handler {
 	g := gallery{source}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", g.index)
@@ -78,7 +58,7 @@ func New(source Source) http.Handler {
 	})
 }
 
-type gallery struct{ source Source }
+type gallery struct{ source *ninjasim.Server }
 
 func styleSheet(css string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {

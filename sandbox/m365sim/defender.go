@@ -142,9 +142,7 @@ func (s *Server) vulnerabilities(r *http.Request, t *Tenant) (page vulnerability
 		}
 	}
 	if token, ok := query["$skiptoken"]; ok {
-		s.mu.Lock()
-		p := s.vulnerabilityChains[token]
-		s.mu.Unlock()
+		p := s.vulnerabilityChains.find(token)
 		if p == nil || p.tenant != t.ID || p.size != query["pagesize"] {
 			return page, "The next link must be followed as it was given, by the tenant that got it."
 		}
@@ -181,10 +179,7 @@ func (s *Server) answerVulnerabilities(r *http.Request, p vulnerabilityPage) *an
 		if p.size == "" {
 			p.size = strconv.Itoa(size)
 		}
-		token := randomToken()
-		s.mu.Lock()
-		s.vulnerabilityChains[token] = &p
-		s.mu.Unlock()
+		token := s.vulnerabilityChains.give(p)
 		body["@odata.nextLink"] = "http://" + r.Host + vulnerabilitiesPath + "?pagesize=" + p.size + "&$skiptoken=" + token
 	}
 	return jsonAnswer(http.StatusOK, body)

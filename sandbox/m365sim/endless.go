@@ -32,9 +32,7 @@ type endlessPage struct {
 // endless answers a page of a list that never ends.
 func (s *Server) endless(r *http.Request, t *Tenant, f *Fault, next func(*http.Request) *answer) *answer {
 	values, _ := url.ParseQuery(r.URL.RawQuery)
-	s.mu.Lock()
-	page := s.endlessPages[values.Get("$skiptoken")]
-	s.mu.Unlock()
+	page := s.endlessPages.find(values.Get("$skiptoken"))
 	if t == nil || page != nil && (page.tenant != t.ID || page.path != r.URL.Path) {
 		return next(r) // which refuses it
 	}
@@ -54,12 +52,9 @@ func (s *Server) endless(r *http.Request, t *Tenant, f *Fault, next func(*http.R
 	delete(body, "@odata.deltaLink")
 	token := values.Get("$skiptoken")
 	if f.Endless != EndlessLink || page.n == 0 {
-		token = randomToken()
 		following := *page
 		following.n++
-		s.mu.Lock()
-		s.endlessPages[token] = &following
-		s.mu.Unlock()
+		token = s.endlessPages.give(following)
 	}
 	// Of the query only what chose the list stays, as in the service's own links.
 	q := url.Values{"$skiptoken": {token}}

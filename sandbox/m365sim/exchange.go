@@ -173,9 +173,7 @@ func (s *Server) invoke(r *http.Request, t *Tenant) *answer {
 	page := exchangePage{tenant: t.ID, body: string(canonical), selct: values.Get("$select")}
 	var warnings []string
 	if token := values.Get("$skiptoken"); token != "" {
-		s.mu.Lock()
-		p := s.exchangeChains[token]
-		s.mu.Unlock()
+		p := s.exchangeChains.find(token)
 		if p == nil || p.tenant != page.tenant || p.body != page.body || p.selct != page.selct {
 			return refuse("The next page must be asked for with the same body and link.")
 		}
@@ -234,15 +232,7 @@ func (s *Server) answerCmdlet(r *http.Request, p exchangePage, size int, warning
 	if len(p.rows) > size {
 		next := p
 		next.rows = p.rows[size:]
-		token := randomToken()
-		s.mu.Lock()
-		s.exchangeChains[token] = &next
-		s.exchangeOrder = append(s.exchangeOrder, token)
-		if len(s.exchangeOrder) > maxChains {
-			delete(s.exchangeChains, s.exchangeOrder[0])
-			s.exchangeOrder = s.exchangeOrder[1:]
-		}
-		s.mu.Unlock()
+		token := s.exchangeChains.give(next)
 		q := url.Values{"$skiptoken": {token}}
 		if p.selct != "" {
 			q.Set("$select", p.selct)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // pageToken is what a $skiptoken stands for. It is the rest of a list as it was at the
@@ -23,8 +24,43 @@ type pageToken struct {
 	last map[string]any
 }
 
-// maxChains bounds the next links that are remembered for later pages.
-const maxChains = 4096
+// maxLinks bounds the next links that are remembered for later pages.
+const maxLinks = 4096
+
+// links remembers what the $skiptoken of each next link stands for, and forgets the
+// oldest. The zero value is empty.
+type links[T any] struct {
+	mu    sync.Mutex
+	pages map[string]*T
+	order []string
+}
+
+// give returns a new token that stands for a page.
+func (l *links[T]) give(page T) string {
+	token := randomToken()
+	l.put(token, page)
+	return token
+}
+
+func (l *links[T]) put(token string, page T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pages == nil {
+		l.pages = map[string]*T{}
+	}
+	l.pages[token] = &page
+	if l.order = append(l.order, token); len(l.order) > maxLinks {
+		delete(l.pages, l.order[0])
+		l.order = l.order[1:]
+	}
+}
+
+// find returns the page, or nil where the token is not known.
+func (l *links[T]) find(token string) *T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pages[token]
+}
 
 // page answers the first size rows and remembers the rest.
 func (s *Server) page(r *http.Request, p *pageToken) *answer {
@@ -48,14 +84,7 @@ func (s *Server) page(r *http.Request, p *pageToken) *answer {
 			next.query = url.Values{} // a delta link keeps the options to itself
 		}
 		next.query.Set("$skiptoken", token)
-		s.mu.Lock()
-		s.chains[token] = &next
-		s.chainOrder = append(s.chainOrder, token)
-		if len(s.chainOrder) > maxChains {
-			delete(s.chains, s.chainOrder[0])
-			s.chainOrder = s.chainOrder[1:]
-		}
-		s.mu.Unlock()
+		s.chains.put(token, next)
 		body["@odata.nextLink"] = "http://" + r.Host + r.URL.EscapedPath() + "?" + encodeQuery(next.query)
 	} else {
 		maps.Copy(body, p.last)
@@ -74,9 +103,7 @@ func (s *Server) nextPage(r *http.Request, t *Tenant) *answer {
 	if err != nil {
 		return s.errorAnswer(r, badRequest("The query string is malformed."))
 	}
-	s.mu.Lock()
-	p := s.chains[values.Get("$skiptoken")]
-	s.mu.Unlock()
+	p := s.chains.find(values.Get("$skiptoken"))
 	switch {
 	case p == nil || p.tenant != t.ID:
 		return s.errorAnswer(r, badRequest("The skip token was not given out for this tenant."))

@@ -56,16 +56,13 @@ type Server struct {
 	order         []string
 	tokens        map[string]*accessToken
 	refreshTokens map[string]string // token to home tenant; "" = expired
-	chains        map[string]*pageToken
-	chainOrder    []string
 	deltas        map[string]*deltaState
 
-	exchangeChains map[string]*exchangePage
-	exchangeOrder  []string
-
-	vulnerabilityChains map[string]*vulnerabilityPage
-
-	endlessPages map[string]*endlessPage // by the $skiptoken that leads to them
+	// Further pages, by the $skiptoken that leads to them.
+	chains              links[pageToken]
+	exchangeChains      links[exchangePage]
+	vulnerabilityChains links[vulnerabilityPage]
+	endlessPages        links[endlessPage]
 
 	downloads  map[string]*download
 	faults     fault.Injector[Fault]
@@ -91,8 +88,7 @@ func New(c Config, tenants ...*Tenant) (*Server, error) {
 	s := &Server{
 		config: c, credentials: c.Credentials,
 		recent: map[string][]time.Time{}, tenants: map[string]*Tenant{}, tokens: map[string]*accessToken{},
-		refreshTokens: map[string]string{}, chains: map[string]*pageToken{}, deltas: map[string]*deltaState{},
-		exchangeChains: map[string]*exchangePage{}, vulnerabilityChains: map[string]*vulnerabilityPage{}, endlessPages: map[string]*endlessPage{},
+		refreshTokens: map[string]string{}, deltas: map[string]*deltaState{},
 		downloads: map[string]*download{}, calls: map[string]int{},
 		subscriptions: subscriptions{byID: map[string]*Subscription{}},
 	}
