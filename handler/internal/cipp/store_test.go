@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
@@ -25,12 +26,8 @@ type logged struct{ bytes.Buffer }
 
 func newStore(t *testing.T, d Deps) (*Store, *logged) {
 	t.Helper()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).Apart().ConnectionString()}[name]
-	}, storage.Own)
-	must(t, err)
 	l := &logged{}
-	d.Account, d.User, d.Log = account, func(context.Context) string { return "" }, slog.New(slog.NewTextHandler(l, nil))
+	d.Account, d.User, d.Log = storagetest.Open(t, azuritetest.ForTest(t).Apart().ConnectionString()), func(context.Context) string { return "" }, slog.New(slog.NewTextHandler(l, nil))
 	if d.Now == nil {
 		d.Now = time.Now
 	}

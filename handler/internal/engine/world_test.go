@@ -27,6 +27,7 @@ import (
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -79,11 +80,9 @@ func must(t *testing.T, err error) {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	connection := azuritetest.ForTest(t).Apart().ConnectionString()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: connection}[name]
-	}, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	w := &world{t: t, connection: connection, account: account, seed: seed.MSPAt(midnight), graph: &graph{removed: map[string]int{}, fail: map[string]error{}}, now: midnight}
+	var err error
 	w.tables, err = aztables.NewServiceClientFromConnectionString(connection, nil)
 	must(t, err)
 	must(t, seed.WriteCIPPTables(t.Context(), connection, w.seed))
@@ -140,11 +139,7 @@ func (w *world) through(pass func(r *http.Request, body []byte) bool) *cipp.Stor
 	}))
 	w.t.Cleanup(proxy.Close)
 	address := strings.Replace(endpoint, target.Scheme+"://"+target.Host, proxy.URL, 1)
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: strings.Replace(connection, endpoint, address, 1)}[name]
-	}, storage.Own)
-	must(w.t, err)
-	return cipptest.Store(account)
+	return cipptest.Store(storagetest.Open(w.t, strings.Replace(connection, endpoint, address, 1)))
 }
 
 // secrets returns CIPP's secrets, from the table that holds them in development.

@@ -22,6 +22,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -76,11 +77,7 @@ type installation struct {
 
 func open(t *testing.T) *storage.Account {
 	t.Helper()
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: azuritetest.ForTest(t).Apart().ConnectionString()}[name]
-	}, storage.Own)
-	must(t, err)
-	return account
+	return storagetest.Open(t, azuritetest.ForTest(t).Apart().ConnectionString())
 }
 
 func install(t *testing.T) *installation {
