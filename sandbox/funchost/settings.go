@@ -2,6 +2,7 @@ package funchost
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -17,9 +18,7 @@ func mergeSettings(environ []string, settings map[string]string) map[string]stri
 			merged[name] = value
 		}
 	}
-	for name, value := range settings {
-		merged[name] = value
-	}
+	maps.Copy(merged, settings)
 	return merged
 }
 

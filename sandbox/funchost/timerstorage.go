@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -76,7 +77,7 @@ func (b *blobStatus) put(ctx context.Context, status timerStatus) error {
 // upload writes a blob and creates the container when it is missing.
 func (s *timerStorage) upload(ctx context.Context, name string, content []byte, options *blockblob.UploadOptions) error {
 	put := func() error {
-		_, err := s.container.NewBlockBlobClient(name).Upload(ctx, nopCloser{bytes.NewReader(content)}, options)
+		_, err := s.container.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(bytes.NewReader(content)), options)
 		return err
 	}
 	err := put()
@@ -87,10 +88,6 @@ func (s *timerStorage) upload(ctx context.Context, name string, content []byte, 
 	}
 	return err
 }
-
-type nopCloser struct{ io.ReadSeeker }
-
-func (nopCloser) Close() error { return nil }
 
 // lock takes the lease that makes a timer run on one host only. It returns nil
 // without an error when another host has it.

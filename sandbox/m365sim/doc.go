@@ -3,7 +3,8 @@
 // admin API and Defender's vulnerability export.
 //
 // It is strict. It refuses a call that the published contracts do not allow with the
-// service's own error. It notes the call in [Server.Violations]. So a test can assert
+// service's own error. It refuses in the same way what this project never asks for, such as
+// sorting: add that here when it is needed. It notes the call in [Server.Violations]. So a test can assert
 // that the code under test never needed leniency.
 //
 // It also keeps subscriptions to changes and shakes hands with their receivers.

@@ -112,7 +112,7 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 		SKUNamesURL:      r.endpoint("SKU_NAMES_URL", ""),
 		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),
 		NinjaOneRate:     r.rate("NINJAONE_RATE", defaultRate),
-		SyncSlots:        r.slots("SYNC_SLOTS"),
+		SyncSlots:        r.integer("SYNC_SLOTS", defaultSlots, maxSlots),
 		ComplianceSweep:  r.minutes("COMPLIANCE_SWEEP_MINUTES", defaultSweep, defaultSweep, "sweeps"),
 		Watch:            r.minutes("WATCH_MINUTES", defaultWatch, time.Minute, "looks"),
 		LogLevel:         r.level("LOG_LEVEL"),
@@ -224,10 +224,6 @@ func (r *reader) rate(name string, fallback float64) float64 {
 		r.problem(name, "must be a number of calls per second above 0, such as 5 or 0.5")
 	}
 	return rate
-}
-
-func (r *reader) slots(name string) int {
-	return r.integer(name, defaultSlots, maxSlots)
 }
 
 // minutes reads a number of minutes: 0, or from least to a day.

@@ -1,7 +1,6 @@
 package pacing
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +58,7 @@ type Config struct {
 	// is normally ninjaone.Pool.SetRate.
 	SetRate func(callsPerSecond float64)
 	// Logger receives a debug line for each change of the rate, and a warning
-	// when storage fails; nil means slog.Default().
+	// when storage fails.
 	Logger *slog.Logger
 }
 
@@ -127,7 +126,7 @@ func New(cfg Config) *Pacer {
 		duration: defaultLease,
 		poll:     defaultPoll,
 		setRate:  cfg.SetRate,
-		log:      cmp.Or(cfg.Logger, slog.Default()).With("lane", cfg.Name),
+		log:      cfg.Logger.With("lane", cfg.Name),
 		wake:     make(chan struct{}, 1),
 		rate:     cfg.Rate,
 		leases:   make([]lease, cfg.Slots),

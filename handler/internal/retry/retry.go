@@ -38,7 +38,7 @@ func After(h http.Header) (time.Duration, bool) {
 // Backoff returns the nth wait of a series that doubles five times. It is up to a quarter
 // longer by chance, so that callers do not return all at once.
 func Backoff(first time.Duration, n int) time.Duration {
-	d := first << min(n-1, 5)
+	d := Doubling(first, 32*first, n)
 	return d + rand.N(d/4)
 }
 
