@@ -177,8 +177,6 @@ type RateLimit struct {
 	Burst int
 	// RetryAfter is sent with status 429, in whole seconds rounded up; no such header when zero.
 	RetryAfter time.Duration
-	// HTML answers with a page and status 200 instead of status 429.
-	HTML bool
 }
 
 // SetRateLimit starts, changes or, with the zero value, ends throttling.
@@ -199,9 +197,6 @@ func (s *Server) throttle() (reply, bool) {
 		return reply{}, true
 	}
 	s.throttled++
-	if s.limit.HTML {
-		return reply{status: http.StatusOK, body: throttlePage}, false
-	}
 	rep := authFailure(http.StatusTooManyRequests, "too_many_requests", "rate limit exceeded", 0)
 	if s.limit.RetryAfter > 0 {
 		rep.header = http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(s.limit.RetryAfter.Seconds())))}}
