@@ -107,8 +107,8 @@ func (s Statuses) Of(ctx context.Context, tenantID string) (Status, error) {
 }
 
 func (s Statuses) of(ctx context.Context, tenantID string) (Status, storage.Entity, error) {
-	row, err := s.Table.Get(ctx, partition, tenantID)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	row, err := s.Table.Find(ctx, partition, tenantID)
+	if err != nil {
 		return Status{}, nil, fmt.Errorf("read how the tenant's compliance updates go: %w", err)
 	}
 	return statusOf(row), row, nil

@@ -3,7 +3,6 @@ package automap
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -98,21 +97,21 @@ type Reading struct {
 
 // ReadReport returns the report of the last automap; the zero value when there was none.
 func ReadReport(ctx context.Context, blobs *storage.Container) (Report, error) {
-	var r Report
-	if found, err := readBlob(ctx, blobs, reportBlob, &r); !found || err != nil {
+	r, err := storage.FindJSON[Report](ctx, blobs, reportBlob)
+	if r == nil {
 		return Report{}, err
 	}
-	return r, nil
+	return *r, nil
 }
 
 // ReadProgress returns how far the automap of all tenants has come that is
 // under way; false when none is.
 func ReadProgress(ctx context.Context, blobs *storage.Container) (Progress, bool, error) {
-	var p Progress
-	if found, err := readBlob(ctx, blobs, progressBlob, &p); !found || err != nil {
+	p, err := storage.FindJSON[Progress](ctx, blobs, progressBlob)
+	if p == nil {
 		return Progress{}, false, err
 	}
-	return p, true, nil
+	return *p, true, nil
 }
 
 // storedIndex is the index of NinjaOne's devices at rest.
@@ -126,19 +125,15 @@ type storedIndex struct {
 // resume loads the progress of an earlier invocation, or begins anew.
 func (j *job) resume(ctx context.Context) error {
 	now := j.Now().UTC()
-	begin := Progress{Started: now, Read: map[string]Reading{}}
-	j.progress = begin
+	j.progress = Progress{Started: now, Read: map[string]Reading{}}
 	if j.message.TenantID != "" {
 		return nil
 	}
-	found, err := readBlob(ctx, j.Blobs, progressBlob, &j.progress)
-	if err != nil {
+	kept, err := storage.FindJSON[Progress](ctx, j.Blobs, progressBlob)
+	if err != nil || kept == nil || kept.Read == nil || now.Sub(kept.Updated) > resumable {
 		return err
 	}
-	if !found || j.progress.Read == nil || now.Sub(j.progress.Updated) > resumable {
-		j.progress = begin
-		return nil
-	}
+	j.progress = *kept
 	j.log.InfoContext(ctx, "an interrupted automap goes on", "read", len(j.progress.Read), "tenants", j.progress.Tenants)
 	return nil
 }
@@ -151,7 +146,7 @@ func (j *job) save(ctx context.Context) error {
 	}
 	j.progress.Updated = j.Now().UTC()
 	j.unsaved = 0
-	return writeBlob(ctx, j.Blobs, progressBlob, j.progress)
+	return j.Blobs.PutJSON(ctx, progressBlob, j.progress)
 }
 
 // forget removes the progress of an automap that has ended.
@@ -165,17 +160,18 @@ func (j *job) forget(ctx context.Context) error {
 // storedIndex returns the index that may be used in place of reading NinjaOne's devices;
 // nil when there is none. It drops readings that refer to another one.
 func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
-	var stored storedIndex
-	found, err := readBlob(ctx, j.Blobs, indexBlob, &stored)
+	stored, err := storage.FindJSON[storedIndex](ctx, j.Blobs, indexBlob)
 	if err != nil {
 		return nil, err
 	}
-	usable := stored.Read.Equal(j.progress.Index)
-	if j.message.TenantID != "" {
-		usable = j.Now().Sub(stored.Read) < recent
-	}
-	if found && usable && stored.Instance == j.client.Instance() && stored.Form == serialForm {
-		return &stored, nil
+	if stored != nil && stored.Instance == j.client.Instance() && stored.Form == serialForm {
+		usable := stored.Read.Equal(j.progress.Index)
+		if j.message.TenantID != "" {
+			usable = j.Now().Sub(stored.Read) < recent
+		}
+		if usable {
+			return stored, nil
+		}
 	}
 	clear(j.progress.Read)
 	return nil, nil
@@ -184,7 +180,7 @@ func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
 // keepIndex stores the index that was just read.
 func (j *job) keepIndex(ctx context.Context) error {
 	j.progress.Index = j.Now().UTC()
-	return writeBlob(ctx, j.Blobs, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.client.Instance(), Serials: *j.index, Form: serialForm})
+	return j.Blobs.PutJSON(ctx, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.client.Instance(), Serials: *j.index, Form: serialForm})
 }
 
 // finish writes the report and the last logbook lines.
@@ -238,7 +234,7 @@ func (j *job) totals(r Report) string {
 func (j *job) keepReport(ctx context.Context, r Report) error {
 	id := j.message.TenantID
 	if id == "" {
-		return writeBlob(ctx, j.Blobs, reportBlob, r)
+		return j.Blobs.PutJSON(ctx, reportBlob, r)
 	}
 	last, err := ReadReport(ctx, j.Blobs)
 	if err != nil {
@@ -248,7 +244,7 @@ func (j *job) keepReport(ctx context.Context, r Report) error {
 	last.Mapped = replace(last.Mapped, r.Mapped, id, func(m Mapped) TenantName { return m.Tenant })
 	last.Suggestions = replace(last.Suggestions, r.Suggestions, id, func(s Suggestion) TenantName { return s.Tenant })
 	last.Unmatched = replace(last.Unmatched, r.Unmatched, id, func(u Unmatched) TenantName { return u.Tenant })
-	return writeBlob(ctx, j.Blobs, reportBlob, last)
+	return j.Blobs.PutJSON(ctx, reportBlob, last)
 }
 
 // replace puts the new entries of a tenant in the place of its old ones.
@@ -259,25 +255,4 @@ func replace[T any](old, new []T, tenantID string, of func(T) TenantName) []T {
 		return cmp.Or(cmp.Compare(of(a).Domain, of(b).Domain), cmp.Compare(of(a).ID, of(b).ID))
 	})
 	return kept
-}
-
-// readBlob decodes a blob. It is false when the blob is missing, or not what this
-// program wrote, which is worth no more.
-func readBlob(ctx context.Context, blobs *storage.Container, name string, out any) (bool, error) {
-	data, err := blobs.Get(ctx, name)
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return json.Unmarshal(data, out) == nil, nil
-}
-
-func writeBlob(ctx context.Context, blobs *storage.Container, name string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode blob %s: %w", name, err)
-	}
-	return blobs.Put(ctx, name, data)
 }

@@ -32,8 +32,8 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 	if err != nil {
 		return nil // the sync explains it
 	}
-	row, err := w.Table.Get(ctx, partition, activitiesPrefix+instance)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	row, err := w.Table.Find(ctx, partition, activitiesPrefix+instance)
+	if err != nil {
 		return fmt.Errorf("read which activity was seen last: %w", err)
 	}
 	now := w.Now().UTC()

@@ -137,14 +137,14 @@ func (w *Watcher) Look(ctx context.Context, m Message) error {
 // recall reads what the look before left.
 func (l *look) recall(ctx context.Context) error {
 	id := l.tenant.ID
-	row, err := l.Table.Get(ctx, partition, tenantPrefix+id)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	row, err := l.Table.Find(ctx, partition, tenantPrefix+id)
+	if err != nil {
 		return fmt.Errorf("read how the watching of tenant %s stands: %w", id, err)
 	}
 	l.state = stateOf(row)
 	l.state.TenantID = id
-	row, err = l.Table.Get(ctx, partition, linksPrefix+id)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	row, err = l.Table.Find(ctx, partition, linksPrefix+id)
+	if err != nil {
 		return fmt.Errorf("read where the watching of tenant %s goes on: %w", id, err)
 	}
 	l.links = linksOf(row)
@@ -230,18 +230,15 @@ func (l *look) compareDevices(ctx context.Context, devices []tenant.ManagedDevic
 // lastList reads the list of the look before, and reports whether it has the digest. A
 // look that did not come to its end may have kept another list.
 func (w *Watcher) lastList(ctx context.Context, tenantID, digest string) (l list, ended bool, err error) {
-	body, err := w.Blobs.Get(ctx, blobName(tenantID))
-	if errors.Is(err, storage.ErrNotFound) {
-		return l, false, nil
-	}
+	kept, err := storage.FindJSON[list](ctx, w.Blobs, blobName(tenantID))
 	if err != nil {
 		return l, false, fmt.Errorf("read the Intune devices that the last look saw: %w", err)
 	}
-	if json.Unmarshal(body, &l) != nil {
+	if kept == nil {
 		return l, false, nil
 	}
-	body, err = json.Marshal(l.Devices)
-	return l, err == nil && ledger.Sum(body) == digest, err
+	body, err := json.Marshal(kept.Devices)
+	return *kept, err == nil && ledger.Sum(body) == digest, err
 }
 
 // conclude sends what follows from the look, and then notes it.
@@ -249,11 +246,7 @@ func (l *look) conclude(ctx context.Context) error {
 	s := &l.state
 	s.Looked, s.Failures, s.Problem = l.began, 0, words.Clip(strings.Join(l.failed, " "), maxProblem)
 	if l.devices != nil {
-		body, err := json.Marshal(l.devices)
-		if err == nil {
-			err = l.Blobs.Put(ctx, blobName(l.tenant.ID), body)
-		}
-		if err != nil {
+		if err := l.Blobs.PutJSON(ctx, blobName(l.tenant.ID), l.devices); err != nil {
 			return fmt.Errorf("keep the Intune devices of tenant %s: %w", l.tenant.ID, err)
 		}
 	}
@@ -388,10 +381,7 @@ func (l *look) fails(ctx context.Context, cause error) error {
 // They have ID, AzureADDeviceID and ComplianceState, and LastSync where they do not
 // comply. The time is zero where no look has seen them after a time.
 func (w *Watcher) DevicesSince(ctx context.Context, tenantID string, since time.Time) ([]tenant.ManagedDevice, time.Time, error) {
-	row, err := w.Table.Get(ctx, partition, tenantPrefix+tenantID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, time.Time{}, nil
-	}
+	row, err := w.Table.Find(ctx, partition, tenantPrefix+tenantID)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("read how the watching of tenant %s stands: %w", tenantID, err)
 	}

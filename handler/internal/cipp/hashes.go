@@ -64,10 +64,11 @@ func (s *Store) forgetHashes(ctx context.Context, name string) error {
 			continue
 		}
 		if row.ETag() == "" { // a list need not say versions
-			if row, err = table.Get(ctx, row.PartitionKey(), row.RowKey()); errors.Is(err, storage.ErrNotFound) {
-				continue
-			} else if err != nil {
+			if row, err = table.Find(ctx, row.PartitionKey(), row.RowKey()); err != nil {
 				return err
+			}
+			if row == nil {
+				continue
 			}
 		}
 		for _, column := range hashColumns[name] {

@@ -3,7 +3,6 @@ package cipp
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -21,10 +20,7 @@ type ReportingItem struct {
 // ReportingCount returns how many objects of a type CIPP counted when it last filled the
 // tenant's cache. It is false when CIPP did not say.
 func (s *Store) ReportingCount(ctx context.Context, domain, typ string) (int, bool, error) {
-	row, err := s.table(tableReporting).Get(ctx, domain, typ+"-Count")
-	if errors.Is(err, storage.ErrNotFound) {
-		return 0, false, nil
-	}
+	row, err := s.table(tableReporting).Find(ctx, domain, typ+"-Count")
 	if err != nil {
 		return 0, false, fmt.Errorf("read the size of CIPP's cache of %s: %w", typ, err)
 	}

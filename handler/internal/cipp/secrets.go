@@ -189,10 +189,7 @@ func DevSecrets(account *storage.Account) *Secrets {
 	table := account.Table(tableDevSecrets)
 	dev := newSecrets(func(ctx context.Context, name string) (string, error) {
 		row, column := devColumn(name)
-		e, err := table.Get(ctx, row, row)
-		if errors.Is(err, storage.ErrNotFound) {
-			return "", nil
-		}
+		e, err := table.Find(ctx, row, row)
 		if err != nil {
 			return "", err
 		}

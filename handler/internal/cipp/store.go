@@ -8,7 +8,6 @@ package cipp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -70,10 +69,7 @@ func (s *Store) table(name string) *storage.Table { return s.deps.Account.Table(
 
 // value reads one column of one row as text; "" when the row is not there.
 func (s *Store) value(ctx context.Context, table, partition, row, column string) (string, error) {
-	e, err := s.table(table).Get(ctx, partition, row)
-	if errors.Is(err, storage.ErrNotFound) {
-		return "", nil
-	}
+	e, err := s.table(table).Find(ctx, partition, row)
 	if err != nil {
 		return "", fmt.Errorf("read %s of CIPP's table %s: %w", row, table, err)
 	}

@@ -2,7 +2,6 @@ package cipp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -70,10 +69,7 @@ func isDeviceSubscription(e storage.Entity) bool {
 // row in which CIPP has meanwhile noted another subscription stays, since that
 // one is still at Graph.
 func (s *Store) ForgetDeviceSubscription(ctx context.Context, d DeviceSubscription) error {
-	e, err := s.table(tableWebhooks).Get(ctx, d.Domain, d.row)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil
-	}
+	e, err := s.table(tableWebhooks).Find(ctx, d.Domain, d.row)
 	if err == nil && (!isDeviceSubscription(e) || e.String("SubscriptionID") != d.stored) {
 		return nil
 	}

@@ -115,7 +115,7 @@ func (j *job) targets(ctx context.Context, b *devicematch.Book, present []tenant
 	for id, d := range found {
 		v := j.values(d, policies) // nothing where Intune said nothing: the fields stay
 		if !b.Fresh {
-			_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.Organization, id, j.fields)
+			noted, err := j.Ledger.Owned(ctx, j.to.Organization, id)
 			if err != nil {
 				return nil, false, err
 			}

@@ -36,7 +36,7 @@ func (j *job) takeOverNamed(ctx context.Context, book *devicematch.Book, values 
 		if !onlyClear(v) || book.Synced() {
 			continue
 		}
-		_, noted, err := j.Ledger.ComplianceOf(ctx, j.to.Organization, id, j.fields)
+		noted, err := j.Ledger.Owned(ctx, j.to.Organization, id)
 		if err != nil {
 			return err
 		}

@@ -95,7 +95,7 @@ func (j *job) write(ctx context.Context, id int, values ninjaone.Fields, read ti
 	overtaken, noteErr := claim.Settle(ctx, outcomes)
 	switch {
 	case errors.Is(err, ninjaone.ErrNotFound):
-		return false, j.Ledger.ForgetDevice(ctx, j.to.Organization, id)
+		return false, j.Ledger.Forget(ctx, j.to.Organization, ledger.Device(id))
 	case err != nil:
 		if refused && len(refusal.Refused) > 0 {
 			problem := j.refused(id, refusal.Refused)

@@ -2,8 +2,6 @@ package devicematch
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,18 +113,14 @@ func (b *Book) index() {
 // loadRematch returns the matching that followed the sync's. It is nil when there is
 // none, or when it is of another organization or older than the sync's.
 func (s *Books) loadRematch(ctx context.Context, b *Book) (*rematch, error) {
-	body, err := s.blobs.Get(ctx, rematchBlob(b.key.tenantID))
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil
-	}
+	r, err := storage.FindJSON[rematch](ctx, s.blobs, rematchBlob(b.key.tenantID))
 	if err != nil {
 		return nil, fmt.Errorf("read which devices were matched anew: %w", err)
 	}
-	var r rematch
-	if json.Unmarshal(body, &r) != nil || r.Base != b.base || r.Organization() != b.key.organization || r.Pairs == nil || r.Absent == nil {
+	if r == nil || r.Base != b.base || r.organization() != b.key.organization || r.Pairs == nil || r.Absent == nil {
 		return nil, nil
 	}
-	return &r, nil
+	return r, nil
 }
 
 // Rematch matches the tenant of a book anew, and keeps that in a blob and in CIPP's
@@ -135,11 +129,7 @@ func (s *Books) Rematch(ctx context.Context, b *Book, intune []tenant.ManagedDev
 	m := Of(match.Devices(match.WithFormerSerials(intune, ninja, b.pairs), ninja))
 	o := b.key.organization
 	r := rematch{Base: b.base, Instance: o.Instance, OrganizationID: o.ID, At: s.now().UTC(), Pairs: m.Managed(), Absent: m.Absent()}
-	body, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.blobs.Put(ctx, rematchBlob(b.key.tenantID), body); err != nil {
+	if err := s.blobs.PutJSON(ctx, rematchBlob(b.key.tenantID), r); err != nil {
 		return nil, fmt.Errorf("keep which devices were matched anew: %w", err)
 	}
 	if err := m.saveMap(ctx, s.cipp, b.key.tenantID, nil); err != nil {

@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -119,10 +118,7 @@ func (m Matches) saveMap(ctx context.Context, store *cipp.Store, tenantID string
 // Load reads how the devices of a tenant matched in its last sync; without Digest
 // when it has had none.
 func Load(ctx context.Context, blobs *storage.Container, tenantID string) (Matches, error) {
-	body, err := blobs.Get(ctx, BlobName(tenantID))
-	if errors.Is(err, storage.ErrNotFound) {
-		return Matches{}, nil
-	}
+	body, err := blobs.Find(ctx, BlobName(tenantID))
 	if err != nil {
 		return Matches{}, fmt.Errorf("read which devices of tenant %s matched: %w", tenantID, err)
 	}

@@ -34,7 +34,7 @@ type rematch struct {
 	Absent         map[string]bool `json:"absent"` // managed devices without NinjaOne device of their own
 }
 
-// Organization is the one whose devices were matched.
-func (r rematch) Organization() ledger.Organization {
+// organization is the one whose devices were matched.
+func (r rematch) organization() ledger.Organization {
 	return ledger.Organization{Instance: r.Instance, ID: r.OrganizationID}
 }

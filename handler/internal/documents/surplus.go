@@ -36,10 +36,7 @@ func (r *run) surplusBlob() string {
 // readSurplus reads what is kept. What cannot be decoded is forgotten: it is about
 // documents that people do not see.
 func (r *run) readSurplus(ctx context.Context) error {
-	body, err := r.Blobs.Get(ctx, r.surplusBlob())
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil
-	}
+	body, err := r.Blobs.Find(ctx, r.surplusBlob())
 	if err != nil {
 		return fmt.Errorf("read which documents were archived as surplus: %w", err)
 	}

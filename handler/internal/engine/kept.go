@@ -32,10 +32,7 @@ type kept struct {
 var errChanged = errors.New("another process is holding off or giving back CIPP's own NinjaOne sync at this moment")
 
 func (h *Hold) load(ctx context.Context) (kept, error) {
-	e, err := h.Table.Get(ctx, partition, row)
-	if errors.Is(err, storage.ErrNotFound) {
-		return kept{}, nil
-	}
+	e, err := h.Table.Find(ctx, partition, row)
 	if err != nil {
 		return kept{}, fmt.Errorf("read whether CIPP's own NinjaOne sync is held off: %w", err)
 	}

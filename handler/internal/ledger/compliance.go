@@ -91,8 +91,8 @@ func (l *Ledger) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim
 	}
 	c := &Claim{ledger: l, write: w, id: uuid.NewString()}
 	for range claimAttempts {
-		row, err := l.table.Get(ctx, w.Organization.Partition(), rowKey(Device(w.DeviceID)))
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		row, err := l.table.Find(ctx, w.Organization.Partition(), rowKey(Device(w.DeviceID)))
+		if err != nil {
 			return fail(err)
 		}
 		if c.claims != nil && c.noted(row) { // by an attempt whose answer was lost
@@ -285,11 +285,8 @@ func (l *Ledger) MarkSwept(ctx context.Context, tenantID string, read time.Time)
 }
 
 func (l *Ledger) swept(ctx context.Context, tenantID string) (time.Time, error) {
-	row, err := l.table.Get(ctx, sweptPartition, tenantID)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return time.Time{}, err
-	}
-	return row.Time(columnSwept), nil
+	row, err := l.table.Find(ctx, sweptPartition, tenantID)
+	return row.Time(columnSwept), err
 }
 
 // DeviceCompliance is what is noted of one device's shared fields.
@@ -334,31 +331,4 @@ func (l *Ledger) Compliance(ctx context.Context, o Organization, fields Shared) 
 		all[t.ID] = d
 	}
 	return all, nil
-}
-
-// ComplianceOf returns what is noted of one device. noted is false when the device has
-// no record in the organization.
-func (l *Ledger) ComplianceOf(ctx context.Context, o Organization, deviceID int, fields Shared) (d DeviceCompliance, noted bool, err error) {
-	row, err := l.table.Get(ctx, o.Partition(), rowKey(Device(deviceID)))
-	if errors.Is(err, storage.ErrNotFound) {
-		return DeviceCompliance{}, false, nil
-	}
-	if err != nil {
-		return DeviceCompliance{}, false, fmt.Errorf("read what NinjaOne device %d last accepted: %w", deviceID, err)
-	}
-	d = DeviceCompliance{row.String("TenantId"), map[string]string{}}
-	unnoted, settled := fieldsOf(row), settledOf(row)
-	for _, name := range fields.Names() {
-		d.digests[name] = unnoted[name]
-		if digest, ok := settled[name]; ok {
-			d.digests[name] = digest
-		}
-	}
-	return d, true, nil
-}
-
-// ForgetDevice removes the record of a device that NinjaOne does not know any
-// more.
-func (l *Ledger) ForgetDevice(ctx context.Context, o Organization, deviceID int) error {
-	return l.Forget(ctx, o, Device(deviceID))
 }

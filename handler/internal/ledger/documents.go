@@ -366,8 +366,8 @@ func (d TenantDocuments) Subjects(ctx context.Context) (subjects []Subject, read
 // application.
 func (d *Documents) Makers(ctx context.Context, instance string) (map[int]bool, error) {
 	ids := map[int]bool{}
-	row, err := d.table.Get(ctx, makerPartition, instance)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	row, err := d.table.Find(ctx, makerPartition, instance)
+	if err != nil {
 		return nil, fmt.Errorf("read who makes relations: %w", err)
 	}
 	for id := range strings.SplitSeq(row.String("Ids"), ",") {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -199,10 +198,7 @@ func (l *Ledger) Values(ctx context.Context, o Organization, deviceID int) (map[
 	if deviceID == 0 {
 		t = o.Target()
 	}
-	row, err := l.table.Get(ctx, o.Partition(), rowKey(t))
-	if errors.Is(err, storage.ErrNotFound) {
-		return map[string]Value{}, nil
-	}
+	row, err := l.table.Find(ctx, o.Partition(), rowKey(t))
 	if err != nil {
 		return nil, fmt.Errorf("read the values that NinjaOne %s last accepted: %w", t, err)
 	}
@@ -226,11 +222,11 @@ func (l *Ledger) Forget(ctx context.Context, o Organization, targets ...Target) 
 // Owned reports whether some tenant's sync wrote the device as a device of
 // the organization.
 func (l *Ledger) Owned(ctx context.Context, o Organization, deviceID int) (bool, error) {
-	_, err := l.table.Get(ctx, o.Partition(), rowKey(Device(deviceID)))
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
+	row, err := l.table.Find(ctx, o.Partition(), rowKey(Device(deviceID)))
+	if err != nil {
+		return false, fmt.Errorf("see whether a sync wrote NinjaOne device %d: %w", deviceID, err)
 	}
-	return err == nil, err
+	return row != nil, nil
 }
 
 // OrganizationsOf finds in which organizations of an instance devices were written

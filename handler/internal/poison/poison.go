@@ -203,13 +203,8 @@ func (w *Watch) tell(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	row, err := w.Table.Get(ctx, partition, s.Queue.Name())
-	if errors.Is(err, storage.ErrNotFound) {
-		if len(messages) == 0 {
-			return nil
-		}
-		row = storage.Entity{}
-	} else if err != nil {
+	row, err := w.Table.Find(ctx, partition, s.Queue.Name())
+	if err != nil {
 		return err
 	}
 	var before, now told

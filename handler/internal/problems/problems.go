@@ -5,7 +5,6 @@ package problems
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -164,8 +163,8 @@ func (b *Book) Announce(ctx context.Context, of tenant.Ref, owner string, now []
 
 // Told returns the problems that were told of an owner.
 func (b *Book) Told(ctx context.Context, owner string) ([]Problem, error) {
-	row, err := b.Table.Get(ctx, partition, owner)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	row, err := b.Table.Find(ctx, partition, owner)
+	if err != nil {
 		return nil, fmt.Errorf("read the problems of %s: %w", owner, err)
 	}
 	return Of(row), nil

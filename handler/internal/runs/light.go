@@ -3,7 +3,6 @@ package runs
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -32,14 +31,11 @@ type Light struct {
 
 // LastLight returns the tenant's last light run; the zero Light if it had none.
 func (s *Store) LastLight(ctx context.Context, tenantID string) (Light, error) {
-	row, err := s.table.Get(ctx, lightPartition, tenantID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return Light{TenantID: tenantID}, nil
-	}
+	row, err := s.table.Find(ctx, lightPartition, tenantID)
 	if err != nil {
 		return Light{}, fmt.Errorf("read the tenant's last light run: %w", err)
 	}
-	return lightOf(row), nil
+	return lightOf(tenantID, row), nil
 }
 
 // Lights returns the last light run of each tenant that had one, by tenant id.
@@ -49,15 +45,15 @@ func (s *Store) Lights(ctx context.Context) (map[string]Light, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the tenants' last light runs: %w", err)
 		}
-		l := lightOf(row)
-		all[l.TenantID] = l
+		id := strings.ToLower(row.RowKey())
+		all[id] = lightOf(id, row)
 	}
 	return all, nil
 }
 
-func lightOf(row storage.Entity) Light {
+func lightOf(tenantID string, row storage.Entity) Light {
 	return Light{
-		TenantID: strings.ToLower(row.RowKey()),
+		TenantID: tenantID,
 		Status:   row.String("Status"), Reason: row.String("Reason"),
 		Start: row.Time("Start"), End: row.Time("End"), Fresh: row.Time("Fresh"),
 		Missed: row.Time("Missed"), MissedDevices: row.Time("MissedDevices"),

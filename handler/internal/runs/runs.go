@@ -80,27 +80,24 @@ func (s *Store) All(ctx context.Context) (map[string]Run, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the tenants' last runs: %w", err)
 		}
-		r := runOf(row)
-		runs[r.TenantID] = r
+		id := strings.ToLower(row.RowKey())
+		runs[id] = runOf(id, row)
 	}
 	return runs, nil
 }
 
 // Last returns the tenant's last run; the zero Run if it has had none.
 func (s *Store) Last(ctx context.Context, tenantID string) (Run, error) {
-	row, err := s.table.Get(ctx, runPartition, tenantID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return Run{TenantID: tenantID}, nil
-	}
+	row, err := s.table.Find(ctx, runPartition, tenantID)
 	if err != nil {
 		return Run{}, fmt.Errorf("read the tenant's last run: %w", err)
 	}
-	return runOf(row), nil
+	return runOf(tenantID, row), nil
 }
 
-func runOf(row storage.Entity) Run {
+func runOf(tenantID string, row storage.Entity) Run {
 	r := Run{
-		TenantID:           strings.ToLower(row.RowKey()),
+		TenantID:           tenantID,
 		OrganizationID:     int(row.Int("OrganizationId")),
 		Status:             row.String("Status"),
 		Reason:             row.String("Reason"),

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +50,36 @@ func (c *Container) Get(ctx context.Context, name string) ([]byte, error) {
 		return nil, wrap(err, op)
 	}
 	return data, nil
+}
+
+// Find is Get of a blob that need not be there: a missing blob, and a missing container,
+// is nil.
+func (c *Container) Find(ctx context.Context, name string) ([]byte, error) {
+	data, err := c.Get(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// FindJSON decodes a blob. It is nil when the blob is missing or cannot be decoded: what
+// this program did not write is worth no more.
+func FindJSON[T any](ctx context.Context, c *Container, name string) (*T, error) {
+	data, err := c.Find(ctx, name)
+	v := new(T)
+	if err != nil || json.Unmarshal(data, v) != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// PutJSON writes a value as a blob of JSON.
+func (c *Container) PutJSON(ctx context.Context, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.op("write", name), err)
+	}
+	return c.Put(ctx, name, data)
 }
 
 // Put writes a blob whole, whatever is there. It creates a missing container.

@@ -52,3 +52,34 @@ func TestBlobs(t *testing.T) {
 	_, err = c.Get(ctx, "b")
 	wantErr(t, err, ErrNotFound)
 }
+
+// TestFind reads rows and blobs that need not be there.
+func TestFind(t *testing.T) {
+	ctx := t.Context()
+	c, table := newContainer(t), emulator(t).Table(azuritetest.UniqueName(t))
+	row, err := table.Find(ctx, "p", "r")
+	if row != nil || err != nil {
+		t.Errorf("a missing row reads as %v, %v", row, err)
+	}
+	if _, err = table.Find(ctx, "p", "a/b"); err == nil {
+		t.Error("a key that cannot be reads as a missing row")
+	}
+	for _, step := range []struct {
+		put  any // or, as bytes, written as they are
+		want *[]int
+	}{{nil, nil}, {[]int{1, 2}, &[]int{1, 2}}, {[]byte(`[3,"x"]`), nil}, {[]byte{}, nil}} {
+		if raw, is := step.put.([]byte); is {
+			must(t, c.Put(ctx, "n", raw))
+		} else if step.put != nil {
+			must(t, c.PutJSON(ctx, "n", step.put))
+		}
+		got, err := FindJSON[[]int](ctx, c, "n")
+		must(t, err)
+		if (got == nil) != (step.want == nil) || got != nil && !slices.Equal(*got, *step.want) {
+			t.Errorf("after %v: read %v", step.put, got)
+		}
+	}
+	if err := c.PutJSON(ctx, "n", func() {}); err == nil {
+		t.Error("a function was written as JSON")
+	}
+}

@@ -68,6 +68,15 @@ func (t *Table) Get(ctx context.Context, partition, row string) (Entity, error) 
 	return e, nil
 }
 
+// Find is Get of a row that need not be there: a missing row, and a missing table, is nil.
+func (t *Table) Find(ctx context.Context, partition, row string) (Entity, error) {
+	e, err := t.Get(ctx, partition, row)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return e, err
+}
+
 // List reads the rows that a filter selects, by partition key and row key. It reads one
 // page of the service at a time. With columns, it reads only those and the keys. A
 // missing table has no rows. The sequence ends after an error.

@@ -3,7 +3,6 @@ package tenantsync
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -109,18 +108,14 @@ func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 // inventory reads what the last run found in NinjaOne. It is nil when unknown, or of
 // another organization.
 func (j *job) inventory(ctx context.Context) (*inventory, error) {
-	body, err := j.Blobs.Get(ctx, inventoryName(j.ref.ID))
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil
-	}
+	v, err := storage.FindJSON[inventory](ctx, j.Blobs, inventoryName(j.ref.ID))
 	if err != nil {
 		return nil, fmt.Errorf("read what NinjaOne has: %w", err)
 	}
-	var v inventory
-	if json.Unmarshal(body, &v) != nil || v.Instance != j.organization.Instance || v.OrganizationID != j.organization.ID {
+	if v == nil || v.Instance != j.organization.Instance || v.OrganizationID != j.organization.ID {
 		return nil, nil
 	}
-	return &v, nil
+	return v, nil
 }
 
 // daily are the parts of Microsoft 365 that are kept; nil where there are none, or none

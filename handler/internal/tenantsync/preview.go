@@ -3,16 +3,12 @@ package tenantsync
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/reply"
-	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -92,7 +88,7 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 	}
 	plan := in.plan(s.Now())
 	p := &Preview{Tenant: a.ref, Instance: a.organization.Instance, OrganizationID: a.organization.ID, Shared: len(j.sharing) > 1, At: s.Now().UTC()}
-	last, kept, err := j.lastSection(ctx)
+	last, err := j.section(ctx, a.ref.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +98,10 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 			for _, f := range organizationFields {
 				if f.name == t.Fields[i].Field {
 					// People see this tenant's section, not those of others.
-					t.Fields[i].Value, t.Fields[i].Last, t.Fields[i].HaveLast = f.whole(plan.section.Fields), f.whole(last.Fields), kept
+					t.Fields[i].Value = f.whole(plan.section.Fields)
+					if t.Fields[i].HaveLast = last != nil; last != nil {
+						t.Fields[i].Last = f.whole(last.Fields)
+					}
 				}
 			}
 		}
@@ -123,18 +122,6 @@ func (s *Syncer) Preview(ctx context.Context, tenantID string) (*Preview, error)
 		p.Problems = append(p.Problems, problem.Message)
 	}
 	return p, nil
-}
-
-// lastSection reads the section that the tenant's last sync composed.
-func (j *job) lastSection(ctx context.Context) (last section, kept bool, err error) {
-	body, err := j.Blobs.Get(ctx, j.sectionName(j.ref.ID))
-	if errors.Is(err, storage.ErrNotFound) {
-		return last, false, nil
-	}
-	if err != nil {
-		return last, false, fmt.Errorf("read what was composed last: %w", err)
-	}
-	return last, json.Unmarshal(body, &last) == nil, nil
 }
 
 // preview shows what a change would do, given the record of its target.

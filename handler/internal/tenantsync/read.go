@@ -3,7 +3,6 @@ package tenantsync
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -385,16 +384,12 @@ func (j *job) readNeighbours(ctx context.Context, in *inputs) (err error) {
 			continue
 		}
 		name(id)
-		body, err := j.Blobs.Get(ctx, j.sectionName(id))
-		if errors.Is(err, storage.ErrNotFound) {
-			continue // that tenant has not been synced yet
-		}
+		s, err := j.section(ctx, id)
 		if err != nil {
-			return fmt.Errorf("read the section of the tenant %s: %w", id, err)
+			return err
 		}
-		var s section
-		if json.Unmarshal(body, &s) == nil { // else it is rewritten by that tenant's next run
-			in.sections[id] = s
+		if s != nil { // else that tenant's next run writes it
+			in.sections[id] = *s
 		}
 	}
 	for t, r := range in.records {
@@ -406,6 +401,16 @@ func (j *job) readNeighbours(ctx context.Context, in *inputs) (err error) {
 		}
 	}
 	return nil
+}
+
+// section reads what the last sync of a tenant composed for the organization; nil where
+// nothing is kept.
+func (j *job) section(ctx context.Context, tenantID string) (*section, error) {
+	s, err := storage.FindJSON[section](ctx, j.Blobs, j.sectionName(tenantID))
+	if err != nil {
+		return nil, fmt.Errorf("read the section of the tenant %s: %w", tenantID, err)
+	}
+	return s, nil
 }
 
 // readElsewhere looks which devices that this tenant wrote another tenant's sync

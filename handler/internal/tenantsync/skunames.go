@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"maps"
 	"strings"
@@ -21,7 +20,7 @@ const skuNamesBlob = "sku-names.json"
 // storage. On some days they cannot be fetched, or the list lacks some that it had. The
 // fields must not change for it.
 type KeptNames struct {
-	Fetch func(context.Context) map[string]string // nil or an empty answer means none
+	Fetch func(context.Context) map[string]string // an empty answer means none
 	Blobs *storage.Container
 	Log   *slog.Logger
 
@@ -30,54 +29,31 @@ type KeptNames struct {
 }
 
 // Names returns the names that were fetched, and of what these lack those that were
-// kept. They are nil when they were never read.
+// kept.
 func (k *KeptNames) Names(ctx context.Context) map[string]string {
-	var names map[string]string
-	if k.Fetch != nil {
-		names = k.Fetch(ctx)
-	}
+	names := k.Fetch(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.kept == nil {
-		kept, err := k.load(ctx)
+		kept, err := storage.FindJSON[map[string]string](ctx, k.Blobs, skuNamesBlob)
 		if err != nil { // asked again next time, and not written over before
 			k.Log.WarnContext(ctx, "the kept names of licences cannot be read", "error", err)
 			return names
 		}
-		k.kept = kept
+		k.kept = map[string]string{}
+		if kept != nil {
+			maps.Copy(k.kept, *kept)
+		}
 	}
 	all := maps.Clone(k.kept) // earlier runs may hold the kept ones
-	if all == nil {
-		all = map[string]string{}
-	}
 	if maps.Copy(all, names); maps.Equal(all, k.kept) {
 		return k.kept
 	}
-	body, err := json.Marshal(all)
-	if err == nil {
-		err = k.Blobs.Put(ctx, skuNamesBlob, body)
-	}
-	if err != nil {
+	if err := k.Blobs.PutJSON(ctx, skuNamesBlob, all); err != nil {
 		k.Log.WarnContext(ctx, "the names of licences could not be kept", "error", err)
 	}
 	k.kept = all
 	return all
-}
-
-// load returns the names that are kept, none where they cannot be decoded.
-func (k *KeptNames) load(ctx context.Context) (names map[string]string, err error) {
-	body, err := k.Blobs.Get(ctx, skuNamesBlob)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if json.Unmarshal(body, &names) != nil {
-		k.Log.WarnContext(ctx, "the kept names of licences are not readable and are left out")
-		names = nil
-	}
-	return names, nil
 }
 
 // overview is an object of CIPP's cache of licences, which holds a product's name

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -111,14 +110,13 @@ func (f Files) All(ctx context.Context) (map[string]Status, error) {
 
 // Of returns how a tenant's file stands; without turn when it has had none.
 func (f Files) Of(ctx context.Context, tenantID string) (Status, error) {
-	row, err := f.Table.Get(ctx, partition, tenantID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return Status{TenantID: tenantID}, nil
-	}
+	row, err := f.Table.Find(ctx, partition, tenantID)
 	if err != nil {
 		return Status{}, fmt.Errorf("read how the CVE file of tenant %s stands: %w", tenantID, err)
 	}
-	return statusOf(row), nil
+	s := statusOf(row)
+	s.TenantID = tenantID
+	return s, nil
 }
 
 // save keeps what messages write.
@@ -167,10 +165,7 @@ func (f Files) Exposure(ctx context.Context, tenantID string) (*exposure.Tenant,
 
 // unpacked reads a blob; nil when there is none, or it is cut.
 func (f Files) unpacked(ctx context.Context, name string) ([]byte, error) {
-	packed, err := f.Blobs.Get(ctx, name)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil
-	}
+	packed, err := f.Blobs.Find(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("read what was kept of a CVE file: %w", err)
 	}
