@@ -172,8 +172,5 @@ func (s Statuses) Forget(ctx context.Context, tenantID string) error {
 }
 
 func (s Statuses) merge(ctx context.Context, tenantID string, columns storage.Entity) error {
-	if err := s.Table.Merge(ctx, columnsOf(tenantID, columns)); err != nil {
-		return fmt.Errorf("note how the tenant's compliance updates go: %w", err)
-	}
-	return nil
+	return storage.Doing(s.Table.Merge(ctx, columnsOf(tenantID, columns)), "note how the tenant's compliance updates go")
 }

@@ -356,10 +356,7 @@ func (l *look) save(ctx context.Context) error {
 	if l.links.given.Equal(l.began) {
 		rows = append(rows, storage.ReplaceOp(l.links.row(l.tenant.ID)))
 	}
-	if err := l.Table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("note the look at tenant %s: %w", l.tenant.ID, err)
-	}
-	return nil
+	return storage.Doing(l.Table.WriteBatch(ctx, rows), "note the look at tenant %s", l.tenant.ID)
 }
 
 // fails notes a look that saw nothing. The tenant's next look comes later, and the

@@ -65,10 +65,7 @@ func (s *Store) Log(ctx context.Context, entry LogEntry) error {
 	if entry.TenantID != "" {
 		e["TenantID"] = entry.TenantID
 	}
-	if err := s.add(ctx, tableLogs, e); err != nil {
-		return fmt.Errorf("write to CIPP's logbook: %w", err)
-	}
-	return nil
+	return storage.Doing(s.add(ctx, tableLogs, e), "write to CIPP's logbook")
 }
 
 // Note is Log for what has happened already. A line that cannot be written fails nothing,

@@ -296,8 +296,5 @@ func (s *Store) RecordRun(ctx context.Context, m OrganizationMapping, start, end
 		s.deps.Log.InfoContext(ctx, "the tenant's mapping was removed in CIPP; its run is not recorded there", "tenant", m.TenantID)
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("record the sync of tenant %s in CIPP's mapping: %w", m.TenantID, err)
-	}
-	return nil
+	return storage.Doing(err, "record the sync of tenant %s in CIPP's mapping", m.TenantID)
 }

@@ -51,10 +51,7 @@ func (s *Store) SaveFieldMapping(ctx context.Context, choices []FieldChoice) err
 			"PartitionKey": fieldPartition, "RowKey": c.Field, "IntegrationId": c.ID, "IntegrationName": c.Name,
 		}))
 	}
-	if err := s.write(ctx, tableMapping, ops); err != nil {
-		return fmt.Errorf("save the field mapping: %w", err)
-	}
-	return nil
+	return storage.Doing(s.write(ctx, tableMapping, ops), "save the field mapping")
 }
 
 // OrganizationChoice maps a tenant to a NinjaOne organization on a page.

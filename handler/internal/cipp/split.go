@@ -360,8 +360,5 @@ func (s *Store) add(ctx context.Context, table string, e storage.Entity) error {
 }
 
 func (s *Store) write(ctx context.Context, table string, ops []storage.Operation) error {
-	if err := s.table(table).WriteBatch(ctx, ops); err != nil {
-		return fmt.Errorf("write to CIPP's table %s: %w", table, err)
-	}
-	return nil
+	return storage.Doing(s.table(table).WriteBatch(ctx, ops), "write to CIPP's table %s", table)
 }

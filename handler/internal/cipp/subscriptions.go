@@ -76,8 +76,5 @@ func (s *Store) ForgetDeviceSubscription(ctx context.Context, d DeviceSubscripti
 	if err == nil {
 		err = s.table(tableWebhooks).Delete(ctx, d.Domain, d.row)
 	}
-	if err != nil {
-		return fmt.Errorf("remove CIPP's subscription on the devices of %s: %w", d.Domain, err)
-	}
-	return nil
+	return storage.Doing(err, "remove CIPP's subscription on the devices of %s", d.Domain)
 }

@@ -97,8 +97,5 @@ func (s *Store) saveMap(ctx context.Context, table, what, tenantID string, rows 
 			"M365ID":       row.m365ID,
 		}))
 	}
-	if err := s.write(ctx, table, ops); err != nil {
-		return fmt.Errorf("save the %s map of tenant %s: %w", what, tenantID, err)
-	}
-	return nil
+	return storage.Doing(s.write(ctx, table, ops), "save the %s map of tenant %s", what, tenantID)
 }

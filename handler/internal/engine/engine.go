@@ -247,10 +247,7 @@ func (h *Hold) release(ctx context.Context, k kept) error {
 	if rows == before {
 		return nil
 	}
-	if err := h.CIPP.SaveEngineSettings(ctx, rows); err != nil {
-		return fmt.Errorf("give CIPP's own NinjaOne sync back: %w", err)
-	}
-	return nil
+	return storage.Doing(h.CIPP.SaveEngineSettings(ctx, rows), "give CIPP's own NinjaOne sync back")
 }
 
 func (h *Hold) tell(ctx context.Context, severity, message string) error {

@@ -62,10 +62,7 @@ func (h *Heart) ensure(ctx context.Context, others int) error {
 	if err == nil && n <= others {
 		err = h.Queue.Send(ctx, struct{}{}, ahead)
 	}
-	if err != nil {
-		return fmt.Errorf("see that a heartbeat waits: %w", err)
-	}
-	return nil
+	return storage.Doing(err, "see that a heartbeat waits")
 }
 
 // Fired notes that a timer fired, and sees that a message waits. What fails is

@@ -138,10 +138,7 @@ func (g *Guard) PutBack(ctx context.Context, queue *storage.Queue, message []byt
 }
 
 func (g *Guard) putBack(ctx context.Context, queue *storage.Queue, message []byte) error {
-	if err := queue.SendText(ctx, message, putBackDelay); err != nil {
-		return fmt.Errorf("put back a message that a newer version of this app must read: %w", err)
-	}
-	return nil
+	return storage.Doing(queue.SendText(ctx, message, putBackDelay), "put back a message that a newer version of this app must read")
 }
 
 // CheckMessage fails with storage.ErrNewer when a message says that it needs a newer

@@ -349,10 +349,7 @@ func (b *Batch) Settle(ctx context.Context) error {
 		}
 		return b.ledger.table.WriteBatch(ctx, ops)
 	})
-	if err != nil {
-		return fmt.Errorf("note what NinjaOne organization %d accepted: %w", b.org.ID, err)
-	}
-	return nil
+	return storage.Doing(err, "note what NinjaOne organization %d accepted", b.org.ID)
 }
 
 // settle returns what notes how one send ended, given its row as it is now.

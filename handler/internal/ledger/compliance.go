@@ -278,10 +278,7 @@ func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overta
 // before Compliance reads the notes to compare.
 func (l *Ledger) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
 	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, "Version": int32(layout.Version), columnSwept: read.UTC()}
-	if err := l.table.Replace(ctx, row); err != nil {
-		return fmt.Errorf("note when the tenant was swept: %w", err)
-	}
-	return nil
+	return storage.Doing(l.table.Replace(ctx, row), "note when the tenant was swept")
 }
 
 func (l *Ledger) swept(ctx context.Context, tenantID string) (time.Time, error) {

@@ -328,7 +328,7 @@ func (d TenantDocuments) Forget(ctx context.Context, documents ...*Document) err
 	for _, document := range documents {
 		ops = append(ops, storage.DeleteOp(d.partition, document.rowKey()))
 	}
-	return doing("forget documents that are gone", d.table.WriteBatch(ctx, ops))
+	return storage.Doing(d.table.WriteBatch(ctx, ops), "forget documents that are gone")
 }
 
 // SaveProgress notes how far the documents as a whole are known.
@@ -341,7 +341,7 @@ func (d TenantDocuments) SaveProgress(ctx context.Context, p Progress) error {
 			row[prefix+"Unowned"] = true
 		}
 	}
-	return doing("note the progress of documents", d.table.Replace(ctx, row))
+	return storage.Doing(d.table.Replace(ctx, row), "note the progress of documents")
 }
 
 // Subjects returns the subjects with a record, and the kinds whose documents were ever
@@ -382,15 +382,7 @@ func (d *Documents) Makers(ctx context.Context, instance string) (map[int]bool, 
 func (d *Documents) SaveMakers(ctx context.Context, instance string, ids map[int]bool) error {
 	text := strings.ReplaceAll(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(ids))), "[]"), " ", ",")
 	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Version": int32(layout.Version), "Ids": text}
-	return doing("note who makes relations", d.table.Replace(ctx, row))
-}
-
-// doing says of a failure what was being done.
-func doing(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", what, err)
+	return storage.Doing(d.table.Replace(ctx, row), "note who makes relations")
 }
 
 // Brake is a run's refusal to archive as many documents as it should, until a person
@@ -441,10 +433,10 @@ func (d *Documents) PutBrakeOn(ctx context.Context, b Brake) error {
 		"OrganizationId": int64(b.OrganizationID), "Archive": int32(b.Archive), "Of": int32(b.Of),
 		"Since": b.Since.UTC(), "Confirmed": b.Confirmed,
 	}
-	return doing("note that archiving waits for a confirmation", d.table.Replace(ctx, row))
+	return storage.Doing(d.table.Replace(ctx, row), "note that archiving waits for a confirmation")
 }
 
 // TakeBrakeOff notes that a tenant's archiving no longer waits.
 func (d *Documents) TakeBrakeOff(ctx context.Context, tenantID string) error {
-	return doing("note that archiving no longer waits for a confirmation", d.table.Delete(ctx, brakePartition, tenantID))
+	return storage.Doing(d.table.Delete(ctx, brakePartition, tenantID), "note that archiving no longer waits for a confirmation")
 }

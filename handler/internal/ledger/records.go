@@ -183,10 +183,7 @@ func (l *Ledger) Save(ctx context.Context, o Organization, records ...*Record) e
 		}
 		rows = append(rows, storage.MergeOp(e))
 	}
-	if err := l.table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("note what is being sent to NinjaOne organization %d: %w", o.ID, err)
-	}
-	return nil
+	return storage.Doing(l.table.WriteBatch(ctx, rows), "note what is being sent to NinjaOne organization %d", o.ID)
 }
 
 // Values returns what NinjaOne last accepted for our fields of a device, by NinjaOne
@@ -213,10 +210,7 @@ func (l *Ledger) Forget(ctx context.Context, o Organization, targets ...Target) 
 	for _, t := range targets {
 		rows = append(rows, storage.DeleteOp(o.Partition(), rowKey(t)))
 	}
-	if err := l.table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("forget targets of NinjaOne organization %d: %w", o.ID, err)
-	}
-	return nil
+	return storage.Doing(l.table.WriteBatch(ctx, rows), "forget targets of NinjaOne organization %d", o.ID)
 }
 
 // Owned reports whether some tenant's sync wrote the device as a device of
@@ -261,10 +255,7 @@ func (l *Ledger) SaveClaims(ctx context.Context, o Organization, records ...*Rec
 	for _, r := range records {
 		rows = append(rows, storage.MergeOp(storage.Entity{"PartitionKey": o.Partition(), "RowKey": rowKey(r.Target), columnClaims: strings.Join(r.Claims, " "), "Version": int32(layout.Version)}))
 	}
-	if err := l.table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("note which tenants share what is in NinjaOne organization %d: %w", o.ID, err)
-	}
-	return nil
+	return storage.Doing(l.table.WriteBatch(ctx, rows), "note which tenants share what is in NinjaOne organization %d", o.ID)
 }
 
 // Remapped is a record that changed because other fields are mapped now.
@@ -293,10 +284,7 @@ func (l *Ledger) SaveRemapped(ctx context.Context, o Organization, records []Rem
 		}
 		rows = append(rows, storage.MergeOp(e))
 	}
-	if err := l.table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("note which fields of NinjaOne organization %d are mapped: %w", o.ID, err)
-	}
-	return nil
+	return storage.Doing(l.table.WriteBatch(ctx, rows), "note which fields of NinjaOne organization %d are mapped", o.ID)
 }
 
 // DropValues takes the values that only people look at out of the records of a tenant's

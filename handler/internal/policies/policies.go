@@ -70,10 +70,7 @@ func (s *Store) Save(ctx context.Context, tenantID string, readings tenant.Polic
 			columnCheckIn: r.CheckIn.UTC(), columnState: r.State, columnRead: r.Read.UTC().Truncate(time.Millisecond), columnPolicies: packed,
 		}))
 	}
-	if err := s.table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("keep what was read of the compliance policies of tenant %s: %w", tenantID, err)
-	}
-	return nil
+	return storage.Doing(s.table.WriteBatch(ctx, rows), "keep what was read of the compliance policies of tenant %s", tenantID)
 }
 
 // Forget removes what is kept of devices that comply again, or that a complete list
@@ -89,10 +86,7 @@ func (s *Store) Forget(ctx context.Context, tenantID string, known tenant.Policy
 			rows = append(rows, storage.DeleteOp(partition(tenantID), id))
 		}
 	}
-	if err := s.table.WriteBatch(ctx, rows); err != nil {
-		return fmt.Errorf("forget what was read of the compliance policies of tenant %s: %w", tenantID, err)
-	}
-	return nil
+	return storage.Doing(s.table.WriteBatch(ctx, rows), "forget what was read of the compliance policies of tenant %s", tenantID)
 }
 
 // ForgetTenant removes all that is kept of a tenant.

@@ -70,10 +70,7 @@ func (s *Store) SaveLight(ctx context.Context, l Light) error {
 		"OrganizationFields": int32(l.OrganizationFields), "Devices": int32(l.Devices), "Documents": int32(l.Documents),
 	}
 	row.SetTimes(map[string]time.Time{"Start": l.Start, "End": l.End, "Fresh": l.Fresh})
-	if err := s.table.Merge(ctx, row); err != nil {
-		return fmt.Errorf("record the tenant's light run: %w", err)
-	}
-	return nil
+	return storage.Doing(s.table.Merge(ctx, row), "record the tenant's light run")
 }
 
 // MissLight notes that a light run was dropped although something changed; devices
@@ -83,10 +80,7 @@ func (s *Store) MissLight(ctx context.Context, tenantID string, devices bool, at
 	if devices {
 		row["MissedDevices"] = at.UTC()
 	}
-	if err := s.table.Merge(ctx, row); err != nil {
-		return fmt.Errorf("note that a light run was dropped: %w", err)
-	}
-	return nil
+	return storage.Doing(s.table.Merge(ctx, row), "note that a light run was dropped")
 }
 
 // NoteStored notes in the record of the tenant's last run which blobs a light run left.
@@ -97,8 +91,5 @@ func (s *Store) NoteStored(ctx context.Context, r Run) error {
 		return err
 	}
 	row := storage.Entity{"PartitionKey": runPartition, "RowKey": r.TenantID, "MatchesDigest": r.MatchesDigest, "SectionDigest": r.SectionDigest, "InventoryDigest": r.InventoryDigest, "Problems": string(told)}
-	if err := s.table.MergeIfMatch(ctx, row, storage.AnyETag); err != nil {
-		return fmt.Errorf("note what a light run stored: %w", err)
-	}
-	return nil
+	return storage.Doing(s.table.MergeIfMatch(ctx, row, storage.AnyETag), "note what a light run stored")
 }

@@ -40,8 +40,5 @@ func (s *Store) Pauses(ctx context.Context) (Pauses, error) {
 // one under way.
 func (s *Store) Pause(ctx context.Context, tenantID string, paused bool) error {
 	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Version": int32(layout.Version), "Paused": paused}
-	if err := s.table.Replace(ctx, row); err != nil {
-		return fmt.Errorf("pause or resume %s: %w", tenantID, err)
-	}
-	return nil
+	return storage.Doing(s.table.Replace(ctx, row), "pause or resume %s", tenantID)
 }

@@ -136,10 +136,7 @@ func (s *Store) MarkQueued(ctx context.Context, tenantID string, at time.Time) e
 			err = nil // a run has begun meanwhile
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("note that the tenant is queued: %w", err)
-	}
-	return nil
+	return storage.Doing(err, "note that the tenant is queued")
 }
 
 // Unqueue takes back what MarkQueued noted: nothing came of the message.
@@ -185,10 +182,7 @@ func (s *Store) Save(ctx context.Context, r Run) error {
 		"InventoryDigest":    r.InventoryDigest,
 	}
 	row.SetTimes(map[string]time.Time{"Queued": r.Queued, "Start": r.Start, "Begun": r.Begun, "End": r.End, "LastSuccess": r.LastSuccess})
-	if err := s.table.Replace(ctx, row); err != nil {
-		return fmt.Errorf("record the tenant's run: %w", err)
-	}
-	return nil
+	return storage.Doing(s.table.Replace(ctx, row), "record the tenant's run")
 }
 
 // ForgetStored lets the next run of a tenant store its blobs again.

@@ -125,10 +125,7 @@ func (s *Scheduler) enqueue(ctx context.Context, tenantID string, now time.Time)
 	if err == nil {
 		err = s.Runs.MarkQueued(ctx, tenantID, now)
 	}
-	if err != nil {
-		return fmt.Errorf("queue the sync of tenant %s: %w", tenantID, err)
-	}
-	return nil
+	return storage.Doing(err, "queue the sync of tenant %s", tenantID)
 }
 
 // turn is when the tenant's last turn was. A hash of the tenant spreads the turns of all

@@ -61,6 +61,14 @@ func (e *Error) Unwrap() []error {
 	return []error{e.kind, e.cause}
 }
 
+// Doing says of a failure what was being done, in the words of format; nil stays nil.
+func Doing(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
+}
+
 func wrap(err error, op string) error {
 	if err == nil {
 		return nil

@@ -8,7 +8,6 @@ package subscriptions
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -277,10 +276,7 @@ func ref(tenantID string, wanted *assignments.Set, rows []subscription) tenant.R
 }
 
 func (k *Keeper) save(ctx context.Context, s subscription) error {
-	if err := k.Table.Replace(ctx, s.entity()); err != nil {
-		return fmt.Errorf("note the subscription of tenant %s: %w", s.TenantID, err)
-	}
-	return nil
+	return storage.Doing(k.Table.Replace(ctx, s.entity()), "note the subscription of tenant %s", s.TenantID)
 }
 
 // tend brings one tenant's subscription in order, as its only process: the rows

@@ -99,10 +99,7 @@ func (j *job) keepInventory(ctx context.Context, in *inputs) error {
 		}
 		v.Daily = packed
 	}
-	if err := j.keep(ctx, inventoryName(j.ref.ID), v, &j.run.InventoryDigest); err != nil {
-		return fmt.Errorf("keep what NinjaOne has: %w", err)
-	}
-	return nil
+	return storage.Doing(j.keep(ctx, inventoryName(j.ref.ID), v, &j.run.InventoryDigest), "keep what NinjaOne has")
 }
 
 // inventory reads what the last run found in NinjaOne. It is nil when unknown, or of

@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
+	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/words"
 )
 
@@ -89,10 +90,7 @@ func (t *turn) keepExposure(ctx context.Context, p plan) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Files.Blobs.Put(ctx, exposureBlob(t.ref.ID, p.file.digest), body); err != nil {
-		return fmt.Errorf("keep what the CVE file of tenant %s says: %w", t.ref.ID, err)
-	}
-	return nil
+	return storage.Doing(t.Files.Blobs.Put(ctx, exposureBlob(t.ref.ID, p.file.digest), body), "keep what the CVE file of tenant %s says", t.ref.ID)
 }
 
 // keepShown brings the cards up to date where NinjaOne has this very file: severities

@@ -125,20 +125,14 @@ func (f Files) save(ctx context.Context, s Status) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Table.Merge(ctx, columnsOf(s.TenantID, storage.Entity{columnStatus: string(text)})); err != nil {
-		return fmt.Errorf("keep how the CVE file of tenant %s stands: %w", s.TenantID, err)
-	}
-	return nil
+	return storage.Doing(f.Table.Merge(ctx, columnsOf(s.TenantID, storage.Entity{columnStatus: string(text)})), "keep how the CVE file of tenant %s stands", s.TenantID)
 }
 
 // Confirm lets the file that waits since that time go once, and none that waits since
 // later. The caller queues the tenant.
 func (f Files) Confirm(ctx context.Context, tenantID string, since time.Time) error {
 	since = since.UTC().Add(time.Microsecond) // a column is less exact than a status
-	if err := f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnConfirmed: since})); err != nil {
-		return fmt.Errorf("confirm the CVE file of tenant %s: %w", tenantID, err)
-	}
-	return nil
+	return storage.Doing(f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnConfirmed: since})), "confirm the CVE file of tenant %s", tenantID)
 }
 
 func (f Files) markQueued(ctx context.Context, tenantID string, now time.Time) error {
