@@ -251,7 +251,7 @@ func (w *writing) one(ctx context.Context, s *ledger.Send) error {
 	w.failures++
 	w.unwritten = err
 	if w.failures >= hopeless && w.run.Devices+w.run.OrganizationFields == 0 {
-		return failed("NinjaOne accepted none of the first %d writes; the last answer was: %w", w.failures, err)
+		return fmt.Errorf("NinjaOne accepted none of the first %d writes; the last answer was: %w", w.failures, err)
 	}
 	return nil
 }
@@ -327,7 +327,7 @@ func (w *writing) update(ctx context.Context, s *ledger.Send) error {
 // gone handles a target that NinjaOne does not know any more.
 func (w *writing) gone(s *ledger.Send) (outcome, error) {
 	if t := s.Record.Target; t.Kind == ledger.KindOrganization {
-		return outcome{}, failed("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.ID)
+		return outcome{}, fmt.Errorf("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.ID)
 	}
 	s.Gone()
 	return outcome{gone: true}, nil

@@ -35,14 +35,19 @@ func weekly(r *ledger.Record, now time.Time) bool {
 
 // touched is what NinjaOne says of the fields of the organization's devices.
 type touched struct {
-	// written is when a field of HTML was written since the last completed run,
-	// by device id and field.
-	written map[int]map[string]time.Time
-	// texts are the values of the fields of text by device id and field, whenever they
-	// were written. They are nil when unknown.
-	texts map[int]map[string]string
+	// written is when a field of HTML was written since the last completed run.
+	written map[deviceField]time.Time
+	// texts are the values of the fields of text, whenever they were written. They are nil
+	// when unknown.
+	texts map[deviceField]string
 	// unasked is a field that a report gave without being asked for; "" for none.
 	unasked string
+}
+
+// deviceField is a field of one device, by NinjaOne's id and name.
+type deviceField struct {
+	device int
+	field  string
 }
 
 // tellStrays tells what the reports gave beyond what they were asked for, and leaves it
@@ -55,8 +60,8 @@ func (in *inputs) tellStrays() {
 		}
 		return strays[id]
 	}
-	maps.DeleteFunc(in.touched.written, func(id int, _ map[string]time.Time) bool { return leave(id) })
-	maps.DeleteFunc(in.touched.texts, func(id int, _ map[string]string) bool { return leave(id) })
+	maps.DeleteFunc(in.touched.written, func(of deviceField, _ time.Time) bool { return leave(of.device) })
+	maps.DeleteFunc(in.touched.texts, func(of deviceField, _ string) bool { return leave(of.device) })
 	if len(strays) > 0 {
 		in.problems.Add("report:devices", "NinjaOne's report of custom fields has %d devices, such as device %d, that NinjaOne does not list in organization %d, which alone was asked for. "+
 			"They are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", len(strays), slices.Min(slices.Collect(maps.Keys(strays))), in.organization.ID)
@@ -95,14 +100,10 @@ func writtenSince(lastSuccess time.Time, records map[ledger.Target]*ledger.Recor
 // that they are sent again. A text is compared as it is; NinjaOne may give HTML
 // back in another form, so there the time decides.
 func (in *inputs) heal() {
-	for t, r := range in.records {
-		if t.Kind != ledger.KindDevice {
-			continue
-		}
-		for name, updated := range in.touched.written[t.ID] {
-			if ledger.Holds(r.Fields[name]) && !r.Written.IsZero() && updated.After(r.Written.Add(skew)) {
-				r.Fields[name] = ledger.Unknown
-			}
+	for of, updated := range in.touched.written {
+		r := in.records[ledger.Device(of.device)]
+		if r != nil && ledger.Holds(r.Fields[of.field]) && !r.Written.IsZero() && updated.After(r.Written.Add(skew)) {
+			r.Fields[of.field] = ledger.Unknown
 		}
 	}
 	if in.touched.texts != nil {
@@ -121,7 +122,7 @@ func (in *inputs) healTexts(name string) {
 		if r == nil || !heldText(r, name) {
 			continue
 		}
-		text, there := in.touched.texts[d.ID][name]
+		text, there := in.touched.texts[deviceField{d.ID, name}]
 		switch {
 		case !there && in.roster.Lacked[d.ID]: // as little evidence as the list
 		case !there || text == "":

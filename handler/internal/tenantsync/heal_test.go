@@ -14,9 +14,9 @@ import (
 func TestHeal(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	ours := ledger.Digest(ninjaone.Text("Compliant"))
-	texts := func(text string) touched { return touched{texts: map[int]map[string]string{100: {"compliance": text}}} }
+	texts := func(text string) touched { return touched{texts: map[deviceField]string{{100, "compliance"}: text}} }
 	wrote := func(at time.Time) touched {
-		return touched{written: map[int]map[string]time.Time{100: {"links": at}}, texts: map[int]map[string]string{100: {"compliance": "Compliant"}}}
+		return touched{written: map[deviceField]time.Time{{100, "links"}: at}, texts: map[deviceField]string{{100, "compliance"}: "Compliant"}}
 	}
 	tests := map[string]struct {
 		field, noted string
@@ -32,8 +32,8 @@ func TestHeal(t *testing.T) {
 		"the compliance text is ours":           {"compliance", ours, texts("Compliant"), ours},
 		"somebody changed the compliance text":  {"compliance", ours, texts("Fine"), ledger.Unknown},
 		"somebody emptied the compliance text":  {"compliance", ours, texts(""), ledger.Unknown},
-		"somebody cleared the compliance field": {"compliance", ours, touched{texts: map[int]map[string]string{}}, ledger.Unknown},
-		"we cleared the compliance field":       {"compliance", ledger.Cleared, touched{texts: map[int]map[string]string{}}, ledger.Cleared},
+		"somebody cleared the compliance field": {"compliance", ours, touched{texts: map[deviceField]string{}}, ledger.Unknown},
+		"we cleared the compliance field":       {"compliance", ledger.Cleared, touched{texts: map[deviceField]string{}}, ledger.Cleared},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

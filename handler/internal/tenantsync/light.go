@@ -166,13 +166,13 @@ func (w *writing) stillHere(ctx context.Context, sends []*ledger.Send) ([]*ledge
 	case len(ids) == 1:
 		d, err := w.client.Device(ctx, ids[0])
 		if err != nil && !errors.Is(err, ninjaone.ErrNotFound) {
-			return nil, failed("whether NinjaOne device %d is still in the organization could not be read: %w", ids[0], err)
+			return nil, fmt.Errorf("whether NinjaOne device %d is still in the organization could not be read: %w", ids[0], err)
 		}
 		here = map[int]bool{ids[0]: err == nil && d.OrganizationID == w.organization.ID && d.Approved()}
 	case len(ids) > 1:
 		list, _, err := w.client.Devices(ctx, w.organization.ID)
 		if err != nil {
-			return nil, failed("the devices of the NinjaOne organization could not be read: %w", err)
+			return nil, fmt.Errorf("the devices of the NinjaOne organization could not be read: %w", err)
 		}
 		here = map[int]bool{}
 		for _, d := range list {
@@ -272,7 +272,7 @@ func unread(s *tenant.Snapshot, known []problems.Problem) error {
 	} {
 		told := strings.TrimPrefix(part.reason, "Not available: ")
 		if told != "" && !part.expected && !slices.ContainsFunc(known, func(p problems.Problem) bool { return p.Key == "part:"+told }) {
-			return failed("Microsoft 365's %s could not be read: %s", part.name, words.End(told))
+			return fmt.Errorf("Microsoft 365's %s could not be read: %s", part.name, words.End(told))
 		}
 	}
 	return nil

@@ -78,7 +78,7 @@ func (j *job) read(run context.Context) (*inputs, error) {
 	case run.Err() != nil:
 		return nil, cmp.Or(err, run.Err())
 	case err != nil && ctx.Err() != nil:
-		return nil, failed("reading took longer than half of the sync's time, which SYNC_TIME_BUDGET sets: %w", err)
+		return nil, fmt.Errorf("reading took longer than half of the sync's time, which SYNC_TIME_BUDGET sets: %w", err)
 	case err != nil:
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func half(ctx context.Context) (context.Context, context.CancelFunc) {
 
 func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err error) {
 	if j.client, err = j.NinjaOne(j.config); err != nil {
-		return listed, failed("NinjaOne cannot be called: %w", err)
+		return listed, fmt.Errorf("NinjaOne cannot be called: %w", err)
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
@@ -123,7 +123,7 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 			known = nil
 		}
 		if in.snapshot, err = j.Reader.Read(gctx, j.ref, known); err != nil {
-			return failed("Microsoft 365 could not be read: %w", err)
+			return fmt.Errorf("Microsoft 365 could not be read: %w", err)
 		}
 		return nil
 	})
@@ -182,7 +182,7 @@ func (j *job) readDevices(reading, ctx context.Context) (l listing, err error) {
 	if refused && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusNotFound) || err == nil && len(l.devices) == 0 {
 		_, missing := j.client.Organization(ctx, j.organization.ID)
 		if errors.Is(missing, ninjaone.ErrNotFound) {
-			return l, failed("NinjaOne organization %d (%s) does not exist any more: map the tenant to another one in CIPP, or remove the mapping", j.organization.ID, j.mapping.OrganizationName)
+			return l, fmt.Errorf("NinjaOne organization %d (%s) does not exist any more: map the tenant to another one in CIPP, or remove the mapping", j.organization.ID, j.mapping.OrganizationName)
 		}
 		if err == nil {
 			err = missing
@@ -192,7 +192,7 @@ func (j *job) readDevices(reading, ctx context.Context) (l listing, err error) {
 		l.unlisted, err = err, nil
 	}
 	if err != nil {
-		return l, failed("the devices of the NinjaOne organization could not be read: %w", err)
+		return l, fmt.Errorf("the devices of the NinjaOne organization could not be read: %w", err)
 	}
 	return l, nil
 }
@@ -208,7 +208,7 @@ func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
 	if j.stored != nil && j.stored.covers(in.mapped) {
 		definitions = j.stored.Fields
 	} else if definitions, err = j.client.CustomFields(ctx); err != nil {
-		return failed("NinjaOne's custom fields could not be read: %w", err)
+		return fmt.Errorf("NinjaOne's custom fields could not be read: %w", err)
 	}
 	var faults []problems.Problem
 	in.definitions = definitionsByName(definitions)
@@ -228,39 +228,29 @@ func (j *job) readFields(ctx context.Context, in *inputs) (err error) {
 func (j *job) readTouched(ctx context.Context, fields mappedFields, records map[ledger.Target]*ledger.Record) touched {
 	var found touched
 	if names := fields.names(deviceLinks, deviceSummary); len(names) > 0 && !j.run.LastSuccess.IsZero() {
-		found.written = map[int]map[string]time.Time{}
-		complete := j.report(ctx, names, writtenSince(j.run.LastSuccess, records, names), &found.unasked, nil, func(id int, f ninjaone.FieldValue) {
-			if found.written[id] == nil {
-				found.written[id] = map[string]time.Time{}
-			}
-			found.written[id][f.Name] = f.Updated
+		found.written = map[deviceField]time.Time{}
+		complete := j.report(ctx, names, writtenSince(j.run.LastSuccess, records, names), &found.unasked, nil, func(of deviceField, v ninjaone.FieldValue) {
+			found.written[of] = v.Updated
 		})
 		if !complete {
 			found.written = nil
 		}
 	}
 	if names := fields.shared().Names(); len(names) > 0 {
-		found.texts = map[int]map[string]string{}
-		type text struct {
-			device int
-			field  string
-		}
-		missing := map[text]bool{} // what we wrote, and the report must tell of
+		found.texts = map[deviceField]string{}
+		missing := map[deviceField]bool{} // what we wrote, and the report must tell of
 		for t, r := range records {
 			for _, name := range names {
 				if t.Kind == ledger.KindDevice && heldText(r, name) {
-					missing[text{t.ID, name}] = true
+					missing[deviceField{t.ID, name}] = true
 				}
 			}
 		}
 		held := len(missing)
 		enough := func() bool { return held > 0 && len(missing) == 0 }
-		complete := j.report(ctx, names, time.Time{}, &found.unasked, enough, func(id int, f ninjaone.FieldValue) {
-			if found.texts[id] == nil {
-				found.texts[id] = map[string]string{}
-			}
-			found.texts[id][f.Name] = f.Text
-			delete(missing, text{id, f.Name})
+		complete := j.report(ctx, names, time.Time{}, &found.unasked, enough, func(of deviceField, v ninjaone.FieldValue) {
+			found.texts[of] = v.Text
+			delete(missing, of)
 		})
 		if !complete {
 			found.texts = nil
@@ -272,7 +262,7 @@ func (j *job) readTouched(ctx context.Context, fields mappedFields, records map[
 // report gives every value of a report to each. It leaves out a field that it was not
 // asked for, and names it in unasked. It returns false when a read failed before the
 // report's end, or before enough was true.
-func (j *job) report(ctx context.Context, names []string, since time.Time, unasked *string, enough func() bool, each func(deviceID int, f ninjaone.FieldValue)) bool {
+func (j *job) report(ctx context.Context, names []string, since time.Time, unasked *string, enough func() bool, each func(deviceField, ninjaone.FieldValue)) bool {
 	for v, err := range j.client.DeviceFieldValues(ctx, j.mapping.OrganizationID, names, since, enough) {
 		if err != nil {
 			j.log.InfoContext(ctx, "what NinjaOne holds of our fields could not be read", "error", err)
@@ -280,7 +270,7 @@ func (j *job) report(ctx context.Context, names []string, since time.Time, unask
 		}
 		for _, f := range v.Fields {
 			if slices.Contains(names, f.Name) {
-				each(v.DeviceID, f)
+				each(deviceField{v.DeviceID, f.Name}, f)
 			} else {
 				*unasked = f.Name
 			}
@@ -362,7 +352,7 @@ func (j *job) judge(ctx context.Context, in *inputs, l listing) (err error) {
 	if l.unlisted != nil {
 		in.roster = devicematch.Unlisted(j.organization.ID, l.unlisted)
 	} else if in.roster, err = devicematch.JudgeDevices(ctx, j.client, j.organization.ID, l.devices, l.foreign, known); err != nil {
-		return failed("%w", err)
+		return fmt.Errorf("%w", err)
 	}
 	for _, p := range in.roster.Odd {
 		in.problems.Add(p.Key, "%s", p.Message)
@@ -455,7 +445,7 @@ func (j *job) readFormerFields(ctx context.Context, in *inputs) error {
 	// Anew: a field may have been deleted since the mapping was checked.
 	definitions, err := j.client.CustomFields(ctx)
 	if err != nil {
-		return failed("NinjaOne's custom fields could not be read: %w", err)
+		return fmt.Errorf("NinjaOne's custom fields could not be read: %w", err)
 	}
 	in.definitions = definitionsByName(definitions)
 	for t, names := range former {
@@ -466,7 +456,7 @@ func (j *job) readFormerFields(ctx context.Context, in *inputs) error {
 	}
 	in.formerFields.theirs, err = j.overwritten(ctx, in, former)
 	if err != nil && !ninjaone.Tolerable(ctx, err) {
-		return failed("fields that are not mapped any more could not be read: %w", err)
+		return fmt.Errorf("fields that are not mapped any more could not be read: %w", err)
 	}
 	in.formerFields.unread = err
 	return nil

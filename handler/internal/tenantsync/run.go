@@ -99,13 +99,6 @@ type job struct {
 	cleared    map[string]int // on how many targets each former field was cleared
 }
 
-// fatal is an error that ends a run as Failed; its text says why and what to do.
-type fatal struct{ error }
-
-func (f fatal) Unwrap() error { return f.error }
-
-func failed(format string, args ...any) error { return fatal{fmt.Errorf(format, args...)} }
-
 // Run syncs the tenant of one message. It records a run that fails, tells the logbook,
 // and leaves the tenant to the schedule. It returns an error for what it could not even
 // record. The host then delivers the message again.
@@ -124,7 +117,7 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 	}
 	if why, ok := errors.AsType[unusable](err); ok {
 		// Without a usable host there is no lease to take either.
-		return j.finish(ctx, failed("the NinjaOne instance set in CIPP cannot be used: %w", why))
+		return j.finish(ctx, fmt.Errorf("the NinjaOne instance set in CIPP cannot be used: %w", why))
 	}
 	if err != nil {
 		return err

@@ -93,7 +93,7 @@ func (p *Plan) clearAbandoned(in *inputs, changes map[ledger.Target]*change) {
 func (in *inputs) takeOver(t ledger.Target) {
 	for ours, is := range map[string]func(string) bool{deviceCompliance: compose.IsCompliance, deviceSettings: compose.IsSettings} {
 		name := in.fields[ours]
-		if name == "" || !is(in.touched.texts[t.ID][name]) {
+		if name == "" || !is(in.touched.texts[deviceField{t.ID, name}]) {
 			continue
 		}
 		if in.records[t] == nil {

@@ -61,9 +61,8 @@ type Unrecorded struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 
-	mu      sync.Mutex
-	untold  map[string]unrecorded // by owner
-	telling sync.Mutex            // one at a time, so that nothing is told twice
+	mu     sync.Mutex            // also held while it tells, so that nothing is told twice
+	untold map[string]unrecorded // by owner
 }
 
 // Watch returns run, and tells of its unrecorded failures.
@@ -79,42 +78,29 @@ func (u *Unrecorded) Watch(run func(context.Context, Message) error) func(contex
 			failure.kind = "end"
 		}
 		failure.problem = problems.Problem{Key: failure.kind, Message: fmt.Sprintf(unrecordedKinds[failure.kind], words.End(err.Error())) + thenAgain}
-		u.mu.Lock()
-		if u.untold == nil {
-			u.untold = map[string]unrecorded{}
-		}
-		u.untold[failure.owner()] = failure
-		u.mu.Unlock()
-		u.flush(ctx)
+		u.flush(ctx, failure)
 		return err
 	}
 }
 
-// flush tells what is untold, until storage fails.
-func (u *Unrecorded) flush(ctx context.Context) {
+// flush tells what is untold and what is new, until storage fails.
+func (u *Unrecorded) flush(ctx context.Context, fresh ...unrecorded) {
 	u.mu.Lock()
-	empty := len(u.untold) == 0
-	u.mu.Unlock()
-	if empty {
-		return
+	defer u.mu.Unlock()
+	if u.untold == nil {
+		u.untold = map[string]unrecorded{}
 	}
-	u.telling.Lock()
-	defer u.telling.Unlock()
+	for _, failure := range fresh {
+		u.untold[failure.owner()] = failure
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	u.mu.Lock()
-	all := slices.SortedFunc(maps.Values(u.untold), func(a, b unrecorded) int { return a.at.Compare(b.at) })
-	u.mu.Unlock()
-	for _, failure := range all {
+	for _, failure := range slices.SortedFunc(maps.Values(u.untold), func(a, b unrecorded) int { return a.at.Compare(b.at) }) {
 		if err := u.tell(ctx, failure); err != nil {
 			u.Log.WarnContext(ctx, "the logbook cannot be told yet why a sync failed", "tenant", failure.tenantID, "reason", failure.problem.Message, "error", err)
 			return
 		}
-		u.mu.Lock()
-		if u.untold[failure.owner()].at.Equal(failure.at) {
-			delete(u.untold, failure.owner())
-		}
-		u.mu.Unlock()
+		delete(u.untold, failure.owner())
 	}
 }
 
@@ -138,8 +124,8 @@ func (u *Unrecorded) ref(ctx context.Context, tenantID string) (tenant.Ref, erro
 // tenant has had a complete sync.
 func (u *Unrecorded) Tick(ctx context.Context) error {
 	u.flush(ctx)
-	u.telling.Lock()
-	defer u.telling.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	all, err := u.Problems.ToldOf(ctx, unrecordedOwner)
 	if err != nil {
 		return fmt.Errorf("see which syncs failed without a record: %w", err)
