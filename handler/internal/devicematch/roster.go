@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // doubts is how many devices NinjaOne's list may lack before no more are asked for: each
@@ -88,7 +88,7 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 			"They are taken to be there. If this lasts, ask NinjaOne's support.", organizationID, shown)
 	}
 	if first != "" {
-		r.odd("left", "NinjaOne does not list %d devices any more, and what became of them could not be looked up, so their fields stay. The first is %s", len(r.Doubtful), sentence(first))
+		r.odd("left", "NinjaOne does not list %d devices any more, and what became of them could not be looked up, so their fields stay. The first is %s", len(r.Doubtful), words.End(first))
 	}
 	return r, nil
 }
@@ -154,5 +154,3 @@ func (r *Roster) Deleted(id int) bool {
 
 // Clearable reports whether NinjaOne can be asked to clear a device that is not matched.
 func (r *Roster) Clearable(id int) bool { return !r.Unsure(id) && (r.has[id] || r.gone[id].ID != 0) }
-
-func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }

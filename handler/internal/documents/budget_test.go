@@ -102,7 +102,7 @@ func TestNothingUnknownOfWhatWasNotSent(t *testing.T) {
 						t.Errorf("%v: the field %s is noted as unknown", k, field)
 					}
 				}
-				for r := range rec.Relations.All() {
+				for _, r := range rec.Relations {
 					if r.Owner == ledger.InFlight {
 						t.Errorf("%v: the relation to %v is noted as unknown", k, r.Host)
 					}

@@ -255,7 +255,7 @@ func (r *run) hosts(rec *ledger.Document) map[ninjaone.Entity]bool {
 	devices := r.in.Compose.Snapshot.ManagedDevices.OK()
 	licenses := r.licenses != nil && !r.licenses.blocked
 	_, loggedOnUnknown := r.in.Compose.Snapshot.Unknown[tenant.DetailLoggedOn]
-	for have := range rec.Relations.All() {
+	for _, have := range rec.Relations {
 		device := have.Host.Type == ninjaone.EntityDevice
 		unsure := !devices || loggedOnUnknown || r.in.DeviceUnsure != nil && r.in.DeviceUnsure(have.Host.ID)
 		if device && unsure || !device && !licenses {

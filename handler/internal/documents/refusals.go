@@ -81,7 +81,7 @@ func (r *run) bringRest(ctx context.Context, sec *section) error {
 // user or licence gets another one.
 func (r *run) abandon(ctx context.Context, sec *section, rec *ledger.Document) error {
 	var ended []relations.Relation
-	for have := range rec.Relations.All() {
+	for _, have := range rec.Relations {
 		ended = append(ended, relations.Relation{Document: rec, Relation: have})
 	}
 	if err := r.keeper.Remove(ctx, ended); err != nil {

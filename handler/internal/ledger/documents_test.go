@@ -13,7 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-var documentsDiff = cmp.AllowUnexported(packedValue{}, packedRelation{})
+var documentsDiff = cmp.AllowUnexported(packedValue{})
 
 // TestDocumentRows reads rows as the first version wrote them, and
 // writes them as they were.

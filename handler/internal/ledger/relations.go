@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,14 +30,9 @@ type Relation struct {
 }
 
 // Relations are a document's relations in order of their hosts.
-type Relations []packedRelation
+type Relations []Relation
 
-// packedRelation is a relation in two numbers, as it stands in a row.
-type packedRelation struct {
-	host int64 // twice the host's id, and one more for a document
-	id   int64 // > 0: Ours; 0: InFlight; -1: Others; less: Unsure, the id with a minus sign
-}
-
+// packHost is twice the host's id, and one more for a document.
 func packHost(e ninjaone.Entity) int64 {
 	host := int64(e.ID) << 1
 	if e.Type == ninjaone.EntityDocument {
@@ -47,37 +41,35 @@ func packHost(e ninjaone.Entity) int64 {
 	return host
 }
 
-func pack(r Relation) packedRelation {
-	p := packedRelation{host: packHost(r.Host)}
+// number is what a row says of the relation beside its host: the id of one that is Ours,
+// 0 for InFlight, -1 for Others, and the id with a minus sign for Unsure.
+func (r Relation) number() int {
 	switch r.Owner {
 	case Ours:
-		p.id = int64(r.ID)
+		return r.ID
 	case Others:
-		p.id = -1
+		return -1
 	case Unsure:
-		p.id = -int64(r.ID)
+		return -r.ID
 	}
-	return p
+	return 0
 }
 
-func (p packedRelation) unpack() Relation {
-	r := Relation{Host: ninjaone.Entity{Type: ninjaone.EntityDevice, ID: int(p.host >> 1)}}
-	if p.host&1 == 1 {
-		r.Host.Type = ninjaone.EntityDocument
-	}
+// numbered is the relation of which a row says number.
+func numbered(host ninjaone.Entity, number int) Relation {
 	switch {
-	case p.id > 0:
-		r.Owner, r.ID = Ours, int(p.id)
-	case p.id == -1:
-		r.Owner = Others
-	case p.id < 0:
-		r.Owner, r.ID = Unsure, int(-p.id)
+	case number > 0:
+		return Relation{host, number, Ours}
+	case number == -1:
+		return Relation{host, 0, Others}
+	case number < 0:
+		return Relation{host, -number, Unsure}
 	}
-	return r
+	return Relation{Host: host}
 }
 
 func (rs Relations) find(host ninjaone.Entity) (int, bool) {
-	return slices.BinarySearchFunc(rs, packHost(host), func(p packedRelation, h int64) int { return cmp.Compare(p.host, h) })
+	return slices.BinarySearchFunc(rs, packHost(host), func(r Relation, h int64) int { return cmp.Compare(packHost(r.Host), h) })
 }
 
 // To returns the relation to a host, and whether one is noted.
@@ -86,7 +78,7 @@ func (rs Relations) To(host ninjaone.Entity) (Relation, bool) {
 	if !has {
 		return Relation{}, false
 	}
-	return rs[i].unpack(), true
+	return rs[i], true
 }
 
 // InFlight reports whether a relation to the host is on its way.
@@ -95,24 +87,13 @@ func (rs Relations) InFlight(host ninjaone.Entity) bool {
 	return has && r.Owner == InFlight
 }
 
-// All yields the relations.
-func (rs Relations) All() iter.Seq[Relation] {
-	return func(yield func(Relation) bool) {
-		for _, p := range rs {
-			if !yield(p.unpack()) {
-				return
-			}
-		}
-	}
-}
-
 // Set notes a relation in place of the one to the same host.
 func (rs *Relations) Set(r Relation) {
 	i, has := rs.find(r.Host)
 	if !has {
-		*rs = slices.Insert(*rs, i, packedRelation{})
+		*rs = slices.Insert(*rs, i, Relation{})
 	}
-	(*rs)[i] = pack(r)
+	(*rs)[i] = r
 }
 
 // Remove forgets the relation to the host.
@@ -125,12 +106,15 @@ func (rs *Relations) Remove(host ninjaone.Entity) {
 // columns are the relations as text, with commas between.
 func (rs Relations) columns() (columns []string) {
 	var column strings.Builder
-	for i, p := range rs {
+	for i, r := range rs {
 		if column.Len() > 0 {
 			column.WriteByte(',')
 		}
-		column.WriteByte("dl"[p.host&1])
-		column.WriteString(strconv.FormatInt(p.host>>1, 10) + "=" + strconv.FormatInt(p.id, 10))
+		kind := "d"
+		if r.Host.Type == ninjaone.EntityDocument {
+			kind = "l"
+		}
+		column.WriteString(kind + strconv.Itoa(r.Host.ID) + "=" + strconv.Itoa(r.number()))
 		if column.Len() > maxRelationColumn || i == len(rs)-1 {
 			columns = append(columns, column.String())
 			column.Reset()
@@ -147,13 +131,12 @@ func (rs *Relations) read(column string) {
 		if host == "" {
 			continue
 		}
-		n, err := strconv.ParseInt(host[1:], 10, 64)
-		bit := strings.IndexByte("dl", host[0])
-		if err != nil || n <= 0 || bit < 0 {
+		hostID, err := strconv.Atoi(host[1:])
+		hostType, known := map[byte]string{'d': ninjaone.EntityDevice, 'l': ninjaone.EntityDocument}[host[0]]
+		if err != nil || hostID <= 0 || !known {
 			continue
 		}
-		p := packedRelation{host: n<<1 | int64(bit)}
-		p.id, _ = strconv.ParseInt(id, 10, 64)
-		rs.Set(p.unpack())
+		number, _ := strconv.Atoi(id)
+		rs.Set(numbered(ninjaone.Entity{Type: hostType, ID: hostID}, number))
 	}
 }

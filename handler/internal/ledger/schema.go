@@ -34,7 +34,7 @@ package ledger
 //	            seconds since 1970; absent otherwise
 //	Attempt     text: a JSON object of [Attempt]; absent when nothing was refused
 //	Relations0… text: "d<device id>=<relation>" or "l<document id>=<relation>", with
-//	            commas between; for <relation> see packedRelation
+//	            commas between; for <relation> see number
 //
 // and in it a row "documents" of the [Progress]:
 //

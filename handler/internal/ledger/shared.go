@@ -48,12 +48,7 @@ const (
 
 var notes = []note{noteCompliance, noteSettings}
 
-func (n note) of(s Shared) string {
-	if n == noteSettings {
-		return s.Settings
-	}
-	return s.Compliance
-}
+func (n note) of(s Shared) string { return *n.in(&s) }
 
 // in is of for what is to be set.
 func (n note) in(s *Shared) *string {

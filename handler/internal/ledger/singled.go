@@ -53,14 +53,7 @@ func (r *Record) Single(begun time.Time, sent ninjaone.Fields, found *ninjaone.R
 	}
 	for name, err := range found.Refused {
 		fresh = true
-		r.Singled.Refused[name] = Refusal{Digest(sent[name]), shorten(err.Error())}
+		r.Singled.Refused[name] = Refusal{Digest(sent[name]), Reason(err)}
 	}
 	return fresh
-}
-
-func shorten(reason string) string {
-	if runes := []rune(reason); len(runes) > maxReason {
-		return string(runes[:maxReason-1]) + "…"
-	}
-	return reason
 }

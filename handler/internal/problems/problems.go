@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // repeatAfter is how long a lasting problem stays silent in the logbook.
@@ -121,7 +121,7 @@ func Reconcile(before, now []Problem, at time.Time) (keep []Problem, lines []cip
 	}
 	for _, b := range before {
 		if _, gone := old[b.Key]; gone && !b.Notice {
-			lines = append(lines, cipp.LogEntry{Severity: cipp.SeverityInfo, Message: "No longer a problem: " + strings.TrimSuffix(b.Message, ".") + "."})
+			lines = append(lines, cipp.LogEntry{Severity: cipp.SeverityInfo, Message: "No longer a problem: " + words.End(b.Message)})
 		}
 	}
 	return keep, lines

@@ -78,7 +78,7 @@ func (k *Keeper) Read(ctx context.Context, known Known, due bool) (changed map[*
 			known.licenses[d.DocumentID] = true
 		default:
 			known.users[d.DocumentID] = d
-			for r := range d.Relations.All() {
+			for _, r := range d.Relations {
 				if r.Owner == ledger.InFlight {
 					doubtful[r.Host] = append(doubtful[r.Host], d)
 				}

@@ -76,7 +76,7 @@ func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone
 				p.Add[host] = append(p.Add[host], d)
 			}
 		}
-		for have := range d.Relations.All() {
+		for _, have := range d.Relations {
 			switch {
 			case hosts[have.Host]:
 			case hidden[have.Host]:
@@ -87,7 +87,7 @@ func NewPlan(live []*ledger.Document, wanted func(*ledger.Document) map[ninjaone
 		}
 	}
 	for _, d := range archived {
-		for have := range d.Relations.All() {
+		for _, have := range d.Relations {
 			p.Archived = append(p.Archived, Relation{d, have})
 		}
 	}
