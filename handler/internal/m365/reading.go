@@ -87,6 +87,15 @@ func (run *reading) given() bool {
 	return run.daily != nil
 }
 
+// unlessGiven returns what reads a daily part, unless that was known.
+func (run *reading) unlessGiven(read func()) func() {
+	return func() {
+		if !run.given() {
+			read()
+		}
+	}
+}
+
 func (run *reading) readAll(ctx context.Context) {
 	g, s := run.graph, run.snapshot
 	if run.daily == nil {
@@ -103,7 +112,7 @@ func (run *reading) readAll(ctx context.Context) {
 		putDetailed(run, partEntraDevices, partDetail, &s.EntraDevices, v, details, err)
 	})
 	all.Go(func() { run.readDevices(ctx) })
-	all.Go(func() { run.readExchange(ctx) })
+	all.Go(run.unlessGiven(func() { run.readExchange(ctx) }))
 	all.Wait()
 	if run.given() {
 		run.daily.Give(s)
@@ -144,10 +153,7 @@ func (run *reading) readBasics(ctx context.Context) {
 	profilesRead := make(chan struct{})
 	all.Go(func() {
 		defer close(profilesRead)
-		if run.given() {
-			return
-		}
-		profiles, profilesErr = g.scoreProfiles(ctx)
+		run.unlessGiven(func() { profiles, profilesErr = g.scoreProfiles(ctx) })()
 	})
 
 	answers := g.batch(ctx, g.basicRequests(ctx))
@@ -177,20 +183,14 @@ func (run *reading) readBasics(ctx context.Context) {
 		}
 		return names
 	}
-	all.Go(func() {
-		if run.given() {
-			return
-		}
+	all.Go(run.unlessGiven(func() {
 		v, err := reportPart(ctx, hidden, byName, g.mailboxUsage)
 		put(run, partMailboxUsage, &s.MailboxUsage, v, err)
-	})
-	all.Go(func() {
-		if run.given() {
-			return
-		}
+	}))
+	all.Go(run.unlessGiven(func() {
 		v, err := reportPart(ctx, hidden, byName, g.oneDriveUsage)
 		put(run, partOneDriveUsage, &s.OneDriveUsage, v, err)
-	})
+	}))
 	all.Go(func() {
 		v, err := g.roles(ctx, answers[inRoles])
 		put(run, partRoles, &s.Roles, v, err)
@@ -199,17 +199,15 @@ func (run *reading) readBasics(ctx context.Context) {
 		v, err := conditionalAccessOf(ctx, g, answers[inConditionalAccess])
 		put(run, partConditionalAccess, &s.ConditionalAccess, v, err)
 	})
-	all.Go(func() {
-		if <-profilesRead; run.given() {
-			return
-		}
+	all.Go(run.unlessGiven(func() {
+		<-profilesRead
 		var details []lost
 		if profilesErr != nil {
 			details = []lost{{tenant.DetailTitles, profilesErr}}
 		}
 		v, err := secureScoreOf(ctx, g, answers[inSecureScore], profiles)
 		putDetailed(run, partSecureScore, partDetail, &s.SecureScore, v, details, err)
-	})
+	}))
 	all.Go(func() {
 		o, err := organizationOf(ctx, g, answers[inOrganization])
 		put(run, partOrganization, &s.Organization, o, err)
@@ -267,9 +265,6 @@ func (run *reading) readDevices(ctx context.Context) {
 
 // readExchange keeps to two requests at a time: the admin API publishes no limit.
 func (run *reading) readExchange(ctx context.Context) {
-	if run.given() {
-		return
-	}
 	x, s := run.reader.newExchange(run.snapshot.Tenant), run.snapshot
 	if err := x.open(ctx); err != nil {
 		put(run, partMailboxes, &s.Mailboxes, nil, err)
