@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -148,7 +147,7 @@ func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends [
 		}
 		claims = claims || b.claimable(s)
 	}
-	err := b.write(func() error {
+	err := whileOthersAreFirst(func() error {
 		rows := map[string]storage.Entity{}
 		var err error
 		if claims {
@@ -187,17 +186,6 @@ func (b *Batch) claimable(s *Send) bool {
 	})
 }
 
-// write repeats a transaction while other writers of its rows are first.
-func (b *Batch) write(transaction func() error) (err error) {
-	for range claimAttempts {
-		err = transaction()
-		if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrNotFound) {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: %w", errFirst, err)
-}
-
 // compliance is the shared values of a send, as package compliance writes them.
 func (b *Batch) compliance(s *Send) ComplianceWrite {
 	return ComplianceWrite{
@@ -210,10 +198,8 @@ func (b *Batch) compliance(s *Send) ComplianceWrite {
 func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
 	var columns storage.Entity
 	if b.claimable(s) {
-		for _, n := range notes {
-			if at, ok := n.at(row, n.of(b.read.Fields)); ok && at.claim == b.id {
-				return nil, nil // written by an attempt whose answer was lost
-			}
+		if b.read.Fields.claimedBy(b.id, row) {
+			return nil, nil // written by an attempt whose answer was lost
 		}
 		if row != nil && row.String("TenantId") == s.Record.owner {
 			row["TenantId"] = b.read.TenantID // what another tenant wrote here is this one's from now on
@@ -330,7 +316,7 @@ func (b *Batch) Settle(ctx context.Context) error {
 	}
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	err := b.write(func() error {
+	err := whileOthersAreFirst(func() error {
 		rows, err := b.rows(ctx)
 		if err != nil {
 			return err

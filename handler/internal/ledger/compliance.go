@@ -86,59 +86,53 @@ func (c *Claim) Values() ninjaone.Fields {
 // cleared where nothing is shown, or the device is another tenant's. It returns
 // ErrNewerState when a newer reading is known. A claim must be settled.
 func (l *Ledger) ClaimCompliance(ctx context.Context, w ComplianceWrite) (*Claim, error) {
-	fail := func(err error) (*Claim, error) {
-		return nil, fmt.Errorf("claim the compliance fields of NinjaOne device %d: %w", w.DeviceID, err)
-	}
 	c := &Claim{ledger: l, write: w, id: uuid.NewString()}
-	for range claimAttempts {
+	newer := false
+	err := whileOthersAreFirst(func() error {
 		row, err := l.table.Find(ctx, w.Organization.Partition(), rowKey(Device(w.DeviceID)))
 		if err != nil {
-			return fail(err)
+			return err
 		}
-		if c.claims != nil && c.noted(row) { // by an attempt whose answer was lost
+		if w.Fields.claimedBy(c.id, row) { // by an attempt whose answer was lost
 			c.etag = row.ETag()
-			return c.unlessSwept(ctx)
+			return nil
 		}
 		d := w.decide(row, c.id, time.Now())
-		switch {
-		case d.columns == nil && d.newer:
-			return nil, ErrNewerState
-		case d.columns == nil:
-			return nil, nil
+		c.claims, newer = d.claims, d.newer
+		if d.columns == nil {
+			return nil
 		}
-		c.claims = d.claims
 		if len(d.moved) > 0 {
 			d.columns["Fields"] = withFields(fieldsOf(row), d.moved)
 		}
 		err = l.putNote(ctx, w, row, d.columns)
-		switch {
-		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNotFound):
-			continue // another writer was first
-		case err != nil:
-			return fail(err)
-		case len(d.claims) == 0 && d.newer:
-			return nil, ErrNewerState
-		case len(d.claims) == 0:
-			return nil, nil
-		}
 		c.etag = d.columns.ETag()
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("claim the compliance fields of NinjaOne device %d: %w", w.DeviceID, err)
+	case len(c.claims) > 0:
 		return c.unlessSwept(ctx)
+	case newer:
+		return nil, ErrNewerState
 	}
-	return fail(errFirst)
-}
-
-// noted reports whether a row has the claim.
-func (c *Claim) noted(row storage.Entity) bool {
-	for _, n := range notes {
-		if at, ok := n.at(row, n.of(c.write.Fields)); ok && at.claim == c.id {
-			return true
-		}
-	}
-	return false
+	return nil, nil
 }
 
 // errFirst says that other writers of the same rows were always first.
 var errFirst = errors.New("other writers of the same device were always first; it is tried again later")
+
+// whileOthersAreFirst repeats a write while other writers of its rows are first.
+func whileOthersAreFirst(write func() error) (err error) {
+	for range claimAttempts {
+		err = write()
+		if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", errFirst, err)
+}
 
 // unlessSwept gives back what a reading claims that is older than the list of the
 // tenant's last sweep. It does so where NinjaOne is not noted to hold the value. It
@@ -212,9 +206,6 @@ func (c *Claim) All(o Outcome) map[string]Outcome {
 func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overtaken bool, err error) {
 	ctx, done := storage.Noting(ctx)
 	defer done()
-	fail := func(err error) (bool, error) {
-		return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: %w", c.write.DeviceID, err)
-	}
 	// Undisturbed, the record is as the claim left it, and need not be read.
 	row, etag := storage.Entity{}, c.etag
 	for _, n := range notes {
@@ -224,12 +215,15 @@ func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overta
 			}
 		}
 	}
-	settled := func() {
-		for name := range outcomes {
-			delete(c.claims, name)
+	err = whileOthersAreFirst(func() error {
+		if etag == "" { // somebody wrote it since
+			var err error
+			if row, err = c.ledger.table.Find(ctx, c.write.Organization.Partition(), rowKey(Device(c.write.DeviceID))); row == nil {
+				overtaken = false
+				return err // without error it is forgotten, because the device is gone
+			}
+			etag = row.ETag()
 		}
-	}
-	for range claimAttempts {
 		next, lost := storage.Entity{}, map[string]string{}
 		overtaken = false
 		for _, n := range notes {
@@ -249,28 +243,20 @@ func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overta
 			next["Fields"] = withFields(fieldsOf(row), lost)
 		}
 		if len(next) == 0 {
-			settled()
-			return overtaken, nil
+			return nil
 		}
 		next["PartitionKey"], next["RowKey"] = c.write.Organization.Partition(), rowKey(Device(c.write.DeviceID))
-		err = c.ledger.table.MergeIfMatch(ctx, next, etag)
-		if err == nil {
-			c.etag = next.ETag()
-			settled()
-			return overtaken, nil
-		}
-		if errors.Is(err, storage.ErrConflict) {
-			row, err = c.ledger.table.Get(ctx, next.PartitionKey(), next.RowKey())
-			etag = row.ETag()
-		}
-		if errors.Is(err, storage.ErrNotFound) {
-			return false, nil // forgotten, because the device is gone
-		}
-		if err != nil {
-			return fail(err)
-		}
+		err := c.ledger.table.MergeIfMatch(ctx, next, etag)
+		c.etag, etag = next.ETag(), ""
+		return err
+	})
+	if err != nil {
+		return overtaken, fmt.Errorf("note what NinjaOne device %d accepted: %w", c.write.DeviceID, err)
 	}
-	return fail(errFirst)
+	for name := range outcomes {
+		delete(c.claims, name)
+	}
+	return overtaken, nil
 }
 
 // MarkSwept notes when the list of a tenant's devices was read that a sweep is about to

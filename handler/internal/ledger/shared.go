@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,6 +87,14 @@ func (n note) at(row storage.Entity, field string) (standing, bool) {
 		return standing{}, false
 	}
 	return standing{row.String(n.digest()), row.Time(n.read()), row.String(n.claim()), row.Time(n.since())}, true
+}
+
+// claimedBy reports whether a row has the claim of an id on one of the fields.
+func (s Shared) claimedBy(id string, row storage.Entity) bool {
+	return slices.ContainsFunc(notes, func(n note) bool {
+		at, ok := n.at(row, n.of(s))
+		return ok && at.claim == id
+	})
 }
 
 // sending reports whether a writer may still be sending a value.
