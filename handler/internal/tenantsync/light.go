@@ -215,20 +215,9 @@ func (j *job) light(ctx context.Context, last runs.Run) error {
 		j.since = before.Start
 	}
 	j.begin(last)
-	j.run.Begun = j.run.Start.Truncate(time.Millisecond)
 	j.run.Owed = "" // a forced run's own
-	j.cuts = last.Cuts
 	j.log.InfoContext(ctx, "light run started", "devices", j.message.Devices)
-	bounded, cancel := j.Within(ctx)
-	defer cancel()
-	err = j.sync(bounded)
-	if ctx.Err() != nil {
-		return fmt.Errorf("light run of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
-	}
-	if err = j.finishLight(bounded, last, before, err); err != nil {
-		return unended{err}
-	}
-	return nil
+	return j.within(ctx, func(bounded context.Context, err error) error { return j.finishLight(bounded, last, before, err) })
 }
 
 // needlessLight reports whether a light run would find nothing. Then a completed run

@@ -175,11 +175,9 @@ func (j *job) do(ctx context.Context) error {
 	}
 	j.unknown = last.LastSuccess.IsZero()
 	j.begin(last)
-	j.run.Begun = j.run.Start.Truncate(time.Millisecond) // what a row keeps of it
 	if last.Status == runs.Running && !j.message.Force && !last.Begun.IsZero() {
 		j.run.Begun = last.Begun
 	}
-	j.cuts = last.Cuts
 	if last.Status == runs.Running && !last.Queued.After(last.Start) {
 		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
 			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
@@ -197,23 +195,28 @@ func (j *job) do(ctx context.Context) error {
 		return err
 	}
 	j.log.InfoContext(ctx, "sync started", "force", j.message.Force)
+	return j.within(ctx, func(bounded context.Context, err error) error {
+		if delay, ok := j.goesOn(bounded, err); ok {
+			return j.goOn(context.WithoutCancel(ctx), delay)
+		}
+		if err != nil && ninjaone.OutOfTime(bounded, err) {
+			err = overtime{err, bounded}
+		}
+		return j.finish(context.WithoutCancel(ctx), err)
+	})
+}
+
+// within syncs in the time that a run may take, and lets end record how that ended.
+func (j *job) within(ctx context.Context, end func(bounded context.Context, err error) error) error {
 	bounded, cancel := j.Within(ctx)
 	defer cancel()
-	err = j.sync(bounded)
+	err := j.sync(bounded)
 	if ctx.Err() != nil {
 		// The lease is lost or the handler is stopping. Whoever holds the lease next
 		// records its own run, so this one says no more.
 		return fmt.Errorf("sync of tenant %s stopped: %w", j.ref.ID, context.Cause(ctx))
 	}
-	if delay, ok := j.goesOn(bounded, err); ok {
-		err = j.goOn(context.WithoutCancel(ctx), delay)
-	} else {
-		if err != nil && ninjaone.OutOfTime(bounded, err) {
-			err = overtime{err, bounded}
-		}
-		err = j.finish(context.WithoutCancel(ctx), err)
-	}
-	if err != nil {
+	if err := end(bounded, err); err != nil {
 		return unended{err}
 	}
 	return nil
@@ -221,9 +224,11 @@ func (j *job) do(ctx context.Context) error {
 
 // begin makes the record of a run, with what it takes over from the last one.
 func (j *job) begin(last runs.Run) {
+	j.cuts = last.Cuts
+	start := j.Now().UTC()
 	j.run = runs.Run{
 		TenantID: j.ref.ID, OrganizationID: j.mapping.OrganizationID,
-		Status: runs.Running, Start: j.Now().UTC(),
+		Status: runs.Running, Start: start, Begun: start.Truncate(time.Millisecond), // what a row keeps of it
 		LastSuccess: last.LastSuccess, Failures: last.Failures,
 		Problems: last.Problems, MatchesDigest: last.MatchesDigest, SectionDigest: last.SectionDigest, InventoryDigest: last.InventoryDigest,
 		Owed: last.Owed, Cuts: last.Cuts,
