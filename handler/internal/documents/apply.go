@@ -75,7 +75,7 @@ func (r *run) noteList(ctx context.Context, sec *section) error {
 		}
 	}
 	if sec.contradicted {
-		r.problem("documents:contradiction:"+string(sec.kind), "NinjaOne's list of the documents of the template %q lacks most of those that are there. So none was created or archived in this run; the next one reads them again.", sec.name)
+		r.in.Problems.Add("documents:contradiction:"+string(sec.kind), "NinjaOne's list of the documents of the template %q lacks most of those that are there. So none was created or archived in this run; the next one reads them again.", sec.name)
 		delete(r.progress.Listed, sec.kind)
 		return nil
 	}
@@ -212,7 +212,7 @@ func (r *run) archiveDoubtful(ctx context.Context, sec *section, records []*ledg
 		}
 	}
 	if left > 0 {
-		r.problem("documents:archive:"+string(sec.kind), "%d documents of the template %q could not be archived and are tried again with the next run: %s", left, sec.name, words.End(cause.Error()))
+		r.in.Problems.Add("documents:archive:"+string(sec.kind), "%d documents of the template %q could not be archived and are tried again with the next run: %s", left, sec.name, words.End(cause.Error()))
 	}
 	r.touch(records...)
 	return r.save(ctx)
@@ -276,7 +276,7 @@ func (r *run) newKeeper() *relations.Keeper {
 			return err != nil || slices.ContainsFunc(documents, func(d ninjaone.Document) bool { return d.ID == id && !d.Archived })
 		},
 		Failed: func(reason string) {
-			r.counted("documents:relations:write", reason,
+			r.in.Problems.Tally("documents:relations:write", reason,
 				"A relation of documents could not be written in NinjaOne and is tried again with the next run: %s",
 				"%d relations of documents could not be written in NinjaOne and are tried again with the next run; the first: %s")
 		},

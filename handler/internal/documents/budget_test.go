@@ -53,8 +53,8 @@ func TestRelationsOfArchivedDocumentsWait(t *testing.T) {
 				w.wire.mu.Lock()
 				w.wire.hold = nil
 				w.wire.mu.Unlock()
-				if err != nil || r.Archived != 1 || r.Updated == 0 || len(w.problems) > 0 {
-					t.Fatalf("%d: %+v, %v, %v", n, r, err, w.problems)
+				if err != nil || r.Archived != 1 || r.Updated == 0 || len(w.problems()) > 0 {
+					t.Fatalf("%d: %+v, %v, %v", n, r, err, w.problems())
 				}
 				left := len(r.Notes) == 1 && strings.Contains(r.Notes[0], "relations of archived documents are still there")
 				if !left && r.Unrelated != 4 {

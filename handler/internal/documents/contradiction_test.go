@@ -48,8 +48,8 @@ func TestListThatLacksDocuments(t *testing.T) {
 			t.Errorf("%+v, %v", r, err)
 		}
 		for _, b := range []blueprint{userBlueprint, licenseBlueprint} {
-			if w.problems["documents:contradiction:"+string(b.kind)] == "" {
-				t.Errorf("it is not told of the %ss' documents: %v", b.kind, w.problems)
+			if w.problems()["documents:contradiction:"+string(b.kind)] == "" {
+				t.Errorf("it is not told of the %ss' documents: %v", b.kind, w.problems())
 			}
 		}
 		if diff := cmp.Diff(before, w.ids(m)); diff != "" {
@@ -82,8 +82,8 @@ func TestListThatLacksOne(t *testing.T) {
 	w.wire.base = &lacking{w.wire.base, users[0]}
 	r, err := w.run(t.Context(), m)
 	must(t, err)
-	if r.Created+r.Archived+r.Restored != 0 || w.problems["documents:unlisted:user"] == "" {
-		t.Errorf("%+v, %v", r, w.problems)
+	if r.Created+r.Archived+r.Restored != 0 || w.problems()["documents:unlisted:user"] == "" {
+		t.Errorf("%+v, %v", r, w.problems())
 	}
 	if diff := cmp.Diff(before, w.ids(m)); diff != "" {
 		t.Errorf("the documents: %s", diff)
@@ -191,8 +191,8 @@ func TestFiltersThatAreNotApplied(t *testing.T) {
 	for i := range 3 {
 		r, err := w.run(t.Context(), m)
 		must(t, err)
-		if r.Archived != 0 || w.problems["documents:odd:user"] == "" || len(w.problems) != 2 {
-			t.Errorf("%+v, %v", r, w.problems)
+		if r.Archived != 0 || w.problems()["documents:odd:user"] == "" || len(w.problems()) != 2 {
+			t.Errorf("%+v, %v", r, w.problems())
 		}
 		if i > 0 && r.Changes() > 0 {
 			t.Errorf("an unchanged run: %+v", r)
@@ -230,8 +230,8 @@ func TestListsOfMicrosoftThatCannotBe(t *testing.T) {
 			if r.Archived != 0 || !cmp.Equal(before, w.ids(m)) || !cmp.Equal(relations, w.Relations()) {
 				t.Errorf("%+v", r)
 			}
-			if (tt.problem != "") != (len(w.problems) == 1) || tt.problem != "" && w.problems[tt.problem] == "" {
-				t.Errorf("problems: %v", w.problems)
+			if (tt.problem != "") != (len(w.problems()) == 1) || tt.problem != "" && w.problems()[tt.problem] == "" {
+				t.Errorf("problems: %v", w.problems())
 			}
 		})
 	}
@@ -300,8 +300,8 @@ func TestHostThatIsGone(t *testing.T) {
 			if _, err := w.run(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
-			if n := w.Calls()["POST /v2/related-items/entity/{entityType}/{entityId}/relations"]; n > 15 || w.problems["documents:relations:write"] == "" {
-				t.Errorf("%d calls, %v", n, w.problems)
+			if n := w.Calls()["POST /v2/related-items/entity/{entityType}/{entityId}/relations"]; n > 15 || w.problems()["documents:relations:write"] == "" {
+				t.Errorf("%d calls, %v", n, w.problems())
 			}
 			w.wire.base = broken
 			w.sync(m)

@@ -22,9 +22,9 @@ import (
 	"cipp-ninjaone/handler/internal/documents/relations"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/words"
 )
 
 // Syncer syncs documents. Its fields are set once and not changed afterwards.
@@ -44,7 +44,7 @@ type Input struct {
 	Sharing        []string // ids of all tenants mapped to the organization, this one included
 	Compose        compose.Input
 	// DeviceUnsure reports whether nobody knows what became of an unmatched NinjaOne device,
-	// so that its relations stay. nil for never.
+	// so that its relations stay.
 	DeviceUnsure func(id int) bool
 
 	Users    bool // document users
@@ -59,8 +59,7 @@ type Input struct {
 	// Runs after that do so without Force.
 	ForceNoted func(context.Context) error
 
-	// Problem notes one more occurrence of a problem; many words them all.
-	Problem func(key, first string, many func(n int, first string) string)
+	Problems *problems.Collector
 }
 
 // Result is what a run did.
@@ -150,7 +149,7 @@ type section struct {
 // Sync brings the tenant's documents and relations up to date. The caller holds the
 // lease of the organization. An error means that the run cannot go on: no credentials,
 // throttled, storage, or ctx ended. What was written until then is kept, and the next
-// run continues from there. Anything less is a problem, told through Input.Problem.
+// run continues from there. Anything less is a problem, told in Input.Problems.
 func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
 	r := newRun(s, in)
 	err := r.read(ctx, r.setUp)
@@ -175,21 +174,6 @@ func newRun(s *Syncer, in Input) *run {
 // ledgerOf is what is known of a tenant's documents in the organization.
 func (r *run) ledgerOf(tenantID string) ledger.TenantDocuments {
 	return r.Ledger.Of(ledger.Organization{Instance: r.in.Instance, ID: r.in.OrganizationID}, tenantID)
-}
-
-// problem notes a problem that has one wording.
-func (r *run) problem(key, format string, args ...any) {
-	r.in.Problem(key, fmt.Sprintf(format, args...), func(_ int, first string) string { return first })
-}
-
-// counted notes a problem that many documents may share.
-func (r *run) counted(key, first, one, many string) {
-	r.in.Problem(key, first, func(n int, first string) string {
-		if n == 1 {
-			return fmt.Sprintf(one, words.End(first))
-		}
-		return fmt.Sprintf(many, n, words.End(first))
-	})
 }
 
 // touch marks records that differ from their rows by now.

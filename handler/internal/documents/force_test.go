@@ -90,8 +90,8 @@ func TestForcedWithoutReading(t *testing.T) {
 		in.Force, in.ForceNoted = true, func(context.Context) error { noted++; return nil }
 	})
 	must(t, err)
-	if noted != 1 || w.problems["documents:list:user"] == "" {
-		t.Errorf("noted %d times; problems: %v", noted, w.problems)
+	if noted != 1 || w.problems()["documents:list:user"] == "" {
+		t.Errorf("noted %d times; problems: %v", noted, w.problems())
 	}
 	remove()
 	w.ResetCounters()

@@ -67,8 +67,8 @@ func TestLostCreationThatCannotBeRead(t *testing.T) {
 	broken := w.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "organization/documents$", Status: 400, Body: `{"resultCode":"FAILURE"}`})
 	r, err := w.run(t.Context(), m)
 	must(t, err)
-	if r.Created != 0 || r.Updated != 1 || w.problems["documents:write:user"] == "" {
-		t.Errorf("%+v, %v", r, w.problems)
+	if r.Created != 0 || r.Updated != 1 || w.problems()["documents:write:user"] == "" {
+		t.Errorf("%+v, %v", r, w.problems())
 	}
 	broken()
 	w.sync(m)
@@ -245,8 +245,8 @@ func TestOneDocumentThatFails(t *testing.T) {
 	wire.unread, wire.calls = false, 0
 	r, err := w.run(t.Context(), m)
 	must(t, err)
-	if r.Created != 39 || w.problems["documents:write:user"] == "" || wire.calls > 30 {
-		t.Errorf("%+v, %v, %d calls", r, w.problems, wire.calls)
+	if r.Created != 39 || w.problems()["documents:write:user"] == "" || wire.calls > 30 {
+		t.Errorf("%+v, %v, %d calls", r, w.problems(), wire.calls)
 	}
 	wire.text = "none"
 	w.sync(m)
@@ -257,8 +257,8 @@ func TestOneDocumentThatFails(t *testing.T) {
 	wire.text = "Title 31."
 	r, err = w.run(t.Context(), m)
 	must(t, err)
-	if r.Updated != 39 || w.problems["documents:write:user"] == "" {
-		t.Errorf("%+v, %v", r, w.problems)
+	if r.Updated != 39 || w.problems()["documents:write:user"] == "" {
+		t.Errorf("%+v, %v", r, w.problems())
 	}
 	wire.text = "none"
 	w.sync(m)
@@ -386,8 +386,8 @@ func TestNameBecomesFree(t *testing.T) {
 	other := ninjasim.Document{OrganizationID: organization, TemplateID: w.template(userBlueprint), Name: "Dora (" + m.upn(dora) + ")"}
 	other.ID = w.AddDocument(other)
 	for range 2 {
-		if r, err := w.run(t.Context(), m); err != nil || r.Refused != 0 || w.problems["documents:name:user"] == "" {
-			t.Errorf("a name that is taken: %+v, %v, %v", r, err, w.problems)
+		if r, err := w.run(t.Context(), m); err != nil || r.Refused != 0 || w.problems()["documents:name:user"] == "" {
+			t.Errorf("a name that is taken: %+v, %v, %v", r, err, w.problems())
 		}
 	}
 	// It is one of ours, of a user who leaves now.
@@ -418,7 +418,7 @@ func TestManyBadDocuments(t *testing.T) {
 	r, err := w.run(t.Context(), m)
 	must(t, err)
 	if r.Created != 24 || r.Refused != 7 {
-		t.Errorf("%+v, %v", r, w.problems)
+		t.Errorf("%+v, %v", r, w.problems())
 	}
 	w.ResetCounters()
 	if r, err = w.run(t.Context(), m); err != nil || r.Refused != 7 || w.Calls()["POST /v2/organization/documents"] > 0 {
@@ -453,10 +453,10 @@ func TestNinjaOneTakesNothing(t *testing.T) {
 			remove := w.InjectFault(tt.fault)
 			r, err := w.run(t.Context(), m)
 			if (err != nil) != tt.failed {
-				t.Fatalf("%+v, %v, %v", r, err, w.problems)
+				t.Fatalf("%+v, %v, %v", r, err, w.problems())
 			}
-			if tt.problem != "" && w.problems[tt.problem] == "" {
-				t.Errorf("%+v, problems: %v", r, w.problems)
+			if tt.problem != "" && w.problems()[tt.problem] == "" {
+				t.Errorf("%+v, problems: %v", r, w.problems())
 			}
 			if n := w.Calls()["POST /v2/organization/documents"]; n > 40 {
 				t.Errorf("%d calls", n)

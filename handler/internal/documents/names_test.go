@@ -29,7 +29,7 @@ func (w *world) misnamed(m *model, options ...option) Result {
 	w.t.Helper()
 	r, err := w.run(w.t.Context(), m, options...)
 	must(w.t, err)
-	for key, text := range w.problems {
+	for key, text := range w.problems() {
 		if !strings.HasPrefix(key, "documents:name:") {
 			w.t.Errorf("%s: %s", key, text)
 		}
@@ -268,8 +268,8 @@ func TestRefusedIsTriedAgain(t *testing.T) {
 	}
 	r, err := w.run(t.Context(), m)
 	must(t, err)
-	if r.Created != 5 || r.Refused != 30 || !strings.Contains(w.problems["documents:content:user"], "tried again every day") {
-		t.Errorf("%+v, %v", r, w.problems)
+	if r.Created != 5 || r.Refused != 30 || !strings.Contains(w.problems()["documents:content:user"], "tried again every day") {
+		t.Errorf("%+v, %v", r, w.problems())
 	}
 	m.users[users[0]].title = "Unwelcome"
 	for i, want := range []int{31, 31} {

@@ -257,7 +257,7 @@ func (r *run) hosts(rec *ledger.Document) map[ninjaone.Entity]bool {
 	_, loggedOnUnknown := r.in.Compose.Snapshot.Unknown[tenant.DetailLoggedOn]
 	for _, have := range rec.Relations {
 		device := have.Host.Type == ninjaone.EntityDevice
-		unsure := !devices || loggedOnUnknown || r.in.DeviceUnsure != nil && r.in.DeviceUnsure(have.Host.ID)
+		unsure := !devices || loggedOnUnknown || r.in.DeviceUnsure(have.Host.ID)
 		if device && unsure || !device && !licenses {
 			want[have.Host] = true
 		}

@@ -132,7 +132,7 @@ func TestPreviewForetells(t *testing.T) {
 				if diff := cmp.Diff(got, foretold(p)); diff != "" {
 					t.Fatalf("the sync (-) differs from its preview (+): %s", diff)
 				}
-				if held := w.problems["documents:brake"] != ""; held != p.Held {
+				if held := w.problems()["documents:brake"] != ""; held != p.Held {
 					t.Errorf("the brake is on: %v; the preview said %v", held, p.Held)
 				}
 				seen.Created, seen.Updated, seen.Unchanged = seen.Created+got.Created, seen.Updated+got.Updated, seen.Unchanged+got.Unchanged
@@ -202,8 +202,8 @@ func TestPreviewShows(t *testing.T) {
 
 	w.SetDocumentation(false)
 	in := w.inputOf(m)
-	if p, err := w.syncer.Preview(t.Context(), in); err != nil || len(p.Items) > 0 || !strings.Contains(w.problems["documents:unavailable"], "Enable Documentation") {
-		t.Errorf("without Documentation: %+v, %v, %v", p, err, w.problems)
+	if p, err := w.syncer.Preview(t.Context(), in); err != nil || len(p.Items) > 0 || !strings.Contains(w.problems()["documents:unavailable"], "Enable Documentation") {
+		t.Errorf("without Documentation: %+v, %v, %v", p, err, w.problems())
 	}
 }
 

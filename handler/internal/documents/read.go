@@ -183,7 +183,7 @@ func (r *run) orBlock(ctx context.Context, sec *section, err error) error {
 		return err
 	}
 	sec.blocked = true
-	r.problem("documents:list:"+string(sec.kind), "The documents of the template %q could not be read, so none were written: %s", sec.name, words.End(err.Error()))
+	r.in.Problems.Add("documents:list:"+string(sec.kind), "The documents of the template %q could not be read, so none were written: %s", sec.name, words.End(err.Error()))
 	return nil
 }
 
@@ -282,7 +282,7 @@ func (r *run) query(sec *section) ninjaone.DocumentQuery {
 		OrganizationID: r.in.OrganizationID, TemplateIDs: []int{sec.template.ID},
 		Fields: []string{sec.idField, compose.FieldTenantID},
 		Odd: func(n int) {
-			r.problem("documents:odd:"+string(sec.kind), "NinjaOne answered %d documents of other organizations or templates than were asked for, when those of the template %q were read. They were left alone.", n, sec.name)
+			r.in.Problems.Add("documents:odd:"+string(sec.kind), "NinjaOne answered %d documents of other organizations or templates than were asked for, when those of the template %q were read. They were left alone.", n, sec.name)
 		},
 	}
 }
@@ -309,7 +309,7 @@ func (r *run) readRelations(ctx context.Context) error {
 	changed, all, err := r.keeper.Read(ctx, known, due)
 	if err != nil && ninjaone.Tolerable(ctx, err) {
 		r.unrelated = true
-		r.problem("documents:relations:list", "The relations of documents could not be read, so none were written: %s", words.End(err.Error()))
+		r.in.Problems.Add("documents:relations:list", "The relations of documents could not be read, so none were written: %s", words.End(err.Error()))
 		return nil
 	}
 	r.touch(slices.Collect(maps.Keys(changed))...)

@@ -234,7 +234,7 @@ func (r *run) keepRefusals(ctx context.Context, sec *section, ended bool) error 
 		}
 	}
 	if fresh > probes && sec.accepted == 0 {
-		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, words.End(first))
+		r.in.Problems.Add("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, words.End(first))
 	}
 	return r.save(ctx)
 }
@@ -271,13 +271,13 @@ func (r *run) keepRefusal(sec *section, rec *ledger.Document, goesOn bool) (bool
 func (r *run) tellRefusal(sec *section, rec *ledger.Document) {
 	first := fmt.Sprintf("%s %s: %s", sec.noun, rec.ID, rec.Reason)
 	if rec.RefusedName() != "" {
-		r.counted("documents:name:"+string(sec.kind), first,
+		r.in.Problems.Tally("documents:name:"+string(sec.kind), first,
 			"NinjaOne refuses the name of the document of a "+sec.noun+", probably because another document has it. The document is up to date under another name; rename or delete the other one. The name is tried again every day: %s",
 			"NinjaOne refuses the names of the documents of %d "+sec.noun+"s, probably because other documents have them. The documents are up to date under other names; rename or delete the others. The names are tried again every day; the first is of the %s")
 		return
 	}
 	r.result.Refused++
-	r.counted("documents:content:"+string(sec.kind), first,
+	r.in.Problems.Tally("documents:content:"+string(sec.kind), first,
 		"NinjaOne refuses the document of a "+sec.noun+". It is tried again every day, and when its content changes: %s",
 		"NinjaOne refuses the documents of %d "+sec.noun+"s. They are tried again every day, and when their content changes; the first is of the %s")
 }

@@ -115,7 +115,7 @@ func (r *run) due(ctx context.Context, sec *section, create bool, how manner) it
 }
 
 func (r *run) notComposed(err error) {
-	r.counted("documents:compose", err.Error(),
+	r.in.Problems.Tally("documents:compose", err.Error(),
 		"A document could not be composed: %s", "%d documents could not be composed; the first: %s")
 }
 
@@ -210,7 +210,7 @@ func (r *run) send(ctx context.Context, sec *section, batch []change) error {
 		}
 	}
 	if unanswered > 0 {
-		r.problem("documents:unanswered:"+string(sec.kind), "NinjaOne did not say that it changed %d documents of the template %q; they are sent again with the next run.", unanswered, sec.name)
+		r.in.Problems.Add("documents:unanswered:"+string(sec.kind), "NinjaOne did not say that it changed %d documents of the template %q; they are sent again with the next run.", unanswered, sec.name)
 	}
 	r.touch(records...)
 	if err := r.save(ctx); err != nil {
@@ -259,7 +259,7 @@ func (r *run) accept(sec *section, c change, document int, nameBefore string) {
 	}
 	if sec.unlisted[c.ID] {
 		delete(sec.unlisted, c.ID)
-		r.counted("documents:unlisted:"+string(sec.kind), fmt.Sprint("document ", document),
+		r.in.Problems.Tally("documents:unlisted:"+string(sec.kind), fmt.Sprint("document ", document),
 			"NinjaOne's list of documents lacks one that is there: %s",
 			"NinjaOne's list of documents lacks %d that are there; the first: %s")
 	}
@@ -312,11 +312,11 @@ func (r *run) fails(ctx context.Context, sec *section, err error) error {
 	}
 	if errors.Is(err, ninjaone.ErrForbidden) || errors.Is(err, ninjaone.ErrBatchRefused) {
 		sec.blocked = true
-		r.problem("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, words.End(err.Error()))
+		r.in.Problems.Add("documents:refused:"+string(sec.kind), "NinjaOne takes none of the documents of the template %q: %s", sec.name, words.End(err.Error()))
 		return nil
 	}
 	sec.failures++
-	r.counted("documents:write:"+string(sec.kind), err.Error(),
+	r.in.Problems.Tally("documents:write:"+string(sec.kind), err.Error(),
 		"A batch of documents could not be written in NinjaOne and is tried again with the next run: %s",
 		"%d batches of documents could not be written in NinjaOne and are tried again with the next run; the first: %s")
 	if sec.failures >= hopeless && sec.accepted == 0 {

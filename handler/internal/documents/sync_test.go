@@ -133,8 +133,8 @@ func TestRelationsOfArchivedDocumentsEnd(t *testing.T) {
 		w.sync(m)
 		delete(m.users, users[0])
 		remove := w.InjectFault(ninjasim.Fault{Method: http.MethodDelete, Path: "related-items", Status: 400, Body: `{"resultCode":"FAILURE"}`})
-		if r, err := w.run(t.Context(), m); err != nil || r.Archived != 1 || w.problems["documents:relations:write"] == "" {
-			t.Errorf("%+v, %v, %v", r, err, w.problems)
+		if r, err := w.run(t.Context(), m); err != nil || r.Archived != 1 || w.problems()["documents:relations:write"] == "" {
+			t.Errorf("%+v, %v, %v", r, err, w.problems())
 		}
 		remove()
 		p := foretold(w.preview(m))
@@ -427,8 +427,8 @@ func TestBrake(t *testing.T) {
 	for range 2 {
 		r, err := w.run(t.Context(), m)
 		must(t, err)
-		if r.Archived != 0 || !strings.Contains(w.problems["documents:brake"], "11 of 40 documents") {
-			t.Errorf("the brake: %+v, %v", r, w.problems)
+		if r.Archived != 0 || !strings.Contains(w.problems()["documents:brake"], "11 of 40 documents") {
+			t.Errorf("the brake: %+v, %v", r, w.problems())
 		}
 	}
 	brakes, err := w.syncer.Ledger.Brakes(t.Context())
@@ -472,14 +472,14 @@ func TestBrakeOfADay(t *testing.T) {
 		for _, id := range slices.Sorted(maps.Keys(m.users))[:4] {
 			delete(m.users, id)
 		}
-		if r, err := w.run(t.Context(), m); err != nil || r.Archived != archived || (w.problems["documents:brake"] == "") != (archived > 0) {
-			t.Errorf("%s: %d archived, %v, %v", name, r.Archived, err, w.problems)
+		if r, err := w.run(t.Context(), m); err != nil || r.Archived != archived || (w.problems()["documents:brake"] == "") != (archived > 0) {
+			t.Errorf("%s: %d archived, %v, %v", name, r.Archived, err, w.problems())
 		}
 	}
 	runs("four of forty", 0, 4)
 	runs("four more", time.Hour, 4)
 	runs("and four", time.Hour, 0)
-	if told := w.problems["documents:brake"]; !strings.Contains(told, "4 of 40 documents would be archived, after 8 within a day") {
+	if told := w.problems()["documents:brake"]; !strings.Contains(told, "4 of 40 documents would be archived, after 8 within a day") {
 		t.Error(told)
 	}
 	must(t, w.syncer.Ledger.Confirm(t.Context(), m.id))
@@ -537,8 +537,8 @@ func TestWithoutDocumentation(t *testing.T) {
 	w, m, _ := small(t)
 	w.SetDocumentation(false)
 	r, err := w.run(t.Context(), m)
-	if err != nil || !cmp.Equal(r, Result{}) || !strings.Contains(w.problems["documents:unavailable"], "Enable Documentation") || len(w.problems) != 1 {
-		t.Errorf("%+v, %v, %v", r, err, w.problems)
+	if err != nil || !cmp.Equal(r, Result{}) || !strings.Contains(w.problems()["documents:unavailable"], "Enable Documentation") || len(w.problems()) != 1 {
+		t.Errorf("%+v, %v, %v", r, err, w.problems())
 	}
 	if n := w.Calls()["GET /v2/document-templates"]; n != 1 {
 		t.Errorf("%d calls", n)
@@ -572,8 +572,8 @@ func TestBadDocument(t *testing.T) {
 	w.wire.refuse(`"cippUserID":"` + users[1])
 	r, err := w.run(t.Context(), m)
 	must(t, err)
-	if r.Created != 4 || r.Refused != 1 || !strings.Contains(w.problems["documents:content:user"], "not to its liking") {
-		t.Errorf("%+v, %v", r, w.problems)
+	if r.Created != 4 || r.Refused != 1 || !strings.Contains(w.problems()["documents:content:user"], "not to its liking") {
+		t.Errorf("%+v, %v", r, w.problems())
 	}
 	if row, err := w.account.Table("NinjaOneUserMap").Get(t.Context(), m.id, users[1]); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("NinjaOneUserMap has a row of a user without document: %v, %v", row, err)
@@ -581,7 +581,7 @@ func TestBadDocument(t *testing.T) {
 	w.ResetCounters()
 	r, err = w.run(t.Context(), m)
 	must(t, err)
-	if r.Refused != 1 || w.problems["documents:content:user"] == "" || w.Calls()["POST /v2/organization/documents"] != 0 {
+	if r.Refused != 1 || w.problems()["documents:content:user"] == "" || w.Calls()["POST /v2/organization/documents"] != 0 {
 		t.Errorf("it was sent again: %+v, %v", r, w.Calls())
 	}
 	w.wire.refuse("")
@@ -608,14 +608,14 @@ func TestBadChange(t *testing.T) {
 			w.ResetCounters()
 			r, err := w.run(t.Context(), m)
 			must(t, err)
-			if r.Refused != 1 || !strings.Contains(w.problems["documents:content:user"], "not to its liking") || w.Calls()["POST /v2/organization/document/{id}/restore"] != 1 {
-				t.Errorf("%+v, %v, %v", r, w.problems, w.Calls())
+			if r.Refused != 1 || !strings.Contains(w.problems()["documents:content:user"], "not to its liking") || w.Calls()["POST /v2/organization/document/{id}/restore"] != 1 {
+				t.Errorf("%+v, %v, %v", r, w.problems(), w.Calls())
 			}
 			w.ResetCounters()
 			r, err = w.run(t.Context(), m)
 			must(t, err)
-			if calls := w.Calls(); r.Refused != 1 || len(w.problems) != 1 || calls["POST /v2/organization/document/{id}/restore"]+calls["PATCH /v2/organization/documents"] != 0 {
-				t.Errorf("it was sent again: %+v, %v, %v", r, w.problems, calls)
+			if calls := w.Calls(); r.Refused != 1 || len(w.problems()) != 1 || calls["POST /v2/organization/document/{id}/restore"]+calls["PATCH /v2/organization/documents"] != 0 {
+				t.Errorf("it was sent again: %+v, %v, %v", r, w.problems(), calls)
 			}
 			m.users[users[1]].title = "Welcome"
 			if r := w.sync(m); r.Updated != 1 {
@@ -652,7 +652,6 @@ func TestDocumentThatCannotBeComposed(t *testing.T) {
 					m.users[id].title = "Head of all"
 				}
 			}
-			clear(w.problems)
 			r := newRun(w.syncer, w.inputOf(m))
 			must(t, r.read(t.Context(), r.setUp))
 			for _, sec := range r.sections {
@@ -663,10 +662,9 @@ func TestDocumentThatCannotBeComposed(t *testing.T) {
 			if made && r.result.Updated < len(users)-1 || !made && r.result.Created != 3 || made && len(w.Documents(organization)) != before {
 				t.Errorf("%+v", r.result)
 			}
-			if len(w.problems) != 1 || !strings.HasPrefix(w.problems["documents:compose"], "2 documents could not be composed") {
-				t.Errorf("told %v", w.problems)
+			if len(w.problems()) != 1 || !strings.HasPrefix(w.problems()["documents:compose"], "2 documents could not be composed") {
+				t.Errorf("told %v", w.problems())
 			}
-			clear(w.problems)
 			w.sync(m)
 			w.verify(m)
 		})

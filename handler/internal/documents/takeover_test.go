@@ -227,8 +227,8 @@ func TestAdoptedOnceItCanBe(t *testing.T) {
 			if first.Archived != 0 {
 				t.Errorf("%+v", first)
 			}
-			if tt.problem != "" && w.problems[tt.problem] == "" {
-				t.Errorf("problems: %v", w.problems)
+			if tt.problem != "" && w.problems()[tt.problem] == "" {
+				t.Errorf("problems: %v", w.problems())
 			}
 			back()
 			if r := w.sync(m); r.Created != 0 {
@@ -295,7 +295,7 @@ func TestManySurplusDocuments(t *testing.T) {
 					}
 				}
 				if r.Unrelated != tt.removed[n] || told != tt.left[n] {
-					t.Errorf("run %d removed %d relations and told of %d, want %d and %d: %v", n, r.Unrelated, told, tt.removed[n], tt.left[n], w.problems)
+					t.Errorf("run %d removed %d relations and told of %d, want %d and %d: %v", n, r.Unrelated, told, tt.removed[n], tt.left[n], w.problems())
 				}
 				if n == 0 {
 					if r.Duplicates != 20 || r.Created != 0 {

@@ -197,10 +197,10 @@ func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjao
 		return ninjaone.Template{}, false, err
 	case err != nil:
 		r.doubted[b.kind] = true
-		r.problem("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %d of the documents of each %s, and what became of it could not be looked up, so none of these documents were written: %s", id, b.noun, words.End(err.Error()))
+		r.in.Problems.Add("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %d of the documents of each %s, and what became of it could not be looked up, so none of these documents were written: %s", id, b.noun, words.End(err.Error()))
 		return ninjaone.Template{}, false, nil
 	case !t.Archived:
-		r.problem("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %q (%d), which NinjaOne shows. It is taken to be there. If this lasts, ask NinjaOne's support.", t.Name, id)
+		r.in.Problems.Add("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %q (%d), which NinjaOne shows. It is taken to be there. If this lasts, ask NinjaOne's support.", t.Name, id)
 	}
 	return t, true, nil
 }
@@ -213,16 +213,16 @@ func (r *run) usable(b blueprint, list []ninjaone.Template) (ninjaone.Template, 
 		return c.template, false // said while it was set up
 	}
 	if len(c.duplicates) > 0 {
-		r.problem("documents:duplicate:"+string(b.kind), "NinjaOne has several document templates named %q. The one with the lowest id, %d, is used; move what is needed from the others (%s) and delete them.",
+		r.in.Problems.Add("documents:duplicate:"+string(b.kind), "NinjaOne has several document templates named %q. The one with the lowest id, %d, is used; move what is needed from the others (%s) and delete them.",
 			b.name, c.template.ID, strings.Trim(fmt.Sprint(c.duplicates), "[]"))
 	}
 	if c.renamed {
-		r.problem("documents:renamed:"+string(b.kind), "The NinjaOne document template %q (%d) was renamed to %q. Its documents are still kept up to date; give it its name back, because CIPP knows it by its name.",
+		r.in.Problems.Add("documents:renamed:"+string(b.kind), "The NinjaOne document template %q (%d) was renamed to %q. Its documents are still kept up to date; give it its name back, because CIPP knows it by its name.",
 			b.name, c.template.ID, c.template.Name)
 	}
 	why := b.unusable(c.template)
 	if why != "" {
-		r.problem("documents:template:"+string(b.kind), "Documents of each %s are not written: the NinjaOne document template %q (%d) cannot be used, because %s.", b.noun, b.name, c.template.ID, why)
+		r.in.Problems.Add("documents:template:"+string(b.kind), "Documents of each %s are not written: the NinjaOne document template %q (%d) cannot be used, because %s.", b.noun, b.name, c.template.ID, why)
 	}
 	return c.template, why == ""
 }
@@ -233,10 +233,10 @@ func (r *run) noTemplates(ctx context.Context, err error) error {
 		return err
 	}
 	if errors.Is(err, ninjaone.ErrNoDocumentation) {
-		r.problem("documents:unavailable", "Documents are turned on in CIPP, but cannot be written; the custom fields are. %s Enable Documentation in NinjaOne, or turn documents off in CIPP.", words.End(err.Error()))
+		r.in.Problems.Add("documents:unavailable", "Documents are turned on in CIPP, but cannot be written; the custom fields are. %s Enable Documentation in NinjaOne, or turn documents off in CIPP.", words.End(err.Error()))
 		return nil
 	}
-	r.problem("documents:templates", "The document templates of NinjaOne could not be read, so no documents were written: %s", words.End(err.Error()))
+	r.in.Problems.Add("documents:templates", "The document templates of NinjaOne could not be read, so no documents were written: %s", words.End(err.Error()))
 	return nil
 }
 
@@ -252,7 +252,7 @@ const (
 func (r *run) setUp(ctx context.Context, kinds []blueprint, _ []ninjaone.Template) ([]ninjaone.Template, error) {
 	lease, err := r.lease(ctx)
 	if errors.Is(err, storage.ErrLeaseTaken) {
-		r.problem("documents:templates", "Another run was still setting up NinjaOne's document templates, so no documents were written; the next run will.")
+		r.in.Problems.Add("documents:templates", "Another run was still setting up NinjaOne's document templates, so no documents were written; the next run will.")
 		return nil, nil
 	}
 	if err != nil {
@@ -278,7 +278,7 @@ func (r *run) setUp(ctx context.Context, kinds []blueprint, _ []ninjaone.Templat
 		if c.archived && c.added == nil {
 			hint = " An archived template has that name: restore or delete it in NinjaOne."
 		}
-		r.problem("documents:template:"+string(c.kind), "The NinjaOne document template %q could not be set up: %s%s", c.name, words.End(err.Error()), hint)
+		r.in.Problems.Add("documents:template:"+string(c.kind), "The NinjaOne document template %q could not be set up: %s%s", c.name, words.End(err.Error()), hint)
 		list = slices.DeleteFunc(list, func(t ninjaone.Template) bool { return t.Name == c.name })
 	}
 	return list, nil

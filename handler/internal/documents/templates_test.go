@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -48,8 +49,8 @@ func TestTemplates(t *testing.T) {
 			tt.prepare(w)
 			r, err := w.run(t.Context(), m)
 			must(t, err)
-			if r.Created != tt.created || len(w.problems) != min(1, len(tt.problem)) || tt.problem != "" && w.problems[tt.problem] == "" {
-				t.Errorf("%+v, %v", r, w.problems)
+			if r.Created != tt.created || len(w.problems()) != min(1, len(tt.problem)) || tt.problem != "" && w.problems()[tt.problem] == "" {
+				t.Errorf("%+v, %v", r, w.problems())
 			}
 			seen := map[string]int{}
 			for _, tmpl := range w.Templates() {
@@ -86,8 +87,8 @@ func TestTemplateRenamed(t *testing.T) {
 		t.Errorf("the preview: %v, %+v", p.Notes, foretold(p))
 	}
 	r, err := w.run(t.Context(), m)
-	if err != nil || r.Updated != 1 || r.Created != 0 || len(w.Templates()) != 2 || !strings.Contains(w.problems["documents:renamed:user"], `renamed to "People"`) {
-		t.Errorf("%+v, %v, %v, %d templates", r, err, w.problems, len(w.Templates()))
+	if err != nil || r.Updated != 1 || r.Created != 0 || len(w.Templates()) != 2 || !strings.Contains(w.problems()["documents:renamed:user"], `renamed to "People"`) {
+		t.Errorf("%+v, %v, %v, %d templates", r, err, w.problems(), len(w.Templates()))
 	}
 	// So it is for a tenant that is new.
 	other := &model{id: uuid.NewString(), domain: "tenant9.example", users: map[string]*person{}, skus: map[string]string{}, devices: map[string]gadget{}}
@@ -134,12 +135,11 @@ func TestTemplatesAreMadeOnce(t *testing.T) {
 			})
 		}
 	}
-	errs := make(chan error)
+	errs, told := make(chan error), &problems.Collector{}
 	for _, m := range w.tenants {
 		m.buy("SPE_E3")
 		m.join("Ada")
-		in := Input{Client: w.client, Instance: instance, OrganizationID: organization, Sharing: []string{m.id}, Compose: w.input(m), Users: true, Licenses: true,
-			Problem: func(key, first string, _ func(int, string) string) { t.Errorf("%s: %s", key, first) }}
+		in := Input{Client: w.client, Instance: instance, OrganizationID: organization, Sharing: []string{m.id}, Compose: w.input(m), Users: true, Licenses: true, Problems: told, DeviceUnsure: func(int) bool { return false }}
 		go func() {
 			_, err := w.syncer.Sync(t.Context(), in)
 			errs <- err
@@ -147,6 +147,9 @@ func TestTemplatesAreMadeOnce(t *testing.T) {
 	}
 	for range w.tenants {
 		must(t, <-errs)
+	}
+	if list := told.List(); len(list) > 0 {
+		t.Errorf("told: %+v", list)
 	}
 	if n := len(w.Templates()); n != 2 {
 		t.Errorf("there are %d templates", n)
@@ -197,8 +200,8 @@ func TestListThatLacksTheTemplate(t *testing.T) {
 			r, err := w.run(t.Context(), m)
 			must(t, err)
 			made := len(w.Templates()) - before
-			if r.Created != tt.made || made != min(1, tt.made) || (tt.key != "") != (w.problems[tt.key] != "") {
-				t.Errorf("%d templates made, %+v, %v", made, r, w.problems)
+			if r.Created != tt.made || made != min(1, tt.made) || (tt.key != "") != (w.problems()[tt.key] != "") {
+				t.Errorf("%d templates made, %+v, %v", made, r, w.problems())
 			}
 			if shown := tt.made == 0 && tt.byID.Status == 0 && name != "another one that has all fields"; shown && r.Updated == 0 {
 				t.Errorf("the template is there, and its documents are not kept up to date: %+v", r)

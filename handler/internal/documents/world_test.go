@@ -25,6 +25,7 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -41,16 +42,16 @@ const (
 // tenants that are mapped to the organization.
 type world struct {
 	*ninjasim.Server
-	t        testing.TB
-	syncer   *Syncer
-	client   *ninjaone.Client
-	account  *storage.Account
-	table    *storage.Table
-	wire     *wire
-	storage  *azuritetest.Traffic
-	now      time.Time
-	tenants  []*model
-	problems map[string]string // of the last run
+	t         testing.TB
+	syncer    *Syncer
+	client    *ninjaone.Client
+	account   *storage.Account
+	table     *storage.Table
+	wire      *wire
+	storage   *azuritetest.Traffic
+	now       time.Time
+	tenants   []*model
+	collected *problems.Collector // of the last run
 	// othernames lets documents have the names that they get while another
 	// document has theirs, or those that they had before.
 	othernames bool
@@ -319,19 +320,21 @@ func (w *world) run(ctx context.Context, m *model, options ...option) (Result, e
 	return w.syncer.Sync(ctx, w.inputOf(m, options...))
 }
 
+// problems are those of the last run, by key.
+func (w *world) problems() map[string]string {
+	all := map[string]string{}
+	for _, p := range w.collected.List() {
+		all[p.Key] = p.Message
+	}
+	return all
+}
+
 // inputOf is the input of a run, which notes its problems.
 func (w *world) inputOf(m *model, options ...option) Input {
-	w.problems = map[string]string{}
-	counts := map[string]int{}
-	var mu sync.Mutex
+	w.collected = &problems.Collector{}
 	in := Input{
 		Client: w.client, Instance: instance, OrganizationID: organization, Compose: w.input(m), Users: true, Licenses: true,
-		Problem: func(key, first string, many func(int, string) string) {
-			mu.Lock()
-			defer mu.Unlock()
-			counts[key]++
-			w.problems[key] = many(counts[key], first)
-		},
+		Problems: w.collected, DeviceUnsure: func(int) bool { return false },
 	}
 	for _, other := range w.tenants {
 		in.Sharing = append(in.Sharing, other.id)
@@ -347,8 +350,8 @@ func (w *world) sync(m *model, options ...option) Result {
 	w.t.Helper()
 	result, err := w.run(w.t.Context(), m, options...)
 	must(w.t, err)
-	if len(w.problems) > 0 {
-		w.t.Fatalf("problems: %v", w.problems)
+	if len(w.problems()) > 0 {
+		w.t.Fatalf("problems: %v", w.problems())
 	}
 	return result
 }

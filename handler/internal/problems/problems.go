@@ -61,6 +61,17 @@ func (p *Collector) Notice(key, format string, args ...any) {
 	p.byKey[key].notice = true
 }
 
+// Tally notes one more occurrence of a problem that many may share. The formats one and
+// many take the first occurrence as a sentence, many after the number of all.
+func (p *Collector) Tally(key, first, one, many string) {
+	p.Count(key, words.End(first), func(n int, first string) string {
+		if n == 1 {
+			return fmt.Sprintf(one, first)
+		}
+		return fmt.Sprintf(many, n, first)
+	})
+}
+
 // Count notes one more occurrence of a problem; many words them all.
 func (p *Collector) Count(key, first string, many func(n int, first string) string) {
 	p.mu.Lock()

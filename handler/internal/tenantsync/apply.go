@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"cipp-ninjaone/handler/internal/cipp"
@@ -16,7 +17,6 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
-	"cipp-ninjaone/handler/internal/words"
 )
 
 const (
@@ -371,22 +371,16 @@ func (j *job) tellFailed(t ledger.Target, err error) {
 			return
 		}
 	}
-	j.problems.Count("write:"+string(t.Kind), fmt.Sprintf("%s: %v", t, err), func(n int, first string) string {
-		if n == 1 {
-			return "One target could not be written in NinjaOne and is tried again with the next run: " + words.End(first)
-		}
-		return fmt.Sprintf("%d devices could not be written in NinjaOne and are tried again with the next run; the first is %s", n, words.End(first))
-	})
+	j.problems.Tally("write:"+string(t.Kind), fmt.Sprintf("%s: %v", t, err),
+		"One target could not be written in NinjaOne and is tried again with the next run: %s",
+		"%d devices could not be written in NinjaOne and are tried again with the next run; the first is %s")
 }
 
 // tellRefused notes that NinjaOne does not take a field of a target.
 func (j *job) tellRefused(t ledger.Target, name, reason string) {
-	j.problems.Count("refused:"+string(t.Kind)+":"+name, fmt.Sprintf("%s: %s", t, reason), func(n int, first string) string {
-		if n == 1 {
-			return fmt.Sprintf("NinjaOne refused the custom field %q on %s", name, words.End(first))
-		}
-		return fmt.Sprintf("NinjaOne refused the custom field %q on at least %d devices; the first is %s", name, n, words.End(first))
-	})
+	refused := fmt.Sprintf("NinjaOne refused the custom field %q on ", strings.ReplaceAll(name, "%", "%%"))
+	j.problems.Tally("refused:"+string(t.Kind)+":"+name, fmt.Sprintf("%s: %s", t, reason),
+		refused+"%s", refused+"at least %d devices; the first is %s")
 }
 
 // tellCleared writes a line for each former field that was cleared, whatever

@@ -11,7 +11,6 @@ import (
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
-	"cipp-ninjaone/handler/internal/words"
 )
 
 // maxContested is how many contested devices a run names.
@@ -191,8 +190,8 @@ func (p *Plan) weighClaims(in *inputs) map[int]string {
 
 // tellClaim tells of one more device that two tenants claim.
 func (p *Plan) tellClaim(what string) {
-	p.problems.Count("claimed", what, func(n int, first string) string {
-		return fmt.Sprintf("%d NinjaOne devices match devices of two tenants of the organization, and each stays with the tenant that had it first: %s "+
-			"Retire the Intune record that is not of the machine, or correct its serial number.", n, words.End(first))
-	})
+	const retire = " Retire the Intune record that is not of the machine, or correct its serial number."
+	p.problems.Tally("claimed", what,
+		"A NinjaOne device matches devices of two tenants of the organization, and stays with the tenant that had it first: %s"+retire,
+		"%d NinjaOne devices match devices of two tenants of the organization, and each stays with the tenant that had it first: %s"+retire)
 }

@@ -324,6 +324,6 @@ func (j *job) documentsInput(in *inputs, p *Plan) documents.Input {
 		Compose: p.compose, Users: j.config.UserDocuments, Licenses: j.config.LicenseDocuments,
 		DeviceUnsure: in.roster.Unsure, Begun: j.run.Begun,
 		Light: j.message.Light,
-		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problem: j.problems.Count,
+		Force: j.run.Owed != "", ForceNoted: j.nothingOwed, Problems: &j.problems,
 	}
 }
