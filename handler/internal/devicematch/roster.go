@@ -1,6 +1,7 @@
 package devicematch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 // doubts is how many devices NinjaOne's list may lack before no more are asked for: each
 // costs a call.
 const doubts = 10
+
+var errNowhere = errors.New("NinjaOne did not say of which organization it is")
 
 // Roster is what is known of the NinjaOne devices of an organization. That a list lacks
 // a device does not prove that the device is gone. The list may be cut, empty or wrongly
@@ -68,7 +71,7 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 			return nil, fmt.Errorf("NinjaOne device %d, which NinjaOne lists no more, could not be read: %w", id, err)
 		case err != nil, d.OrganizationID == 0:
 			if failures++; first == "" {
-				first = fmt.Sprintf("device %d: %v", id, cause(err))
+				first = fmt.Sprintf("device %d: %v", id, cmp.Or(err, errNowhere))
 			}
 			r.Doubtful = append(r.Doubtful, id)
 		case d.OrganizationID == organizationID && d.Approved():
@@ -113,14 +116,6 @@ func Unlisted(organizationID int, err error) *Roster {
 	r.odd("devices:unlisted", "NinjaOne's list of the devices of organization %d came to no end, so what the devices show stays as it is: %s. "+
 		"The next sync reads it again. If this lasts, ask NinjaOne's support.", organizationID, why)
 	return r
-}
-
-// cause is why NinjaOne did not tell where a device is.
-func cause(err error) error {
-	if err == nil {
-		return errors.New("NinjaOne did not say of which organization it is")
-	}
-	return err
 }
 
 func (r *Roster) odd(key, format string, args ...any) {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/words"
@@ -142,7 +143,7 @@ func (c claims) licence(document int, sku string) bool {
 // named returns the tenant and the user or licence that a document names itself.
 // Until March 2026 CIPP wrote a licence's id as the tenant's id and the SKU's.
 func (c claims) named(d ninjaone.Document) (tenant, id string) {
-	tenant, id = fold(d.Text(compose.FieldTenantID)), fold(d.Text(c.idField))
+	tenant, id = guid.Fold(d.Text(compose.FieldTenantID)), guid.Fold(d.Text(c.idField))
 	owner, sku, both := strings.Cut(id, "_")
 	if !both || uuid.Validate(owner) != nil || uuid.Validate(sku) != nil {
 		return tenant, id
@@ -264,7 +265,7 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 		m.licences[document] = sku
 	}
 	for _, other := range r.in.Sharing {
-		if fold(other) == r.tenantID {
+		if guid.Fold(other) == r.tenantID {
 			continue
 		}
 		mapped, err := r.CIPP.UserMap(ctx, other)
@@ -281,7 +282,7 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 		for user, document := range mapped {
 			m.taken[document], m.theirs[ledger.Subject{Kind: ledger.KindUser, ID: user}] = true, true
 		}
-		subjects, read, err := r.ledgerOf(fold(other)).Subjects(ctx)
+		subjects, read, err := r.ledgerOf(guid.Fold(other)).Subjects(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -339,7 +340,7 @@ func (r *run) nameLicences() {
 	}
 	learnt := false
 	for _, sku := range r.in.Compose.Snapshot.SKUs.Value {
-		rec := r.records[ledger.Subject{Kind: ledger.KindLicense, ID: fold(sku.ID)}]
+		rec := r.records[ledger.Subject{Kind: ledger.KindLicense, ID: guid.Fold(sku.ID)}]
 		switch {
 		case rec == nil:
 		case names[rec.ID] != "" && rec.Name != names[rec.ID]:
@@ -370,7 +371,7 @@ func (r *run) compare(sec *section, rec *ledger.Document, d ninjaone.Document) {
 		r.touch(rec)
 	}
 	for field, want := range map[string]string{sec.idField: rec.ID, compose.FieldTenantID: r.tenantID} {
-		if fold(d.Text(field)) != want && rec.Fields.Get(field) != ledger.Unknown {
+		if guid.Fold(d.Text(field)) != want && rec.Fields.Get(field) != ledger.Unknown {
 			rec.Fields.Set(field, ledger.Unknown)
 			r.touch(rec)
 		}

@@ -14,12 +14,12 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/documents/relations"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
@@ -165,7 +165,7 @@ func (s *Syncer) Sync(ctx context.Context, in Input) (Result, error) {
 }
 
 func newRun(s *Syncer, in Input) *run {
-	r := &run{Syncer: s, in: in, tenantID: fold(in.Compose.Snapshot.Tenant.ID), started: s.Now(), changed: map[*ledger.Document]bool{}}
+	r := &run{Syncer: s, in: in, tenantID: guid.Fold(in.Compose.Snapshot.Tenant.ID), started: s.Now(), changed: map[*ledger.Document]bool{}}
 	r.ledger = r.ledgerOf(r.tenantID)
 	r.log = s.Log.With("tenant", r.tenantID, "organization", in.OrganizationID)
 	return r
@@ -208,5 +208,3 @@ func (r *run) record(kind ledger.Kind, id string) *ledger.Document {
 	}
 	return r.records[s]
 }
-
-func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

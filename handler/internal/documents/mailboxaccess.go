@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -53,7 +54,7 @@ func (p permission) addTo(full map[string][]string, mailbox string) {
 		inner.addTo(full, inner.Identity)
 	}
 	self := strings.HasPrefix(strings.ToUpper(p.User), `NT AUTHORITY\`)
-	if mailbox = fold(mailbox); mailbox != "" && p.User != "" && !p.Deny && !self && bytes.Contains(p.AccessRights, []byte("FullAccess")) {
+	if mailbox = guid.Fold(mailbox); mailbox != "" && p.User != "" && !p.Deny && !self && bytes.Contains(p.AccessRights, []byte("FullAccess")) {
 		full[mailbox] = append(full[mailbox], p.User)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/documents/relations"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -217,7 +218,7 @@ func (r *run) stillHeld(sec *section, sku string) bool {
 		r.usersSKUs = map[string]bool{}
 		for _, u := range users.Value {
 			for _, l := range u.Licenses {
-				r.usersSKUs[fold(l.SKUID)] = true
+				r.usersSKUs[guid.Fold(l.SKUID)] = true
 			}
 		}
 	}

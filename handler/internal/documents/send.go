@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"cipp-ninjaone/handler/internal/compose"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/words"
@@ -300,7 +301,7 @@ func (r *run) suspect(part []change, err error) {
 	}
 	r.result.Learned++
 	for _, c := range part {
-		c.Try(r.in.Begun).Limit = ledger.Half(len(part))
+		c.Try(r.in.Begun).Limit = len(part) / 2
 	}
 }
 
@@ -400,8 +401,8 @@ func (r *run) readAgain(ctx context.Context, sec *section) error {
 // carry; the oldest of several.
 func (r *run) identify(sec *section, documents []ninjaone.Document, made map[string]int) {
 	for _, d := range documents {
-		id := fold(d.Text(sec.idField))
-		if id == "" || d.Archived || fold(d.Text(compose.FieldTenantID)) != r.tenantID {
+		id := guid.Fold(d.Text(sec.idField))
+		if id == "" || d.Archived || guid.Fold(d.Text(compose.FieldTenantID)) != r.tenantID {
 			continue
 		}
 		if made[id] == 0 || d.ID < made[id] {

@@ -361,7 +361,7 @@ func TestRecordChanges(t *testing.T) {
 			if tt.force {
 				r.MarkUnknown()
 			}
-			send := r.Changes(ninjaone.Fields{"cippCompliance": tt.want})
+			send := Changes(r.Fields, ninjaone.Fields{"cippCompliance": tt.want})
 			if got, sent := send["cippCompliance"]; sent != tt.sent {
 				t.Fatalf("sent = %v, want %v", sent, tt.sent)
 			} else if sent && got != tt.want {

@@ -179,15 +179,12 @@ func (d *Document) Try(begun time.Time) *Attempt {
 // Reason is what is kept of why NinjaOne refused something.
 func Reason(err error) string { return words.Clip(err.Error(), maxReason) }
 
-// Half is the limit of what was refused with so many; 0 when it was alone.
-func Half(refused int) int { return refused / 2 }
-
 // LimitTo notes that the relation to a host was refused with so many others.
 func (a *Attempt) LimitTo(host ninjaone.Entity, refused int) {
 	if a.Hosts == nil {
 		a.Hosts = map[int64]int{}
 	}
-	a.Hosts[packHost(host)] = Half(refused)
+	a.Hosts[packHost(host)] = refused / 2
 }
 
 // LimitOf returns the limit of the relation to a host, and whether it has one.

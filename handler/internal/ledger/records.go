@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/layout"
-	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -62,11 +61,6 @@ type Record struct {
 	// organization they are all tenants whose sections are kept.
 	Claims  []string
 	Singled *Singled // nil when nothing was refused
-}
-
-// Changes returns the values of want that the target does not hold yet.
-func (r *Record) Changes(want ninjaone.Fields) ninjaone.Fields {
-	return Changes(r.Fields, want)
 }
 
 // MarkUnknown marks every value of ours as unknown, so that it is sent again.

@@ -202,7 +202,7 @@ func (w *writing) due(part []*change) (sends []*ledger.Send, moved []*ledger.Rec
 		if !w.message.Light && weekly(r, w.Now()) {
 			r.MarkUnknown()
 		}
-		values := r.Changes(want)
+		values := ledger.Changes(r.Fields, want)
 		for name, refusal := range r.Singled.Of(w.run.Begun) {
 			if v, sent := values[name]; sent && ledger.Digest(v) == refusal.Digest {
 				delete(values, name)

@@ -249,19 +249,13 @@ func (j *job) needlessLight(ctx context.Context, last runs.Run, before runs.Ligh
 // unread says why a light run may have missed the change. It could not read a watched
 // list, although the last full run had no such problem.
 func unread(s *tenant.Snapshot, known []problems.Problem) error {
-	for _, part := range []struct {
-		name, reason string
-		expected     bool
-	}{
-		{"users", s.Users.Reason, s.Users.Expected},
-		{"groups", s.Groups.Reason, s.Groups.Expected},
-		{"directory roles", s.Roles.Reason, s.Roles.Expected},
-		{"Entra devices", s.EntraDevices.Reason, s.EntraDevices.Expected},
-		{"Intune devices", s.ManagedDevices.Reason, s.ManagedDevices.Expected},
-	} {
-		told := strings.TrimPrefix(part.reason, "Not available: ")
-		if told != "" && !part.expected && !slices.ContainsFunc(known, func(p problems.Problem) bool { return p.Key == "part:"+told }) {
-			return fmt.Errorf("Microsoft 365's %s could not be read: %s", part.name, words.End(told))
+	watched := []string{"users", "groups", "directory roles", "Entra devices", "Intune devices"}
+	absent := absentParts(s)
+	for _, reason := range slices.Sorted(maps.Keys(absent)) {
+		names := absent[reason]
+		i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(watched, name) })
+		if i >= 0 && !slices.ContainsFunc(known, func(p problems.Problem) bool { return p.Key == "part:"+reason }) {
+			return fmt.Errorf("Microsoft 365's %s could not be read: %s", names[i], words.End(reason))
 		}
 	}
 	return nil
