@@ -242,7 +242,7 @@ func (a *app) openSyncs() {
 		SKUNames: names.Names,
 		Documents: &documents.Syncer{
 			CIPP:   a.cipp,
-			Ledger: ledger.NewDocuments(a.table),
+			Ledger: a.ledger,
 			Blobs:  a.blobs,
 			Now:    time.Now,
 			Log:    a.log,
@@ -381,7 +381,6 @@ func (a *app) console(getenv func(string) string, guard *access.Guard, web *sett
 		Ledger:     a.ledger,
 		Runs:       a.runs,
 		Blobs:      a.blobs,
-		Brakes:     ledger.NewDocuments(a.table),
 		Engine:     a.hold,
 		Poison:     a.poison,
 		Check:      a.checker(getenv),

@@ -26,7 +26,7 @@ type confirmationsPage struct {
 func (c *Console) confirmations(x *exchange) error { return c.showConfirmations(x, "") }
 
 func (c *Console) showConfirmations(x *exchange, problem string) error {
-	brakes, err := c.Brakes.Brakes(x.ctx())
+	brakes, err := c.Ledger.Brakes(x.ctx())
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *Console) confirm(x *exchange) error {
 	if err != nil {
 		return c.showConfirmations(x, "Nothing was confirmed: CIPP knows no such tenant.")
 	}
-	brakes, err := c.Brakes.Brakes(x.ctx())
+	brakes, err := c.Ledger.Brakes(x.ctx())
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (c *Console) confirm(x *exchange) error {
 	if x.value("archive") != strconv.Itoa(brake.Archive) {
 		return c.showConfirmations(x, "Nothing was confirmed: the number of documents has changed since the page was read. Look at it again.")
 	}
-	if err := c.Brakes.Confirm(x.ctx(), t.ID); err != nil {
+	if err := c.Ledger.Confirm(x.ctx(), t.ID); err != nil {
 		return err
 	}
 	c.audit(x, "the archiving of documents was confirmed", "tenant", t.ID, "documents", brake.Archive)

@@ -67,7 +67,6 @@ type Deps struct {
 	Ledger     *ledger.Ledger
 	Runs       *runs.Store
 	Blobs      *storage.Container // of tenantsync and automap
-	Brakes     *ledger.Documents  // keeps the archivings that wait for a person's word
 	Engine     *engine.Hold
 	Poison     *poison.Watch
 	Check      Checker

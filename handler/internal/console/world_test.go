@@ -108,7 +108,7 @@ func newWorld(t *testing.T) *world {
 	w.uploads = w.account.Queue(name + "-files")
 	w.syncer = &tenantsync.Syncer{
 		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Policies: policies.New(w.table), SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
-		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.NewDocuments(w.table), Blobs: blobs, Now: time.Now, Log: log},
+		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.New(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Exposures: w.files, Subscribe: func(context.Context, string) {},
 		Within: context.WithCancel, Now: time.Now, Log: log,
 	}
@@ -120,7 +120,7 @@ func newWorld(t *testing.T) *world {
 	w.console = New(Deps{
 		CIPP: store, Secrets: secrets, Guard: guard, Preview: w.syncer, Ledger: state, Runs: known, Blobs: blobs,
 		CVEFiles: w.files, CVEUploads: uploads{worker, w},
-		Brakes: ledger.NewDocuments(w.table), Now: time.Now, Log: log,
+		Now: time.Now, Log: log,
 		Engine: &engine.Hold{CIPP: store, Runs: known, Problems: told, Table: w.table, Queue: w.syncs, Graph: reader, Now: time.Now, Log: log},
 		Poison: &poison.Watch{
 			Sources: []poison.Source{{Queue: w.syncs, Poison: w.failed, API: "NinjaOneSync", One: "The sync of %s was not done.", All: "A sync was not done.", Then: "It is done again tomorrow.", Queued: known.MarkQueued}},

@@ -275,11 +275,7 @@ func (r *run) newKeeper() *relations.Keeper {
 			documents, err := r.in.Client.Documents(ctx, r.query(r.licenses))
 			return err != nil || slices.ContainsFunc(documents, func(d ninjaone.Document) bool { return d.ID == id && !d.Archived })
 		},
-		Failed: func(reason string) {
-			r.in.Problems.Tally("documents:relations:write", reason,
-				"A relation of documents could not be written in NinjaOne and is tried again with the next run: %s",
-				"%d relations of documents could not be written in NinjaOne and are tried again with the next run; the first: %s")
-		},
+		Problems: r.in.Problems,
 	}
 }
 

@@ -94,7 +94,7 @@ func TestNothingUnknownOfWhatWasNotSent(t *testing.T) {
 			if r, err := w.run(t.Context(), m); !errors.Is(err, ninjaone.ErrThrottled) || r.Updated > 0 || r.Related > 0 {
 				t.Fatalf("%+v, %v", r, err)
 			}
-			records, _, err := w.syncer.Ledger.Of(ledger.Organization{Instance: instance, ID: organization}, m.id).Load(t.Context())
+			records, _, err := w.syncer.Ledger.Documents(ledger.Organization{Instance: instance, ID: organization}, m.id).Load(t.Context())
 			must(t, err)
 			for k, rec := range records {
 				for field, noted := range rec.Fields.All() {

@@ -30,7 +30,7 @@ import (
 // Syncer syncs documents. Its fields are set once and not changed afterwards.
 type Syncer struct {
 	CIPP   *cipp.Store
-	Ledger *ledger.Documents
+	Ledger *ledger.Ledger
 	Blobs  *storage.Container // the lease under which templates are set up; what is known of surplus documents
 	Now    func() time.Time
 	Log    *slog.Logger
@@ -173,7 +173,7 @@ func newRun(s *Syncer, in Input) *run {
 
 // ledgerOf is what is known of a tenant's documents in the organization.
 func (r *run) ledgerOf(tenantID string) ledger.TenantDocuments {
-	return r.Ledger.Of(ledger.Organization{Instance: r.in.Instance, ID: r.in.OrganizationID}, tenantID)
+	return r.Ledger.Documents(ledger.Organization{Instance: r.in.Instance, ID: r.in.OrganizationID}, tenantID)
 }
 
 // touch marks records that differ from their rows by now.

@@ -171,7 +171,7 @@ func newWorld(t testing.TB, tenants int) *world {
 	w.table = account.Table(azuritetest.UniqueName(t))
 	w.syncer = &Syncer{
 		CIPP:   cipptest.Store(account),
-		Ledger: ledger.NewDocuments(w.table),
+		Ledger: ledger.New(w.table),
 		Blobs:  account.Container(azuritetest.UniqueName(t)),
 		Now:    func() time.Time { return w.now },
 		Log:    slog.New(slog.DiscardHandler),

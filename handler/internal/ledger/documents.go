@@ -205,23 +205,15 @@ type Progress struct {
 	Confirmed time.Time
 }
 
-// Documents keeps what NinjaOne holds of documents.
-type Documents struct {
-	table *storage.Table
-}
-
-// NewDocuments returns what is kept in the table NinjaOneSyncState.
-func NewDocuments(table *storage.Table) *Documents { return &Documents{table} }
-
 // TenantDocuments keeps a tenant's documents in one organization.
 type TenantDocuments struct {
 	table     *storage.Table
 	partition string
 }
 
-// Of returns what is kept of a tenant, whose id is in lower case.
-func (d *Documents) Of(o Organization, tenantID string) TenantDocuments {
-	return TenantDocuments{d.table, o.Partition() + "|" + tenantID}
+// Documents returns what is kept of a tenant's documents. Its id is in lower case.
+func (l *Ledger) Documents(o Organization, tenantID string) TenantDocuments {
+	return TenantDocuments{l.table, o.Partition() + "|" + tenantID}
 }
 
 // Load returns what is known of the tenant's documents.
@@ -361,9 +353,9 @@ func (d TenantDocuments) Subjects(ctx context.Context) (subjects []Subject, read
 
 // Makers returns whom NinjaOne names as having made the relations of this
 // application.
-func (d *Documents) Makers(ctx context.Context, instance string) (map[int]bool, error) {
+func (l *Ledger) Makers(ctx context.Context, instance string) (map[int]bool, error) {
 	ids := map[int]bool{}
-	row, err := d.table.Find(ctx, makerPartition, instance)
+	row, err := l.table.Find(ctx, makerPartition, instance)
 	if err != nil {
 		return nil, fmt.Errorf("read who makes relations: %w", err)
 	}
@@ -376,10 +368,10 @@ func (d *Documents) Makers(ctx context.Context, instance string) (map[int]bool, 
 }
 
 // SaveMakers notes what Makers returns.
-func (d *Documents) SaveMakers(ctx context.Context, instance string, ids map[int]bool) error {
+func (l *Ledger) SaveMakers(ctx context.Context, instance string, ids map[int]bool) error {
 	text := strings.ReplaceAll(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(ids))), "[]"), " ", ",")
 	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Version": int32(layout.Version), "Ids": text}
-	return storage.Doing(d.table.Replace(ctx, row), "note who makes relations")
+	return storage.Doing(l.table.Replace(ctx, row), "note who makes relations")
 }
 
 // Brake is a run's refusal to archive as many documents as it should, until a person
@@ -394,9 +386,9 @@ type Brake struct {
 }
 
 // Brakes returns the brakes that are on, by tenant id.
-func (d *Documents) Brakes(ctx context.Context) (map[string]Brake, error) {
+func (l *Ledger) Brakes(ctx context.Context) (map[string]Brake, error) {
 	brakes := map[string]Brake{}
-	for row, err := range d.table.List(ctx, storage.Eq("PartitionKey", brakePartition)) {
+	for row, err := range l.table.List(ctx, storage.Eq("PartitionKey", brakePartition)) {
 		if err != nil {
 			return nil, fmt.Errorf("read where archiving waits for a confirmation: %w", err)
 		}
@@ -415,25 +407,25 @@ func brakeOf(row storage.Entity) Brake {
 
 // Confirm lets the tenant's next run archive the documents that it asked
 // about. It does nothing when no brake is on.
-func (d *Documents) Confirm(ctx context.Context, tenantID string) error {
+func (l *Ledger) Confirm(ctx context.Context, tenantID string) error {
 	row := storage.Entity{"PartitionKey": brakePartition, "RowKey": strings.ToLower(tenantID), "Confirmed": true}
-	if err := d.table.MergeIfMatch(ctx, row, storage.AnyETag); err != nil && !errors.Is(err, storage.ErrNotFound) {
+	if err := l.table.MergeIfMatch(ctx, row, storage.AnyETag); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("confirm that documents may be archived: %w", err)
 	}
 	return nil
 }
 
 // PutBrakeOn notes that a tenant's archiving waits for a confirmation.
-func (d *Documents) PutBrakeOn(ctx context.Context, b Brake) error {
+func (l *Ledger) PutBrakeOn(ctx context.Context, b Brake) error {
 	row := storage.Entity{
 		"PartitionKey": brakePartition, "RowKey": b.TenantID, "Version": int32(layout.Version),
 		"OrganizationId": int64(b.OrganizationID), "Archive": int32(b.Archive), "Of": int32(b.Of),
 		"Since": b.Since.UTC(), "Confirmed": b.Confirmed,
 	}
-	return storage.Doing(d.table.Replace(ctx, row), "note that archiving waits for a confirmation")
+	return storage.Doing(l.table.Replace(ctx, row), "note that archiving waits for a confirmation")
 }
 
 // TakeBrakeOff notes that a tenant's archiving no longer waits.
-func (d *Documents) TakeBrakeOff(ctx context.Context, tenantID string) error {
-	return storage.Doing(d.table.Delete(ctx, brakePartition, tenantID), "note that archiving no longer waits for a confirmation")
+func (l *Ledger) TakeBrakeOff(ctx context.Context, tenantID string) error {
+	return storage.Doing(l.table.Delete(ctx, brakePartition, tenantID), "note that archiving no longer waits for a confirmation")
 }

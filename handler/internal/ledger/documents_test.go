@@ -39,8 +39,8 @@ func TestDocumentRows(t *testing.T) {
 	}
 	table := newTestState(t).table
 	must(t, table.ReplaceAll(t.Context(), rows))
-	d := NewDocuments(table)
-	tenant := d.Of(Organization{"eu.ninjarmm.com", 7}, "11111111-0000-4000-8000-000000000001")
+	d := New(table)
+	tenant := d.Documents(Organization{"eu.ninjarmm.com", 7}, "11111111-0000-4000-8000-000000000001")
 
 	documents, progress, err := tenant.Load(t.Context())
 	must(t, err)
@@ -103,7 +103,7 @@ func must(t *testing.T, err error) {
 }
 
 func TestDocumentsAreKept(t *testing.T) {
-	d := NewDocuments(newTestState(t).table).Of(Organization{"eu.ninjarmm.com", 7}, "tenant")
+	d := newTestState(t).Documents(Organization{"eu.ninjarmm.com", 7}, "tenant")
 	user := &Document{Subject: Subject{KindUser, "u1"}}
 	user.Fields.Set(compose.FieldUserGroups, "written by a later handler")
 	user.Fields.Set("unknown", Unknown)

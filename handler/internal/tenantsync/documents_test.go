@@ -20,7 +20,7 @@ import (
 func (b *bench) withDocuments(users int) {
 	b.configure(`,"UserDocumentsEnabled":true`)
 	b.Documents = &documents.Syncer{
-		CIPP: b.CIPP, Ledger: ledger.NewDocuments(b.account.Table(azuritetest.UniqueName(b.t))), Blobs: b.Blobs,
+		CIPP: b.CIPP, Ledger: ledger.New(b.account.Table(azuritetest.UniqueName(b.t))), Blobs: b.Blobs,
 		Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}
 	b.reader.snapshot = func() (*tenant.Snapshot, error) {

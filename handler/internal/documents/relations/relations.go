@@ -15,6 +15,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -24,16 +25,15 @@ import (
 // and would create others should it take over again.
 type Keeper struct {
 	Client    *ninjaone.Client
-	Ledger    *ledger.Documents
+	Ledger    *ledger.Ledger
 	Tenant    ledger.TenantDocuments
 	Instance  string
 	Documents map[ledger.Subject]*ledger.Document
 	Started   time.Time // when this run began
 	Begun     time.Time // when the first of the runs began that go on from one another
 	// Shown reports whether people see a licence's document.
-	Shown func(ctx context.Context, document int) bool
-	// Failed tells of a relation that NinjaOne did not take, and why.
-	Failed func(reason string)
+	Shown    func(ctx context.Context, document int) bool
+	Problems *problems.Collector
 
 	Added, Removed int
 	Learned        int  // refusals
@@ -127,8 +127,15 @@ func (k *Keeper) fails(ctx context.Context, err error) error {
 	if !ninjaone.Tolerable(ctx, err) {
 		return err
 	}
-	k.Failed(err.Error())
+	k.tell(err.Error())
 	return nil
+}
+
+// tell tells of a relation that NinjaOne did not take, and why.
+func (k *Keeper) tell(reason string) {
+	k.Problems.Tally("documents:relations:write", reason,
+		"A relation of documents could not be written in NinjaOne and is tried again with the next run: %s",
+		"%d relations of documents could not be written in NinjaOne and are tried again with the next run; the first: %s")
 }
 
 // refused notes that NinjaOne refused relations to a host together. They go on in halves
@@ -150,6 +157,6 @@ func (k *Keeper) refusedAlone(d *ledger.Document, host ninjaone.Entity) bool {
 		return false
 	}
 	k.Stale = true // the host may not be there
-	k.Failed(d.Attempt.Unlinked)
+	k.tell(d.Attempt.Unlinked)
 	return true
 }
