@@ -334,10 +334,8 @@ func (r *run) nameLicences() {
 	if r.licenses == nil {
 		return
 	}
-	names := maps.Clone(r.in.Compose.SKUNames)
-	if names == nil {
-		names = map[string]string{}
-	}
+	names := map[string]string{}
+	maps.Copy(names, r.in.Compose.SKUNames)
 	learnt := false
 	for _, sku := range r.in.Compose.Snapshot.SKUs.Value {
 		rec := r.records[ledger.Subject{Kind: ledger.KindLicense, ID: guid.Fold(sku.ID)}]

@@ -43,7 +43,7 @@ type Send struct {
 
 // NewSend returns a send of values, which are not none, to a target.
 func NewSend(r *Record, values ninjaone.Fields) *Send {
-	s := &Send{Record: r, Values: values, last: true}
+	s := &Send{Record: r, Values: values, last: true, taken: ninjaone.Fields{}, ended: map[string]Outcome{}}
 	for name, noted := range r.Fields {
 		if _, sent := values[name]; !sent && Holds(noted) {
 			s.last = false
@@ -61,19 +61,9 @@ func (s *Send) Remember() { s.last = false }
 
 // Accept notes that NinjaOne accepted a value.
 func (s *Send) Accept(name string, at time.Time) {
-	if s.taken == nil {
-		s.taken = ninjaone.Fields{}
-	}
 	s.taken[name] = s.Values[name]
 	s.Record.Fields[name], s.Record.Written = Digest(s.Values[name]), at
-	s.end(name, Accepted)
-}
-
-func (s *Send) end(name string, o Outcome) {
-	if s.ended == nil {
-		s.ended = map[string]Outcome{}
-	}
-	s.ended[name] = o
+	s.ended[name] = Accepted
 }
 
 // Unsent notes that NinjaOne holds in fields what it held before.
@@ -103,9 +93,7 @@ func (s *Send) take(names ...string) {
 }
 
 // Refuse notes that NinjaOne refused a value. It is sent again by the next run.
-func (s *Send) Refuse(name string) {
-	s.end(name, Refused)
-}
+func (s *Send) Refuse(name string) { s.ended[name] = Refused }
 
 // Gone notes that NinjaOne does not know the target any more.
 func (s *Send) Gone() { s.gone = true }
@@ -303,7 +291,7 @@ func (b *Batch) unlessSwept(ctx context.Context) error {
 	for _, s := range b.sends {
 		for _, name := range unheld(s) {
 			s.without(name)
-			s.end(name, Refused) // nothing is sent
+			s.Refuse(name) // nothing is sent
 		}
 	}
 	return nil

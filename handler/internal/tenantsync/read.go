@@ -364,16 +364,13 @@ func (j *job) judge(ctx context.Context, in *inputs, l listing) (err error) {
 // their sections, and the last matches of those that wrote devices in it.
 func (j *job) readNeighbours(ctx context.Context, in *inputs) (err error) {
 	in.sections, in.others, in.domains = map[string]section{}, map[string]devicematch.Matches{}, map[string]string{}
-	name := func(id string) {
-		if t, err := j.CIPP.Tenant(ctx, id); err == nil {
-			in.domains[id] = t.DefaultDomain
-		}
-	}
 	for _, id := range j.sharing {
 		if id == j.ref.ID {
 			continue
 		}
-		name(id)
+		if t, err := j.CIPP.Tenant(ctx, id); err == nil {
+			in.domains[id] = t.DefaultDomain
+		}
 		s, err := j.section(ctx, id)
 		if err != nil {
 			return err

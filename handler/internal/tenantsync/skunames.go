@@ -76,10 +76,8 @@ func (j *job) nameLicences(ctx context.Context, in *inputs) error {
 	if len(unnamed) == 0 {
 		return nil
 	}
-	names := maps.Clone(in.skuNames)
-	if names == nil {
-		names = map[string]string{}
-	}
+	names := map[string]string{}
+	maps.Copy(names, in.skuNames)
 	for item, err := range j.CIPP.Reporting(ctx, j.ref.DefaultDomain, "LicenseOverview") {
 		if err != nil {
 			j.log.WarnContext(ctx, "CIPP's cache of licences cannot be read", "error", err)
