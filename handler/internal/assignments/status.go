@@ -90,14 +90,8 @@ type Statuses struct {
 
 // All returns how each tenant's compliance updates go, by tenant id.
 func (s Statuses) All(ctx context.Context) (map[string]Status, error) {
-	out := map[string]Status{}
-	for row, err := range s.Table.List(ctx, storage.Eq("PartitionKey", partition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read how the tenants' compliance updates go: %w", err)
-		}
-		out[row.RowKey()] = statusOf(row)
-	}
-	return out, nil
+	all, err := storage.ReadPartition(ctx, s.Table, partition, statusOf)
+	return all, storage.Doing(err, "read how the tenants' compliance updates go")
 }
 
 // Of returns how one tenant's compliance updates go.

@@ -113,12 +113,6 @@ func (h *Hold) force(ctx context.Context, tenantID string, a answered, now time.
 }
 
 func (h *Hold) answers(ctx context.Context) (map[string]answered, error) {
-	done := map[string]answered{}
-	for e, err := range h.Table.List(ctx, storage.Eq("PartitionKey", repairPartition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read what CIPP's own NinjaOne sync was answered with: %w", err)
-		}
-		done[e.RowKey()] = answered{e.Time("Owe"), e.Time("Start")}
-	}
-	return done, nil
+	done, err := storage.ReadPartition(ctx, h.Table, repairPartition, func(row storage.Entity) answered { return answered{row.Time("Owe"), row.Time("Start")} })
+	return done, storage.Doing(err, "read what CIPP's own NinjaOne sync was answered with")
 }

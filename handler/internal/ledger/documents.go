@@ -387,14 +387,8 @@ type Brake struct {
 
 // Brakes returns the brakes that are on, by tenant id.
 func (l *Ledger) Brakes(ctx context.Context) (map[string]Brake, error) {
-	brakes := map[string]Brake{}
-	for row, err := range l.table.List(ctx, storage.Eq("PartitionKey", brakePartition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read where archiving waits for a confirmation: %w", err)
-		}
-		brakes[row.RowKey()] = brakeOf(row)
-	}
-	return brakes, nil
+	brakes, err := storage.ReadPartition(ctx, l.table, brakePartition, brakeOf)
+	return brakes, storage.Doing(err, "read where archiving waits for a confirmation")
 }
 
 func brakeOf(row storage.Entity) Brake {

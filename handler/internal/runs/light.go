@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/layout"
@@ -40,15 +39,8 @@ func (s *Store) LastLight(ctx context.Context, tenantID string) (Light, error) {
 
 // Lights returns the last light run of each tenant that had one, by tenant id.
 func (s *Store) Lights(ctx context.Context) (map[string]Light, error) {
-	all := map[string]Light{}
-	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", lightPartition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read the tenants' last light runs: %w", err)
-		}
-		id := strings.ToLower(row.RowKey())
-		all[id] = lightOf(id, row)
-	}
-	return all, nil
+	all, err := storage.ReadPartition(ctx, s.table, lightPartition, func(row storage.Entity) Light { return lightOf(row.RowKey(), row) })
+	return all, storage.Doing(err, "read the tenants' last light runs")
 }
 
 func lightOf(tenantID string, row storage.Entity) Light {

@@ -2,7 +2,6 @@ package runs
 
 import (
 	"context"
-	"fmt"
 
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
@@ -25,14 +24,8 @@ func (p Pauses) Paused(tenantID string) bool {
 
 // Pauses returns which tenants are paused.
 func (s *Store) Pauses(ctx context.Context) (Pauses, error) {
-	pauses := Pauses{}
-	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", pausePartition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read which tenants are paused: %w", err)
-		}
-		pauses[row.RowKey()] = row.Bool("Paused")
-	}
-	return pauses, nil
+	pauses, err := storage.ReadPartition(ctx, s.table, pausePartition, func(row storage.Entity) bool { return row.Bool("Paused") })
+	return pauses, storage.Doing(err, "read which tenants are paused")
 }
 
 // Pause pauses or resumes a tenant, or Everyone. The sync drops what the schedule put on

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"cipp-ninjaone/handler/internal/layout"
@@ -75,15 +74,8 @@ type Run struct {
 
 // All returns the last run of each tenant that has had one, by tenant id.
 func (s *Store) All(ctx context.Context) (map[string]Run, error) {
-	runs := map[string]Run{}
-	for row, err := range s.table.List(ctx, storage.Eq("PartitionKey", runPartition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read the tenants' last runs: %w", err)
-		}
-		id := strings.ToLower(row.RowKey())
-		runs[id] = runOf(id, row)
-	}
-	return runs, nil
+	all, err := storage.ReadPartition(ctx, s.table, runPartition, func(row storage.Entity) Run { return runOf(row.RowKey(), row) })
+	return all, storage.Doing(err, "read the tenants' last runs")
 }
 
 // Last returns the tenant's last run; the zero Run if it has had none.

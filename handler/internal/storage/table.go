@@ -121,6 +121,19 @@ func (t *Table) List(ctx context.Context, filter string, columns ...string) iter
 	}
 }
 
+// ReadPartition reads the rows of a partition, and returns what of makes of each, by row
+// key.
+func ReadPartition[V any](ctx context.Context, t *Table, partition string, of func(Entity) V) (map[string]V, error) {
+	all := map[string]V{}
+	for row, err := range t.List(ctx, Eq(partitionKey, partition)) {
+		if err != nil {
+			return nil, err
+		}
+		all[row.RowKey()] = of(row)
+	}
+	return all, nil
+}
+
 // Insert adds a row, and sets its ETag in e; ErrExists when there is one with
 // its keys.
 func (t *Table) Insert(ctx context.Context, e Entity) error {

@@ -141,9 +141,9 @@ func (s *Syncer) keptSections(ctx context.Context, o ledger.Organization) (all [
 // foundUnmapped reports whether a tenant was found to be unmapped, and whether
 // that was a while ago.
 func (s *Syncer) foundUnmapped(found map[string]time.Time, k kept) (noted, long bool) {
-	since, noted := found[k.sectionName()]
+	since, noted := found[unmappedKey(k.sectionName())]
 	if !noted {
-		since, noted = found[devicematch.BlobName(k.tenantID)]
+		since, noted = found[unmappedKey(devicematch.BlobName(k.tenantID))]
 	}
 	return noted, noted && s.Now().Sub(since) >= longUnmapped
 }

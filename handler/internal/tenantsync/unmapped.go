@@ -88,8 +88,8 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 			if !ok || mapped[k] {
 				continue
 			}
-			since, known := found[blob.Name]
-			delete(found, blob.Name)
+			since, known := found[unmappedKey(blob.Name)]
+			delete(found, unmappedKey(blob.Name))
 			switch {
 			case !known:
 				err = s.markUnmapped(ctx, blob.Name, s.Now())
@@ -101,8 +101,8 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 			}
 		}
 	}
-	for name := range found { // mapped again, or gone
-		errs = append(errs, s.unmarkUnmapped(ctx, name))
+	for key := range found { // mapped again, or gone
+		errs = append(errs, s.Table.Delete(ctx, unmappedPartition, key))
 	}
 	return errors.Join(errs...)
 }
@@ -135,29 +135,19 @@ func (s *Syncer) forgetKept(ctx context.Context, name string, k kept, mapped map
 		return err
 	}
 	s.Log.InfoContext(ctx, "what was kept of a tenant that is not mapped any more is deleted", "tenant", k.tenantID)
-	return s.unmarkUnmapped(ctx, name)
+	return s.Table.Delete(ctx, unmappedPartition, unmappedKey(name))
 }
 
 // The names of blobs have slashes, which a row's key may not have.
 func unmappedKey(name string) string { return strings.ReplaceAll(name, "/", "|") }
 
-// unmappedRows returns since when each blob is known to be of a tenant that is not
-// mapped.
+// unmappedRows returns, by unmappedKey, since when each blob is known to be of a tenant
+// that is not mapped.
 func (s *Syncer) unmappedRows(ctx context.Context) (map[string]time.Time, error) {
-	found := map[string]time.Time{}
-	for row, err := range s.Table.List(ctx, storage.Eq("PartitionKey", unmappedPartition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read which tenants are not mapped any more: %w", err)
-		}
-		found[strings.ReplaceAll(row.RowKey(), "|", "/")] = row.Time(columnFound)
-	}
-	return found, nil
+	found, err := storage.ReadPartition(ctx, s.Table, unmappedPartition, func(row storage.Entity) time.Time { return row.Time(columnFound) })
+	return found, storage.Doing(err, "read which tenants are not mapped any more")
 }
 
 func (s *Syncer) markUnmapped(ctx context.Context, name string, at time.Time) error {
 	return s.Table.Replace(ctx, storage.Entity{"PartitionKey": unmappedPartition, "RowKey": unmappedKey(name), "Version": int32(layout.Version), columnFound: at.UTC()})
-}
-
-func (s *Syncer) unmarkUnmapped(ctx context.Context, name string) error {
-	return s.Table.Delete(ctx, unmappedPartition, unmappedKey(name))
 }

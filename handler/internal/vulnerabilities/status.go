@@ -98,14 +98,8 @@ type Files struct {
 
 // All returns how the files stand, by tenant id.
 func (f Files) All(ctx context.Context) (map[string]Status, error) {
-	all := map[string]Status{}
-	for row, err := range f.Table.List(ctx, storage.Eq("PartitionKey", partition)) {
-		if err != nil {
-			return nil, fmt.Errorf("read how the CVE files stand: %w", err)
-		}
-		all[row.RowKey()] = statusOf(row)
-	}
-	return all, nil
+	all, err := storage.ReadPartition(ctx, f.Table, partition, statusOf)
+	return all, storage.Doing(err, "read how the CVE files stand")
 }
 
 // Of returns how a tenant's file stands; without turn when it has had none.
