@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 
 	"cipp-ninjaone/handler/internal/guid"
-	"cipp-ninjaone/handler/internal/notify/incoming"
+	"cipp-ninjaone/handler/internal/m365/wire"
 )
 
 const (
@@ -111,13 +111,13 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.notStored(ctx, w, 1)
 		return
 	}
-	items, malformed, err := incoming.Parse(http.MaxBytesReader(w, req.Body, incoming.MaxBody))
+	items, malformed, err := wire.DecodeNotifications(ctx, http.MaxBytesReader(w, req.Body, wire.MaxPost))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 		return
 	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, "the body is not a collection of notifications", http.StatusBadRequest)
 		return
 	}
 	r.drop(ctx, "malformed", malformed)
@@ -161,7 +161,7 @@ func (r *Receiver) addressed(ctx context.Context, id string) (Subscription, erro
 
 // verify finds out which items of a POST to a subscription's address are genuine, and
 // what they ask for. The error means that storage could not be asked.
-func (r *Receiver) verify(ctx context.Context, own Subscription, items []incoming.Item) (*work, error) {
+func (r *Receiver) verify(ctx context.Context, own Subscription, items []wire.Notification) (*work, error) {
 	work := newWork()
 	for _, it := range items {
 		sub := own
@@ -186,7 +186,7 @@ func (r *Receiver) verify(ctx context.Context, own Subscription, items []incomin
 }
 
 // sort adds one genuine item to the work.
-func (r *Receiver) sort(ctx context.Context, work *work, sub Subscription, it incoming.Item) {
+func (r *Receiver) sort(ctx context.Context, work *work, sub Subscription, it wire.Notification) {
 	switch it.LifecycleEvent {
 	case "":
 	case EventReauthorize, EventRemoved:
@@ -246,7 +246,7 @@ func (r *Receiver) drop(ctx context.Context, reason string, n int) {
 
 // deviceOf returns the directory object id of the device that changed; "" when
 // the notification names none.
-func deviceOf(it incoming.Item) string {
+func deviceOf(it wire.Notification) string {
 	return cmp.Or(guid.Parse(it.ResourceData.ID), guid.Parse(last(it.Resource)), guid.Parse(last(it.ResourceData.Path)))
 }
 

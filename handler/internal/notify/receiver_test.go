@@ -21,7 +21,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"cipp-ninjaone/handler/internal/notify/incoming"
+	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/notify/notifytest"
 )
 
@@ -122,7 +122,7 @@ func TestReceiver(t *testing.T) {
 	one, two := NewSubscription(tenantOne), NewSubscription(tenantTwo)
 	one.SubscriptionID, two.SubscriptionID = "a1111111-1111-4111-8111-111111111111", "a2222222-2222-4222-8222-222222222222"
 	query := "?subscription=" + one.ID
-	deep := strings.Repeat("[", incoming.MaxDepth) + strings.Repeat("]", incoming.MaxDepth)
+	deep := strings.Repeat("[", 64) + strings.Repeat("]", 64)
 	tests := map[string]struct {
 		query, body string
 		status      int
@@ -150,8 +150,8 @@ func TestReceiver(t *testing.T) {
 		"value is an object":    {query, `{"value":{}}`, 400, ""},
 		"too deep":              {query, `{"value":[` + deep + `]}`, 400, ""},
 		"deep in a string":      {query, `{"value":[{"clientState":"` + strings.Repeat("[", 100) + `"}]}`, 202, ""},
-		"too large":             {query, `{"value":["` + strings.Repeat("x", incoming.MaxBody) + `"]}`, 413, ""},
-		"too many":              {query, collection(strings.Split(strings.Repeat("1,", incoming.MaxItems)+"1", ",")...), 400, ""},
+		"too large":             {query, `{"value":["` + strings.Repeat("x", wire.MaxPost) + `"]}`, 413, ""},
+		"too many":              {query, collection(strings.Split(strings.Repeat("1,", wire.MaxNotifications)+"1", ",")...), 400, ""},
 		"broken query":          {"?subscription=%zz", collection(), 400, ""},
 		"removed":               {query, collection(`{"clientState":"` + one.ClientState + `","lifecycleEvent":"subscriptionRemoved","subscriptionId":"` + one.SubscriptionID + `"}`), 202, `{"tenantId":"` + tenantOne + `","event":"subscriptionRemoved","subscriptionId":"` + one.SubscriptionID + `"}`},
 		"forged removal":        {query, collection(`{"clientState":"x","lifecycleEvent":"subscriptionRemoved"}`), 202, ""},
@@ -429,7 +429,7 @@ func (s *stream) Close() error { return nil }
 
 func TestBodiesAreReadNoFurtherThanNeeded(t *testing.T) {
 	one := NewSubscription(tenantOne)
-	many := collection(strings.Split(strings.Repeat("1,", incoming.MaxItems)+"1", ",")...)
+	many := collection(strings.Split(strings.Repeat("1,", wire.MaxNotifications)+"1", ",")...)
 	tests := map[string]struct {
 		query  string
 		body   *stream
@@ -441,10 +441,10 @@ func TestBodiesAreReadNoFurtherThanNeeded(t *testing.T) {
 		"an id that is none":    {"subscription=x", &stream{again: " "}, 202, 0},
 		"too many items":        {"subscription=" + one.ID, &stream{start: `{"value":[`, again: "1,"}, 400, 2 * len(many)},
 		"not a collection":      {"subscription=" + one.ID, &stream{again: "[1,"}, 400, 4096},
-		"one item without end":  {"subscription=" + one.ID, &stream{start: `{"value":[{"clientState":"`, again: "x"}, 413, incoming.MaxBody + 4096},
-		"members without end":   {"subscription=" + one.ID, &stream{start: `{"value":[]`, again: `,"x":1`}, 413, incoming.MaxBody + 4096},
-		"nothing but openings":  {"subscription=" + one.ID, &stream{start: `{"value":[`, again: `[`}, 400, incoming.MaxBody},
-		"blanks without end":    {"subscription=" + one.ID, &stream{start: `{"value":[]}`, again: " "}, 413, incoming.MaxBody + 4096},
+		"one item without end":  {"subscription=" + one.ID, &stream{start: `{"value":[{"clientState":"`, again: "x"}, 413, wire.MaxPost + 4096},
+		"members without end":   {"subscription=" + one.ID, &stream{start: `{"value":[]`, again: `,"x":1`}, 400, wire.MaxPost},
+		"nothing but openings":  {"subscription=" + one.ID, &stream{start: `{"value":[`, again: `[`}, 400, wire.MaxPost},
+		"blanks without end":    {"subscription=" + one.ID, &stream{start: `{"value":[]}`, again: " "}, 413, wire.MaxPost + 4096},
 		"a second collection":   {"subscription=" + one.ID, &stream{start: `{"value":[],"value":[`, again: "1,"}, 400, 4096},
 		"goes on after its end": {"subscription=" + one.ID, &stream{start: `{"value":[]}`, again: `{}`}, 400, 4096},
 	}
@@ -544,7 +544,7 @@ func TestManyDevicesFitTheirMessages(t *testing.T) {
 	one := NewSubscription(tenantOne)
 	g := newGate(t, one)
 	var items []string
-	for i := range incoming.MaxItems {
+	for i := range wire.MaxNotifications {
 		items = append(items, notification(one, fmt.Sprintf("%08d-1111-4111-8111-111111111111", i)))
 	}
 	if status, body, _ := g.post(t, "?subscription="+one.ID, collection(items...)); status != 202 {
@@ -557,8 +557,8 @@ func TestManyDevicesFitTheirMessages(t *testing.T) {
 			t.Errorf("a message has %d bytes (%v)", len(text), err)
 		}
 	}
-	if n != incoming.MaxItems {
-		t.Errorf("queued %d devices of %d", n, incoming.MaxItems)
+	if n != wire.MaxNotifications {
+		t.Errorf("queued %d devices of %d", n, wire.MaxNotifications)
 	}
 }
 

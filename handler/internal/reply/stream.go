@@ -54,8 +54,12 @@ func token(dec *json.Decoder) (json.Token, error) {
 
 // End reports that something follows the value that was read last.
 func End(dec *json.Decoder) error {
-	if _, err := dec.Token(); err != io.EOF {
+	switch _, err := dec.Token(); err {
+	case io.EOF:
+		return nil
+	case nil:
 		return errors.New("it goes on after its end")
+	default:
+		return fmt.Errorf("it goes on after its end: %w", err)
 	}
-	return nil
 }

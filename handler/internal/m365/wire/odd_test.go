@@ -28,7 +28,7 @@ var kinds = map[string]func(*testing.T){
 	"SecureScore": odd[SecureScore], "ControlScore": odd[ControlScore], "ScoreProfile": odd[ScoreProfile],
 	"Mailbox": odd[Mailbox], "CASMailbox": odd[CASMailbox], "AuditConfig": odd[AuditConfig], "BlockedSender": odd[BlockedSender],
 	"ReportSettings": odd[ReportSettings], "ChangeSubscription": odd[ChangeSubscription], "BatchResponse": odd[BatchResponse],
-	"ServiceError": odd[ServiceError], "ErrorDetail": odd[ErrorDetail], "Token": odd[Token], "Vulnerability": odd[Vulnerability], "Claims": odd[Claims],
+	"ServiceError": odd[ServiceError], "ErrorDetail": odd[ErrorDetail], "Token": odd[Token], "Vulnerability": odd[Vulnerability], "Notification": odd[Notification], "Claims": odd[Claims],
 }
 
 // TestOneOddValue puts a value of another type into each place of a record of

@@ -1,4 +1,4 @@
-package incoming
+package wire
 
 import (
 	"bytes"
@@ -6,18 +6,18 @@ import (
 	"testing"
 )
 
-// FuzzParse: whatever is posted, only items with a client state that is in the
+// FuzzNotifications: whatever is posted, only items with a client state that is in the
 // body come of it, and no more of them than are allowed.
-func FuzzParse(f *testing.F) {
+func FuzzNotifications(f *testing.F) {
 	f.Add([]byte(`{"value":[{"subscriptionId":"s","clientState":"a.b","resource":"Devices('1')","resourceData":{"id":"1"}}]}`))
 	f.Add([]byte(`{"x":[{}],"value":[7,null,{"clientState":{}},{"clientState":"c","lifecycleEvent":"missed"}]}`))
-	f.Add([]byte(`{"value":[` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `]}`))
-	f.Add([]byte(`{"value":[` + strings.Repeat(`{"clientState":"c"},`, MaxItems) + `{}]}`))
+	f.Add([]byte(`{"value":[` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `]}`))
+	f.Add([]byte(`{"value":[` + strings.Repeat(`{"clientState":"c"},`, MaxNotifications) + `{}]}`))
 	f.Add([]byte(`{"value":[{"clientState":"\ud800"}],"value":[]}`))
 	f.Add([]byte(`{"value":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		items, malformed, err := Parse(bytes.NewReader(body))
-		if err != nil && (len(items) > 0 || malformed > 0) || len(items)+malformed > MaxItems {
+		items, malformed, err := DecodeNotifications(t.Context(), bytes.NewReader(body))
+		if err != nil && (len(items) > 0 || malformed > 0) || len(items)+malformed > MaxNotifications {
 			t.Errorf("%d items and %d malformed ones, with the error %v", len(items), malformed, err)
 		}
 		for _, it := range items {
