@@ -116,9 +116,7 @@ func open(getenv func(string) string, out io.Writer, least slog.Level) (*app, er
 	if a.telemetry, err = telemetry.Start(context.Background(), version, a.log); err != nil {
 		a.log.Warn("the work goes on without telemetry", "error", err)
 	}
-	if err := a.openServices(); err != nil {
-		return nil, err
-	}
+	a.openServices()
 	a.layout = &layout.Guard{Table: a.table, Tell: a.tellNewer, Now: time.Now}
 	a.heart = &heartbeat.Heart{Table: a.table, Queue: a.own.Queue(heartbeat.QueueName), CIPP: a.cipp, Now: time.Now, Log: a.log}
 	a.hold = &engine.Hold{CIPP: a.cipp, Runs: a.runs, Problems: a.told, Table: a.table, Queue: a.syncQueue, Graph: a.reader, Now: time.Now, Log: a.log}
@@ -163,7 +161,7 @@ func (a *app) openStorage(getenv func(string) string) (err error) {
 }
 
 // openServices makes the clients of Microsoft 365 and NinjaOne.
-func (a *app) openServices() (err error) {
+func (a *app) openServices() {
 	connections := http.DefaultTransport.(*http.Transport).Clone()
 	// A device's fields go out at once. Package net/http copies the rest of a larger body
 	// through a new buffer of that size.
@@ -171,21 +169,18 @@ func (a *app) openServices() (err error) {
 	connections.MaxIdleConnsPerHost = 32
 	connections.MaxResponseHeaderBytes = 256 << 10
 	a.transport = a.telemetry.Transport(connections)
-	a.reader, err = m365.New(m365.Deps{
+	a.reader = m365.New(m365.Deps{
 		GraphEndpoint:    a.config.GraphEndpoint,
 		LoginEndpoint:    a.config.LoginEndpoint,
 		ExchangeEndpoint: a.config.ExchangeEndpoint,
 		DefenderEndpoint: a.config.DefenderEndpoint,
-		Auth:             a.config.GraphAuth,
+		Application:      a.config.Application,
 		Credentials:      a.secrets,
 		Transport:        a.transport,
 		Sleep:            retry.Sleep,
 		Now:              time.Now,
 		Log:              a.log,
 	})
-	if err != nil {
-		return err
-	}
 	a.ninjaOne = ninjaone.Config{
 		Endpoint: a.config.NinjaOneEndpoint,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {
@@ -208,7 +203,6 @@ func (a *app) openServices() (err error) {
 	a.interactive = a.pool(people)
 	people.Drive(a.interactive.SetRate)
 	a.ninjaOne.Rate *= interactiveShare // of clients that are tried out
-	return nil
 }
 
 // pool returns clients whose calls count to a part of the pace.

@@ -184,11 +184,10 @@ func (l *lab) run() (*Report, error) {
 		must(l.t, err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	reader, err := m365.New(m365.Deps{
-		GraphEndpoint: settings.GraphEndpoint, LoginEndpoint: settings.LoginEndpoint, ExchangeEndpoint: settings.ExchangeEndpoint,
-		Auth: settings.GraphAuth, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log, Transport: l,
+	reader := m365.New(m365.Deps{
+		GraphEndpoint: settings.GraphEndpoint, LoginEndpoint: settings.LoginEndpoint, ExchangeEndpoint: settings.ExchangeEndpoint, DefenderEndpoint: settings.DefenderEndpoint,
+		Application: settings.Application, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log, Transport: l,
 	})
-	must(l.t, err)
 	clients := ninjaone.NewPool(ninjaone.Config{
 		Endpoint: settings.NinjaOneEndpoint, Rate: math.Inf(1), Logger: log,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {

@@ -25,7 +25,7 @@ import (
 // loginClock is the time by Microsoft's sign-in service.
 func (p *part) loginClock(ctx context.Context) (time.Time, error) {
 	// https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.d.Settings.LoginEndpoint+"/common/v2.0/.well-known/openid-configuration", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.d.Settings.LoginEndpoint.JoinPath("common/v2.0/.well-known/openid-configuration").String(), nil)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -196,7 +196,7 @@ func (p *part) address(ctx context.Context) {
 		p.notice("The app's public address is not known here.", "This process was not started by the platform, and PUBLIC_BASE_URL is not set. Without an address in the app itself, Graph cannot announce compliance changes.",
 			"Set PUBLIC_BASE_URL where you run this check, to have it looked at.")
 		return
-	case endpoint.Local(base) && !endpoint.Local(p.d.Settings.GraphEndpoint):
+	case endpoint.Local(base) && !endpoint.Loopback(p.d.Settings.GraphEndpoint.Hostname()):
 		p.problem("The app's public address is of this machine only.", meaning, "Set PUBLIC_BASE_URL to an https address that the internet reaches.")
 		return
 	case strings.HasPrefix(base, "http://") && !endpoint.Local(base):
@@ -242,7 +242,7 @@ func (p *part) console(ctx context.Context, base string) {
 		return
 	}
 	page, err := res.Location()
-	if login, wrong := url.Parse(p.d.Settings.LoginEndpoint); err == nil && wrong == nil && page.Scheme == login.Scheme && page.Host == login.Host {
+	if login := p.d.Settings.LoginEndpoint; err == nil && page.Scheme == login.Scheme && page.Host == login.Host {
 		p.login(ctx, page)
 	}
 }
@@ -273,7 +273,7 @@ func (p *part) login(ctx context.Context, page *url.URL) {
 	}
 	tenant, _, _ := strings.Cut(strings.TrimPrefix(page.Path, "/"), "/")
 	// https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
-	said := p.ask(ctx, http.MethodPost, p.d.Settings.LoginEndpoint+"/"+url.PathEscape(tenant)+"/oauth2/v2.0/token", url.Values{
+	said := p.ask(ctx, http.MethodPost, p.d.Settings.LoginEndpoint.JoinPath(url.PathEscape(tenant), "oauth2/v2.0/token").String(), url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {query.Get("client_id")}, "scope": {query.Get("client_id") + "/.default"},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion},
 	})

@@ -40,7 +40,11 @@ func (p *part) settings() {
 		return
 	}
 	graph := cloudOf(s.GraphEndpoint)
-	for _, other := range []struct{ name, address, meaning string }{
+	for _, other := range []struct {
+		name    string
+		address *url.URL
+		meaning string
+	}{
 		{"LOGIN_ENDPOINT", s.LoginEndpoint, "No tenant gives a token."},
 		{"EXCHANGE_ENDPOINT", s.ExchangeEndpoint, "Mailbox settings and the audit log's state are not read."},
 		{"DEFENDER_ENDPOINT", s.DefenderEndpoint, "Vulnerabilities are not read, unless CIPP's cache of them serves."},
@@ -104,12 +108,8 @@ func identityBased(get func(string) string, prefix string) bool {
 
 // cloudOf names the cloud of one of Microsoft's endpoints; "" when it is none
 // that is known.
-func cloudOf(endpoint string) string {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return ""
-	}
-	switch host := u.Hostname(); {
+func cloudOf(endpoint *url.URL) string {
+	switch host := endpoint.Hostname(); {
 	case host == "graph.microsoft.com", host == "login.microsoftonline.com", host == "outlook.office365.com",
 		host == "api.securitycenter.microsoft.com", host == "api-gcc.securitycenter.microsoft.us": // GCC's directory is public
 		return "the public cloud"

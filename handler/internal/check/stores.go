@@ -9,7 +9,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/access"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/words"
@@ -107,7 +106,7 @@ func (p *part) secrets(ctx context.Context) {
 		{cipp.SecretRefreshToken, "No tenant gives a token.", "Finish CIPP's setup wizard."},
 		{cipp.SecretNinjaOne, "NinjaOne cannot be called.", "Save the NinjaOne settings in CIPP with the client secret."},
 	}
-	if p.d.Settings.GraphAuth == config.AuthApplication {
+	if p.d.Settings.Application {
 		names = append(names[:2], names[3:]...)
 	}
 	var read []string

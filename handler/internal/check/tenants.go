@@ -153,7 +153,7 @@ func (p *part) access(t cipp.Tenant, o outcome) {
 	byPermission := map[string][]string{}
 	var order []string
 	for _, m := range o.access.Missing {
-		key := m.Service + ": " + m.Least(p.d.Settings.GraphAuth)
+		key := m.Service + ": " + m.Least(p.d.Settings.Application)
 		if byPermission[key] == nil {
 			order = append(order, key)
 		}

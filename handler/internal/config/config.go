@@ -19,12 +19,6 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 )
 
-// Values of GRAPH_AUTH.
-const (
-	AuthDelegated   = "delegated"   // CIPP's refresh token and GDAP
-	AuthApplication = "application" // client credentials
-)
-
 const (
 	defaultRate  = 5
 	defaultMost  = 20
@@ -51,18 +45,17 @@ type Settings struct {
 	CIPPResourceGroup string
 	// ResourceGroup is the app's own, as the platform says; "" elsewhere.
 	ResourceGroup string
-	// GraphAuth is AuthDelegated or AuthApplication.
-	GraphAuth string
+	// Application says that the app signs in to tenants by client credentials, and not by
+	// CIPP's refresh token and GDAP.
+	Application bool
 	// PublicBaseURL is where Microsoft Graph reaches this app, without a final slash.
 	// When it is "", there can be no notifications.
 	PublicBaseURL string
 
-	// Endpoints of the services, without a final slash. NinjaOneEndpoint is ""
-	// unless it overrides the instance that is set up in CIPP.
-	GraphEndpoint    string
-	LoginEndpoint    string
-	ExchangeEndpoint string
-	DefenderEndpoint string
+	// Origins of Microsoft's services: addresses without a path.
+	GraphEndpoint, LoginEndpoint, ExchangeEndpoint, DefenderEndpoint *url.URL
+	// NinjaOneEndpoint overrides the instance that is set up in CIPP, unless it is "". It
+	// is without a final slash.
 	NinjaOneEndpoint string
 	// SKUNamesURL is where Microsoft's file of product names is read; "" for
 	// its usual place.
@@ -103,14 +96,14 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 		CIPPResourceGroup: strings.TrimSpace(getenv("CIPP_RESOURCE_GROUP")),
 		ResourceGroup:     strings.TrimSpace(getenv("WEBSITE_RESOURCE_GROUP")),
 
-		GraphAuth:        r.auth("GRAPH_AUTH"),
-		GraphEndpoint:    r.endpoint("GRAPH_ENDPOINT", "https://graph.microsoft.com"),
-		LoginEndpoint:    r.endpoint("LOGIN_ENDPOINT", "https://login.microsoftonline.com"),
-		ExchangeEndpoint: r.endpoint("EXCHANGE_ENDPOINT", "https://outlook.office365.com"),
-		DefenderEndpoint: r.endpoint("DEFENDER_ENDPOINT", "https://api.securitycenter.microsoft.com"),
-		NinjaOneEndpoint: r.endpoint("NINJAONE_ENDPOINT", ""),
-		SKUNamesURL:      r.endpoint("SKU_NAMES_URL", ""),
-		PublicBaseURL:    r.endpoint("PUBLIC_BASE_URL", r.ownURL()),
+		Application:      r.application("GRAPH_AUTH"),
+		GraphEndpoint:    r.origin("GRAPH_ENDPOINT", "graph.microsoft.com"),
+		LoginEndpoint:    r.origin("LOGIN_ENDPOINT", "login.microsoftonline.com"),
+		ExchangeEndpoint: r.origin("EXCHANGE_ENDPOINT", "outlook.office365.com"),
+		DefenderEndpoint: r.origin("DEFENDER_ENDPOINT", "api.securitycenter.microsoft.com"),
+		NinjaOneEndpoint: r.address("NINJAONE_ENDPOINT", ""),
+		SKUNamesURL:      r.address("SKU_NAMES_URL", ""),
+		PublicBaseURL:    r.address("PUBLIC_BASE_URL", r.ownURL()),
 		NinjaOneRate:     r.rate("NINJAONE_RATE", defaultRate),
 		SyncSlots:        r.integer("SYNC_SLOTS", defaultSlots, maxSlots),
 		ComplianceSweep:  r.minutes("COMPLIANCE_SWEEP_MINUTES", defaultSweep, defaultSweep, "sweeps"),
@@ -127,7 +120,7 @@ func FromEnvironment(getenv func(string) string) (Settings, error) {
 			r.problems = append(r.problems, err)
 		}
 	}
-	if s.KeyVaultURI = r.endpoint("CIPP_KEY_VAULT_URI", ""); s.KeyVaultURI == "" && r.text("CIPP_KEY_VAULT_URI") == "" && !s.Development {
+	if s.KeyVaultURI = r.address("CIPP_KEY_VAULT_URI", ""); s.KeyVaultURI == "" && r.text("CIPP_KEY_VAULT_URI") == "" && !s.Development {
 		r.problem("CIPP_KEY_VAULT_URI", "is missing: set it to the address of CIPP's Key Vault, such as https://contoso.vault.azure.net")
 	}
 	s.FunctionTimeout = r.functionTimeout()
@@ -164,35 +157,45 @@ func (r *reader) timezone(name string) string {
 	return zone
 }
 
-func (r *reader) auth(name string) string {
-	switch auth := strings.ToLower(r.text(name)); auth {
-	case "", AuthDelegated:
-		return AuthDelegated
-	case AuthApplication:
-		return AuthApplication
+func (r *reader) application(name string) bool {
+	auth := strings.ToLower(r.text(name))
+	if auth != "" && auth != "delegated" && auth != "application" {
+		r.problem(name, "must be delegated or application")
 	}
-	r.problem(name, "must be delegated or application")
-	return ""
+	return auth == "application"
 }
 
-// endpoint reads a base URL: https, or http on loopback.
-func (r *reader) endpoint(name, fallback string) string {
+// endpoint reads the base address of a service; nil when there is none.
+func (r *reader) endpoint(name string) *url.URL {
 	value := r.text(name)
 	if value == "" {
-		return fallback
+		return nil
 	}
-	u, err := url.Parse(value)
-	switch {
-	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		r.problem(name, "must be an absolute URL, such as https://service.example")
-	case !endpoint.Safe(u):
-		r.problem(name, "must use https: plain http is for loopback addresses only")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		r.problem(name, "must hold no user name, password, query or fragment")
-	default:
-		return strings.TrimRight(u.String(), "/")
+	u, err := endpoint.Parse(value)
+	if err != nil {
+		r.problem(name, err.Error())
+	}
+	return u
+}
+
+// address is endpoint as text.
+func (r *reader) address(name, fallback string) string {
+	if u := r.endpoint(name); u != nil {
+		return u.String()
 	}
 	return fallback
+}
+
+// origin is endpoint for a service of Microsoft's, which is usually on one host.
+func (r *reader) origin(name, usual string) *url.URL {
+	u := r.endpoint(name)
+	if u == nil {
+		return &url.URL{Scheme: "https", Host: usual}
+	}
+	if u.Path != "" {
+		r.problem(name, "must be scheme and host only, such as https://"+usual)
+	}
+	return u
 }
 
 // ownURL is the address that the platform gives the app.

@@ -3,6 +3,7 @@ package config
 import (
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,16 +41,25 @@ var inAzure = map[string]string{
 	"IDENTITY_ENDPOINT":                "http://127.0.0.1:8081/msi/token",
 }
 
+func address(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
 func TestDefaults(t *testing.T) {
 	got, err := FromEnvironment(environment(t, `{"version":"2.0","functionTimeout":"00:30:00"}`, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Settings{
-		Development: true, GraphAuth: AuthDelegated,
-		GraphEndpoint: "https://graph.microsoft.com", LoginEndpoint: "https://login.microsoftonline.com",
-		ExchangeEndpoint: "https://outlook.office365.com",
-		DefenderEndpoint: "https://api.securitycenter.microsoft.com",
+		Development:   true,
+		GraphEndpoint: address(t, "https://graph.microsoft.com"), LoginEndpoint: address(t, "https://login.microsoftonline.com"),
+		ExchangeEndpoint: address(t, "https://outlook.office365.com"),
+		DefenderEndpoint: address(t, "https://api.securitycenter.microsoft.com"),
 		NinjaOneRate:     5, NinjaOneRateMax: 20, SyncSlots: 4, ComplianceSweep: 15 * time.Minute, Watch: 5 * time.Minute,
 		FunctionTimeout: 30 * time.Minute, SyncTimeBudget: 27 * time.Minute,
 		LogLevel: slog.LevelInfo, Port: 43210,
@@ -100,10 +110,10 @@ func TestEverythingSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Settings{
-		KeyVaultURI: "https://fabrikamcipp.vault.azure.net", CIPPTimezone: "Europe/Lisbon", GraphAuth: AuthApplication,
+		KeyVaultURI: "https://fabrikamcipp.vault.azure.net", CIPPTimezone: "Europe/Lisbon", Application: true,
 		PublicBaseURL: "https://sync.fabrikam.example/ninja",
-		GraphEndpoint: "https://graph.microsoft.us", LoginEndpoint: "https://login.microsoftonline.us",
-		ExchangeEndpoint: "http://localhost:9003", DefenderEndpoint: "http://localhost:9005",
+		GraphEndpoint: address(t, "https://graph.microsoft.us"), LoginEndpoint: address(t, "https://login.microsoftonline.us"),
+		ExchangeEndpoint: address(t, "http://localhost:9003"), DefenderEndpoint: address(t, "http://localhost:9005"),
 		NinjaOneEndpoint: "http://127.0.0.1:9004",
 		SKUNamesURL:      "https://files.fabrikam.example/products.csv",
 		NinjaOneRate:     2.5, NinjaOneRateMax: 12, SyncSlots: 8, ComplianceSweep: 2 * time.Hour, Watch: time.Minute,
@@ -157,6 +167,7 @@ func TestProblems(t *testing.T) {
 		{"endpoint without host", "NINJAONE_ENDPOINT", "https://:443", "absolute URL"},
 		{"endpoint in clear text", "NINJAONE_ENDPOINT", "http://eu.ninjarmm.com", "must use https"},
 		{"endpoint that only looks like loopback", "NINJAONE_ENDPOINT", "http://127.0.0.1.fabrikam.example", "must use https"},
+		{"origin with a path", "EXCHANGE_ENDPOINT", "https://outlook.example/api", "scheme and host only"},
 		{"endpoint with a password", "GRAPH_ENDPOINT", "https://me:" + secret + "@graph.example", "no user name, password"},
 		{"endpoint with a query", "PUBLIC_BASE_URL", "https://sync.example?code=" + secret, "query"},
 		{"public URL in clear text", "PUBLIC_BASE_URL", "http://sync.example", "must use https"},

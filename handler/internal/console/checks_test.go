@@ -14,8 +14,8 @@ import (
 	"cipp-ninjaone/handler/internal/config"
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/problems"
-	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/sandbox/m365sim"
 )
 
@@ -62,10 +62,7 @@ func (w *world) checker() *check.Checker {
 	settings, err := config.FromEnvironment(getenv)
 	must(w.t, err)
 	secrets, store, log := cipp.DevSecrets(w.account), cipptest.Store(w.account), slog.New(slog.DiscardHandler)
-	reader, err := m365.New(m365.Deps{
-		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,
-	})
-	must(w.t, err)
+	reader := m365test.Reader(w.t, m365sim.Endpoints{Graph: env["GRAPH_ENDPOINT"], Login: env["LOGIN_ENDPOINT"], Exchange: env["EXCHANGE_ENDPOINT"]}, m365.Deps{Credentials: secrets, Log: log})
 	return check.New(check.Deps{
 		Getenv: getenv, Settings: settings, Own: w.account, CIPP: store, Secrets: secrets, Graph: reader,
 		Engine:   &engine.Hold{CIPP: store, Runs: w.console.Runs, Problems: &problems.Book{Table: w.table, Log: store.Log}, Table: w.table, Queue: w.syncs, Now: time.Now, Log: log},

@@ -22,12 +22,12 @@ import (
 	"cipp-ninjaone/handler/internal/engine"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
-	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/settings"
 	"cipp-ninjaone/handler/internal/storage"
@@ -35,6 +35,7 @@ import (
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
 )
@@ -85,11 +86,8 @@ func newWorld(t *testing.T) *world {
 	log := slog.New(slog.DiscardHandler)
 	secrets := cipp.DevSecrets(w.account)
 	store := cipptest.Store(w.account, func(d *cipp.Deps) { d.User = func(ctx context.Context) string { return access.CallerOf(ctx).Name } })
-	reader, err := m365.New(m365.Deps{
-		GraphEndpoint: env["GRAPH_ENDPOINT"], LoginEndpoint: env["LOGIN_ENDPOINT"], ExchangeEndpoint: env["EXCHANGE_ENDPOINT"], DefenderEndpoint: env["DEFENDER_ENDPOINT"],
-		Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,
-	})
-	must(t, err)
+	reader := m365test.Reader(t, m365sim.Endpoints{Graph: env["GRAPH_ENDPOINT"], Login: env["LOGIN_ENDPOINT"], Exchange: env["EXCHANGE_ENDPOINT"], Defender: env["DEFENDER_ENDPOINT"]},
+		m365.Deps{Credentials: secrets, Log: log})
 	connect := ninjaone.Config{
 		Endpoint: env["NINJAONE_ENDPOINT"], Rate: math.Inf(1), Logger: log,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {

@@ -3,10 +3,28 @@
 package endpoint
 
 import (
+	"errors"
 	"net/netip"
 	"net/url"
 	"strings"
 )
+
+// Parse reads the base address of a service, to which secrets may travel. It has the host
+// in lower case, and no slash at its end. The error says what the address must be, and
+// does not quote it.
+func Parse(text string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(text), "/"))
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+		return nil, errors.New("must be an absolute URL, such as https://service.example")
+	case !Safe(u):
+		return nil, errors.New("must use https: plain http is for loopback addresses only")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return nil, errors.New("must hold no user name, password, query or fragment")
+	}
+	u.Host = strings.ToLower(u.Host)
+	return u, nil
+}
 
 // Loopback reports whether a host, without a port, is this machine.
 func Loopback(host string) bool {

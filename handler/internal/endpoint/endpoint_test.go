@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -31,5 +32,34 @@ func TestSafe(t *testing.T) {
 	}
 	if Local("http://%zz") {
 		t.Error("an address that cannot be read is local")
+	}
+}
+
+func TestParse(t *testing.T) {
+	for text, want := range map[string]string{
+		" https://Graph.microsoft.us/ ":         "https://graph.microsoft.us",
+		"https://proxy.fabrikam.example/ninja/": "https://proxy.fabrikam.example/ninja",
+		"http://127.0.0.1:8080":                 "http://127.0.0.1:8080",
+		"http://[::1]:8080/":                    "http://[::1]:8080",
+		"http://localhost:8080":                 "http://localhost:8080",
+		"http://graph.example":                  "",
+		"http://127.0.0.1.example.com":          "",
+		"https://me:hush@outlook.example":       "",
+		"https://fabrikam.example?code=hush":    "",
+		"https://fabrikam.example/?":            "",
+		"https://fabrikam.example#hush":         "",
+		"https://:443":                          "",
+		"https://[::1":                          "",
+		"graph.microsoft.com":                   "",
+		"ftp://127.0.0.1":                       "",
+		"":                                      "",
+	} {
+		u, err := Parse(text)
+		if (err == nil) != (want != "") || err == nil && u.String() != want {
+			t.Errorf("%q became %v, %v; want %q", text, u, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hush") {
+			t.Errorf("%q: the error quotes it: %v", text, err)
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/m365"
-	"cipp-ninjaone/handler/internal/retry"
+	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/sandbox/seed"
 )
@@ -313,11 +313,7 @@ func TestSubscriptionsAtGraph(t *testing.T) {
 	endpoints, err := server.Start()
 	must(t, err)
 	t.Cleanup(func() { _ = server.Close() })
-	reader, err := m365.New(m365.Deps{
-		GraphEndpoint: endpoints.Graph, LoginEndpoint: endpoints.Login, ExchangeEndpoint: endpoints.Exchange,
-		Transport: http.DefaultTransport, Credentials: w.secrets(), Sleep: retry.Sleep, Now: time.Now, Log: w.Log,
-	})
-	must(t, err)
+	reader := m365test.Reader(t, endpoints, m365.Deps{Credentials: w.secrets(), Log: w.Log})
 	receiver := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(rw, r.URL.Query().Get("validationToken"))

@@ -29,13 +29,13 @@ type Access struct {
 // two calls of the sign-in service and none of Graph. It does not ask Defender:
 // DefenderAccess does that, for tenants whose CVEs the app uploads.
 func (r *Reader) Access(ctx context.Context, ref tenant.Ref) (Access, error) {
-	value, err := r.tokens.fresh(ctx, ref, r.graphScope)
+	value, err := r.tokens.fresh(ctx, ref, r.graph.scope)
 	if err != nil {
 		return Access{}, err
 	}
 	granted := map[string]grants{}
 	granted[serviceGraph] = grantsOf(value)
-	value, exchangeErr := r.tokens.fresh(ctx, ref, r.exchangeScope)
+	value, exchangeErr := r.tokens.fresh(ctx, ref, r.exchange.scope)
 	if exchangeErr == nil {
 		granted[serviceExchange] = grantsOf(value)
 	} else if ctx.Err() != nil {
@@ -48,16 +48,16 @@ func (r *Reader) Access(ctx context.Context, ref tenant.Ref) (Access, error) {
 		}
 	}
 	for _, p := range Permissions() {
-		if g := granted[p.Service]; g != nil && !g.allow(p, r.auth) {
+		if g := granted[p.Service]; g != nil && !g.allow(p, r.application) {
 			access.Missing = append(access.Missing, p)
 		}
 	}
 	return access, nil
 }
 
-// Least is the permission that a way to sign in (GRAPH_AUTH) needs.
-func (p Permission) Least(auth string) string {
-	if auth == AuthApplication {
+// Least is the permission that the way to sign in needs (setting GRAPH_AUTH).
+func (p Permission) Least(application bool) string {
+	if application {
 		return p.Application
 	}
 	return p.Delegated
@@ -91,8 +91,8 @@ func grantsOf(token string) grants {
 }
 
 // allow reports whether the permission, or a higher one, is among the grants.
-func (g grants) allow(p Permission, auth string) bool {
-	least := p.Least(auth)
+func (g grants) allow(p Permission, application bool) bool {
+	least := p.Least(application)
 	if g[strings.ToLower(least)] || g[strings.ToLower(strings.Replace(least, ".Read.", ".ReadWrite.", 1))] {
 		return true
 	}
@@ -114,19 +114,19 @@ func (t *tokens) fresh(ctx context.Context, ref tenant.Ref, scope string) (strin
 // holds reports whether the token for the part names its permission. A refusal then has
 // another cause.
 func (r *Reader) holds(ref tenant.Ref, p part) bool {
-	return r.grants(ref, p).allow(permissions[p], r.auth)
+	return r.grants(ref, p).allow(permissions[p], r.application)
 }
 
 // lacks reports whether the token for the part names permissions, and not the part's.
 func (r *Reader) lacks(ref tenant.Ref, p part) bool {
 	g := r.grants(ref, p)
-	return g != nil && !g.allow(permissions[p], r.auth)
+	return g != nil && !g.allow(permissions[p], r.application)
 }
 
 func (r *Reader) grants(ref tenant.Ref, p part) grants {
-	scope := r.graphScope
+	scope := r.graph.scope
 	if permissions[p].Service == serviceExchange {
-		scope = r.exchangeScope
+		scope = r.exchange.scope
 	}
 	have, _ := r.tokens.kept.Peek(keyOf(ref, scope))
 	return grantsOf(have.value)

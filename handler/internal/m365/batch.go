@@ -131,7 +131,7 @@ func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, re
 			response, ok := responses[parts[i].ID]
 			switch {
 			case !ok:
-				answers[i] = &answer{request: requests[i], err: &bodyError{g.service, errPartMissing}}
+				answers[i] = &answer{request: requests[i], err: &bodyError{g.name, errPartMissing}}
 				again = append(again, i)
 			case response.Status == http.StatusOK:
 				answers[i] = &answer{request: requests[i], body: response.Body}
@@ -143,7 +143,7 @@ func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, re
 				for k, v := range response.Headers {
 					header.Set(k, string(v))
 				}
-				answers[i] = &answer{request: requests[i], err: newStatusError(g.service, response.Status, header, response.Body)}
+				answers[i] = &answer{request: requests[i], err: newStatusError(g.name, response.Status, header, response.Body)}
 				if response.Status == http.StatusUnauthorized {
 					refused = append(refused, i)
 				}
@@ -204,7 +204,7 @@ func (g *graph) postBatch(ctx context.Context, version string, parts []batchRequ
 		req.Header.Set("Accept", "application/json")
 		return prioritize(req), nil
 	}
-	got, err := fetch(ctx, &g.session, build, func(r io.Reader) (wire.Page[wire.BatchResponse], error) {
+	got, err := fetch(ctx, g.session, build, func(r io.Reader) (wire.Page[wire.BatchResponse], error) {
 		return wire.DecodePage[wire.BatchResponse](r, "responses")
 	})
 	if err != nil {
@@ -231,10 +231,10 @@ func objectOf[T any](ctx context.Context, g *graph, a *answer) (T, error) {
 	}
 	body := a.take(ctx)
 	if len(body) == 0 || body[0] != '{' {
-		return v, &bodyError{g.service, errors.New("it holds no object")}
+		return v, &bodyError{g.name, errors.New("it holds no object")}
 	}
 	if err := reply.Unmarshal(body, &v); err != nil {
-		return v, &bodyError{g.service, err}
+		return v, &bodyError{g.name, err}
 	}
 	return v, nil
 }

@@ -40,7 +40,8 @@ func TestBombsInEveryPart(t *testing.T) {
 		bomb := all[name]
 		t.Run(name, func(t *testing.T) {
 			server := bombs(t, bomb.begin, bomb.again)
-			reader := newReader(t, Deps{GraphEndpoint: server.URL, LoginEndpoint: server.URL, ExchangeEndpoint: server.URL,
+			at := address(t, server.URL)
+			reader := newReader(t, Deps{GraphEndpoint: at, LoginEndpoint: at, ExchangeEndpoint: at,
 				Credentials: anySecret{}, Sleep: retry.Sleep})
 			var reads sync.WaitGroup
 			for _, last := range []string{"1", "2", "3", "4"}[:bomb.tenants] {

@@ -131,9 +131,9 @@ func tally(n *int) gather[wire.DeltaObject] {
 func (g *graph) follow(ctx context.Context, link string) (changed int, next string, err error) {
 	from := listing[wire.DeltaObject](g, request{})
 	from.first = func(ctx context.Context) (wire.Page[wire.DeltaObject], error) { return from.next(ctx, link) }
-	next, err = read(ctx, &g.session, from, tally(&changed), nil)
+	next, err = read(ctx, g.session, from, tally(&changed), nil)
 	if err == nil && next == "" {
-		err = &bodyError{g.service, errNoDeltaLink}
+		err = &bodyError{g.name, errNoDeltaLink}
 	}
 	return changed, next, err
 }
@@ -150,7 +150,7 @@ func (g *graph) beginDelta(ctx context.Context, l DeltaList) (link string, err e
 		var all int
 		link, err = list(ctx, g, asked, tally(&all))
 		if err == nil && link == "" {
-			err = &bodyError{g.service, errNoDeltaLink}
+			err = &bodyError{g.name, errNoDeltaLink}
 		}
 		if !latest || !hasStatus(err, http.StatusBadRequest, http.StatusNotImplemented) {
 			return link, err

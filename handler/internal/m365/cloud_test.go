@@ -2,6 +2,7 @@ package m365
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -74,7 +76,8 @@ func (c *cloud) Secret(_ context.Context, name string, fresh bool) (string, erro
 
 func (c *cloud) reader(change ...func(*Deps)) *Reader {
 	c.t.Helper()
-	return newReader(c.t, Deps{GraphEndpoint: c.server.URL, LoginEndpoint: c.server.URL, ExchangeEndpoint: c.server.URL, Credentials: c,
+	at := address(c.t, c.server.URL)
+	return newReader(c.t, Deps{GraphEndpoint: at, LoginEndpoint: at, ExchangeEndpoint: at, Credentials: c,
 		Sleep: func(ctx context.Context, d time.Duration) error {
 			c.mu.Lock()
 			c.sleeps = append(c.sleeps, d)
@@ -90,11 +93,20 @@ func newReader(t testing.TB, d Deps, change ...func(*Deps)) *Reader {
 	for _, f := range change {
 		f(&d)
 	}
-	r, err := New(d)
+	d.GraphEndpoint = cmp.Or(d.GraphEndpoint, address(t, "https://graph.microsoft.com"))
+	d.LoginEndpoint = cmp.Or(d.LoginEndpoint, address(t, "https://login.microsoftonline.com"))
+	d.ExchangeEndpoint = cmp.Or(d.ExchangeEndpoint, address(t, "https://outlook.office365.com"))
+	d.DefenderEndpoint = cmp.Or(d.DefenderEndpoint, address(t, "https://api.securitycenter.microsoft.com"))
+	return New(d)
+}
+
+func address(t testing.TB, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return u
 }
 
 func (c *cloud) read() *tenant.Snapshot {

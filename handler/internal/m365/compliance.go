@@ -106,7 +106,7 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 		out[i].ObjectID = objectIDs[i]
 		d, err := objectOf[wire.Device](ctx, g, a)
 		if err == nil && !strings.EqualFold(d.ID, objectIDs[i]) {
-			err = &bodyError{g.service, errOther}
+			err = &bodyError{g.name, errOther}
 		}
 		if hasStatus(err, http.StatusNotFound) {
 			continue
@@ -144,7 +144,7 @@ func (r *Reader) ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs
 		all := len(out[i])
 		out[i] = slices.DeleteFunc(out[i], func(d tenant.ManagedDevice) bool { return !strings.EqualFold(d.AzureADDeviceID, deviceIDs[i]) })
 		if err == nil && all > 0 && len(out[i]) == 0 {
-			err = &bodyError{g.service, errUnfiltered}
+			err = &bodyError{g.name, errUnfiltered}
 		}
 		if err != nil {
 			return nil, intuneError(ref, err)

@@ -38,12 +38,12 @@ var exportAnswer = reply.Limits{Bytes: 1 << 30, Record: 2 << 20, Records: 200_00
 // minute and 1,000 an hour for a tenant:
 // https://learn.microsoft.com/defender-endpoint/api/get-assessment-software-vulnerabilities
 func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(*wire.Vulnerability) error, kept func() int) error {
-	s := &session{service: serviceDefender, origin: r.defenderEndpoint, client: r.client, tokens: r.tokens, ref: ref, scope: r.defenderScope, answer: exportAnswer}
+	s := &session{service: r.defender, client: r.client, tokens: r.tokens, ref: ref}
 	if err := s.open(ctx); err != nil {
 		return granted(err)
 	}
 	next := s.origin.JoinPath("api/machines/SoftwareVulnerabilitiesByMachine").String() + fmt.Sprintf("?pageSize=%d", exportPage)
-	list, seen := bounds.List{Limits: exportLimits}, map[string]bool{}
+	list, seen := bounds.List{Limits: s.list}, map[string]bool{}
 	for first := true; ; first = false {
 		before := kept()
 		page, records, err := export(ctx, s, next, each)
@@ -56,7 +56,7 @@ func (r *Reader) Vulnerabilities(ctx context.Context, ref tenant.Ref, each func(
 			return nil
 		}
 		if err := list.Page(records, kept()-before, page.Size); err != nil {
-			return &endlessError{s.service, err}
+			return &endlessError{s.name, err}
 		}
 		if err := s.follows(page.Next, seen); err != nil {
 			return err
@@ -107,12 +107,12 @@ var errNoRecord = errors.New("an element of it is not a record")
 // the token lacks. It returns nil when the token names it, or does not tell what it
 // permits. It costs one call of the sign-in service.
 func (r *Reader) DefenderAccess(ctx context.Context, ref tenant.Ref) (missing *Permission, err error) {
-	value, err := r.tokens.fresh(ctx, ref, r.defenderScope)
+	value, err := r.tokens.fresh(ctx, ref, r.defender.scope)
 	if err != nil {
 		return nil, err
 	}
 	p := permissions[partVulnerabilities]
-	if g := grantsOf(value); g == nil || g.allow(p, r.auth) {
+	if g := grantsOf(value); g == nil || g.allow(p, r.application) {
 		return nil, nil
 	}
 	return &p, nil

@@ -15,7 +15,7 @@ const routeDefender = "GET /api/machines/SoftwareVulnerabilitiesByMachine"
 // vulnerabilities reads the export of the cloud's tenant.
 func (c *cloud) vulnerabilities(change ...func(*Deps)) (got []string, err error) {
 	c.t.Helper()
-	change = append([]func(*Deps){func(cfg *Deps) { cfg.DefenderEndpoint = c.server.URL }}, change...)
+	change = append([]func(*Deps){func(cfg *Deps) { cfg.DefenderEndpoint = address(c.t, c.server.URL) }}, change...)
 	err = c.reader(change...).Vulnerabilities(c.t.Context(), testRef, func(v *wire.Vulnerability) error {
 		got = append(got, v.DeviceName+" "+v.CVE)
 		return nil
@@ -137,7 +137,7 @@ func TestVulnerabilitiesEndless(t *testing.T) {
 		n++
 		next(fmt.Sprintf("{host}/api/machines/SoftwareVulnerabilitiesByMachine?next=%d", n))(w, r)
 	})
-	reader := c.reader(func(cfg *Deps) { cfg.DefenderEndpoint = c.server.URL })
+	reader := c.reader(func(cfg *Deps) { cfg.DefenderEndpoint = address(c.t, c.server.URL) })
 	err := reader.Vulnerabilities(t.Context(), testRef, func(*wire.Vulnerability) error { return nil }, func() int { return 1 })
 	if err == nil || !strings.Contains(err.Error(), "nothing new") || n > 30 {
 		t.Errorf("nothing new: %v after %d pages", err, n)
@@ -152,17 +152,12 @@ func TestVulnerabilitiesEndless(t *testing.T) {
 
 func TestDefenderScope(t *testing.T) {
 	for endpoint, want := range map[string]string{
-		"": "https://api.securitycenter.microsoft.com/.default",
-		"https://api-gcc.securitycenter.microsoft.us":  "https://api-gcc.securitycenter.microsoft.us/.default",
-		"https://API-gov.securitycenter.microsoft.us/": "https://api-gov.securitycenter.microsoft.us/.default",
-		"http://127.0.0.1:9000":                        "https://api.securitycenter.microsoft.com/.default",
+		"https://api-gcc.securitycenter.microsoft.us": "https://api-gcc.securitycenter.microsoft.us/.default",
+		"https://api-gov.securitycenter.microsoft.us": "https://api-gov.securitycenter.microsoft.us/.default",
+		"http://127.0.0.1:9000":                       "https://api.securitycenter.microsoft.com/.default",
 	} {
-		r, err := New(Deps{DefenderEndpoint: endpoint})
-		if err != nil || r.defenderScope != want {
-			t.Errorf("%q: %s, %v", endpoint, r.defenderScope, err)
+		if got := newReader(t, Deps{DefenderEndpoint: address(t, endpoint)}).defender.scope; got != want {
+			t.Errorf("%q: %s", endpoint, got)
 		}
-	}
-	if _, err := New(Deps{DefenderEndpoint: "http://defender.example"}); err == nil {
-		t.Error("plain http is taken")
 	}
 }

@@ -67,7 +67,7 @@ func leftOut(g *graph, detail tenant.Detail, what string, odd int) []lost {
 	if odd == 0 {
 		return nil
 	}
-	return []lost{{detail, absence(fmt.Sprintf("%s%s gave %d %s without their id, which are left out%s", unavailable, g.service, odd, what, nextSync))}}
+	return []lost{{detail, absence(fmt.Sprintf("%s%s gave %d %s without their id, which are left out%s", unavailable, g.name, odd, what, nextSync))}}
 }
 
 // hasPlan reports whether a SKU in force contains a service plan of the prefix, other
@@ -106,7 +106,7 @@ func subscriptionsOf(ctx context.Context, g *graph, a *answer) ([]tenant.Subscri
 // without any of these.
 func never[T any](g *graph, what string, list []T, err error) ([]T, error) {
 	if err == nil && len(list) == 0 {
-		return nil, &emptyError{g.service, what}
+		return nil, &emptyError{g.name, what}
 	}
 	return list, err
 }
@@ -199,7 +199,7 @@ func (g *graph) readMemberships(ctx context.Context,
 			all := wire.NewMemberships()
 			deltaLink, err := delta(ctx, intoMemberships(all))
 			if err == nil && deltaLink == "" {
-				err = &bodyError{g.service, errNoDeltaLink}
+				err = &bodyError{g.name, errNoDeltaLink}
 			}
 			return all, err
 		}},

@@ -20,11 +20,8 @@ func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestDoD(t *testing.T) {
 	for host, want := range map[string]bool{"dod-graph.microsoft.us": true, "graph.microsoft.us": false} {
 		c := newCloud(t)
-		to, err := url.Parse(c.server.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := c.reader(func(cfg *Deps) { cfg.GraphEndpoint, cfg.Transport = "https://"+host, elsewhere{to} }).Read(t.Context(), testRef, nil)
+		to := address(t, c.server.URL)
+		s, err := c.reader(func(cfg *Deps) { cfg.GraphEndpoint, cfg.Transport = address(t, "https://"+host), elsewhere{to} }).Read(t.Context(), testRef, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/m365/wire"
-	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -25,19 +24,10 @@ const (
 )
 
 // exchange is the Exchange Online admin API as seen from one tenant.
-type exchange struct{ session }
+type exchange struct{ *session }
 
 func (r *Reader) newExchange(ref tenant.Ref) *exchange {
-	return &exchange{session{
-		service: serviceExchange,
-		origin:  r.exchangeEndpoint,
-		client:  r.client,
-		tokens:  r.tokens,
-		ref:     ref,
-		scope:   r.exchangeScope,
-		limits:  r.limits,
-		answer:  reply.Page,
-	}}
+	return &exchange{&session{service: r.exchange, client: r.client, tokens: r.tokens, ref: ref}}
 }
 
 // invoke runs a Get- cmdlet by POST /adminapi/beta/{tenant}/InvokeCommand, and
@@ -51,10 +41,10 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 		return fmt.Errorf("building a request for %s: %w", cmdlet, err)
 	}
 	send := func(ctx context.Context, address string) (wire.Page[T], error) {
-		return fetch(ctx, &x.session, func(ctx context.Context) (*http.Request, error) {
+		return fetch(ctx, x.session, func(ctx context.Context) (*http.Request, error) {
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 			if err != nil {
-				return nil, &linkError{x.service}
+				return nil, &linkError{x.name}
 			}
 			req.Header.Set("Content-Type", "application/json; charset=utf-8")
 			req.Header.Set("Accept", "application/json")
@@ -67,7 +57,7 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 	reading := func(address string) form[struct{}] {
 		return form[struct{}]{nil, func(ctx context.Context) (struct{}, error) {
 			first := func(ctx context.Context) (wire.Page[T], error) { return send(ctx, address) }
-			_, err := read(ctx, &x.session, source[T]{first, send}, into, nil)
+			_, err := read(ctx, x.session, source[T]{first, send}, into, nil)
 			return struct{}{}, err
 		}}
 	}
@@ -135,7 +125,7 @@ func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if len(out) == 0 || out[0].Enabled == "" {
-		return false, &bodyError{x.service, errors.New("it does not say whether auditing is on")}
+		return false, &bodyError{x.name, errors.New("it does not say whether auditing is on")}
 	}
 	return out[0].Enabled.IsTrue(), nil
 }

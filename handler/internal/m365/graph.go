@@ -13,7 +13,6 @@ import (
 	graphcore "github.com/microsoftgraph/msgraph-sdk-go-core"
 
 	"cipp-ninjaone/handler/internal/guid"
-	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -21,7 +20,7 @@ const serviceGraph = "Microsoft Graph"
 
 // graph is Microsoft Graph as seen from one tenant during one reading.
 type graph struct {
-	session
+	*session
 	adapter *graphcore.GraphRequestAdapterBase
 	retry   *retrier
 }
@@ -47,16 +46,7 @@ func (r *Reader) newGraph(ref tenant.Ref) (*graph, error) {
 		return nil, fmt.Errorf("preparing the Graph client: %w", err)
 	}
 	return &graph{
-		session: session{
-			service: serviceGraph,
-			origin:  r.graphEndpoint,
-			client:  client,
-			tokens:  r.tokens,
-			ref:     ref,
-			scope:   r.graphScope,
-			limits:  r.limits,
-			answer:  reply.Page,
-		},
+		session: &session{service: r.graph, client: client, tokens: r.tokens, ref: ref},
 		adapter: adapter,
 		retry:   r.retry,
 	}, nil

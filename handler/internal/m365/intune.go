@@ -165,7 +165,7 @@ func (g *graph) readPolicies(ctx context.Context, devices []tenant.ManagedDevice
 		var all []wire.PolicyState
 		_, err := listOf(ctx, g, a, rows(&all, func(s *wire.PolicyState) (string, wire.PolicyState) { return s.Key(), *s }).counting(&odd))
 		if err == nil && odd > 0 {
-			err = &bodyError{g.service, errPolicies}
+			err = &bodyError{g.name, errPolicies}
 		}
 		if err != nil {
 			if failed == nil && !hasStatus(err, http.StatusNotFound) { // else it is gone since the list was read
@@ -220,7 +220,7 @@ func (g *graph) readSettings(ctx context.Context, states map[string][]tenant.Pol
 			var settings []wire.SettingState
 			_, err := listOf(ctx, g, a, rows(&settings, func(s *wire.SettingState) (string, wire.SettingState) { return s.Key(), *s }).counting(&odd))
 			if err == nil && odd > 0 {
-				err = &bodyError{g.service, errPolicies}
+				err = &bodyError{g.name, errPolicies}
 			}
 			if err != nil {
 				again = append(again, missing[i])

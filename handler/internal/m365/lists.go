@@ -105,7 +105,7 @@ func (e *expiredError) Unwrap() error { return e.err }
 func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[T],
 	next func(ctx context.Context, link string) (wire.Page[T], error)) (deltaLink string, kept int64, _ error) {
 	seen := map[string]bool{}
-	list := bounds.List{Limits: s.limits}
+	list := bounds.List{Limits: s.list}
 	for {
 		size := reply.Size(p.Items) + int64(len(p.Next))
 		if err := s.keep(ctx, size); err != nil {
@@ -120,7 +120,7 @@ func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[
 			return p.Delta, kept, nil
 		}
 		if err := list.Page(len(p.Items), fresh, p.Size); err != nil {
-			return "", kept, &endlessError{s.service, err}
+			return "", kept, &endlessError{s.name, err}
 		}
 		err := s.follows(p.Next, seen)
 		if err != nil {
@@ -140,7 +140,7 @@ func decodePage[T any](r io.Reader) (wire.Page[T], error) { return wire.DecodePa
 // listing is a Graph collection that a builder's request begins.
 func listing[T any](g *graph, r request) source[T] {
 	get := func(ctx context.Context, build func(context.Context) (*http.Request, error)) (wire.Page[T], error) {
-		return fetch(ctx, &g.session, build, decodePage[T])
+		return fetch(ctx, g.session, build, decodePage[T])
 	}
 	return source[T]{
 		first: func(ctx context.Context) (wire.Page[T], error) {
@@ -154,7 +154,7 @@ func listing[T any](g *graph, r request) source[T] {
 
 // list reads a collection.
 func list[T any](ctx context.Context, g *graph, r request, into gather[T]) (deltaLink string, err error) {
-	return read(ctx, &g.session, listing[T](g, r), into, nil)
+	return read(ctx, g.session, listing[T](g, r), into, nil)
 }
 
 // listOf reads a collection whose first page is the answer of a part of a batch.
@@ -163,7 +163,7 @@ func listOf[T any](ctx context.Context, g *graph, a *answer, into gather[T]) (de
 	if err != nil {
 		return "", err
 	}
-	return read(ctx, &g.session, listing[T](g, a.request), into, &p)
+	return read(ctx, g.session, listing[T](g, a.request), into, &p)
 }
 
 // pageOf reads the answer of a part that is the first page of a collection.
@@ -173,7 +173,7 @@ func pageOf[T any](ctx context.Context, g *graph, a *answer) (wire.Page[T], erro
 	}
 	p, err := decodePage[T](bytes.NewReader(a.take(ctx)))
 	if err != nil {
-		return wire.Page[T]{}, &bodyError{g.service, err}
+		return wire.Page[T]{}, &bodyError{g.name, err}
 	}
 	return p, nil
 }

@@ -60,7 +60,7 @@ func TestListsThatNeverEnd(t *testing.T) {
 			c := newCloud(t)
 			c.on(tt.route, c.endless(tt.link, tt.rows))
 			r := c.reader()
-			r.limits = tight
+			r.graph.list, r.exchange.list = tight, tight
 			s, err := r.Read(t.Context(), testRef, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -93,7 +93,7 @@ func TestDeltaListThatNeverEnds(t *testing.T) {
 			c.on("GET /v1.0/groups", c.value(`{"id":"g1","displayName":"Staff"}`))
 			c.on("GET /v1.0/groups/g1/members", c.value(`{"@odata.type":"#microsoft.graph.user","id":"`+userBen+`"}`))
 			r := c.reader()
-			r.limits = bounds.Limits{Pages: 50, Items: 1000, Bytes: 1 << 20, Idle: 20}
+			r.graph.list = bounds.Limits{Pages: 50, Items: 1000, Bytes: 1 << 20, Idle: 20}
 			s, err := r.Read(t.Context(), testRef, nil)
 			if err != nil || !s.Groups.OK() || len(s.Groups.Value) != 1 || len(s.Groups.Value[0].Members) != 1 || s.Groups.Value[0].Members[0].ID != userBen {
 				t.Fatalf("%v, %+v", err, s.Groups)

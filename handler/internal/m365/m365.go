@@ -10,7 +10,6 @@
 package m365
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,20 +25,6 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// The public cloud's endpoints, used where Deps leave one empty.
-const (
-	defaultGraphEndpoint    = "https://graph.microsoft.com"
-	defaultLoginEndpoint    = "https://login.microsoftonline.com"
-	defaultExchangeEndpoint = "https://outlook.office365.com"
-	defaultDefenderEndpoint = "https://api.securitycenter.microsoft.com"
-)
-
-// The ways to sign in to a tenant (setting GRAPH_AUTH).
-const (
-	AuthDelegated   = "delegated"   // CIPP's refresh token, through GDAP
-	AuthApplication = "application" // client credentials of the same app
-)
-
 // Credentials gives the secrets of CIPP's app by the names CIPP stores them
 // under: ApplicationID, ApplicationSecret, RefreshToken, and the tenant's GUID
 // for the refresh token of a tenant without GDAP relation. With fresh set the
@@ -50,11 +35,11 @@ type Credentials interface {
 
 // Deps say where and as whom a Reader reads, and what it works with.
 type Deps struct {
-	GraphEndpoint    string // "" = defaultGraphEndpoint; plain http only on loopback
-	LoginEndpoint    string // "" = defaultLoginEndpoint
-	ExchangeEndpoint string // "" = defaultExchangeEndpoint
-	DefenderEndpoint string // "" = defaultDefenderEndpoint
-	Auth             string // AuthDelegated (also "") or AuthApplication
+	GraphEndpoint    *url.URL // scheme and host, as package endpoint takes them
+	LoginEndpoint    *url.URL
+	ExchangeEndpoint *url.URL
+	DefenderEndpoint *url.URL
+	Application      bool // sign in as the app itself, not with CIPP's refresh token through GDAP
 	Credentials      Credentials
 	Transport        http.RoundTripper
 	Sleep            func(context.Context, time.Duration) error // waits between two attempts
@@ -65,54 +50,31 @@ type Deps struct {
 // Reader reads tenants. It is safe for concurrent use. It should live as long as the
 // process, since it holds the access tokens.
 type Reader struct {
-	graphEndpoint    *url.URL
-	exchangeEndpoint *url.URL
-	graphScope       string
-	exchangeScope    string
-	defenderEndpoint *url.URL
-	defenderScope    string
-	auth             string
-	tokens           *tokens
-	client           *http.Client // follows no redirect
-	retry            *retrier
-	limits           bounds.Limits // of one list; bounds.Default when zero
-	now              func() time.Time
-	log              *slog.Logger
+	graph       service
+	exchange    service
+	defender    service
+	application bool
+	tokens      *tokens
+	client      *http.Client // follows no redirect
+	retry       *retrier
+	now         func() time.Time
+	log         *slog.Logger
 }
 
 // New returns a reader. Nothing is sent yet.
-func New(d Deps) (*Reader, error) {
-	graph, err := parseEndpoint("GRAPH_ENDPOINT", d.GraphEndpoint, defaultGraphEndpoint)
-	if err != nil {
-		return nil, err
-	}
-	login, err := parseEndpoint("LOGIN_ENDPOINT", d.LoginEndpoint, defaultLoginEndpoint)
-	if err != nil {
-		return nil, err
-	}
-	exchange, err := parseEndpoint("EXCHANGE_ENDPOINT", d.ExchangeEndpoint, defaultExchangeEndpoint)
-	if err != nil {
-		return nil, err
-	}
-	defender, err := parseEndpoint("DEFENDER_ENDPOINT", d.DefenderEndpoint, defaultDefenderEndpoint)
-	if err != nil {
-		return nil, err
-	}
+func New(d Deps) *Reader {
 	repeats := &retrier{next: steady(d.Transport), sleep: d.Sleep}
 	client := &http.Client{Transport: repeats, CheckRedirect: followNone}
 	return &Reader{
-		graphEndpoint:    graph,
-		exchangeEndpoint: exchange,
-		graphScope:       scopeFor(graph, graphHosts, defaultGraphEndpoint),
-		exchangeScope:    scopeFor(exchange, exchangeHosts, defaultExchangeEndpoint),
-		defenderEndpoint: defender,
-		defenderScope:    scopeFor(defender, defenderHosts, defaultDefenderEndpoint),
-		auth:             cmp.Or(d.Auth, AuthDelegated),
+		graph:       service{serviceGraph, d.GraphEndpoint, scopeFor(d.GraphEndpoint, graphHosts), bounds.Default, reply.Page},
+		exchange:    service{serviceExchange, d.ExchangeEndpoint, scopeFor(d.ExchangeEndpoint, exchangeHosts), bounds.Default, reply.Page},
+		defender:    service{serviceDefender, d.DefenderEndpoint, scopeFor(d.DefenderEndpoint, defenderHosts), exportLimits, exportAnswer},
+		application: d.Application,
 		tokens: &tokens{
-			login:       login,
+			login:       d.LoginEndpoint,
 			client:      client,
 			credentials: d.Credentials,
-			application: d.Auth == AuthApplication,
+			application: d.Application,
 			now:         d.Now,
 			kept:        lookup.Cache[tokenKey, token]{Limit: tokenTimeout},
 		},
@@ -120,15 +82,24 @@ func New(d Deps) (*Reader, error) {
 		retry:  repeats,
 		now:    d.Now,
 		log:    d.Log,
-	}, nil
+	}
 }
 
 func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
+// service is one of Microsoft's, as every tenant sees it.
+type service struct {
+	name   string
+	origin *url.URL
+	scope  string        // of its tokens
+	list   bounds.Limits // of one list
+	answer reply.Limits  // of one answer
+}
+
 const dodGraphHost = "dod-graph.microsoft.us"
 
-// The hosts of Microsoft's clouds, whose name is the resource of the scope.
-// Any other endpoint stands in for the public cloud, and takes its scope.
+// The hosts of Microsoft's clouds, the public one first. Their name is the resource of
+// the scope. Any other endpoint stands in for the public cloud, and takes its scope.
 var (
 	graphHosts = []string{"graph.microsoft.com", "graph.microsoft.us", dodGraphHost,
 		"graph.microsoft.de", "microsoftgraph.chinacloudapi.cn"}
@@ -138,11 +109,12 @@ var (
 		"api-gcc.securitycenter.microsoft.us", "api-gov.securitycenter.microsoft.us"}
 )
 
-func scopeFor(endpoint *url.URL, known []string, fallback string) string {
-	if host := endpoint.Hostname(); slices.Contains(known, host) {
-		return "https://" + host + "/.default"
+func scopeFor(endpoint *url.URL, known []string) string {
+	host := endpoint.Hostname()
+	if !slices.Contains(known, host) {
+		host = known[0]
 	}
-	return fallback + "/.default"
+	return "https://" + host + "/.default"
 }
 
 // Read reads the tenant. Parts that cannot be read are absent with the reason. An error
@@ -168,7 +140,7 @@ func (r *Reader) Read(ctx context.Context, ref tenant.Ref, known *tenant.Known) 
 	run := &reading{
 		reader:   r,
 		graph:    g,
-		snapshot: &tenant.Snapshot{Tenant: ref, ReadAt: started, DoD: r.graphEndpoint.Hostname() == dodGraphHost},
+		snapshot: &tenant.Snapshot{Tenant: ref, ReadAt: started, DoD: r.graph.origin.Hostname() == dodGraphHost},
 		judged:   make(chan struct{}),
 		log:      r.log.With("tenant", ref.ID),
 	}

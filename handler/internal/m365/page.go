@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"sync"
 
-	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -19,14 +18,10 @@ import (
 // session is one service as seen from one tenant during one reading. Only a session puts
 // a token on a request, and it refuses any origin but the configured one.
 type session struct {
-	service string
-	origin  *url.URL
-	client  *http.Client
-	tokens  *tokens
-	ref     tenant.Ref
-	scope   string
-	limits  bounds.Limits // of one list; bounds.Default when zero
-	answer  reply.Limits  // of one answer
+	service
+	client *http.Client
+	tokens *tokens
+	ref    tenant.Ref
 
 	mu      sync.Mutex
 	first   string // token at the beginning of the reading
@@ -80,7 +75,7 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 		return nil, err
 	}
 	if s.answersNothing() {
-		return nil, &transportError{s.service, errAnswersNothing}
+		return nil, &transportError{s.name, errAnswersNothing}
 	}
 	for {
 		req, err := build(ctx)
@@ -88,7 +83,7 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 			return nil, err
 		}
 		if !sameOrigin(req.URL, s.origin) {
-			return nil, &linkError{s.service}
+			return nil, &linkError{s.name}
 		}
 		req.Header.Set("Authorization", "Bearer "+value)
 		res, err := s.client.Do(req)
@@ -97,12 +92,12 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 				return nil, ctx.Err()
 			}
 			s.tell(err, maxStalls)
-			return nil, &transportError{s.service, netfault.Explain(err)}
+			return nil, &transportError{s.name, netfault.Explain(err)}
 		}
 		if res.StatusCode < 400 {
 			return res, nil
 		}
-		failure, err := errorOf(s.service, res)
+		failure, err := errorOf(s.name, res)
 		s.tell(err, 1)
 		s.mu.Lock()
 		first := s.first
@@ -125,7 +120,7 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 func (s *session) get(ctx context.Context, link string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
-		return nil, &linkError{s.service}
+		return nil, &linkError{s.name}
 	}
 	req.Header.Set("Accept", "application/json")
 	return req, nil
@@ -136,10 +131,10 @@ func (s *session) get(ctx context.Context, link string) (*http.Request, error) {
 func (s *session) follows(link string, seen map[string]bool) error {
 	u, err := url.Parse(link)
 	if err != nil || !sameOrigin(u, s.origin) {
-		return &linkError{s.service}
+		return &linkError{s.name}
 	}
 	if seen[link] {
-		return &endlessError{s.service, errors.New("its pages go round in a circle")}
+		return &endlessError{s.name, errors.New("its pages go round in a circle")}
 	}
 	seen[link] = true
 	return nil
@@ -149,7 +144,7 @@ func (s *session) follows(link string, seen map[string]bool) error {
 func (s *session) keep(ctx context.Context, bytes int64) error {
 	err := reply.Keep(ctx, bytes)
 	if errors.Is(err, reply.ErrNoRoom) {
-		return &bodyError{s.service, err}
+		return &bodyError{s.name, err}
 	}
 	return err
 }
@@ -178,7 +173,7 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 			return none, err
 		}
 		if res.StatusCode != http.StatusOK {
-			failure, err := errorOf(s.service, res)
+			failure, err := errorOf(s.name, res)
 			s.tell(err, 1)
 			return none, failure
 		}
@@ -193,7 +188,7 @@ func fetch[T any](ctx context.Context, s *session, build func(context.Context) (
 		case ctx.Err() != nil:
 			return none, ctx.Err()
 		case !again(attempt, err):
-			return none, &bodyError{s.service, err}
+			return none, &bodyError{s.name, err}
 		}
 	}
 }

@@ -116,12 +116,12 @@ func (run *reading) reason(f failure) string {
 }
 
 func (run *reading) permission(p part) string {
-	return permissions[p].Least(run.reader.auth)
+	return permissions[p].Least(run.reader.application)
 }
 
 // roleMissing says that a service refuses although the app has the permission.
 func (r *Reader) roleMissing(p part) string {
-	if r.auth == AuthApplication {
+	if r.application {
 		return "the app has " + permissions[p].Application + ", but no role in the tenant that goes with it"
 	}
 	return "the app has " + permissions[p].Delegated + ", but CIPP's service account has no role in the tenant that goes with it (GDAP)"

@@ -66,11 +66,11 @@ func readReport[T any](ctx context.Context, g *graph, asked request, decode func
 func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Response, error) {
 	address, err := redirect.Location()
 	if err != nil {
-		return nil, &bodyError{g.service, errors.New("a redirect without an address")}
+		return nil, &bodyError{g.name, errors.New("a redirect without an address")}
 	}
 	allowed := func(req *http.Request) error {
 		if u := req.URL; u.User != nil || !endpoint.Safe(u) || u.Scheme == "http" && g.origin.Scheme != "http" {
-			return &linkError{g.service}
+			return &linkError{g.name}
 		}
 		return nil
 	}
@@ -83,7 +83,7 @@ func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Re
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
-		return nil, &linkError{g.service}
+		return nil, &linkError{g.name}
 	}
 	if err := allowed(req); err != nil {
 		return nil, err

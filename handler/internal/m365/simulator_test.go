@@ -40,7 +40,7 @@ func simulate(t *testing.T) *simulated {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	reader := newReader(t, Deps{GraphEndpoint: at.Graph, LoginEndpoint: at.Login, ExchangeEndpoint: at.Exchange,
+	reader := newReader(t, Deps{GraphEndpoint: address(t, at.Graph), LoginEndpoint: address(t, at.Login), ExchangeEndpoint: address(t, at.Exchange),
 		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Credentials: samSecrets{secretApplicationID: sam.ApplicationID,
 			secretApplicationSecret: sam.ApplicationSecret, secretRefreshToken: sam.RefreshToken}})
 	return &simulated{server, reader, tenant.Ref{ID: provider.Tenant(seed.Ordinary).ID}}
@@ -72,7 +72,7 @@ func TestSimulatedTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := simulate(t)
-			s.reader.limits = bounds.Limits{Pages: 60, Items: 2000, Bytes: 64 << 20, Idle: 20}
+			s.reader.graph.list = bounds.Limits{Pages: 60, Items: 2000, Bytes: 64 << 20, Idle: 20}
 			s.AddFault(tt.fault)
 			got, err := s.reader.Read(t.Context(), s.ref, nil)
 			if err != nil {

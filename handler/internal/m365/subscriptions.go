@@ -129,7 +129,7 @@ func (r *Reader) Subscriptions(ctx context.Context, ref tenant.Ref) ([]Subscript
 	from.first = func(ctx context.Context) (wire.Page[wire.ChangeSubscription], error) {
 		return from.next(ctx, g.base("v1.0")+"/subscriptions")
 	}
-	_, err = read(ctx, &g.session, from, rows(&all, func(s *wire.ChangeSubscription) (string, Subscription) {
+	_, err = read(ctx, g.session, from, rows(&all, func(s *wire.ChangeSubscription) (string, Subscription) {
 		return s.ID, subscriptionOn(*s)
 	}), nil)
 	if err != nil {
@@ -204,10 +204,10 @@ func (g *graph) subscription(ctx context.Context, version, method, path string, 
 	}
 	var said wire.ChangeSubscription
 	if err := decodeObject(ctx, res.Body, &said); err != nil {
-		return Subscription{}, &bodyError{g.service, err}
+		return Subscription{}, &bodyError{g.name, err}
 	}
 	if path == "" && said.ID == "" {
-		return Subscription{}, &bodyError{g.service, errors.New("it has no id")}
+		return Subscription{}, &bodyError{g.name, errors.New("it has no id")}
 	}
 	return subscriptionOn(said), nil
 }

@@ -18,15 +18,15 @@ func TestTokenForms(t *testing.T) {
 	const scope = "https://graph.microsoft.com/.default"
 	tests := []struct {
 		name string
-		auth string
+		app  bool
 		ref  tenant.Ref
 		want url.Values
 	}{
-		{"through GDAP", AuthDelegated, testRef, url.Values{"grant_type": {"refresh_token"}, "client_id": {"app"},
+		{"through GDAP", false, testRef, url.Values{"grant_type": {"refresh_token"}, "client_id": {"app"},
 			"client_secret": {"hush"}, "refresh_token": {"refresh-1"}, "scope": {scope}}},
-		{"a direct tenant", AuthDelegated, tenant.Ref{ID: strings.ToUpper(testTenant), Direct: true}, url.Values{"grant_type": {"refresh_token"},
+		{"a direct tenant", false, tenant.Ref{ID: strings.ToUpper(testTenant), Direct: true}, url.Values{"grant_type": {"refresh_token"},
 			"client_id": {"app"}, "client_secret": {"hush"}, "refresh_token": {"refresh-direct"}, "scope": {scope}}},
-		{"as the application", AuthApplication, testRef, url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"},
+		{"as the application", true, testRef, url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"},
 			"client_secret": {"hush"}, "scope": {scope}}},
 	}
 	for _, test := range tests {
@@ -38,8 +38,8 @@ func TestTokenForms(t *testing.T) {
 				got = r.PostForm
 				c.token(w, r)
 			})
-			r := c.reader(func(cfg *Deps) { cfg.Auth = test.auth })
-			if _, err := r.tokens.get(t.Context(), test.ref, r.graphScope); err != nil {
+			r := c.reader(func(cfg *Deps) { cfg.Application = test.app })
+			if _, err := r.tokens.get(t.Context(), test.ref, r.graph.scope); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -72,11 +72,11 @@ func TestTokenSharedByConcurrentCallers(t *testing.T) {
 		all.Wait()
 		return values
 	}
-	first := ask(func() (string, error) { return r.tokens.get(t.Context(), testRef, r.graphScope) })
+	first := ask(func() (string, error) { return r.tokens.get(t.Context(), testRef, r.graph.scope) })
 	if len(first) != 1 || c.count(routeToken) != 1 {
 		t.Errorf("%d tokens after %d requests", len(first), c.count(routeToken))
 	}
-	second := ask(func() (string, error) { return r.tokens.renew(t.Context(), testRef, r.graphScope, "token-1") })
+	second := ask(func() (string, error) { return r.tokens.renew(t.Context(), testRef, r.graph.scope, "token-1") })
 	if len(second) != 1 || !second["token-2"] || c.count(routeToken) != 2 {
 		t.Errorf("renewed to %v after %d requests", second, c.count(routeToken))
 	}
@@ -92,14 +92,14 @@ func TestTokenKeptUntilShortlyBeforeItEnds(t *testing.T) {
 	}{{0, 1}, {3479 * time.Second, 1}, {2 * time.Second, 2}}
 	for _, step := range steps {
 		now = now.Add(step.after)
-		if _, err := r.tokens.get(t.Context(), testRef, r.graphScope); err != nil {
+		if _, err := r.tokens.get(t.Context(), testRef, r.graph.scope); err != nil {
 			t.Fatal(err)
 		}
 		if n := c.count(routeToken); n != step.want {
 			t.Errorf("%d requests after another %v, want %d", n, step.after, step.want)
 		}
 	}
-	if _, err := r.tokens.get(t.Context(), testRef, r.exchangeScope); err != nil || c.count(routeToken) != 3 {
+	if _, err := r.tokens.get(t.Context(), testRef, r.exchange.scope); err != nil || c.count(routeToken) != 3 {
 		t.Errorf("another scope: %d requests, %v", c.count(routeToken), err)
 	}
 }
@@ -127,7 +127,7 @@ func TestTokenAfterRotation(t *testing.T) {
 				c.token(w, r)
 			})
 			r := c.reader()
-			if _, err := r.tokens.get(t.Context(), testRef, r.graphScope); err != nil || c.count(routeToken) != 2 {
+			if _, err := r.tokens.get(t.Context(), testRef, r.graph.scope); err != nil || c.count(routeToken) != 2 {
 				t.Errorf("%v after %d requests", err, c.count(routeToken))
 			}
 		})
@@ -136,7 +136,7 @@ func TestTokenAfterRotation(t *testing.T) {
 		c := newCloud(t)
 		c.on(routeToken, c.says(400, `{"error":"invalid_grant","error_codes":[700082]}`))
 		r := c.reader()
-		_, err := r.tokens.get(t.Context(), testRef, r.graphScope)
+		_, err := r.tokens.get(t.Context(), testRef, r.graph.scope)
 		var refusal *AuthError
 		if !errors.As(err, &refusal) || c.count(routeToken) != 1 || c.count("secret "+secretRefreshToken) != 2 {
 			t.Errorf("%v after %d requests and %d reads", err, c.count(routeToken), c.count("secret "+secretRefreshToken))
@@ -196,7 +196,7 @@ func TestTokenErrors(t *testing.T) {
 			c := newCloud(t)
 			c.on(routeToken, c.says(test.status, test.body))
 			r := c.reader()
-			_, err := r.tokens.get(t.Context(), testRef, r.graphScope)
+			_, err := r.tokens.get(t.Context(), testRef, r.graph.scope)
 			var refusal *AuthError
 			if errors.As(err, &refusal) != (test.code != "") || refusal != nil && refusal.Code != test.code {
 				t.Fatalf("got %#v", err)
@@ -210,7 +210,7 @@ func TestTokenErrors(t *testing.T) {
 		c := newCloud(t)
 		delete(c.secrets, secretRefreshToken)
 		r := c.reader()
-		_, err := r.tokens.get(t.Context(), testRef, r.graphScope)
+		_, err := r.tokens.get(t.Context(), testRef, r.graph.scope)
 		var refusal *AuthError
 		if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "RefreshToken is empty") {
 			t.Errorf("got %v", err)
@@ -220,7 +220,7 @@ func TestTokenErrors(t *testing.T) {
 		c := newCloud(t)
 		r := c.reader()
 		c.server.Close()
-		_, err := r.tokens.get(t.Context(), testRef, r.graphScope)
+		_, err := r.tokens.get(t.Context(), testRef, r.graph.scope)
 		var transport *transportError
 		if !errors.As(err, &transport) || strings.Contains(err.Error(), "http://") {
 			t.Errorf("got %v", err)

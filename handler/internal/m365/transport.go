@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/endpoint"
 	"cipp-ninjaone/handler/internal/reply"
 	"cipp-ninjaone/handler/internal/retry"
 )
@@ -110,26 +109,6 @@ func retryDelay(h http.Header, attempt int) time.Duration {
 func backoff(attempt int) time.Duration { return retry.Backoff(time.Second, attempt) }
 
 func discard(res *http.Response) { reply.Discard(res.Body) }
-
-// parseEndpoint reads the base address of a service. It accepts plain http only on
-// loopback, because secrets and tokens travel.
-func parseEndpoint(setting, value, fallback string) (*url.URL, error) {
-	if value == "" {
-		value = fallback
-	}
-	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(value), "/"))
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("m365: %s is not an address such as %s", setting, fallback)
-	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" {
-		return nil, fmt.Errorf("m365: %s must be scheme and host only, such as %s", setting, fallback)
-	}
-	if !endpoint.Safe(u) {
-		return nil, fmt.Errorf("m365: %s must be https; plain http is for loopback only", setting)
-	}
-	u.Host = strings.ToLower(u.Host)
-	return u, nil
-}
 
 // sameOrigin reports whether a token made for b may be sent to a.
 func sameOrigin(a, b *url.URL) bool {

@@ -79,12 +79,9 @@ func baseURL(instance, override string) (*url.URL, error) {
 		}
 		return &url.URL{Scheme: "https", Host: host}, nil
 	}
-	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(override), "/"))
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("the NinjaOne endpoint is not a usable URL; expected one such as https://eu.ninjarmm.com")
-	}
-	if !endpoint.Safe(u) {
-		return nil, errors.New("the NinjaOne endpoint must use https, except on a loopback address")
+	u, err := endpoint.Parse(override)
+	if err != nil {
+		return nil, fmt.Errorf("the NinjaOne endpoint %w", err)
 	}
 	return u, nil
 }

@@ -25,12 +25,12 @@ import (
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/notify/notifytest"
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/problems"
-	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/subscriptions"
@@ -145,13 +145,7 @@ func (w *World) Restart() {
 		w.T.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(&w.Logged, &slog.HandlerOptions{Level: slog.LevelError}))
-	reader, err := m365.New(m365.Deps{
-		GraphEndpoint: w.getenv("GRAPH_ENDPOINT"), LoginEndpoint: w.getenv("LOGIN_ENDPOINT"), ExchangeEndpoint: w.getenv("EXCHANGE_ENDPOINT"),
-		Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log,
-	})
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	reader := m365test.Reader(w.T, w.endpoints, m365.Deps{Credentials: secrets, Log: log})
 	pool := ninjaone.NewPool(ninjaone.Config{
 		Endpoint: w.getenv("NINJAONE_ENDPOINT"), Rate: math.Inf(1), Logger: log, Transport: w,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {

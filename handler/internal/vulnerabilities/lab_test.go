@@ -20,9 +20,9 @@ import (
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/problems"
-	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
@@ -137,8 +137,7 @@ func newLab(t testing.TB, devices int, change ...func(*seed.Seed)) *lab {
 	secrets, err := cipp.OpenSecrets(getenv, l.app)
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
-	reader, err := m365.New(m365.Deps{GraphEndpoint: at.Graph, LoginEndpoint: at.Login, ExchangeEndpoint: at.Exchange, DefenderEndpoint: at.Defender, Transport: http.DefaultTransport, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log})
-	must(t, err)
+	reader := m365test.Reader(t, at, m365.Deps{Credentials: secrets, Log: log})
 	pool := ninjaone.NewPool(ninjaone.Config{Endpoint: s.NinjaOne.URL(), Rate: math.Inf(1), Logger: log, Transport: l,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {
 			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)

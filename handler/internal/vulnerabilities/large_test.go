@@ -19,10 +19,11 @@ import (
 
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/m365"
+	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/tenant"
+	"cipp-ninjaone/sandbox/m365sim"
 )
 
 // large is Defender's export of a tenant with very many rows, and a scan group that
@@ -104,8 +105,7 @@ func (l *large) take(w http.ResponseWriter, r *http.Request) {
 func (l *large) turn(t testing.TB) plan {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	reader, err := m365.New(m365.Deps{LoginEndpoint: l.URL, DefenderEndpoint: l.URL, Transport: http.DefaultTransport, Credentials: anySecret{}, Sleep: retry.Sleep, Now: time.Now, Log: log})
-	must(t, err)
+	reader := m365test.Reader(t, m365sim.Endpoints{Login: l.URL, Defender: l.URL}, m365.Deps{Credentials: anySecret{}, Log: log})
 	client, err := ninjaone.New(ninjaone.Config{Endpoint: l.URL, ClientID: "c", Secret: func(context.Context, bool) (string, error) { return "s", nil }, Rate: math.Inf(1), Logger: log})
 	must(t, err)
 	devices := make([]ninjaone.Device, l.devices)
