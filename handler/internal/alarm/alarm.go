@@ -34,9 +34,6 @@ const (
 	SubscriptionsFailing Name = "subscriptions_failing"
 )
 
-// Names lists all alarms.
-var Names = []Name{PoisonMessages, QueueWaiting, TenantsOverdue, SubscriptionsFailing}
-
 // Overdue is how long a tenant may go without a complete sync. It is a day, and two
 // hours for a wait and a failure.
 const Overdue = 26 * time.Hour

@@ -35,7 +35,7 @@ func TestRulesFindTheLines(t *testing.T) {
 	if query == nil {
 		t.Fatal("no rule looks for an alarm by name")
 	}
-	for _, name := range Names {
+	for name := range messages {
 		if ruled[name] != 1 {
 			t.Errorf("alarm %s has %d rules, want 1", name, ruled[name])
 		}
@@ -45,9 +45,6 @@ func TestRulesFindTheLines(t *testing.T) {
 		Raise(t.Context(), customhandler.NewLogger(&line, slog.LevelError), name, "count", 1)
 		if want := query[1] + string(name) + query[2]; !strings.Contains(line.String(), want) {
 			t.Errorf("the line of %s does not hold %s: %s", name, want, line.String())
-		}
-		if messages[name] == "" {
-			t.Errorf("alarm %s has no text", name)
 		}
 	}
 	for name := range ruled {

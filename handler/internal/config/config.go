@@ -264,17 +264,9 @@ func (r *reader) integer(name string, fallback, most int) int {
 	return n
 }
 
-func (r *reader) level(name string) slog.Level {
-	switch strings.ToLower(r.text(name)) {
-	case "debug":
-		return slog.LevelDebug
-	case "", "info":
-		return slog.LevelInfo
-	case "warn":
-		return slog.LevelWarn
-	case "error":
-		return slog.LevelError
+func (r *reader) level(name string) (level slog.Level) {
+	if text := r.text(name); text != "" && level.UnmarshalText([]byte(text)) != nil {
+		r.problem(name, "must be debug, info, warn or error")
 	}
-	r.problem(name, "must be debug, info, warn or error")
-	return slog.LevelInfo
+	return level
 }
