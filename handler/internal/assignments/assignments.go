@@ -6,7 +6,6 @@ package assignments
 
 import (
 	"context"
-	"hash/fnv"
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
@@ -106,28 +105,18 @@ func (a *Assignments) load(ctx context.Context, s *Set) error {
 	if err != nil {
 		return err
 	}
-	known, excluded := map[string]tenant.Ref{}, map[string]bool{}
+	excluded := map[string]bool{}
 	for _, t := range tenants {
-		if excluded[t.ID] = t.Excluded; !t.Excluded {
-			known[t.ID] = t.Ref
-		}
+		excluded[t.ID] = t.Excluded
+	}
+	synced, left := cipp.Join(tenants, mappings.Organizations)
+	for _, t := range synced {
+		s.ByTenant[t.ID] = Assignment{t.Ref, config, ledger.Organization{Instance: instance, ID: t.Mapping.OrganizationID}, mapped}
 	}
 	s.unsure = len(mappings.Organizations) == 0
-	for _, m := range mappings.Organizations {
-		ref, ok := known[m.TenantID]
-		if !ok || m.Problem != "" || m.OrganizationID == 0 {
-			s.unsure = s.unsure || m.TenantID == ""
-			s.doubtful[m.TenantID] = !excluded[m.TenantID]
-			continue
-		}
-		s.ByTenant[m.TenantID] = Assignment{ref, config, ledger.Organization{Instance: instance, ID: m.OrganizationID}, mapped}
+	for _, m := range left {
+		s.unsure = s.unsure || m.TenantID == ""
+		s.doubtful[m.TenantID] = !excluded[m.TenantID]
 	}
 	return nil
-}
-
-// Share spreads tenants evenly over [0, 1), each always at the same place.
-func Share(tenantID, purpose string) float64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(purpose + tenantID)) // it never fails
-	return float64(h.Sum64()>>11) / (1 << 53)
 }

@@ -15,7 +15,6 @@ import (
 	"maps"
 	"time"
 
-	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/lookup"
@@ -179,7 +178,7 @@ func (w *Watcher) due(id string, states map[string]State, now time.Time) (time.D
 	s, known := states[id]
 	switch {
 	case !known || s.Queued.IsZero() && s.Looked.IsZero():
-		return time.Duration(assignments.Share(id, "watch") * float64(w.Every)), true
+		return time.Duration(roster.Share(id, "watch") * float64(w.Every)), true
 	case s.Queued.After(s.Looked):
 		return 0, now.Sub(s.Queued) >= lost+w.Every
 	}

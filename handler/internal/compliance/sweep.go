@@ -53,7 +53,7 @@ func (w *Worker) QueueSweeps(ctx context.Context) error {
 	current := now.Add(tick/2).Unix() / int64(tick/time.Second) % ticks
 	delays := map[string]time.Duration{}
 	for id := range all.ByTenant {
-		place := assignments.Share(id, "sweep") * float64(ticks)
+		place := roster.Share(id, "sweep") * float64(ticks)
 		if int64(place) != current || now.Before(statuses[id].RetryAfter) {
 			continue
 		}
@@ -78,7 +78,7 @@ func (w *Worker) putBack(ctx context.Context, m notify.Message, delay time.Durat
 	if m.Since.IsZero() {
 		m.Since = w.Now().UTC()
 	}
-	return w.Queue.Send(ctx, m, delay+time.Duration(assignments.Share(m.TenantID, "put back")*float64(delay)))
+	return w.Queue.Send(ctx, m, delay+time.Duration(roster.Share(m.TenantID, "put back")*float64(delay)))
 }
 
 // sweep compares all of a tenant's devices with what NinjaOne last accepted. It notes

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"slices"
 	"time"
@@ -131,11 +130,7 @@ func (s *Scheduler) enqueue(ctx context.Context, tenantID string, now time.Time)
 // turn is when the tenant's last turn was. A hash of the tenant spreads the turns of all
 // tenants over the period. They stay where they are, whatever runs and ticks do.
 func turn(tenantID string, now time.Time) time.Time {
-	h := fnv.New64a()
-	h.Write([]byte(tenantID))
-	phase := time.Duration(h.Sum64() % uint64(period))
-	since := time.Duration(now.UnixNano()-int64(phase)) % period
-	return now.Add(-since)
+	return roster.LastTurn(roster.Phase(tenantID, period), period, now)
 }
 
 // due reports whether to sync a tenant now. It has had no run yet, or none since its

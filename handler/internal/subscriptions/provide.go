@@ -11,6 +11,7 @@ import (
 	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/notify"
+	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -117,7 +118,7 @@ func (s *subscription) grant(g m365.Subscription, now, asked time.Time) {
 		s.Expires = asked
 	}
 	s.Checked = now
-	s.RenewAt = now.Add(time.Duration(float64(s.Expires.Sub(now)) * (0.5 + 0.2*assignments.Share(s.TenantID, "renew"))))
+	s.RenewAt = now.Add(time.Duration(float64(s.Expires.Sub(now)) * (0.5 + 0.2*roster.Share(s.TenantID, "renew"))))
 }
 
 // subscribe creates the subscription of a row. With again there was one
@@ -163,11 +164,10 @@ func (k *Keeper) subscribe(ctx context.Context, to assignments.Assignment, s sub
 	return s.Expires, nil
 }
 
-// reasonOf returns the kind of Graph's refusal, or its code where the kind is unknown. It
-// is "" without a refusal.
+// reasonOf returns the reason of Graph's refusal; "" without one.
 func reasonOf(err error) string {
 	if refused, ok := errors.AsType[*m365.SubscriptionError](err); ok {
-		return refused.Kind()
+		return refused.Reason
 	}
 	return ""
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"cipp-ninjaone/handler/internal/assignments"
 	"cipp-ninjaone/handler/internal/roster"
 	"cipp-ninjaone/handler/internal/runs"
 )
@@ -56,8 +55,8 @@ func (w *Worker) QueueDue(ctx context.Context) error {
 // Next is when a tenant's file has its next turn, unless the tenant is paused. A time
 // that is not after now means with the next tick.
 func Next(tenantID string, s Status, now time.Time) time.Time {
-	phase := time.Duration(assignments.Share(tenantID, "vulnerabilities") * float64(period))
-	last := now.Add(-time.Duration(now.UnixNano()-int64(phase)) % period)
+	phase := time.Duration(roster.Share(tenantID, "vulnerabilities") * float64(period))
+	last := roster.LastTurn(phase, period, now)
 	if s.Queued.Before(last) {
 		return now
 	}
