@@ -48,7 +48,7 @@ const (
 type Devices interface {
 	ComplianceStates(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error)
 	MatchableDevices(ctx context.Context, ref tenant.Ref) ([]tenant.ManagedDevice, error)
-	EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]m365.EntraDeviceID, error)
+	EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]string, error)
 	ManagedDevicesOf(ctx context.Context, ref tenant.Ref, deviceIDs []string) ([][]tenant.ManagedDevice, error)
 	PolicyStates(ctx context.Context, ref tenant.Ref, devices []tenant.ManagedDevice, known tenant.PolicyReadings) (map[string][]tenant.PolicyState, tenant.PolicyReadings, error)
 }

@@ -93,12 +93,11 @@ func (j *job) entraIDs(ctx context.Context, objectIDs []string) ([]string, error
 	if len(j.objects) >= maxObjects {
 		clear(j.objects)
 	}
-	for _, f := range found {
-		if f.DeviceID == "" {
-			continue
+	for i, entraID := range found {
+		if entraID != "" {
+			j.objects[j.to.Ref.ID+ask[i]] = entraID
+			out = append(out, entraID)
 		}
-		j.objects[j.to.Ref.ID+f.ObjectID] = f.DeviceID
-		out = append(out, f.DeviceID)
 	}
 	return out, nil
 }

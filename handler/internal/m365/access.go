@@ -29,22 +29,17 @@ type Access struct {
 // two calls of the sign-in service and none of Graph. It does not ask Defender:
 // DefenderAccess does that, for tenants whose CVEs the app uploads.
 func (r *Reader) Access(ctx context.Context, ref tenant.Ref) (Access, error) {
-	value, err := r.tokens.fresh(ctx, ref, r.graph.scope)
-	if err != nil {
-		return Access{}, err
-	}
+	var access Access
 	granted := map[string]grants{}
-	granted[serviceGraph] = grantsOf(value)
-	value, exchangeErr := r.tokens.fresh(ctx, ref, r.exchange.scope)
-	if exchangeErr == nil {
-		granted[serviceExchange] = grantsOf(value)
-	} else if ctx.Err() != nil {
-		return Access{}, ctx.Err()
-	}
-	access := Access{ExchangeError: exchangeErr}
-	for _, service := range []string{serviceGraph, serviceExchange} {
-		if g, ok := granted[service]; ok && g == nil {
-			access.Silent = append(access.Silent, service)
+	for _, s := range []service{r.graph, r.exchange} {
+		value, err := r.tokens.fresh(ctx, ref, s.scope)
+		switch granted[s.name] = grantsOf(value); {
+		case err != nil && (s.name == serviceGraph || ctx.Err() != nil):
+			return Access{}, err
+		case err != nil:
+			access.ExchangeError = err
+		case granted[s.name] == nil:
+			access.Silent = append(access.Silent, s.name)
 		}
 	}
 	for _, p := range Permissions() {

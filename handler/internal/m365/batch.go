@@ -1,11 +1,9 @@
 package m365
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -171,8 +169,7 @@ func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, re
 			wait = backoff(round)
 		}
 		wait = max(wait, pause.left()) // another batch may have been told to wait longer
-		deadline, limited := ctx.Deadline()
-		if round == min(batchRounds, attemptsOf(ctx)) || waited+wait > maxWaitOf(ctx) || limited && time.Until(deadline) < wait {
+		if round == min(batchRounds, attemptsOf(ctx)) || !affords(ctx, waited, wait) {
 			return
 		}
 		waited += wait
@@ -191,18 +188,8 @@ func (g *graph) postBatch(ctx context.Context, version string, parts []batchRequ
 	for _, i := range which {
 		content.Requests = append(content.Requests, parts[i])
 	}
-	body, err := json.Marshal(content)
-	if err != nil {
-		return nil, fmt.Errorf("building a batch: %w", err)
-	}
 	build := func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.base(version)+"/$batch", bytes.NewReader(body))
-		if err != nil {
-			return nil, fmt.Errorf("building a batch: %w", err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Accept", "application/json")
-		return prioritize(req), nil
+		return prioritize(g.call(ctx, http.MethodPost, g.base(version)+"/$batch", content))
 	}
 	got, err := fetch(ctx, g.session, build, func(r io.Reader) (wire.Page[wire.BatchResponse], error) {
 		return wire.DecodePage[wire.BatchResponse](r, "responses")

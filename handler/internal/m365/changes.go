@@ -62,7 +62,7 @@ func (r *Reader) Changes(ctx context.Context, ref tenant.Ref, since DeltaLinks) 
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				out.Failed[l], out.Links[l] = deltaError(ref, l, err), since[l]
+				out.Failed[l], out.Links[l] = notRead(fmt.Sprintf("what changed in the %s", l), ref, deltaPart[l], err), since[l]
 				return
 			}
 			out.Changed[l], out.Links[l] = changed, link
@@ -73,17 +73,6 @@ func (r *Reader) Changes(ctx context.Context, ref tenant.Ref, since DeltaLinks) 
 	}
 	all.Wait()
 	return out, ctx.Err()
-}
-
-func deltaError(ref tenant.Ref, l DeltaList, err error) error {
-	if _, ok := errors.AsType[*AuthError](err); ok {
-		return err
-	}
-	what := fmt.Sprintf("reading what changed in the %s of tenant %s: %%w", l, ref.ID)
-	if meaningOf(err) == refusedRight {
-		return fmt.Errorf(what+"; the app lacks %s there: run CIPP's permission check for this tenant", err, permissions[deltaPart[l]].Delegated)
-	}
-	return fmt.Errorf(what, err)
 }
 
 // changesOf reads what changed in a list since a link, or begins it anew.

@@ -77,22 +77,26 @@ func intuneError(ref tenant.Ref, err error) error {
 	if noIntune(err) {
 		return &NoIntuneError{Tenant: ref.ID}
 	}
-	if meaningOf(err) == refusedRight {
-		return fmt.Errorf("reading the managed devices of tenant %s: %w; the app lacks %s there, or the tenant has no Intune: run CIPP's permission check for this tenant",
-			ref.ID, err, permissions[partManagedDevices].Delegated)
+	return notRead("the managed devices", ref, partManagedDevices, err)
+}
+
+// notRead says what could not be read of a tenant, and what to do where the app lacks the
+// permission for a part.
+func notRead(what string, ref tenant.Ref, p part, err error) error {
+	if meaningOf(err) != refusedRight {
+		return fmt.Errorf("reading %s of tenant %s: %w", what, ref.ID, err)
 	}
-	return fmt.Errorf("reading the managed devices of tenant %s: %w", ref.ID, err)
+	lacks := permissions[p].Delegated + " there"
+	if p == partManagedDevices {
+		lacks += ", or the tenant has no Intune"
+	}
+	return fmt.Errorf("reading %s of tenant %s: %w; the app lacks %s: run CIPP's permission check for this tenant", what, ref.ID, err, lacks)
 }
 
-// EntraDeviceID is what a directory device is called elsewhere.
-type EntraDeviceID struct {
-	ObjectID string // directory object id, as notifications name it
-	DeviceID string // deviceId, as Intune names it; "" when the device does not exist any more
-}
-
-// EntraDeviceIDs returns the deviceId of each directory object, in order. It
-// calls GET /v1.0/devices/{id} in batches of 20.
-func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]EntraDeviceID, error) {
+// EntraDeviceIDs returns the deviceId of each directory object, in order: by the one
+// notifications name a device, by the other Intune. It is "" for a device that does not
+// exist any more. EntraDeviceIDs calls GET /v1.0/devices/{id} in batches of 20.
+func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs []string) ([]string, error) {
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -101,9 +105,8 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 	for i, id := range objectIDs {
 		requests[i] = ask(ctx, devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter).ByDeviceId(id), 0, "id", "deviceId")
 	}
-	out := make([]EntraDeviceID, len(objectIDs))
+	out := make([]string, len(objectIDs))
 	for i, a := range g.batch(ctx, requests) {
-		out[i].ObjectID = objectIDs[i]
 		d, err := objectOf[wire.Device](ctx, g, a)
 		if err == nil && !strings.EqualFold(d.ID, objectIDs[i]) {
 			err = &bodyError{g.name, errOther}
@@ -111,14 +114,10 @@ func (r *Reader) EntraDeviceIDs(ctx context.Context, ref tenant.Ref, objectIDs [
 		if hasStatus(err, http.StatusNotFound) {
 			continue
 		}
-		if meaningOf(err) == refusedRight {
-			return nil, fmt.Errorf("reading devices of tenant %s: %w; the app lacks %s there: run CIPP's permission check for this tenant",
-				ref.ID, err, permissions[partEntraDevices].Delegated)
-		}
 		if err != nil {
-			return nil, fmt.Errorf("reading devices of tenant %s: %w", ref.ID, err)
+			return nil, notRead("devices", ref, partEntraDevices, err)
 		}
-		out[i].DeviceID = guid.Fold(d.DeviceID)
+		out[i] = guid.Fold(d.DeviceID)
 	}
 	return out, nil
 }

@@ -63,14 +63,9 @@ type endlessError struct {
 }
 
 func (e *endlessError) Error() string {
-	return e.service + " gave a list that never ends: " + e.err.Error()
+	return e.service + " gave a list that never ends (" + strings.TrimPrefix(e.err.Error(), bounds.ErrEndless.Error()+": ") + ")"
 }
 func (e *endlessError) Unwrap() error { return e.err }
-
-// brief says in a few words why it was given up.
-func (e *endlessError) brief() string {
-	return strings.TrimPrefix(e.err.Error(), bounds.ErrEndless.Error()+": ")
-}
 
 // emptyError: a service gave an empty list of what every tenant has.
 type emptyError struct{ service, what string }

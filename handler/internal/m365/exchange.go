@@ -1,12 +1,9 @@
 package m365
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,18 +33,13 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 	if parameters == nil {
 		parameters = map[string]any{}
 	}
-	body, err := json.Marshal(map[string]any{"CmdletInput": map[string]any{"CmdletName": cmdlet, "Parameters": parameters}})
-	if err != nil {
-		return fmt.Errorf("building a request for %s: %w", cmdlet, err)
-	}
+	body := map[string]any{"CmdletInput": map[string]any{"CmdletName": cmdlet, "Parameters": parameters}}
 	send := func(ctx context.Context, address string) (wire.Page[T], error) {
 		return fetch(ctx, x.session, func(ctx context.Context) (*http.Request, error) {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+			req, err := x.call(ctx, http.MethodPost, address, body)
 			if err != nil {
-				return nil, &linkError{x.name}
+				return nil, err
 			}
-			req.Header.Set("Content-Type", "application/json; charset=utf-8")
-			req.Header.Set("Accept", "application/json")
 			req.Header.Set("Prefer", "odata.maxpagesize=1000")
 			req.Header.Set("X-AnchorMailbox", anchorMailbox+x.ref.ID)
 			return req, nil
@@ -65,7 +57,7 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 	if len(fields) > 0 { // one of them may be a field that this version does not know
 		forms = []form[struct{}]{reading(address + "?$select=" + strings.Join(fields, ",")), forms[0]}
 	}
-	_, _, err = firstOf(ctx, forms...)
+	_, _, err := firstOf(ctx, forms...)
 	return err
 }
 

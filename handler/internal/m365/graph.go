@@ -117,24 +117,22 @@ func (g *graph) native(ctx context.Context, r request) (*http.Request, error) {
 	if !ok {
 		return nil, fmt.Errorf("building a Graph request: the SDK made a %T", made)
 	}
-	return prioritize(req), nil
+	return prioritize(req, nil)
 }
 
 // prioritize marks a request as one to be throttled before those of people.
-func prioritize(req *http.Request) *http.Request {
-	req.Header.Set("x-ms-throttle-priority", "Low")
-	return req
+func prioritize(req *http.Request, err error) (*http.Request, error) {
+	if err == nil {
+		req.Header.Set("x-ms-throttle-priority", "Low")
+	}
+	return req, err
 }
 
 // linked is get without the SDK's decoding of parameter names.
 func (g *graph) linked(ctx context.Context, link string) (*http.Request, error) {
 	asIs := &khttp.ParametersNameDecodingOptions{Enable: false}
 	ctx = context.WithValue(ctx, asIs.GetKey(), asIs)
-	req, err := g.get(ctx, link)
-	if err != nil {
-		return nil, err
-	}
-	return prioritize(req), nil
+	return prioritize(g.get(ctx, link))
 }
 
 // relative returns the address of a request as a part of a batch names it.

@@ -149,6 +149,17 @@ func (p *policyResult) due(all []tenant.ManagedDevice, known tenant.PolicyReadin
 // errPolicies: states of which some cannot be read are not those of the device.
 var errPolicies = errors.New("it holds states that cannot be read")
 
+// statesOf reads the states of policies or settings, each once. Intune reports one for
+// each user, with the same id, so that all of a state tells it from others.
+func statesOf[T any](ctx context.Context, g *graph, a *answer) (all []T, err error) {
+	odd := 0
+	_, err = listOf(ctx, g, a, rows(&all, func(s *T) (string, T) { return fmt.Sprint(*s), *s }).counting(&odd))
+	if err == nil && odd > 0 {
+		err = &bodyError{g.name, errPolicies}
+	}
+	return all, err
+}
+
 // readPolicies reads GET /deviceManagement/managedDevices/{id}/deviceCompliancePolicyStates
 // of devices, and where that leaves out the settings of a failing policy, those
 // too. The error is that of the first device whose policies could not be read.
@@ -161,12 +172,8 @@ func (g *graph) readPolicies(ctx context.Context, devices []tenant.ManagedDevice
 	var missing []missingSettings
 	read := map[string]*tenant.ManagedDevice{}
 	for i, a := range g.batch(ctx, requests) {
-		id, odd := devices[i].ID, 0
-		var all []wire.PolicyState
-		_, err := listOf(ctx, g, a, rows(&all, func(s *wire.PolicyState) (string, wire.PolicyState) { return s.Key(), *s }).counting(&odd))
-		if err == nil && odd > 0 {
-			err = &bodyError{g.name, errPolicies}
-		}
+		id := devices[i].ID
+		all, err := statesOf[wire.PolicyState](ctx, g, a)
 		if err != nil {
 			if failed == nil && !hasStatus(err, http.StatusNotFound) { // else it is gone since the list was read
 				failed = err
@@ -216,12 +223,7 @@ func (g *graph) readSettings(ctx context.Context, states map[string][]tenant.Pol
 		var again []missingSettings
 		var failed error
 		for i, a := range g.batchOn(ctx, version, requests) {
-			odd := 0
-			var settings []wire.SettingState
-			_, err := listOf(ctx, g, a, rows(&settings, func(s *wire.SettingState) (string, wire.SettingState) { return s.Key(), *s }).counting(&odd))
-			if err == nil && odd > 0 {
-				err = &bodyError{g.name, errPolicies}
-			}
+			settings, err := statesOf[wire.SettingState](ctx, g, a)
 			if err != nil {
 				again = append(again, missing[i])
 				if failed == nil {

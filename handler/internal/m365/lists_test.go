@@ -255,7 +255,7 @@ func TestAnswersOfOthers(t *testing.T) {
 	c := newCloud(t)
 	c.on("GET /v1.0/devices/o1", c.says(200, `{"id":"O1","deviceId":"DEV1"}`))
 	c.on("GET /v1.0/devices/o2", c.says(200, `{"id":"o1","deviceId":"dev1"}`))
-	if got, err := c.reader().EntraDeviceIDs(t.Context(), testRef, []string{"o1"}); err != nil || got[0].DeviceID != "dev1" {
+	if got, err := c.reader().EntraDeviceIDs(t.Context(), testRef, []string{"o1"}); err != nil || got[0] != "dev1" {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if got, err := c.reader().EntraDeviceIDs(t.Context(), testRef, []string{"o1", "o2"}); err == nil {

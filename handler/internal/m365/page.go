@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,11 +119,27 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 
 // get returns the request of a link, as it came.
 func (s *session) get(ctx context.Context, link string) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	return s.call(ctx, http.MethodGet, link, nil)
+}
+
+// call returns a request to an address, with a body as JSON unless it is nil.
+func (s *session) call(ctx context.Context, method, address string, body any) (*http.Request, error) {
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("building a request: %w", err)
+		}
+		content = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, content)
 	if err != nil {
 		return nil, &linkError{s.name}
 	}
 	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	return req, nil
 }
 
@@ -162,33 +179,44 @@ func (s *session) renew(ctx context.Context) error {
 	return err
 }
 
-// fetch sends a request and decodes its answer, once more if the answer was cut
-// or malformed.
+// fetch sends a request and decodes its answer.
 func fetch[T any](ctx context.Context, s *session, build func(context.Context) (*http.Request, error),
 	decode func(io.Reader) (T, error)) (T, error) {
+	return decoded(ctx, s.name, func() (*http.Response, error) {
+		res, err := s.do(ctx, build)
+		if err != nil || res.StatusCode == http.StatusOK {
+			return res, err
+		}
+		failure, err := errorOf(s.name, res)
+		s.tell(err, 1)
+		return nil, failure
+	}, func(body io.Reader) (T, error) {
+		in := reply.NewReader(ctx, body, s.answer)
+		defer in.Close()
+		v, err := decode(in)
+		s.tell(err, 1)
+		return v, err
+	})
+}
+
+// decoded sends a request to a service and decodes its answer, once more if the answer was
+// cut or malformed.
+func decoded[T any](ctx context.Context, service string, send func() (*http.Response, error), decode func(io.Reader) (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		var none T
-		res, err := s.do(ctx, build)
+		res, err := send()
 		if err != nil {
 			return none, err
 		}
-		if res.StatusCode != http.StatusOK {
-			failure, err := errorOf(s.name, res)
-			s.tell(err, 1)
-			return none, failure
-		}
-		in := reply.NewReader(ctx, res.Body, s.answer)
-		v, err := decode(in)
-		in.Close()
+		v, err := decode(res.Body)
 		discard(res)
-		s.tell(err, 1)
 		switch {
 		case err == nil:
 			return v, nil
 		case ctx.Err() != nil:
 			return none, ctx.Err()
 		case !again(attempt, err):
-			return none, &bodyError{s.name, err}
+			return none, &bodyError{service, err}
 		}
 	}
 }

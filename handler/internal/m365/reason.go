@@ -69,9 +69,9 @@ func (run *reading) reason(f failure) string {
 	case errors.Is(f.err, context.DeadlineExceeded):
 		return unavailable + "reading the tenant took longer than half of the sync's time" + nextSync
 	case errors.As(f.err, &endless):
-		return unavailable + service + " gave a list that never ends (" + endless.brief() + ")" + nextSync
+		return unavailable + endless.Error() + nextSync
 	case errors.As(f.err, &empty):
-		return unavailable + service + " gave an empty list of " + empty.what + ", which cannot be" + nextSync
+		return unavailable + empty.Error() + nextSync
 	case errors.Is(f.err, reply.ErrNoRoom):
 		return unavailable + service + " gave more than there is room for in memory" + nextSync
 	case errors.As(f.err, &body) && errors.Is(f.err, reply.ErrSlow):

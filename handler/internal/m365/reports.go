@@ -38,29 +38,14 @@ func (g *graph) oneDriveUsage(ctx context.Context) ([]wire.Usage[tenant.OneDrive
 // the beginning if the file was cut. The download's address is itself a secret, so the
 // request for it goes without the token.
 func readReport[T any](ctx context.Context, g *graph, asked request, decode func(context.Context, io.Reader) (T, error)) (T, error) {
-	var none T
-	for attempt := 1; ; attempt++ {
+	return decoded(ctx, serviceReports, func() (*http.Response, error) {
 		res, err := g.do(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, asked) })
-		if err != nil {
-			return none, err
+		if err != nil || res.StatusCode < 300 {
+			return res, err
 		}
-		if res.StatusCode >= 300 {
-			discard(res)
-			if res, err = g.download(ctx, res); err != nil {
-				return none, err
-			}
-		}
-		v, err := decode(ctx, res.Body)
 		discard(res)
-		switch {
-		case err == nil:
-			return v, nil
-		case ctx.Err() != nil:
-			return none, ctx.Err()
-		case !again(attempt, err):
-			return none, &bodyError{serviceReports, err}
-		}
-	}
+		return g.download(ctx, res)
+	}, func(body io.Reader) (T, error) { return decode(ctx, body) })
 }
 
 func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Response, error) {

@@ -1,9 +1,7 @@
 package m365
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -43,7 +41,7 @@ const (
 	SubscriptionUnreachable = "unreachable" // the notification URL did not answer Graph's handshake
 	SubscriptionExists      = "exists"      // the app subscribes to the same already
 	SubscriptionThrottled   = "throttled"   // too many calls; later
-	SubscriptionRefused     = "refused"     // anything else
+	SubscriptionRefused     = "refused"     // anything else, followed by Graph's code where it gave one
 )
 
 // SubscriptionError is a refusal by Graph, which created and changed nothing. Any other
@@ -51,7 +49,6 @@ const (
 type SubscriptionError struct {
 	Tenant string
 	Reason string // SubscriptionGone, …
-	Code   string // Graph's own, where it gave one
 	cause  error
 }
 
@@ -60,16 +57,8 @@ func (e *SubscriptionError) Error() string {
 	return fmt.Sprintf("subscription on the devices of tenant %s: %s (%v)", e.Tenant, ExplainSubscription(e.Reason), e.cause)
 }
 
-// Kind is the reason, with Graph's code where the reason alone says little.
-func (e *SubscriptionError) Kind() string {
-	if e.Reason == SubscriptionRefused && e.Code != "" {
-		return e.Reason + " " + e.Code
-	}
-	return e.Reason
-}
-
-// ExplainSubscription says, for a technician, what the reason or kind of a
-// SubscriptionError means and what to do.
+// ExplainSubscription says, for a technician, what the reason of a SubscriptionError means
+// and what to do.
 func ExplainSubscription(reason string) string {
 	if code, ok := strings.CutPrefix(reason, SubscriptionRefused+" "); ok {
 		return "Graph refused it (" + code + ")"
@@ -173,28 +162,13 @@ func (r *Reader) subscription(ctx context.Context, ref tenant.Ref, method, path 
 }
 
 func (g *graph) subscription(ctx context.Context, version, method, path string, body any) (Subscription, error) {
-	build := func(ctx context.Context) (*http.Request, error) {
-		var content []byte
-		if body != nil {
-			var err error
-			if content, err = json.Marshal(body); err != nil {
-				return nil, fmt.Errorf("building a subscription: %w", err)
-			}
-		}
-		req, err := http.NewRequestWithContext(ctx, method, g.base(version)+"/subscriptions"+path, bytes.NewReader(content))
-		if err != nil {
-			return nil, fmt.Errorf("building a subscription: %w", err)
-		}
-		if body != nil {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		if method == http.MethodPost {
+	res, err := g.do(ctx, func(ctx context.Context) (*http.Request, error) {
+		req, err := prioritize(g.call(ctx, method, g.base(version)+"/subscriptions"+path, body))
+		if err == nil && method == http.MethodPost {
 			req.GetBody = nil // it is never repeated
 		}
-		req.Header.Set("Accept", "application/json")
-		return prioritize(req), nil
-	}
-	res, err := g.do(ctx, build)
+		return req, err
+	})
 	if err != nil {
 		return Subscription{}, err
 	}
@@ -225,7 +199,7 @@ func subscriptionError(ref tenant.Ref, err error) error {
 	if !ok || status.status >= 500 {
 		return err
 	}
-	reason := SubscriptionRefused
+	reason := strings.TrimSpace(SubscriptionRefused + " " + status.code)
 	switch meaning := meaningOf(err); {
 	case status.status == http.StatusNotFound:
 		reason = SubscriptionGone
@@ -240,5 +214,5 @@ func subscriptionError(ref tenant.Ref, err error) error {
 	case meaning == refusedHost:
 		reason = SubscriptionUnreachable
 	}
-	return &SubscriptionError{Tenant: ref.ID, Reason: reason, Code: status.code, cause: status}
+	return &SubscriptionError{Tenant: ref.ID, Reason: reason, cause: status}
 }

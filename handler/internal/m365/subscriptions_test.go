@@ -83,7 +83,7 @@ func TestSubscriptionRefusals(t *testing.T) {
 		"consent":     {403, "Insufficient privileges to complete the operation.", SubscriptionForbidden},
 		"unreachable": {400, "Subscription validation request failed. The endpoint answered 404", SubscriptionUnreachable},
 		"exists":      {409, "Subscription already exists", SubscriptionExists},
-		"bad request": {400, "Invalid resource", SubscriptionRefused},
+		"bad request": {400, "Invalid resource", SubscriptionRefused + " X"},
 		"gone":        {404, "The object was not found.", SubscriptionGone},
 	}
 	for name, tt := range tests {

@@ -75,7 +75,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		default:
 			wait = retryDelay(res.Header, attempt)
 		}
-		if deadline, ok := ctx.Deadline(); waited+wait > maxWaitOf(ctx) || ok && time.Until(deadline) < wait {
+		if !affords(ctx, waited, wait) {
 			return res, err
 		}
 		waited += wait
@@ -86,6 +86,12 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// affords reports whether a request whose attempts waited so long may wait more.
+func affords(ctx context.Context, waited, more time.Duration) bool {
+	deadline, limited := ctx.Deadline()
+	return waited+more <= maxWaitOf(ctx) && (!limited || time.Until(deadline) >= more)
 }
 
 func transient(status int) bool {

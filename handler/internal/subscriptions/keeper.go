@@ -92,11 +92,7 @@ func New(d Deps) *Keeper { return &Keeper{d, assignments.Statuses{Table: d.Table
 // removes those that nobody wants any more. The logbook tells what cannot be done when
 // it appears, and the next run tries it again.
 func (k *Keeper) Reconcile(ctx context.Context) error {
-	wanted, err := k.Assignments.Read(ctx)
-	if err != nil {
-		return err
-	}
-	rows, err := rowsOf(ctx, k.Table, "")
+	wanted, rows, err := k.read(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -215,35 +211,30 @@ func endEarly(ctx context.Context, reserve time.Duration) (context.Context, cont
 func (k *Keeper) AfterSync(ctx context.Context, tenantID string) {
 	ctx, cancel := context.WithTimeout(ctx, afterSyncTime)
 	defer cancel()
-	if err := k.afterSync(ctx, tenantID); err != nil && !errors.Is(err, errTended) {
+	wanted, rows, err := k.read(ctx, tenantID)
+	if err == nil {
+		err = k.tendWanted(ctx, tenantID, wanted, rows, nil)
+	}
+	if err != nil && !errors.Is(err, errTended) {
 		k.Log.WarnContext(ctx, "the tenant's subscription could not be looked after", "tenant", tenantID, "error", err)
 	}
 }
 
-func (k *Keeper) afterSync(ctx context.Context, tenantID string) error {
+// read reads who wants subscriptions, and the rows of one tenant, or of all.
+func (k *Keeper) read(ctx context.Context, tenantID string) (*assignments.Set, []subscription, error) {
 	wanted, err := k.Assignments.Read(ctx)
 	if err != nil {
-		return err
-	}
-	if _, ok := wanted.ByTenant[tenantID]; !ok {
-		return nil
+		return nil, nil, err
 	}
 	rows, err := rowsOf(ctx, k.Table, tenantID)
-	if err != nil {
-		return err
-	}
-	return k.tend(ctx, tenantID, wanted, rows, nil)
+	return wanted, rows, err
 }
 
 // Handle acts on what a notification said of a subscription. An event that
 // finds another process at the tenant comes back: that process may have looked
 // before it happened.
 func (k *Keeper) Handle(ctx context.Context, m notify.Message) error {
-	wanted, err := k.Assignments.Read(ctx)
-	if err != nil {
-		return err
-	}
-	rows, err := rowsOf(ctx, k.Table, m.TenantID)
+	wanted, rows, err := k.read(ctx, m.TenantID)
 	if err != nil {
 		return err
 	}
@@ -257,10 +248,7 @@ func (k *Keeper) Handle(ctx context.Context, m notify.Message) error {
 		defer cancel()
 		return k.Graph.Unsubscribe(ctx, ref(m.TenantID, wanted, rows), m.SubscriptionID)
 	}
-	if _, ok := wanted.ByTenant[m.TenantID]; !ok {
-		return nil // the hourly run removes it when it stays unwanted
-	}
-	err = k.tend(ctx, m.TenantID, wanted, rows, &m)
+	err = k.tendWanted(ctx, m.TenantID, wanted, rows, &m)
 	if errors.Is(err, errTended) {
 		return k.Queue.Send(ctx, m, eventDelay)
 	}
@@ -277,6 +265,15 @@ func ref(tenantID string, wanted *assignments.Set, rows []subscription) tenant.R
 
 func (k *Keeper) save(ctx context.Context, s subscription) error {
 	return storage.Doing(k.Table.Replace(ctx, s.entity()), "note the subscription of tenant %s", s.TenantID)
+}
+
+// tendWanted is tend where somebody wants the subscription. The hourly run removes one
+// that stays unwanted.
+func (k *Keeper) tendWanted(ctx context.Context, tenantID string, wanted *assignments.Set, rows []subscription, event *notify.Message) error {
+	if _, ok := wanted.ByTenant[tenantID]; !ok {
+		return nil
+	}
+	return k.tend(ctx, tenantID, wanted, rows, event)
 }
 
 // tend brings one tenant's subscription in order, as its only process: the rows

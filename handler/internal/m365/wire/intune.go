@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -122,10 +121,6 @@ type PolicyState struct {
 	Settings     reply.List[SettingState] `json:"settingStates"`
 }
 
-// Key tells states apart that a list delivers: Intune reports one for each user,
-// with the same id.
-func (s *PolicyState) Key() string { return fmt.Sprint(*s) }
-
 // SettingState is a row of the settingStates of a PolicyState.
 type SettingState struct {
 	Setting          string `json:"setting"`
@@ -135,9 +130,6 @@ type SettingState struct {
 	ErrorDescription string `json:"errorDescription"`
 	UserName         string `json:"userName"`
 }
-
-// Key tells states apart that a list delivers: Intune reports one for each user.
-func (s *SettingState) Key() string { return fmt.Sprint(*s) }
 
 // Stateless reports whether some setting came without its state, so that whether
 // it fails is not known.
