@@ -120,32 +120,32 @@ func tally(n *int) gather[wire.DeltaObject] {
 func (g *graph) follow(ctx context.Context, link string) (changed int, next string, err error) {
 	from := listing[wire.DeltaObject](g, request{})
 	from.first = func(ctx context.Context) (wire.Page[wire.DeltaObject], error) { return from.next(ctx, link) }
-	next, err = read(ctx, g.session, from, tally(&changed), nil)
-	if err == nil && next == "" {
+	next, err = g.led(read(ctx, g.session, from, tally(&changed), nil))
+	return changed, next, err
+}
+
+// led is what came of reading a delta list, which must lead on.
+func (g *graph) led(deltaLink string, err error) (string, error) {
+	if err == nil && deltaLink == "" {
 		err = &bodyError{g.name, errNoDeltaLink}
 	}
-	return changed, next, err
+	return deltaLink, err
 }
 
 // beginDelta returns a list's link as of now. A service that does not know
 // $deltatoken=latest lists everything first, or refuses it and is asked without.
 func (g *graph) beginDelta(ctx context.Context, l DeltaList) (link string, err error) {
-	for _, latest := range []bool{true, false} {
-		asked := g.deltaRequest(ctx, l)
-		if latest && asked.err == nil {
-			asked.UrlTemplate = strings.Replace(asked.UrlTemplate, "%24select", "%24select,%24deltatoken", 1)
-			asked.set("deltatoken", "latest")
-		}
-		var all int
-		link, err = list(ctx, g, asked, tally(&all))
-		if err == nil && link == "" {
-			err = &bodyError{g.name, errNoDeltaLink}
-		}
-		if !latest || !hasStatus(err, http.StatusBadRequest, http.StatusNotImplemented) {
-			return link, err
-		}
+	var all int
+	latest := g.deltaRequest(ctx, l)
+	if latest.err == nil {
+		latest.UrlTemplate = strings.Replace(latest.UrlTemplate, "%24select", "%24select,%24deltatoken", 1)
+		latest.set("deltatoken", "latest")
 	}
-	return "", nil // not reached
+	link, err = g.led(list(ctx, g, latest, tally(&all)))
+	if hasStatus(err, http.StatusBadRequest, http.StatusNotImplemented) {
+		link, err = g.led(list(ctx, g, g.deltaRequest(ctx, l), tally(&all)))
+	}
+	return link, err
 }
 
 // deltaRequest asks for the changes of what NinjaOne shows of a list.

@@ -197,10 +197,7 @@ func (g *graph) readMemberships(ctx context.Context,
 	all, _, err := firstOf(ctx,
 		form[*wire.Memberships]{nil, func(ctx context.Context) (*wire.Memberships, error) {
 			all := wire.NewMemberships()
-			deltaLink, err := delta(ctx, intoMemberships(all))
-			if err == nil && deltaLink == "" {
-				err = &bodyError{g.name, errNoDeltaLink}
-			}
+			_, err := g.led(delta(ctx, intoMemberships(all)))
 			return all, err
 		}},
 		form[*wire.Memberships]{nil, func(ctx context.Context) (*wire.Memberships, error) {

@@ -3,7 +3,6 @@ package m365
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 
@@ -81,24 +80,16 @@ func read[T any](ctx context.Context, s *session, from source[T], into gather[T]
 		}
 		var kept int64
 		deltaLink, kept, err = follow(ctx, s, p, into, from.next)
-		if err != nil {
-			giveBack(ctx, kept)
+		if err == nil {
+			return deltaLink, nil
 		}
-		expired, ok := errors.AsType[*expiredError](err)
-		if !ok {
-			return deltaLink, err
-		}
-		if beginning == maxBeginnings {
-			return "", expired.err
+		giveBack(ctx, kept)
+		expired := hasStatus(err, http.StatusBadRequest, http.StatusNotFound, http.StatusGone)
+		if !expired || beginning == maxBeginnings {
+			return "", err
 		}
 	}
 }
-
-// expiredError: the service does not know a page any more that it led to.
-type expiredError struct{ err error }
-
-func (e *expiredError) Error() string { return e.err.Error() }
-func (e *expiredError) Unwrap() error { return e.err }
 
 // follow gathers page p and all pages after it, and returns how many bytes these
 // take. A list that does not end within bounds is an error.
@@ -127,9 +118,6 @@ func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[
 			return "", kept, err
 		}
 		if p, err = next(ctx, p.Next); err != nil {
-			if hasStatus(err, http.StatusBadRequest, http.StatusNotFound, http.StatusGone) {
-				return "", kept, &expiredError{err}
-			}
 			return "", kept, err
 		}
 	}

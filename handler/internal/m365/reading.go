@@ -184,11 +184,11 @@ func (run *reading) readBasics(ctx context.Context) {
 		return names
 	}
 	all.Go(run.unlessGiven(func() {
-		v, err := reportPart(ctx, hidden, byName, g.mailboxUsage)
+		v, err := reportPart(ctx, hidden, byName, g.mailboxUsage, func(m tenant.MailboxUsage) string { return m.UserPrincipalName })
 		put(run, partMailboxUsage, &s.MailboxUsage, v, err)
 	}))
 	all.Go(run.unlessGiven(func() {
-		v, err := reportPart(ctx, hidden, byName, g.oneDriveUsage)
+		v, err := reportPart(ctx, hidden, byName, g.oneDriveUsage, func(d tenant.OneDriveUsage) string { return d.OwnerPrincipalName })
 		put(run, partOneDriveUsage, &s.OneDriveUsage, v, err)
 	}))
 	all.Go(func() {
@@ -222,7 +222,7 @@ func (run *reading) readBasics(ctx context.Context) {
 }
 
 func reportPart[T any](ctx context.Context, hidden bool, users func() map[string]bool,
-	read func(context.Context) ([]wire.Usage[T], error)) ([]T, error) {
+	read func(context.Context) ([]T, error), user func(T) string) ([]T, error) {
 	if hidden {
 		return nil, concealed
 	}
@@ -230,7 +230,7 @@ func reportPart[T any](ctx context.Context, hidden bool, users func() map[string
 	if err != nil {
 		return nil, err
 	}
-	return named(rows, users())
+	return named(rows, user, users())
 }
 
 // basicRequests are the parts of the first batch, at their places.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/reports"
@@ -23,13 +24,13 @@ const serviceReports = "Microsoft's report download"
 var period = "D7" // days
 
 // mailboxUsage reads GET /reports/getMailboxUsageDetail(period='D7').
-func (g *graph) mailboxUsage(ctx context.Context) ([]wire.Usage[tenant.MailboxUsage], error) {
+func (g *graph) mailboxUsage(ctx context.Context) ([]tenant.MailboxUsage, error) {
 	asked := ask(ctx, reports.NewGetMailboxUsageDetailWithPeriodRequestBuilderInternal(g.v1(), g.adapter, &period), 0)
 	return readReport(ctx, g, asked, wire.DecodeMailboxUsage)
 }
 
 // oneDriveUsage reads GET /reports/getOneDriveUsageAccountDetail(period='D7').
-func (g *graph) oneDriveUsage(ctx context.Context) ([]wire.Usage[tenant.OneDriveUsage], error) {
+func (g *graph) oneDriveUsage(ctx context.Context) ([]tenant.OneDriveUsage, error) {
 	asked := ask(ctx, reports.NewGetOneDriveUsageAccountDetailWithPeriodRequestBuilderInternal(g.v1(), g.adapter, &period), 0)
 	return readReport(ctx, g, asked, wire.DecodeOneDriveUsage)
 }
@@ -90,19 +91,15 @@ func (g *graph) download(ctx context.Context, redirect *http.Response) (*http.Re
 	return res, nil
 }
 
-// named returns the rows of a report, or concealed when the report names no
-// user. The users are the tenant's by lower-case principal name, or nil when
-// they are not known.
-func named[T any](rows []wire.Usage[T], users map[string]bool) ([]T, error) {
-	out := make([]T, 0, len(rows))
-	joined := len(rows) == 0
-	for _, r := range rows {
-		key := strings.ToLower(r.Key)
-		joined = joined || users[key] || users == nil && strings.Contains(key, "@")
-		out = append(out, r.Row)
+// named returns the rows of a report, or concealed when the report names no user. The
+// users are the tenant's by lower-case principal name, or nil when they are not known.
+func named[T any](rows []T, user func(T) string, users map[string]bool) ([]T, error) {
+	joins := func(r T) bool {
+		name := strings.ToLower(user(r))
+		return users[name] || users == nil && strings.Contains(name, "@")
 	}
-	if !joined {
+	if len(rows) > 0 && !slices.ContainsFunc(rows, joins) {
 		return nil, concealed
 	}
-	return out, nil
+	return rows, nil
 }

@@ -6,8 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"cipp-ninjaone/handler/internal/m365/wire"
 )
 
 const mailHeader = "User Principal Name,Storage Used (Byte),Is Deleted\n"
@@ -39,29 +37,23 @@ func TestReportsConcealed(t *testing.T) {
 }
 
 func TestNamed(t *testing.T) {
-	rows := func(keys ...string) (out []wire.Usage[string]) {
-		for _, k := range keys {
-			out = append(out, wire.Usage[string]{Key: k, Row: k})
-		}
-		return out
-	}
 	users := map[string]bool{"ada@tailspin.example": true}
 	tests := []struct {
 		name  string
-		rows  []wire.Usage[string]
+		rows  []string
 		users map[string]bool
 		n     int // -1 = concealed
 	}{
-		{"one joins", rows("x", "Ada@tailspin.example"), users, 2},
-		{"none joins", rows("x", "y@z.example"), users, -1},
-		{"no rows", nil, users, 0},
-		{"users not known, names look right", rows("ben@tailspin.example"), nil, 1},
-		{"users not known, names look hashed", rows("8F2C"), nil, -1},
-		{"a tenant without users", rows("8F2C"), map[string]bool{}, -1},
+		{"one joins", []string{"x", "Ada@tailspin.example"}, users, 2},
+		{"none joins", []string{"x", "y@z.example"}, users, -1},
+		{"no rows", []string{}, users, 0},
+		{"users not known, names look right", []string{"ben@tailspin.example"}, nil, 1},
+		{"users not known, names look hashed", []string{"8F2C"}, nil, -1},
+		{"a tenant without users", []string{"8F2C"}, map[string]bool{}, -1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := named(test.rows, test.users)
+			got, err := named(test.rows, strings.Clone, test.users)
 			if errors.Is(err, concealed) != (test.n < 0) || err == nil && (len(got) != test.n || got == nil) {
 				t.Errorf("got %v, %v", got, err)
 			}

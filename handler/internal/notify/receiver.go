@@ -58,7 +58,7 @@ type Deps struct {
 // New returns a receiver.
 func New(d Deps) *Receiver {
 	r := &Receiver{outbox: newOutbox(d.Queue, d.Now), Deps: d, dropped: map[string]int{}, strays: map[string]bool{}}
-	r.verifier = newVerifier(d.Subscriptions, d.Now, r.lookAt)
+	r.verifier = &verifier{list: d.Subscriptions, now: d.Now, missed: r.lookAt, unknown: map[string]time.Time{}, expected: map[string]bool{}}
 	return r
 }
 
@@ -67,9 +67,7 @@ func New(d Deps) *Receiver {
 func (r *Receiver) lookAt(s Subscription) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
-	work := newWork()
-	work.add(Message{TenantID: s.TenantID})
-	if err := r.outbox.put(ctx, work); err != nil {
+	if err := r.Queue.Send(ctx, Message{TenantID: s.TenantID}, 0); err != nil {
 		r.Log.WarnContext(ctx, "a notification was dropped, and the tenant waits for its next sweep", "tenant", s.TenantID, "error", err)
 	}
 }
@@ -101,7 +99,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer cancel()
 	// Whoever does not know the address of a subscription costs no more than a look into
 	// memory.
-	own, err := r.addressed(ctx, query.Get("subscription"))
+	own, err := r.verifier.find(ctx, guid.Parse(query.Get("subscription")))
 	if errors.Is(err, errUnknown) {
 		r.drop(ctx, "POSTs to no subscription", 1)
 		w.WriteHeader(http.StatusAccepted)
@@ -150,15 +148,6 @@ func (r *Receiver) notStored(ctx context.Context, w http.ResponseWriter, items i
 	http.Error(w, "the notifications could not be stored", http.StatusServiceUnavailable)
 }
 
-// addressed returns the subscription that the address of a POST names, and
-// errUnknown when it names none of ours.
-func (r *Receiver) addressed(ctx context.Context, id string) (Subscription, error) {
-	if id = guid.Parse(id); id == "" {
-		return Subscription{}, errUnknown
-	}
-	return r.verifier.find(ctx, id)
-}
-
 // verify finds out which items of a POST to a subscription's address are genuine, and
 // what they ask for. The error means that storage could not be asked.
 func (r *Receiver) verify(ctx context.Context, own Subscription, items []wire.Notification) (*work, error) {
@@ -167,11 +156,8 @@ func (r *Receiver) verify(ctx context.Context, own Subscription, items []wire.No
 		sub := own
 		if !sub.genuine(it.ClientState) {
 			// One POST may hold notifications of several subscriptions.
-			other := idOf(it.ClientState)
-			err := errUnknown
-			if other != "" && other != own.ID {
-				sub, err = r.verifier.find(ctx, other)
-			}
+			var err error
+			sub, err = r.verifier.find(ctx, idOf(it.ClientState))
 			if err != nil && !errors.Is(err, errUnknown) {
 				return nil, err
 			}

@@ -50,10 +50,6 @@ type reading struct {
 	err  error
 }
 
-func newVerifier(list func(context.Context) (map[string]Subscription, error), now func() time.Time, missed func(Subscription)) *verifier {
-	return &verifier{list: list, now: now, missed: missed, unknown: map[string]time.Time{}, expected: map[string]bool{}}
-}
-
 // expect notes that Graph is about to use an id. When a notification comes with
 // it, no reading from before counts.
 func (v *verifier) expect(id string) {
@@ -72,6 +68,9 @@ func (v *verifier) expect(id string) {
 // find returns the subscription with our id. The error is errUnknown when there
 // is none, and another one when that could not be found out.
 func (v *verifier) find(ctx context.Context, id string) (Subscription, error) {
+	if id == "" {
+		return Subscription{}, errUnknown
+	}
 	for {
 		s, r, since, err := v.look(id)
 		if r == nil {

@@ -15,23 +15,16 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-// Usage is one row of a usage report, with the key that names its user.
-type Usage[T any] struct {
-	Key string
-	Row T
-}
-
 // DecodeMailboxUsage decodes the file of
 // GET /reports/getMailboxUsageDetail.
-func DecodeMailboxUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.MailboxUsage], error) {
-	var out []Usage[tenant.MailboxUsage]
+func DecodeMailboxUsage(ctx context.Context, r io.Reader) ([]tenant.MailboxUsage, error) {
+	out := []tenant.MailboxUsage{}
 	err := readCSV(ctx, r, []string{"User Principal Name", "Storage Used (Byte)"}, func(column func(string) string) int64 {
 		if deleted(column) {
 			return 0
 		}
-		upn := strings.Clone(column("User Principal Name")) // else it keeps its whole row in memory
-		out = append(out, Usage[tenant.MailboxUsage]{upn, tenant.MailboxUsage{
-			UserPrincipalName: upn,
+		out = append(out, tenant.MailboxUsage{
+			UserPrincipalName: strings.Clone(column("User Principal Name")), // else it keeps its whole row in memory
 			LastActivity:      day(column("Last Activity Date")),
 			Items:             count(column("Item Count")),
 			Used:              count(column("Storage Used (Byte)")),
@@ -39,7 +32,7 @@ func DecodeMailboxUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.Mailbo
 			SendQuota:         count(column("Prohibit Send Quota (Byte)")),
 			SendReceiveQuota:  count(column("Prohibit Send/Receive Quota (Byte)")),
 			RefreshDate:       day(column("Report Refresh Date")),
-		}})
+		})
 		return reply.Size(out[len(out)-1:])
 	})
 	return out, err
@@ -47,12 +40,11 @@ func DecodeMailboxUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.Mailbo
 
 // DecodeOneDriveUsage decodes the file of
 // GET /reports/getOneDriveUsageAccountDetail.
-func DecodeOneDriveUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.OneDriveUsage], error) {
-	var out []Usage[tenant.OneDriveUsage]
+func DecodeOneDriveUsage(ctx context.Context, r io.Reader) ([]tenant.OneDriveUsage, error) {
+	out := []tenant.OneDriveUsage{}
 	err := readCSV(ctx, r, []string{"Owner Principal Name", "Storage Used (Byte)"}, func(column func(string) string) int64 {
-		upn := strings.Clone(column("Owner Principal Name"))
-		out = append(out, Usage[tenant.OneDriveUsage]{upn, tenant.OneDriveUsage{
-			OwnerPrincipalName: upn,
+		out = append(out, tenant.OneDriveUsage{
+			OwnerPrincipalName: strings.Clone(column("Owner Principal Name")),
 			SiteURL:            strings.Clone(column("Site URL")),
 			Deleted:            deleted(column),
 			LastActivity:       day(column("Last Activity Date")),
@@ -60,7 +52,7 @@ func DecodeOneDriveUsage(ctx context.Context, r io.Reader) ([]Usage[tenant.OneDr
 			Used:               count(column("Storage Used (Byte)")),
 			Allocated:          count(column("Storage Allocated (Byte)")),
 			RefreshDate:        day(column("Report Refresh Date")),
-		}})
+		})
 		return reply.Size(out[len(out)-1:])
 	})
 	return out, err

@@ -16,15 +16,15 @@ const mailHeader = "User Principal Name,Storage Used (Byte),Is Deleted\n"
 // TestReportsWithoutNumbers has the reports leave cells empty, or columns out.
 func TestReportsWithoutNumbers(t *testing.T) {
 	mail, err := DecodeMailboxUsage(t.Context(), strings.NewReader(mailHeader+"ada@tailspin.example,,False\n"))
-	if err != nil || len(mail) != 1 || mail[0].Row.Used != -1 || mail[0].Row.Items != -1 || mail[0].Row.SendQuota != -1 {
+	if err != nil || len(mail) != 1 || mail[0].Used != -1 || mail[0].Items != -1 || mail[0].SendQuota != -1 {
 		t.Errorf("mailboxes: %+v, %v", mail, err)
 	}
 	drives, err := DecodeOneDriveUsage(t.Context(), strings.NewReader("Owner Principal Name,Storage Used (Byte),File Count\nada@tailspin.example,0,\n"))
 	gone, goneErr := DecodeOneDriveUsage(t.Context(), strings.NewReader("Owner Principal Name,Storage Used (Byte),Is Deleted\nada@tailspin.example,0,True\n"))
-	if goneErr != nil || len(gone) != 1 || !gone[0].Row.Deleted {
+	if goneErr != nil || len(gone) != 1 || !gone[0].Deleted {
 		t.Errorf("a drive whose owner is deleted: %+v, %v", gone, goneErr)
 	}
-	if err != nil || len(drives) != 1 || drives[0].Row.Deleted || drives[0].Row.Used != 0 || drives[0].Row.Files != -1 || drives[0].Row.Allocated != -1 {
+	if err != nil || len(drives) != 1 || drives[0].Deleted || drives[0].Used != 0 || drives[0].Files != -1 || drives[0].Allocated != -1 {
 		t.Errorf("drives: %+v, %v", drives, err)
 	}
 }
@@ -36,13 +36,13 @@ func TestDatesOfReports(t *testing.T) {
 	for _, form := range []string{"2026-11-20", "2026-11-20T00:00:00Z", "2026-11-20T13:14:15.1234567Z", "2026-11-20T13:14:15",
 		"2026-11-20 13:14:15", "20261120", "20261120T131415Z", "2026-324", "2026-W47-5", "2026-11-21T01:00:00+02:00"} {
 		rows, err := DecodeMailboxUsage(t.Context(), strings.NewReader(header+"ada@tailspin.example,1,"+form+","+form+"\n"))
-		if err != nil || len(rows) != 1 || !rows[0].Row.LastActivity.Equal(want) || !rows[0].Row.RefreshDate.Equal(want) {
+		if err != nil || len(rows) != 1 || !rows[0].LastActivity.Equal(want) || !rows[0].RefreshDate.Equal(want) {
 			t.Errorf("%s: %+v, %v", form, rows, err)
 		}
 	}
 	for _, form := range []string{"", "never", "20/11/2026"} {
 		rows, err := DecodeMailboxUsage(t.Context(), strings.NewReader(header+"ada@tailspin.example,1,2026-11-20,"+form+"\n"))
-		if err != nil || len(rows) != 1 || !rows[0].Row.LastActivity.IsZero() {
+		if err != nil || len(rows) != 1 || !rows[0].LastActivity.IsZero() {
 			t.Errorf("%q: %+v, %v", form, rows, err)
 		}
 	}
@@ -68,7 +68,7 @@ func FuzzReports(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		if rows, err := DecodeMailboxUsage(t.Context(), strings.NewReader(in)); err == nil {
 			for _, r := range rows {
-				if r.Row.Used < -1 || r.Row.Items < -1 {
+				if r.Used < -1 || r.Items < -1 {
 					t.Errorf("less than not known: %+v", r)
 				}
 			}
