@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
+	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/m365"
@@ -30,6 +31,17 @@ import (
 
 // QueueName is the queue that carries one tenant per message to WatchTenant.
 const QueueName = "ninjaone-changes"
+
+// Message is one message of the queue ninjaone-changes: a look at a tenant.
+type Message struct {
+	TenantID string `json:"tenantId"` // Microsoft 365 tenant id, a GUID
+}
+
+// ParseMessage decodes and checks a queue message (guid.Message).
+func ParseMessage(text []byte) (m Message, err error) {
+	err = guid.Message(text, &m, &m.TenantID)
+	return m, err
+}
 
 const (
 	// tick is how often the timer of WatchTenants fires.

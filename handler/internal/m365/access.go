@@ -106,18 +106,7 @@ func (t *tokens) fresh(ctx context.Context, ref tenant.Ref, scope string) (strin
 	return t.get(ctx, ref, scope)
 }
 
-// holds reports whether the token for the part names its permission. A refusal then has
-// another cause.
-func (r *Reader) holds(ref tenant.Ref, p part) bool {
-	return r.grants(ref, p).allow(permissions[p], r.application)
-}
-
-// lacks reports whether the token for the part names permissions, and not the part's.
-func (r *Reader) lacks(ref tenant.Ref, p part) bool {
-	g := r.grants(ref, p)
-	return g != nil && !g.allow(permissions[p], r.application)
-}
-
+// grants are those of the token for the part.
 func (r *Reader) grants(ref tenant.Ref, p part) grants {
 	scope := r.graph.scope
 	if permissions[p].Service == serviceExchange {

@@ -20,7 +20,6 @@ import (
 const (
 	batchSize        = 20 // parts of one $batch, Graph's limit
 	batchConcurrency = 4
-	batchRounds      = 5
 )
 
 // answer is what came back for one part of a batch.
@@ -169,7 +168,7 @@ func (g *graph) batchChunk(ctx context.Context, version string, pause *pause, re
 			wait = backoff(round)
 		}
 		wait = max(wait, pause.left()) // another batch may have been told to wait longer
-		if round == min(batchRounds, attemptsOf(ctx)) || !affords(ctx, waited, wait) {
+		if round == patienceOf(ctx).attempts || !affords(ctx, waited, wait) {
 			return
 		}
 		waited += wait

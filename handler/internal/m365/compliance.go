@@ -52,6 +52,21 @@ func (r *Reader) MatchableDevices(ctx context.Context, ref tenant.Ref) ([]tenant
 	return r.listForCompliance(ctx, ref, matchFields)
 }
 
+// Serials returns one serial number for each of the tenant's Intune devices, in Intune's
+// order. It is "" where Intune has none. A tenant without Intune has no devices.
+// Otherwise it does as ComplianceStates does.
+func (r *Reader) Serials(ctx context.Context, ref tenant.Ref) ([]string, error) {
+	devices, err := r.listForCompliance(ctx, ref, []string{"id", "serialNumber"})
+	if _, none := errors.AsType[*NoIntuneError](err); none {
+		return nil, nil
+	}
+	serials := make([]string, len(devices))
+	for i, d := range devices {
+		serials[i] = d.SerialNumber
+	}
+	return serials, err
+}
+
 func (r *Reader) listForCompliance(ctx context.Context, ref tenant.Ref, fields []string) ([]tenant.ManagedDevice, error) {
 	g, err := r.openGraph(ctx, ref)
 	if err != nil {

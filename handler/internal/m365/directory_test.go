@@ -266,7 +266,7 @@ func TestBatchGivesUpOnThrottledParts(t *testing.T) {
 	if !hasStatus(answers[0].err, 429) || answers[1].err != nil {
 		t.Errorf("got %v and %v", answers[0].err, answers[1].err)
 	}
-	if n := c.count(routeBatch); n != batchRounds {
-		t.Errorf("%d rounds, want %d", n, batchRounds)
+	if n := c.count(routeBatch); n != maxAttempts {
+		t.Errorf("%d rounds, want %d", n, maxAttempts)
 	}
 }

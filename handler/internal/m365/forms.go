@@ -66,7 +66,7 @@ func without(failed []lost, details []tenant.Detail) []lost {
 	return out
 }
 
-type attemptsKey struct{}
+type patienceKey struct{}
 
 // sparingly reads with half of the time that is left, and fewer attempts.
 func sparingly[T any](ctx context.Context, read func(context.Context) (T, error)) (T, error) {
@@ -75,21 +75,18 @@ func sparingly[T any](ctx context.Context, read func(context.Context) (T, error)
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 	}
-	return read(context.WithValue(ctx, attemptsKey{}, sparingAttempts))
+	return read(context.WithValue(ctx, patienceKey{}, patience{sparingAttempts, sparingWait}))
 }
 
-// attemptsOf is how often a request may be sent.
-func attemptsOf(ctx context.Context) int {
-	if n, ok := ctx.Value(attemptsKey{}).(int); ok {
-		return n
-	}
-	return maxAttempts
+// patience bounds the attempts of a request, and all waits between them.
+type patience struct {
+	attempts int
+	waits    time.Duration
 }
 
-// maxWaitOf is how long all waits between the attempts of a request may be.
-func maxWaitOf(ctx context.Context) time.Duration {
-	if attemptsOf(ctx) < maxAttempts {
-		return sparingWait
+func patienceOf(ctx context.Context) patience {
+	if p, ok := ctx.Value(patienceKey{}).(patience); ok {
+		return p
 	}
-	return maxWait
+	return patience{maxAttempts, maxWait}
 }

@@ -113,11 +113,7 @@ func (g *graph) native(ctx context.Context, r request) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building a Graph request: %w", err)
 	}
-	req, ok := made.(*http.Request)
-	if !ok {
-		return nil, fmt.Errorf("building a Graph request: the SDK made a %T", made)
-	}
-	return prioritize(req, nil)
+	return prioritize(made.(*http.Request), nil) // as the adapter over package net/http says
 }
 
 // prioritize marks a request as one to be throttled before those of people.

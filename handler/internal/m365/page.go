@@ -24,9 +24,10 @@ type session struct {
 	tokens *tokens
 	ref    tenant.Ref
 
+	first string // token at the beginning of the reading; open alone sets it
+
 	mu      sync.Mutex
-	first   string // token at the beginning of the reading
-	givenUp int    // attempts in a row whose answer did not come, or too slowly
+	givenUp int // attempts in a row whose answer did not come, or too slowly
 }
 
 // maxGivenUp is how many attempts in a row a reading gives up before it stops asking the
@@ -56,15 +57,9 @@ func (s *session) answersNothing() bool {
 
 // open obtains the token, so that a tenant without one is told apart from
 // parts that cannot be read.
-func (s *session) open(ctx context.Context) error {
-	value, err := s.tokens.get(ctx, s.ref, s.scope)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.first = value
-	s.mu.Unlock()
-	return nil
+func (s *session) open(ctx context.Context) (err error) {
+	s.first, err = s.tokens.get(ctx, s.ref, s.scope)
+	return err
 }
 
 // do sends a request built by build and returns an answer below 400. A reading renews a
@@ -100,10 +95,7 @@ func (s *session) do(ctx context.Context, build func(context.Context) (*http.Req
 		}
 		failure, err := errorOf(s.name, res)
 		s.tell(err, 1)
-		s.mu.Lock()
-		first := s.first
-		s.mu.Unlock()
-		if res.StatusCode != http.StatusUnauthorized || value != first {
+		if res.StatusCode != http.StatusUnauthorized || value != s.first {
 			return nil, failure
 		}
 		renewed, err := s.tokens.renew(ctx, s.ref, s.scope, value)
@@ -172,10 +164,7 @@ func giveBack(ctx context.Context, bytes int64) { _ = reply.Keep(ctx, -bytes) } 
 // renew obtains another token than the one that the reading began with, unless
 // that was done already.
 func (s *session) renew(ctx context.Context) error {
-	s.mu.Lock()
-	first := s.first
-	s.mu.Unlock()
-	_, err := s.tokens.renew(ctx, s.ref, s.scope, first)
+	_, err := s.tokens.renew(ctx, s.ref, s.scope, s.first)
 	return err
 }
 

@@ -26,17 +26,18 @@ func (run *reading) why(f failure) tenant.Unknown {
 // cause tells a missing permission from a missing role. It goes by what the service says,
 // where that is known, and what the app's token names.
 func (run *reading) cause(f failure) tenant.Cause {
-	ref := run.snapshot.Tenant
 	if _, signIn := errors.AsType[*AuthError](f.err); signIn || hasStatus(f.err, http.StatusUnauthorized) {
 		return tenant.CausePermission // CIPP's permission check renews the consent
 	}
 	if f.part == partDetail || !hasStatus(f.err, http.StatusForbidden) {
 		return tenant.CauseOther // a detail needs no permission of its own
 	}
+	granted := run.reader.grants(run.snapshot.Tenant, f.part)
+	allowed := granted.allow(permissions[f.part], run.reader.application)
 	switch meaning := meaningOf(f.err); {
-	case meaning == refusedRight && run.reader.holds(ref, f.part):
-		return tenant.CauseRole
-	case meaning == refusedRight, meaning == refused && run.reader.lacks(ref, f.part):
+	case meaning == refusedRight && allowed:
+		return tenant.CauseRole // the refusal has another cause than the permission
+	case meaning == refusedRight, meaning == refused && granted != nil && !allowed:
 		return tenant.CausePermission
 	}
 	return tenant.CauseOther

@@ -59,7 +59,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 		}
 		res, err := t.next.RoundTrip(try)
-		last := attempt == attemptsOf(ctx) || req.Body != nil && req.GetBody == nil
+		last := attempt == patienceOf(ctx).attempts || req.Body != nil && req.GetBody == nil
 		var wait time.Duration
 		switch {
 		case err != nil:
@@ -91,7 +91,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 // affords reports whether a request whose attempts waited so long may wait more.
 func affords(ctx context.Context, waited, more time.Duration) bool {
 	deadline, limited := ctx.Deadline()
-	return waited+more <= maxWaitOf(ctx) && (!limited || time.Until(deadline) >= more)
+	return waited+more <= patienceOf(ctx).waits && (!limited || time.Until(deadline) >= more)
 }
 
 func transient(status int) bool {
