@@ -1,9 +1,11 @@
 package m365
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/reply"
@@ -106,18 +108,14 @@ func (run *reading) reason(f failure) string {
 	case run.cause(f) == tenant.CauseRole:
 		return unavailable + run.reader.roleMissing(f.part) + unlicensed
 	case run.cause(f) == tenant.CausePermission:
-		return unavailable + "the app lacks " + run.permission(f.part) + unlicensed
+		return unavailable + "the app lacks " + permissions[f.part].Least(run.reader.application) + unlicensed
 	case status.status == http.StatusTooManyRequests:
 		return unavailable + service + " throttled the request" + nextSync
 	case status.status >= 500:
 		return unavailable + service + " was not able to answer" + nextSync
 	default:
-		return unavailable + service + " " + withCode(status) + unlicensed
+		return unavailable + service + " refused the request (" + cmp.Or(status.code, "HTTP "+strconv.Itoa(status.status)) + ")" + unlicensed
 	}
-}
-
-func (run *reading) permission(p part) string {
-	return permissions[p].Least(run.reader.application)
 }
 
 // roleMissing says that a service refuses although the app has the permission.

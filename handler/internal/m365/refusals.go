@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -67,12 +66,4 @@ func meaningOf(err error) refusal {
 		}
 	}
 	return refusalCodes[strings.ToLower(e.code)]
-}
-
-// withCode names the service's own code for a refusal that is not understood.
-func withCode(e *statusError) string {
-	if e.code != "" {
-		return "refused the request (" + e.code + ")"
-	}
-	return "refused the request (HTTP " + strconv.Itoa(e.status) + ")"
 }
