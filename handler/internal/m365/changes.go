@@ -118,9 +118,7 @@ func tally(n *int) gather[wire.DeltaObject] {
 
 // follow reads on from a delta link to the next one.
 func (g *graph) follow(ctx context.Context, link string) (changed int, next string, err error) {
-	from := listing[wire.DeltaObject](g, request{})
-	from.first = func(ctx context.Context) (wire.Page[wire.DeltaObject], error) { return from.next(ctx, link) }
-	next, err = g.led(read(ctx, g.session, from, tally(&changed), nil))
+	next, err = g.led(linkedList(ctx, g, link, tally(&changed)))
 	return changed, next, err
 }
 

@@ -29,7 +29,7 @@ func (r *Reader) newExchange(ref tenant.Ref) *exchange {
 
 // invoke runs a Get- cmdlet by POST /adminapi/beta/{tenant}/InvokeCommand, and
 // gathers its rows. The next page is the same POST to the next link.
-func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters map[string]any, fields []string, into gather[T]) error {
+func invoke[T, R any](ctx context.Context, x *exchange, cmdlet string, parameters map[string]any, fields []string, record func(*T) (id string, r R)) ([]R, error) {
 	if parameters == nil {
 		parameters = map[string]any{}
 	}
@@ -46,30 +46,29 @@ func invoke[T any](ctx context.Context, x *exchange, cmdlet string, parameters m
 		}, decodePage[T])
 	}
 	address := x.origin.JoinPath("adminapi/beta", x.ref.ID, "InvokeCommand").String()
-	reading := func(address string) form[struct{}] {
-		return form[struct{}]{nil, func(ctx context.Context) (struct{}, error) {
+	reading := func(address string) form[[]R] {
+		return form[[]R]{nil, func(ctx context.Context) (out []R, err error) {
 			first := func(ctx context.Context) (wire.Page[T], error) { return send(ctx, address) }
-			_, err := read(ctx, x.session, source[T]{first, send}, into, nil)
-			return struct{}{}, err
+			_, err = read(ctx, x.session, source[T]{first, send}, rows(&out, record), nil)
+			return out, err
 		}}
 	}
-	forms := []form[struct{}]{reading(address)}
+	forms := []form[[]R]{reading(address)}
 	if len(fields) > 0 { // one of them may be a field that this version does not know
-		forms = []form[struct{}]{reading(address + "?$select=" + strings.Join(fields, ",")), forms[0]}
+		forms = []form[[]R]{reading(address + "?$select=" + strings.Join(fields, ",")), forms[0]}
 	}
-	_, _, err := firstOf(ctx, forms...)
-	return err
+	out, _, err := firstOf(ctx, forms...)
+	return out, err
 }
 
 var unlimited = map[string]any{"ResultSize": "Unlimited"}
 
 // mailboxes runs Get-Mailbox.
 func (x *exchange) mailboxes(ctx context.Context) ([]tenant.Mailbox, error) {
-	var out []tenant.Mailbox
-	err := invoke(ctx, x, "Get-Mailbox", unlimited, []string{"ExternalDirectoryObjectId", "UserPrincipalName",
+	return invoke(ctx, x, "Get-Mailbox", unlimited, []string{"ExternalDirectoryObjectId", "UserPrincipalName",
 		"RecipientTypeDetails", "ForwardingAddress", "ForwardingSmtpAddress", "DeliverToMailboxAndForward",
 		"LitigationHoldEnabled", "HiddenFromAddressListsEnabled", "PrimarySmtpAddress", "ArchiveStatus", "ArchiveGuid",
-		"RetainDeletedItemsFor"}, rows(&out, func(m *wire.Mailbox) (string, tenant.Mailbox) {
+		"RetainDeletedItemsFor"}, func(m *wire.Mailbox) (string, tenant.Mailbox) {
 		archive := guid.Fold(string(m.ArchiveGUID))
 		box := tenant.Mailbox{
 			UserID:                  guid.Fold(string(m.UserID)),
@@ -85,16 +84,14 @@ func (x *exchange) mailboxes(ctx context.Context) ([]tenant.Mailbox, error) {
 			RetainDeletedItemsForIn: string(m.RetainDeletedItemsForIn),
 		}
 		return cmp.Or(box.UserID, box.PrimarySMTPAddress, box.UserPrincipalName), box
-	}))
-	return out, err
+	})
 }
 
 // casMailboxes runs Get-CASMailbox, which has no principal name among its
 // properties; rows are joined by the object id.
 func (x *exchange) casMailboxes(ctx context.Context) ([]tenant.CASMailbox, error) {
-	var out []tenant.CASMailbox
-	err := invoke(ctx, x, "Get-CASMailbox", unlimited, []string{"ExternalDirectoryObjectId", "OWAEnabled", "MAPIEnabled",
-		"ImapEnabled", "PopEnabled", "ActiveSyncEnabled", "EwsEnabled"}, rows(&out, func(m *wire.CASMailbox) (string, tenant.CASMailbox) {
+	return invoke(ctx, x, "Get-CASMailbox", unlimited, []string{"ExternalDirectoryObjectId", "OWAEnabled", "MAPIEnabled",
+		"ImapEnabled", "PopEnabled", "ActiveSyncEnabled", "EwsEnabled"}, func(m *wire.CASMailbox) (string, tenant.CASMailbox) {
 		box := tenant.CASMailbox{
 			UserID:            guid.Fold(string(m.UserID)),
 			UserPrincipalName: string(m.UserPrincipalName),
@@ -106,14 +103,13 @@ func (x *exchange) casMailboxes(ctx context.Context) ([]tenant.CASMailbox, error
 			EWS:               !strings.EqualFold(string(m.EWS), "false"), // unset means on
 		}
 		return cmp.Or(box.UserID, box.UserPrincipalName), box
-	}))
-	return out, err
+	})
 }
 
 // unifiedAudit runs Get-AdminAuditLogConfig.
 func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
-	var out []wire.AuditConfig
-	if err := invoke(ctx, x, "Get-AdminAuditLogConfig", nil, nil, rows(&out, func(c *wire.AuditConfig) (string, wire.AuditConfig) { return "", *c })); err != nil {
+	out, err := invoke(ctx, x, "Get-AdminAuditLogConfig", nil, nil, func(c *wire.AuditConfig) (string, wire.AuditConfig) { return "", *c })
+	if err != nil {
 		return false, err
 	}
 	if len(out) == 0 || out[0].Enabled == "" {
@@ -124,9 +120,8 @@ func (x *exchange) unifiedAudit(ctx context.Context) (bool, error) {
 
 // blockedSenders runs Get-BlockedSenderAddress.
 func (x *exchange) blockedSenders(ctx context.Context) ([]string, error) {
-	var out []string
-	err := invoke(ctx, x, "Get-BlockedSenderAddress", nil, nil, rows(&out, func(s *wire.BlockedSender) (string, string) {
+	out, err := invoke(ctx, x, "Get-BlockedSenderAddress", nil, nil, func(s *wire.BlockedSender) (string, string) {
 		return string(s.Address), string(s.Address)
-	}))
+	})
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" }), err
 }

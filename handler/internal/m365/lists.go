@@ -127,17 +127,21 @@ func decodePage[T any](r io.Reader) (wire.Page[T], error) { return wire.DecodePa
 
 // listing is a Graph collection that a builder's request begins.
 func listing[T any](g *graph, r request) source[T] {
-	get := func(ctx context.Context, build func(context.Context) (*http.Request, error)) (wire.Page[T], error) {
-		return fetch(ctx, g.session, build, decodePage[T])
-	}
 	return source[T]{
 		first: func(ctx context.Context) (wire.Page[T], error) {
-			return get(ctx, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, r) })
+			return fetch(ctx, g.session, func(ctx context.Context) (*http.Request, error) { return g.native(ctx, r) }, decodePage[T])
 		},
 		next: func(ctx context.Context, link string) (wire.Page[T], error) {
-			return get(ctx, func(ctx context.Context) (*http.Request, error) { return g.linked(ctx, link) })
+			return fetch(ctx, g.session, func(ctx context.Context) (*http.Request, error) { return g.linked(ctx, link) }, decodePage[T])
 		},
 	}
+}
+
+// linkedList reads a collection that begins at a link.
+func linkedList[T any](ctx context.Context, g *graph, link string, into gather[T]) (deltaLink string, err error) {
+	from := listing[T](g, request{})
+	from.first = func(ctx context.Context) (wire.Page[T], error) { return from.next(ctx, link) }
+	return read(ctx, g.session, from, into, nil)
 }
 
 // list reads a collection.

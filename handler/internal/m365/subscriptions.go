@@ -114,13 +114,9 @@ func (r *Reader) Subscriptions(ctx context.Context, ref tenant.Ref) ([]Subscript
 		return nil, err
 	}
 	var all []Subscription
-	from := listing[wire.ChangeSubscription](g, request{})
-	from.first = func(ctx context.Context) (wire.Page[wire.ChangeSubscription], error) {
-		return from.next(ctx, g.base("v1.0")+"/subscriptions")
-	}
-	_, err = read(ctx, g.session, from, rows(&all, func(s *wire.ChangeSubscription) (string, Subscription) {
+	_, err = linkedList(ctx, g, g.base("v1.0")+"/subscriptions", rows(&all, func(s *wire.ChangeSubscription) (string, Subscription) {
 		return s.ID, subscriptionOn(*s)
-	}), nil)
+	}))
 	if err != nil {
 		return nil, subscriptionError(ref, err)
 	}
