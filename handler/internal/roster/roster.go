@@ -1,5 +1,5 @@
-// Package roster tells which tenants are synced, and how their syncs stand. It
-// reads CIPP's tables and our own at the same time, and decides nothing.
+// Package roster tells which tenants are synced, how their syncs stand, and when each has
+// its turns. It reads CIPP's tables and our own at the same time, and decides nothing.
 package roster
 
 import (
