@@ -52,6 +52,7 @@ func init() {
 	}
 	add(http.MethodPost, "/subscriptions", serveSubscribe)
 	add(http.MethodGet, "/subscriptions", serveSubscriptions)
+	add(http.MethodGet, "/subscriptions/{id}", serveSubscription)
 	add(http.MethodPatch, "/subscriptions/{id}", serveRenew)
 	add(http.MethodDelete, "/subscriptions/{id}", serveUnsubscribe)
 }
@@ -365,6 +366,10 @@ func (s *Server) withSubscription(c *call, f func(sub *Subscription) *answer) *a
 	}
 	s.subscriptions.mu.Unlock()
 	return s.errorAnswer(c.r, &apiError{status: http.StatusNotFound, code: "ResourceNotFound", message: "The object was not found."})
+}
+
+func serveSubscription(s *Server, c *call, _ *query) *answer {
+	return s.withSubscription(c, func(sub *Subscription) *answer { return jsonAnswer(http.StatusOK, sub.answered(c, false)) })
 }
 
 func serveSubscriptions(s *Server, c *call, _ *query) *answer {
