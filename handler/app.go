@@ -73,9 +73,9 @@ type app struct {
 
 	transport http.RoundTripper
 	reader    *m365.Reader
-	ninjaOne  ninjaone.Config // less the instance and client id, which are set in CIPP
-	clients   *ninjaone.Pool  // paced by syncPace: for syncs and automap
-	gate      *ninjaone.Gate  // of all calls to NinjaOne
+	ninjaOne  ninjaone.Deps  // less the instance and client id, which are set in CIPP
+	clients   *ninjaone.Pool // paced by syncPace: for syncs and automap
+	gate      *ninjaone.Gate // of all calls to NinjaOne
 	pace      *pacing.Pace
 	syncPace  *pacing.Pacer
 	pacers    []*pacing.Pacer // all
@@ -181,14 +181,15 @@ func (a *app) openServices() {
 		Now:              time.Now,
 		Log:              a.log,
 	})
-	a.ninjaOne = ninjaone.Config{
+	a.ninjaOne = ninjaone.Deps{
 		Endpoint: a.config.NinjaOneEndpoint,
 		Secret: func(ctx context.Context, fresh bool) (string, error) {
 			return a.secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
 		},
 		Rate:      a.config.NinjaOneRate,
+		Meter:     ninjaone.Unmetered{}, // of clients that are tried out
 		Transport: a.transport,
-		Logger:    a.log,
+		Log:       a.log,
 	}
 	a.gate = ninjaone.NewGate()
 	a.pace = pacing.NewPace(pacing.PaceDeps{
@@ -207,9 +208,9 @@ func (a *app) openServices() {
 
 // pool returns clients whose calls count to a part of the pace.
 func (a *app) pool(part *pacing.Part) *ninjaone.Pool {
-	config := a.ninjaOne
-	config.Gate, config.Meter = a.gate, part
-	return ninjaone.NewPool(config)
+	d := a.ninjaOne
+	d.Gate, d.Meter = a.gate, part
+	return ninjaone.NewPool(d)
 }
 
 // lane returns clients with a share of the pace, which all processes divide among

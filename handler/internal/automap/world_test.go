@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/cipp/cipptest"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -80,10 +80,7 @@ func newWorld(t testing.TB) *world {
 	must(t, w.ninja.Start())
 	t.Cleanup(func() { _ = w.ninja.Close() })
 	log := slog.New(slog.NewTextHandler(w.logged, nil))
-	clients := ninjaone.NewPool(ninjaone.Config{
-		Endpoint: w.ninja.URL(), Rate: math.Inf(1), Logger: slog.New(slog.DiscardHandler),
-		Secret: func(context.Context, bool) (string, error) { return "not-a-real-secret", nil },
-	})
+	clients := ninjaone.NewPool(ninjaonetest.Deps(w.ninja.URL(), ninjaonetest.Secret("not-a-real-secret")))
 	name := azuritetest.UniqueName(t)
 	w.Mapper = &Mapper{
 		CIPP: cipptest.Store(account), Intune: w.intune,

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,6 +31,7 @@ import (
 	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/retry"
@@ -188,12 +188,9 @@ func (l *lab) run() (*Report, error) {
 		GraphEndpoint: settings.GraphEndpoint, LoginEndpoint: settings.LoginEndpoint, ExchangeEndpoint: settings.ExchangeEndpoint, DefenderEndpoint: settings.DefenderEndpoint,
 		Application: settings.Application, Credentials: secrets, Sleep: retry.Sleep, Now: time.Now, Log: log, Transport: l,
 	})
-	clients := ninjaone.NewPool(ninjaone.Config{
-		Endpoint: settings.NinjaOneEndpoint, Rate: math.Inf(1), Logger: log,
-		Secret: func(ctx context.Context, fresh bool) (string, error) {
-			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
-		},
-	})
+	clients := ninjaone.NewPool(ninjaonetest.Deps(settings.NinjaOneEndpoint, func(ctx context.Context, fresh bool) (string, error) {
+		return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
+	}))
 	ctx := l.t.Context()
 	if l.ended {
 		ended, cancel := context.WithCancel(ctx)

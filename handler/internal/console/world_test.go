@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -24,6 +23,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/pacing"
 	"cipp-ninjaone/handler/internal/poison"
 	"cipp-ninjaone/handler/internal/policies"
@@ -88,12 +88,10 @@ func newWorld(t *testing.T) *world {
 	store := cipptest.Store(w.account, func(d *cipp.Deps) { d.User = func(ctx context.Context) string { return access.CallerOf(ctx).Name } })
 	reader := m365test.Reader(t, m365sim.Endpoints{Graph: env["GRAPH_ENDPOINT"], Login: env["LOGIN_ENDPOINT"], Exchange: env["EXCHANGE_ENDPOINT"], Defender: env["DEFENDER_ENDPOINT"]},
 		m365.Deps{Credentials: secrets, Log: log})
-	connect := ninjaone.Config{
-		Endpoint: env["NINJAONE_ENDPOINT"], Rate: math.Inf(1), Logger: log,
-		Secret: func(ctx context.Context, fresh bool) (string, error) {
-			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
-		},
-	}
+	connect := ninjaonetest.Deps(env["NINJAONE_ENDPOINT"], func(ctx context.Context, fresh bool) (string, error) {
+		return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
+	})
+	connect.Log = log
 	clients := ninjaone.NewPool(connect)
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return clients.Client(c.Instance, c.ClientID) }
 	name := azuritetest.UniqueName(t)

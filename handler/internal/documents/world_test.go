@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/match"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
@@ -162,11 +162,9 @@ func newWorld(t testing.TB, tenants int) *world {
 	account := storagetest.Open(t, connection)
 	w.account = account
 	var err error
-	w.client, err = ninjaone.New(ninjaone.Config{
-		Instance: instance, Endpoint: w.URL(), ClientID: "app", Rate: math.Inf(1), Transport: w.wire,
-		Secret: func(context.Context, bool) (string, error) { return "secret", nil },
-		Logger: slog.New(slog.DiscardHandler),
-	})
+	calls := ninjaonetest.Deps(w.URL(), ninjaonetest.Secret("secret"))
+	calls.Instance, calls.ClientID, calls.Transport = instance, "app", w.wire
+	w.client, err = ninjaone.New(calls)
 	must(t, err)
 	w.table = account.Table(azuritetest.UniqueName(t))
 	w.syncer = &Syncer{

@@ -345,7 +345,7 @@ func TestOutcomeOfBrokenConnections(t *testing.T) {
 			simulate(t, func(t *testing.T) {
 				var failures atomic.Int32
 				failures.Store(100)
-				c := inProcess(t, newFake(t, nil), func(cfg *Config) {
+				c := inProcess(t, newFake(t, nil), func(cfg *Deps) {
 					cfg.Transport = brokenTransport{cfg.Transport, &failures, tt.err}
 				})
 				_, err := c.CreateDocuments(t.Context(), []NewDocument{{OrganizationID: 3, TemplateID: 4, Name: "Ada Example"}})

@@ -110,7 +110,7 @@ func TestTrickle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, func(t *testing.T) {
 				fake := newFake(t, trickle)
-				c := inProcess(t, nil, func(cfg *Config) {
+				c := inProcess(t, nil, func(cfg *Deps) {
 					next := replytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if tt.sign {
 							trickle(w, r)

@@ -2,7 +2,6 @@ package ninjaone
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,31 +26,25 @@ const (
 	pageTimeout    = 2 * time.Minute  // one attempt at a page of a list
 )
 
-// Config says how to reach one NinjaOne instance, and as whom.
-type Config struct {
+// Deps are what a client works with. All but Endpoint are given.
+type Deps struct {
 	// Instance is the host as configured, for example "eu.ninjarmm.com".
 	// NormalizeInstance normalises and checks it.
 	Instance string
 	// Endpoint, if set, replaces https://{Instance}. New accepts plain http for loopback
 	// addresses only.
 	Endpoint string
-	// ClientID of the API application (Administration > Apps > API).
-	ClientID string
+	ClientID string // of the API application (Administration > Apps > API)
 	// Secret returns the client secret. With fresh it must not come from a
 	// cache: NinjaOne has just refused the one that was returned before.
 	Secret func(ctx context.Context, fresh bool) (string, error)
-	// Rate is the most calls per second that all callers of this client make together.
-	// The default of 0 means 5; +Inf means no limit.
-	Rate float64
-	// Gate holds calls back while NinjaOne asks for a pause; nil means one of the
-	// client's own.
-	Gate *Gate
-	// Meter learns of all calls; nil means nobody does.
-	Meter Meter
-	// Transport carries the requests; nil means http.DefaultTransport.
+	// Rate is the most calls per second that all callers of this client make together;
+	// +Inf means no limit.
+	Rate      float64
+	Gate      *Gate // holds calls back while NinjaOne asks for a pause
+	Meter     Meter // learns of all calls
 	Transport http.RoundTripper
-	// Logger receives one debug line per call; nil means slog.Default().
-	Logger *slog.Logger
+	Log       *slog.Logger // receives one debug line per call
 }
 
 // Call is one HTTP request that the client made.
@@ -83,26 +76,26 @@ type Client struct {
 }
 
 // New returns a client. It makes no call; Test does.
-func New(cfg Config) (*Client, error) {
-	base, err := baseURL(cfg.Instance, cfg.Endpoint)
+func New(d Deps) (*Client, error) {
+	base, err := baseURL(d.Instance, d.Endpoint)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.ClientID == "" {
+	if d.ClientID == "" {
 		return nil, errors.New("the NinjaOne client ID is not set")
 	}
-	host, err := NormalizeInstance(cfg.Instance)
+	host, err := NormalizeInstance(d.Instance)
 	if err != nil { // the endpoint stands for it
 		host = base.Host
 	}
 	c := &Client{
 		host:  host,
 		base:  base,
-		http:  &http.Client{Transport: &reply.Steady{Next: cmp.Or(cfg.Transport, http.DefaultTransport)}, CheckRedirect: checkRedirect},
-		log:   cmp.Or(cfg.Logger, slog.Default()),
-		pacer: newPacer(cfg),
+		http:  &http.Client{Transport: &reply.Steady{Next: d.Transport}, CheckRedirect: checkRedirect},
+		log:   d.Log,
+		pacer: newPacer(d),
 	}
-	c.tokens = &tokenCache{client: c, clientID: cfg.ClientID, secret: cfg.Secret}
+	c.tokens = &tokenCache{client: c, clientID: d.ClientID, secret: d.Secret}
 	return c, nil
 }
 

@@ -66,8 +66,8 @@ func TestCallsAreLogged(t *testing.T) {
 			answer(w, 200, `[{"id":7,"displayName":"body text"}]`)
 		})
 		var log bytes.Buffer
-		c := inProcess(t, fake, func(cfg *Config) {
-			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c := inProcess(t, fake, func(cfg *Deps) {
+			cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		})
 		if _, _, err := c.Devices(t.Context(), 42); err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestErrorsNameTheCallWithoutItsQuery(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "GET /v2/devices-detailed") || strings.Contains(err.Error(), "df=") {
 		t.Errorf("got %v", err)
 	}
-	c := newClient(t, Config{Endpoint: "http://127.0.0.1:1", ClientID: testClientID, Secret: goodSecret, Logger: slog.New(slog.DiscardHandler)})
+	c := newClient(t, func(d *Deps) { d.Endpoint = "http://127.0.0.1:1" })
 	c.tokens.kept.Put(struct{}{}, token{value: "t"})
 	r := newRequest(http.MethodPost, "/v2/thing", nil, []param{{"df", "private"}}, nil)
 	if err := c.send(t.Context(), r, "t", &Call{}, nil); err == nil || strings.Contains(err.Error(), "private") || strings.Contains(err.Error(), "http://") {

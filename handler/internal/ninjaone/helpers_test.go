@@ -124,32 +124,42 @@ func goodSecret(context.Context, bool) (string, error) { return testSecret, nil 
 
 // serve starts the fake as a real HTTP server and returns a client of it, with
 // no limit of rate.
-func serve(t *testing.T, h http.Handler, change ...func(*Config)) *Client {
+func serve(t *testing.T, h http.Handler, change ...func(*Deps)) *Client {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	cfg := Config{Endpoint: server.URL, ClientID: testClientID, Secret: goodSecret, Rate: math.Inf(1), Logger: slog.New(slog.DiscardHandler)}
-	return newClient(t, cfg, change...)
+	return newClient(t, func(d *Deps) { d.Endpoint = server.URL }, change...)
 }
 
 // inProcess returns a client whose requests reach the handler without a
 // network, so that time can be simulated around it.
-func inProcess(t *testing.T, h http.Handler, change ...func(*Config)) *Client {
+func inProcess(t *testing.T, h http.Handler, change ...func(*Deps)) *Client {
 	t.Helper()
-	cfg := Config{
-		Instance: "eu.ninjarmm.com", ClientID: testClientID, Secret: goodSecret, Rate: math.Inf(1),
-		Logger:    slog.New(slog.DiscardHandler),
-		Transport: handlerTransport{h},
-	}
-	return newClient(t, cfg, change...)
+	return newClient(t, func(d *Deps) { d.Transport = handlerTransport{h} }, change...)
 }
 
-func newClient(t *testing.T, cfg Config, change ...func(*Config)) *Client {
-	t.Helper()
-	for _, f := range change {
-		f(&cfg)
+// testDeps are those of a client that meets no limit.
+func testDeps() Deps {
+	return Deps{
+		Instance: "eu.ninjarmm.com", ClientID: testClientID, Secret: goodSecret, Rate: math.Inf(1), Gate: NewGate(),
+		Meter: Unmetered{}, Transport: http.DefaultTransport, Log: slog.New(slog.DiscardHandler),
 	}
-	c, err := New(cfg)
+}
+
+// atRate are testDeps with a limit.
+func atRate(perSecond float64, g *Gate) Deps {
+	d := testDeps()
+	d.Rate, d.Gate = perSecond, g
+	return d
+}
+
+func newClient(t *testing.T, first func(*Deps), change ...func(*Deps)) *Client {
+	t.Helper()
+	d := testDeps()
+	for _, f := range append([]func(*Deps){first}, change...) {
+		f(&d)
+	}
+	c, err := New(d)
 	if err != nil {
 		t.Fatal(err)
 	}

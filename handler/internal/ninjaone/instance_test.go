@@ -100,7 +100,7 @@ func TestBaseURL(t *testing.T) {
 }
 
 func TestNewRefusesIncompleteConfig(t *testing.T) {
-	for name, cfg := range map[string]Config{
+	for name, cfg := range map[string]Deps{
 		"no client id": {Instance: "eu.ninjarmm.com", Secret: goodSecret},
 		"bad instance": {Instance: "example.com", ClientID: "x", Secret: goodSecret},
 	} {

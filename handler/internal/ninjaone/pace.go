@@ -12,9 +12,6 @@ import (
 )
 
 const (
-	// defaultRate is what careful integrators keep to; NinjaOne publishes no
-	// limit.
-	defaultRate = 5
 	// unlimitedRate and above have calls saved up.
 	unlimitedRate = 1000
 
@@ -31,11 +28,14 @@ type Meter interface {
 	End(Call)
 }
 
-// unmetered is for clients whose rate nobody finds.
-type unmetered struct{}
+// Unmetered is for clients whose rate nobody finds.
+type Unmetered struct{}
 
-func (unmetered) Begin(int) {}
-func (unmetered) End(Call)  {}
+// Begin does nothing.
+func (Unmetered) Begin(int) {}
+
+// End does nothing.
+func (Unmetered) End(Call) {}
 
 // pacer spaces all calls of its clients.
 //
@@ -52,21 +52,11 @@ type pacer struct {
 	changed chan struct{} // closed when a wait under way must be reconsidered
 }
 
-// newPacer returns a pacer with a configuration's rate, gate and meter.
-func newPacer(cfg Config) *pacer {
-	perSecond := cfg.Rate
-	if perSecond <= 0 || math.IsNaN(perSecond) {
-		perSecond = defaultRate
+func newPacer(d Deps) *pacer {
+	return &pacer{
+		turn: make(chan struct{}, 1), gate: d.Gate, meter: d.Meter,
+		limiter: rate.NewLimiter(limit(d.Rate), burst(d.Rate)), changed: make(chan struct{}),
 	}
-	p := &pacer{turn: make(chan struct{}, 1), gate: cfg.Gate, meter: cfg.Meter, changed: make(chan struct{})}
-	if p.gate == nil {
-		p.gate = NewGate()
-	}
-	if p.meter == nil {
-		p.meter = unmetered{}
-	}
-	p.limiter = rate.NewLimiter(limit(perSecond), burst(perSecond))
-	return p
 }
 
 func limit(perSecond float64) rate.Limit {

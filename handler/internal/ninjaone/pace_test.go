@@ -53,7 +53,7 @@ func (d *demand) take() int {
 // waiting for at the old rate must not be granted at the new one.
 func TestSetRateUnderLoad(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		p := newPacer(Config{Rate: 4})
+		p := newPacer(atRate(4, NewGate()))
 		d := newDemand(t, p)
 		for i, step := range []struct {
 			name     string
@@ -86,7 +86,7 @@ func TestSetRateUnderLoad(t *testing.T) {
 // between two processes, each of which could otherwise begin with a burst.
 func TestHandingTheRateOverAddsNoCalls(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		a, b := newPacer(Config{Rate: 4}), newPacer(Config{Rate: 4})
+		a, b := newPacer(atRate(4, NewGate())), newPacer(atRate(4, NewGate()))
 		a.setRate(0)
 		b.setRate(0)
 		da, db := newDemand(t, a), newDemand(t, b)
@@ -109,7 +109,7 @@ func TestHandingTheRateOverAddsNoCalls(t *testing.T) {
 func TestThrottlingHoldsBackTheQueue(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		gate := NewGate()
-		p, other := newPacer(Config{Rate: 5, Gate: gate}), newPacer(Config{Rate: 5, Gate: gate})
+		p, other := newPacer(atRate(5, gate)), newPacer(atRate(5, gate))
 		d, e := newDemand(t, p), newDemand(t, other)
 		pass(t, 2*time.Second)
 		d.take()
@@ -132,7 +132,7 @@ func TestThrottlingHoldsBackTheQueue(t *testing.T) {
 // pause was answered, or has taken too long.
 func TestOneCallTriesAlone(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		p := newPacer(Config{Rate: 100})
+		p := newPacer(atRate(100, NewGate()))
 		next := func(want bool) {
 			t.Helper()
 			if trial, err := p.wait(t.Context(), operation{}); err != nil || trial != want {
@@ -173,7 +173,7 @@ func TestOneCallTriesAlone(t *testing.T) {
 
 func TestStoppedPacerHonoursTheContext(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		p := newPacer(Config{Rate: 5})
+		p := newPacer(atRate(5, NewGate()))
 		p.setRate(0)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -193,7 +193,9 @@ func TestPoolSharesOneRate(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		s := &script{}
 		f := newFake(t, s.serve)
-		pool := NewPool(Config{Secret: goodSecret, Rate: 5, Transport: handlerTransport{f}})
+		d := testDeps()
+		d.Rate, d.Transport = 5, handlerTransport{f}
+		pool := NewPool(d)
 		pool.SetRate(0)
 		first, err := pool.Client("eu.ninjarmm.com", testClientID)
 		if err != nil {

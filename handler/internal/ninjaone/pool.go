@@ -6,7 +6,7 @@ import "sync"
 // share its token. All clients of a pool together keep to one rate. It is safe
 // for concurrent use.
 type Pool struct {
-	base    Config
+	base    Deps
 	pacer   *pacer
 	mu      sync.Mutex
 	clients map[[2]string]*Client
@@ -14,7 +14,7 @@ type Pool struct {
 
 // NewPool returns a pool whose clients have everything but instance and
 // client id from base.
-func NewPool(base Config) *Pool {
+func NewPool(base Deps) *Pool {
 	return &Pool{base: base, pacer: newPacer(base), clients: map[[2]string]*Client{}}
 }
 
@@ -31,9 +31,9 @@ func (p *Pool) Client(instance, clientID string) (*Client, error) {
 	if c := p.clients[key]; c != nil {
 		return c, nil
 	}
-	config := p.base
-	config.Instance, config.ClientID = host, clientID
-	c, err := New(config)
+	d := p.base
+	d.Instance, d.ClientID = host, clientID
+	c, err := New(d)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (p *Pool) Client(instance, clientID string) (*Client, error) {
 }
 
 // SetRate changes how many calls per second all clients of the pool, present and later,
-// make together. It takes the place of Config.Rate and holds when it returns: calls that
+// make together. It takes the place of Deps.Rate and holds when it returns: calls that
 // were waiting keep to it too. With 0 no call starts until the rate is raised again; +Inf
 // means no limit.
 func (p *Pool) SetRate(callsPerSecond float64) { p.pacer.setRate(callsPerSecond) }

@@ -3,7 +3,7 @@ package ninjaone
 import "testing"
 
 func TestPool(t *testing.T) {
-	pool := NewPool(Config{Secret: goodSecret})
+	pool := NewPool(testDeps())
 	client := func(instance, id string) *Client {
 		t.Helper()
 		c, err := pool.Client(instance, id)

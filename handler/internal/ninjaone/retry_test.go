@@ -184,7 +184,7 @@ func TestRetryAfterConnectionFailure(t *testing.T) {
 			simulate(t, func(t *testing.T) {
 				var failures atomic.Int32
 				failures.Store(tt.failures)
-				c := inProcess(t, newFake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }), func(cfg *Config) {
+				c := inProcess(t, newFake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }), func(cfg *Deps) {
 					cfg.Transport = brokenTransport{cfg.Transport, &failures, tt.err}
 				})
 				err := call(t.Context(), c, tt.method, nil)
@@ -272,7 +272,7 @@ func TestContextEndsCall(t *testing.T) {
 	})
 	t.Run("while waiting for a free call", func(t *testing.T) {
 		simulate(t, func(t *testing.T) {
-			c := inProcess(t, newFake(t, (&script{}).serve), func(cfg *Config) { cfg.Rate = 0.5 })
+			c := inProcess(t, newFake(t, (&script{}).serve), func(cfg *Deps) { cfg.Rate = 0.5 })
 			if err := get(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
@@ -341,7 +341,7 @@ func TestLongPauseFailsOthersWithoutACall(t *testing.T) {
 func TestPacing(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		s := &script{}
-		c := inProcess(t, newFake(t, s.serve), func(cfg *Config) { cfg.Rate = 4 })
+		c := inProcess(t, newFake(t, s.serve), func(cfg *Deps) { cfg.Rate = 4 })
 		start := time.Now()
 		var wg sync.WaitGroup
 		for range 40 {

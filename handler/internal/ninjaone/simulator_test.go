@@ -1,15 +1,13 @@
 package ninjaone_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math"
 	"slices"
 	"testing"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -29,10 +27,9 @@ func against(t *testing.T) (*ninjasim.Server, *ninjaone.Client) {
 	})
 	sim.AddOrganization(ninjasim.Organization{ID: 3, Name: "Contoso"})
 	sim.AddDevice(ninjasim.Device{ID: 31, OrganizationID: 3, SystemName: "CON-01"})
-	c, err := ninjaone.New(ninjaone.Config{
-		Endpoint: sim.URL(), ClientID: "app", Rate: math.Inf(1), Logger: slog.New(slog.DiscardHandler),
-		Secret: func(context.Context, bool) (string, error) { return "not-a-real-secret", nil },
-	})
+	calls := ninjaonetest.Deps(sim.URL(), ninjaonetest.Secret("not-a-real-secret"))
+	calls.ClientID = "app"
+	c, err := ninjaone.New(calls)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ func TestMalformedHeaderIsNotRetried(t *testing.T) {
 func TestChangedSecretIsPickedUp(t *testing.T) {
 	fake := newFake(t, emptyList)
 	var reads []bool
-	c := serve(t, fake, func(cfg *Config) {
+	c := serve(t, fake, func(cfg *Deps) {
 		cfg.Secret = func(_ context.Context, fresh bool) (string, error) {
 			reads = append(reads, fresh)
 			if fresh {
@@ -157,35 +157,35 @@ func TestChangedSecretIsPickedUp(t *testing.T) {
 func TestTokenFailures(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		change func(*fakeNinja, *Config)
+		change func(*fakeNinja, *Deps)
 		want   error
 		asked  int // token requests
 		text   string
 	}{
-		{name: "wrong secret", change: func(f *fakeNinja, c *Config) { f.secret = "another" }, want: ErrUnauthorized, asked: 1, text: "invalid_client"},
-		{name: "wrong instance or client id", change: func(f *fakeNinja, c *Config) { c.ClientID = "unknown-client" }, want: ErrWrongInstance, asked: 1, text: "wrong instance or client ID"},
-		{name: "scope not granted", want: ErrInvalidScope, asked: 1, text: "monitoring or management", change: func(f *fakeNinja, c *Config) {
+		{name: "wrong secret", change: func(f *fakeNinja, c *Deps) { f.secret = "another" }, want: ErrUnauthorized, asked: 1, text: "invalid_client"},
+		{name: "wrong instance or client id", change: func(f *fakeNinja, c *Deps) { c.ClientID = "unknown-client" }, want: ErrWrongInstance, asked: 1, text: "wrong instance or client ID"},
+		{name: "scope not granted", want: ErrInvalidScope, asked: 1, text: "monitoring or management", change: func(f *fakeNinja, c *Deps) {
 			f.onToken = func(w http.ResponseWriter, r *http.Request) { answer(w, 400, `{"error":"invalid_scope"}`) }
 		}},
-		{name: "page instead of a token", want: ErrNotJSON, asked: maxFailed, change: func(f *fakeNinja, c *Config) {
+		{name: "page instead of a token", want: ErrNotJSON, asked: maxFailed, change: func(f *fakeNinja, c *Deps) {
 			f.onToken = func(w http.ResponseWriter, r *http.Request) { page(w, 200, "<html>Sign in</html>") }
 		}},
-		{name: "answer without token", want: ErrNotJSON, asked: maxFailed, text: "no usable access token", change: func(f *fakeNinja, c *Config) {
+		{name: "answer without token", want: ErrNotJSON, asked: maxFailed, text: "no usable access token", change: func(f *fakeNinja, c *Deps) {
 			f.onToken = func(w http.ResponseWriter, r *http.Request) { answer(w, 200, `{"token_type":"Bearer"}`) }
 		}},
-		{name: "half an answer", want: ErrNotJSON, asked: maxFailed, change: func(f *fakeNinja, c *Config) {
+		{name: "half an answer", want: ErrNotJSON, asked: maxFailed, change: func(f *fakeNinja, c *Deps) {
 			f.onToken = func(w http.ResponseWriter, r *http.Request) { answer(w, 200, `{"access_token":"abc`) }
 		}},
-		{name: "throttled", want: ErrThrottled, asked: maxThrottled, change: func(f *fakeNinja, c *Config) {
+		{name: "throttled", want: ErrThrottled, asked: maxThrottled, change: func(f *fakeNinja, c *Deps) {
 			f.onToken = func(w http.ResponseWriter, r *http.Request) { answer(w, 429, `{}`) }
 		}},
-		{name: "server error", want: errAny, asked: maxFailed, change: func(f *fakeNinja, c *Config) {
+		{name: "server error", want: errAny, asked: maxFailed, change: func(f *fakeNinja, c *Deps) {
 			f.onToken = func(w http.ResponseWriter, r *http.Request) { answer(w, 502, ``) }
 		}},
-		{name: "no secret to be had", want: errAny, text: "key vault is closed", change: func(f *fakeNinja, c *Config) {
+		{name: "no secret to be had", want: errAny, text: "key vault is closed", change: func(f *fakeNinja, c *Deps) {
 			c.Secret = func(context.Context, bool) (string, error) { return "", errors.New("key vault is closed") }
 		}},
-		{name: "empty secret", want: errAny, text: "secret is empty", change: func(f *fakeNinja, c *Config) {
+		{name: "empty secret", want: errAny, text: "secret is empty", change: func(f *fakeNinja, c *Deps) {
 			c.Secret = func(context.Context, bool) (string, error) { return "", nil }
 		}},
 	} {
@@ -193,9 +193,9 @@ func TestTokenFailures(t *testing.T) {
 			simulate(t, func(t *testing.T) {
 				fake := newFake(t, emptyList)
 				var log bytes.Buffer
-				c := inProcess(t, fake, func(cfg *Config) {
+				c := inProcess(t, fake, func(cfg *Deps) {
 					tt.change(fake, cfg)
-					cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+					cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 				})
 				err := get(t.Context(), c)
 				if err == nil || tt.want != errAny && !errors.Is(err, tt.want) {
@@ -242,7 +242,7 @@ func TestCallerWhoGivesUpDoesNotSpoilTheTokenForOthers(t *testing.T) {
 		fake := newFake(t, emptyList)
 		release := make(chan struct{})
 		var asked atomic.Int32
-		c := inProcess(t, fake, func(cfg *Config) {
+		c := inProcess(t, fake, func(cfg *Deps) {
 			cfg.Secret = func(context.Context, bool) (string, error) {
 				asked.Add(1)
 				<-release

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -124,10 +125,9 @@ func (w *world) machine() *machine {
 	m.ctx, m.stop = context.WithCancel(w.t.Context())
 	m.pace = NewPace(PaceDeps{Rows: w.table, Limits: w.limits, Hold: m.gate.Hold, Now: time.Now, Log: quiet})
 	pool := func(part *Part) *ninjaone.Pool {
-		return ninjaone.NewPool(ninjaone.Config{
-			Secret: func(context.Context, bool) (string, error) { return "invented", nil },
-			Gate:   m.gate, Meter: part, Transport: w.instance, Logger: quiet,
-		})
+		calls := ninjaonetest.Deps("", ninjaonetest.Secret("invented"))
+		calls.Rate, calls.Gate, calls.Meter, calls.Transport = 5, m.gate, part, w.instance
+		return ninjaone.NewPool(calls)
 	}
 	client := func(pool *ninjaone.Pool) *ninjaone.Client {
 		c, err := pool.Client("eu.ninjarmm.com", "invented")

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
@@ -54,12 +55,9 @@ func child(name string) error {
 		return err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	pool := ninjaone.NewPool(ninjaone.Config{
-		Endpoint: os.Getenv(envNinjaOne),
-		Secret:   func(context.Context, bool) (string, error) { return "invented", nil },
-		Rate:     processRate,
-		Logger:   quiet,
-	})
+	calls := ninjaonetest.Deps(os.Getenv(envNinjaOne), ninjaonetest.Secret("invented"))
+	calls.Rate = processRate
+	pool := ninjaone.NewPool(calls)
 	pace := NewPace(PaceDeps{Rows: rows, Limits: Limits{processRate, processRate}, Hold: func(time.Time) {}, Now: time.Now, Log: quiet})
 	pace.Watch("eu.ninjarmm.com")
 	pacer := New(Config{

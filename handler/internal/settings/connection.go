@@ -45,6 +45,7 @@ func (h *Handlers) TestConnection(ctx context.Context) error {
 	if connect.ClientID = config.ClientID; connect.ClientID == "" {
 		return errors.New("the client ID is not set: enter the one of the API application in NinjaOne (Administration, Apps, API)")
 	}
+	connect.Gate = ninjaone.NewGate()
 	var secretErr error
 	connect.Secret = func(ctx context.Context, _ bool) (string, error) {
 		secret, err := h.Secrets.Secret(ctx, cipp.SecretNinjaOne, true)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
@@ -122,12 +122,11 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 	secrets := cipp.DevSecrets(cippAccount)
 	i.store = cipp.New(cipp.Deps{Account: cippAccount, Timezone: "UTC", Now: time.Now, Log: log,
 		User: func(ctx context.Context) string { return access.CallerOf(ctx).Name }})
-	connect := ninjaone.Config{Endpoint: endpoint, Rate: math.Inf(1), Logger: log}
-	pooled := connect
-	pooled.Secret = func(ctx context.Context, fresh bool) (string, error) {
+	connect := ninjaonetest.Deps(endpoint, func(ctx context.Context, fresh bool) (string, error) {
 		return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
-	}
-	pool := ninjaone.NewPool(pooled)
+	})
+	connect.Log = log
+	pool := ninjaone.NewPool(connect)
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) }
 	mapper := &automap.Mapper{CIPP: i.store, Intune: i, NinjaOne: client, Blobs: i.cipp.Container(azuritetest.UniqueName(i.t)), Queue: i.automap,
 		Unmatched: func(context.Context, string) ([]string, bool, error) { return nil, false, nil },

@@ -37,9 +37,9 @@ type Deps struct {
 	// NinjaOne returns the client for CIPP's present settings, for the lists of
 	// organizations and custom fields.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
-	// Connect is what a test of the connection uses. Instance, client id and secret come
-	// from CIPP each time, so that no test uses kept ones.
-	Connect ninjaone.Config
+	// Connect is what a test of the connection uses. Gate, instance, client id and secret
+	// come anew each time, so that no test uses kept ones.
+	Connect ninjaone.Deps
 	Sync    *storage.Queue // ninjaone-sync
 	Automap *storage.Queue // ninjaone-automap
 	// Begin runs an automap of all tenants while a person waits, within a time.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/draw"
@@ -62,9 +62,9 @@ type refusedWrite struct{ path, body string }
 // allow lets the bench call NinjaOne by way of an allowance.
 func (b *bench) allow(mode ending) *allowance {
 	a := &allowance{base: http.DefaultTransport.(*http.Transport).Clone(), mode: mode}
-	a.pool = ninjaone.NewPool(ninjaone.Config{Endpoint: b.ninja.URL(), Rate: math.Inf(1), Transport: a,
-		Secret: func(context.Context, bool) (string, error) { return "not-a-real-secret", nil },
-		Logger: slog.New(slog.DiscardHandler)})
+	calls := ninjaonetest.Deps(b.ninja.URL(), ninjaonetest.Secret("not-a-real-secret"))
+	calls.Transport = a
+	a.pool = ninjaone.NewPool(calls)
 	var err error
 	b.client, err = a.pool.Client(labInstance, "sync-app")
 	must(b.t, err)

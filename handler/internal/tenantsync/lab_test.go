@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -94,9 +94,9 @@ func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	} {
 		l.define(f, "READ_WRITE")
 	}
-	l.client, err = ninjaone.New(ninjaone.Config{Instance: labInstance, Endpoint: l.ninja.URL(), ClientID: "sync-app", Rate: math.Inf(1),
-		Secret: func(context.Context, bool) (string, error) { return "not-a-real-secret", nil },
-		Logger: slog.New(slog.DiscardHandler)})
+	calls := ninjaonetest.Deps(l.ninja.URL(), ninjaonetest.Secret("not-a-real-secret"))
+	calls.Instance, calls.ClientID = labInstance, "sync-app"
+	l.client, err = ninjaone.New(calls)
 	must(t, err)
 	return l
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -27,6 +26,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/notify/notifytest"
 	"cipp-ninjaone/handler/internal/policies"
@@ -146,12 +146,11 @@ func (w *World) Restart() {
 	}
 	log := slog.New(slog.NewJSONHandler(&w.Logged, &slog.HandlerOptions{Level: slog.LevelError}))
 	reader := m365test.Reader(w.T, w.endpoints, m365.Deps{Credentials: secrets, Log: log})
-	pool := ninjaone.NewPool(ninjaone.Config{
-		Endpoint: w.getenv("NINJAONE_ENDPOINT"), Rate: math.Inf(1), Logger: log, Transport: w,
-		Secret: func(ctx context.Context, fresh bool) (string, error) {
-			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
-		},
+	calls := ninjaonetest.Deps(w.getenv("NINJAONE_ENDPOINT"), func(ctx context.Context, fresh bool) (string, error) {
+		return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
 	})
+	calls.Transport, calls.Log = w, log
+	pool := ninjaone.NewPool(calls)
 	client := func(c cipp.ExtensionConfig) (*ninjaone.Client, error) { return pool.Client(c.Instance, c.ClientID) }
 	own, blobs := w.Own.Table(layout.TableName), w.Own.Container(tenantsync.ContainerName)
 	statuses, held := assignments.Statuses{Table: w.Own.Table(assignments.TableName)}, ledger.New(own)

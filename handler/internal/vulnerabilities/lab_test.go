@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
@@ -138,10 +138,11 @@ func newLab(t testing.TB, devices int, change ...func(*seed.Seed)) *lab {
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
 	reader := m365test.Reader(t, at, m365.Deps{Credentials: secrets, Log: log})
-	pool := ninjaone.NewPool(ninjaone.Config{Endpoint: s.NinjaOne.URL(), Rate: math.Inf(1), Logger: log, Transport: l,
-		Secret: func(ctx context.Context, fresh bool) (string, error) {
-			return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
-		}})
+	calls := ninjaonetest.Deps(s.NinjaOne.URL(), func(ctx context.Context, fresh bool) (string, error) {
+		return secrets.Secret(ctx, cipp.SecretNinjaOne, fresh)
+	})
+	calls.Transport = l
+	pool := ninjaone.NewPool(calls)
 	table, blobs := l.own.Table(layout.TableName), l.own.Container(tenantsync.ContainerName)
 	l.worker = New(Deps{
 		CIPP: store, Defender: reader,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/m365/m365test"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/ninjaone/ninjaonetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/m365sim"
 )
@@ -106,7 +106,9 @@ func (l *large) turn(t testing.TB) plan {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	reader := m365test.Reader(t, m365sim.Endpoints{Login: l.URL, Defender: l.URL}, m365.Deps{Credentials: anySecret{}, Log: log})
-	client, err := ninjaone.New(ninjaone.Config{Endpoint: l.URL, ClientID: "c", Secret: func(context.Context, bool) (string, error) { return "s", nil }, Rate: math.Inf(1), Logger: log})
+	calls := ninjaonetest.Deps(l.URL, ninjaonetest.Secret("s"))
+	calls.ClientID = "c"
+	client, err := ninjaone.New(calls)
 	must(t, err)
 	devices := make([]ninjaone.Device, l.devices)
 	for i := range devices {
