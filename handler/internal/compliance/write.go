@@ -84,7 +84,7 @@ func (j *job) write(ctx context.Context, id int, values ninjaone.Fields, read ti
 	bounded, cancel := context.WithTimeout(slot, writeTime)
 	defer cancel()
 	claimed := claim.Values()
-	err = j.client.UpdateDeviceFields(bounded, id, claimed)
+	err = j.client.UpdateDeviceFields(bounded, id, claimed, false)
 	refusal, refused := errors.AsType[*ninjaone.RefusedError](err)
 	outcomes := claim.All(outcome(err))
 	if refused {

@@ -101,12 +101,3 @@ func Compare(a, b Device) int {
 	}
 	return cmp.Or(words.Compare(a.Name, b.Name), cmp.Compare(a.NinjaOneID, b.NinjaOneID))
 }
-
-// Of returns what is open on a NinjaOne device; false when nothing is.
-func (t *Tenant) Of(ninjaOneID int) (Device, bool) {
-	i := slices.IndexFunc(t.Devices, func(d Device) bool { return d.NinjaOneID == ninjaOneID && ninjaOneID != 0 })
-	if i < 0 {
-		return Device{}, false
-	}
-	return t.Devices[i], true
-}

@@ -21,10 +21,10 @@ func TestCreateCustomField(t *testing.T) {
 				t.Errorf("made %+v", made)
 			}
 		}
-		if err := c.UpdateOrganizationFields(t.Context(), 3, ninjaone.Fields{"usersSummary": ninjaone.HTML("<p>x</p>")}); err != nil {
+		if err := c.UpdateOrganizationFields(t.Context(), 3, ninjaone.Fields{"usersSummary": ninjaone.HTML("<p>x</p>")}, false); err != nil {
 			t.Error(err)
 		}
-		if err := c.UpdateDeviceFields(t.Context(), 31, ninjaone.Fields{"compliance": ninjaone.Text("Compliant")}); err != nil {
+		if err := c.UpdateDeviceFields(t.Context(), 31, ninjaone.Fields{"compliance": ninjaone.Text("Compliant")}, false); err != nil {
 			t.Error(err)
 		}
 		if n := len(sim.CustomFields()); n != 2 {

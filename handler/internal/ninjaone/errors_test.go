@@ -43,7 +43,7 @@ func TestMissingScope(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fake := newFake(t, answer)
 			c := serve(t, fake)
-			err := c.UpdateDeviceFields(t.Context(), 7, Fields{"a": Text("x"), "b": Text("y")})
+			err := c.UpdateDeviceFields(t.Context(), 7, Fields{"a": Text("x"), "b": Text("y")}, false)
 			if !errors.Is(err, ErrInvalidScope) || !errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), "tick the scope Management") {
 				t.Errorf("got %v", err)
 			}

@@ -203,7 +203,7 @@ func TestHalfAnswerToWrite(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	if err := serve(t, f).UpdateDeviceFields(t.Context(), 7, Fields{"f": Text("x")}); err != nil || n != 2 {
+	if err := serve(t, f).UpdateDeviceFields(t.Context(), 7, Fields{"f": Text("x")}, false); err != nil || n != 2 {
 		t.Errorf("%d calls, error %v", n, err)
 	}
 }

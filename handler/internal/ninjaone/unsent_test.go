@@ -13,7 +13,7 @@ import (
 func TestOutOfTime(t *testing.T) {
 	for name, send := range map[string]func(context.Context, *Client) error{
 		"field of a device": func(ctx context.Context, c *Client) error {
-			return c.UpdateDeviceFields(ctx, 7, Fields{"a": Text("x")})
+			return c.UpdateDeviceFields(ctx, 7, Fields{"a": Text("x")}, false)
 		},
 		"creation": func(ctx context.Context, c *Client) error {
 			_, err := c.CreateDocuments(ctx, []NewDocument{{OrganizationID: 3, TemplateID: 4, Name: "Ada Example"}})
@@ -99,7 +99,7 @@ func TestNotSent(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				c := inProcess(t, newFake(t, func(w http.ResponseWriter, r *http.Request) { tt.api(w, cancel) }))
-				err := c.UpdateDeviceFields(ctx, 7, Fields{"a": Text("x"), "b": Text("y")})
+				err := c.UpdateDeviceFields(ctx, 7, Fields{"a": Text("x"), "b": Text("y")}, false)
 				if err == nil || errors.Is(err, ErrNotSent) != tt.want {
 					t.Errorf("got %v; not sent: %v, want %v", err, errors.Is(err, ErrNotSent), tt.want)
 				}

@@ -17,33 +17,18 @@ import (
 // then a *RefusedError, and NinjaOne accepted every field that is not in it. The client
 // itself refuses values over NinjaOne's limits. Any other error says nothing about which
 // fields were written, but for ErrNotSent: none. It is ErrNotFound when there is no such
-// organization, ErrForbidden when every field is forbidden.
-func (c *Client) UpdateOrganizationFields(ctx context.Context, organizationID int, f Fields) error {
-	return c.updateFields(ctx, organizationFields, organizationID, f, false)
-}
-
-// UpdateOrganizationFieldsAlone is UpdateOrganizationFields for fields that
-// NinjaOne refused together before: it sends them one by one at once.
-func (c *Client) UpdateOrganizationFieldsAlone(ctx context.Context, organizationID int, f Fields) error {
-	return c.updateFields(ctx, organizationFields, organizationID, f, true)
+// organization, ErrForbidden when every field is forbidden. Fields that NinjaOne refused
+// together before are sent alone: one by one at once.
+func (c *Client) UpdateOrganizationFields(ctx context.Context, organizationID int, f Fields, alone bool) error {
+	return c.updateFields(ctx, "/v2/organization/{id}/custom-fields", organizationID, f, alone)
 }
 
 // UpdateDeviceFields writes values of a device's custom fields. It calls
 // PATCH /v2/device/{id}/custom-fields and behaves like
 // UpdateOrganizationFields.
-func (c *Client) UpdateDeviceFields(ctx context.Context, deviceID int, f Fields) error {
-	return c.updateFields(ctx, deviceFields, deviceID, f, false)
+func (c *Client) UpdateDeviceFields(ctx context.Context, deviceID int, f Fields, alone bool) error {
+	return c.updateFields(ctx, "/v2/device/{id}/custom-fields", deviceID, f, alone)
 }
-
-// UpdateDeviceFieldsAlone is UpdateOrganizationFieldsAlone for a device.
-func (c *Client) UpdateDeviceFieldsAlone(ctx context.Context, deviceID int, f Fields) error {
-	return c.updateFields(ctx, deviceFields, deviceID, f, true)
-}
-
-const (
-	organizationFields = "/v2/organization/{id}/custom-fields"
-	deviceFields       = "/v2/device/{id}/custom-fields"
-)
 
 func (c *Client) updateFields(ctx context.Context, template string, id int, f Fields, alone bool) error {
 	found := &RefusedError{Refused: map[string]error{}}

@@ -151,7 +151,7 @@ func TestUpdateFields(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			simulate(t, func(t *testing.T) {
 				s := &fieldServer{t: t, refuse: tt.refuse, written: map[string]string{}}
-				err := inProcess(t, newFake(t, s.serve)).UpdateDeviceFields(t.Context(), 7, tt.fields)
+				err := inProcess(t, newFake(t, s.serve)).UpdateDeviceFields(t.Context(), 7, tt.fields, false)
 				if len(s.calls) != tt.calls {
 					t.Errorf("calls %v, want %d", s.calls, tt.calls)
 				}
@@ -185,7 +185,7 @@ func TestUpdateFields(t *testing.T) {
 func TestUpdateOrganizationFields(t *testing.T) {
 	s := &fieldServer{t: t, written: map[string]string{}}
 	fields := Fields{"links": HTML(`<a class="btn" href="https://contoso.example/?a=1&b=2">Zürich</a>`), "gone": Clear()}
-	if err := serve(t, newFake(t, s.serve)).UpdateOrganizationFields(t.Context(), 42, fields); err != nil {
+	if err := serve(t, newFake(t, s.serve)).UpdateOrganizationFields(t.Context(), 42, fields, false); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{"links": `{"html":"<a class=\"btn\" href=\"https://contoso.example/?a=1&b=2\">Zürich</a>"}`, "gone": "null"}
@@ -200,7 +200,7 @@ func TestIsolationStopsWhenItIsNotAboutFields(t *testing.T) {
 			"a": refusal(400, `{}`),
 			"b": refusal(404, `{}`),
 		}}
-		err := inProcess(t, newFake(t, s.serve)).UpdateDeviceFields(t.Context(), 7, Fields{"a": Text("1"), "b": Text("2"), "c": Text("3")})
+		err := inProcess(t, newFake(t, s.serve)).UpdateDeviceFields(t.Context(), 7, Fields{"a": Text("1"), "b": Text("2"), "c": Text("3")}, false)
 		var refused *RefusedError
 		if !errors.Is(err, ErrNotFound) || errors.As(err, &refused) || len(s.calls) != 3 {
 			t.Errorf("got %v after %v", err, s.calls)
@@ -211,7 +211,7 @@ func TestIsolationStopsWhenItIsNotAboutFields(t *testing.T) {
 func TestRefusedTokenIsNotARefusedField(t *testing.T) {
 	fake := newFake(t, nil)
 	fake.onToken = func(w http.ResponseWriter, r *http.Request) { answer(w, 400, `{"error":"invalid_request"}`) }
-	err := serve(t, fake).UpdateDeviceFields(t.Context(), 7, Fields{"a": Text("1")})
+	err := serve(t, fake).UpdateDeviceFields(t.Context(), 7, Fields{"a": Text("1")}, false)
 	var refused *RefusedError
 	if err == nil || errors.As(err, &refused) {
 		t.Errorf("got %v", err)
@@ -228,12 +228,12 @@ func TestFieldsLeft(t *testing.T) {
 		}}
 		c := inProcess(t, newFake(t, s.serve))
 		fields := Fields{"a": Text("1"), "b": Text("2"), "c": Text("3"), "d": Text("4")}
-		if err := c.UpdateDeviceFieldsAlone(t.Context(), 7, fields); !errors.As(err, new(*RefusedError)) || len(s.calls) != 4 || len(s.written) != 3 {
+		if err := c.UpdateDeviceFields(t.Context(), 7, fields, true); !errors.As(err, new(*RefusedError)) || len(s.calls) != 4 || len(s.written) != 3 {
 			t.Errorf("%v after %v", err, s.calls)
 		}
 		s.refuse["c"] = func(w http.ResponseWriter) { w.Header().Set("Retry-After", "7200"); answer(w, 429, `{}`) }
 		var found *RefusedError
-		err := c.UpdateDeviceFieldsAlone(t.Context(), 7, fields)
+		err := c.UpdateDeviceFields(t.Context(), 7, fields, true)
 		if !errors.As(err, &found) || !errors.Is(err, ErrThrottled) || errors.Is(err, ErrNotSent) ||
 			found.Refused["b"] == nil || len(found.Refused) != 1 || !maps.Equal(found.Left, map[string]bool{"c": true, "d": true}) {
 			t.Errorf("got %v, left %v", err, found)

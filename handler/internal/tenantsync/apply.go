@@ -313,15 +313,10 @@ func (w *writing) send(ctx context.Context, s *ledger.Send) (outcome, error) {
 // update calls NinjaOne. After a refusal the fields go one by one.
 func (w *writing) update(ctx context.Context, s *ledger.Send) error {
 	t, alone := s.Record.Target, s.Record.Singled.Of(w.run.Begun) != nil
-	switch {
-	case t.Kind == ledger.KindOrganization && alone:
-		return w.client.UpdateOrganizationFieldsAlone(ctx, t.ID, s.Values)
-	case t.Kind == ledger.KindOrganization:
-		return w.client.UpdateOrganizationFields(ctx, t.ID, s.Values)
-	case alone:
-		return w.client.UpdateDeviceFieldsAlone(ctx, t.ID, s.Values)
+	if t.Kind == ledger.KindOrganization {
+		return w.client.UpdateOrganizationFields(ctx, t.ID, s.Values, alone)
 	}
-	return w.client.UpdateDeviceFields(ctx, t.ID, s.Values)
+	return w.client.UpdateDeviceFields(ctx, t.ID, s.Values, alone)
 }
 
 // gone handles a target that NinjaOne does not know any more.

@@ -94,11 +94,9 @@ func decide(in inputs) (plan, error) {
 	s := &p.status
 	s.Group, s.Turn, p.groupID = in.group.Name, in.now, in.group.ID
 	s.Source, s.SourceAt, s.Failures, s.Reason = in.source, in.sourceAt, 0, ""
-	c, err := compile(in, s)
-	if err != nil {
+	if err := p.compile(in); err != nil {
 		return plan{}, err
 	}
-	p.file, p.exposure = c.file, c.exposure
 	rows, base := len(p.file.rows), before(in.last, in.group)
 	mayBeEmpty := s.Reported > 0 && s.Excepted == s.Reported
 	if in.last.confirmed() {
@@ -118,8 +116,8 @@ func decide(in inputs) (plan, error) {
 	case again && (lost || in.forced || other):
 		p.verdict = Upload // these bytes have passed the brake, or a person let them
 		if other {
-			p.problems = append(p.problems, problems.Problem{Key: "other", Notice: true, Message: fmt.Sprintf("Somebody else put the file %q into NinjaOne's scan group %q. The file of this app replaces it. "+
-				"If that comes again, see who uploads to the group: only one can.", words.Clip(in.group.FileName, 80), s.Group)})
+			p.note("other", fmt.Sprintf("Somebody else put the file %q into NinjaOne's scan group %q. The file of this app replaces it. "+
+				"If that comes again, see who uploads to the group: only one can.", words.Clip(in.group.FileName, 80), s.Group))
 		}
 	case again:
 		p.verdict = Nothing
@@ -133,8 +131,8 @@ func decide(in inputs) (plan, error) {
 	case rows > 0 || mayBeEmpty:
 		p.verdict = Upload
 	case s.Reported == 0:
-		p.refuse("empty", "Microsoft reports no vulnerabilities, and no file was sent before: there is nothing to send.")
-		p.problems[len(p.problems)-1].Notice = true
+		p.verdict, s.Reason = Refuse, "Microsoft reports no vulnerabilities, and no file was sent before: there is nothing to send."
+		p.note("empty", s.Reason)
 	default:
 		p.refuse("unmatched", fmt.Sprintf("NinjaOne has none of the %d devices of which Microsoft reports vulnerabilities: nothing is sent. The console lists them.", s.Unmatched))
 	}
@@ -154,12 +152,16 @@ func (p *plan) tell(key, message string) {
 	p.problems = append(p.problems, problems.Problem{Key: key, Message: message})
 }
 
+// note is tell for what nobody needs to mend.
+func (p *plan) note(key, message string) {
+	p.problems = append(p.problems, problems.Problem{Key: key, Notice: true, Message: message})
+}
+
 // tellOthers adds what is worth telling beside the verdict.
 func (p *plan) tellOthers(in inputs) {
 	s := p.status
 	if s.Unmatched > 0 && p.verdict != Refuse {
-		p.problems = append(p.problems, problems.Problem{Key: "devices", Notice: true, Message: fmt.Sprintf(
-			"NinjaOne does not have %d of the %d devices of which Microsoft reports vulnerabilities. Their %d rows are not sent, and the console lists them.", s.Unmatched, s.Matched+s.Unmatched, s.UnmatchedRows)})
+		p.note("devices", fmt.Sprintf("NinjaOne does not have %d of the %d devices of which Microsoft reports vulnerabilities. Their %d rows are not sent, and the console lists them.", s.Unmatched, s.Matched+s.Unmatched, s.UnmatchedRows))
 	}
 	if n := in.found.Odd + in.found.Nameless; n > 0 {
 		p.tell("records", fmt.Sprintf("%d records of vulnerabilities have no name of a device, or a CVE id that cannot be one. They are left out. If this lasts, ask Microsoft's support.", n))
@@ -168,21 +170,16 @@ func (p *plan) tellOthers(in inputs) {
 		p.tell("expiry", fmt.Sprintf("The expiry of %d exceptions of vulnerabilities in CIPP cannot be read, so they apply without end. The first is that of %s: save it again in CIPP.", n, in.exceptions.Unread[0]))
 	}
 	if s.Source == SourceCache {
-		p.problems = append(p.problems, problems.Problem{Key: "source", Notice: true, Message: "The app may not read Defender's vulnerabilities itself (Vulnerability.Read, or Vulnerability.Read.All with GRAPH_AUTH application). It uploads what CIPP has cached, at most 48 hours old."})
+		p.note("source", "The app may not read Defender's vulnerabilities itself (Vulnerability.Read, or Vulnerability.Read.All with GRAPH_AUTH application). It uploads what CIPP has cached, at most 48 hours old.")
 	}
 }
 
-// compiled is the file with what is shown of it.
-type compiled struct {
-	file     *file
-	exposure exposure.Tenant
-}
-
-// compile makes the file of what was found, and counts in s.
-func compile(in inputs, s *Status) (compiled, error) {
-	f := in.found
+// compile makes the file of what was found, and what is shown of it. It counts in the
+// status.
+func (p *plan) compile(in inputs) (err error) {
+	f, s := in.found, &p.status
 	if err := f.compact(); err != nil {
-		return compiled{}, err
+		return err
 	}
 	excepted := make([]bool, len(f.texts)) // by CVE
 	for _, v := range f.all {
@@ -260,11 +257,9 @@ func compile(in inputs, s *Status) (compiled, error) {
 			s.Unknown = append(s.Unknown, unknown[key])
 		}
 	}
-	made, err := newFile(in.group.DeviceHeader, in.group.CVEHeader, values, cves, rows)
-	if err != nil {
-		return compiled{}, err
-	}
-	return compiled{made, f.expose(in, machines, values, exposed)}, nil
+	p.exposure = f.expose(in, machines, values, exposed)
+	p.file, err = newFile(in.group.DeviceHeader, in.group.CVEHeader, values, cves, rows)
+	return err
 }
 
 // byDevice yields each device with its findings, in order of CVE.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -74,10 +73,4 @@ func statusOf(row storage.Entity) Status {
 	}
 	s.TenantID, s.Queued, s.Confirmed = row.RowKey(), at(columnQueued), at(columnConfirmed)
 	return s
-}
-
-// columnsOf are the columns of a row with its key.
-func columnsOf(tenantID string, columns storage.Entity) storage.Entity {
-	columns["PartitionKey"], columns["RowKey"], columns["Version"] = partition, tenantID, int32(layout.Version)
-	return columns
 }

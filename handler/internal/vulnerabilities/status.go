@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/exposure"
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -119,18 +120,24 @@ func (f Files) save(ctx context.Context, s Status) error {
 	if err != nil {
 		return err
 	}
-	return storage.Doing(f.Table.Merge(ctx, columnsOf(s.TenantID, storage.Entity{columnStatus: string(text)})), "keep how the CVE file of tenant %s stands", s.TenantID)
+	return f.write(ctx, s.TenantID, storage.Entity{columnStatus: string(text)})
 }
 
 // Confirm lets the file that waits since that time go once, and none that waits since
 // later. The caller queues the tenant.
 func (f Files) Confirm(ctx context.Context, tenantID string, since time.Time) error {
 	since = since.UTC().Add(time.Microsecond) // a column is less exact than a status
-	return storage.Doing(f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnConfirmed: since})), "confirm the CVE file of tenant %s", tenantID)
+	return f.write(ctx, tenantID, storage.Entity{columnConfirmed: since})
 }
 
 func (f Files) markQueued(ctx context.Context, tenantID string, now time.Time) error {
-	return f.Table.Merge(ctx, columnsOf(tenantID, storage.Entity{columnQueued: now.UTC()}))
+	return f.write(ctx, tenantID, storage.Entity{columnQueued: now.UTC()})
+}
+
+// write writes columns of a tenant's row, and leaves the others.
+func (f Files) write(ctx context.Context, tenantID string, columns storage.Entity) error {
+	columns["PartitionKey"], columns["RowKey"], columns["Version"] = partition, tenantID, int32(layout.Version)
+	return storage.Doing(f.Table.Merge(ctx, columns), "keep how the CVE file of tenant %s stands", tenantID)
 }
 
 // Exposure returns what the last file of a tenant says, for its cards. It is nil when
