@@ -60,61 +60,42 @@ func (x *index) administrators() cell {
 		return absent(x.snap.Roles.Reason)
 	}
 	type admin struct {
-		user   *tenant.User
-		global bool
-		roles  []string
+		user  *tenant.User
+		roles []*tenant.DirectoryRole
 	}
-	admins := map[string]*admin{}
-	others := map[string]bool{}
-	groups := x.memberGroups()
-	for _, r := range x.roles() {
-		global := fold(r.TemplateID) == tenant.GlobalAdministrator
-		if !global && !strings.Contains(fold(r.DisplayName), "administrator") {
-			continue
-		}
-		for _, id := range expand(r.Members, groups) {
-			u := x.userByID[id]
-			if u == nil {
-				others[id] = true
-				continue
-			}
-			if admins[id] == nil {
-				admins[id] = &admin{user: u}
-			}
-			name := orElse(r.DisplayName, "Unnamed role")
-			if global {
-				admins[id].global = true
-				admins[id].roles = slices.Insert(admins[id].roles, 0, name)
-				continue
-			}
-			admins[id].roles = append(admins[id].roles, name)
+	var admins []admin
+	others := 0
+	for id, roles := range x.rolesHeld() {
+		roles = slices.DeleteFunc(roles, func(r *tenant.DirectoryRole) bool { return adminRank(r) == noAdmin })
+		slices.SortStableFunc(roles, func(a, b *tenant.DirectoryRole) int { return cmp.Compare(adminRank(a), adminRank(b)) })
+		switch u := x.userByID[id]; {
+		case len(roles) == 0:
+		case u == nil:
+			others++
+		default:
+			admins = append(admins, admin{u, roles})
 		}
 	}
 	if !x.snap.Users.OK() {
-		n := plural(len(others), "administrator", "administrators")
+		n := plural(others, "administrator", "administrators")
 		return lines(line{Text: n, Href: x.links.roles()}, unavailableLine(x.snap.Users.Reason))
 	}
-	list := make([]*admin, 0, len(admins))
-	for _, a := range admins {
-		list = append(list, a)
-	}
-	slices.SortFunc(list, func(a, b *admin) int {
-		if a.global != b.global {
-			if a.global {
-				return -1
-			}
-			return 1
-		}
-		return byName(a.user.DisplayName, b.user.DisplayName, a.user.UserPrincipalName, b.user.UserPrincipalName, a.user.ID, b.user.ID)
+	slices.SortFunc(admins, func(a, b admin) int {
+		return cmp.Or(cmp.Compare(adminRank(a.roles[0]), adminRank(b.roles[0])),
+			byName(a.user.DisplayName, b.user.DisplayName, a.user.UserPrincipalName, b.user.UserPrincipalName, a.user.ID, b.user.ID))
 	})
 	c := cell{More: line{Href: x.links.roles()}}
-	for _, a := range list {
+	for _, a := range admins {
+		var names []string
+		for _, r := range a.roles {
+			names = append(names, orElse(r.DisplayName, "Unnamed role"))
+		}
 		l := x.userLine(a.user)
-		l.Tail = "(" + strings.Join(a.roles, ", ") + ")"
+		l.Tail = "(" + strings.Join(names, ", ") + ")"
 		c.Lines = append(c.Lines, l)
 	}
-	if len(others) > 0 {
-		c.Lines = append(c.Lines, line{Text: plural(len(others), "application or other account", "applications and other accounts"), Href: x.links.roles()})
+	if others > 0 {
+		c.Lines = append(c.Lines, line{Text: plural(others, "application or other account", "applications and other accounts"), Href: x.links.roles()})
 	}
 	if len(c.Lines) == 0 {
 		return one("None")
@@ -122,13 +103,33 @@ func (x *index) administrators() cell {
 	return c
 }
 
-// memberGroups returns the groups by id.
-func (x *index) memberGroups() map[string]*tenant.Group {
-	all := make(map[string]*tenant.Group, len(x.groups))
-	for _, g := range x.groups {
-		all[fold(g.ID)] = g
+// noAdmin is the rank of roles that are not roles of administration.
+const noAdmin = 2
+
+// adminRank orders roles of administration, that of global administrators first.
+func adminRank(r *tenant.DirectoryRole) int {
+	switch {
+	case fold(r.TemplateID) == tenant.GlobalAdministrator:
+		return 0
+	case strings.Contains(fold(r.DisplayName), "administrator"):
+		return 1
 	}
-	return all
+	return noAdmin
+}
+
+// rolesHeld returns the roles of whoever holds one, through a group too, in order of name.
+func (x *index) rolesHeld() map[string][]*tenant.DirectoryRole {
+	groups := make(map[string]*tenant.Group, len(x.groups))
+	for _, g := range x.groups {
+		groups[fold(g.ID)] = g
+	}
+	held := map[string][]*tenant.DirectoryRole{}
+	for _, r := range x.roles() {
+		for _, id := range expand(r.Members, groups) {
+			held[id] = append(held[id], r)
+		}
+	}
+	return held
 }
 
 // expand returns the ids of the members and of the members of known groups

@@ -21,8 +21,8 @@ func (x *index) tenantSummary() page {
 			number(x.snap.ManagedDevices, len(x.devices), iconDevices, "Devices", x.links.devices()).inCIPP(x.links.inCIPP(cippDevices)),
 			number(x.snap.Groups, len(x.groups), iconGroups, "Groups", x.links.groups()).inCIPP(x.links.inCIPP(cippGroups)),
 			x.rolesInUse().inCIPP(x.links.inCIPP(cippRoles)),
-			x.entraPlan(),
-			x.defenderPlan(),
+			x.planWidget("Entra ID licence", "Free", x.links.products(), []plan{{"AAD_PREMIUM_P2", "P2"}, {"AAD_PREMIUM", "P1"}}),
+			x.planWidget("Defender for Endpoint", "None", x.links.defender("machines"), []plan{{"WINDEFATP", "Plan 2"}, {"MDE_SMB", "Business"}, {"MDE_LITE", "Plan 1"}}),
 			x.directorySync(),
 		},
 		Cards: []card{
@@ -178,15 +178,6 @@ func (x *index) planWidget(caption, none string, href link, plans []plan) widget
 		}
 		return line{Icon: "fas fa-circle-minus", Tone: warning, Text: none}, ""
 	})
-}
-
-func (x *index) entraPlan() widget {
-	return x.planWidget("Entra ID licence", "Free", x.links.products(), []plan{{"AAD_PREMIUM_P2", "P2"}, {"AAD_PREMIUM", "P1"}})
-}
-
-func (x *index) defenderPlan() widget {
-	return x.planWidget("Defender for Endpoint", "None", x.links.defender("machines"),
-		[]plan{{"WINDEFATP", "Plan 2"}, {"MDE_SMB", "Business"}, {"MDE_LITE", "Plan 1"}})
 }
 
 func (x *index) directorySync() widget {

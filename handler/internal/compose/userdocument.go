@@ -28,7 +28,6 @@ type UserDocuments struct {
 func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocuments {
 	x := &UserDocuments{
 		index:    newIndex(in),
-		heldBy:   map[string][]*tenant.DirectoryRole{},
 		policies: newPolicies(in.Snapshot.ConditionalAccess.Value),
 		settings: greatest(in.Snapshot.Mailboxes.Value, func(a, b *tenant.Mailbox) int {
 			return byName(a.PrimarySMTPAddress, b.PrimarySMTPAddress, a.Type, b.Type)
@@ -40,13 +39,10 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocument
 	}
 	x.tree = newGroupTree(x.groups, tenant.MemberDevice)
 	x.ownedBy = x.devicesOf()
-	groups := x.memberGroups()
-	for _, r := range x.roles() {
-		for _, id := range expand(r.Members, groups) {
-			x.heldBy[id] = append(x.heldBy[id], r)
-		}
-		x.rolesOfGroups = x.rolesOfGroups || !in.Snapshot.Groups.OK() && slices.ContainsFunc(r.Members, func(m tenant.Member) bool { return m.Kind == tenant.MemberGroup })
-	}
+	x.heldBy = x.rolesHeld()
+	x.rolesOfGroups = !in.Snapshot.Groups.OK() && slices.ContainsFunc(in.Snapshot.Roles.Value, func(r tenant.DirectoryRole) bool {
+		return slices.ContainsFunc(r.Members, func(m tenant.Member) bool { return m.Kind == tenant.MemberGroup })
+	})
 	return x
 }
 

@@ -28,29 +28,22 @@ type NewCustomField struct {
 // is taken (400). The client repeats the call only where NinjaOne certainly did nothing.
 // After an error of another kind, read the definitions to see whether the field is there.
 func (c *Client) CreateCustomField(ctx context.Context, f NewCustomField) (CustomField, error) {
-	type settings struct {
-		ExpandLargeValue bool `json:"expandLargeValueOnRender"`
-	}
-	type content struct {
-		Required bool     `json:"required"`
-		Advanced settings `json:"advancedSettings"`
-	}
 	body := struct {
-		Label                string   `json:"label"`
-		FieldName            string   `json:"fieldName"`
-		Description          string   `json:"description,omitempty"`
-		Type                 string   `json:"type"`
-		TechnicianPermission string   `json:"technicianPermission"`
-		ScriptPermission     string   `json:"scriptPermission"`
-		APIPermission        string   `json:"apiPermission"`
-		DefinitionScope      []string `json:"definitionScope"`
-		Content              *content `json:"content,omitempty"`
+		Label                string        `json:"label"`
+		FieldName            string        `json:"fieldName"`
+		Description          string        `json:"description,omitempty"`
+		Type                 string        `json:"type"`
+		TechnicianPermission string        `json:"technicianPermission"`
+		ScriptPermission     string        `json:"scriptPermission"`
+		APIPermission        string        `json:"apiPermission"`
+		DefinitionScope      []string      `json:"definitionScope"`
+		Content              *fieldContent `json:"content,omitempty"`
 	}{f.Label, f.Name, f.Description, f.Type, PermissionReadOnly, PermissionNone, PermissionReadWrite, []string{f.Scope}, nil}
 	if f.Automations {
 		body.ScriptPermission = PermissionReadOnly
 	}
 	if f.Type == TypeWYSIWYG {
-		body.Content = &content{Advanced: settings{ExpandLargeValue: true}}
+		body.Content = &fieldContent{Advanced: advancedSettings{Expand: true}}
 	}
 	r := newRequest(http.MethodPost, "/v2/custom-fields", nil, nil, body)
 	var created CustomField

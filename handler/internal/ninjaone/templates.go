@@ -192,22 +192,28 @@ func (t *Template) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// fieldContent says how NinjaOne treats the values of a field.
+type fieldContent struct {
+	Required bool             `json:"required"`
+	Advanced advancedSettings `json:"advancedSettings,omitzero"`
+}
+
+type advancedSettings struct {
+	Expand bool `json:"expandLargeValueOnRender"`
+}
+
 // UnmarshalJSON decodes a field or UI element and keeps its members for an
 // update.
 func (f *TemplateField) UnmarshalJSON(data []byte) error {
 	var w struct {
-		ID         int    `json:"fieldId"`
-		Name       string `json:"fieldName"`
-		Label      string `json:"fieldLabel"`
-		Type       string `json:"fieldType"`
-		Technician string `json:"fieldTechnicianPermission"`
-		Script     string `json:"fieldScriptPermission"`
-		API        string `json:"fieldApiPermission"`
-		Content    struct {
-			AdvancedSettings struct {
-				Expand bool `json:"expandLargeValueOnRender"`
-			} `json:"advancedSettings"`
-		} `json:"fieldContent"`
+		ID         int          `json:"fieldId"`
+		Name       string       `json:"fieldName"`
+		Label      string       `json:"fieldLabel"`
+		Type       string       `json:"fieldType"`
+		Technician string       `json:"fieldTechnicianPermission"`
+		Script     string       `json:"fieldScriptPermission"`
+		API        string       `json:"fieldApiPermission"`
+		Content    fieldContent `json:"fieldContent"`
 	}
 	if err := reply.Unmarshal(data, &w); err != nil {
 		return err
@@ -219,7 +225,7 @@ func (f *TemplateField) UnmarshalJSON(data []byte) error {
 	*f = TemplateField{
 		ID: w.ID, Name: w.Name, Label: w.Label, Type: w.Type,
 		TechnicianPermission: w.Technician, ScriptPermission: w.Script, APIPermission: w.API,
-		Expanded: w.Content.AdvancedSettings.Expand, raw: raw,
+		Expanded: w.Content.Advanced.Expand, raw: raw,
 	}
 	return nil
 }
@@ -244,19 +250,16 @@ func (t Template) body() (map[string]json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	for name, v := range map[string]any{"name": t.Name, "fields": fields} {
+	members := map[string]any{"name": t.Name, "fields": fields}
+	if t.Description != "" {
+		members["description"] = t.Description
+	}
+	for name, v := range members {
 		encoded, err := encodeJSON(v)
 		if err != nil {
 			return nil, err
 		}
 		body[name] = encoded
-	}
-	if t.Description != "" {
-		encoded, err := encodeJSON(t.Description)
-		if err != nil {
-			return nil, err
-		}
-		body["description"] = encoded
 	}
 	return body, nil
 }
@@ -273,24 +276,13 @@ func (f TemplateField) body() (json.RawMessage, error) {
 		}
 		return encodeJSON(kept)
 	}
-	type settings struct {
-		Expand bool `json:"expandLargeValueOnRender"`
-	}
-	type content struct {
-		Required         bool      `json:"required"`
-		AdvancedSettings *settings `json:"advancedSettings,omitempty"`
-	}
-	var c content
-	if f.Expanded {
-		c.AdvancedSettings = &settings{Expand: true}
-	}
 	return encodeJSON(struct {
-		Label      string  `json:"fieldLabel"`
-		Name       string  `json:"fieldName"`
-		Type       string  `json:"fieldType"`
-		Technician string  `json:"fieldTechnicianPermission,omitempty"`
-		Script     string  `json:"fieldScriptPermission,omitempty"`
-		API        string  `json:"fieldApiPermission,omitempty"`
-		Content    content `json:"fieldContent"`
-	}{f.Label, f.Name, f.Type, f.TechnicianPermission, f.ScriptPermission, f.APIPermission, c})
+		Label      string       `json:"fieldLabel"`
+		Name       string       `json:"fieldName"`
+		Type       string       `json:"fieldType"`
+		Technician string       `json:"fieldTechnicianPermission,omitempty"`
+		Script     string       `json:"fieldScriptPermission,omitempty"`
+		API        string       `json:"fieldApiPermission,omitempty"`
+		Content    fieldContent `json:"fieldContent"`
+	}{f.Label, f.Name, f.Type, f.TechnicianPermission, f.ScriptPermission, f.APIPermission, fieldContent{Advanced: advancedSettings{f.Expanded}}})
 }

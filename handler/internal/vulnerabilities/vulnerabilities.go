@@ -151,22 +151,20 @@ func (w *Worker) open(ctx context.Context, m Message) (*turn, error) {
 		return drop("CIPP does not know the tenant")
 	case err != nil:
 		return nil, err
-	case known.Excluded:
-		return drop("the tenant is excluded in CIPP")
 	}
 	mappings, err := w.CIPP.OrganizationMappings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(mappings, func(o cipp.OrganizationMapping) bool { return o.TenantID == known.ID })
-	if i < 0 || mappings[i].Problem != "" || mappings[i].OrganizationID == 0 {
-		return drop("the tenant is not mapped to a NinjaOne organization")
+	mapped, _ := cipp.Join([]cipp.Tenant{known}, mappings)
+	if len(mapped) == 0 {
+		return drop("the tenant is excluded in CIPP, or not mapped to a NinjaOne organization")
 	}
 	client, err := w.NinjaOne(config)
 	if err != nil {
 		return drop("NinjaOne cannot be called with CIPP's settings") // the sync explains it
 	}
-	return &turn{Worker: w, ref: known.Ref, config: config, organizationID: mappings[i].OrganizationID, client: client, forced: m.Force}, nil
+	return &turn{Worker: w, ref: known.Ref, config: config, organizationID: mapped[0].Mapping.OrganizationID, client: client, forced: m.Force}, nil
 }
 
 // owner owns the problems of a turn. Those of an import have another owner.
