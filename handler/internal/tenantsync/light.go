@@ -255,7 +255,7 @@ func unread(s *tenant.Snapshot, known []problems.Problem) error {
 		names := absent[reason]
 		i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(watched, name) })
 		if i >= 0 && !slices.ContainsFunc(known, func(p problems.Problem) bool { return p.Key == "part:"+reason }) {
-			return fmt.Errorf("Microsoft 365's %s could not be read: %s", names[i], words.End(reason))
+			return fmt.Errorf("%s's %s could not be read: %s", microsoft365, names[i], words.End(reason))
 		}
 	}
 	return nil

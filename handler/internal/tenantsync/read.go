@@ -24,6 +24,9 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
+// microsoft365 begins texts of what could not be read: a name, where errors begin small.
+const microsoft365 = "Microsoft 365"
+
 // inputs is everything that a plan is made from.
 type inputs struct {
 	assignment
@@ -123,7 +126,7 @@ func (j *job) readServices(ctx context.Context, in *inputs) (listed listing, err
 			known = nil
 		}
 		if in.snapshot, err = j.Reader.Read(gctx, j.ref, known); err != nil {
-			return fmt.Errorf("Microsoft 365 could not be read: %w", err)
+			return fmt.Errorf("%s could not be read: %w", microsoft365, err)
 		}
 		return nil
 	})
