@@ -49,14 +49,14 @@ demo: build sandbox/node_modules
 FAULT_MATRIX ?= $(shell date -u +%F)
 test: export FAULT_MATRIX := $(FAULT_MATRIX)
 
-# A busy machine may need more than Go's ten minutes for the end-to-end tests,
-# which begin first, since they take the longest and wait for the most.
+# A busy machine may need more than Go's ten minutes for the end-to-end tests.
+# What takes longest and waits for the most begins first.
 # TESTFLAGS=-json is for tools/slowest. Without debug symbols the test programs
 # are linked in half of the time. Most tests wait for storage, so that two cores
 # have room for four packages at once.
 test: build sandbox/node_modules
 	@echo "Tests of very many cases try those of FAULT_MATRIX=$$FAULT_MATRIX; FAULT_MATRIX=whole takes minutes more."
-	go test -p=4 -timeout=60m -ldflags='-s -w' $(TESTFLAGS) ./sandbox/e2e ./...
+	go test -p=4 -timeout=60m -ldflags='-s -w' $(TESTFLAGS) ./sandbox/e2e ./sandbox/cmd/demo ./handler/internal/tenantsync ./handler/internal/documents ./...
 
 # Every benchmark runs once; sandbox/bench, which says what its numbers mean,
 # builds its own bundle and runs last.

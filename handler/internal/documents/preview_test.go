@@ -13,6 +13,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
+	"cipp-ninjaone/sandbox/draw"
 )
 
 // preview makes a preview, and checks that nothing at all was written for it.
@@ -77,10 +78,10 @@ func foretold(p *Preview) Result {
 }
 
 // TestPreviewForetells lets two tenants of one organization change at random,
-// and compares each sync with what its preview said.
+// and compares each sync with what its preview said. Each day tries some sequences.
 func TestPreviewForetells(t *testing.T) {
 	var seen Result
-	for seed := range uint64(6) {
+	for _, seed := range draw.Below(t, 3, uint64(6)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 11))
 			w := newWorld(t, 2)
@@ -142,7 +143,7 @@ func TestPreviewForetells(t *testing.T) {
 		})
 	}
 	t.Logf("in all %+v", seen)
-	if seen.Created*seen.Updated*seen.Unchanged*seen.Archived*seen.Restored*seen.Related*seen.Unrelated*seen.Duplicates == 0 {
+	if _, whole := draw.Day(t); whole && seen.Created*seen.Updated*seen.Unchanged*seen.Archived*seen.Restored*seen.Related*seen.Unrelated*seen.Duplicates == 0 {
 		t.Errorf("the sequences are too tame: %+v", seen)
 	}
 }
