@@ -219,11 +219,11 @@ func (w *world) expect(from, to time.Duration, limit float64, longWindow bool) {
 	if longWindow {
 		return // all of it may be used at once
 	}
-	// In stretches of half a minute, in which a pause that NinjaOne asks for is no
+	// In stretches of a minute, in which a pause that NinjaOne asks for is no
 	// oscillation.
 	lowest, highest := math.Inf(1), 0.0
-	for at := from; at+30*time.Second <= to; at += 30 * time.Second {
-		p, _ := w.figures(at, at+30*time.Second)
+	for at := from; at+time.Minute <= to; at += time.Minute {
+		p, _ := w.figures(at, at+time.Minute)
 		lowest, highest = min(lowest, p), max(highest, p)
 	}
 	if lowest < 0.8*passed || highest > 1.2*passed {
