@@ -5,7 +5,7 @@ package automap
 const (
 	// reportBlob is a JSON object of [Report]: how the last automap ended.
 	reportBlob = "automap/suggestions.json"
-	// progressBlob is a JSON object of [progress]: what an automap under way has done.
+	// progressBlob is a JSON object of [Progress]: what an automap under way has done.
 	progressBlob = "automap/progress.json"
 	// indexBlob is a JSON object of [storedIndex]: NinjaOne's devices by serial number.
 	indexBlob = "automap/devices.json"

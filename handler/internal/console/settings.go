@@ -35,8 +35,8 @@ func (c *Console) settings(x *exchange) error {
 
 func (c *Console) showSettings(x *exchange, problem string, config cipp.ExtensionConfig) error {
 	given, err := c.Engine.GivenBack(x.ctx())
-	if err != nil {
-		return err
+	if err != nil { // the page is worth more than the notice
+		c.Log.WarnContext(x.ctx(), "whether the syncs were given back cannot be read", "error", err)
 	}
 	_, err = c.Secrets.Secret(x.ctx(), cipp.SecretNinjaOne, false)
 	return c.show(x, "settings", "Settings", problem, settingsPage{config, err == nil, given})

@@ -141,6 +141,9 @@ func (h *Handlers) Client(ctx context.Context) (*ninjaone.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if config.Instance == "" || config.ClientID == "" {
+		return nil, errors.New("the NinjaOne instance and client ID are not set yet: enter them under Settings")
+	}
 	return h.NinjaOne(config)
 }
 

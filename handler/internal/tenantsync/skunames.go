@@ -40,14 +40,14 @@ func (k *KeptNames) Names(ctx context.Context) map[string]string {
 			k.Log.WarnContext(ctx, "the kept names of licences cannot be read", "error", err)
 			return names
 		}
-		k.kept = map[string]string{}
 		if kept != nil {
-			maps.Copy(k.kept, *kept)
+			k.kept = *kept
 		}
 	}
-	all := maps.Clone(k.kept) // earlier runs may hold the kept ones
+	all := map[string]string{} // earlier runs may hold the kept ones
+	maps.Copy(all, k.kept)
 	if maps.Copy(all, names); maps.Equal(all, k.kept) {
-		return k.kept
+		return k.kept // asked again next time while there are none: another process may keep some
 	}
 	if err := k.Blobs.PutJSON(ctx, skuNamesBlob, all); err != nil {
 		k.Log.WarnContext(ctx, "the names of licences could not be kept", "error", err)

@@ -21,6 +21,10 @@ func TestKeptNames(t *testing.T) {
 		k.Names(t.Context())
 		return k.Names(t.Context())
 	}
+	first := &KeptNames{Fetch: func(context.Context) map[string]string { return nil }, Blobs: blobs, Log: slog.New(slog.DiscardHandler)}
+	if got := first.Names(t.Context()); len(got) != 0 {
+		t.Errorf("names of nowhere: %v", got)
+	}
 	for _, step := range []struct{ fetched, want map[string]string }{
 		{nil, nil},
 		{map[string]string{"a": "Microsoft 365 E3", "b": "Visio"}, map[string]string{"a": "Microsoft 365 E3", "b": "Visio"}},
@@ -30,6 +34,9 @@ func TestKeptNames(t *testing.T) {
 		if got := names(step.fetched); !maps.Equal(got, step.want) {
 			t.Errorf("fetched %v: the names are %v, want %v", step.fetched, got, step.want)
 		}
+	}
+	if got := first.Names(t.Context()); got["a"] != "Microsoft 365 E3" {
+		t.Errorf("a process that had none does not see what others kept since: %v", got)
 	}
 }
 

@@ -83,9 +83,14 @@ func (u *Unrecorded) Watch(run func(context.Context, Message) error) func(contex
 	}
 }
 
-// flush tells what is untold and what is new, until storage fails.
+// flush tells what is untold and what is new, until storage fails. With nothing new it
+// leaves that to whoever tells already: no sync waits for it.
 func (u *Unrecorded) flush(ctx context.Context, fresh ...unrecorded) {
-	u.mu.Lock()
+	if len(fresh) > 0 {
+		u.mu.Lock()
+	} else if !u.mu.TryLock() {
+		return
+	}
 	defer u.mu.Unlock()
 	if u.untold == nil {
 		u.untold = map[string]unrecorded{}
