@@ -39,7 +39,8 @@ func drawn(day int, whole bool) map[string][]*step {
 // kind of trouble out, and all of the matrix is met by some draw.
 func TestDrawOfTheFaultMatrix(t *testing.T) {
 	met, all := map[string]bool{}, 0
-	for day := range 365 {
+	const newYear = 20454 // 2026-01-01
+	for day := newYear; day < newYear+365; day++ {
 		cells, count := drawn(day, false), 0
 		if diff := cmp.Diff(names(cells), names(drawn(day, false))); diff != "" {
 			t.Fatalf("the draw of day %d differs from one time to the next: %s", day, diff)
