@@ -51,7 +51,7 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 	}
 	for name := range strings.SplitSeq(values.Get("$select"), ",") {
 		switch name = strings.TrimSpace(name); {
-		case name == "" && values.Has("$deltatoken"): // which stands for what was selected
+		case name == "" && !latest && values.Has("$deltatoken"): // which stands for what was selected
 		case name == "members" && (typ == "group" || typ == "directoryRole"):
 			state.members = true
 		default:

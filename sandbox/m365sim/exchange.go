@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -119,6 +120,9 @@ func (s *Server) invoke(r *http.Request, t *Tenant) *answer {
 			CmdletName string
 			Parameters map[string]any
 		}
+	}
+	if _, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); !strings.EqualFold(parameters["charset"], "utf-8") {
+		return refuse("The Content-Type must be application/json; charset=utf-8.")
 	}
 	if refusal := readJSON(r, &in); refusal != nil {
 		return refuse("%s", refusal.message)

@@ -105,7 +105,11 @@ func parseFilter(s, allowed string) (*filter, *apiError) {
 }
 
 func (f *filter) matches(e Entity) bool {
-	return f == nil || strings.EqualFold(e.String(f.property), f.value)
+	if f == nil {
+		return true
+	}
+	value, ok := e[f.property].(string) // null equals no text
+	return ok && strings.EqualFold(value, f.value)
 }
 
 // project returns the JSON object of an entity. It has the selected properties, or the

@@ -282,6 +282,7 @@ func TestExchangeRefusals(t *testing.T) {
 		"no anchor":         {s.invoke("Get-Mailbox", "{}", "X-AnchorMailbox", ""), 400, "X-AnchorMailbox", true},
 		"foreign anchor":    {s.invoke("Get-Mailbox", "{}", "X-AnchorMailbox", "APP:x@"+other), 400, "X-AnchorMailbox", true},
 		"content type":      {s.invoke("Get-Mailbox", "{}", "Content-Type", "text/plain"), 400, "Content-Type", true},
+		"no charset":        {s.invoke("Get-Mailbox", "{}", "Content-Type", "application/json"), 400, "Content-Type", true},
 		"unknown member":    {s.exchange(invoke, `{"Cmdlet":"Get-Mailbox"}`), 400, "unknown field", true},
 		"unknown selection": {s.exchange(invoke+"?$select=Nothing", good), 400, "'Nothing'", true},
 		"unknown option":    {s.exchange(invoke+"?$top=1", good), 400, "$top", true},
@@ -302,8 +303,8 @@ func TestExchangeRefusals(t *testing.T) {
 			t.Errorf("%s: %d %s", name, c.a.status, c.a.body)
 		}
 	}
-	if n := len(s.Violations()); n != 12 {
-		t.Errorf("%d violations, want 12: %q", n, s.Violations())
+	if n := len(s.Violations()); n != 13 {
+		t.Errorf("%d violations, want 13: %q", n, s.Violations())
 	}
 	s.ResetViolations()
 	graph := s.token(s.tenant, m365sim.GraphResource)

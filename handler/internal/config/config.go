@@ -265,7 +265,7 @@ func (r *reader) integer(name string, fallback, most int) int {
 }
 
 func (r *reader) level(name string) (level slog.Level) {
-	if text := r.text(name); text != "" && level.UnmarshalText([]byte(text)) != nil {
+	if text := r.text(name); text != "" && (strings.ContainsAny(text, "+-") || level.UnmarshalText([]byte(text)) != nil) {
 		r.problem(name, "must be debug, info, warn or error")
 	}
 	return level

@@ -157,6 +157,7 @@ func TestProblems(t *testing.T) {
 		{"budget zero", "SYNC_TIME_BUDGET", "00:00:00", "above zero"},
 		{"budget as long as the function's time", "SYNC_TIME_BUDGET", "30m", "shorter than functionTimeout"},
 		{"level unknown", "LOG_LEVEL", "verbose", "debug, info, warn or error"},
+		{"level above errors", "LOG_LEVEL", "error+4", "debug, info, warn or error"},
 		{"auth unknown", "GRAPH_AUTH", "certificate", "delegated or application"},
 		{"zone unknown", "CIPP_TIMEZONE", "Mars/Olympus", "tz database"},
 		{"zone of the machine", "CIPP_TIMEZONE", "Local", "tz database"},

@@ -13,9 +13,10 @@ import (
 // in lower case, and no slash at its end. The error says what the address must be, and
 // does not quote it.
 func Parse(text string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(text), "/"))
+	text = strings.TrimRight(strings.TrimSpace(text), "/")
+	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || strings.HasSuffix(text, "#") || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return nil, errors.New("must be an absolute URL, such as https://service.example")
 	case !Safe(u):
 		return nil, errors.New("must use https: plain http is for loopback addresses only")

@@ -48,6 +48,7 @@ func TestParse(t *testing.T) {
 		"https://fabrikam.example?code=hush":    "",
 		"https://fabrikam.example/?":            "",
 		"https://fabrikam.example#hush":         "",
+		"https://fabrikam.example/#":            "",
 		"https://:443":                          "",
 		"https://[::1":                          "",
 		"graph.microsoft.com":                   "",

@@ -98,6 +98,9 @@ func intuneError(ref tenant.Ref, err error) error {
 // notRead says what could not be read of a tenant, and what to do where the app lacks the
 // permission for a part.
 func notRead(what string, ref tenant.Ref, p part, err error) error {
+	if _, login := errors.AsType[*AuthError](err); login {
+		return err // it names the tenant, and is the same for each list
+	}
 	if meaningOf(err) != refusedRight {
 		return fmt.Errorf("reading %s of tenant %s: %w", what, ref.ID, err)
 	}

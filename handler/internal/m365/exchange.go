@@ -40,6 +40,7 @@ func invoke[T, R any](ctx context.Context, x *exchange, cmdlet string, parameter
 			if err != nil {
 				return nil, err
 			}
+			req.Header.Set("Content-Type", "application/json; charset=utf-8")
 			req.Header.Set("Prefer", "odata.maxpagesize=1000")
 			req.Header.Set("X-AnchorMailbox", anchorMailbox+x.ref.ID)
 			return req, nil

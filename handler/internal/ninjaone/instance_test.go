@@ -32,6 +32,7 @@ func TestNormalizeInstance(t *testing.T) {
 		{"suffix attack", "eu.ninjarmm.com.example.com", ""},
 		{"prefix attack", "evil-eu.ninjarmm.com", ""},
 		{"trailing dot", "eu.ninjarmm.com.", ""},
+		{"user information", "https://eu.ninjarmm.com@example.com", ""},
 		{"user information before", "https://user:hunter2@eu.ninjarmm.com", ""},
 		{"backslash", `eu.ninjarmm.com\@example.com`, ""},
 		{"IPv4", "127.0.0.1", ""},

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -318,7 +319,7 @@ func (k *Keeper) tend(ctx context.Context, tenantID string, wanted *assignments.
 // inOrder reports whether a row needs nothing done.
 func (k *Keeper) inOrder(s subscription) bool {
 	now := k.Now()
-	return s.BaseURL == k.BaseURL && s.SubscriptionID != "" && now.Before(s.Expires) && now.Before(s.RenewAt) &&
+	return strings.EqualFold(s.BaseURL, k.BaseURL) && s.SubscriptionID != "" && now.Before(s.Expires) && now.Before(s.RenewAt) &&
 		now.Sub(s.Checked) < checkEvery
 }
 
@@ -326,7 +327,7 @@ func (k *Keeper) inOrder(s subscription) bool {
 func (k *Keeper) best(rows []subscription) int {
 	best := -1
 	for i, r := range rows {
-		if r.BaseURL == k.BaseURL && (best < 0 || r.SubscriptionID != "" && rows[best].SubscriptionID == "") {
+		if strings.EqualFold(r.BaseURL, k.BaseURL) && (best < 0 || r.SubscriptionID != "" && rows[best].SubscriptionID == "") {
 			best = i
 		}
 	}

@@ -213,6 +213,13 @@ func TestSubscriptionsMoveWithTheAddress(t *testing.T) {
 		t.Errorf("after the move the subscription goes to %s", sub.NotificationURL)
 	}
 
+	// The case of a host means nothing.
+	w.Process.Keeper.BaseURL = strings.Replace(moved, "localhost", "LocalHost", 1)
+	w.Reconcile()
+	if now := w.Subscription(id); now.ID != sub.ID {
+		t.Error("another case of the same host made the subscription anew")
+	}
+
 	// Without an address there is nothing to subscribe to, and that is said once.
 	w.Process.Keeper.BaseURL = ""
 	w.Reconcile()
