@@ -155,7 +155,7 @@ func TestDocumentsAndTheirConfirmation(t *testing.T) {
 	w.picture("preview-documents-held")
 	w.visit("/")
 	w.press("Sync now: Tenant 001")
-	w.says("would be archived, because their users or licences are gone")
+	w.says("would be archived. Their users or licences are gone")
 	if _, archived := w.documents(100); archived > 0 {
 		t.Errorf("%d documents were archived without a confirmation", archived)
 	}

@@ -329,7 +329,7 @@ func (l *look) tellDamped(ctx context.Context, damped bool) error {
 	l.state.Damped = damped
 	line := "The tenant does not change all the time any more: its changes reach NinjaOne within minutes again."
 	if damped {
-		line = fmt.Sprintf("The tenant changes all the time (%s at last), so its changes reach NinjaOne once an hour, and not within minutes. "+
+		line = fmt.Sprintf("The tenant changes all the time (%s at last). So its changes reach NinjaOne once an hour, not within minutes. "+
 			"Look for a script or a synchronisation that writes the same objects over and over.", l.state.Found)
 	}
 	return l.CIPP.Log(ctx, cipp.LogEntry{Tenant: l.tenant.DefaultDomain, TenantID: l.tenant.ID, API: cipp.LogbookSync, Severity: cipp.SeverityInfo, Message: line})

@@ -84,14 +84,14 @@ func JudgeDevices(ctx context.Context, client *ninjaone.Client, organizationID i
 	r.Unusable = shown > doubts
 	switch {
 	case r.Unusable:
-		r.odd("devices:contradiction", "NinjaOne's list of the devices of organization %d lacks devices that NinjaOne shows as approved and in the organization, more than %d of them. "+
+		r.odd("devices:contradiction", "NinjaOne's list of the devices of organization %d lacks more than %d devices that NinjaOne shows as approved and in it. "+
 			"So the list is not believed: what the devices show stays as it is. If this lasts, ask NinjaOne's support.", organizationID, doubts)
 	case shown > 0:
 		r.odd("devices:contradiction", "NinjaOne's list of the devices of organization %d lacks %d devices that NinjaOne shows as approved and in the organization. "+
 			"They are taken to be there. If this lasts, ask NinjaOne's support.", organizationID, shown)
 	}
 	if first != "" {
-		r.odd("left", "NinjaOne does not list %d devices any more, and what became of them could not be looked up, so their fields stay. The first is %s", len(r.Doubtful), words.End(first))
+		r.odd("left", "NinjaOne does not list %d devices any more, and what became of them could not be looked up. Their fields stay. The first is %s", len(r.Doubtful), words.End(first))
 	}
 	return r, nil
 }
@@ -113,7 +113,7 @@ func Unlisted(organizationID int, err error) *Roster {
 	if errors.Is(err, context.DeadlineExceeded) {
 		why = "it took longer than half of the sync's time, which SYNC_TIME_BUDGET sets"
 	}
-	r.odd("devices:unlisted", "NinjaOne's list of the devices of organization %d came to no end, so what the devices show stays as it is: %s. "+
+	r.odd("devices:unlisted", "NinjaOne's list of the devices of organization %d came to no end: %s. What the devices show stays as it is. "+
 		"The next sync reads it again. If this lasts, ask NinjaOne's support.", organizationID, why)
 	return r
 }

@@ -80,7 +80,7 @@ func (r *run) putBrakeOn(ctx context.Context, e ending) error {
 	if e.lately > 0 {
 		before = fmt.Sprintf(", after %d within a day", e.lately)
 	}
-	r.in.Problems.Add("documents:brake", "%d of %d documents would be archived%s, because their users or licences are gone from Microsoft 365 or no longer qualify. As that is more than a fifth, they stay. Check that this is right, and confirm it on the console; the next sync then archives them.", e.leaving, e.of, before)
+	r.in.Problems.Add("documents:brake", "%d of %d documents would be archived%s. Their users or licences are gone from Microsoft 365 or no longer qualify. As that is more than a fifth, they stay. Check that this is right, and confirm it on the console; the next sync then archives them.", e.leaving, e.of, before)
 	b := ledger.Brake{TenantID: r.tenantID, OrganizationID: r.in.OrganizationID, Archive: e.leaving, Of: e.of, Since: r.brake.Since}
 	if b == r.brake {
 		return nil

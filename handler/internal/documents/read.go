@@ -282,7 +282,7 @@ func (r *run) query(sec *section) ninjaone.DocumentQuery {
 		OrganizationID: r.in.OrganizationID, TemplateIDs: []int{sec.template.ID},
 		Fields: []string{sec.idField, compose.FieldTenantID},
 		Odd: func(n int) {
-			r.in.Problems.Add("documents:odd:"+string(sec.kind), "NinjaOne answered %d documents of other organizations or templates than were asked for, when those of the template %q were read. They were left alone.", n, sec.name)
+			r.in.Problems.Add("documents:odd:"+string(sec.kind), "NinjaOne was asked for documents of the template %[2]q, and answered %[1]d of other organizations or templates. They were left alone.", n, sec.name)
 		},
 	}
 }

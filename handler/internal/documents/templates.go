@@ -197,7 +197,7 @@ func (r *run) unlistedTemplate(ctx context.Context, b blueprint, id int) (ninjao
 		return ninjaone.Template{}, false, err
 	case err != nil:
 		r.doubted[b.kind] = true
-		r.in.Problems.Add("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %d of the documents of each %s, and what became of it could not be looked up, so none of these documents were written: %s", id, b.noun, words.End(err.Error()))
+		r.in.Problems.Add("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %d of the documents of each %s. None of them were written, since what became of it could not be looked up: %s", id, b.noun, words.End(err.Error()))
 		return ninjaone.Template{}, false, nil
 	case !t.Archived:
 		r.in.Problems.Add("documents:unlisted:template:"+string(b.kind), "NinjaOne's list of document templates lacks the template %q (%d), which NinjaOne shows. It is taken to be there. If this lasts, ask NinjaOne's support.", t.Name, id)

@@ -167,7 +167,7 @@ func (h *Hold) GiveBack(ctx context.Context) error {
 	if err := h.Problems.Announce(ctx, tenant.Ref{}, owner, nil, h.Now().UTC()); err != nil {
 		return err
 	}
-	return h.tell(ctx, cipp.SeverityInfo, "CIPP's own NinjaOne sync was given back: CIPP starts it again by its own schedule, within 26 hours at most, and makes its Graph subscriptions on devices anew during it. "+
+	return h.tell(ctx, cipp.SeverityInfo, "CIPP's own NinjaOne sync was given back. CIPP starts it again by its own schedule, within 26 hours at most. It then makes its Graph subscriptions on devices anew. "+
 		"This app schedules no syncs until the command \"handler hold-off\" takes over again.")
 }
 

@@ -46,7 +46,7 @@ func (h *Hold) dropSubscriptions(ctx context.Context) ([]problems.Problem, error
 		switch {
 		case errors.As(err, &graph):
 			bad = append(bad, problems.Problem{Key: "subscription:" + d.Domain,
-				Message: fmt.Sprintf("CIPP's own subscription on the devices of %s could not be removed at Microsoft Graph, so CIPP may still write the compliance field: %v. It is tried again every quarter of an hour.", d.Domain, graph.error)})
+				Message: fmt.Sprintf("CIPP's own subscription on the devices of %s could not be removed at Microsoft Graph: %v. CIPP may still write the compliance field. It is tried again every quarter of an hour.", d.Domain, graph.error)})
 		case err != nil:
 			errs = append(errs, err)
 		case refused:
@@ -73,8 +73,8 @@ func (h *Hold) dropSubscriptions(ctx context.Context) ([]problems.Problem, error
 	}
 	if len(left) > 0 {
 		slices.Sort(left)
-		errs = append(errs, h.tell(ctx, cipp.SeverityWarn, fmt.Sprintf("CIPP's own subscriptions on the devices of %d tenants could not be removed at Microsoft Graph, which refused it or does not know the tenant. "+
-			"Their rows in CIPP's table were removed, so CIPP accepts none of their notifications, and Graph ends them within a day: %s.", len(left), someOf(left))))
+		errs = append(errs, h.tell(ctx, cipp.SeverityWarn, fmt.Sprintf("CIPP's own subscriptions on the devices of %d tenants could not be removed: Microsoft Graph refused it or does not know the tenant. "+
+			"Their rows in CIPP's table were removed, so CIPP accepts none of their notifications. Graph ends them within a day: %s.", len(left), someOf(left))))
 	}
 	slices.SortFunc(bad, func(a, b problems.Problem) int { return strings.Compare(a.Key, b.Key) })
 	if n := len(bad); n > maxProblems {

@@ -131,7 +131,7 @@ func (g *Guard) PutBack(ctx context.Context, queue *storage.Queue, message []byt
 	if !errors.Is(err, storage.ErrNewer) {
 		return err
 	}
-	g.tell(ctx, "rows "+queue.Name(), fmt.Sprintf("A message on the queue %s was put back and is looked at again every quarter of an hour, because what it is about was written by a newer version of this app, which this version leaves alone: %v.", queue.Name(), err))
+	g.tell(ctx, "rows "+queue.Name(), fmt.Sprintf("A message on the queue %s was put back, and is looked at again every quarter of an hour. A newer version of this app wrote what it is about, and this version leaves that alone: %v.", queue.Name(), err))
 	noting, done := storage.Noting(ctx)
 	defer done()
 	return g.putBack(noting, queue, message)

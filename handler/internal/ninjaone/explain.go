@@ -12,7 +12,7 @@ func (c *Client) Explain(err error) (what, action string) {
 		{ErrThrottled, "NinjaOne asks for fewer calls at the moment",
 			"try again in some minutes. Lower NINJAONE_RATE_MAX if other integrations of yours need more of the instance's calls"},
 		{ErrWrongInstance, "NinjaOne does not know the client ID on the instance " + c.host,
-			"check both. The instance is the host in the address bar of your NinjaOne console, and an API application lives on one alone"},
+			"check both. The instance is the host in the address bar of your NinjaOne console. An API application lives on one alone"},
 		{ErrInvalidScope, "the NinjaOne API application lacks a scope",
 			"tick Monitoring and Management on it in NinjaOne (Administration, Apps, API)"},
 		{ErrUnauthorized, "NinjaOne does not accept the client secret",

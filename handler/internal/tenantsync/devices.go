@@ -193,5 +193,5 @@ func (p *Plan) tellClaim(what string) {
 	const retire = " Retire the Intune record that is not of the machine, or correct its serial number."
 	p.problems.Tally("claimed", what,
 		"A NinjaOne device matches devices of two tenants of the organization, and stays with the tenant that had it first: %s"+retire,
-		"%d NinjaOne devices match devices of two tenants of the organization, and each stays with the tenant that had it first: %s"+retire)
+		"%d NinjaOne devices match devices of two tenants of the organization. Each stays with the tenant that had it first: %s"+retire)
 }

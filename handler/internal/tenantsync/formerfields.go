@@ -119,7 +119,7 @@ func (p *Plan) remap(in *inputs) {
 		}
 	}
 	if err := in.formerFields.unread; err != nil {
-		in.problems.Add("former", "What NinjaOne shows in fields that are not mapped any more could not be read, so they are not cleared yet: %s", words.End(err.Error()))
+		in.problems.Add("former", "Fields that are not mapped any more are not cleared yet, since what NinjaOne shows there could not be read: %s", words.End(err.Error()))
 	}
 }
 

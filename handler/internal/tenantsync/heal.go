@@ -63,8 +63,8 @@ func (in *inputs) tellStrays() {
 	maps.DeleteFunc(in.touched.written, func(of deviceField, _ time.Time) bool { return leave(of.device) })
 	maps.DeleteFunc(in.touched.texts, func(of deviceField, _ string) bool { return leave(of.device) })
 	if len(strays) > 0 {
-		in.problems.Add("report:devices", "NinjaOne's report of custom fields has %d devices, such as device %d, that NinjaOne does not list in organization %d, which alone was asked for. "+
-			"They are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", len(strays), slices.Min(slices.Collect(maps.Keys(strays))), in.organization.ID)
+		in.problems.Add("report:devices", "NinjaOne's report of custom fields has %d devices, such as device %d, that are not in organization %d's list. "+
+			"That organization alone was asked for, so they are left out. If this lasts, ask NinjaOne's support why the device filter is not applied.", len(strays), slices.Min(slices.Collect(maps.Keys(strays))), in.organization.ID)
 	}
 	if in.touched.unasked != "" {
 		in.problems.Add("report:fields", "NinjaOne's report of custom fields has fields that were not asked for, such as %q. They are left out. "+

@@ -179,7 +179,7 @@ func (j *job) do(ctx context.Context) error {
 		j.run.Begun = last.Begun
 	}
 	if last.Status == runs.Running && !last.Queued.After(last.Start) {
-		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end, because the app was restarted or could not reach its storage. This one went on from there.",
+		j.notes = append(j.notes, fmt.Sprintf("The sync that began on %s was stopped before its end: the app was restarted or could not reach its storage. This one went on from there.",
 			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
 	}
 	j.forced = last.Status == runs.Running && last.Owed != ""

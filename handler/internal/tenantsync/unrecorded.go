@@ -31,7 +31,7 @@ var unrecordedKinds = map[string]string{
 }
 
 // thenAgain is what is done about it.
-const thenAgain = " It is tried again by itself within a minute, some times; after that its message is put aside, the logbook tells of that, and the schedule syncs the tenant at its next turn."
+const thenAgain = " It is tried again by itself within a minute, some times. After that its message is put aside, and the logbook tells of that. The schedule syncs the tenant at its next turn."
 
 // unrecordedOwner begins the keys of what the logbook was told.
 const unrecordedOwner = "unrecorded|"

@@ -61,13 +61,13 @@ func GroupOf(groups []ninjaone.ScanGroup, name string) (ninjaone.ScanGroup, *pro
 	switch {
 	case len(found) == 0:
 		return bad("group:missing", "NinjaOne has no scan group with the name %q, so no vulnerabilities are uploaded. No app can make one: make it "+where+
-			", with exactly this name, from a CSV file that has one column of host names and one of CVE ids.", name)
+			", with exactly this name. NinjaOne wants a CSV file of one column of host names and one of CVE ids.", name)
 	case len(found) > 1:
-		return bad("group:twice", "NinjaOne has %d scan groups with the name %q, so it is not known which one is meant, and no vulnerabilities are uploaded. Delete or rename all but one "+where+".", len(found), name)
+		return bad("group:twice", "NinjaOne has %d scan groups with the name %q. Which one is meant is not known, so no vulnerabilities are uploaded. Delete or rename all but one "+where+".", len(found), name)
 	}
 	g := found[0]
 	if strings.TrimSpace(g.DeviceHeader) == "" || strings.TrimSpace(g.CVEHeader) == "" || g.DeviceHeader == g.CVEHeader {
-		return bad("group:headers", "NinjaOne's scan group %q does not name one column of devices and one of CVE ids, so no vulnerabilities are uploaded. "+
+		return bad("group:headers", "NinjaOne's scan group %q does not name one column of devices and one of CVE ids. No vulnerabilities are uploaded. "+
 			"Map both columns of the group "+where+".", name)
 	}
 	if _, ok := identifierOf(g.Mapping); !ok {
