@@ -70,6 +70,7 @@ type installation struct {
 	automap *storage.Queue
 	server  *httptest.Server
 	runs    *runs.Store
+	now     func() time.Time
 	given   bool                // the syncs were given back to CIPP
 	serials map[string][]string // Intune's, by tenant
 	seen    *buffer             // every answer and every line of the log
@@ -83,7 +84,7 @@ func open(t *testing.T) *storage.Account {
 func install(t *testing.T) *installation {
 	t.Helper()
 	account := open(t)
-	i := &installation{t: t, cipp: account, seen: &buffer{},
+	i := &installation{t: t, cipp: account, seen: &buffer{}, now: time.Now,
 		sync: account.Queue(azuritetest.UniqueName(t)), automap: account.Queue(azuritetest.UniqueName(t))}
 	i.put("Tenants", aTenant(contoso, "Contoso", "contoso.example"), aTenant(fabrikam, "Fabrikam", "fabrikam.example"),
 		aTenant(tailspin, "Tailspin", "tailspin.example"))
@@ -135,7 +136,7 @@ func (i *installation) serve(cippAccount *storage.Account, endpoint string) {
 	handlers := New(Deps{
 		CIPP: i.store, Secrets: secrets, Guard: access.New(access.Deps{Config: access.Config{PlatformAuth: true}, Log: log, Ready: func(context.Context) error { return nil }}),
 		NinjaOne: client,
-		Connect:  connect, Sync: i.sync, Automap: i.automap, Now: time.Now,
+		Connect:  connect, Sync: i.sync, Automap: i.automap, Now: func() time.Time { return i.now() },
 		Begin: func(ctx context.Context, within time.Duration) (automap.Outcome, error) {
 			return mapper.Begin(ctx, within, client)
 		},
