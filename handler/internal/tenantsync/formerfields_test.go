@@ -119,7 +119,7 @@ func TestFormerFields(t *testing.T) {
 		"the report cannot be read": {happens: func(b *bench) {
 			unmap(b, deviceCompliance)
 			b.ninja.InjectFault(ninjasim.Fault{Path: "^/v2/queries/custom-fields-detailed$", Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
-		}, again: func(b *bench) { b.ninja.ClearFaults() }, want: map[string][2]string{"compliance": {}}, summary: "*", line: "could not be read, so they are not cleared yet"},
+		}, again: func(b *bench) { b.ninja.ClearFaults() }, want: map[string][2]string{"compliance": {}}, summary: "*", line: "are not cleared yet, since what NinjaOne shows there could not be read"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
