@@ -16,11 +16,11 @@ func Parse(text string) (*url.URL, error) {
 	text = strings.TrimRight(strings.TrimSpace(text), "/")
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || strings.HasSuffix(text, "#") || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return nil, errors.New("must be an absolute URL, such as https://service.example")
 	case !Safe(u):
 		return nil, errors.New("must use https: plain http is for loopback addresses only")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+	case u.User != nil || strings.ContainsAny(text, "?#"):
 		return nil, errors.New("must hold no user name, password, query or fragment")
 	}
 	u.Host = strings.ToLower(u.Host)
