@@ -213,6 +213,9 @@ func TestRowsOfToday(t *testing.T) {
 	w.remove(stateTable, "layout", "version")
 	rows := w.rows(stateTable, "PartitionKey ne ''")
 	for _, r := range rows {
+		if fmt.Sprint(r["Version"]) != "1" {
+			t.Errorf("a row does not say which version wrote it: %v", r)
+		}
 		for _, column := range []string{"Version", "Timestamp", "odata.etag"} {
 			delete(r, column)
 		}

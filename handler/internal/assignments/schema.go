@@ -3,7 +3,6 @@ package assignments
 import (
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -61,7 +60,7 @@ func statusOf(row storage.Entity) Status {
 
 // columnsOf are the columns of a row with its key.
 func columnsOf(tenantID string, columns storage.Entity) storage.Entity {
-	columns["PartitionKey"], columns["RowKey"], columns["Version"] = partition, tenantID, int32(layout.Version)
+	columns["PartitionKey"], columns["RowKey"] = partition, tenantID
 	return columns
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/words"
@@ -60,7 +59,7 @@ func (w *Watcher) lookAtNinjaOne(ctx context.Context, all watched, states map[st
 		last = since
 	}
 	failures, told := w.tellActivities(ctx, err, failures)
-	return errors.Join(err, told, w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": activitiesPrefix + instance, "Version": int32(layout.Version),
+	return errors.Join(err, told, w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": activitiesPrefix + instance,
 		"Last": int64(last.Last), "Reversed": last.Reversed, "Looked": now, "Failures": int32(failures)}))
 }
 

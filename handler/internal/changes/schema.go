@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/m365"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -88,7 +87,7 @@ func stateOf(row storage.Entity) State {
 // row has no column Queued, which the timer alone writes.
 func (s State) row() storage.Entity {
 	row := storage.Entity{
-		"PartitionKey": partition, "RowKey": tenantPrefix + s.TenantID, "Version": int32(layout.Version),
+		"PartitionKey": partition, "RowKey": tenantPrefix + s.TenantID,
 		"Failures": int32(s.Failures), "Problem": s.Problem, "Found": s.Found,
 		"Distance": int64(s.Distance / time.Second), "DevicesDistance": int64(s.DevicesDistance / time.Second), "Damped": s.Damped, "List": s.list,
 	}
@@ -106,7 +105,7 @@ func (s State) wokenRow() storage.Entity {
 }
 
 func queuedRow(tenantID string, at time.Time) storage.Entity {
-	return storage.Entity{"PartitionKey": partition, "RowKey": tenantPrefix + tenantID, "Version": int32(layout.Version), "Queued": at.UTC()}
+	return storage.Entity{"PartitionKey": partition, "RowKey": tenantPrefix + tenantID, "Queued": at.UTC()}
 }
 
 var linkColumns = map[m365.DeltaList]string{m365.DeltaUsers: "Users", m365.DeltaGroups: "Groups", m365.DeltaRoles: "Roles", m365.DeltaDevices: "Devices"}
@@ -128,7 +127,7 @@ func linksOf(row storage.Entity) links {
 }
 
 func (l links) row(tenantID string) storage.Entity {
-	row := storage.Entity{"PartitionKey": partition, "RowKey": linksPrefix + tenantID, "Version": int32(layout.Version), "Given": l.given.UTC()}
+	row := storage.Entity{"PartitionKey": partition, "RowKey": linksPrefix + tenantID, "Given": l.given.UTC()}
 	for list, column := range linkColumns {
 		row[column] = l.DeltaLinks[list]
 	}

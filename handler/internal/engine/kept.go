@@ -52,7 +52,7 @@ func (h *Hold) load(ctx context.Context) (kept, error) {
 // with errChanged, and writes nothing.
 func (h *Hold) save(ctx context.Context, k kept) error {
 	e := storage.Entity{
-		"PartitionKey": partition, "RowKey": row, "Version": int32(version),
+		"PartitionKey": partition, "RowKey": row,
 		"GivenBack": k.givenBack, "Held": k.held, "SyncTime": int32(k.syncTime), "LastRun": k.lastRun,
 		"Hashes": k.hashes, "Owe": k.owe, "Reason": k.reason,
 	}

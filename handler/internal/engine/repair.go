@@ -108,7 +108,7 @@ func (h *Hold) force(ctx context.Context, tenantID string, a answered, now time.
 	if err := h.Runs.MarkQueued(ctx, tenantID, now); err != nil {
 		return err
 	}
-	return h.Table.Replace(ctx, storage.Entity{"PartitionKey": repairPartition, "RowKey": tenantID, "Version": int32(version),
+	return h.Table.Replace(ctx, storage.Entity{"PartitionKey": repairPartition, "RowKey": tenantID,
 		"Owe": a.owe, "Start": a.start})
 }
 

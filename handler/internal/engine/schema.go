@@ -1,11 +1,7 @@
 package engine
 
-import "cipp-ninjaone/handler/internal/layout"
-
-// version is what the column Version (int32) of each row holds.
-const version = layout.Version
-
-// The rows of this package in the table NinjaOneSyncState.
+// The rows of this package in the table NinjaOneSyncState, each with the column Version
+// (int32) of package layout.
 const (
 	// partition has one row, [row]: what is kept of CIPP's engine. Columns: GivenBack,
 	// Held, Hashes (bool); SyncTime (int32); LastRun, Owe (time, absent when there is

@@ -3,7 +3,6 @@ package heartbeat
 import (
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -20,5 +19,5 @@ const (
 
 // entity is the row of a timer.
 func entity(timer string, last time.Time, inPlace bool) storage.Entity {
-	return storage.Entity{"PartitionKey": partition, "RowKey": timer, columnLast: last.UTC(), columnInPlace: inPlace, "Version": int32(layout.Version)}
+	return storage.Entity{"PartitionKey": partition, "RowKey": timer, columnLast: last.UTC(), columnInPlace: inPlace}
 }

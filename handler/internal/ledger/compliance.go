@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -173,7 +172,6 @@ func (l *Ledger) putNote(ctx context.Context, w ComplianceWrite, row, columns st
 	if row == nil {
 		columns["TenantId"] = w.TenantID
 		columns["Fields"] = noFields
-		columns["Version"] = int32(layout.Version)
 		return l.table.Insert(ctx, columns)
 	}
 	return l.table.MergeIfMatch(ctx, columns, row.ETag())
@@ -263,7 +261,7 @@ func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overta
 // compare. Whatever an older reading says differently is out of date. It is called
 // before Compliance reads the notes to compare.
 func (l *Ledger) MarkSwept(ctx context.Context, tenantID string, read time.Time) error {
-	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, "Version": int32(layout.Version), columnSwept: read.UTC()}
+	row := storage.Entity{"PartitionKey": sweptPartition, "RowKey": tenantID, columnSwept: read.UTC()}
 	return storage.Doing(l.table.Replace(ctx, row), "note when the tenant was swept")
 }
 

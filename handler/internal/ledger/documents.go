@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/compose"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/words"
@@ -270,7 +269,7 @@ func (d *Document) entity(partition string) (storage.Entity, error) {
 		return nil, err
 	}
 	row := storage.Entity{
-		"PartitionKey": partition, "RowKey": d.rowKey(), "Version": int32(layout.Version),
+		"PartitionKey": partition, "RowKey": d.rowKey(),
 		"DocumentId": int64(d.DocumentID), "Archived": d.Archived, "Fields": string(fields),
 		"Refused": d.Refused, "Reason": d.Reason, "Tried": d.Tried,
 	}
@@ -322,7 +321,7 @@ func (d TenantDocuments) Forget(ctx context.Context, documents ...*Document) err
 
 // SaveProgress notes how far the documents as a whole are known.
 func (d TenantDocuments) SaveProgress(ctx context.Context, p Progress) error {
-	row := storage.Entity{"PartitionKey": d.partition, "RowKey": progressRow, "Version": int32(layout.Version), "Related": p.Related}
+	row := storage.Entity{"PartitionKey": d.partition, "RowKey": progressRow, "Related": p.Related}
 	row.SetTimes(map[string]time.Time{"Confirmed": p.Confirmed})
 	for k, prefix := range columnPrefix {
 		row[prefix+"Template"], row[prefix+"Listed"] = int64(p.Template[k]), p.Listed[k]
@@ -370,7 +369,7 @@ func (l *Ledger) Makers(ctx context.Context, instance string) (map[int]bool, err
 // SaveMakers notes what Makers returns.
 func (l *Ledger) SaveMakers(ctx context.Context, instance string, ids map[int]bool) error {
 	text := strings.ReplaceAll(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(ids))), "[]"), " ", ",")
-	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Version": int32(layout.Version), "Ids": text}
+	row := storage.Entity{"PartitionKey": makerPartition, "RowKey": instance, "Ids": text}
 	return storage.Doing(l.table.Replace(ctx, row), "note who makes relations")
 }
 
@@ -412,7 +411,7 @@ func (l *Ledger) Confirm(ctx context.Context, tenantID string) error {
 // PutBrakeOn notes that a tenant's archiving waits for a confirmation.
 func (l *Ledger) PutBrakeOn(ctx context.Context, b Brake) error {
 	row := storage.Entity{
-		"PartitionKey": brakePartition, "RowKey": b.TenantID, "Version": int32(layout.Version),
+		"PartitionKey": brakePartition, "RowKey": b.TenantID,
 		"OrganizationId": int64(b.OrganizationID), "Archive": int32(b.Archive), "Of": int32(b.Of),
 		"Since": b.Since.UTC(), "Confirmed": b.Confirmed,
 	}

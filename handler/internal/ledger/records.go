@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -151,7 +150,6 @@ func (l *Ledger) entity(o Organization, r *Record) (storage.Entity, error) {
 		"RowKey":       rowKey(r.Target),
 		"TenantId":     r.TenantID,
 		"Fields":       string(fields),
-		"Version":      int32(layout.Version),
 	}
 	if !r.Written.IsZero() {
 		e["Written"] = r.Written.UTC()
@@ -247,7 +245,7 @@ const maxFilter = 12
 func (l *Ledger) SaveClaims(ctx context.Context, o Organization, records ...*Record) error {
 	rows := make([]storage.Operation, 0, len(records))
 	for _, r := range records {
-		rows = append(rows, storage.MergeOp(storage.Entity{"PartitionKey": o.Partition(), "RowKey": rowKey(r.Target), columnClaims: strings.Join(r.Claims, " "), "Version": int32(layout.Version)}))
+		rows = append(rows, storage.MergeOp(storage.Entity{"PartitionKey": o.Partition(), "RowKey": rowKey(r.Target), columnClaims: strings.Join(r.Claims, " ")}))
 	}
 	return storage.Doing(l.table.WriteBatch(ctx, rows), "note which tenants share what is in NinjaOne organization %d", o.ID)
 }

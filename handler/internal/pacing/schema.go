@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -54,7 +53,7 @@ func (s shared) entity(instance string) (storage.Entity, error) {
 	}
 	return storage.Entity{
 		"PartitionKey": partition, "RowKey": instance, columnPace: s.learnt.Pace,
-		columnLearnt: string(known), columnProcesses: string(reports), "Version": int32(layout.Version),
+		columnLearnt: string(known), columnProcesses: string(reports),
 	}, nil
 }
 

@@ -18,7 +18,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/guid"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -234,7 +233,7 @@ func (w *Watch) tell(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	return w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": s.Queue.Name(), "Version": int32(layout.Version), "Told": string(text)})
+	return w.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": s.Queue.Name(), "Told": string(text)})
 }
 
 // ErrGone means that the message is not in the poison queue any more.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 )
@@ -66,7 +65,7 @@ func (s *Store) Save(ctx context.Context, tenantID string, readings tenant.Polic
 			continue
 		}
 		rows = append(rows, storage.ReplaceOp(storage.Entity{
-			"PartitionKey": partition(tenantID), "RowKey": id, "Version": int32(layout.Version),
+			"PartitionKey": partition(tenantID), "RowKey": id,
 			columnCheckIn: r.CheckIn.UTC(), columnState: r.State, columnRead: r.Read.UTC().Truncate(time.Millisecond), columnPolicies: packed,
 		}))
 	}

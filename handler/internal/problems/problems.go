@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/cipp"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/words"
@@ -169,7 +168,7 @@ func (b *Book) Announce(ctx context.Context, of tenant.Ref, owner string, now []
 	if err != nil {
 		return err
 	}
-	return b.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": owner, "Version": int32(layout.Version), columnProblems: string(list)})
+	return b.Table.Replace(ctx, storage.Entity{"PartitionKey": partition, "RowKey": owner, columnProblems: string(list)})
 }
 
 // Told returns the problems that were told of an owner.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -57,7 +56,7 @@ func lightOf(tenantID string, row storage.Entity) Light {
 // SaveLight records a light run. What was missed stays.
 func (s *Store) SaveLight(ctx context.Context, l Light) error {
 	row := storage.Entity{
-		"PartitionKey": lightPartition, "RowKey": l.TenantID, "Version": int32(layout.Version),
+		"PartitionKey": lightPartition, "RowKey": l.TenantID,
 		"Status": l.Status, "Reason": l.Reason, "Failures": int32(l.Failures),
 		"OrganizationFields": int32(l.OrganizationFields), "Devices": int32(l.Devices), "Documents": int32(l.Documents),
 	}
@@ -68,7 +67,7 @@ func (s *Store) SaveLight(ctx context.Context, l Light) error {
 // MissLight notes that a light run was dropped although something changed; devices
 // says that NinjaOne's devices did.
 func (s *Store) MissLight(ctx context.Context, tenantID string, devices bool, at time.Time) error {
-	row := storage.Entity{"PartitionKey": lightPartition, "RowKey": tenantID, "Version": int32(layout.Version), "Missed": at.UTC()}
+	row := storage.Entity{"PartitionKey": lightPartition, "RowKey": tenantID, "Missed": at.UTC()}
 	if devices {
 		row["MissedDevices"] = at.UTC()
 	}

@@ -3,7 +3,6 @@ package runs
 import (
 	"context"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/storage"
 )
 
@@ -32,6 +31,6 @@ func (s *Store) Pauses(ctx context.Context) (Pauses, error) {
 // the queue before. A forced sync of a paused tenant still runs, and so does the rest of
 // one under way.
 func (s *Store) Pause(ctx context.Context, tenantID string, paused bool) error {
-	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Version": int32(layout.Version), "Paused": paused}
+	row := storage.Entity{"PartitionKey": pausePartition, "RowKey": tenantID, "Paused": paused}
 	return storage.Doing(s.table.Replace(ctx, row), "pause or resume %s", tenantID)
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -123,7 +122,6 @@ func (s *Store) MarkQueued(ctx context.Context, tenantID string, at time.Time) e
 	// A row that is there keeps its version, which may be another one.
 	err := s.table.MergeIfMatch(ctx, row, storage.AnyETag)
 	if errors.Is(err, storage.ErrNotFound) {
-		row["Version"] = int32(layout.Version)
 		if err = s.table.Insert(ctx, row); errors.Is(err, storage.ErrExists) {
 			err = nil // a run has begun meanwhile
 		}
@@ -154,7 +152,6 @@ func (s *Store) Save(ctx context.Context, r Run) error {
 	row := storage.Entity{
 		"PartitionKey":       runPartition,
 		"RowKey":             r.TenantID,
-		"Version":            int32(layout.Version),
 		"OrganizationId":     int32(r.OrganizationID),
 		"Status":             r.Status,
 		"Reason":             r.Reason,

@@ -73,7 +73,7 @@ func (t *Table) ReplaceAll(ctx context.Context, rows []Entity) error {
 // the order within a partition.
 func (t *Table) WriteBatch(ctx context.Context, ops []Operation) error {
 	op := t.op("write rows of")
-	groups, err := group(ops)
+	groups, err := t.group(ops)
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -86,13 +86,13 @@ func (t *Table) WriteBatch(ctx context.Context, ops []Operation) error {
 }
 
 // group splits operations into transactions.
-func group(ops []Operation) ([][]action, error) {
+func (t *Table) group(ops []Operation) ([][]action, error) {
 	type open struct{ index, bytes int }
 	var groups [][]action
 	current := map[string]*open{} // by partition
 	seen := map[[2]string]bool{}
 	for _, o := range ops {
-		body, err := o.entity.encode()
+		body, err := t.encode(o.entity, o.etag)
 		if err != nil {
 			return nil, err
 		}

@@ -18,11 +18,15 @@ import (
 type Table struct {
 	name   string
 	client *aztables.Client
-	newest int64 // highest Version of a row that may be read; 0 for any
+	newest int64 // highest Version of a row that may be read, and that of rows written; 0 for none
 }
 
-// Upto returns the account for a program that knows rows up to a version (their column
-// Version). It does not read a row of a higher version: ErrNewer.
+// columnVersion (int32) of a row is the version of the program that wrote it.
+const columnVersion = "Version"
+
+// Upto returns the account for a program that knows rows up to a version. It writes the
+// version into the column Version of each row, but for one that it merges unseen
+// (AnyETag). It does not read a row of a higher version: ErrNewer.
 func (a *Account) Upto(version int) *Account {
 	limited := *a
 	limited.newest = int64(version)
@@ -31,10 +35,18 @@ func (a *Account) Upto(version int) *Account {
 
 // known refuses a row that a newer program wrote.
 func (t *Table) known(e Entity) error {
-	if t.newest > 0 && e.Int("Version") > t.newest {
-		return fmt.Errorf("row %s of version %d: %w", e.RowKey(), e.Int("Version"), ErrNewer)
+	if t.newest > 0 && e.Int(columnVersion) > t.newest {
+		return fmt.Errorf("row %s of version %d: %w", e.RowKey(), e.Int(columnVersion), ErrNewer)
 	}
 	return nil
+}
+
+// encode encodes a row to be written. One that says its version keeps it.
+func (t *Table) encode(e Entity, etag string) ([]byte, error) {
+	if t.newest > 0 && etag != AnyETag && !e.Has(columnVersion) {
+		e[columnVersion] = int32(t.newest)
+	}
+	return e.encode()
 }
 
 // Table returns the client of a table, which need not exist.
@@ -90,7 +102,7 @@ func (t *Table) List(ctx context.Context, filter string, columns ...string) iter
 		if len(columns) > 0 {
 			always := []string{partitionKey, rowKey, timestamp}
 			if t.newest > 0 {
-				always = append(always, "Version")
+				always = append(always, columnVersion)
 			}
 			selected := strings.Join(append(always, columns...), ",")
 			o.Select = &selected
@@ -177,7 +189,7 @@ func (t *Table) ReplaceIfMatch(ctx context.Context, e Entity, etag string) error
 
 func (t *Table) update(ctx context.Context, e Entity, etag string, mode aztables.UpdateMode) error {
 	op := t.op("update a row of")
-	body, err := e.encode()
+	body, err := t.encode(e, etag)
 	if err == nil && etag == "" {
 		err = errors.New("no version is given that the row must have")
 	}
@@ -214,7 +226,7 @@ func (t *Table) deleteIfMatch(ctx context.Context, e Entity, etag string) error 
 
 func (t *Table) write(ctx context.Context, e Entity, what string, do func(context.Context, []byte) error) error {
 	op := t.op(what)
-	body, err := e.encode()
+	body, err := t.encode(e, "")
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}

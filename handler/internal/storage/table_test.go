@@ -236,6 +236,28 @@ func TestWriteBatch(t *testing.T) {
 	wantErr(t, err, ErrNotFound)
 }
 
+// TestRowsSayWhichVersionWroteThem writes in every way. A row that is merged unseen may be
+// of a newer version, and keeps it.
+func TestRowsSayWhichVersionWroteThem(t *testing.T) {
+	table, ctx := emulator(t).Upto(3).Table(azuritetest.UniqueName(t)), t.Context()
+	seen := row("p", "inserted")
+	must(t, table.Insert(ctx, seen))
+	must(t, table.MergeIfMatch(ctx, row("p", "inserted", "s", "merged"), seen.ETag()))
+	must(t, table.Merge(ctx, row("p", "merged")))
+	must(t, table.Replace(ctx, row("p", "replaced")))
+	must(t, table.WriteBatch(ctx, []Operation{MergeOp(row("p", "one of two")), InsertOp(row("p", "the other")), DeleteOp("p", "none")}))
+	for _, e := range rows(t, table, "") {
+		if e.Int("Version") != 3 {
+			t.Errorf("the row is %v, want version 3", e)
+		}
+	}
+	must(t, table.Replace(ctx, row("p", "newer", "Version", int32(4))))
+	must(t, table.MergeIfMatch(ctx, row("p", "newer", "s", "merged"), AnyETag))
+	if _, err := table.Get(ctx, "p", "newer"); !errors.Is(err, ErrNewer) {
+		t.Errorf("the row of a newer version gave %v", err)
+	}
+}
+
 // TestBatchLimits checks the limits in the grouping itself, because the
 // emulator keeps neither.
 func TestBatchLimits(t *testing.T) {
@@ -247,7 +269,7 @@ func TestBatchLimits(t *testing.T) {
 	for i := range 10 {
 		ops = append(ops, ReplaceOp(row("large", fmt.Sprint(i), "s", strings.Repeat("x", 1<<20))))
 	}
-	groups, err := group(ops)
+	groups, err := table.group(ops)
 	must(t, err)
 	var sizes []int
 	for _, g := range groups {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -42,7 +41,7 @@ type subscription struct {
 
 func (s subscription) entity() storage.Entity {
 	return storage.Entity{
-		"PartitionKey": partition, "RowKey": s.ID, "Version": int32(layout.Version),
+		"PartitionKey": partition, "RowKey": s.ID,
 		"TenantId": s.TenantID, "Direct": s.Direct, "ClientState": s.ClientState, "BaseUrl": s.BaseURL,
 		"SubscriptionId": s.SubscriptionID,
 		"Created":        s.Created, "Expires": s.Expires, "RenewAt": s.RenewAt, "Checked": s.Checked,

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/devicematch"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
@@ -149,5 +148,5 @@ func (s *Syncer) unmappedRows(ctx context.Context) (map[string]time.Time, error)
 }
 
 func (s *Syncer) markUnmapped(ctx context.Context, name string, at time.Time) error {
-	return s.Table.Replace(ctx, storage.Entity{"PartitionKey": unmappedPartition, "RowKey": unmappedKey(name), "Version": int32(layout.Version), columnFound: at.UTC()})
+	return s.Table.Replace(ctx, storage.Entity{"PartitionKey": unmappedPartition, "RowKey": unmappedKey(name), columnFound: at.UTC()})
 }

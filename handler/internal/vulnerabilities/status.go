@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/exposure"
-	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -136,7 +135,7 @@ func (f Files) markQueued(ctx context.Context, tenantID string, now time.Time) e
 
 // write writes columns of a tenant's row, and leaves the others.
 func (f Files) write(ctx context.Context, tenantID string, columns storage.Entity) error {
-	columns["PartitionKey"], columns["RowKey"], columns["Version"] = partition, tenantID, int32(layout.Version)
+	columns["PartitionKey"], columns["RowKey"] = partition, tenantID
 	return storage.Doing(f.Table.Merge(ctx, columns), "keep how the CVE file of tenant %s stands", tenantID)
 }
 
