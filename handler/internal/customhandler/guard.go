@@ -134,7 +134,7 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 // enter takes one of the function's places; false when all are taken. leave
 // gives it back.
 func (f *function) enter() bool {
-	if f.running.Add(1) <= f.most {
+	if f.running.Add(1) <= maxRequests {
 		return true
 	}
 	f.running.Add(-1)
@@ -146,7 +146,7 @@ func (f *function) leave() { f.running.Add(-1) }
 // busy answers a request for which there is no place.
 func (s *Server) busy(w http.ResponseWriter, r *http.Request, f *function) {
 	s.crowded.Do(func() {
-		s.deps.Log.WarnContext(r.Context(), "requests are refused: too many are under way at once; this is told once", "function", f.name, "most", f.most)
+		s.deps.Log.WarnContext(r.Context(), "requests are refused: too many are under way at once; this is told once", "function", f.name, "most", maxRequests)
 	})
 	w.Header().Set("Retry-After", "1")
 	fail(w, http.StatusServiceUnavailable, "too many requests at once; try again")

@@ -74,8 +74,7 @@ type Server struct {
 type function struct {
 	name    string
 	timeout time.Duration
-	most    int64 // requests that it takes at once
-	running atomic.Int64
+	running atomic.Int64 // requests, maxRequests at most
 	// invoke runs a timer or queue function for an envelope; nil for an HTTP function. A
 	// *malformedError means that the envelope is at fault.
 	invoke func(context.Context, envelope) error
@@ -100,7 +99,6 @@ func (s *Server) register(f *function) *function {
 	if s.functions[f.name] != nil {
 		panic("customhandler: function " + f.name + " is registered twice")
 	}
-	f.most = maxRequests
 	s.functions[f.name] = f
 	return f
 }

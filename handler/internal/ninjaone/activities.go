@@ -40,7 +40,7 @@ type ActivityMark struct {
 func (c *Client) Activities(ctx context.Context, from ActivityMark) (news []Activity, to ActivityMark, err error) {
 	ctx, release := reply.Keeping(ctx)
 	defer release()
-	l := activityLog{pager: pager{client: c, template: "/v2/activities", list: bounds.List{Limits: c.limits}}, newer: "newerThan", older: "olderThan"}
+	l := activityLog{pager: pager{client: c, template: "/v2/activities"}, newer: "newerThan", older: "olderThan"}
 	if to = from; to.Reversed {
 		l.newer, l.older = l.older, l.newer
 	}

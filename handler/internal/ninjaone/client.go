@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/bounds"
 	"cipp-ninjaone/handler/internal/netfault"
 	"cipp-ninjaone/handler/internal/reply"
 )
@@ -71,8 +70,6 @@ type Client struct {
 	log    *slog.Logger
 	pacer  *pacer
 	tokens *tokenCache
-
-	limits bounds.Limits // of one list; bounds.Default when zero
 }
 
 // New returns a client. It makes no call; Test does.

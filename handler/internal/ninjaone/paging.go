@@ -54,7 +54,7 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 		var none T
 		ctx, release := reply.Keeping(ctx)
 		defer release()
-		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
+		p := pager{client: c, template: template}
 		for after := 0; ; {
 			q := append(query[:len(query):len(query)], param{"pageSize", strconv.Itoa(pageSize)})
 			if after > 0 {
@@ -107,7 +107,7 @@ type cursor struct {
 func listCursor[T any](ctx context.Context, c *Client, template string, query []param, key func(T) int, enough func(results int) bool) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		p := pager{client: c, template: template, list: bounds.List{Limits: c.limits}}
+		p := pager{client: c, template: template}
 		isFresh := bounds.Fresh[int]()
 		q, previous := query, 0
 		for first := true; ; first = false {
