@@ -97,11 +97,8 @@ type activityLog struct {
 // page reads one page, and the id of the last recorded activity.
 func (l *activityLog) page(ctx context.Context, size int, query []param) (page []Activity, recorded int, err error) {
 	err = l.read(ctx, append(query, param{"pageSize", strconv.Itoa(size)}), decodeMembers(map[string]func(*json.Decoder) error{
-		"activities": decodeIdentified(&page, func(a Activity) int { return a.ID }),
-		"lastActivityId": func(dec *json.Decoder) error {
-			_, err := reply.Decode(dec, &recorded)
-			return err
-		},
+		"activities":     into(&page, decodeIdentified(func(a Activity) int { return a.ID })),
+		"lastActivityId": into(&recorded, decodeValue[int]),
 	}, "activities"))
 	if err == nil {
 		err = reply.Keep(ctx, reply.Size(page))

@@ -2,7 +2,6 @@ package ninjaone
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -21,34 +20,6 @@ func TestExpand(t *testing.T) {
 	got := expand("/v2/organization/{id}/location/{locationId}/custom-fields", []any{7, "a/b c"})
 	if want := "/v2/organization/7/location/a%2Fb%20c/custom-fields"; got != want {
 		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
-func TestTestProvesBothReads(t *testing.T) {
-	for _, tt := range []struct{ name, forbid, want string }{
-		{"all well", "", ""},
-		{"organizations", "/v2/organizations", "reading organizations: "},
-		{"custom fields", "/v2/device-custom-fields", "reading custom fields: "},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == tt.forbid {
-					answer(w, 403, `{"resultCode":"FAILURE","errorMessage":"insufficient scope"}`)
-					return
-				}
-				emptyList(w, r)
-			})
-			err := serve(t, fake).Test(t.Context())
-			if tt.want == "" {
-				if err != nil || len(fake.made()) != 2 {
-					t.Errorf("got %v after %v", err, fake.made())
-				}
-				return
-			}
-			if !errors.Is(err, ErrForbidden) || !strings.HasPrefix(err.Error(), tt.want) || !strings.Contains(err.Error(), "insufficient scope") {
-				t.Errorf("got %v", err)
-			}
-		})
 	}
 }
 

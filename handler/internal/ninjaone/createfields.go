@@ -46,7 +46,5 @@ func (c *Client) CreateCustomField(ctx context.Context, f NewCustomField) (Custo
 		body.Content = &fieldContent{Advanced: advancedSettings{Expand: true}}
 	}
 	r := newRequest(http.MethodPost, "/v2/custom-fields", nil, nil, body)
-	var created CustomField
-	err := c.do(ctx, r, decodeValue(&created))
-	return created, err
+	return fetch(ctx, c, r, decodeValue[CustomField])
 }

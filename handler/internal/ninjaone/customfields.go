@@ -24,14 +24,11 @@ const reportPageSize = 1000 // the default of /v2/queries/custom-fields-detailed
 func (c *Client) CustomFields(ctx context.Context) ([]CustomField, error) {
 	r := newRequest(http.MethodGet, "/v2/device-custom-fields", nil, []param{{"scopes", "all,node,location,organization"}}, nil)
 	r.timeout = pageTimeout
-	var fields []CustomField
-	if err := c.do(ctx, r, decodeList(&fields)); err != nil {
-		return nil, err
-	}
+	fields, err := fetch(ctx, c, r, decodeList[CustomField])
 	return slices.DeleteFunc(fields, func(f CustomField) bool {
 		return f.Name == "" || len(f.DefinitionScope) > 0 &&
 			!slices.Contains(f.DefinitionScope, ScopeNode) && !slices.Contains(f.DefinitionScope, ScopeOrganization)
-	}), nil
+	}), err
 }
 
 // DeviceFieldValues are the values that a device's custom fields have in
@@ -88,8 +85,8 @@ func (c *Client) DeviceFieldValues(ctx context.Context, organizationID int, name
 // calls GET /v2/organization/{id}/custom-fields.
 func (c *Client) OrganizationFields(ctx context.Context, organizationID int) ([]FieldValue, error) {
 	r := newRequest(http.MethodGet, "/v2/organization/{id}/custom-fields", []any{organizationID}, nil, nil)
-	var values map[string]json.RawMessage
-	if err := c.do(ctx, r, decodeValue(&values)); err != nil {
+	values, err := fetch(ctx, c, r, decodeValue[map[string]json.RawMessage])
+	if err != nil {
 		return nil, err
 	}
 	fields := make([]FieldValue, 0, len(values))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
 )
 
 // Devices returns the approved devices of an organization. It calls GET
@@ -49,7 +50,7 @@ func (d Device) Approved() bool { return d.ApprovalStatus == "" || d.ApprovalSta
 
 // Device returns one device, or ErrNotFound. It calls GET /v2/device/{id}.
 func (c *Client) Device(ctx context.Context, id int) (Device, error) {
-	return getOne(ctx, c, "/v2/device/{id}", id, func(d Device) int { return d.ID })
+	return one(ctx, c, newRequest(http.MethodGet, "/v2/device/{id}", []any{id}, nil, nil), id, func(d Device) int { return d.ID })
 }
 
 // organizationFilter is the device filter for one organization.

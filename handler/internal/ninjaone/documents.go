@@ -97,11 +97,8 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 	r := newRequest(http.MethodGet, "/v2/organization/documents", nil, filters, nil)
 	r.timeout, r.limits = documentsTimeout, reply.Stream
 	keep := keepFields(q.Fields)
-	var documents []Document
 	odd := map[int]bool{}
-	ctx, release := reply.Keeping(ctx)
-	defer release()
-	err := c.do(ctx, r, decodeKept(ctx, &documents, func(w wireDocument) (Document, bool, error) {
+	documents, err := fetchKept(ctx, c, r, func(w wireDocument) (Document, bool, error) {
 		if w.ID <= 0 || w.OrganizationID <= 0 || w.TemplateID <= 0 {
 			return Document{}, false, errors.New("the answer has a document without its own, its organization's or its template's id")
 		}
@@ -113,14 +110,11 @@ func (c *Client) Documents(ctx context.Context, q DocumentQuery) ([]Document, er
 			return Document{}, false, nil
 		}
 		return w.document(keep), true, nil
-	}))
-	if err != nil {
-		return nil, err
-	}
-	if len(odd) > 0 && q.Odd != nil {
+	})
+	if err == nil && len(odd) > 0 && q.Odd != nil {
 		q.Odd(len(odd))
 	}
-	return documents, nil
+	return documents, err
 }
 
 // CreateDocuments creates documents, all of them or none. It returns them as NinjaOne has
@@ -165,13 +159,13 @@ func writeDocuments[T any](ctx context.Context, c *Client, method string, batch 
 	r := newRequest(method, "/v2/organization/documents", nil, nil, batch)
 	r.timeout, r.splits = batchTimeout, len(batch) > 1
 	keep := keepFields(texts)
-	var documents []Document
-	if err := c.do(ctx, r, decodeSelected(&documents, func(w wireDocument) (Document, bool, error) {
+	documents, err := fetch(ctx, c, r, decodeSelected(func(w wireDocument) (Document, bool, error) {
 		if w.ID <= 0 {
 			return Document{}, false, errors.New("the answer has a document without an id")
 		}
 		return w.document(keep), true, nil
-	})); err != nil {
+	}))
+	if err != nil {
 		return nil, classifyWrite(r, err)
 	}
 	if method == http.MethodPost && len(documents) != len(batch) {

@@ -188,8 +188,7 @@ func (tr handlerTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 
 // get makes a GET that expects a JSON list.
 func get(ctx context.Context, c *Client) error {
-	var list []json.RawMessage
-	return call(ctx, c, http.MethodGet, decodeList(&list))
+	return call(ctx, c, http.MethodGet, into(new([]json.RawMessage), decodeList[json.RawMessage]))
 }
 
 func call(ctx context.Context, c *Client, method string, decode func(*json.Decoder) error) error {

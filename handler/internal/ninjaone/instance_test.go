@@ -99,16 +99,3 @@ func TestBaseURL(t *testing.T) {
 		})
 	}
 }
-
-func TestNewRefusesIncompleteConfig(t *testing.T) {
-	for name, cfg := range map[string]Deps{
-		"no client id": {Instance: "eu.ninjarmm.com", Secret: goodSecret},
-		"bad instance": {Instance: "example.com", ClientID: "x", Secret: goodSecret},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if c, err := New(cfg); err == nil {
-				t.Fatalf("New = %v, want an error", c)
-			}
-		})
-	}
-}

@@ -22,24 +22,16 @@ func (c *Client) Organizations(ctx context.Context) ([]Organization, error) {
 // Organization returns one organization, or ErrNotFound. It calls
 // GET /v2/organization/{id}.
 func (c *Client) Organization(ctx context.Context, id int) (Organization, error) {
-	return getOne(ctx, c, "/v2/organization/{id}", id, func(o Organization) int { return o.ID })
+	return one(ctx, c, newRequest(http.MethodGet, "/v2/organization/{id}", []any{id}, nil, nil), id, func(o Organization) int { return o.ID })
 }
 
-// getOne reads one thing, and makes sure that it is the one that the call asked for.
-func getOne[T any](ctx context.Context, c *Client, template string, id int, idOf func(T) int) (T, error) {
-	return one(ctx, c, newRequest(http.MethodGet, template, []any{id}, nil, nil), id, idOf)
-}
-
-// one makes a call whose answer is the thing with an id.
-func one[T any, ID comparable](ctx context.Context, c *Client, r *request, id ID, idOf func(T) ID) (T, error) {
-	var v, none T
-	if err := c.do(ctx, r, decodeValue(&v)); err != nil {
-		return none, err
-	}
-	if idOf(v) != id {
+// one makes a call whose answer is the thing with an id, and makes sure that it is.
+func one[T any, ID comparable](ctx context.Context, c *Client, r *request, id ID, idOf func(T) ID) (v T, err error) {
+	if v, err = fetch(ctx, c, r, decodeValue[T]); err == nil && idOf(v) != id {
+		var none T
 		return none, r.wrap(errOtherThing)
 	}
-	return v, nil
+	return v, err
 }
 
 // Test proves that the API application can read what a sync reads first:
@@ -47,8 +39,7 @@ func one[T any, ID comparable](ctx context.Context, c *Client, r *request, id ID
 // may write shows only when it writes.
 func (c *Client) Test(ctx context.Context) error {
 	r := newRequest(http.MethodGet, "/v2/organizations", nil, []param{{"pageSize", strconv.Itoa(1)}}, nil)
-	var organizations []Organization
-	if err := c.do(ctx, r, decodeList(&organizations)); err != nil {
+	if _, err := fetch(ctx, c, r, decodeList[Organization]); err != nil {
 		return fmt.Errorf("reading organizations: %w", err)
 	}
 	if _, err := c.CustomFields(ctx); err != nil {

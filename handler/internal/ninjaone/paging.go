@@ -61,7 +61,7 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 				q = append(q, param{"after", strconv.Itoa(after)})
 			}
 			var page []T
-			if err := p.read(ctx, q, decodeIdentified(&page, id)); err != nil {
+			if err := p.read(ctx, q, into(&page, decodeIdentified(id))); err != nil {
 				yield(none, err)
 				return
 			}
@@ -114,8 +114,8 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 			var page []T
 			var next cursor
 			if err := p.read(ctx, q, decodeMembers(map[string]func(*json.Decoder) error{
-				"results": decodeIdentified(&page, key),
-				"cursor":  decodeCursor(&next),
+				"results": into(&page, decodeIdentified(key)),
+				"cursor":  into(&next, decodeCursor),
 			}, "results")); err != nil {
 				yield(none, err)
 				return
@@ -161,80 +161,24 @@ func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	return all, nil
 }
 
-// decodeValue decodes any JSON value; null leaves the zero value.
-func decodeValue[T any](out *T) func(*json.Decoder) error {
-	return func(dec *json.Decoder) error {
-		var v T
-		_, err := reply.Decode(dec, &v)
-		*out = v
-		return err
+// fetch makes a call and decodes its answer. It returns nothing of an answer that fails.
+func fetch[T any](ctx context.Context, c *Client, r *request, decode func(*json.Decoder) (T, error)) (answer T, err error) {
+	if err = c.do(ctx, r, into(&answer, decode)); err != nil {
+		var none T
+		return none, err
 	}
+	return answer, nil
 }
 
-// decodeCursor decodes what leads to the next page. A cursor that cannot be read is an
-// error: the list would look whole although it is not.
-func decodeCursor[T any](out *T) func(*json.Decoder) error {
-	return func(dec *json.Decoder) error {
-		var v T
-		var odd *json.UnmarshalTypeError
-		err := dec.Decode(&v)
-		if errors.As(err, &odd) {
-			return errors.New("its cursor is a " + odd.Value)
-		}
-		*out = v
-		return err
-	}
-}
-
-// decodeList decodes a JSON array element by element.
-func decodeList[T any](out *[]T) func(*json.Decoder) error {
-	return decodeSelected(out, func(v T) (T, bool, error) { return v, true, nil })
-}
-
-// errNoIDs says that a list is not one of records. What has no ids cannot pass for an
-// empty list.
-var errNoIDs = errors.New("none of its records has an id")
-
-// decodeIdentified is decodeList for a list of records that have ids.
-func decodeIdentified[T any](out *[]T, id func(T) int) func(*json.Decoder) error {
-	return func(dec *json.Decoder) error {
-		err := decodeList(out)(dec)
-		if err == nil && len(*out) > 0 && !slices.ContainsFunc(*out, func(v T) bool { return id(v) > 0 }) {
-			err = errNoIDs
-		}
-		return err
-	}
-}
-
-// decodeSelected decodes a JSON array element by element. It keeps what choose makes of
-// the elements that it wants, and nothing else. An element of another type is a zero one.
-// A page counts it, and readers skip it, since it has no id. A null is an error: as an
-// empty list, it would make everything in NinjaOne look deleted.
-func decodeSelected[W, T any](out *[]T, choose func(W) (T, bool, error)) func(*json.Decoder) error {
-	return func(dec *json.Decoder) error {
-		*out = nil
-		return reply.Elements(dec, func() error {
-			var w W
-			if _, err := reply.Decode(dec, &w); err != nil {
-				return err
-			}
-			v, wanted, err := choose(w)
-			if err == nil && wanted {
-				*out = append(*out, v)
-			}
-			return err
-		})
-	}
-}
-
-// decodeKept is decodeSelected for a list without pages, whose elements count as
-// kept by the run.
-func decodeKept[W, T any](ctx context.Context, out *[]T, choose func(W) (T, bool, error)) func(*json.Decoder) error {
+// fetchKept fetches a list without pages, whose elements count as kept by the run.
+func fetchKept[W, T any](ctx context.Context, c *Client, r *request, choose func(W) (T, bool, error)) ([]T, error) {
+	ctx, release := reply.Keeping(ctx)
+	defer release()
 	var kept int64 // of the attempt before
-	return func(dec *json.Decoder) error {
+	return fetch(ctx, c, r, func(dec *json.Decoder) ([]T, error) {
 		_ = reply.Keep(ctx, -kept) // it never fails
 		kept = 0
-		return decodeSelected(out, func(w W) (T, bool, error) {
+		return decodeSelected(func(w W) (T, bool, error) {
 			v, wanted, err := choose(w)
 			if err != nil || !wanted {
 				return v, wanted, err
@@ -246,6 +190,71 @@ func decodeKept[W, T any](ctx context.Context, out *[]T, choose func(W) (T, bool
 			kept += size
 			return v, true, nil
 		})(dec)
+	})
+}
+
+// into keeps what is decoded.
+func into[T any](out *T, decode func(*json.Decoder) (T, error)) func(*json.Decoder) error {
+	return func(dec *json.Decoder) (err error) {
+		*out, err = decode(dec)
+		return err
+	}
+}
+
+// decodeValue decodes any JSON value; null leaves the zero value.
+func decodeValue[T any](dec *json.Decoder) (v T, err error) {
+	_, err = reply.Decode(dec, &v)
+	return v, err
+}
+
+// decodeCursor decodes what leads to the next page. A cursor that cannot be read is an
+// error: the list would look whole although it is not.
+func decodeCursor(dec *json.Decoder) (next cursor, err error) {
+	err = dec.Decode(&next)
+	if odd, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		err = errors.New("its cursor is a " + odd.Value)
+	}
+	return next, err
+}
+
+// decodeList decodes a JSON array element by element.
+func decodeList[T any](dec *json.Decoder) ([]T, error) {
+	return decodeSelected(func(v T) (T, bool, error) { return v, true, nil })(dec)
+}
+
+// errNoIDs says that a list is not one of records. What has no ids cannot pass for an
+// empty list.
+var errNoIDs = errors.New("none of its records has an id")
+
+// decodeIdentified is decodeList for a list of records that have ids.
+func decodeIdentified[T any](id func(T) int) func(*json.Decoder) ([]T, error) {
+	return func(dec *json.Decoder) ([]T, error) {
+		list, err := decodeList[T](dec)
+		if err == nil && len(list) > 0 && !slices.ContainsFunc(list, func(v T) bool { return id(v) > 0 }) {
+			err = errNoIDs
+		}
+		return list, err
+	}
+}
+
+// decodeSelected decodes a JSON array element by element. It keeps what choose makes of
+// the elements that it wants, and nothing else. An element of another type is a zero one.
+// A page counts it, and readers skip it, since it has no id. A null is an error: as an
+// empty list, it would make everything in NinjaOne look deleted.
+func decodeSelected[W, T any](choose func(W) (T, bool, error)) func(*json.Decoder) ([]T, error) {
+	return func(dec *json.Decoder) (list []T, err error) {
+		err = reply.Elements(dec, func() error {
+			w, err := decodeValue[W](dec)
+			if err != nil {
+				return err
+			}
+			v, wanted, err := choose(w)
+			if err == nil && wanted {
+				list = append(list, v)
+			}
+			return err
+		})
+		return list, err
 	}
 }
 

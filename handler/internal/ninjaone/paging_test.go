@@ -337,7 +337,7 @@ func TestListsAreDecodedAsTheyArrive(t *testing.T) {
 	r, w := io.Pipe()
 	var got []item
 	done := make(chan error)
-	go func() { done <- decodeList(&got)(json.NewDecoder(r)) }()
+	go func() { done <- into(&got, decodeList[item])(json.NewDecoder(r)) }()
 	for i := range 3 {
 		if _, err := fmt.Fprintf(w, `%c{"id":%d}`, "[,,"[i], i); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,9 @@
 package ninjaone
 
-import "testing"
+import (
+	"net/http"
+	"testing"
+)
 
 func TestPool(t *testing.T) {
 	pool := NewPool(testDeps())
@@ -28,6 +31,9 @@ func TestPool(t *testing.T) {
 	for name, args := range map[string][2]string{"foreign host": {"example.com", "a"}, "no client id": {"eu.ninjarmm.com", ""}} {
 		if c, err := pool.Client(args[0], args[1]); err == nil {
 			t.Errorf("%s: got %v, want an error", name, c)
+		}
+		if c, err := New(Deps{Instance: args[0], ClientID: args[1], Transport: http.DefaultTransport}); err == nil {
+			t.Errorf("%s: got %v without a pool, want an error", name, c)
 		}
 	}
 }

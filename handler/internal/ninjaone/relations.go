@@ -64,19 +64,13 @@ func (c *Client) RelationsOf(ctx context.Context, e Entity) ([]Relation, error) 
 func (c *Client) relations(ctx context.Context, template string, args []any, query []param, keep func(Relation) bool) ([]Relation, error) {
 	r := newRequest(http.MethodGet, template, args, query, nil)
 	r.timeout, r.limits = documentsTimeout, reply.Stream
-	var relations []Relation
-	ctx, release := reply.Keeping(ctx)
-	defer release()
-	if err := c.do(ctx, r, decodeKept(ctx, &relations, func(w wireRelation) (Relation, bool, error) {
+	return fetchKept(ctx, c, r, func(w wireRelation) (Relation, bool, error) {
 		relation, is := w.relation()
 		if is && relation.ID <= 0 {
 			return Relation{}, false, errors.New("the answer has a relation without an id")
 		}
 		return relation, is && keep(relation), nil
-	})); err != nil {
-		return nil, err
-	}
-	return relations, nil
+	})
 }
 
 // AddRelations relates entities to a host, and returns the new relations. It
@@ -102,14 +96,11 @@ func (c *Client) AddRelations(ctx context.Context, host Entity, related []Entity
 	}
 	r := newRequest(http.MethodPost, "/v2/related-items/entity/{entityType}/{entityId}/relations", []any{host.Type, host.ID}, nil, body)
 	r.timeout = batchTimeout
-	var relations []Relation
-	if err := c.do(ctx, r, decodeSelected(&relations, func(w wireRelation) (Relation, bool, error) {
+	relations, err := fetch(ctx, c, r, decodeSelected(func(w wireRelation) (Relation, bool, error) {
 		relation, is := w.relation()
 		return relation, is && relation.ID > 0 && relation.Host == host && slices.Contains(related, relation.Related), nil
-	})); err != nil {
-		return nil, classifyWrite(r, err)
-	}
-	return relations, nil
+	}))
+	return relations, classifyWrite(r, err)
 }
 
 // DeleteRelation removes one relation. It calls

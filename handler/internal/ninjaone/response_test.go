@@ -227,7 +227,7 @@ func TestDecodeMembers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var list []int
 			var next cursor
-			err := decodeMembers(map[string]func(*json.Decoder) error{"results": decodeList(&list), "cursor": decodeValue(&next)}, "results")(json.NewDecoder(strings.NewReader(tt.in)))
+			err := decodeMembers(map[string]func(*json.Decoder) error{"results": into(&list, decodeList[int]), "cursor": into(&next, decodeValue[cursor])}, "results")(json.NewDecoder(strings.NewReader(tt.in)))
 			if tt.want == "" && (err != nil || len(list) != 2) || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Fatalf("got %v, %v", list, err)
 			}

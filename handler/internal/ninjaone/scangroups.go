@@ -48,12 +48,8 @@ const (
 // ScanGroups returns all scan groups. It calls GET /v2/vulnerability/scan-groups,
 // which has no pages.
 func (c *Client) ScanGroups(ctx context.Context) ([]ScanGroup, error) {
-	ctx, release := reply.Keeping(ctx)
-	defer release()
 	r := newRequest(http.MethodGet, "/v2/vulnerability/scan-groups", nil, nil, nil)
-	var groups []ScanGroup
-	err := c.do(ctx, r, decodeKept(ctx, &groups, func(g ScanGroup) (ScanGroup, bool, error) { return g, g.ID != 0, nil }))
-	return groups, err
+	return fetchKept(ctx, c, r, func(g ScanGroup) (ScanGroup, bool, error) { return g, g.ID != 0, nil })
 }
 
 // ScanGroup returns one scan group, or ErrNotFound. It calls GET

@@ -102,11 +102,16 @@ func TestDocumentsThroughTheirLife(t *testing.T) {
 	if left := must[[]ninjaone.Document](t)(c.Documents(ctx, query)); len(left) != 0 {
 		t.Errorf("left %v", left)
 	}
-	if refused, err := c.RestoreDocuments(ctx, []int{first}); err != nil || len(refused) != 0 {
-		t.Errorf("refused %v, %v", refused, err)
-	}
-	if back := must[[]ninjaone.Document](t)(c.Documents(ctx, query)); len(back) != 1 || back[0].ID != first {
-		t.Errorf("back %v", back)
+	for n, ids := range [][]int{{second, first}, {first}} { // both at once, and one alone
+		if refused, err := c.RestoreDocuments(ctx, ids); err != nil || len(refused) != 0 {
+			t.Errorf("refused %v, %v", refused, err)
+		}
+		if back := must[[]ninjaone.Document](t)(c.Documents(ctx, query)); len(back) != 2-n || back[0].ID != first {
+			t.Errorf("back %v", back)
+		}
+		if refused, err := c.ArchiveDocuments(ctx, []int{first, second}[:2-2*n]); err != nil || len(refused) != 0 {
+			t.Errorf("refused %v, %v", refused, err)
+		}
 	}
 	if n := len(sim.Relations()); n != 1 {
 		t.Errorf("%d relations", n)
@@ -123,6 +128,9 @@ func TestMissingFieldsAreAddedToATechniciansTemplate(t *testing.T) {
 	before := sim.Templates()[0]
 	read := must[[]ninjaone.Template](t)(c.Templates(t.Context()))
 	merged, added := read[0].WithFields(fields)
+	if again, more := merged.WithFields(fields); len(more) > 0 || len(again.Fields) != 4 || len(read[0].Fields) != 3 {
+		t.Errorf("added %v again to %v", more, read[0].Fields)
+	}
 	updated := must[ninjaone.Template](t)(c.UpdateTemplate(t.Context(), merged))
 	after := sim.Templates()[0]
 	if updated.ID != id || !slices.Equal(added, []string{"summary"}) || len(after.Items) != 4 {
@@ -135,49 +143,5 @@ func TestMissingFieldsAreAddedToATechniciansTemplate(t *testing.T) {
 	after.Items = after.Items[:3]
 	if fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("changed beyond that\n%v\n%v", before, after)
-	}
-}
-
-func TestSplittingFindsTheBadDocuments(t *testing.T) {
-	sim, c := against(t)
-	people := must[ninjaone.Template](t)(c.CreateTemplate(t.Context(), ninjaone.Template{Name: "People", AllowMultiple: true, Fields: fields}))
-	sim.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{MaxBatch: 40})
-	var batch []ninjaone.NewDocument
-	for n := range 100 {
-		batch = append(batch, person(people.ID, n))
-	}
-	batch[17].Name, batch[62].Fields["nope"] = "", ninjaone.Text("x")
-	accepted, refused, err := ninjaone.SplitRefused(t.Context(), batch, c.CreateDocuments)
-	if err != nil || len(accepted) != 98 || len(refused) != 2 || refused[17] == nil || refused[62] == nil || len(sim.Documents(3)) != 98 {
-		t.Errorf("%d accepted, refused %v, %v", len(accepted), refused, err)
-	}
-	if calls := sim.Calls()["POST /v2/organization/documents"]; calls > 30 {
-		t.Errorf("%d calls", calls)
-	}
-}
-
-func TestLostAnswerIsNotRepeated(t *testing.T) {
-	sim, c := against(t)
-	people := must[ninjaone.Template](t)(c.CreateTemplate(t.Context(), ninjaone.Template{Name: "People", AllowMultiple: true, Fields: fields}))
-	for name, fault := range map[string]ninjasim.Fault{
-		"reset":     {Reset: true},
-		"cut short": {Malformed: true},
-		"a 502":     {Status: 502},
-	} {
-		fault.Method, fault.Path, fault.Count, fault.AfterHandling = "POST", "documents$", 1, true
-		sim.InjectFault(fault)
-		before := len(sim.Documents(3))
-		_, err := c.CreateDocuments(t.Context(), []ninjaone.NewDocument{person(people.ID, before)})
-		if !errors.Is(err, ninjaone.ErrOutcomeUnknown) || errors.Is(err, ninjaone.ErrBatchRefused) || len(sim.Documents(3)) != before+1 {
-			t.Errorf("%s: %v, %d documents", name, err, len(sim.Documents(3)))
-		}
-	}
-}
-
-func TestInstanceWithoutDocumentation(t *testing.T) {
-	sim, c := against(t)
-	sim.SetDocumentation(false)
-	if _, err := c.Templates(t.Context()); !errors.Is(err, ninjaone.ErrNoDocumentation) || !errors.Is(err, ninjaone.ErrForbidden) {
-		t.Errorf("got %v", err)
 	}
 }

@@ -94,20 +94,15 @@ func (c *Client) Templates(ctx context.Context) ([]Template, error) {
 	// take the template from them.
 	r := newRequest(http.MethodGet, "/v2/document-templates", nil, []param{{"includeTechnicianRoles", "true"}}, nil)
 	r.timeout = pageTimeout
-	var templates []Template
-	err := c.do(ctx, r, decodeSelected(&templates, func(t Template) (Template, bool, error) {
+	templates, err := fetch(ctx, c, r, decodeSelected(func(t Template) (Template, bool, error) {
 		return t, true, t.check()
 	}))
-	if err != nil {
-		var answer *APIError
-		if errors.As(err, &answer) && !answer.Is(ErrInvalidScope) && (answer.Status == http.StatusPaymentRequired ||
-			answer.Is(ErrForbidden) || answer.Is(ErrNotFound)) {
-			return nil, fmt.Errorf("%w: %w", ErrNoDocumentation, err)
-		}
-		return nil, err
+	if answer, ok := errors.AsType[*APIError](err); ok && !answer.Is(ErrInvalidScope) &&
+		(answer.Status == http.StatusPaymentRequired || answer.Is(ErrForbidden) || answer.Is(ErrNotFound)) {
+		return nil, fmt.Errorf("%w: %w", ErrNoDocumentation, err)
 	}
 	slices.SortFunc(templates, func(a, b Template) int { return a.ID - b.ID })
-	return templates, nil
+	return templates, err
 }
 
 // Template returns one document template. It calls
@@ -130,11 +125,13 @@ func (c *Client) CreateTemplate(ctx context.Context, t Template) (Template, erro
 		return Template{}, err
 	}
 	r := newRequest(http.MethodPost, "/v2/document-templates", nil, nil, body)
-	var created Template
-	if err := c.do(ctx, r, decodeTemplate(&created)); err != nil {
-		return Template{}, classifyWrite(r, err)
-	}
-	return created, nil
+	created, err := fetch(ctx, c, r, func(dec *json.Decoder) (t Template, err error) {
+		if t, err = decodeValue[Template](dec); err == nil {
+			err = t.check()
+		}
+		return t, err
+	})
+	return created, classifyWrite(r, err)
 }
 
 // UpdateTemplate replaces a template that was read with Templates, and returns it as
@@ -149,16 +146,6 @@ func (c *Client) UpdateTemplate(ctx context.Context, t Template) (Template, erro
 	r := newRequest(http.MethodPut, "/v2/document-templates/{id}", []any{t.ID}, nil, body)
 	updated, err := one(ctx, c, r, t.ID, func(t Template) int { return t.ID })
 	return updated, classifyWrite(r, err)
-}
-
-func decodeTemplate(out *Template) func(*json.Decoder) error {
-	return func(dec *json.Decoder) error {
-		*out = Template{}
-		if _, err := reply.Decode(dec, out); err != nil {
-			return err
-		}
-		return out.check()
-	}
 }
 
 func (t Template) check() error {

@@ -80,43 +80,6 @@ var tenantField = TemplateField{
 	TechnicianPermission: PermissionReadOnly, ScriptPermission: PermissionNone, APIPermission: PermissionReadWrite,
 }
 
-func TestUpdateTemplateKeepsEverythingElse(t *testing.T) {
-	var read Template
-	if err := json.Unmarshal([]byte(peopleTemplate), &read); err != nil {
-		t.Fatal(err)
-	}
-	merged, added := read.WithFields([]TemplateField{{Name: "userID", Type: TypeWYSIWYG}, tenantField})
-	if !slices.Equal(added, []string{"tenantID"}) || len(read.Fields) != 4 || len(merged.Fields) != 5 {
-		t.Fatalf("added %v to %v", added, read.Fields)
-	}
-	if again, added := merged.WithFields([]TemplateField{tenantField}); len(added) != 0 || len(again.Fields) != 5 {
-		t.Errorf("added %v again", added)
-	}
-	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
-		sameJSON(t, readBody(t, r), `{"name":"People","description":"Everybody","mandatory":true,
-		 "availableToAllTechnicians":false,"allowedTechnicianRoles":[2,5],
-		 "fields":[
-		  {"uiElementUid":"7c9b1f6e-1111-4222-8333-444455556666","uiElementName":"Head","uiElementType":"TITLE","uiElementValue":"Who"},
-		  {"fieldId":40,"fieldName":"userID","fieldLabel":"User ID","fieldType":"TEXT",
-		   "fieldTechnicianPermission":"READ_ONLY","fieldScriptPermission":"NONE","fieldApiPermission":"READ_WRITE",
-		   "fieldContent":{"required":false,"advancedSettings":{"maxCharacters":100}}},
-		  {"fieldId":41,"fieldName":"summary","fieldLabel":"Summary","fieldType":"WYSIWYG","fieldApiPermission":"READ_WRITE",
-		   "fieldContent":{"advancedSettings":{"expandLargeValueOnRender":true}}},
-		  {"fieldId":42,"fieldName":"colour","fieldLabel":"Colour <b>","fieldType":"DROPDOWN","somethingNew":{"x":1},
-		   "fieldContent":{"values":[{"id":"7c9b1f6e-aaaa-4222-8333-444455556666","name":"red","active":true}]}},
-		  {"fieldName":"tenantID","fieldLabel":"Tenant ID","fieldType":"TEXT","fieldContent":{"required":false},
-		   "fieldTechnicianPermission":"READ_ONLY","fieldScriptPermission":"NONE","fieldApiPermission":"READ_WRITE"}]}`)
-		answer(w, 200, peopleTemplate)
-	})
-	got, err := serve(t, fake).UpdateTemplate(t.Context(), merged)
-	if err != nil || got.ID != 4 || len(got.Fields) != 4 {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if calls := fake.made(); !slices.Equal(calls, []string{"PUT /api/v2/document-templates/4"}) {
-		t.Errorf("calls %q", calls)
-	}
-}
-
 func TestUpdateTemplateAnsweredWithAnotherOne(t *testing.T) {
 	_, err := serve(t, newFake(t, status(200, `{"id":5}`))).UpdateTemplate(t.Context(), Template{ID: 4, Name: "People"})
 	if !errors.Is(err, errOtherThing) {

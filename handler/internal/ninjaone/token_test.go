@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -124,16 +123,6 @@ func TestTokenThatIsNeverAccepted(t *testing.T) {
 	}
 }
 
-func TestMalformedHeaderIsNotRetried(t *testing.T) {
-	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
-		answer(w, 400, `{"error":"missing_header","error_code":2}`)
-	})
-	err := get(t.Context(), serve(t, fake))
-	if !errors.Is(err, ErrMalformedAuth) || len(fake.made()) != 1 || fake.tokens() != 1 {
-		t.Errorf("got %v after %d calls with %d tokens", err, len(fake.made()), fake.tokens())
-	}
-}
-
 func TestChangedSecretIsPickedUp(t *testing.T) {
 	fake := newFake(t, emptyList)
 	var reads []bool
@@ -216,59 +205,4 @@ func TestTokenFailures(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestTokenPassingFailureIsRetried(t *testing.T) {
-	simulate(t, func(t *testing.T) {
-		fake := newFake(t, emptyList)
-		first := true
-		fake.onToken = func(w http.ResponseWriter, r *http.Request) {
-			if first {
-				first = false
-				answer(w, 502, "")
-				return
-			}
-			fake.token = "good"
-			answer(w, 200, `{"access_token":"good","token_type":"Bearer","expires_in":3600}`)
-		}
-		if err := get(t.Context(), inProcess(t, fake)); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func TestCallerWhoGivesUpDoesNotSpoilTheTokenForOthers(t *testing.T) {
-	simulate(t, func(t *testing.T) {
-		fake := newFake(t, emptyList)
-		release := make(chan struct{})
-		var asked atomic.Int32
-		c := inProcess(t, fake, func(cfg *Deps) {
-			cfg.Secret = func(context.Context, bool) (string, error) {
-				asked.Add(1)
-				<-release
-				return testSecret, nil
-			}
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := get(ctx, c); !errors.Is(err, context.Canceled) {
-				t.Errorf("first caller: %v", err)
-			}
-		})
-		synctest.Wait()
-		wg.Go(func() {
-			if err := get(t.Context(), c); err != nil {
-				t.Errorf("second caller: %v", err)
-			}
-		})
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		close(release)
-		wg.Wait()
-		if asked.Load() != 1 || fake.tokens() != 1 {
-			t.Errorf("%d secrets, %d tokens; want one of each", asked.Load(), fake.tokens())
-		}
-	})
 }

@@ -182,18 +182,6 @@ func TestUpdateFields(t *testing.T) {
 	}
 }
 
-func TestUpdateOrganizationFields(t *testing.T) {
-	s := &fieldServer{t: t, written: map[string]string{}}
-	fields := Fields{"links": HTML(`<a class="btn" href="https://contoso.example/?a=1&b=2">Zürich</a>`), "gone": Clear()}
-	if err := serve(t, newFake(t, s.serve)).UpdateOrganizationFields(t.Context(), 42, fields, false); err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{"links": `{"html":"<a class=\"btn\" href=\"https://contoso.example/?a=1&b=2\">Zürich</a>"}`, "gone": "null"}
-	if !maps.Equal(s.written, want) {
-		t.Errorf("written %v, want %v", s.written, want)
-	}
-}
-
 func TestIsolationStopsWhenItIsNotAboutFields(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		s := &fieldServer{t: t, written: map[string]string{}, refuse: map[string]func(http.ResponseWriter){
