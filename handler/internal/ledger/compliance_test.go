@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"cipp-ninjaone/handler/internal/layout"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
@@ -49,8 +50,7 @@ func newTestState(t *testing.T) *Ledger {
 
 func stateOver(t *testing.T, connection, table string) *Ledger {
 	t.Helper()
-	account := storagetest.Open(t, connection)
-	return New(account.Table(table))
+	return New(storagetest.Open(t, connection).Upto(layout.Version).Table(table))
 }
 
 func otherShared() (s Shared) {
