@@ -319,7 +319,7 @@ func pathological() Input {
 	}
 	s.SKUs.Value = nil
 	for k := range 300 {
-		s.SKUs.Value = append(s.SKUs.Value, tenant.SKU{ID: id(kindSKU, k), PartNumber: fmt.Sprint("P", k, long), Enabled: 10, Consumed: k})
+		s.SKUs.Value = append(s.SKUs.Value, tenant.SKU{ID: id(kindSKU, k), PartNumber: fmt.Sprint("P", k, long), Consumed: k, Units: tenant.Units{Enabled: 10}})
 		in.SKUNames[id(kindSKU, k)] = fmt.Sprint("N", k, long)
 	}
 	s.Groups.Value = nil

@@ -40,7 +40,7 @@ var planIDs = map[string]string{"AAD_PREMIUM": id(kindObject, 900)}
 // believable is a small tenant in which most things can be read.
 func believable() Input {
 	sku := func(n int, part string, enabled, consumed int, plans ...string) tenant.SKU {
-		s := tenant.SKU{ID: id(kindSKU, n), PartNumber: part, AppliesTo: "User", Status: "Enabled", Enabled: enabled, Consumed: consumed}
+		s := tenant.SKU{ID: id(kindSKU, n), PartNumber: part, AppliesTo: "User", Status: "Enabled", Consumed: consumed, Units: tenant.Units{Enabled: enabled}}
 		for _, p := range plans {
 			s.ServicePlans = append(s.ServicePlans, tenant.ServicePlan{ID: planIDs[p], Name: p, AppliesTo: "User", Status: "Success"})
 		}

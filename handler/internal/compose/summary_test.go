@@ -46,25 +46,25 @@ func TestWidgets(t *testing.T) {
 			}
 		}, "None Unused licences"},
 		"licences in the grace period only": {func(s *tenant.Snapshot) {
-			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Enabled", Consumed: 1100, Warning: 1100}}
+			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Enabled", Consumed: 1100, Units: tenant.Units{Warning: 1100}}}
 		}, "X 1,100 1,100 of them in the grace period 1,100 0 "},
 		"unused licences in the grace period": {func(s *tenant.Snapshot) {
-			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Warning", Consumed: 3, Warning: 10}}
+			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Warning", Consumed: 3, Units: tenant.Units{Warning: 10}}}
 		}, "7 Unused licences"},
 		"suspended licences": {func(s *tenant.Snapshot) {
-			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Suspended", Consumed: 25, Suspended: 25}}
+			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Suspended", Consumed: 25, Units: tenant.Units{Suspended: 25}}}
 		}, "X State: Suspended 0 25 more suspended 25 0 "},
 		"locked out licences": {func(s *tenant.Snapshot) {
-			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "LockedOut", Consumed: 4, LockedOut: 5}}
+			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "LockedOut", Consumed: 4, Units: tenant.Units{LockedOut: 5}}}
 		}, "X State: Locked out 0 5 more locked out 4 0 "},
 		"assigned beyond every unit": {func(s *tenant.Snapshot) {
-			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Enabled", Consumed: 40, Enabled: 10, Warning: 5, Suspended: 7, LockedOut: 8}}
+			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Enabled", Consumed: 40, Units: tenant.Units{Enabled: 10, Warning: 5, Suspended: 7, LockedOut: 8}}}
 		}, "X 15 5 of them in the grace period 7 more suspended 8 more locked out 40 0, 10 too many assigned"},
 		"suspended licences are not unused": {func(s *tenant.Snapshot) {
-			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Consumed: 12, Enabled: 10, Suspended: 50}}
+			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Consumed: 12, Units: tenant.Units{Enabled: 10, Suspended: 50}}}
 		}, "None Unused licences"},
 		"plans of a product in the grace period": {func(s *tenant.Snapshot) {
-			s.SKUs.Value = []tenant.SKU{{ID: "a", Warning: 1, ServicePlans: []tenant.ServicePlan{{Name: "AAD_PREMIUM"}}}}
+			s.SKUs.Value = []tenant.SKU{{ID: "a", Units: tenant.Units{Warning: 1}, ServicePlans: []tenant.ServicePlan{{Name: "AAD_PREMIUM"}}}}
 		}, "P1 Entra ID licence"},
 		"no score yet": {func(s *tenant.Snapshot) { s.SecureScore.Value = tenant.SecureScore{} }, "Microsoft has not computed a score yet."},
 		"many systems": {func(s *tenant.Snapshot) {

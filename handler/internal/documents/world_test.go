@@ -284,7 +284,7 @@ func (w *world) input(m *model) compose.Input {
 	}
 	var skus []tenant.SKU
 	for _, id := range slices.Sorted(maps.Keys(m.skus)) {
-		skus = append(skus, tenant.SKU{ID: id, PartNumber: m.skus[id], Status: "Enabled", Enabled: 10})
+		skus = append(skus, tenant.SKU{ID: id, PartNumber: m.skus[id], Status: "Enabled", Units: tenant.Units{Enabled: 10}})
 	}
 	devices := make([]tenant.ManagedDevice, 0, len(m.devices))
 	var matches match.Result

@@ -24,12 +24,9 @@ const (
 func organizationOf(ctx context.Context, g *graph, a *answer) (tenant.Organization, error) {
 	var out []tenant.Organization
 	_, err := listOf(ctx, g, a, rows(&out, func(o *wire.Organization) (string, tenant.Organization) {
-		return "", tenant.Organization{
-			DisplayName:           o.DisplayName,
-			Created:               o.Created.Time,
-			OnPremisesSyncEnabled: o.OnPremisesSyncEnabled,
-			OnPremisesLastSync:    o.OnPremisesLastSync.Time,
-		}
+		org := o.Organization
+		org.Created, org.OnPremisesLastSync = o.Created.Time, o.OnPremisesLastSync.Time
+		return "", org
 	}))
 	if out, err = never(g, "organizations", out, err); err != nil {
 		return tenant.Organization{}, err
@@ -40,8 +37,9 @@ func organizationOf(ctx context.Context, g *graph, a *answer) (tenant.Organizati
 func domainsOf(ctx context.Context, g *graph, a *answer) ([]tenant.Domain, error) {
 	var out []tenant.Domain
 	_, err := listOf(ctx, g, a, rows(&out, func(d *wire.Domain) (string, tenant.Domain) {
-		return d.ID, tenant.Domain{Name: d.ID, IsDefault: d.IsDefault, IsInitial: d.IsInitial,
-			IsVerified: d.IsVerified, PasswordValidityDays: d.ValidityDays.Pointer()}
+		domain := d.Domain
+		domain.PasswordValidityDays = d.ValidityDays.Pointer()
+		return domain.Name, domain
 	}))
 	return never(g, "domains", out, err)
 }
@@ -50,12 +48,10 @@ func skusOf(ctx context.Context, g *graph, a *answer) ([]tenant.SKU, []lost, err
 	var out []tenant.SKU
 	odd := 0
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.SKU) (string, tenant.SKU) {
-		sku := tenant.SKU{ID: guid.Fold(s.SKUID), PartNumber: s.PartNumber, AppliesTo: s.AppliesTo,
-			Status: s.CapabilityStatus, Consumed: s.Consumed, Enabled: s.Prepaid.Enabled,
-			Warning: s.Prepaid.Warning, Suspended: s.Prepaid.Suspended, LockedOut: s.Prepaid.LockedOut}
-		for _, plan := range s.Plans {
-			sku.ServicePlans = append(sku.ServicePlans,
-				tenant.ServicePlan{ID: guid.Fold(plan.ID), Name: plan.Name, AppliesTo: plan.AppliesTo, Status: plan.Status})
+		sku := s.SKU
+		sku.ID, sku.ServicePlans = guid.Fold(s.ID), s.Plans
+		for i := range sku.ServicePlans {
+			sku.ServicePlans[i].ID = guid.Fold(sku.ServicePlans[i].ID)
 		}
 		return sku.ID, sku
 	}).counting(&odd))
@@ -96,8 +92,9 @@ func hasIntune(skus []tenant.SKU) bool { return hasPlan(skus, "INTUNE_", "INTUNE
 func subscriptionsOf(ctx context.Context, g *graph, a *answer) ([]tenant.Subscription, error) {
 	var out []tenant.Subscription
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.Subscription) (string, tenant.Subscription) {
-		return s.ID, tenant.Subscription{ID: s.ID, SKUID: guid.Fold(s.SKUID), Status: s.Status, Total: s.Total,
-			Trial: s.Trial, Created: s.Created.Time, NextLifecycle: s.NextLifecycle.Time}
+		sub := s.Subscription
+		sub.SKUID, sub.Created, sub.NextLifecycle = guid.Fold(s.SKUID), s.Created.Time, s.NextLifecycle.Time
+		return sub.ID, sub
 	}))
 	return out, err
 }
@@ -170,8 +167,8 @@ func (g *graph) listEntraDevices(ctx context.Context, details []string) ([]tenan
 	var out []tenant.EntraDevice
 	asked := ask(ctx, devices.NewDevicesRequestBuilderInternal(g.v1(), g.adapter), pageSize, slices.Concat(deviceFields, details)...)
 	_, err := list(ctx, g, asked, rows(&out, func(d *wire.Device) (string, tenant.EntraDevice) {
-		device := tenant.EntraDevice{ID: guid.Fold(d.ID), DeviceID: guid.Fold(d.DeviceID), Name: d.DisplayName,
-			TrustType: d.TrustType, Enabled: d.Enabled, Registered: d.Registered.Time}
+		device := d.EntraDevice
+		device.ID, device.DeviceID, device.Registered = guid.Fold(d.ID), guid.Fold(d.DeviceID), d.Registered.Time
 		for _, tag := range d.PhysicalTags {
 			device.Autopilot = device.Autopilot || strings.HasPrefix(tag, "[ZTDID]")
 		}

@@ -45,8 +45,8 @@ func TestReadGivesEveryPart(t *testing.T) {
 			Members: []tenant.Member{{ID: userAda, Kind: tenant.MemberUser}, {ID: groupOne, Kind: tenant.MemberGroup}}}}),
 		Roles: tenant.Present([]tenant.DirectoryRole{{ID: roleGlobal, TemplateID: tenant.GlobalAdministrator, DisplayName: "Global Administrator",
 			Members: []tenant.Member{{ID: userAda, Kind: tenant.MemberUser}}}}),
-		SKUs: tenant.Present([]tenant.SKU{{ID: skuMain, PartNumber: "SPE_E3", AppliesTo: "User", Status: "Enabled", Consumed: 7, Enabled: 10,
-			Warning: 2, Suspended: 1, LockedOut: 3, ServicePlans: []tenant.ServicePlan{
+		SKUs: tenant.Present([]tenant.SKU{{ID: skuMain, PartNumber: "SPE_E3", AppliesTo: "User", Status: "Enabled", Consumed: 7,
+			Units: tenant.Units{Enabled: 10, Warning: 2, Suspended: 1, LockedOut: 3}, ServicePlans: []tenant.ServicePlan{
 				{ID: "e0", Name: "AAD_PREMIUM", AppliesTo: "User", Status: "Success"}, {ID: "e1", Name: "INTUNE_A", Status: "Success"}}}}),
 		Subscriptions: tenant.Present([]tenant.Subscription{{ID: "s1", SKUID: skuMain, Status: "Enabled", Total: 10,
 			Created: date("2025-01-01"), NextLifecycle: date("2027-01-01")}}),

@@ -1,5 +1,6 @@
-// Package tenant describes a Microsoft 365 tenant as plain data, without client library,
-// wire format or I/O. Package m365 fills a Snapshot; packages match and compose read it.
+// Package tenant describes a Microsoft 365 tenant as plain data, without client library
+// or I/O. Package m365 fills a Snapshot; packages match and compose read it. Where a
+// field is as Graph gives it, its tag has Graph's name.
 package tenant
 
 import (
@@ -167,21 +168,21 @@ func absent[T any](list *[]AbsentPart, name string, p Part[T]) {
 
 // Organization is the directory's own record of the tenant.
 type Organization struct {
-	DisplayName           string
-	Created               time.Time
-	OnPremisesSyncEnabled bool
-	OnPremisesLastSync    time.Time
+	DisplayName           string    `json:"displayName"`
+	Created               time.Time `json:"-"`
+	OnPremisesSyncEnabled bool      `json:"onPremisesSyncEnabled"`
+	OnPremisesLastSync    time.Time `json:"-"`
 }
 
 // Domain is one domain of the tenant.
 type Domain struct {
-	Name       string
-	IsDefault  bool
-	IsInitial  bool
-	IsVerified bool
+	Name       string `json:"id"`
+	IsDefault  bool   `json:"isDefault"`
+	IsInitial  bool   `json:"isInitial"`
+	IsVerified bool   `json:"isVerified"`
 	// PasswordValidityDays is the password's life in days; nil when the
-	// service gave none. PasswordNeverExpires explains the value.
-	PasswordValidityDays *int32
+	// service gave none. NeverExpires explains the value.
+	PasswordValidityDays *int32 `json:"-"`
 }
 
 // NeverExpires is the value of Domain.PasswordValidityDays by which Entra says
@@ -190,22 +191,22 @@ const NeverExpires int32 = 2147483647
 
 // User is one user or guest.
 type User struct {
-	ID                    string
-	DisplayName           string
-	UserPrincipalName     string
-	Mail                  string
-	UserType              string // "Member" or "Guest"
-	Enabled               bool
-	JobTitle              string
-	Department            string
-	OfficeLocation        string
-	MobilePhone           string
-	BusinessPhones        []string
-	ProxyAddresses        []string // "SMTP:primary", "smtp:alias", other kinds
-	Created               time.Time
-	OnPremisesSyncEnabled bool
-	Licenses              []License
-	LastSignIn            time.Time // zero where sign-in activity is not readable
+	ID                    string    `json:"id"`
+	DisplayName           string    `json:"displayName"`
+	UserPrincipalName     string    `json:"userPrincipalName"`
+	Mail                  string    `json:"mail"`
+	UserType              string    `json:"userType"` // "Member" or "Guest"
+	Enabled               bool      `json:"accountEnabled"`
+	JobTitle              string    `json:"jobTitle"`
+	Department            string    `json:"department"`
+	OfficeLocation        string    `json:"officeLocation"`
+	MobilePhone           string    `json:"mobilePhone"`
+	BusinessPhones        []string  `json:"-"`
+	ProxyAddresses        []string  `json:"-"` // "SMTP:primary", "smtp:alias", other kinds
+	Created               time.Time `json:"-"`
+	OnPremisesSyncEnabled bool      `json:"onPremisesSyncEnabled"`
+	Licenses              []License `json:"-"`
+	LastSignIn            time.Time `json:"-"` // zero where sign-in activity is not readable
 }
 
 // Licensed reports whether the user holds any licence.
@@ -261,16 +262,21 @@ const GlobalAdministrator = "62e90394-69f5-4237-9190-012177145e10"
 
 // SKU is a product the tenant has licences of (subscribedSku).
 type SKU struct {
-	ID           string // skuId, a GUID
-	PartNumber   string // skuPartNumber, for example SPE_E3
-	AppliesTo    string // "User" or "Company"
-	Status       string // capabilityStatus: Enabled, Warning, Suspended, Deleted, LockedOut
-	Consumed     int
-	Enabled      int // prepaidUnits.enabled
-	Warning      int // prepaidUnits.warning: in the grace period after the end, still assignable
-	Suspended    int // prepaidUnits.suspended: cancelled, not assignable until it is renewed
-	LockedOut    int // prepaidUnits.lockedOut: cancelled by the customer, not assignable
-	ServicePlans []ServicePlan
+	ID           string `json:"skuId"`            // a GUID
+	PartNumber   string `json:"skuPartNumber"`    // for example SPE_E3
+	AppliesTo    string `json:"appliesTo"`        // "User" or "Company"
+	Status       string `json:"capabilityStatus"` // Enabled, Warning, Suspended, Deleted, LockedOut
+	Consumed     int    `json:"consumedUnits"`
+	Units        `json:"prepaidUnits"`
+	ServicePlans []ServicePlan `json:"-"`
+}
+
+// Units are the units of a SKU by their state.
+type Units struct {
+	Enabled   int `json:"enabled"`
+	Warning   int `json:"warning"`   // in the grace period after the end, still assignable
+	Suspended int `json:"suspended"` // cancelled, not assignable until it is renewed
+	LockedOut int `json:"lockedOut"` // cancelled by the customer, not assignable
 }
 
 // Usable returns how many units may be assigned.
@@ -287,21 +293,21 @@ func (s *SKU) OverAssigned() int {
 
 // ServicePlan is one service contained in a SKU.
 type ServicePlan struct {
-	ID        string
-	Name      string
-	AppliesTo string // "User" or "Company"
-	Status    string // provisioningStatus
+	ID        string `json:"servicePlanId"`
+	Name      string `json:"servicePlanName"`
+	AppliesTo string `json:"appliesTo"` // "User" or "Company"
+	Status    string `json:"provisioningStatus"`
 }
 
 // Subscription is one commercial subscription of a SKU (directory/subscriptions).
 type Subscription struct {
-	ID            string
-	SKUID         string
-	Status        string
-	Total         int
-	Trial         bool
-	Created       time.Time
-	NextLifecycle time.Time // renewal or end; zero when there is none
+	ID            string    `json:"id"`
+	SKUID         string    `json:"skuId"`
+	Status        string    `json:"status"`
+	Total         int       `json:"totalLicenses"`
+	Trial         bool      `json:"isTrial"`
+	Created       time.Time `json:"-"`
+	NextLifecycle time.Time `json:"-"` // renewal or end; zero when there is none
 }
 
 // Compliance states of Intune (managedDevice.complianceState).
@@ -400,13 +406,13 @@ type HardwareSecurity struct {
 
 // EntraDevice is a device registered in Entra.
 type EntraDevice struct {
-	ID         string // object id
-	DeviceID   string // equals ManagedDevice.AzureADDeviceID
-	Name       string
-	TrustType  string // AzureAd, ServerAd, Workplace
-	Enabled    bool
-	Registered time.Time
-	Autopilot  bool // carries a [ZTDID] physical id
+	ID         string    `json:"id"`       // object id
+	DeviceID   string    `json:"deviceId"` // equals ManagedDevice.AzureADDeviceID
+	Name       string    `json:"displayName"`
+	TrustType  string    `json:"trustType"` // AzureAd, ServerAd, Workplace
+	Enabled    bool      `json:"accountEnabled"`
+	Registered time.Time `json:"-"`
+	Autopilot  bool      `json:"-"` // carries a [ZTDID] physical id
 }
 
 // PolicyState is the state of one compliance policy on one device.

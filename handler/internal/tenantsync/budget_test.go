@@ -189,8 +189,8 @@ func newWhole(t *testing.T) *bench {
 		}
 		s.ManagedDevices = tenant.Present(list)
 		s.SKUs = tenant.Present([]tenant.SKU{
-			{ID: "05e9a617-0261-4cee-bb44-138d3ef5d965", PartNumber: "SPE_E3", Status: "Enabled", Enabled: 5, Consumed: 2},
-			{ID: "c5928f49-12ba-48f7-ada3-0d743a3601d5", PartNumber: "VISIOCLIENT", Status: "Enabled", Enabled: 5, Consumed: 4}})
+			{ID: "05e9a617-0261-4cee-bb44-138d3ef5d965", PartNumber: "SPE_E3", Status: "Enabled", Consumed: 2, Units: tenant.Units{Enabled: 5}},
+			{ID: "c5928f49-12ba-48f7-ada3-0d743a3601d5", PartNumber: "VISIOCLIENT", Status: "Enabled", Consumed: 4, Units: tenant.Units{Enabled: 5}}})
 		return s, err
 	}
 	return b
