@@ -123,7 +123,7 @@ type job struct {
 	client  *ninjaone.Client
 
 	organizations []ninjaone.Organization
-	index         *match.SerialIndex
+	index         match.SerialIndex
 	indexProblem  string // why there is no index
 
 	mu       sync.Mutex

@@ -180,7 +180,7 @@ func (j *job) storedIndex(ctx context.Context) (*storedIndex, error) {
 // keepIndex stores the index that was just read.
 func (j *job) keepIndex(ctx context.Context) error {
 	j.progress.Index = j.Now().UTC()
-	return j.Blobs.PutJSON(ctx, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.client.Instance(), Serials: *j.index, Form: serialForm})
+	return j.Blobs.PutJSON(ctx, indexBlob, &storedIndex{Read: j.progress.Index, Instance: j.client.Instance(), Serials: j.index, Form: serialForm})
 }
 
 // finish writes the report and the last logbook lines.

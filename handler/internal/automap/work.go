@@ -92,10 +92,10 @@ func (j *job) loadIndex(ctx context.Context) error {
 		return err
 	}
 	if stored != nil {
-		j.index = &stored.Serials
+		j.index = stored.Serials
 		return nil
 	}
-	index := &match.SerialIndex{}
+	index := match.SerialIndex{}
 	devices := 0
 	for d, err := range j.client.AllDevices(ctx) {
 		if ctx.Err() != nil {
@@ -109,7 +109,7 @@ func (j *job) loadIndex(ctx context.Context) error {
 		devices++
 		index.Add(&d)
 	}
-	j.log.InfoContext(ctx, "NinjaOne's devices were read", "devices", devices, "serials", index.Len())
+	j.log.InfoContext(ctx, "NinjaOne's devices were read", "devices", devices, "serials", len(index))
 	j.index = index
 	j.advanced = true
 	return j.keepIndex(ctx)

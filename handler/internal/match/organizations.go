@@ -134,7 +134,7 @@ type OrganizationResult struct {
 // No rule matches an organization that is mapped, or that a stronger rule matched. Such a
 // one can only be a candidate of a suggestion. Names count over all organizations, mapped
 // ones too. So a first and a second call on the same customers agree.
-func Organizations(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool, serials *SerialIndex) OrganizationResult {
+func Organizations(tenants []TenantEvidence, organizations []ninjaone.Organization, mapped map[int]bool, serials SerialIndex) OrganizationResult {
 	m := newOrganizationMatcher(tenants, organizations, mapped)
 	m.countDevices(serials)
 	m.byNames()
@@ -254,10 +254,7 @@ func (m *organizationMatcher) contradict(c *contender, index int) bool {
 }
 
 // countDevices finds the devices that tenants and organizations share.
-func (m *organizationMatcher) countDevices(serials *SerialIndex) {
-	if serials == nil {
-		return
-	}
+func (m *organizationMatcher) countDevices(serials SerialIndex) {
 	m.inNinja = serials.In()
 	known := make([][]string, len(m.contenders))
 	times := map[string]int{} // serial → Intune devices that have it
@@ -275,16 +272,17 @@ func (m *organizationMatcher) countDevices(serials *SerialIndex) {
 		seen := map[int]bool{} // a device may share both of its serial numbers
 		slices.Sort(known[i])
 		for _, s := range known[i] {
-			p := serials.at[s]
-			if times[s] > 1 || p.several || seen[p.device] {
+			p := serials[s]
+			if times[s] > 1 || p.several() || seen[p.device()] {
 				continue
 			}
-			seen[p.device] = true
-			c.devices[p.organization]++
+			seen[p.device()] = true
+			in := p.organization()
+			c.devices[in]++
 			c.shared++
-			m.devicesIn[p.organization]++
-			if len(c.serials[p.organization]) < maxExamples {
-				c.serials[p.organization] = append(c.serials[p.organization], s)
+			m.devicesIn[in]++
+			if len(c.serials[in]) < maxExamples {
+				c.serials[in] = append(c.serials[in], s)
 			}
 		}
 	}

@@ -48,8 +48,8 @@ func estates(r *rand.Rand) (customers, []ninjaone.Organization, map[int]bool, []
 	return tenants, organizations, mapped, devices
 }
 
-func indexOf(devices []ninjaone.Device) *SerialIndex {
-	x := &SerialIndex{}
+func indexOf(devices []ninjaone.Device) SerialIndex {
+	x := SerialIndex{}
 	for i := range devices {
 		x.Add(&devices[i])
 	}
@@ -196,7 +196,7 @@ func BenchmarkOrganizations(b *testing.B) {
 	b.Run("index", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if indexOf(devices).Len() != tenants*each {
+			if len(indexOf(devices)) != tenants*each {
 				b.Fatal("serial numbers are missing")
 			}
 		}

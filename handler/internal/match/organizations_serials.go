@@ -1,63 +1,49 @@
 package match
 
-import (
-	"encoding/json"
+import "cipp-ninjaone/handler/internal/ninjaone"
 
-	"cipp-ninjaone/handler/internal/ninjaone"
-)
+// SerialIndex says in which NinjaOne organization the device with a serial number is, by
+// the letters and digits of the number. It is all that [Organizations] needs to know of
+// the devices, so that its caller can stream them.
+type SerialIndex map[string]Place
 
-// SerialIndex says in which NinjaOne organization the device with a serial number is. It
-// is all that [Organizations] needs to know of the devices, so that its caller can stream
-// them. The zero value is empty and ready to use.
-type SerialIndex struct {
-	at map[string]place
-}
+// Place is where a serial number was found: the ids of organization and device. It is
+// zero where more than one device has the number, which counts for none then.
+type Place [2]int
 
-// place is where a serial number was found.
-type place struct {
-	organization, device int
-	several              bool // more than one device has it, so it counts for none
-}
+func (p Place) organization() int { return p[0] }
+func (p Place) device() int       { return p[1] }
+func (p Place) several() bool     { return p == Place{} }
 
-// Add puts a NinjaOne device into the index, by the letters and digits of its usable
-// serial numbers ([NormalizeSerial]). It leaves out devices that cannot be an Intune
-// device. A device that is added again counts once.
-func (x *SerialIndex) Add(d *ninjaone.Device) {
+// Add puts a NinjaOne device into the index, by its usable serial numbers
+// ([NormalizeSerial]). It leaves out devices that cannot be an Intune device. A device
+// that is added again counts once.
+func (x SerialIndex) Add(d *ninjaone.Device) {
 	if unmatchable(d) != "" {
 		return
 	}
-	if x.at == nil {
-		x.at = map[string]place{}
-	}
-	here := place{organization: d.OrganizationID, device: d.ID}
+	here := Place{d.OrganizationID, d.ID}
 	for _, raw := range [...]string{d.SerialNumber, d.BIOSSerialNumber} {
 		s := serialKey(raw)
 		if s == "" {
 			continue
 		}
-		if p, known := x.at[s]; !known {
-			x.at[s] = here
+		if p, known := x[s]; !known {
+			x[s] = here
 		} else if p != here {
-			x.at[s] = place{several: true}
+			x[s] = Place{}
 		}
 	}
 }
 
-// Len returns the number of different serial numbers in the index.
-func (x *SerialIndex) Len() int { return len(x.at) }
-
-// In returns how many devices of each organization have serial numbers that
-// count. The zero pointer has none.
-func (x *SerialIndex) In() map[int]int {
+// In returns how many devices of each organization have serial numbers that count.
+func (x SerialIndex) In() map[int]int {
 	in := map[int]int{}
-	if x == nil {
-		return in
-	}
-	seen := make(map[place]bool, len(x.at))
-	for _, p := range x.at {
-		if !p.several && !seen[p] {
+	seen := make(map[Place]bool, len(x))
+	for _, p := range x {
+		if !p.several() && !seen[p] {
 			seen[p] = true
-			in[p.organization]++
+			in[p.organization()]++
 		}
 	}
 	return in
@@ -65,11 +51,11 @@ func (x *SerialIndex) In() map[int]int {
 
 // Known returns the serial numbers that the index knows, normalized: the ones that matter
 // to [Organizations]. They keep their order and number.
-func (x *SerialIndex) Known(serials []string) []string {
+func (x SerialIndex) Known(serials []string) []string {
 	var known []string
 	for _, raw := range serials {
 		if s := serialKey(raw); s != "" {
-			if _, ok := x.at[s]; ok {
+			if _, ok := x[s]; ok {
 				known = append(known, s)
 			}
 		}
@@ -85,28 +71,4 @@ func RealSerials(serials []string) (n int) {
 		}
 	}
 	return n
-}
-
-// MarshalJSON writes an object from serial number to the ids of organization and device.
-// These are [0,0] where several devices have the number.
-func (x *SerialIndex) MarshalJSON() ([]byte, error) {
-	out := make(map[string][2]int, len(x.at))
-	for s, p := range x.at {
-		out[s] = [2]int{p.organization, p.device}
-	}
-	return json.Marshal(out)
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (x *SerialIndex) UnmarshalJSON(data []byte) error {
-	var in map[string][2]int
-	if err := json.Unmarshal(data, &in); err != nil {
-		return err
-	}
-	x.at = make(map[string]place, len(in))
-	for s, ids := range in {
-		p := place{organization: ids[0], device: ids[1], several: ids == [2]int{}}
-		x.at[s] = p
-	}
-	return nil
 }

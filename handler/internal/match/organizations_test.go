@@ -38,8 +38,8 @@ type org struct {
 	taken   bool // another tenant is mapped to it
 }
 
-func organizationsOf(list []org) (out []ninjaone.Organization, mapped map[int]bool, index *SerialIndex) {
-	mapped, index = map[int]bool{}, &SerialIndex{}
+func organizationsOf(list []org) (out []ninjaone.Organization, mapped map[int]bool, index SerialIndex) {
+	mapped, index = map[int]bool{}, SerialIndex{}
 	for _, o := range list {
 		out = append(out, ninjaone.Organization{ID: o.id, Name: o.name})
 		mapped[o.id] = o.taken
@@ -602,17 +602,17 @@ func TestOrganizationsDevices(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var index SerialIndex
+			index := SerialIndex{}
 			for i := range tt.ninja {
 				index.Add(&tt.ninja[i])
 			}
 			tenants := customers{customer("a", "Fourth Coffee", tt.serials...)}
-			got := Organizations(tenants, organization, nil, &index)
+			got := Organizations(tenants, organization, nil, index)
 			if diff := cmp.Diff([]string{tt.want}, outline(got)); diff != "" {
 				t.Errorf("result (-want +got):\n%s\n%s", diff, organizationTexts(got))
 			}
 
-			stored, err := json.Marshal(&index)
+			stored, err := json.Marshal(index)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -620,7 +620,7 @@ func TestOrganizationsDevices(t *testing.T) {
 			if err := json.Unmarshal(stored, &back); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(got, Organizations(tenants, organization, nil, &back)); diff != "" {
+			if diff := cmp.Diff(got, Organizations(tenants, organization, nil, back)); diff != "" {
 				t.Errorf("the index stored and read again decides differently:\n%s", diff)
 			}
 		})
