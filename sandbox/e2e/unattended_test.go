@@ -212,8 +212,8 @@ func TestTickIsInterrupted(t *testing.T) {
 		first func(w *world)
 		twice bool // some tenants wait on the queue twice then
 	}{
-		"before a message is sent":                   {crash(storageproxy.Fault{Service: storageproxy.Queue, Method: http.MethodPost, Path: named(`/ninjaone-sync/messages$`), Skip: 10, Hang: true}), false},
-		"before it is noted that a message was sent": {crash(storageproxy.Fault{Service: storageproxy.Table, Path: named(`/NinjaOneSyncState\(PartitionKey='run'`), Skip: 10, Hang: true}), true},
+		"before a message is sent":                   {crash(storageproxy.Fault{Service: storageproxy.Queue, Method: http.MethodPost, Path: named(`/ninjaone-sync/messages$`), Skip: 3, Hang: true}), false},
+		"before it is noted that a message was sent": {crash(storageproxy.Fault{Service: storageproxy.Table, Path: named(`/NinjaOneSyncState\(PartitionKey='run'`), Skip: 3, Hang: true}), true},
 		"the answer to a message is lost, so that it is sent again": {func(w *world) {
 			w.Proxy.Inject(storageproxy.Fault{Service: storageproxy.Queue, Method: http.MethodPost, Path: named(`/ninjaone-sync/messages$`), Skip: 2, Count: 3, AfterHandling: true, Reset: true})
 			w.tick()
@@ -238,7 +238,7 @@ func TestTickIsInterrupted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			data := generated(24)
+			data := generated(10)
 			w := startOn(t, stack.Options{Seed: data, Proxy: true}, syncsOff, oneAtATime)
 			// Else the first messages meet no queue, and how many do is the machine's
 			// speed.
