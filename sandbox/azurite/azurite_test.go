@@ -30,24 +30,6 @@ func TestMain(m *testing.M) {
 	os.Exit(3)
 }
 
-func TestStopEndsTheProcess(t *testing.T) {
-	a, err := azurite.Start(t.Context())
-	must(t, err)
-	a.Stop()
-	a.Stop()
-	<-a.Done()
-	assertGone(t, a.BlobEndpoint())
-}
-
-func TestContextEndsTheProcess(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	a, err := azurite.Start(ctx)
-	must(t, err)
-	cancel()
-	<-a.Done()
-	assertGone(t, a.BlobEndpoint())
-}
-
 func TestEmulatorEndsWithItsParent(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"=1")
@@ -79,23 +61,6 @@ func TestEmulatorEndsWithItsParent(t *testing.T) {
 			return
 		}
 		res.Body.Close()
-	}
-}
-
-func TestErrorsNameTheCause(t *testing.T) {
-	root := t.TempDir()
-	t.Chdir(root)
-	_, err := azurite.Start(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "sandbox/package.json") {
-		t.Errorf("outside the source tree: error = %v, want one that names sandbox/package.json", err)
-	}
-}
-
-func assertGone(t *testing.T, url string) {
-	t.Helper()
-	if res, err := http.Get(url); err == nil {
-		res.Body.Close()
-		t.Errorf("%s still answers", url)
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *Seed) extensionRow() row {
 		instance = s.Quirks.InstanceAsTyped
 	}
 	ninja := map[string]any{
-		"Enabled": !s.Quirks.Disabled, "Instance": instance, "ClientID": s.Ninja.ClientID, "APIKey": "SentToKeyVault",
+		"Enabled": true, "Instance": instance, "ClientID": s.Ninja.ClientID, "APIKey": "SentToKeyVault",
 		"UserDocumentsEnabled": s.Quirks.UserDocuments, "LicenseDocumentsEnabled": s.Quirks.LicenseDocuments,
 		"LicensedOnly": s.Quirks.LicensedOnly,
 	}

@@ -25,7 +25,7 @@ const (
 	SharedSecond = "riverbend-catering.example"   // … with this one
 	DeletedOrg   = "quayside-optics.example"      // mapped to an organization that is gone
 	Unmapped     = "juniper-field-clinic.example" // mapped to nothing
-	DeletedOrgID = 999                            // the organization that NinjaOne no longer has
+	deletedOrgID = 999                            // the organization that NinjaOne no longer has
 	sharedOrgID  = 21
 )
 
@@ -280,8 +280,8 @@ func (s *Seed) shared(rng *rand.Rand) {
 }
 
 func (s *Seed) deletedOrganization(rng *rand.Rand) {
-	b := newTenant(s, rng, "Quayside Optics", DeletedOrg, DeletedOrgID)
-	s.mapTo(b, DeletedOrgID, "Quayside Optics")
+	b := newTenant(s, rng, "Quayside Optics", DeletedOrg, deletedOrgID)
+	s.mapTo(b, deletedOrgID, "Quayside Optics")
 	before := len(s.NinjaDevices)
 	s.plain(b, 6, 4, skuStandard)
 	s.NinjaDevices = s.NinjaDevices[:before] // they went with the organization

@@ -85,8 +85,6 @@ type Quirks struct {
 	// LegacyFieldPartition keeps the field mapping in the partition and columns
 	// that CIPP used before.
 	LegacyFieldPartition bool
-	// Disabled stores the extension as switched off.
-	Disabled bool
 	// LicensedOnly, UserDocuments and LicenseDocuments are the extension's
 	// switches.
 	LicensedOnly, UserDocuments, LicenseDocuments bool
