@@ -23,7 +23,7 @@ import (
 // the memory that the handler takes.
 func BenchmarkHeavyLists(b *testing.B) {
 	data := seed.Generate(seed.Size{Tenants: 4, Users: 10, Devices: 5, Groups: 3})
-	s, queue := simulate(b, data, 0)
+	s, queue := simulate(b, data, 0, nil)
 	target, err := url.Parse(s.Settings()["GRAPH_ENDPOINT"])
 	if err != nil {
 		b.Fatal(err)

@@ -161,11 +161,10 @@ func number(b *testing.B, name string, otherwise float64) float64 {
 	return v
 }
 
-// startNights starts the bundle against a NinjaOne that enforces a rate. Calls of
-// storage are counted where storage is given; that makes them slower.
+// startNights starts the bundle against a NinjaOne that enforces a rate.
 func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Duration, storage *recorder) *nights {
 	b.Helper()
-	s, queue := simulate(b, data, latency)
+	s, queue := simulate(b, data, latency, storage)
 	s.NinjaOne.SetRateLimit(ninjasim.RateLimit{PerSecond: rate, RetryAfter: time.Second})
 	n := &nights{Stack: s, queue: queue, rate: rate, handler: filepath.Join(appRoot(b), "handler"), news: make(chan struct{}, 1)}
 	ninja := httptest.NewServer(n.calls.wrap(s.NinjaOne))
@@ -177,10 +176,6 @@ func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Durat
 		"AzureWebJobs.SweepCompliance.Disabled":    "true",
 		"AzureWebJobs.RenewSubscriptions.Disabled": "true",
 		"AzureWebJobs.WatchTenants.Disabled":       "true",
-	}
-	if storage != nil {
-		account := recorded(b, s, storage)
-		settings["AzureWebJobsStorage"], settings["CIPP_STORAGE"] = account, account
 	}
 	err := n.StartHost(context.Background(), funchost.Config{
 		AppRoot:      filepath.Dir(n.handler),

@@ -85,7 +85,7 @@ type watch struct {
 
 func startWatch(b *testing.B, data *seed.Seed, minutes float64) *watch {
 	b.Helper()
-	s, queue := simulate(b, data, 0)
+	s, queue := simulate(b, data, 0, nil)
 	w := &watch{world: &world{Stack: s, queue: queue, handler: filepath.Join(appRoot(b), "handler")}}
 	w.run(b, 0, unhindered)
 	w.firstSyncs(b)

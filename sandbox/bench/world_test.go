@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
-	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
@@ -44,10 +41,11 @@ type run struct {
 	seen   bool // peakMB and cpu are known
 }
 
-// simulate starts the services, with a latency, and the queue of syncs.
-func simulate(b *testing.B, data *seed.Seed, latency time.Duration) (*stack.Stack, *azqueue.QueueClient) {
+// simulate starts the services, with a latency, and the queue of syncs. What is given
+// records the calls of tables and blobs, which makes them slower.
+func simulate(b *testing.B, data *seed.Seed, latency time.Duration, storage *recorder) (*stack.Stack, *azqueue.QueueClient) {
 	b.Helper()
-	s, err := stack.Start(context.Background(), stack.Options{Seed: data, HTMLAsSent: true})
+	s, err := stack.Start(context.Background(), stack.Options{Seed: data, HTMLAsSent: true, Proxy: storage != nil})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -56,6 +54,9 @@ func simulate(b *testing.B, data *seed.Seed, latency time.Duration) (*stack.Stac
 			b.Error(err)
 		}
 	})
+	if storage != nil {
+		s.Proxy.Wrap(storage.wrap)
+	}
 	s.M365.SetLatency(latency)
 	s.NinjaOne.SetLatency(latency)
 	queue := s.Queues.NewQueueClient("ninjaone-sync")
@@ -68,21 +69,18 @@ func simulate(b *testing.B, data *seed.Seed, latency time.Duration) (*stack.Stac
 // start starts the bundle, with app settings beside those of every world.
 func start(b *testing.B, data *seed.Seed, latency time.Duration, settings ...string) *world {
 	b.Helper()
-	s, queue := simulate(b, data, latency)
-	w := &world{Stack: s, queue: queue, handler: filepath.Join(appRoot(b), "handler"), done: make(chan funchost.Invocation, 16)}
-	serve := func(service string, handler http.Handler) string { return w.recorder.serve(b, service, handler) }
-	account := recorded(b, s, &w.recorder)
+	w := &world{handler: filepath.Join(appRoot(b), "handler"), done: make(chan funchost.Invocation, 16)}
+	w.Stack, w.queue = simulate(b, data, latency, &w.recorder)
+	s, serve := w.Stack, func(service string, handler http.Handler) string { return w.recorder.serve(b, service, handler) }
 	config := funchost.Config{
 		AppRoot: filepath.Dir(w.handler),
 		Settings: map[string]string{
-			"AzureWebJobsStorage": account,
-			"CIPP_STORAGE":        account,
-			"GRAPH_ENDPOINT":      serve("graph", s.M365.GraphHandler()),
-			"LOGIN_ENDPOINT":      serve("login", s.M365.LoginHandler()),
-			"EXCHANGE_ENDPOINT":   serve("exchange", s.M365.ExchangeHandler()),
-			"DEFENDER_ENDPOINT":   serve("defender", s.M365.DefenderHandler()),
-			"NINJAONE_ENDPOINT":   serve("ninjaone", s.NinjaOne),
-			"NINJAONE_RATE":       "1000000",
+			"GRAPH_ENDPOINT":    serve("graph", s.M365.GraphHandler()),
+			"LOGIN_ENDPOINT":    serve("login", s.M365.LoginHandler()),
+			"EXCHANGE_ENDPOINT": serve("exchange", s.M365.ExchangeHandler()),
+			"DEFENDER_ENDPOINT": serve("defender", s.M365.DefenderHandler()),
+			"NINJAONE_ENDPOINT": serve("ninjaone", s.NinjaOne),
+			"NINJAONE_RATE":     "1000000",
 			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
 			// Only what is measured runs.
 			"AzureWebJobs.ScheduleTenants.Disabled":    "true",
@@ -109,30 +107,6 @@ func (r *recorder) serve(b *testing.B, service string, handler http.Handler) (ur
 	server := httptest.NewServer(r.wrap(service, handler))
 	b.Cleanup(server.Close)
 	return server.URL
-}
-
-// recorded is the connection string of the stack's storage with a recorder before
-// its tables and blobs.
-func recorded(b *testing.B, s *stack.Stack, r *recorder) string {
-	b.Helper()
-	return "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
-		";QueueEndpoint=" + s.Storage.QueueEndpoint() +
-		";TableEndpoint=" + r.serve(b, "table", proxy(b, s.Storage.TableEndpoint())) + "/" + azurite.AccountName +
-		";BlobEndpoint=" + r.serve(b, "blob", proxy(b, s.Storage.BlobEndpoint())) + "/" + azurite.AccountName + ";"
-}
-
-// proxy hands requests on to a service of the storage emulator.
-func proxy(b *testing.B, endpoint string) http.Handler {
-	b.Helper()
-	target, err := url.Parse(endpoint)
-	if err != nil {
-		b.Fatal(err)
-	}
-	target.Path = ""
-	return &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
-	}
 }
 
 // sync runs the tenant's sync as a queue message does.

@@ -26,16 +26,19 @@ func TestStorageCallsOfASync(t *testing.T) {
 	var calls []string
 	pace := 0
 	clock := regexp.MustCompile(`PartitionKey='pace'`)
-	w.Proxy.Watch(func(service string, r *http.Request) {
-		address, _ := url.QueryUnescape(r.URL.String())
-		mu.Lock()
-		defer mu.Unlock()
-		if clock.MatchString(address) {
-			pace++
-		}
-		if service != "queue" && r.Header.Get("x-ms-lease-action") != "renew" && (pace < 2 || !clock.MatchString(address)) {
-			calls = append(calls, r.Method+" "+address)
-		}
+	w.Proxy.Wrap(func(service string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			address, _ := url.QueryUnescape(r.URL.String())
+			mu.Lock()
+			if clock.MatchString(address) {
+				pace++
+			}
+			if service != "queue" && r.Header.Get("x-ms-lease-action") != "renew" && (pace < 2 || !clock.MatchString(address)) {
+				calls = append(calls, r.Method+" "+address)
+			}
+			mu.Unlock()
+			next.ServeHTTP(rw, r)
+		})
 	})
 	domain := data.Tenants[0].DefaultDomain
 	for _, tt := range []struct {

@@ -64,7 +64,7 @@ type Proxy struct {
 	servers   []*http.Server
 	endpoints map[string]string // by service
 	storage   string            // the connection string without a proxy
-	watch     atomic.Pointer[func(service string, r *http.Request)]
+	around    atomic.Pointer[func(service string, next http.Handler) http.Handler]
 
 	faults fault.Injector[Fault]
 }
@@ -94,8 +94,13 @@ func Start(storage *azurite.Azurite) (*Proxy, error) {
 				panic(http.ErrAbortHandler) // as if there were no proxy
 			},
 		}
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, service, forward) })
 		server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p.serve(w, r, service, forward)
+			if around := p.around.Load(); around != nil {
+				(*around)(service, handler).ServeHTTP(w, r)
+				return
+			}
+			handler(w, r)
 		})}
 		p.servers = append(p.servers, server)
 		p.endpoints[service] = "http://" + listener.Addr().String() + target.Path
@@ -119,8 +124,10 @@ func (p *Proxy) Close() error {
 	return errors.Join(errs...)
 }
 
-// Watch tells of every request from now on, before it is carried out.
-func (p *Proxy) Watch(each func(service string, r *http.Request)) { p.watch.Store(&each) }
+// Wrap puts a handler around what requests meet from now on, faults included.
+func (p *Proxy) Wrap(around func(service string, next http.Handler) http.Handler) {
+	p.around.Store(&around)
+}
 
 // Inject adds a fault behind those there are; the first that a request meets is
 // used. The function that it returns takes the fault away.
@@ -146,9 +153,6 @@ func (p *Proxy) meet(r *http.Request, service string, body []byte) *fault.Active
 }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, service string, forward http.Handler) {
-	if each := p.watch.Load(); each != nil {
-		(*each)(service, r)
-	}
 	if p.faults.Idle() {
 		forward.ServeHTTP(w, r)
 		return

@@ -1,16 +1,13 @@
 package azuritetest
 
 import (
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/storageproxy"
 )
 
 // Traffic counts what passes between a test and its tables.
@@ -31,41 +28,38 @@ func isUpdate(r *http.Request) bool {
 	return strings.HasSuffix(r.URL.Path, "/$batch") || r.Header.Get("If-Match") != "" && (r.Method == http.MethodPatch || r.Method == http.MethodPut || r.Method == "MERGE")
 }
 
-// Watched returns a connection to the storage emulator's tables, and counts what
-// passes over it.
+// Watched returns a connection to the storage emulator through a proxy, and counts what
+// passes between it and the tables.
 func Watched(t testing.TB) (connection string, seen *Traffic) {
 	t.Helper()
-	emulator := ForTest(t)
-	service, err := url.Parse(emulator.TableEndpoint())
+	proxy, err := storageproxy.Start(ForTest(t))
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = proxy.Close() })
 	seen = &Traffic{}
-	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: service.Scheme, Host: service.Host})
-	forward.Transport = &http.Transport{MaxIdleConnsPerHost: 16}
-	forward.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // calls that a test cuts short
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen.Calls.Add(1)
-		if ended := seen.Ended.Load(); ended != nil && r.Method != http.MethodGet && (*ended)() {
-			w.WriteHeader(http.StatusForbidden) // which nobody repeats
-			return
+	proxy.Wrap(func(service string, next http.Handler) http.Handler {
+		if service != storageproxy.Table {
+			return next
 		}
-		lost := false
-		if isUpdate(r) {
-			if happens := seen.Between.Swap(nil); happens != nil {
-				lost = (*happens)()
-			}
-		}
-		if lost {
-			forward.ServeHTTP(httptest.NewRecorder(), r)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen.pass(w, r, next) })
+	})
+	return proxy.ConnectionString(), seen
+}
+
+func (seen *Traffic) pass(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	seen.Calls.Add(1)
+	if ended := seen.Ended.Load(); ended != nil && r.Method != http.MethodGet && (*ended)() {
+		w.WriteHeader(http.StatusForbidden) // which nobody repeats
+		return
+	}
+	if isUpdate(r) {
+		if happens := seen.Between.Swap(nil); happens != nil && (*happens)() {
+			next.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
 		}
-		forward.ServeHTTP(&counting{w, seen}, r)
-	}))
-	t.Cleanup(server.Close)
-	return "DefaultEndpointsProtocol=http;AccountName=" + azurite.AccountName + ";AccountKey=" + azurite.AccountKey +
-		";QueueEndpoint=" + emulator.QueueEndpoint() + ";BlobEndpoint=" + emulator.BlobEndpoint() +
-		";TableEndpoint=" + server.URL + "/" + azurite.AccountName + ";", seen
+	}
+	next.ServeHTTP(&counting{w, seen}, r)
 }
 
 type counting struct {
