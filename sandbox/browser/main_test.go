@@ -110,10 +110,10 @@ func start(t *testing.T, data *seed.Seed, timers ...string) *world {
 		Settings:     settings,
 		ShutdownWait: time.Second,
 		Log:          slog.New(slog.DiscardHandler),
-		OnLog: func(l funchost.LogLine) {
+		OnLog: func(line string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.lines = append(w.lines, l.Text)
+			w.lines = append(w.lines, line)
 		},
 	}))
 	t.Cleanup(func() {

@@ -52,7 +52,7 @@ func TestHostOptions(t *testing.T) {
 }
 
 func TestFunctionsAreLoaded(t *testing.T) {
-	good, timer := httpFunction(""), timerFunction(`"schedule": "0 0 0 1 1 *"`)
+	good, timer := httpFunction(""), timerFunction("0 0 0 1 1 *")
 	wrong := map[string]string{
 		"9digit":      good,
 		"host":        good,
@@ -67,7 +67,8 @@ func TestFunctionsAreLoaded(t *testing.T) {
 		"BadLevel":    strings.Replace(good, `anonymous`, `function`, 1),
 		"BadRoute":    httpFunction(`, "route": "a/{b}"`),
 		"RouteGoesOn": httpFunction(`, "route": "a/{*b}/c"`),
-		"BadSchedule": timerFunction(`"schedule": "every day"`),
+		"BadSchedule": timerFunction("every day"),
+		"NoMonitor":   strings.Replace(timer, "true", "false", 1),
 		"Retry":       strings.Replace(timer, "{", `{"retry": {"strategy": "fixedDelay"}, `, 1),
 		"BadQueue":    `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "a--b"}]}`,
 		"NoStorage":   `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "work", "connection": "MISSING"}]}`,
@@ -94,17 +95,5 @@ func TestFunctionsAreLoaded(t *testing.T) {
 		if !strings.Contains(log.String(), "level=ERROR msg=\"a function is in error and is left out\" function="+name+" ") {
 			t.Errorf("no error about %s in the log", name)
 		}
-	}
-}
-
-func TestConnections(t *testing.T) {
-	settings := map[string]string{"AzureWebJobsStorage": "AccountName=own", "OTHER": "AccountName=x", "AzureWebJobsPrefixed": "AccountName=y", "EMPTY": ""}
-	for name, want := range map[string]string{"": "AccountName=own", "AzureWebJobsStorage": "AccountName=own", "OTHER": "AccountName=x", "Prefixed": "AccountName=y"} {
-		if got, err := connection(name, settings); err != nil || got != want {
-			t.Errorf("connection(%q) = %q, %v", name, got, err)
-		}
-	}
-	if _, err := connection("EMPTY", settings); err == nil || !strings.Contains(err.Error(), "EMPTY") {
-		t.Errorf("an empty setting: error = %v", err)
 	}
 }

@@ -231,12 +231,5 @@ func parseAnswer(res *http.Response, body []byte) (answer, error) {
 
 // decodeBase64 decodes as .NET does, which passes over white space.
 func decodeBase64(s string) ([]byte, error) {
-	s = strings.Map(func(r rune) rune {
-		switch r {
-		case ' ', '\t', '\r', '\n':
-			return -1
-		}
-		return r
-	}, s)
-	return base64.StdEncoding.DecodeString(s)
+	return base64.StdEncoding.DecodeString(strings.NewReplacer(" ", "", "\t", "").Replace(s)) // Go passes over line ends.
 }

@@ -36,7 +36,7 @@ type binding struct {
 	Route     string   `json:"route"`
 
 	Schedule   string `json:"schedule"`
-	UseMonitor *bool  `json:"useMonitor"` // The host's default is true.
+	UseMonitor *bool  `json:"useMonitor"`
 
 	QueueName  string `json:"queueName"`
 	Connection string `json:"connection"`
@@ -48,7 +48,6 @@ type function struct {
 	trigger  *binding
 	schedule *cron  // Of a timer.
 	route    *route // Of an HTTP function.
-	storage  string // Connection string of a queue trigger.
 }
 
 // loadFunctions reads each first-level folder with a function.json. A function
@@ -129,11 +128,16 @@ func (f *function) resolve(options hostOptions, settings map[string]string) erro
 		var schedule cron
 		schedule, err = parseCron(b.Schedule)
 		f.schedule = &schedule
+		if b.UseMonitor == nil || !*b.UseMonitor {
+			return errors.New("the stand-in knows timers with useMonitor only")
+		}
 	case queueTrigger:
 		if b.QueueName = strings.ToLower(b.QueueName); len(b.QueueName) < 3 || len(b.QueueName) > 63 || !queueName.MatchString(b.QueueName) {
 			return fmt.Errorf("%q is not a valid queue name: 3 to 63 letters, digits and single hyphens", b.QueueName)
 		}
-		f.storage, err = connection(b.Connection, settings)
+		if b.Connection != storageSetting || settings[storageSetting] == "" {
+			return fmt.Errorf("the connection is %q; the stand-in knows %s only, which must hold a storage connection string", b.Connection, storageSetting)
+		}
 	default:
 		err = fmt.Errorf("the trigger type %q is not one the stand-in knows", b.Type)
 	}

@@ -60,7 +60,7 @@ type Config struct {
 	// OnInvocation hears of every finished invocation, and OnLog of every line from the
 	// handler. Many goroutines call both, and wait while they run.
 	OnInvocation func(Invocation)
-	OnLog        func(LogLine)
+	OnLog        func(line string)
 }
 
 // Host is a running stand-in host.
@@ -180,18 +180,12 @@ func (h *Host) prepareTimers() error {
 			continue
 		}
 		if h.storage == nil {
-			storage, err := connection("", h.settings)
-			if err == nil {
-				h.storage, err = newTimerStorage(storage, h.config.HostID)
-			}
-			if err != nil {
+			var err error
+			if h.storage, err = newTimerStorage(h.settings[storageSetting], h.config.HostID); err != nil {
 				return fmt.Errorf("timers keep their state in the function app's storage: %w", err)
 			}
 		}
-		t := &timer{schedule: *f.schedule, keep: h.settleContext, log: h.log.With("function", f.name)}
-		if (f.trigger.UseMonitor == nil || *f.trigger.UseMonitor) && !tooFrequent(*f.schedule, time.Now()) {
-			t.status = h.storage.status(f.name)
-		}
+		t := &timer{schedule: *f.schedule, status: h.storage.status(f.name), keep: h.settleContext, log: h.log.With("function", f.name)}
 		t.invoke = func(info jsonObject) { h.fireTimer(f, info) }
 		h.timers[f.name] = t
 	}
@@ -200,7 +194,7 @@ func (h *Host) prepareTimers() error {
 
 // fireTimer runs a timer function once.
 func (h *Host) fireTimer(f *function, info jsonObject) {
-	i := h.begin(f, TriggerTimer)
+	i := h.begin(f)
 	h.finish(i, h.execute(h.work, f, i.ID, map[string]value{f.trigger.Name: info}, newMetadata(f.name)))
 }
 
@@ -341,13 +335,6 @@ func (h *Host) drain(ctx context.Context) {
 	}
 }
 
-// Wait returns when the host has stopped: nil after Stop or Crash, and otherwise
-// why the host stopped itself.
-func (h *Host) Wait() error {
-	<-h.done
-	return h.worker.err()
-}
-
 func (h *Host) crashed() bool { return h.hasCrashed.Load() }
 
 // settleContext is for storage calls that finish work, even while the host stops.
@@ -360,8 +347,8 @@ func (h *Host) settleContext() (context.Context, context.CancelFunc) {
 }
 
 // emit passes on a line from the handler.
-func (h *Host) emit(line LogLine) {
-	h.log.Log(context.Background(), line.Level, line.Text, "category", line.Category)
+func (h *Host) emit(level slog.Level, line string) {
+	h.log.Log(context.Background(), level, line)
 	if h.config.OnLog != nil {
 		h.config.OnLog(line)
 	}

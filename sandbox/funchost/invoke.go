@@ -27,25 +27,12 @@ const (
 	headerInvocationID = "X-Azure-Functions-InvocationId"
 )
 
-// Trigger says what caused an invocation.
-type Trigger string
-
-// The causes of an invocation. Admin is a call of Host.Invoke.
-const (
-	TriggerTimer Trigger = "timer"
-	TriggerQueue Trigger = "queue"
-	TriggerHTTP  Trigger = "http"
-	TriggerAdmin Trigger = "admin"
-)
-
 // Invocation is one finished call of a function.
 type Invocation struct {
 	// ID is the GUID that the handler got in X-Azure-Functions-InvocationId.
 	ID string
 	// Function is the function's name.
 	Function string
-	// Trigger is what caused it.
-	Trigger Trigger
 	// Start is when it began, and Duration how long it took.
 	Start    time.Time
 	Duration time.Duration
@@ -59,9 +46,8 @@ type Invocation struct {
 }
 
 // begin starts the record of an invocation.
-func (h *Host) begin(f *function, trigger Trigger) *Invocation {
-	h.log.Debug("executing", "function", f.name, "trigger", string(trigger))
-	return &Invocation{ID: uuid.NewString(), Function: f.name, Trigger: trigger, Start: time.Now()}
+func (h *Host) begin(f *function) *Invocation {
+	return &Invocation{ID: uuid.NewString(), Function: f.name, Start: time.Now()}
 }
 
 // finish reports an invocation.
@@ -72,7 +58,7 @@ func (h *Host) finish(i *Invocation, err error) {
 		level, outcome = slog.LevelError, "failed"
 	}
 	h.log.Log(context.Background(), level, "invocation "+outcome,
-		"function", i.Function, "id", i.ID, "trigger", string(i.Trigger), "duration", i.Duration, "error", err)
+		"function", i.Function, "id", i.ID, "duration", i.Duration, "error", err)
 	if h.config.OnInvocation != nil {
 		h.config.OnInvocation(*i)
 	}
@@ -121,7 +107,7 @@ func (h *Host) execute(ctx context.Context, f *function, id string, data map[str
 		return err
 	}
 	for _, line := range a.Logs {
-		h.emit(LogLine{Level: slog.LevelInfo, Category: "Function." + f.name + ".User", Text: line, InvocationID: id})
+		h.emit(slog.LevelInfo, line)
 	}
 	return nil
 }
@@ -175,7 +161,7 @@ func enqueue(ctx context.Context, queue *azqueue.QueueClient, text string) error
 
 // invokeNow runs a timer or queue function on demand, as the admin endpoint does.
 func (h *Host) invokeNow(ctx context.Context, f *function, input string) error {
-	i := h.begin(f, TriggerAdmin)
+	i := h.begin(f)
 	meta := newMetadata(f.name)
 	data := map[string]value{}
 	switch f.trigger.Type {

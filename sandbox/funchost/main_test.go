@@ -28,13 +28,12 @@ import (
 // tests. Its value is the address of the test that decides what it answers.
 const directorVariable = "FUNCHOST_TEST_DIRECTOR"
 
-// Answers of the director carry these to make the handler print a line or exit.
+// An answer of the director carries the code with which the handler exits; the others tell
+// the director of the handler.
 const (
-	stdoutHeader = "X-Test-Stdout"
-	stderrHeader = "X-Test-Stderr"
-	exitHeader   = "X-Test-Exit"
-	infoHeader   = "X-Test-Info"
-	seenHeader   = "X-Test-Seen" // what the handler got, as JSON
+	exitHeader = "X-Test-Exit"
+	pidHeader  = "X-Test-Pid"
+	seenHeader = "X-Test-Seen" // what the handler got, as JSON
 )
 
 // seen is a request as the handler got it.
@@ -65,8 +64,6 @@ func handlerMain(director string) int {
 		code, _ := strconv.Atoi(start)
 		return code
 	}
-	directory, _ := os.Getwd()
-	info, _ := json.Marshal(map[string]any{"args": os.Args[1:], "directory": directory, "env": os.Environ(), "pid": os.Getpid()})
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" {
 			http.NotFound(w, r)
@@ -77,7 +74,7 @@ func handlerMain(director string) int {
 		req.Header = r.Header.Clone()
 		got, _ := json.Marshal(seen{r.Method, r.RequestURI, r.Host, r.Header, r.ContentLength, len(r.TransferEncoding) > 0})
 		req.Header.Set(seenHeader, string(got))
-		req.Header.Set(infoHeader, string(info))
+		req.Header.Set(pidHeader, strconv.Itoa(os.Getpid()))
 		for _, name := range []string{"Connection", "Keep-Alive", "Te", "Upgrade"} {
 			req.Header.Del(name)
 		}
@@ -86,26 +83,12 @@ func handlerMain(director string) int {
 			panic(http.ErrAbortHandler)
 		}
 		defer res.Body.Close()
-		for _, line := range res.Header.Values(stdoutHeader) {
-			fmt.Fprintln(os.Stdout, line)
-		}
-		for _, line := range res.Header.Values(stderrHeader) {
-			fmt.Fprintln(os.Stderr, line)
-		}
 		if code, err := strconv.Atoi(res.Header.Get(exitHeader)); err == nil {
 			os.Exit(code)
 		}
 		maps.Copy(w.Header(), res.Header)
 		w.WriteHeader(res.StatusCode)
-		buffer := make([]byte, 1024)
-		for {
-			n, err := res.Body.Read(buffer)
-			_, _ = w.Write(buffer[:n])
-			if err != nil {
-				return
-			}
-			_ = http.NewResponseController(w).Flush()
-		}
+		_, _ = io.Copy(w, res.Body)
 	}
 	if err := http.ListenAndServe(net.JoinHostPort("127.0.0.1", os.Getenv("FUNCTIONS_CUSTOMHANDLER_PORT")), http.HandlerFunc(handler)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -120,14 +103,14 @@ type app struct {
 	settings map[string]string
 	director *httptest.Server
 	done     chan Invocation
-	lines    chan LogLine
+	lines    chan string
 }
 
 // newApp writes an app root whose handler does what answer says. The functions
 // are function.json texts by name; host holds lines added to host.json.
 func newApp(t *testing.T, host string, functions map[string]string, answer http.HandlerFunc) *app {
 	t.Helper()
-	a := &app{t: t, root: t.TempDir(), done: make(chan Invocation, 1000), lines: make(chan LogLine, 1000)}
+	a := &app{t: t, root: t.TempDir(), done: make(chan Invocation, 1000), lines: make(chan string, 1000)}
 	a.director = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Only a request that was read to its end notices a lost connection.
 		body, err := io.ReadAll(r.Body)
@@ -170,7 +153,7 @@ func (a *app) config() Config {
 	return Config{
 		AppRoot: a.root, Settings: a.settings, HostID: azuritetest.UniqueName(a.t),
 		OnInvocation: func(i Invocation) { a.done <- i },
-		OnLog:        func(l LogLine) { a.lines <- l },
+		OnLog:        func(l string) { a.lines <- l },
 	}
 }
 
@@ -227,7 +210,7 @@ func openQueue(t *testing.T, name string) *queue {
 
 // function returns the function.json of a function that this queue triggers.
 func (q *queue) function() string {
-	return `{"bindings": [{"type": "queueTrigger", "name": "message", "direction": "in", "queueName": "` + q.name + `"}]}`
+	return `{"bindings": [{"type": "queueTrigger", "name": "message", "direction": "in", "queueName": "` + q.name + `", "connection": "AzureWebJobsStorage"}]}`
 }
 
 func (q *queue) send(text string) { q.sendRaw(base64.StdEncoding.EncodeToString([]byte(text))) }

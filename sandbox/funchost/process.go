@@ -31,28 +31,13 @@ const (
 	stderrKept        = 3
 )
 
-// LogLine is one line of text that reached the host from the handler.
-type LogLine struct {
-	// Level is Information for standard output and for the logs of an answer. For
-	// standard error it is Error, or Warning if the line contains "warn".
-	Level slog.Level
-	// Category is "Host.Function.Console" for a line of the process and
-	// "Function.<Name>.User" for a log of an answer.
-	Category string
-	// Text is the line.
-	Text string
-	// InvocationID is the invocation whose answer carried the log, or empty for
-	// a line of the process.
-	InvocationID string
-}
-
 // worker keeps the handler process running, as the host does.
 type worker struct {
 	options  hostOptions
 	appRoot  string
 	settings map[string]string
 	log      *slog.Logger
-	emit     func(LogLine)
+	emit     func(level slog.Level, line string)
 
 	port    int    // The handler's, for as long as the host lives.
 	release func() // Gives the port up.
@@ -85,7 +70,7 @@ type process struct {
 	stderr     []string
 }
 
-func newWorker(options hostOptions, appRoot string, settings map[string]string, log *slog.Logger, emit func(LogLine)) (*worker, error) {
+func newWorker(options hostOptions, appRoot string, settings map[string]string, log *slog.Logger, emit func(slog.Level, string)) (*worker, error) {
 	port, release, err := loopback.Reserve(0)
 	if err != nil {
 		return nil, err
@@ -151,7 +136,11 @@ func (w *worker) run() {
 func (w *worker) start() (*process, error) {
 	p := &process{id: uuid.NewString(), port: w.port, exited: make(chan struct{}),
 		transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute}}
-	p.cmd = exec.Command(w.executable())
+	path := w.options.executable
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(w.appRoot, path)
+	}
+	p.cmd = exec.Command(path)
 	p.cmd.Dir = w.appRoot
 	p.cmd.Env = w.environment(p)
 	p.cmd.SysProcAttr = endWithHost()
@@ -205,19 +194,6 @@ func (w *worker) start() (*process, error) {
 	return p, nil
 }
 
-// executable looks for the handler below the app root. When it is not there, the PATH
-// decides.
-func (w *worker) executable() string {
-	path := w.options.executable
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(w.appRoot, path)
-	}
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		return path
-	}
-	return w.options.executable
-}
-
 func (w *worker) environment(p *process) []string {
 	env := make([]string, 0, len(w.settings)+6)
 	for name, value := range w.settings {
@@ -231,6 +207,8 @@ func (w *worker) environment(p *process) []string {
 		"FUNCTIONS_APP_ROOT_PATH="+w.appRoot)
 }
 
+// stderrLevel is how the host logs a line of standard error; those of standard output are
+// information.
 func stderrLevel(line string) slog.Level {
 	if strings.Contains(strings.ToLower(line), "warn") {
 		return slog.LevelWarn
@@ -246,7 +224,7 @@ func (w *worker) readLines(r io.Reader, level func(string) slog.Level, errorsOf 
 			if errorsOf != nil {
 				errorsOf.keepError(text)
 			}
-			w.emit(LogLine{Level: level(text), Category: "Host.Function.Console", Text: text})
+			w.emit(level(text), text)
 		}
 		if err != nil {
 			return

@@ -1,10 +1,7 @@
 package funchost
 
 import (
-	"encoding/json"
-	"log/slog"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,64 +9,7 @@ import (
 )
 
 // manual is a function that runs only when it is invoked.
-var manual = map[string]string{"Manual": timerFunction(`"schedule": "0 0 0 1 1 *", "useMonitor": false`)}
-
-func TestHandlerSurroundings(t *testing.T) {
-	info := make(chan string, 1)
-	a := newApp(t, "", manual, func(w http.ResponseWriter, r *http.Request) {
-		info <- r.Header.Get(infoHeader)
-		succeed(w, r)
-	})
-	a.settings["APP_NAME"] = "Adatum North"
-	h := a.start(a.config())
-	must(t, h.Invoke(t.Context(), "Manual", ""))
-	var got struct {
-		Args      []string
-		Directory string
-		Env       []string
-	}
-	must(t, json.Unmarshal([]byte(<-info), &got))
-	want, err := filepath.EvalSymlinks(a.root)
-	must(t, err)
-	if directory, err := filepath.EvalSymlinks(got.Directory); err != nil || directory != want || len(got.Args) != 0 {
-		t.Errorf("directory = %s, %v, want %s; arguments %q", directory, err, want, got.Args)
-	}
-	env := mergeSettings(got.Env, nil)
-	for name, want := range map[string]string{
-		"APP_NAME": "Adatum North", "FUNCTIONS_WORKER_RUNTIME": "custom", "FUNCTIONS_APP_ROOT_PATH": a.root,
-		"FUNCTIONS_HTTPWORKER_PORT": env["FUNCTIONS_CUSTOMHANDLER_PORT"], "FUNCTIONS_HTTPWORKER_ID": env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"],
-		"WEBSITE_HOSTNAME": strings.TrimPrefix(h.URL(), "http://"),
-	} {
-		if env[name] != want {
-			t.Errorf("%s = %q, want %q", name, env[name], want)
-		}
-	}
-	if port, err := strconv.Atoi(env["FUNCTIONS_CUSTOMHANDLER_PORT"]); err != nil || port == 0 {
-		t.Errorf("port = %q", env["FUNCTIONS_CUSTOMHANDLER_PORT"])
-	}
-	if env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"] == "" {
-		t.Error("the worker has no ID")
-	}
-}
-
-func TestOutputLevels(t *testing.T) {
-	a := newApp(t, "", manual, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add(stdoutHeader, "an error on standard output")
-		w.Header().Add(stderrHeader, "bad news")
-		w.Header().Add(stderrHeader, "level=WARNING mind the gap")
-		succeed(w, r)
-	})
-	h := a.start(a.config())
-	must(t, h.Invoke(t.Context(), "Manual", ""))
-	want := map[string]slog.Level{"an error on standard output": slog.LevelInfo, "bad news": slog.LevelError, "level=WARNING mind the gap": slog.LevelWarn}
-	for len(want) > 0 {
-		line := <-a.lines
-		if level, ok := want[line.Text]; !ok || level != line.Level || line.Category != "Host.Function.Console" {
-			t.Errorf("line = %+v", line)
-		}
-		delete(want, line.Text)
-	}
-}
+var manual = map[string]string{"Manual": timerFunction("0 0 0 1 1 *")}
 
 // exiting is a director that makes the handler exit with a code once per value.
 func exiting(codes chan int) http.HandlerFunc {
@@ -94,8 +34,8 @@ func TestExitZeroIsLeftDead(t *testing.T) {
 		}
 	}
 	h.Stop()
-	if err := h.Wait(); err != nil {
-		t.Errorf("Wait = %v", err)
+	if err := h.worker.err(); err != nil {
+		t.Errorf("the host stopped by itself: %v", err)
 	}
 }
 
@@ -104,28 +44,6 @@ func invokeUntilReady(t *testing.T, h *Host) {
 	t.Helper()
 	for h.Invoke(t.Context(), "Manual", "") != nil {
 		must(t, h.worker.err())
-	}
-}
-
-// TestRestartKeepsThePort: each process has an id of its own, on one port.
-func TestRestartKeepsThePort(t *testing.T) {
-	surroundings := make(chan map[string]string, 10)
-	a := newApp(t, "", manual, func(w http.ResponseWriter, r *http.Request) {
-		var info struct{ Env []string }
-		if err := json.Unmarshal([]byte(r.Header.Get(infoHeader)), &info); err != nil {
-			t.Error(err)
-		}
-		surroundings <- mergeSettings(info.Env, nil)
-		succeed(w, r)
-	})
-	h := a.start(a.config())
-	invokeUntilReady(t, h)
-	h.Kill()
-	invokeUntilReady(t, h)
-	first, second := <-surroundings, <-surroundings
-	if first["FUNCTIONS_CUSTOMHANDLER_PORT"] != second["FUNCTIONS_CUSTOMHANDLER_PORT"] || first["FUNCTIONS_HTTPWORKER_ID"] == second["FUNCTIONS_HTTPWORKER_ID"] {
-		t.Errorf("port %s, then %s; id %s, then %s", first["FUNCTIONS_CUSTOMHANDLER_PORT"], second["FUNCTIONS_CUSTOMHANDLER_PORT"],
-			first["FUNCTIONS_HTTPWORKER_ID"], second["FUNCTIONS_HTTPWORKER_ID"])
 	}
 }
 
@@ -155,8 +73,9 @@ func TestThreeFailuresStopTheHost(t *testing.T) {
 			invokeUntilReady(t, h)
 		}
 	}
-	if err := h.Wait(); err == nil || !strings.Contains(err.Error(), "3 times") {
-		t.Errorf("Wait = %v, want the three failures", err)
+	<-h.done
+	if err := h.worker.err(); err == nil || !strings.Contains(err.Error(), "3 times") {
+		t.Errorf("the host stopped for %v, want the three failures", err)
 	}
 }
 

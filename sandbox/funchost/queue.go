@@ -34,12 +34,12 @@ type pump struct {
 func newPump(h *Host, f *function) (*pump, error) {
 	p := &pump{host: h, f: f, wake: make(chan struct{}, 1)}
 	var err error
-	name := f.trigger.QueueName
-	if p.queue, err = newQueue(f.storage, name); err != nil {
+	storage, name := h.settings[storageSetting], f.trigger.QueueName
+	if p.queue, err = newQueue(storage, name); err != nil {
 		return nil, err
 	}
 	if !strings.HasSuffix(name, poisonSuffix) && len(name+poisonSuffix) <= 63 {
-		p.poison, err = newQueue(f.storage, name+poisonSuffix)
+		p.poison, err = newQueue(storage, name+poisonSuffix)
 	}
 	return p, err
 }
@@ -128,7 +128,7 @@ func (p *pump) process(m *azqueue.DequeuedMessage) {
 		p.toPoison(m, *m.PopReceipt)
 		return
 	}
-	i := h.begin(p.f, TriggerQueue)
+	i := h.begin(p.f)
 	i.Message, i.DequeueCount = text, *m.DequeueCount
 	stopRenewal := p.renew(m)
 	meta := newMetadata(p.f.name)

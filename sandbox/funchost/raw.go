@@ -32,7 +32,7 @@ var (
 // serveRaw calls an HTTP function with the plain request. Any status that comes
 // back counts as success.
 func (h *Host) serveRaw(w http.ResponseWriter, r *http.Request, f *function, call func(http.ResponseWriter, *http.Request, *process, string) error) {
-	i := h.begin(f, TriggerHTTP)
+	i := h.begin(f)
 	ctx, cancel := h.callContext(r)
 	defer cancel()
 	var aborted any
@@ -105,9 +105,8 @@ func (h *Host) proxy(w http.ResponseWriter, r *http.Request, p *process, id stri
 				header.Set("X-Ms-Invocation-Id", uuid.NewString())
 			}
 		},
-		Transport:     p.transport,
-		FlushInterval: -1,
-		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failure = err },
+		Transport:    p.transport,
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failure = err },
 	}).ServeHTTP(w, r)
 	return failure
 }

@@ -221,28 +221,6 @@ func TestRawBodies(t *testing.T) {
 	}
 }
 
-func TestProxyStreams(t *testing.T) {
-	release := make(chan struct{})
-	a := newApp(t, "", map[string]string{"Stream": httpFunction("")}, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "first\n")
-		_ = http.NewResponseController(w).Flush()
-		<-release
-		_, _ = io.WriteString(w, "second\n")
-	})
-	h := a.start(a.config())
-	res, err := http.Get(h.URL() + "/api/Stream")
-	must(t, err)
-	defer res.Body.Close()
-	reader := bufio.NewReader(res.Body)
-	if line, err := reader.ReadString('\n'); err != nil || line != "first\n" {
-		t.Fatalf("first line = %q, %v", line, err)
-	}
-	close(release)
-	if line, err := reader.ReadString('\n'); err != nil || line != "second\n" {
-		t.Errorf("second line = %q, %v", line, err)
-	}
-}
-
 func TestRawFailure(t *testing.T) {
 	for style, noProxying := range styles {
 		t.Run(style, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package funchost
 
 import (
-	"fmt"
 	"maps"
 	"strings"
 )
@@ -20,24 +19,6 @@ func mergeSettings(environ []string, settings map[string]string) map[string]stri
 	}
 	maps.Copy(merged, settings)
 	return merged
-}
-
-// connection returns the storage connection string that a binding's connection
-// property names. The property is the name of a setting, or empty for the
-// function app's own storage.
-func connection(name string, settings map[string]string) (string, error) {
-	if name == "" {
-		name = storageSetting
-	}
-	// The host tries the name with its own prefix first.
-	value := settings["AzureWebJobs"+name]
-	if value == "" {
-		value = settings[name]
-	}
-	if value == "" {
-		return "", fmt.Errorf("the setting %s holds no storage connection string; identity-based connections cannot be used here", name)
-	}
-	return value, nil
 }
 
 // disabled tells whether the app settings switch a function off. With doubled

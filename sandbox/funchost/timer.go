@@ -22,30 +22,6 @@ func (s timerStatus) MarshalJSON() ([]byte, error) {
 // statusTime is a date of the status; the unset date is .NET's year 1.
 func statusTime(t time.Time) string { return t.UTC().Format(jsonTime) }
 
-// UnmarshalJSON reads dates with and without a zone.
-func (s *timerStatus) UnmarshalJSON(text []byte) error {
-	var dates struct{ Last, Next, LastUpdated string }
-	if err := json.Unmarshal(text, &dates); err != nil {
-		return err
-	}
-	for _, d := range []struct {
-		to   *time.Time
-		from string
-	}{{&s.Last, dates.Last}, {&s.Next, dates.Next}, {&s.LastUpdated, dates.LastUpdated}} {
-		if d.from == "" {
-			continue
-		}
-		t, err := time.Parse(time.RFC3339, d.from)
-		if err != nil {
-			if t, err = time.Parse("2006-01-02T15:04:05.9999999", d.from); err != nil {
-				return fmt.Errorf("reading a timer's status: %w", err)
-			}
-		}
-		*d.to = t.UTC()
-	}
-	return nil
-}
-
 // statusStore keeps the status of one timer.
 type statusStore interface {
 	get(ctx context.Context) (*timerStatus, error) // Nil when none is stored.
@@ -55,38 +31,24 @@ type statusStore interface {
 // timer fires one timer function, one run at a time.
 type timer struct {
 	schedule cron
-	status   statusStore                                  // Nil when the timer is not monitored.
+	status   statusStore
 	invoke   func(info jsonObject)                        // Returns when the run is over, whatever its outcome.
 	keep     func() (context.Context, context.CancelFunc) // For writes after a stop.
 	log      *slog.Logger
 }
 
-// tooFrequent tells whether a schedule fires more than once a minute, which
-// switches its monitoring off.
-func tooFrequent(s cron, now time.Time) bool {
-	first := s.next(now)
-	second := s.next(first)
-	return !first.IsZero() && !second.IsZero() && second.Sub(first) < time.Minute
-}
-
-func (t *timer) info(status *timerStatus, pastDue bool) jsonObject {
-	info := jsonObject{"Schedule": map[string]bool{"AdjustForDST": true}, "ScheduleStatus": nil, "IsPastDue": pastDue}
-	if t.status != nil && status != nil {
-		info["ScheduleStatus"] = *status
-	}
-	return info
+// timerInfo is what the host tells a run; the status is nil before any was stored.
+func timerInfo(status *timerStatus, pastDue bool) jsonObject {
+	return jsonObject{"Schedule": map[string]bool{"AdjustForDST": true}, "ScheduleStatus": status, "IsPastDue": pastDue}
 }
 
 // manualInfo is what the host tells a run on demand.
 func (t *timer) manualInfo(ctx context.Context) (jsonObject, error) {
-	if t.status == nil {
-		return t.info(nil, false), nil
-	}
 	status, err := t.status.get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the timer's status: %w", err)
 	}
-	return t.info(status, false), nil
+	return timerInfo(status, false), nil
 }
 
 // run fires the timer until ctx is done.
@@ -98,7 +60,7 @@ func (t *timer) run(ctx context.Context) {
 			return
 		}
 		started := time.Now().UTC()
-		t.invoke(t.info(&status, pastDue))
+		t.invoke(timerInfo(&status, pastDue))
 		if !immediate && status.Next.After(started) {
 			started = status.Next
 		}
@@ -115,9 +77,6 @@ func (t *timer) run(ctx context.Context) {
 func (t *timer) begin(ctx context.Context) (status timerStatus, pastDue bool) {
 	now := time.Now().UTC()
 	fresh := timerStatus{Next: t.schedule.next(now), LastUpdated: now}
-	if t.status == nil {
-		return fresh, false
-	}
 	stored, err := t.status.get(ctx)
 	if err != nil {
 		t.log.Warn("reading a timer's status failed; missed runs go unnoticed", "error", err)
@@ -143,9 +102,6 @@ func (t *timer) begin(ctx context.Context) (status timerStatus, pastDue bool) {
 }
 
 func (t *timer) store(s timerStatus) {
-	if t.status == nil {
-		return
-	}
 	ctx, cancel := t.keep()
 	defer cancel()
 	if err := t.status.put(ctx, s); err != nil {

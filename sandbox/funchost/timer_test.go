@@ -10,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"cipp-ninjaone/sandbox/azurite/azuritetest"
 )
 
 // memoryStatus is a statusStore without storage.
@@ -50,13 +48,12 @@ func TestTimerRuns(t *testing.T) {
 		return out
 	}
 	tests := []struct {
-		name        string
-		schedule    string
-		unmonitored bool
-		stored      *timerStatus
-		work        []time.Duration // How long each run takes.
-		wait        time.Duration
-		want        []timerRun
+		name     string
+		schedule string
+		stored   *timerStatus
+		work     []time.Duration // How long each run takes.
+		wait     time.Duration
+		want     []timerRun
 	}{
 		{name: "first start", schedule: quarter, wait: 31 * time.Minute, want: []timerRun{
 			{15 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
@@ -81,8 +78,6 @@ func TestTimerRuns(t *testing.T) {
 				{15 * time.Minute, false, "0001-01-01T00:00:00+00:00", "2000-01-01T00:15:00+00:00"},
 				{55 * time.Minute, false, "2000-01-01T00:15:00+00:00", "2000-01-01T00:30:00+00:00"},
 				{60 * time.Minute, false, "2000-01-01T00:55:00+00:00", "2000-01-01T01:00:00+00:00"}}},
-		{name: "not monitored", schedule: "*/20 * * * * *", unmonitored: true, wait: 41 * time.Second, want: []timerRun{
-			{20 * time.Second, false, "", ""}, {40 * time.Second, false, "", ""}}},
 		{name: "never", schedule: "0 0 0 31 2 *", wait: 1000 * time.Hour},
 	}
 	for _, tt := range tests {
@@ -92,11 +87,8 @@ func TestTimerRuns(t *testing.T) {
 				must(t, err)
 				start := time.Now()
 				var runs []timerRun
-				tm := &timer{schedule: s, log: (&logBuffer{}).logger(),
+				tm := &timer{schedule: s, log: (&logBuffer{}).logger(), status: &memoryStatus{stored: tt.stored},
 					keep: func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }}
-				if !tt.unmonitored {
-					tm.status = &memoryStatus{stored: tt.stored}
-				}
 				tm.invoke = func(info jsonObject) {
 					run := timerRun{offset: time.Since(start)}
 					run.pastDue, run.last, run.nextTime = readTimerInfo(t, info)
@@ -129,68 +121,17 @@ func readTimerInfo(t *testing.T, info jsonObject) (pastDue bool, last, next stri
 	if err := json.Unmarshal(text, &read); err != nil || read.Schedule == nil || read.Schedule.AdjustForDST == nil {
 		t.Fatalf("timer object %s: %v", text, err)
 	}
-	if read.ScheduleStatus == nil {
-		return read.IsPastDue, "", ""
-	}
 	return read.IsPastDue, read.ScheduleStatus.Last, read.ScheduleStatus.Next
 }
 
-func TestTooFrequent(t *testing.T) {
-	for s, want := range map[string]bool{"*/30 * * * * *": true, "0 * * * * *": false, "0 0 0 31 2 *": false} {
-		parsed, err := parseCron(s)
-		must(t, err)
-		if got := tooFrequent(parsed, time.Date(2026, 11, 23, 10, 59, 59, 0, time.UTC)); got != want {
-			t.Errorf("tooFrequent(%q) = %v, want %v", s, got, want)
-		}
-	}
-}
-
-func timerFunction(more string) string {
-	return `{"bindings": [{"type": "timerTrigger", "name": "timer", "direction": "in", ` + more + `}]}`
-}
-
-func TestTimerStatusIsStored(t *testing.T) {
-	got := make(chan received, 1)
-	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "0 0 0 1 1 *"`)}, func(w http.ResponseWriter, r *http.Request) {
-		got <- receive(t, r)
-		w.WriteHeader(http.StatusInternalServerError)
-	})
-	config := a.config()
-	storage, err := newTimerStorage(a.settings[storageSetting], config.HostID)
-	must(t, err)
-	status := storage.status("Tick")
-	if want := "timers/" + config.HostID + "/Host.Functions.Tick/status"; status.name != want {
-		t.Errorf("status blob = %s, want %s", status.name, want)
-	}
-	missed := timerStatus{
-		Last: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), Next: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		LastUpdated: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC),
-	}
-	must(t, status.put(t.Context(), missed))
-	h := a.start(config)
-	if i := a.invocation(); i.Err == nil || i.Trigger != TriggerTimer {
-		t.Errorf("invocation = %+v, want a failed timer run", i)
-	}
-	e := <-got
-	if want := `{"IsPastDue":true,"Schedule":{"AdjustForDST":true},"ScheduleStatus":{"Last":"2025-01-01T00:00:00+00:00","LastUpdated":"2025-01-01T00:00:00+00:00","Next":"2026-01-01T00:00:00+00:00"}}`; string(e.data["timer"]) != want {
-		t.Errorf("Data.timer = %s, want %s", e.data["timer"], want)
-	}
-	if len(e.meta) != 1 || e.meta["sys"] == nil {
-		t.Errorf("Metadata = %v, want sys only", e.meta)
-	}
-	h.Stop()
-	after, err := status.get(t.Context())
-	must(t, err)
-	// A failed run counts as a run.
-	if after.Last.Before(missed.Next) || !after.Next.After(after.Last) || !after.LastUpdated.Equal(after.Last) {
-		t.Errorf("status after the run = %+v", after)
-	}
+func timerFunction(schedule string) string {
+	return `{"bindings": [{"type": "timerTrigger", "name": "timer", "direction": "in", "schedule": "` + schedule + `", "useMonitor": true}]}`
 }
 
 func TestTimerRunsOnOneHostOnly(t *testing.T) {
 	pids := make(chan string, 100)
-	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "* * * * * *"`)}, func(w http.ResponseWriter, r *http.Request) {
-		pids <- r.Header.Get(infoHeader)
+	a := newApp(t, "", map[string]string{"Tick": timerFunction("* * * * * *")}, func(w http.ResponseWriter, r *http.Request) {
+		pids <- r.Header.Get(pidHeader)
 		succeed(w, r)
 	})
 	config := a.config()
@@ -212,37 +153,12 @@ func TestTimerRunsOnOneHostOnly(t *testing.T) {
 }
 
 func TestTimerNeedsStorage(t *testing.T) {
-	a := newApp(t, "", map[string]string{"Tick": timerFunction(`"schedule": "0 0 0 1 1 *"`)}, succeed)
+	a := newApp(t, "", map[string]string{"Tick": timerFunction("0 0 0 1 1 *")}, succeed)
 	delete(a.settings, storageSetting)
 	if h, err := Start(t.Context(), a.config()); err == nil || !strings.Contains(err.Error(), storageSetting) {
 		if h != nil {
 			h.Stop()
 		}
 		t.Errorf("error = %v, want one that names %s", err, storageSetting)
-	}
-}
-
-func TestStatusForms(t *testing.T) {
-	for name, text := range map[string]string{
-		"with zone":      `{"Last":"2026-11-23T10:00:00.1234567+01:00","Next":"2026-11-23T10:15:00Z","LastUpdated":"2026-11-23T09:00:00.1234567Z"}`,
-		"without a zone": `{"Last":"2026-11-23T09:00:00.1234567","Next":"2026-11-23T10:15:00","LastUpdated":"2026-11-23T09:00:00.1234567"}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			var got timerStatus
-			must(t, json.Unmarshal([]byte(text), &got))
-			last := time.Date(2026, 11, 23, 9, 0, 0, 123456700, time.UTC)
-			if want := (timerStatus{Last: last, Next: time.Date(2026, 11, 23, 10, 15, 0, 0, time.UTC), LastUpdated: last}); got != want {
-				t.Errorf("status = %+v, want %+v", got, want)
-			}
-		})
-	}
-	var s timerStatus
-	if err := json.Unmarshal([]byte(`{"Last":"yesterday"}`), &s); err == nil {
-		t.Error("a status without a date was read")
-	}
-	missing, err := newTimerStorage(azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
-	must(t, err)
-	if got, err := missing.status("None").get(t.Context()); got != nil || err != nil {
-		t.Errorf("missing status = %v, %v, want none", got, err)
 	}
 }
