@@ -83,7 +83,7 @@ func TestUnusableFields(t *testing.T) {
 			mended: func(w *world) { w.mapField("UsersSummary", "cippUsersSummary") },
 		},
 	}
-	data := generated(len(tests))
+	data := seed.Generate(seed.Size{Tenants: len(tests), Users: 20, Devices: 12, Groups: 4}, seed.Size{Tenants: 1, Users: 10, Devices: 40, Groups: 2})
 	w := start(t, data)
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -136,6 +136,7 @@ func TestUnusableFields(t *testing.T) {
 			w.sync(domain).completed().wroteNothing().quiet()
 		})
 	}
+	t.Run("refused by NinjaOne", func(t *testing.T) { testRefusedField(t, w, data.Tenants[len(tests)].DefaultDomain) })
 }
 
 // pretend makes NinjaOne list its fields as all writable, whatever they are.
@@ -146,29 +147,23 @@ func pretend(w *world) (stop func()) {
 			"definitionScope": f.DefinitionScope, "apiPermission": "READ_WRITE"})
 	}
 	body, err := json.Marshal(list)
-	if err != nil {
-		panic(err)
-	}
+	must(w.t, err)
 	return w.NinjaOne.InjectFault(ninjasim.Fault{Method: "GET", Path: "^/v2/device-custom-fields$", Status: http.StatusOK, Body: string(body)})
 }
 
-// TestRefusedField lets NinjaOne refuse single fields that it lists as
-// writable.
-func TestRefusedField(t *testing.T) {
-	t.Parallel()
-	data := seed.Generate(seed.Size{Tenants: 1, Users: 10, Devices: 40, Groups: 2})
-	w := start(t, data)
-	domain := data.Tenants[0].DefaultDomain
+// testRefusedField lets NinjaOne refuse single fields of a tenant of 40 devices that it
+// lists as writable.
+func testRefusedField(t *testing.T, w *world, domain string) {
 	t.Cleanup(pretend(w))
 	for _, name := range []string{"cippDeviceSummary", "cippTenantSummary"} {
-		f := field(data, name)
+		f := field(w.Seed, name)
 		f.APIPermission = "READ_ONLY"
 		w.NinjaOne.AddCustomField(f)
 	}
 
 	o := w.sync(domain).completed()
 	o.line(`Warn: NinjaOne refused the custom field "cippDeviceSummary" on at least `, "devices; the first is device ")
-	o.line(`Warn: NinjaOne refused the custom field "cippTenantSummary" on organization 100`, "custom_field_not_writable")
+	o.line(`Warn: NinjaOne refused the custom field "cippTenantSummary" on organization 106`, "custom_field_not_writable")
 	if d := o.organization(); !slices.Equal(d, []string{"cippTenantLinks", "cippUsersSummary"}) {
 		t.Errorf("the refused field's neighbours: %q were written", d)
 	}
@@ -195,7 +190,7 @@ func TestRefusedField(t *testing.T) {
 	}
 
 	for _, name := range []string{"cippDeviceSummary", "cippTenantSummary"} {
-		w.NinjaOne.AddCustomField(field(data, name))
+		w.NinjaOne.AddCustomField(field(w.Seed, name))
 	}
 	o = w.sync(domain).completed().line(`Info: No longer a problem: NinjaOne refused the custom field "cippDeviceSummary"`).
 		line(`Info: No longer a problem: NinjaOne refused the custom field "cippTenantSummary"`)

@@ -34,13 +34,13 @@ func TestKilledWhileWriting(t *testing.T) {
 	losesPower := func(w *world) {
 		w.Host.Crash()
 		w.NinjaOne.ClearFaults()
-		w.expireLeases()
+		w.expireLeases("")
 		w.boot()
 	}
 	isKilled := func(w *world) {
 		w.Host.Kill()
 		w.NinjaOne.ClearFaults()
-		w.expireLeases()
+		w.expireLeases("")
 	}
 	for name, tt := range map[string]struct {
 		afterHandling bool
@@ -162,10 +162,8 @@ func TestOneRunAtATime(t *testing.T) {
 	}
 	w.poll("the forced message to be put back, as often as it finds the lease taken", func() bool { return w.waiting(syncQueue) == 1 })
 	w.Host.Stop() // so that nothing takes the message meanwhile
-	w.expireLeases()
-	if _, err := w.Queues.NewQueueClient(syncQueue).ClearMessages(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
+	w.expireLeases("")
+	w.empty(syncQueue)
 	w.boot()
 	w.sync(domain).completed().wroteNothing().quiet()
 }

@@ -44,8 +44,8 @@ func (ps *processes) watch(c *funchost.Config) {
 	p := &process{}
 	ps.all = append(ps.all, p)
 	log := c.OnLog
-	c.OnLog = func(line funchost.LogLine) {
-		if l, ok := parseLog(line.Text); ok {
+	c.OnLog = func(line string) {
+		if l, ok := parseLog(line); ok {
 			p.mu.Lock()
 			p.log = append(p.log, l)
 			p.mu.Unlock()
@@ -96,13 +96,7 @@ func TestSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	const rate = 20
 	data := seed.Generate(seed.Size{Tenants: 40, Users: 4, Devices: 4, Groups: 1})
-	shared, gone := data.Mappings[0].OrganizationID, data.Mappings[1].OrganizationID
-	data.Mappings[1].OrganizationID = shared
-	for i, d := range data.NinjaDevices {
-		if d.OrganizationID == gone {
-			data.NinjaDevices[i].OrganizationID = shared
-		}
-	}
+	share(data, 0, 1)
 	ps := &processes{}
 	w := start(t, data, ps.watch, setting("NINJAONE_RATE", fmt.Sprint(rate)), setting("SYNC_SLOTS", "6"))
 	ps.w, ps.all[0].host = w, w.Host

@@ -11,18 +11,28 @@ import (
 	"cipp-ninjaone/sandbox/seed"
 )
 
+// share maps a tenant to the organization of another one, and moves its devices there.
+func share(data *seed.Seed, owner, guest int) {
+	to, from := data.Mappings[owner].OrganizationID, data.Mappings[guest].OrganizationID
+	data.Mappings[guest].OrganizationID = to
+	for i := range data.NinjaDevices {
+		if d := &data.NinjaDevices[i]; d.OrganizationID == from {
+			d.OrganizationID = to
+		}
+	}
+}
+
 // TestSharedOrganization runs two tenants of one organization, in both orders.
 func TestSharedOrganization(t *testing.T) {
 	t.Parallel()
-	for name, order := range map[string][2]string{
-		"in order":         {seed.SharedFirst, seed.SharedSecond},
-		"the other way on": {seed.SharedSecond, seed.SharedFirst},
-	} {
+	data := seed.Generate(seed.Size{Tenants: 4, Users: 10, Devices: 6, Groups: 2})
+	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
+	share(data, 0, 1)
+	share(data, 2, 3)
+	w := start(t, data)
+	for name, tenants := range map[string][2]int{"in order": {0, 1}, "the other way on": {3, 2}} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			data := seed.MSP()
-			data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
-			w := start(t, data)
+			order := [2]string{data.Tenants[tenants[0]].DefaultDomain, data.Tenants[tenants[1]].DefaultDomain}
 			w.sync(order[0]).completed().quiet()
 			w.sync(order[1]).completed().quiet()
 			both := func(t *testing.T) {

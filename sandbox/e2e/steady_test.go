@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/sandbox/m365sim"
+	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
 )
 
@@ -106,6 +107,15 @@ func TestTypicalDay(t *testing.T) {
 		}
 		if d := cmp.Diff(map[string]int{"PATCH /v2/device/{id}/custom-fields": 100, "PATCH /v2/organization/{id}/custom-fields": 1}, patches(o)); d != "" {
 			t.Errorf("calls (-want +got):\n%s", d)
+		}
+		w.sync(domain).completed().wroteNothing()
+	})
+	t.Run("force that fails before it could write is owed", func(t *testing.T) {
+		remove := w.NinjaOne.InjectFault(ninjasim.Fault{Path: "^/v2/devices-detailed", Status: 500})
+		w.force(domain).ended("Failed")
+		remove()
+		if n := len(w.sync(domain).completed().devices()); n != 100 {
+			t.Errorf("%d devices were rewritten by the next run, want 100", n)
 		}
 		w.sync(domain).completed().wroteNothing()
 	})

@@ -78,6 +78,7 @@ func TestTelemetry(t *testing.T) {
 		}
 	}
 	w.synced(2)
+	w.alarmed(t)
 
 	ends := func(line string) (l logLine, ok bool) {
 		l, ok = parseLog(line)
@@ -100,18 +101,20 @@ func TestTelemetry(t *testing.T) {
 	}
 }
 
-// TestNoTelemetryUnlessConfigured: without a collector nothing is sent, and log
-// lines have no trace.
-func TestNoTelemetryUnlessConfigured(t *testing.T) {
-	t.Parallel()
-	w := start(t, generated(1), setting("OTEL_EXPORTER_OTLP_ENDPOINT", ""))
-	w.sync("tenant-001.example")
-	if spans := w.telemetry.Spans(); len(spans) > 0 {
-		t.Errorf("%d spans were sent", len(spans))
-	}
+// alarmed puts a message where the host moves one that failed too often: the next tick
+// raises the alarm that an alert of the deployment waits for.
+func (w *world) alarmed(t *testing.T) {
 	for _, line := range w.logged() {
-		if strings.Contains(line, "trace_id") {
-			t.Fatalf("a line has a trace: %s", line)
+		if strings.Contains(line, `"alarm"`) {
+			t.Errorf("an alarm without a cause: %s", line)
 		}
 	}
+	w.enqueue(syncQueue+"-poison", "nothing")
+	w.tick()
+	w.await("the alarm", func() bool {
+		return slices.ContainsFunc(w.lines, func(line string) bool {
+			return strings.Contains(line, `"alarm":"poison_messages"`) && strings.Contains(line, `"queue":"ninjaone-sync-poison"`) && strings.Contains(line, `"count":1`)
+		})
+	})
+	w.empty(syncQueue + "-poison")
 }

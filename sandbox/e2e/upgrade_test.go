@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -63,15 +62,32 @@ func (w *world) replace(table string, row map[string]any) {
 	must(w.t, err)
 }
 
-// TestStateOfNewerVersion: once a newer handler has stamped the state, this one
+// TestOtherVersions: the state and the messages of a newer version are left alone, and
+// rows of before there were versions are read as they are.
+func TestOtherVersions(t *testing.T) {
+	t.Parallel()
+	w := start(t, generated(2))
+	for _, tenant := range w.Seed.Tenants {
+		w.sync(tenant.DefaultDomain).completed()
+	}
+	for _, part := range []struct {
+		name string
+		test func(t *testing.T, w *world, first, second *m365sim.Tenant)
+	}{
+		{"rows without versions", testRowsWithoutVersions}, {"state of a newer version", testStateOfNewerVersion},
+		{"messages of a newer version", testMessagesOfNewerVersion}, {"rows of a newer version", testRowsOfNewerVersion},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.test(t, w, w.Seed.Tenants[0], w.Seed.Tenants[1]) })
+		for _, queue := range []string{syncQueue, complianceQueue, "ninjaone-automap"} {
+			w.empty(queue)
+		}
+	}
+}
+
+// Once a newer handler has stamped the state, this one
 // leaves rows and blobs byte for byte as they are, loses no message, writes
 // nothing to NinjaOne, and says so.
-func TestStateOfNewerVersion(t *testing.T) {
-	t.Parallel()
-	data := generated(2)
-	w := start(t, data)
-	first, second := data.Tenants[0], data.Tenants[1]
-	w.sync(first.DefaultDomain).completed()
+func testStateOfNewerVersion(t *testing.T, w *world, first, second *m365sim.Tenant) {
 	w.run("RenewSubscriptions")
 
 	w.merge(stateTable, "layout", "version", map[string]any{"Version": 2, "Later": "a column of the newer version"})
@@ -130,20 +146,15 @@ func TestStateOfNewerVersion(t *testing.T) {
 	// The newer version is deployed again, or what it wrote was put back.
 	w.merge(stateTable, "layout", "version", map[string]any{"Version": 1})
 	w.merge(stateTable, "engine", "hold", map[string]any{"Version": 1})
+	w.merge(stateTable, "run", second.ID, map[string]any{"Version": 1, "Status": "Completed"})
 	w.sync(first.DefaultDomain).completed()
 }
 
-// TestRowsOfNewerVersion: even without the stamp, no row of a newer version is
+// Even without the stamp, no row of a newer version is
 // misread or written over; other tenants go on.
-func TestRowsOfNewerVersion(t *testing.T) {
-	t.Parallel()
-	data := generated(2)
-	w := start(t, data)
-	first, second := data.Tenants[0], data.Tenants[1]
-	w.sync(first.DefaultDomain).completed()
-	w.sync(second.DefaultDomain).completed()
+func testRowsOfNewerVersion(t *testing.T, w *world, first, second *m365sim.Tenant) {
 	for _, r := range w.rows(stateTable, "PartitionKey ne ''") {
-		if strings.Contains(fmt.Sprint(r["PartitionKey"]), fmt.Sprintf("|%d", data.Organization(first.ID))) || r["RowKey"] == first.ID {
+		if strings.Contains(fmt.Sprint(r["PartitionKey"]), fmt.Sprintf("|%d", w.Seed.Organization(first.ID))) || r["RowKey"] == first.ID {
 			w.merge(stateTable, r["PartitionKey"].(string), r["RowKey"].(string), map[string]any{"Version": 2, "Fields": `{"field":{"digest":"of another kind"}}`})
 		}
 	}
@@ -180,18 +191,11 @@ func TestRowsOfNewerVersion(t *testing.T) {
 	w.sync(second.DefaultDomain).completed()
 }
 
-// TestMessagesOfNewerVersion: what a message holds beside what is known is
+// What a message holds beside what is known is
 // tolerated; one that says that it needs a newer handler goes back unread.
-func TestMessagesOfNewerVersion(t *testing.T) {
-	t.Parallel()
-	data := generated(1)
-	w := start(t, data)
-	tenant := data.Tenants[0]
-	w.observe(tenant.DefaultDomain, func() funchost.Invocation {
-		return w.send(syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false,"colour":"blue","parts":["users"]}`, tenant.ID))
-	}).completed()
-	text := fmt.Sprintf(`{"tenantId":%q,"force":true,"version":2}`, tenant.ID)
-	w.observe(tenant.DefaultDomain, func() funchost.Invocation { return w.send(syncQueue, text) }).wroteNothing()
+func testMessagesOfNewerVersion(t *testing.T, w *world, tenant, _ *m365sim.Tenant) {
+	w.syncMessage(tenant.DefaultDomain, fmt.Sprintf(`{"tenantId":%q,"force":false,"colour":"blue","parts":["users"]}`, tenant.ID)).completed()
+	w.syncMessage(tenant.DefaultDomain, fmt.Sprintf(`{"tenantId":%q,"force":true,"version":2}`, tenant.ID)).wroteNothing()
 	if n := w.waiting(syncQueue); n != 1 {
 		t.Errorf("%d messages are on the queue, want the one that was put back", n)
 	}
@@ -202,14 +206,9 @@ func TestMessagesOfNewerVersion(t *testing.T) {
 	}
 }
 
-// TestRowsOfToday: the rows that were written before rows had versions, or
+// The rows that were written before rows had versions, or
 // before there was a stamp, are read as they are: nothing is written again.
-func TestRowsOfToday(t *testing.T) {
-	t.Parallel()
-	data := generated(1)
-	w := start(t, data)
-	domain := data.Tenants[0].DefaultDomain
-	w.sync(domain).completed()
+func testRowsWithoutVersions(t *testing.T, w *world, first, _ *m365sim.Tenant) {
 	w.remove(stateTable, "layout", "version")
 	rows := w.rows(stateTable, "PartitionKey ne ''")
 	for _, r := range rows {
@@ -221,7 +220,7 @@ func TestRowsOfToday(t *testing.T) {
 		}
 		w.replace(stateTable, r)
 	}
-	w.sync(domain).completed().wroteNothing().quiet()
+	w.sync(first.DefaultDomain).completed().wroteNothing().quiet()
 	if stamp := w.rows(stateTable, "PartitionKey eq 'layout'"); len(stamp) != 1 || fmt.Sprint(stamp[0]["Version"]) != "1" {
 		t.Errorf("the stamp is %v", stamp)
 	}
@@ -280,17 +279,10 @@ func TestUpgradeAndRollback(t *testing.T) {
 
 		w.Host.Stop()
 		w.NinjaOne.ClearFaults()
-		w.expireLeases()
+		w.expireLeases("")
 		// What comes while nothing runs waits.
 		for queue, text := range map[string]string{complianceQueue: fmt.Sprintf(`{"tenantId":%q}`, swept.ID), "ninjaone-automap": `{}`} {
-			client := w.Queues.NewQueueClient(queue)
-			if _, err := client.Create(t.Context(), nil); err != nil {
-				t.Fatal(err)
-			}
-			body := base64.StdEncoding.EncodeToString([]byte(text))
-			if _, err := client.EnqueueMessage(t.Context(), body, nil); err != nil {
-				t.Fatal(err)
-			}
+			w.enqueue(queue, text)
 		}
 		running = step.to
 		w.boot()

@@ -18,6 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/queueerror"
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/sandbox/collector"
@@ -136,10 +137,10 @@ func (w *world) boot() {
 			w.done = append(w.done, i)
 			w.changed.Broadcast()
 		},
-		OnLog: func(l funchost.LogLine) {
+		OnLog: func(line string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.lines = append(w.lines, l.Text)
+			w.lines = append(w.lines, line)
 			w.changed.Broadcast()
 		},
 	}
@@ -235,16 +236,10 @@ func (w *world) gaveUp(what string, lines []string) {
 // handled.
 func (w *world) put(queue, text string) (wait func() funchost.Invocation) {
 	w.t.Helper()
-	client := w.Queues.NewQueueClient(queue)
-	if _, err := client.Create(context.Background(), nil); err != nil {
-		w.t.Fatal(err)
-	}
 	w.mu.Lock()
 	seen := len(w.done)
 	w.mu.Unlock()
-	if _, err := client.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(text)), nil); err != nil {
-		w.t.Fatal(err)
-	}
+	w.enqueue(queue, text)
 	w.Host.Poll()
 	return func() (handled funchost.Invocation) {
 		w.t.Helper()
@@ -257,6 +252,24 @@ func (w *world) put(queue, text string) (wait func() funchost.Invocation) {
 			return true
 		})
 		return handled
+	}
+}
+
+// enqueue puts a message on a queue, for whoever comes.
+func (w *world) enqueue(queue, text string) {
+	w.t.Helper()
+	client := w.Queues.NewQueueClient(queue)
+	_, err := client.Create(context.Background(), nil)
+	must(w.t, err)
+	_, err = client.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(text)), nil)
+	must(w.t, err)
+}
+
+// empty takes every message off a queue, hidden ones included.
+func (w *world) empty(queue string) {
+	w.t.Helper()
+	if _, err := w.Queues.NewQueueClient(queue).ClearMessages(context.Background(), nil); err != nil && !queueerror.HasCode(err, queueerror.QueueNotFound) {
+		w.t.Fatal(err)
 	}
 }
 
@@ -284,12 +297,10 @@ func (w *world) send(queue, text string) funchost.Invocation {
 func (w *world) waiting(queue string) int32 {
 	w.t.Helper()
 	p, err := w.Queues.NewQueueClient(queue).GetProperties(context.Background(), nil)
-	if err != nil {
-		if strings.Contains(err.Error(), "QueueNotFound") {
-			return 0
-		}
-		w.t.Fatal(err)
+	if queueerror.HasCode(err, queueerror.QueueNotFound) {
+		return 0
 	}
+	must(w.t, err)
 	return *p.ApproximateMessagesCount
 }
 
@@ -569,10 +580,10 @@ func (w *world) leases(prefix string) []*lease.BlobClient {
 	return all
 }
 
-// expireLeases ends every lease of the handler, as time would after a crash.
-func (w *world) expireLeases() {
+// expireLeases ends the handler's leases under a prefix, as time would after a crash.
+func (w *world) expireLeases(prefix string) {
 	w.t.Helper()
-	for _, l := range w.leases("") {
+	for _, l := range w.leases(prefix) {
 		if _, err := l.BreakLease(context.Background(), &lease.BlobBreakOptions{BreakPeriod: new(int32(0))}); err != nil && !strings.Contains(err.Error(), "LeaseNotPresent") {
 			w.t.Fatal(err)
 		}
