@@ -126,14 +126,14 @@ func (g gallery) document(w http.ResponseWriter, r *http.Request) {
 	}
 	document := documents[at]
 	page := struct {
-		layout
+		Title        string
 		Organization ninjasim.Organization
 		Document     ninjasim.Document
 		Template     string
 		Related      []related
 		fields
 	}{
-		layout: newLayout(r, document.Name), Organization: organization, Document: document,
+		Title: document.Name, Organization: organization, Document: document,
 		Related: g.relatedTo(organization.ID, "DOCUMENT", document.ID),
 	}
 	for _, template := range g.source.Templates() {

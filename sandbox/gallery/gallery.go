@@ -1,5 +1,5 @@
 // Package gallery shows a simulated NinjaOne's custom fields and documents on web pages, about as
-// technicians see them. It shows each value as NinjaOne keeps it, in the light and the dark theme.
+// technicians see them. It shows each value as NinjaOne keeps it, in the light or the dark theme of the browser.
 // Beside it stands what NinjaOne removed from it. It also shows what documents and devices are
 // related to.
 //
@@ -15,7 +15,6 @@ import (
 	"io/fs"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -30,8 +29,7 @@ const contentPolicy = "default-src 'none'; style-src 'self'; style-src-attr 'uns
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 // New returns the pages: "/" lists organizations, "/organizations/{id}" shows one, and
-// "/organizations/{id}/devices/{device}" and "/organizations/{id}/documents/{document}" a device and a document. The query parameter theme, light or dark, overrides the visitor's
-// choice for one page.
+// "/organizations/{id}/devices/{device}" and "/organizations/{id}/documents/{document}" a device and a document.
 func New(source *ninjasim.Server) http.Handler {
 	g := gallery{source}
 	mux := http.NewServeMux()
@@ -39,7 +37,6 @@ func New(source *ninjasim.Server) http.Handler {
 	mux.HandleFunc("GET /organizations/{organization}", g.organization)
 	mux.HandleFunc("GET /organizations/{organization}/devices/{device}", g.device)
 	mux.HandleFunc("GET /organizations/{organization}/documents/{document}", g.document)
-	mux.HandleFunc("GET /theme/{theme}", chooseTheme)
 	mux.HandleFunc("GET /static/icons.css", styleSheet(iconStyles()))
 	mux.HandleFunc("GET /static/grid.css", styleSheet(gridStyles()))
 	static, err := fs.Sub(files, "static")
@@ -65,39 +62,6 @@ func styleSheet(css string) http.HandlerFunc {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		_, _ = w.Write([]byte(css))
 	}
-}
-
-const themeCookie = "gallery-theme"
-
-// chooseTheme remembers light, dark, or with auto the browser's own choice, and goes back to the page.
-func chooseTheme(w http.ResponseWriter, r *http.Request) {
-	theme := r.PathValue("theme")
-	if theme != "light" && theme != "dark" && theme != "auto" {
-		http.NotFound(w, r)
-		return
-	}
-	cookie := &http.Cookie{Name: themeCookie, Value: theme, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode}
-	if theme == "auto" {
-		cookie.MaxAge = -1
-	}
-	http.SetCookie(w, cookie)
-	back := r.URL.Query().Get("back")
-	if !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.Contains(back, `\`) {
-		back = "/"
-	}
-	http.Redirect(w, r, back, http.StatusSeeOther)
-}
-
-// theme is light, dark, or empty for the browser's own choice.
-func theme(r *http.Request) string {
-	chosen := r.URL.Query().Get("theme")
-	if cookie, err := r.Cookie(themeCookie); err == nil && chosen == "" {
-		chosen = cookie.Value
-	}
-	if chosen != "light" && chosen != "dark" {
-		return ""
-	}
-	return chosen
 }
 
 // show renders a page, or nothing of it.

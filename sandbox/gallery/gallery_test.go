@@ -51,17 +51,9 @@ func serve(t *testing.T) (string, *ninjasim.Server) {
 	return server.URL, s
 }
 
-func get(t *testing.T, address string, cookies ...*http.Cookie) (*http.Response, string) {
+func get(t *testing.T, address string) (*http.Response, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, cookie := range cookies {
-		request.AddCookie(cookie)
-	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(request)
+	response, err := http.Get(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +104,6 @@ func TestPages(t *testing.T) {
 		{"unknown organization", "/organizations/9", 404, nil, nil},
 		{"organization of an unknown device", "/organizations/9/devices/50", 404, nil, nil},
 		{"unknown page", "/nothing", 404, nil, nil},
-		{"unknown theme", "/theme/pink", 404, nil, nil},
 		{"icons", "/static/icons.css", 200, []string{".fa-users {", ".fa-user-group {", `url("data:image/svg+xml,%3Csvg`}, nil},
 		{"grid", "/static/grid.css", 200, []string{"(min-width: 768px)", ".col-md-6 { flex: 0 0 auto; width: 50.0000%; }"}, nil},
 		{"style", "/static/value.css", 200, []string{".stat-card"}, nil},
@@ -174,41 +165,6 @@ func checkWellFormed(t *testing.T, page string) {
 				t.Fatalf("</%s> closes %v", token.Data, open)
 			}
 			open = open[:len(open)-1]
-		}
-	}
-}
-
-func TestTheme(t *testing.T) {
-	address, _ := serve(t)
-	dark := &http.Cookie{Name: themeCookie, Value: "dark"}
-	tests := []struct {
-		name, path string
-		cookies    []*http.Cookie
-		want       string
-	}{
-		{"browser's choice", "/", nil, `<html lang="en">`},
-		{"for one page", "/?theme=dark", nil, `<html lang="en" data-theme="dark">`},
-		{"remembered", "/", []*http.Cookie{dark}, `<html lang="en" data-theme="dark">`},
-		{"for one page, another remembered", "/?theme=light", []*http.Cookie{dark}, `<html lang="en" data-theme="light">`},
-		{"unknown", "/?theme=%22pink", nil, `<html lang="en">`},
-		{"way back keeps the tab", "/organizations/3?tab=devices&theme=dark", nil, `/theme/light?back=%2forganizations%2f3%3ftab%3ddevices"`},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if _, body := get(t, address+test.path, test.cookies...); !strings.Contains(body, test.want) {
-				t.Errorf("%q is not in:\n%.600s", test.want, body)
-			}
-		})
-	}
-	for back, want := range map[string]string{
-		"/organizations/3?tab=devices": "/organizations/3?tab=devices", "https://example.com": "/", "//example.com": "/", `/\example.com`: "/", "": "/",
-	} {
-		response, _ := get(t, address+"/theme/dark?back="+strings.NewReplacer("?", "%3F", "/", "%2F").Replace(back))
-		if response.StatusCode != http.StatusSeeOther || response.Header.Get("Location") != want {
-			t.Errorf("back to %q: %d %q", back, response.StatusCode, response.Header.Get("Location"))
-		}
-		if cookies := response.Cookies(); len(cookies) != 1 || cookies[0].Value != "dark" {
-			t.Errorf("cookies %v", cookies)
 		}
 	}
 }

@@ -25,21 +25,6 @@ const (
 // devicesInIndex is how many devices of an organization the first page lists.
 const devicesInIndex = 8
 
-// layout is what every page has.
-type layout struct {
-	Title string
-	Theme string // light, dark, or empty for the browser's choice
-	Here  string // path and query of the page
-}
-
-func newLayout(r *http.Request, title string) layout {
-	here := *r.URL
-	query := here.Query()
-	query.Del("theme")
-	here.RawQuery = query.Encode()
-	return layout{Title: title, Theme: theme(r), Here: here.RequestURI()}
-}
-
 // richValue is a WYSIWYG value ready to show.
 type richValue struct {
 	Label, Name string
@@ -169,9 +154,9 @@ type organizationCard struct {
 
 func (g gallery) index(w http.ResponseWriter, r *http.Request) {
 	page := struct {
-		layout
+		Title         string
 		Organizations []organizationCard
-	}{layout: newLayout(r, "Organizations")}
+	}{Title: "Organizations"}
 	for _, organization := range g.source.Organizations() {
 		card := organizationCard{Organization: organization}
 		card.Devices, card.More = g.deviceRows(organization.ID, devicesInIndex)
@@ -212,14 +197,14 @@ func (g gallery) organization(w http.ResponseWriter, r *http.Request) {
 		return g.source.OrganizationField(organization.ID, name)
 	})
 	page := struct {
-		layout
+		Title        string
 		Organization ninjasim.Organization
 		Text         []textValue
 		Tabs         []tab
 		Value        *richValue
 		Devices      []deviceRow
 		Documents    []documentRow
-	}{layout: newLayout(r, organization.Name), Organization: organization, Text: values.Text}
+	}{Title: organization.Name, Organization: organization, Text: values.Text}
 	current := r.URL.Query().Get("tab")
 	if current == "" && len(values.Rich) > 0 {
 		current = values.Rich[0].Name
@@ -263,14 +248,14 @@ func (g gallery) device(w http.ResponseWriter, r *http.Request) {
 	}
 	device := devices[at]
 	show(w, "device.gohtml", struct {
-		layout
+		Title        string
 		Organization ninjasim.Organization
 		Device       ninjasim.Device
 		Facts        []string
 		Related      []related
 		fields
 	}{
-		layout: newLayout(r, deviceName(device)), Organization: organization, Device: device, Facts: deviceFacts(device),
+		Title: deviceName(device), Organization: organization, Device: device, Facts: deviceFacts(device),
 		Related: g.relatedTo(organization.ID, "NODE", device.ID),
 		fields:  g.fields(ninjasim.DeviceKind, func(name string) (ninjasim.FieldValue, bool) { return g.source.DeviceField(device.ID, name) }),
 	})
