@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"cipp-ninjaone/sandbox/loopback"
-	"cipp-ninjaone/sandbox/stack"
 )
 
 // startTimeout is how long Core Tools may take to start the bundle; the first
@@ -26,7 +25,7 @@ const startTimeout = 3 * time.Minute
 // startCoreTools runs the bundle with `func start` of Azure Functions Core
 // Tools, which must be on the PATH. It returns how to run a function, and the
 // host's address.
-func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigger, string, error) {
+func startCoreTools(ctx context.Context, settings map[string]string, appRoot string) (trigger, string, error) {
 	path, err := exec.LookPath("func")
 	if err != nil {
 		return nil, "", fmt.Errorf("the Azure Functions Core Tools are not on the PATH: install them, or run the demo without HOST=func")
@@ -39,10 +38,10 @@ func startCoreTools(ctx context.Context, s *stack.Stack, appRoot string) (trigge
 	cmd := exec.CommandContext(ctx, path, "start", "--port", strconv.Itoa(port), "--custom")
 	cmd.Dir = appRoot
 	cmd.Env = append(os.Environ(), "FUNCTIONS_WORKER_RUNTIME=custom", "NINJAONE_RATE="+rate)
-	for name, value := range s.Settings() {
+	for name, value := range settings {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	cmd.Env = append(cmd.Env, direct(s.Settings())...)
+	cmd.Env = append(cmd.Env, direct(settings)...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second

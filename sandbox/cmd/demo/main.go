@@ -66,7 +66,9 @@ func run(ctx context.Context, out *os.File, check bool, host, app, address strin
 	switch host {
 	case "sandbox":
 	case "func":
-		start = startCoreTools
+		start = func(ctx context.Context, s *stack.Stack, app string) (trigger, string, error) {
+			return startCoreTools(ctx, s.Settings(), app)
+		}
 	default:
 		return fmt.Errorf("-host is %q; it must be sandbox or func", host)
 	}
