@@ -86,97 +86,61 @@ var entityTypes = func() map[string]*EntityType {
 	return types
 }()
 
+// specs are the properties that the handler reads, the seed holds, or a test asks for;
+// any other is refused.
 var specs = map[string]string{
 	"user": `
-		businessPhones[] displayName givenName jobTitle mail mobilePhone officeLocation preferredLanguage surname
-		userPrincipalName
-		accountEnabled+ ageGroup+ assignedLicenses[]+ assignedPlans[]+ city+ companyName+ consentProvidedForMinor+
-		country+ createdDateTime+ creationType+ customSecurityAttributes+ deletedDateTime+ department+
-		employeeHireDate+ employeeId+ employeeOrgData+ employeeType+ externalUserState+
-		externalUserStateChangeDateTime+ faxNumber+ identities[]+ imAddresses[]+ isManagementRestricted+
-		isResourceAccount+ lastPasswordChangeDateTime+ legalAgeGroupClassification+ licenseAssignmentStates[]+
-		mailNickname+ onPremisesDistinguishedName+ onPremisesDomainName+ onPremisesExtensionAttributes+
-		onPremisesImmutableId+ onPremisesLastSyncDateTime+ onPremisesProvisioningErrors[]+
-		onPremisesSamAccountName+ onPremisesSecurityIdentifier+ onPremisesSyncEnabled+
-		onPremisesUserPrincipalName+ otherMails[]+ passwordPolicies+ passwordProfile+ postalCode+
-		preferredDataLocation+ provisionedPlans[]+ proxyAddresses[]+ securityIdentifier+ showInAddressList+
-		signInActivity+ signInSessionsValidFromDateTime+ state+ streetAddress+ usageLocation+ userType+
-		aboutMe! birthday! hireDate! interests[]! mailboxSettings! mySite! pastProjects[]! preferredName!
-		responsibilities[]! schools[]! skills[]!
-		deviceKeys[]+^ infoCatalogs[]+^ refreshTokensValidFromDateTime+^`,
+		businessPhones[] displayName givenName jobTitle mail mobilePhone officeLocation surname userPrincipalName
+		accountEnabled+ assignedLicenses[]+ city+ createdDateTime+ department+ faxNumber+ identities[]+
+		licenseAssignmentStates[]+ mailNickname+ onPremisesLastSyncDateTime+ onPremisesSyncEnabled+
+		proxyAddresses[]+ signInActivity+ state+ usageLocation+ userType+ aboutMe!`,
 	"group": `
-		deletedDateTime classification createdDateTime description displayName expirationDateTime groupTypes[]
-		isAssignableToRole mail mailEnabled mailNickname membershipRule membershipRuleProcessingState
-		onPremisesDomainName onPremisesLastSyncDateTime onPremisesNetBiosName onPremisesProvisioningErrors[]
-		onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled preferredDataLocation
-		preferredLanguage proxyAddresses[] renewedDateTime resourceBehaviorOptions[] resourceProvisioningOptions[]
-		securityEnabled securityIdentifier serviceProvisioningErrors[] theme uniqueName visibility
-		assignedLabels[]+ assignedLicenses[]+ hasMembersWithLicenseErrors+ isManagementRestricted+
-		licenseProcessingState+
-		allowExternalSenders! autoSubscribeNewMembers! hideFromAddressLists! hideFromOutlookClients!
-		isArchived! isSubscribedByMail! unseenCount!
-		creationOptions[]^ isFavorite!`,
+		createdDateTime description displayName expirationDateTime groupTypes[] isAssignableToRole mail mailEnabled
+		mailNickname membershipRule membershipRuleProcessingState onPremisesLastSyncDateTime onPremisesSyncEnabled
+		proxyAddresses[] securityEnabled theme visibility assignedLicenses[]+ creationOptions[]^`,
 	"device": `
-		deletedDateTime accountEnabled alternativeSecurityIds[] approximateLastSignInDateTime
-		complianceExpirationDateTime deviceCategory deviceId deviceMetadata deviceOwnership deviceVersion
-		displayName enrollmentProfileName enrollmentType isCompliant isManaged isRooted managementType
-		manufacturer mdmAppId model onPremisesLastSyncDateTime onPremisesSecurityIdentifier
-		onPremisesSyncEnabled operatingSystem operatingSystemVersion physicalIds[] profileType
-		registrationDateTime systemLabels[] trustType
-		isManagementRestricted+ hostnames[]^ domainName^ kind!^ name!^ platform!^ status!^`,
-	"directoryRole": `deletedDateTime description displayName roleTemplateId`,
+		accountEnabled approximateLastSignInDateTime deviceId deviceOwnership deviceVersion displayName
+		enrollmentProfileName isCompliant isManaged manufacturer model onPremisesLastSyncDateTime
+		onPremisesSyncEnabled operatingSystem operatingSystemVersion physicalIds[] registrationDateTime trustType
+		kind!^ name!^ platform!^ status!^`,
+	"directoryRole": `description displayName roleTemplateId`,
 	"organization": `
-		deletedDateTime assignedPlans[] businessPhones[] city country countryLetterCode createdDateTime
-		defaultUsageLocation displayName marketingNotificationEmails[] mobileDeviceManagementAuthority
-		onPremisesLastSyncDateTime onPremisesSyncEnabled partnerTenantType postalCode preferredLanguage
-		privacyProfile provisionedPlans[] securityComplianceNotificationMails[]
-		securityComplianceNotificationPhones[] state street technicalNotificationMails[] tenantType
-		verifiedDomains[] directorySizeQuota^ isMultipleDataLocationsForServicesEnabled^`,
+		businessPhones[] city countryLetterCode createdDateTime displayName onPremisesLastSyncDateTime
+		onPremisesSyncEnabled state technicalNotificationMails[] tenantType verifiedDomains[]`,
 	"domain": `
-		authenticationType availabilityStatus isAdminManaged isDefault isInitial isRoot isVerified manufacturer
-		model passwordNotificationWindowInDays passwordValidityPeriodInDays state supportedServices[]`,
+		authenticationType isAdminManaged isDefault isInitial isRoot isVerified manufacturer model
+		passwordNotificationWindowInDays passwordValidityPeriodInDays state supportedServices[]`,
 	"subscribedSku": `
 		accountId accountName appliesTo capabilityStatus consumedUnits prepaidUnits servicePlans[] skuId
 		skuPartNumber subscriptionIds[]`,
 	"companySubscription": `
-		commerceSubscriptionId createdDateTime isTrial nextLifecycleDateTime ownerId ownerTenantId ownerType
-		serviceStatus[] skuId skuPartNumber status totalLicenses`,
+		commerceSubscriptionId createdDateTime isTrial nextLifecycleDateTime ownerType serviceStatus[] skuId
+		skuPartNumber status totalLicenses`,
 	"managedDevice": `
-		activationLockBypassCode+ androidSecurityPatchLevel azureADDeviceId azureADRegistered
-		complianceGracePeriodExpirationDateTime complianceState configurationManagerClientEnabledFeatures
-		deviceActionResults[] deviceCategoryDisplayName deviceEnrollmentType deviceHealthAttestationState
-		deviceName deviceRegistrationState easActivated easActivationDateTime easDeviceId emailAddress
-		enrolledDateTime enrollmentProfileName ethernetMacAddress+ exchangeAccessState
-		exchangeAccessStateReason exchangeLastSuccessfulSyncDateTime freeStorageSpaceInBytes iccid+ imei
+		azureADDeviceId azureADRegistered complianceGracePeriodExpirationDateTime complianceState
+		deviceCategoryDisplayName deviceEnrollmentType deviceName deviceRegistrationState easActivated
+		easActivationDateTime emailAddress enrolledDateTime enrollmentProfileName ethernetMacAddress+
+		exchangeAccessState exchangeAccessStateReason exchangeLastSuccessfulSyncDateTime freeStorageSpaceInBytes
 		isEncrypted isSupervised jailBroken lastSyncDateTime managedDeviceName managedDeviceOwnerType
-		managementAgent managementCertificateExpirationDate managementState manufacturer meid model notes+
-		operatingSystem osVersion partnerReportedThreatState phoneNumber physicalMemoryInBytes+
-		remoteAssistanceSessionErrorDetails remoteAssistanceSessionUrl requireUserEnrollmentApproval
-		serialNumber subscriberCarrier totalStorageSpaceInBytes udid+ userDisplayName userId
-		userPrincipalName wiFiMacAddress
-		aadRegistered^ autopilotEnrolled+^ bootstrapTokenEscrowed^ chassisType+^ deviceType^
-		enrolledByUserPrincipalName^ hardwareInformation+^ joinType+^ lostModeState^ managementFeatures^
-		ownerType^ preferMdmOverGroupPolicyAppliedDateTime^ processorArchitecture+^ retireAfterDateTime^
-		roleScopeTagIds[]+^ skuFamily^ skuNumber^ specificationVersion^ usersLoggedOn[]+^
-		windowsActiveMalwareCount^ windowsRemediatedMalwareCount^`,
-	"deviceCompliancePolicy": `createdDateTime description displayName lastModifiedDateTime version
-		roleScopeTagIds[]^`,
-	"deviceCompliancePolicyState": `displayName platformType settingCount settingStates[]+ state version
-		userId^ userPrincipalName^`,
+		managementAgent managementCertificateExpirationDate managementState manufacturer model notes+
+		operatingSystem osVersion partnerReportedThreatState physicalMemoryInBytes+ requireUserEnrollmentApproval
+		serialNumber totalStorageSpaceInBytes userDisplayName userId userPrincipalName wiFiMacAddress
+		autopilotEnrolled+^ chassisType+^ deviceType^ hardwareInformation+^ joinType+^ ownerType^
+		processorArchitecture+^ roleScopeTagIds[]+^ skuFamily^ usersLoggedOn[]+^`,
+	"deviceCompliancePolicy": `
+		createdDateTime description displayName lastModifiedDateTime version roleScopeTagIds[]^`,
+	"deviceCompliancePolicyState": `
+		displayName platformType settingCount settingStates[]+ state version userId^ userPrincipalName^`,
 	"conditionalAccessPolicy": `
-		conditions createdDateTime deletedDateTime description displayName grantControls modifiedDateTime
-		sessionControls state templateId partialEnablementStrategy^`,
+		conditions createdDateTime description displayName grantControls modifiedDateTime state templateId`,
 	"authorizationPolicy": `
-		deletedDateTime allowedToSignUpEmailBasedSubscriptions allowedToUseSSPR
-		allowEmailVerifiedUsersToJoinOrganization allowInvitesFrom allowUserConsentForRiskyApps
-		blockMsolPowerShell defaultUserRolePermissions description displayName guestUserRoleId
-		enabledPreviewFeatures[]^ permissionGrantPolicyIdsAssignedToDefaultUserRole[]^`,
+		allowedToSignUpEmailBasedSubscriptions allowedToUseSSPR allowEmailVerifiedUsersToJoinOrganization
+		allowInvitesFrom blockMsolPowerShell defaultUserRolePermissions description displayName guestUserRoleId`,
 	"secureScore": `
 		activeUserCount averageComparativeScores[] azureTenantId controlScores[] createdDateTime currentScore
 		enabledServices[] licensedUserCount maxScore vendorInformation`,
 	"secureScoreControlProfile": `
-		actionType actionUrl azureTenantId complianceInformation[] controlCategory controlStateUpdates[]
-		deprecated implementationCost lastModifiedDateTime maxScore rank remediation remediationImpact service
-		threats[] tier title userImpact vendorInformation`,
+		actionType actionUrl azureTenantId controlCategory deprecated implementationCost lastModifiedDateTime
+		maxScore rank remediation remediationImpact service threats[] tier title userImpact vendorInformation`,
 	"adminReportSettings": `displayConcealedNames`,
 }
