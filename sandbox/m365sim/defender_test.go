@@ -2,7 +2,6 @@ package m365sim_test
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,31 +14,6 @@ const vulnerabilities = "/api/machines/SoftwareVulnerabilitiesByMachine"
 func (s *sim) defender(token, path string) answer {
 	s.t.Helper()
 	return s.do(http.MethodGet, s.Defender+path, token, "")
-}
-
-// TestExport: the whole export comes over next links, each record as the
-// service writes it, as it was when the first page was asked for.
-func TestExport(t *testing.T) {
-	s := start(t, m365sim.Config{})
-	s.tenant.Change(func(t *m365sim.Tenant) { t.Vulnerabilities = t.Vulnerabilities[:7] })
-	token := s.token(s.tenant, m365sim.DefenderResource)
-	var records []any
-	pages := 0
-	for next := vulnerabilities + "?pageSize=3"; next != ""; pages++ {
-		page := s.defender(token, next).json(t)
-		records = append(records, page["value"].([]any)...)
-		link, _ := page["@odata.nextLink"].(string)
-		next = strings.TrimPrefix(link, s.Defender)
-		s.tenant.Change(func(t *m365sim.Tenant) { t.Vulnerabilities = nil })
-	}
-	if pages != 3 || len(records) != 7 {
-		t.Errorf("%d pages with %d records", pages, len(records))
-	}
-	first := records[0].(map[string]any)
-	if first["cveId"] != nil || first["deviceName"] == "" || first["softwareName"] == "" {
-		t.Errorf("a program without a CVE is answered as %v", first)
-	}
-	s.noViolations()
 }
 
 func TestRefusedExports(t *testing.T) {

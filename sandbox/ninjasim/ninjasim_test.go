@@ -88,14 +88,6 @@ func (r received) list(t *testing.T) []map[string]any {
 	return list
 }
 
-func ids(list []map[string]any, name string) []int {
-	numbers := []int{}
-	for _, element := range list {
-		numbers = append(numbers, int(element[name].(float64)))
-	}
-	return numbers
-}
-
 // request builds a request with the token. Header names and values follow; an empty value takes the header away.
 func (i *instance) request(method, target, body string, headers ...string) *http.Request {
 	i.t.Helper()

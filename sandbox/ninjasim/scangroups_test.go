@@ -3,10 +3,8 @@ package ninjasim
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"mime/multipart"
 	"net/textproto"
-	"slices"
 	"testing"
 )
 
@@ -59,71 +57,5 @@ func TestRefusedFiles(t *testing.T) {
 	i := newInstance(t)
 	if a := i.upload("csv", "text/csv", "device,cve\n"); a.status != 404 || len(i.Violations()) > 0 {
 		t.Errorf("a group that is gone: %d, violations %q", a.status, i.Violations())
-	}
-}
-
-// TestImports: a file replaces what its group holds once the import has ended well.
-func TestImports(t *testing.T) {
-	i := withScanGroup(t)
-	look := func() (string, float64) {
-		body := i.send("GET", "/v2/vulnerability/scan-groups/31", "").object(t)
-		return body["status"].(string), body["recordsProcessed"].(float64)
-	}
-	load := func(content string, statuses ...string) {
-		t.Helper()
-		if status := i.upload("csv", "text/csv", content).object(t)["status"]; status != "IN_PROGRESS" {
-			t.Errorf("the upload is answered with %s", status)
-		}
-		for n, want := range statuses {
-			if status, _ := look(); status != want {
-				t.Errorf("look %d finds %s, want %s", n+1, status, want)
-			}
-		}
-	}
-	holds := func(want map[int][]string) {
-		t.Helper()
-		if open := i.OpenCVEs(31); !maps.EqualFunc(open, want, slices.Equal) {
-			t.Errorf("the group holds %v, want %v", open, want)
-		}
-	}
-	i.SetImports(Imports{Looks: 2})
-	load("cve,device\nCVE-2026-90001,ALD-LT-01\nCVE-2026-90002,ALD-LT-01\nCVE-2026-90001,BIR-MAC-01\nCVE-2026-90001,ald-lt-01\n", "IN_PROGRESS")
-	holds(nil)
-	look()
-	if status, records := look(); status != "COMPLETE" || records != 4 {
-		t.Errorf("the import ends %s with %v records", status, records)
-	}
-	first := map[int][]string{11: {"CVE-2026-90001", "CVE-2026-90002"}, 21: {"CVE-2026-90001"}}
-	holds(first)
-	if unmatched := i.UnmatchedRows(31); !slices.Equal(unmatched, []string{"ald-lt-01"}) {
-		t.Errorf("no device is found for %q", unmatched)
-	}
-	i.SetImports(Imports{Fail: true})
-	load("device,cve\n", "FAILED", "FAILED")
-	holds(first)
-	i.SetImports(Imports{Processed: 1})
-	load("device,cve\nALD-SRV-01,CVE-2026-90003\nALD-LT-01,CVE-2026-90003\n", "COMPLETE")
-	holds(map[int][]string{12: {"CVE-2026-90003"}})
-	if v := i.Violations(); len(v) > 0 {
-		t.Errorf("violations: %q", v)
-	}
-}
-
-// TestIdentifiers: a group finds devices by what it was set up for.
-func TestIdentifiers(t *testing.T) {
-	for name, c := range map[string]struct {
-		by  Identifier
-		row string
-	}{"address": {IPAddress, "10.0.0.11"}, "hardware address": {MACAddress, "02:00:00:00:00:0B"}} {
-		t.Run(name, func(t *testing.T) {
-			i := newInstance(t)
-			i.AddDevice(Device{ID: 11, OrganizationID: 1, SystemName: "ALD-LT-01", IPAddresses: []string{"10.0.0.11"}, MACAddresses: []string{"02:00:00:00:00:0B"}})
-			i.AddScanGroup(ScanGroup{ID: 31, Name: "contoso.example", DeviceHeader: "device", CVEHeader: "cve", Identifier: c.by})
-			i.upload("csv", "text/csv", "device,cve\n"+c.row+",CVE-2026-90001\nALD-LT-01,CVE-2026-90002\n")
-			i.send("GET", "/v2/vulnerability/scan-groups", "")
-			if open := i.OpenCVEs(31); len(open) != 1 || !slices.Equal(open[11], []string{"CVE-2026-90001"}) || !slices.Equal(i.UnmatchedRows(31), []string{"ALD-LT-01"}) {
-				t.Errorf("the group holds %v and does not find %q", open, i.UnmatchedRows(31))
-			}
-		})
 	}
 }

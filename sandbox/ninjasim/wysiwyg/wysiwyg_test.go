@@ -87,20 +87,3 @@ func TestSanitize(t *testing.T) {
 		})
 	}
 }
-
-func TestText(t *testing.T) {
-	tests := []struct{ name, value, want string }{
-		{"nothing", "", ""},
-		{"escaped", "a &lt;b&gt; &amp; c", "a <b> & c"},
-		{"blocks", `<div class="card"><p>Users</p><p>12  of
- 20</p></div>`, "Users\n12 of 20"},
-		{"table", `<table><tr><th>Name</th><th>Size</th></tr><tr><td>a</td><td>1</td></tr></table>`, "Name Size\na 1"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if got := Text(test.value); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
-}
