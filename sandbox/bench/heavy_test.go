@@ -1,14 +1,11 @@
 package bench
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,7 +20,7 @@ import (
 // the memory that the handler takes.
 func BenchmarkHeavyLists(b *testing.B) {
 	data := seed.Generate(seed.Size{Tenants: 4, Users: 10, Devices: 5, Groups: 3})
-	s, queue := simulate(b, data, 0, nil)
+	s := simulate(b, data, 0, nil)
 	target, err := url.Parse(s.Settings()["GRAPH_ENDPOINT"])
 	if err != nil {
 		b.Fatal(err)
@@ -49,24 +46,13 @@ func BenchmarkHeavyLists(b *testing.B) {
 		fmt.Fprint(w, "]}")
 	}))
 	b.Cleanup(graph.Close)
-	handler := filepath.Join(appRoot(b), "handler")
 	ended := make(chan struct{}, 4)
-	err = s.StartHost(context.Background(), funchost.Config{
-		AppRoot: filepath.Dir(handler), ShutdownWait: time.Second, Log: slog.New(slog.DiscardHandler),
-		Settings: map[string]string{"GRAPH_ENDPOINT": graph.URL, "AzureWebJobs.SweepCompliance.Disabled": "true", "AzureWebJobs.RenewSubscriptions.Disabled": "true", "AzureWebJobs.WatchTenants.Disabled": "true"},
-		OnInvocation: func(i funchost.Invocation) {
-			if i.Function == "SyncTenant" {
-				ended <- struct{}{}
-			}
-		},
+	handler := launch(b, s, map[string]string{"GRAPH_ENDPOINT": graph.URL, "AzureWebJobs.ScheduleTenants.Disabled": "false"}, func(i funchost.Invocation) {
+		if i.Function == "SyncTenant" {
+			ended <- struct{}{}
+		}
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	n := &nights{Stack: s, queue: queue}
-	if err := n.enqueueAll(); err != nil {
-		b.Fatal(err)
-	}
+	enqueueAll(b, s)
 	for range 4 {
 		select {
 		case <-ended:

@@ -20,6 +20,6 @@ func BenchmarkLightRun(b *testing.B) {
 	tenant.Change(func(t *m365sim.Tenant) {
 		t.Users[0] = with(t.Users[0], m365sim.Entity{"jobTitle": "Keeper of the lighthouse"})
 	})
-	r := w.message(b, fmt.Sprintf(`{"tenantId":%q,"force":false,"light":true}`, tenant.ID))
+	r := w.message(b, syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false,"light":true}`, tenant.ID))
 	r.report(b, 0)
 }

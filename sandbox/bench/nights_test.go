@@ -2,14 +2,10 @@ package bench
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -18,7 +14,6 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -34,7 +29,6 @@ type nights struct {
 	*stack.Stack
 	rate    float64 // calls per second that NinjaOne allows here
 	calls   arrivals
-	queue   *azqueue.QueueClient
 	handler string // path of the running program
 
 	mu   sync.Mutex
@@ -50,36 +44,27 @@ func BenchmarkNights(b *testing.B) {
 	tenants, factor := number(b, "NIGHT_TENANTS", 1000), number(b, "NIGHT_FACTOR", 60)
 	data := seed.Generate(seed.Size{Tenants: int(tenants), Users: 100, Devices: 100, Groups: 20})
 	n := startNights(b, data, allowed*factor, 0, nil)
-	var first *night
-	synced := func(b *testing.B) night {
-		if first == nil {
-			r := n.sleep(b, func() error { return n.Host.Invoke(context.Background(), "ScheduleTenants", "") })
-			want := len(data.NinjaDevices) + len(data.Tenants)
-			if wrote := r.writes(); wrote != want {
-				b.Fatalf("NinjaOne was written to %d times for %d devices and organizations", wrote, want)
-			}
-			n.spotCheck(b)
-			first = &r
+	first := n.sleep(b, func() {
+		if err := n.Host.Invoke(context.Background(), "ScheduleTenants", ""); err != nil {
+			b.Fatal(err)
 		}
-		return *first
-	}
-	b.Run("first", func(b *testing.B) {
-		r := synced(b)
-		r.report(b, factor)
 	})
+	if want, wrote := len(data.NinjaDevices)+len(data.Tenants), first.writes(); wrote != want {
+		b.Fatalf("NinjaOne was written to %d times for %d devices and organizations", wrote, want)
+	}
+	n.spotCheck(b)
+	b.Run("first", func(b *testing.B) { first.report(b, factor) })
 	b.Run("unchanged", func(b *testing.B) {
-		synced(b)
-		r := n.sleep(b, n.enqueueAll)
+		r := n.sleep(b, func() { enqueueAll(b, n.Stack) })
 		if wrote := r.writes(); wrote != 0 {
 			b.Fatalf("nothing changed, and NinjaOne was written to %d times", wrote)
 		}
 		r.report(b, factor)
 	})
 	b.Run("typical", func(b *testing.B) {
-		synced(b)
 		changed := data.TypicalDay(rand.New(rand.NewPCG(11, 0)))
 		n.NinjaOne.Age(24 * time.Hour) // else the report of what changed lists the first night's writes
-		r := n.sleep(b, n.enqueueAll)
+		r := n.sleep(b, func() { enqueueAll(b, n.Stack) })
 		checkWrites(b, n.Stack, changed)
 		n.spotCheck(b)
 		r.report(b, factor)
@@ -92,10 +77,10 @@ func BenchmarkNights(b *testing.B) {
 func BenchmarkSteadyDay(b *testing.B) {
 	data := seed.Generate(seed.Size{Tenants: 20, Users: 100, Devices: 100, Groups: 20})
 	n := startNights(b, data, allowed*number(b, "NIGHT_FACTOR", 60), 0, nil)
-	n.sleep(b, n.enqueueAll)
+	n.sleep(b, func() { enqueueAll(b, n.Stack) })
 	n.age(b, 48*time.Hour)
 	data.TypicalDay(rand.New(rand.NewPCG(11, 0)))
-	r := n.sleep(b, n.enqueueAll)
+	r := n.sleep(b, func() { enqueueAll(b, n.Stack) })
 	n.spotCheck(b)
 	r.report(b, number(b, "NIGHT_FACTOR", 60))
 }
@@ -107,7 +92,7 @@ func BenchmarkFiveASecond(b *testing.B) {
 	data := seed.Generate(seed.Size{Tenants: 4, Users: 100, Devices: 100, Groups: 20})
 	var storage recorder
 	n := startNights(b, data, allowed, 200*time.Millisecond, &storage)
-	r := n.sleep(b, n.enqueueAll)
+	r := n.sleep(b, func() { enqueueAll(b, n.Stack) })
 	r.storage = countOf(storage.take())
 	n.spotCheck(b)
 	r.report(b, 1)
@@ -124,7 +109,7 @@ func BenchmarkLargeBesideSmall(b *testing.B) {
 		seed.Size{Tenants: int(number(b, "LARGE_SMALL", 500)), Users: 10, Devices: 5, Groups: 3})
 	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
 	n := startNights(b, data, allowed*factor, 0, nil)
-	r := n.sleep(b, n.enqueueAll)
+	r := n.sleep(b, func() { enqueueAll(b, n.Stack) })
 	var large, small time.Time
 	for _, i := range r.runs {
 		end := i.Start.Add(i.Duration)
@@ -164,29 +149,14 @@ func number(b *testing.B, name string, otherwise float64) float64 {
 // startNights starts the bundle against a NinjaOne that enforces a rate.
 func startNights(b *testing.B, data *seed.Seed, rate float64, latency time.Duration, storage *recorder) *nights {
 	b.Helper()
-	s, queue := simulate(b, data, latency, storage)
+	s := simulate(b, data, latency, storage)
 	s.NinjaOne.SetRateLimit(ninjasim.RateLimit{PerSecond: rate, RetryAfter: time.Second})
-	n := &nights{Stack: s, queue: queue, rate: rate, handler: filepath.Join(appRoot(b), "handler"), news: make(chan struct{}, 1)}
+	n := &nights{Stack: s, rate: rate, news: make(chan struct{}, 1)}
 	ninja := httptest.NewServer(n.calls.wrap(s.NinjaOne))
 	b.Cleanup(ninja.Close)
-	settings := map[string]string{
-		"NINJAONE_ENDPOINT": ninja.URL,
-		"NINJAONE_RATE":     strconv.FormatFloat(rate, 'f', -1, 64),
-		// Compliance updates are measured in their own benchmarks.
-		"AzureWebJobs.SweepCompliance.Disabled":    "true",
-		"AzureWebJobs.RenewSubscriptions.Disabled": "true",
-		"AzureWebJobs.WatchTenants.Disabled":       "true",
-	}
-	err := n.StartHost(context.Background(), funchost.Config{
-		AppRoot:      filepath.Dir(n.handler),
-		Settings:     settings,
-		ShutdownWait: time.Second,
-		Log:          slog.New(slog.DiscardHandler),
-		OnInvocation: n.note,
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	// Compliance updates are measured in their own benchmarks.
+	n.handler = launch(b, s, map[string]string{"NINJAONE_ENDPOINT": ninja.URL, "NINJAONE_RATE": strconv.FormatFloat(rate, 'f', -1, 64),
+		"AzureWebJobs.ScheduleTenants.Disabled": "false"}, n.note)
 	return n
 }
 
@@ -206,7 +176,7 @@ func (n *nights) note(i funchost.Invocation) {
 
 // sleep lets one night pass: begin puts the tenants on the queue, and the night
 // is over when every tenant's sync has completed.
-func (n *nights) sleep(b *testing.B, begin func() error) night {
+func (n *nights) sleep(b *testing.B, begin func()) night {
 	b.Helper()
 	runtime.GC() // what the world before left behind
 	n.NinjaOne.ResetCounters()
@@ -217,9 +187,7 @@ func (n *nights) sleep(b *testing.B, begin func() error) night {
 	n.mu.Unlock()
 	r := night{rate: n.rate, tenants: len(n.Seed.Tenants), begun: time.Now()}
 	before := n.processes()
-	if err := begin(); err != nil {
-		b.Fatal(err)
-	}
+	begin()
 	r.scheduled = time.Since(r.begun)
 	n.await(b, r.begun)
 	r.end = time.Now()
@@ -318,17 +286,6 @@ func (n *nights) age(b *testing.B, by time.Duration) {
 			}
 		}
 	}
-}
-
-// enqueueAll puts every tenant on the queue.
-func (n *nights) enqueueAll() error {
-	for _, t := range n.Seed.Tenants {
-		message := fmt.Sprintf(`{"tenantId":%q,"force":false}`, t.ID)
-		if _, err := n.queue.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(message)), nil); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // spotCheck looks at what NinjaOne holds of a few tenants.

@@ -1,13 +1,9 @@
 package bench
 
 import (
-	"context"
-	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,8 +81,7 @@ type watch struct {
 
 func startWatch(b *testing.B, data *seed.Seed, minutes float64) *watch {
 	b.Helper()
-	s, queue := simulate(b, data, 0, nil)
-	w := &watch{world: &world{Stack: s, queue: queue, handler: filepath.Join(appRoot(b), "handler")}}
+	w := &watch{world: &world{Stack: simulate(b, data, 0, nil)}}
 	w.run(b, 0, unhindered)
 	w.firstSyncs(b)
 	w.Host.Stop()
@@ -103,30 +98,19 @@ var unhindered = map[string]string{"NINJAONE_RATE": "1000000", "SYNC_SLOTS": "8"
 func (w *watch) run(b *testing.B, minutes float64, more map[string]string) {
 	b.Helper()
 	settings := map[string]string{
-		"WATCH_MINUTES":                            strconv.FormatFloat(minutes, 'f', -1, 64),
-		"LOG_LEVEL":                                "warn",
-		"AzureWebJobs.ScheduleTenants.Disabled":    "true",
-		"AzureWebJobs.SweepCompliance.Disabled":    "true",
-		"AzureWebJobs.RenewSubscriptions.Disabled": "true",
+		"WATCH_MINUTES":                      strconv.FormatFloat(minutes, 'f', -1, 64),
+		"LOG_LEVEL":                          "warn",
+		"AzureWebJobs.WatchTenants.Disabled": "false",
 	}
 	maps.Copy(settings, more)
-	err := w.StartHost(context.Background(), funchost.Config{
-		AppRoot:      filepath.Dir(w.handler),
-		Settings:     settings,
-		ShutdownWait: time.Second,
-		Log:          slog.New(slog.DiscardHandler),
-		OnInvocation: func(i funchost.Invocation) {
-			switch i.Function {
-			case "WatchTenant":
-				w.looks.Add(1)
-			case "SyncTenant":
-				w.syncs.Add(1)
-			}
-		},
+	w.handler = launch(b, w.Stack, settings, func(i funchost.Invocation) {
+		switch i.Function {
+		case "WatchTenant":
+			w.looks.Add(1)
+		case "SyncTenant":
+			w.syncs.Add(1)
+		}
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
 }
 
 // worldPatience is longer than it takes a busy machine to set a world up.
@@ -149,12 +133,7 @@ func (w *watch) await(b *testing.B, what string, done func() bool) {
 // firstSyncs syncs every tenant.
 func (w *watch) firstSyncs(b *testing.B) {
 	b.Helper()
-	for _, t := range w.Seed.Tenants {
-		message := fmt.Sprintf(`{"tenantId":%q,"force":false}`, t.ID)
-		if _, err := w.queue.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(message)), nil); err != nil {
-			b.Fatal(err)
-		}
-	}
+	enqueueAll(b, w.Stack)
 	w.await(b, "the first syncs", func() bool { return w.syncs.Load() >= int64(len(w.Seed.Tenants)) })
 }
 

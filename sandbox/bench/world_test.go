@@ -2,17 +2,14 @@ package bench
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/seed"
@@ -26,7 +23,6 @@ const delay = 100 * time.Millisecond
 type world struct {
 	*stack.Stack
 	recorder recorder
-	queue    *azqueue.QueueClient
 	handler  string // path of the running program
 	done     chan funchost.Invocation
 }
@@ -41,9 +37,12 @@ type run struct {
 	seen   bool // peakMB and cpu are known
 }
 
-// simulate starts the services, with a latency, and the queue of syncs. What is given
-// records the calls of tables and blobs, which makes them slower.
-func simulate(b *testing.B, data *seed.Seed, latency time.Duration, storage *recorder) (*stack.Stack, *azqueue.QueueClient) {
+// syncQueue carries one tenant per message.
+const syncQueue = "ninjaone-sync"
+
+// simulate starts the services, with a latency. What is given records the calls of tables
+// and blobs, which makes them slower.
+func simulate(b *testing.B, data *seed.Seed, latency time.Duration, storage *recorder) *stack.Stack {
 	b.Helper()
 	s, err := stack.Start(context.Background(), stack.Options{Seed: data, HTMLAsSent: true, Proxy: storage != nil})
 	if err != nil {
@@ -59,45 +58,57 @@ func simulate(b *testing.B, data *seed.Seed, latency time.Duration, storage *rec
 	}
 	s.M365.SetLatency(latency)
 	s.NinjaOne.SetLatency(latency)
-	queue := s.Queues.NewQueueClient("ninjaone-sync")
-	if _, err := queue.Create(context.Background(), nil); err != nil {
+	return s
+}
+
+// launch runs the bundle with settings, and returns the path of its program. Timers are
+// off unless the settings say otherwise.
+func launch(b *testing.B, s *stack.Stack, settings map[string]string, ended func(funchost.Invocation)) (handler string) {
+	b.Helper()
+	handler = filepath.Join(appRoot(b), "handler")
+	all := stack.TimersOff()
+	maps.Copy(all, settings)
+	if err := s.StartHost(context.Background(), funchost.Config{AppRoot: filepath.Dir(handler), Settings: all, ShutdownWait: time.Second, OnInvocation: ended}); err != nil {
 		b.Fatal(err)
 	}
-	return s, queue
+	return handler
+}
+
+// enqueue puts a message on a queue.
+func enqueue(b *testing.B, s *stack.Stack, queue, text string) {
+	b.Helper()
+	if err := s.Enqueue(context.Background(), queue, text); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// enqueueAll lets every tenant be synced.
+func enqueueAll(b *testing.B, s *stack.Stack) {
+	b.Helper()
+	for _, t := range s.Seed.Tenants {
+		enqueue(b, s, syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false}`, t.ID))
+	}
 }
 
 // start starts the bundle, with app settings beside those of every world.
 func start(b *testing.B, data *seed.Seed, latency time.Duration, settings ...string) *world {
 	b.Helper()
-	w := &world{handler: filepath.Join(appRoot(b), "handler"), done: make(chan funchost.Invocation, 16)}
-	w.Stack, w.queue = simulate(b, data, latency, &w.recorder)
-	s, serve := w.Stack, func(service string, handler http.Handler) string { return w.recorder.serve(b, service, handler) }
-	config := funchost.Config{
-		AppRoot: filepath.Dir(w.handler),
-		Settings: map[string]string{
-			"GRAPH_ENDPOINT":    serve("graph", s.M365.GraphHandler()),
-			"LOGIN_ENDPOINT":    serve("login", s.M365.LoginHandler()),
-			"EXCHANGE_ENDPOINT": serve("exchange", s.M365.ExchangeHandler()),
-			"DEFENDER_ENDPOINT": serve("defender", s.M365.DefenderHandler()),
-			"NINJAONE_ENDPOINT": serve("ninjaone", s.NinjaOne),
-			"NINJAONE_RATE":     "1000000",
-			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
-			// Only what is measured runs.
-			"AzureWebJobs.ScheduleTenants.Disabled":    "true",
-			"AzureWebJobs.SweepCompliance.Disabled":    "true",
-			"AzureWebJobs.RenewSubscriptions.Disabled": "true",
-			"AzureWebJobs.WatchTenants.Disabled":       "true",
-		},
-		ShutdownWait: time.Second,
-		Log:          slog.New(slog.DiscardHandler),
-		OnInvocation: func(i funchost.Invocation) { w.done <- i },
+	w := &world{done: make(chan funchost.Invocation, 16)}
+	w.Stack = simulate(b, data, latency, &w.recorder)
+	serve := func(service string, handler http.Handler) string { return w.recorder.serve(b, service, handler) }
+	all := map[string]string{
+		"GRAPH_ENDPOINT":    serve("graph", w.M365.GraphHandler()),
+		"LOGIN_ENDPOINT":    serve("login", w.M365.LoginHandler()),
+		"EXCHANGE_ENDPOINT": serve("exchange", w.M365.ExchangeHandler()),
+		"DEFENDER_ENDPOINT": serve("defender", w.M365.DefenderHandler()),
+		"NINJAONE_ENDPOINT": serve("ninjaone", w.NinjaOne),
+		"NINJAONE_RATE":     "1000000",
+		"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
 	}
 	for i := 0; i < len(settings); i += 2 {
-		config.Settings[settings[i]] = settings[i+1]
+		all[settings[i]] = settings[i+1]
 	}
-	if err := w.StartHost(context.Background(), config); err != nil {
-		b.Fatal(err)
-	}
+	w.handler = launch(b, w.Stack, all, func(i funchost.Invocation) { w.done <- i })
 	return w
 }
 
@@ -112,24 +123,38 @@ func (r *recorder) serve(b *testing.B, service string, handler http.Handler) (ur
 // sync runs the tenant's sync as a queue message does.
 func (w *world) sync(b *testing.B, tenantID string) run {
 	b.Helper()
-	return w.message(b, fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenantID))
+	return w.message(b, syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenantID))
+}
+
+// first runs the tenant's first sync, and looks at what it leaves behind.
+func (w *world) first(b *testing.B, tenantID string) run {
+	b.Helper()
+	r := w.sync(b, tenantID)
+	w.right(b, tenantID)
+	return r
+}
+
+// right fails unless NinjaOne shows what Microsoft 365 says of the tenant.
+func (w *world) right(b *testing.B, tenantID string) {
+	b.Helper()
+	if wrong := w.Check(tenantID); len(wrong) > 0 {
+		b.Fatalf("%d things are wrong after the sync; the first: %s", len(wrong), wrong[0])
+	}
 }
 
 // force runs the tenant's sync that reads and writes everything again.
 func (w *world) force(b *testing.B, tenantID string) run {
 	b.Helper()
-	return w.message(b, fmt.Sprintf(`{"tenantId":%q,"force":true}`, tenantID))
+	return w.message(b, syncQueue, fmt.Sprintf(`{"tenantId":%q,"force":true}`, tenantID))
 }
 
-func (w *world) message(b *testing.B, message string) run {
+func (w *world) message(b *testing.B, queue, message string) run {
 	b.Helper()
 	w.recorder.take()
 	w.M365.ResetCalls()
 	w.NinjaOne.ResetCounters()
 	_, before, _ := usage(w.handler)
-	if _, err := w.queue.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(message)), nil); err != nil {
-		b.Fatal(err)
-	}
+	enqueue(b, w.Stack, queue, message)
 	r := run{}
 	for r.Message != message {
 		r.Invocation = <-w.done

@@ -8,10 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,20 +94,12 @@ func start(t *testing.T, data *seed.Seed, timers ...string) *world {
 		}
 		must(t, s.Close())
 	})
-	settings := map[string]string{
-		"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.200",
-		"NINJAONE_RATE": "100000",
-	}
-	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions", "WatchTenants"} {
-		if !slices.Contains(timers, timer) {
-			settings["AzureWebJobs."+timer+".Disabled"] = "true"
-		}
-	}
+	settings := stack.TimersOff(timers...)
+	settings["AzureFunctionsJobHost__extensions__queues__maxPollingInterval"], settings["NINJAONE_RATE"] = "00:00:00.200", "100000"
 	must(t, s.StartHost(context.Background(), funchost.Config{
 		AppRoot:      appRoot,
 		Settings:     settings,
 		ShutdownWait: time.Second,
-		Log:          slog.New(slog.DiscardHandler),
 		OnLog: func(line string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

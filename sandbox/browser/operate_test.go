@@ -4,8 +4,6 @@ package browser
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -20,15 +18,11 @@ import (
 // fail puts a message where the Functions host moves one that failed too often.
 func (w *world) fail(queue, tenantID string) {
 	w.t.Helper()
-	client := w.Queues.NewQueueClient(queue + "-poison")
-	_, _ = client.Create(w.t.Context(), nil) // it may be there already
-	body, err := json.Marshal(map[string]any{"tenantId": tenantID, "force": true})
-	must(w.t, err)
+	text := fmt.Sprintf(`{"tenantId":%q,"force":true}`, tenantID)
 	if tenantID == "" {
-		body = []byte("{}")
+		text = "{}"
 	}
-	_, err = client.EnqueueMessage(w.t.Context(), base64.StdEncoding.EncodeToString(body), nil)
-	must(w.t, err)
+	must(w.t, w.Enqueue(w.t.Context(), queue+"-poison", text))
 }
 
 // pressFirst presses the first button of a form that leads to an action.

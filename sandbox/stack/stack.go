@@ -7,11 +7,11 @@ package stack
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -46,7 +47,6 @@ type Options struct {
 	// PageSize caps the pages of Graph and Exchange, delta answers included, so that
 	// small tenants need several. The services have their own sizes when it is 0.
 	PageSize int
-	Log      *slog.Logger
 	// HTMLAsSent is ninjasim's setting of that name.
 	HTMLAsSent bool
 }
@@ -67,16 +67,12 @@ type Stack struct {
 	products  *httptest.Server
 	own       bool // the emulator was started here
 	token     string
-	log       *slog.Logger
 	close     sync.Once
 }
 
 // Start starts the services and writes CIPP's tables.
 func Start(ctx context.Context, o Options) (_ *Stack, err error) {
-	s := &Stack{Seed: o.Seed, Storage: o.Storage, log: o.Log, token: rand.Text()}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
+	s := &Stack{Seed: o.Seed, Storage: o.Storage, token: rand.Text()}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -190,9 +186,6 @@ func (s *Stack) StartHost(ctx context.Context, config funchost.Config) error {
 	settings := s.Settings()
 	maps.Copy(settings, config.Settings)
 	config.Settings = settings
-	if config.Log == nil {
-		config.Log = s.log
-	}
 	if config.Listener == nil {
 		listener, err := loopback.Listen()
 		if err != nil {
@@ -206,6 +199,27 @@ func (s *Stack) StartHost(ctx context.Context, config funchost.Config) error {
 	}
 	s.Host = host
 	return nil
+}
+
+// TimersOff are the settings that switch the app's timers off, but those that are named.
+func TimersOff(but ...string) map[string]string {
+	off := map[string]string{}
+	for _, timer := range []string{"ScheduleTenants", "SweepCompliance", "RenewSubscriptions", "WatchTenants"} {
+		if !slices.Contains(but, timer) {
+			off["AzureWebJobs."+timer+".Disabled"] = "true"
+		}
+	}
+	return off
+}
+
+// Enqueue puts a message on a queue, which it makes where it is missing.
+func (s *Stack) Enqueue(ctx context.Context, queue, text string) error {
+	client := s.Queues.NewQueueClient(queue)
+	if _, err := client.Create(ctx, nil); err != nil {
+		return err
+	}
+	_, err := client.EnqueueMessage(ctx, base64.StdEncoding.EncodeToString([]byte(text)), nil)
+	return err
 }
 
 // Violations lists the requests that no correct client sends, from both

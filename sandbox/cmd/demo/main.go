@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -98,9 +97,7 @@ func run(ctx context.Context, out *os.File, check bool, host, app, address strin
 	}
 	w.report()
 	if check {
-		return w.check(ctx, func(tenantID string) error {
-			return w.enqueue(ctx, tenantID)
-		})
+		return w.check(ctx)
 	}
 	return serve(ctx, out, s, address, s.ConsoleAt(base))
 }
@@ -114,7 +111,6 @@ func startSandbox(ctx context.Context, s *stack.Stack, appRoot string) (trigger,
 			"NINJAONE_RATE": rate,
 			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:01",
 		},
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		return nil, "", err

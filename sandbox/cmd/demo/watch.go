@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -242,7 +241,7 @@ func (w *watcher) report() {
 
 // check runs every tenant once more and compares the result with what
 // Microsoft 365 says. Nothing changed in between, so nothing may be written.
-func (w *watcher) check(ctx context.Context, sync func(tenantID string) error) error {
+func (w *watcher) check(ctx context.Context) error {
 	wrong := []string{}
 	var completed []string
 	for _, id := range w.expected() {
@@ -264,7 +263,7 @@ func (w *watcher) check(ctx context.Context, sync func(tenantID string) error) e
 	for round := range 2 {
 		w.stack.NinjaOne.ResetCounters()
 		for _, id := range w.expected() {
-			if err := sync(id); err != nil {
+			if err := w.enqueue(ctx, id); err != nil {
 				return err
 			}
 		}
@@ -301,7 +300,5 @@ func missingOrganization(s *stack.Stack) int {
 
 // enqueue puts a tenant's message on the queue, as the schedule does.
 func (w *watcher) enqueue(ctx context.Context, tenantID string) error {
-	text := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"tenantId":%q,"force":false}`, tenantID))
-	_, err := w.stack.Queues.NewQueueClient("ninjaone-sync").EnqueueMessage(ctx, text, nil)
-	return err
+	return w.stack.Enqueue(ctx, "ninjaone-sync", fmt.Sprintf(`{"tenantId":%q,"force":false}`, tenantID))
 }
