@@ -20,13 +20,14 @@ func cleared(w *world, id int) []string {
 	return all
 }
 
-// TestDevicesThatLeave follows devices that one side does not know any more.
-func TestDevicesThatLeave(t *testing.T) {
+// TestDevices follows devices through their states, and those that one side does not know any
+// more.
+func TestDevices(t *testing.T) {
 	t.Parallel()
 	data := generated(2)
 	w := start(t, data)
 	first, second := data.Tenants[0].DefaultDomain, data.Tenants[1].DefaultDomain
-	w.sync(first).completed()
+	t.Run("states of compliance", func(t *testing.T) { testComplianceChanges(t, w, first, data.NinjaDevices[0]) })
 	w.sync(second).completed()
 	device := func(i int) ninjasim.Device { return w.NinjaOne.Devices(100)[i] }
 
@@ -177,4 +178,43 @@ func TestDevicesThatLeave(t *testing.T) {
 			t.Errorf("the technician's value became %q", got)
 		}
 	})
+}
+
+// testComplianceChanges takes one device through every state of Intune.
+func testComplianceChanges(t *testing.T, w *world, domain string, device ninjasim.Device) {
+	w.changeDevice(domain, device.SerialNumber, func(d m365sim.Entity) { d["complianceState"] = "unknown" })
+	w.NinjaOne.SetDeviceField(device.ID, "cippDeviceCompliance", "by hand")
+	w.sync(domain).completed()
+	if got := w.deviceText(device.ID, "DeviceCompliance"); got != "by hand" {
+		t.Fatalf("a state that says nothing changed the field, which was never ours, to %q", got)
+	}
+	for _, step := range []struct{ state, text, write string }{
+		{"compliant", "Compliant", "cippDeviceCompliance"},
+		{"noncompliant", "Non-Compliant", "cippDeviceCompliance"},
+		{"conflict", "Non-Compliant", ""},
+		{"error", "Non-Compliant", ""},
+		{"inGracePeriod", "Non-Compliant", ""},
+		{"unknown", "", "-cippDeviceCompliance"},
+		{"configManager", "", ""},
+		{"compliant", "Compliant", "cippDeviceCompliance"},
+		{"configManager", "", "-cippDeviceCompliance"},
+	} {
+		w.changeDevice(domain, device.SerialNumber, func(d m365sim.Entity) { d["complianceState"] = step.state })
+		o := w.sync(domain).completed().quiet()
+		if got := w.deviceText(device.ID, "DeviceCompliance"); got != step.text {
+			t.Errorf("%s: the field shows %q, want %q", step.state, got, step.text)
+		}
+		var wrote string
+		for _, field := range o.devices()[device.ID] {
+			if field == "cippDeviceCompliance" || field == "-cippDeviceCompliance" {
+				wrote = field
+			}
+		}
+		if wrote != step.write {
+			t.Errorf("%s: %q was written, want %q", step.state, wrote, step.write)
+		}
+		if n := len(o.devices()); n != 1 {
+			t.Errorf("%s: %d devices were written, want 1", step.state, n)
+		}
+	}
 }

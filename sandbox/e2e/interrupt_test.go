@@ -8,6 +8,7 @@ import (
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/seed"
 )
 
 // comesBackSoon makes a message whose run ended without a word visible again
@@ -88,13 +89,19 @@ func TestKilledWhileWriting(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcome loses the answer to a write that took effect, and then the
+// TestRunsThatAreNotAlone loses an answer, and holds an organization as another run would.
+func TestRunsThatAreNotAlone(t *testing.T) {
+	t.Parallel()
+	data := generated(2)
+	w := start(t, data)
+	t.Run("unknown outcome", func(t *testing.T) { testUnknownOutcome(t, w, data) })
+	t.Run("one run at a time", func(t *testing.T) { testOneRunAtATime(t, w, data.Tenants[1].DefaultDomain) })
+}
+
+// testUnknownOutcome loses the answer to a write that took effect, and then the
 // state goes back to what it was: the value that NinjaOne holds is no longer the
 // one that was last noted.
-func TestUnknownOutcome(t *testing.T) {
-	t.Parallel()
-	data := generated(1)
-	w := start(t, data)
+func testUnknownOutcome(t *testing.T, w *world, data *seed.Seed) {
 	tn, device := data.Tenants[0], data.NinjaDevices[2]
 	state := func(s string) {
 		w.changeDevice(tn.DefaultDomain, device.SerialNumber, func(d m365sim.Entity) { d["complianceState"] = s })
@@ -136,12 +143,7 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 }
 
-// TestOneRunAtATime holds the organization as another run would.
-func TestOneRunAtATime(t *testing.T) {
-	t.Parallel()
-	data := generated(1)
-	w := start(t, data)
-	domain := data.Tenants[0].DefaultDomain
+func testOneRunAtATime(t *testing.T, w *world, domain string) {
 	w.sync(domain).completed()
 	leases := w.leases("lease/")
 	if len(leases) == 0 {

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,14 +31,7 @@ func TestFindsThePace(t *testing.T) {
 	if turned > 5 {
 		t.Errorf("%d calls were turned away", turned)
 	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.Host.URL()+"/api/ninjaone/console/", nil)
-	must(t, err)
-	r.Header.Set("X-Dev-Token", w.DevToken())
-	resp, err := http.DefaultClient.Do(r)
-	must(t, err)
-	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.Contains(string(page), "NinjaOne is called") {
-		t.Errorf("the console does not show the pace: %s, %v", resp.Status, err)
+	if status, page := w.call(http.MethodGet, "/api/ninjaone/console/", ""); status != http.StatusOK || !strings.Contains(page, "NinjaOne is called") {
+		t.Errorf("the console does not show the pace: %d", status)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,14 +48,8 @@ func TestPackage(t *testing.T) {
 			return strings.Contains(line, `"msg":"listening"`) && strings.Contains(line, `"version":"`+version+`"`)
 		})
 	})
-	jar, err := cookiejar.New(nil)
-	must(t, err)
-	resp, err := (&http.Client{Jar: jar}).Get(w.ConsoleURL())
-	must(t, err)
-	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), "<html") {
-		t.Errorf("the console answers %s: %.200s", resp.Status, page)
+	if status, page := w.call(http.MethodGet, "/api/ninjaone/console/", ""); status != http.StatusOK || !strings.Contains(page, "<html") {
+		t.Errorf("the console answers %d: %.200s", status, page)
 	}
 	if got := w.sync(seed.Ordinary).status; got != "Completed" {
 		t.Errorf("a sync ends as %q", got)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
 )
@@ -20,8 +22,7 @@ func TestStorageCallsOfASync(t *testing.T) {
 	t.Parallel()
 	data := seed.Generate(seed.Size{Tenants: 1, Users: 100, Devices: 1000, Groups: 10})
 	w := startOn(t, stack.Options{Seed: data, Proxy: true},
-		setting("AzureWebJobs.ScheduleTenants.Disabled", "true"), setting("AzureWebJobs.SweepCompliance.Disabled", "true"),
-		setting("AzureWebJobs.RenewSubscriptions.Disabled", "true"), setting("AzureWebJobs.WatchTenants.Disabled", "true"))
+		func(c *funchost.Config) { maps.Copy(c.Settings, stack.TimersOff()) })
 	var mu sync.Mutex
 	var calls []string
 	pace := 0

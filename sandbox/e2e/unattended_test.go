@@ -57,15 +57,10 @@ func (w *world) ageRuns(by time.Duration) {
 	}
 }
 
-// console posts a form to a page of the console, and returns the page that comes
-// of it.
-func (w *world) console(page string, pairs ...string) (status int, body string) {
+// call sends a request with the token, as a page of the console does with a form.
+func (w *world) call(method, path, form string) (status int, body string) {
 	w.t.Helper()
-	form := url.Values{}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		form.Set(pairs[i], pairs[i+1])
-	}
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.Host.URL()+"/api/ninjaone/console/"+page, strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.Host.URL()+path, strings.NewReader(form))
 	must(w.t, err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("X-Dev-Token", w.DevToken())
@@ -81,7 +76,7 @@ func (w *world) console(page string, pairs ...string) (status int, body string) 
 // pause pauses or resumes a tenant, or "everyone", on the console.
 func (w *world) pause(tenant string, paused bool) {
 	w.t.Helper()
-	if status, body := w.console("pause", "tenant", tenant, "paused", fmt.Sprint(paused)); status != http.StatusOK {
+	if status, body := w.call(http.MethodPost, "/api/ninjaone/console/pause", url.Values{"tenant": {tenant}, "paused": {fmt.Sprint(paused)}}.Encode()); status != http.StatusOK {
 		w.t.Fatalf("the console answered %d: %.300s", status, body)
 	}
 }

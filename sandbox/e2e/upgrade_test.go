@@ -107,21 +107,9 @@ func testStateOfNewerVersion(t *testing.T, w *world, first, second *m365sim.Tena
 			t.Errorf("the message on %s failed: %v", queue, i.Err)
 		}
 	}
-	for _, path := range []string{"/api/ExecExtensionSync?Extension=NinjaOne", "/api/ninjaone/console/pause"} {
-		method := http.MethodGet
-		if strings.Contains(path, "console") {
-			method = http.MethodPost
-		}
-		req, err := http.NewRequestWithContext(t.Context(), method, w.Host.URL()+path, strings.NewReader("tenant=everyone&paused=true"))
-		must(t, err)
-		req.Header.Set("X-Dev-Token", w.DevToken())
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		resp, err := http.DefaultClient.Do(req)
-		must(t, err)
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "newer version") {
-			t.Errorf("%s is answered %d %s", path, resp.StatusCode, body)
+	for path, method := range map[string]string{"/api/ExecExtensionSync?Extension=NinjaOne": http.MethodGet, "/api/ninjaone/console/pause": http.MethodPost} {
+		if status, body := w.call(method, path, "tenant=everyone&paused=true"); status != http.StatusServiceUnavailable || !strings.Contains(body, "newer version") {
+			t.Errorf("%s is answered %d %s", path, status, body)
 		}
 	}
 	if diff := cmp.Diff(before, w.ownState()); diff != "" {

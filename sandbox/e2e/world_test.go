@@ -3,10 +3,8 @@ package e2e
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -130,7 +128,6 @@ func (w *world) boot() {
 		// before the leases of the machine have ended, 45 s after it was lost. It was
 		// hidden again half of this time ago, at most.
 		MessageInvisibility: 100 * time.Second,
-		Log:                 slog.New(slog.DiscardHandler),
 		OnInvocation: func(i funchost.Invocation) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -258,11 +255,7 @@ func (w *world) put(queue, text string) (wait func() funchost.Invocation) {
 // enqueue puts a message on a queue, for whoever comes.
 func (w *world) enqueue(queue, text string) {
 	w.t.Helper()
-	client := w.Queues.NewQueueClient(queue)
-	_, err := client.Create(context.Background(), nil)
-	must(w.t, err)
-	_, err = client.EnqueueMessage(context.Background(), base64.StdEncoding.EncodeToString([]byte(text)), nil)
-	must(w.t, err)
+	must(w.t, w.Enqueue(context.Background(), queue, text))
 }
 
 // empty takes every message off a queue, hidden ones included.
