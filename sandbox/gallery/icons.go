@@ -14,18 +14,12 @@ const ring = "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z"
 // purpose; a name that is missing here is shown as a diamond.
 var icons = map[string]string{
 	"arrow-up-right-from-square": "M14 4h6v6M20 4l-9 9M18 14v6H4V6h6",
-	"arrows-rotate":              "M4 12a8 8 0 0 1 14-5l2 2M20 4v5h-5M20 12a8 8 0 0 1-14 5l-2-2M4 20v-5h5",
 	"ban":                        ring + "M6 6l12 12",
 	"bolt":                       "M13 2L5 14h6l-1 8 8-12h-6z",
-	"box":                        "M3 7l9-4 9 4v10l-9 4-9-4zM3 7l9 4 9-4M12 11v10",
+	"bug":                        "M8 9a4 4 0 0 1 8 0v6a4 4 0 0 1-8 0zM4 12h4M16 12h4M5 6l3 3M19 6l-3 3M5 19l3-3M19 19l-3-3M12 9v10",
 	"building":                   "M5 3h14v18H5zM9 7h2M13 7h2M9 11h2M13 11h2M10 21v-5h4v5",
-	"calendar":                   "M4 5h16v16H4zM4 10h16M8 2v5M16 2v5",
 	"chart-column":               "M4 3v17h17M9 16v-5M14 16V7M19 16v-8",
-	"chart-pie":                  ring + "M12 3v9l7 6",
-	"check":                      "M4 13l5 5L20 6",
-	"circle":                     ring,
 	"circle-check":               ring + "M8 12.5l3 3 5-6",
-	"circle-exclamation":         ring + "M12 7v6M12 16.5v.1",
 	"circle-info":                ring + "M12 11v6M12 7.5v.1",
 	"circle-minus":               ring + "M8 12h8",
 	"circle-question":            ring + "M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3q-1 .5-1 1.7M12 17v.1",
@@ -34,17 +28,11 @@ var icons = map[string]string{
 	"cloud":                      "M7 19a5 5 0 0 1-.5-10A6 6 0 0 1 18 10a4.5 4.5 0 0 1 0 9z",
 	"comments":                   "M3 4h13v9H8l-5 4zM19 9h2v12l-4-4h-7v-1",
 	"compass":                    ring + "M15.5 8.5l-2 5-5 2 2-5z",
-	"database":                   "M4 6c0-4 16-4 16 0v12c0 4-16 4-16 0zM4 6c0 4 16 4 16 0M4 12c0 4 16 4 16 0",
-	"desktop":                    "M3 4h18v12H3zM9 20h6M12 16v4",
 	"envelope":                   "M3 5h18v14H3zM3 6l9 7 9-7",
 	"eye":                        "M2 12c4-8 16-8 20 0-4 8-16 8-20 0zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
 	"file-invoice":               "M6 3h9l4 4v14H6zM9 11h7M9 15h7",
-	"fingerprint":                "M5 17V12a7 7 0 0 1 14 0v5M9 20v-8a3 3 0 0 1 6 0v8M12 12v9",
-	"folder":                     "M3 6h7l2 3h9v10H3z",
 	"gauge":                      "M3 18a9 9 0 1 1 18 0M12 18l4-7",
 	"gear":                       "M12 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM12 2v4M12 18v4M2 12h4M18 12h4M5 5l2.5 2.5M16.5 16.5L19 19M5 19l2.5-2.5M16.5 7.5L19 5",
-	"globe":                      ring + "M3 12h18M12 3c-5 5-5 13 0 18 5-5 5-13 0-18z",
-	"hard-drive":                 "M4 14h16v6H4zM4 14l3-9h10l3 9M16 17v.1",
 	"id-badge":                   "M5 4h14v17H5zM10 2h4v4h-4zM12 13a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM8 18q0-3 4-3t4 3",
 	"key":                        "M8 16a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9zM12.5 11.5H22v4M18 11.5v3",
 	"laptop":                     "M5 5h14v10H5zM2 19h20",
@@ -54,15 +42,11 @@ var icons = map[string]string{
 	"lock-open":                  "M5 11h14v10H5zM8 11V7a4 4 0 0 1 7.5-2",
 	"magnifying-glass":           "M10 4a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM15 15l6 6",
 	"microchip":                  "M6 6h12v12H6zM9 2v4M15 2v4M9 18v4M15 18v4M2 9h4M2 15h4M18 9h4M18 15h4M10 10h4v4h-4z",
-	"mobile":                     "M7 3h10v18H7zM11 18h2",
 	"right-to-bracket":           "M4 12h11M11 7l5 5-5 5M15 4h5v16h-5",
 	"scale-balanced":             "M12 3v18M7 21h10M5 7h14M5 7l-3 7h6zM19 7l-3 7h6z",
-	"server":                     "M4 4h16v6H4zM4 14h16v6H4zM8 7v.1M8 17v.1",
 	"share-nodes":                "M6 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM18 8a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM18 22a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM8.7 10.5l6.6-4M8.7 13.5l6.6 4",
 	"shield-halved":              "M12 3l8 3v6c0 5-4 8-8 9-4-1-8-4-8-9V6zM12 3v18M12 9h7M12 15h5",
 	"sliders":                    "M4 7h16M4 12h16M4 17h16M8 5v4M15 10v4M10 15v4",
-	"tag":                        "M3 3h9l9 9-9 9-9-9zM8 8v.1",
-	"terminal":                   "M3 4h18v16H3zM7 9l3 3-3 3M13 16h4",
 	"triangle-exclamation":       "M12 4l9 16H3zM12 10v4M12 17v.1",
 	"user":                       "M12 11a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21q0-7 8-7t8 7",
 	"user-gear":                  "M9 11a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM2 21q0-7 8-7M18 20a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM18 13v3M18 20v3M13 18h3M20 18h3",
@@ -70,26 +54,14 @@ var icons = map[string]string{
 	"user-shield":                "M9 11a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM2 21q0-7 8-7M18 12l4 2v3q0 4-4 5-4-1-4-5v-3z",
 	"user-tag":                   "M9 11a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM2 21q0-7 8-7M14 14h4l5 4-4 4-5-4z",
 	"users":                      "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2 20q0-6 7-6t7 6M16 4.5a3.5 3.5 0 0 1 0 6.5M18 14.5q4 1 4 5.5",
-	"xmark":                      "M5 5l14 14M19 5L5 19",
 }
 
-// brands are drawn as areas.
-var brands = map[string]string{
-	"apple":     "M12 8c-5-3-8 0-8 5s4 9 8 7c4 2 8-2 8-7s-3-8-8-5zM12 7c0-2 1-4 4-4 0 2-2 4-4 4z",
-	"android":   "M4 17a8 8 0 0 1 16 0zM6 5l3 5H7zM18 5l-3 5h2z",
-	"linux":     "M12 2c3 0 4 2 4 6 0 3 3 5 3 9l2 3-6 1h-6l-6-1 2-3c0-4 3-6 3-9 0-4 1-6 4-6z",
-	"microsoft": "M3 3h8v8H3zM13 3h8v8h-8zM3 13h8v8H3zM13 13h8v8h-8z",
-	"windows":   "M3 5l8-1v7H3zM13 3.5l8-1V11h-8zM3 13h8v7l-8-1zM13 13h8v8.5l-8-1z",
-}
+// microsoft is drawn as areas.
+const microsoft = "M3 3h8v8H3zM13 3h8v8h-8zM3 13h8v8H3zM13 13h8v8h-8z"
 
 // sameIcon are names that look alike at this size.
 var sameIcon = map[string]string{
-	"gears": "gear", "cog": "gear", "user-group": "users", "users-line": "users", "users-gear": "user-gear", "user-cog": "user-gear",
-	"mobile-screen": "mobile", "tablet-screen-button": "mobile", "shield": "shield-halved", "computer": "desktop", "city": "building",
-	"times": "xmark", "times-circle": "circle-xmark", "check-circle": "circle-check", "info-circle": "circle-info",
-	"exclamation-triangle": "triangle-exclamation", "exclamation-circle": "circle-exclamation", "sync": "arrows-rotate",
-	"external-link-alt": "arrow-up-right-from-square", "memory": "microchip", "cube": "box",
-	"clock-rotate-left": "clock", "user-pen": "user-gear",
+	"gears": "gear", "user-group": "users", "users-line": "users", "users-gear": "user-gear", "clock-rotate-left": "clock", "user-pen": "user-gear",
 }
 
 // iconStyles makes a style sheet that gives each icon class its shape.
@@ -99,9 +71,7 @@ func iconStyles() string {
 	for _, name := range slices.Sorted(maps.Keys(icons)) {
 		fmt.Fprintf(&css, ".fa-%s { --icon: %s; }\n", name, lines(icons[name]))
 	}
-	for _, name := range slices.Sorted(maps.Keys(brands)) {
-		fmt.Fprintf(&css, ".fa-%s { --icon: %s; }\n", name, drawing(`<path d="`+brands[name]+`"/>`))
-	}
+	fmt.Fprintf(&css, ".fa-microsoft { --icon: %s; }\n", drawing(`<path d="`+microsoft+`"/>`))
 	for _, name := range slices.Sorted(maps.Keys(sameIcon)) {
 		fmt.Fprintf(&css, ".fa-%s { --icon: %s; }\n", name, lines(icons[sameIcon[name]]))
 	}
@@ -116,36 +86,22 @@ func drawing(content string) string {
 	return `url("data:image/svg+xml,` + url.PathEscape(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">`+content+`</svg>`) + `")`
 }
 
-// gridStyles makes a style sheet with the twelve-column grid: columns, equal columns, gutters and alignment.
+// gridStyles makes a style sheet with the twelve-column grid: columns and gutters.
 func gridStyles() string {
 	var css strings.Builder
 	css.WriteString(".row { --gx: 1.5rem; --gy: 0rem; display: flex; flex-wrap: wrap; margin: calc(-1 * var(--gy)) calc(-.5 * var(--gx)) 0; }\n" +
-		".row > * { flex-shrink: 0; width: 100%; max-width: 100%; padding: 0 calc(.5 * var(--gx)); margin-top: var(--gy); }\n" +
-		".col { flex: 1 0 0; }\n")
+		".row > * { flex-shrink: 0; width: 100%; max-width: 100%; padding: 0 calc(.5 * var(--gx)); margin-top: var(--gy); }\n")
 	for step, size := range []string{"0", ".25rem", ".5rem", "1rem", "1.5rem", "3rem"} {
-		fmt.Fprintf(&css, ".g-%d { --gx: %s; --gy: %s; } .gx-%d { --gx: %s; } .gy-%d { --gy: %s; }\n", step, size, size, step, size, step, size)
-	}
-	for _, value := range []string{"start", "end", "center", "between", "around", "evenly"} {
-		property := strings.NewReplacer("between", "space-between", "around", "space-around", "evenly", "space-evenly").Replace(value)
-		fmt.Fprintf(&css, ".justify-content-%s { justify-content: %s; }\n", value, property)
-	}
-	for _, value := range []string{"start", "end", "center", "baseline", "stretch"} {
-		fmt.Fprintf(&css, ".align-items-%s { align-items: %s; }\n", value, value)
-	}
-	columns := func(infix string) {
-		for n := 1; n <= 12; n++ {
-			fmt.Fprintf(&css, ".col%s-%d { flex: 0 0 auto; width: %.4f%%; }\n", infix, n, float64(n)*100/12)
-		}
-		for n := 1; n <= 6; n++ {
-			fmt.Fprintf(&css, ".row-cols%s-%d > * { flex: 0 0 auto; width: %.4f%%; }\n", infix, n, 100/float64(n))
-		}
+		fmt.Fprintf(&css, ".g-%d { --gx: %s; --gy: %s; }\n", step, size, size)
 	}
 	for _, breakpoint := range []struct {
 		name  string
 		width int
 	}{{"sm", 576}, {"md", 768}, {"lg", 992}, {"xl", 1200}, {"xxl", 1400}} {
 		fmt.Fprintf(&css, "@media (min-width: %dpx) {\n", breakpoint.width)
-		columns("-" + breakpoint.name)
+		for n := 1; n <= 12; n++ {
+			fmt.Fprintf(&css, ".col-%s-%d { flex: 0 0 auto; width: %.4f%%; }\n", breakpoint.name, n, float64(n)*100/12)
+		}
 		css.WriteString("}\n")
 	}
 	return css.String()
