@@ -33,9 +33,8 @@ const (
 )
 
 const (
-	startTimeout   = 5 * time.Minute
-	stopTimeout    = time.Minute
-	installTimeout = 5 * time.Minute
+	startTimeout = 5 * time.Minute
+	stopTimeout  = time.Minute
 
 	// By default the emulator drops idle connections after 5 seconds. A client notices
 	// that only at its next request.
@@ -63,16 +62,16 @@ type process struct {
 
 // Start starts the emulator and returns once all three services listen. The process ends
 // with Stop, when ctx is done, or when the calling process ends. It keeps its data in
-// memory only. If the emulator is not installed, Start installs it first with npm.
+// memory only. `make sandbox/node_modules` installs the emulator.
 func Start(ctx context.Context) (*Azurite, error) {
 	root, err := ModuleRoot()
 	if err != nil {
 		return nil, err
 	}
 	sandbox := filepath.Join(root, "sandbox")
-	script, err := install(ctx, sandbox)
-	if err != nil {
-		return nil, err
+	script := filepath.Join(sandbox, "node_modules", "azurite", "dist", "src", "azurite.js")
+	if !exists(script) {
+		return nil, errors.New("the storage emulator is not installed: run make sandbox/node_modules once")
 	}
 	// Node.js wants the URL of a module there, and an absolute one.
 	preload, err := filepath.Abs(filepath.Join(sandbox, "azurite", "preload.mjs"))
@@ -209,38 +208,6 @@ func ModuleRoot() (string, error) {
 			return "", errors.New("no folder from here upwards holds go.mod and sandbox/package.json: run this inside the project")
 		}
 	}
-}
-
-// install returns the path of the emulator's script and runs npm first when it
-// is not there. Only one process at a time installs.
-func install(ctx context.Context, sandbox string) (string, error) {
-	script := filepath.Join(sandbox, "node_modules", "azurite", "dist", "src", "azurite.js")
-	// npm writes this file last, so a broken-off installation lacks it.
-	complete := filepath.Join(sandbox, "node_modules", ".package-lock.json")
-	installed := func() bool { return exists(script) && exists(complete) }
-	if installed() {
-		return script, nil
-	}
-	unlock, err := lock(filepath.Join(sandbox, "package-lock.json"))
-	if err != nil {
-		return "", fmt.Errorf("waiting to install the storage emulator: %w", err)
-	}
-	defer unlock()
-	if installed() {
-		return script, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, installTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--prefix", sandbox)
-	cmd.WaitDelay = stopTimeout
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("installing the storage emulator with %q: %w; try it by hand from the module root\n%s",
-			"npm ci --prefix sandbox", err, strings.TrimSpace(string(out)))
-	}
-	if !installed() {
-		return "", fmt.Errorf("npm ci succeeded, but %s is missing; check the azurite version in sandbox/package.json", script)
-	}
-	return script, nil
 }
 
 func exists(path string) bool {
