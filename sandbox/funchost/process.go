@@ -50,7 +50,6 @@ type worker struct {
 	current *process
 	isReady chan struct{} // Closed while current takes invocations.
 	failure error
-	trouble error // The last failure of a process, which need not stop the host.
 	closing bool
 	strikes int
 	last    time.Time // Of the last strike.
@@ -122,9 +121,6 @@ func (w *worker) run() {
 			err = fmt.Errorf("the handler process ended (%s); its last lines on standard error: %s", p.cmd.ProcessState, p.lastErrors())
 		}
 		w.log.Error("the handler process failed", "error", err)
-		w.mu.Lock()
-		w.trouble = err
-		w.mu.Unlock()
 		if n := w.strike(); n >= maxStrikes {
 			w.fail(fmt.Errorf("the handler process failed %d times, so the host stops: %w", n, err))
 			return
@@ -317,12 +313,9 @@ func (w *worker) err() error {
 	return w.failure
 }
 
-// ready returns the process that takes invocations and waits for one if need be.
-// When the wait is too long, the host must stop itself.
+// ready returns the process that takes invocations and waits for one if need be. There is
+// one, or after maxStrikes failures the host stops itself.
 func (w *worker) ready(ctx context.Context) (*process, error) {
-	limit := (maxStrikes + 1) * w.options.initializationTimeout
-	timeout := time.NewTimer(limit)
-	defer timeout.Stop()
 	w.mu.Lock()
 	isReady := w.isReady
 	w.mu.Unlock()
@@ -337,12 +330,6 @@ func (w *worker) ready(ctx context.Context) (*process, error) {
 		return nil, errors.New("the host is stopping")
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-timeout.C:
-		w.mu.Lock()
-		err := fmt.Errorf("no handler process was ready within %s, so the host stops; the last failure: %v", limit, w.trouble)
-		w.mu.Unlock()
-		w.fail(err)
-		return nil, err
 	}
 }
 
