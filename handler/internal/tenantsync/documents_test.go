@@ -1,7 +1,6 @@
 package tenantsync
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"cipp-ninjaone/handler/internal/documents"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/runs"
-	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
@@ -23,14 +21,7 @@ func (b *bench) withDocuments(users int) {
 		CIPP: b.CIPP, Ledger: ledger.New(b.account.Table(azuritetest.UniqueName(b.t))), Blobs: b.Blobs,
 		Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}
-	b.reader.snapshot = func() (*tenant.Snapshot, error) {
-		s := snapshot(devices(1))
-		for i := range users {
-			s.Users.Value = append(s.Users.Value, tenant.User{ID: fmt.Sprintf("4a1d7c52-93b8-4f0e-8a66-%012d", i), DisplayName: fmt.Sprint("User ", i),
-				UserPrincipalName: fmt.Sprintf("user%d@ostholm.example", i), UserType: "Member", Enabled: true})
-		}
-		return s, nil
-	}
+	b.reader.snapshot = newWorld(1, users).snapshot
 }
 
 // TestDocumentsNoteWhatIsForced ends a forced run in the middle of its

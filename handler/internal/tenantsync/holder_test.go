@@ -7,7 +7,6 @@ import (
 
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -20,16 +19,7 @@ func (b *bench) syncAs(tenantID string, list []tenant.ManagedDevice) string {
 	b.set(b.now().Add(time.Hour))
 	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(list), nil }
 	must(b.t, b.Run(b.t.Context(), Message{TenantID: tenantID}))
-	r, err := b.Runs.Last(b.t.Context(), tenantID)
-	must(b.t, err)
-	if r.Status != runs.Completed {
-		b.t.Errorf("the run of %s ended as %s: %s", tenantID, r.Status, r.Reason)
-	}
-	var lines []string
-	for _, p := range r.Problems {
-		lines = append(lines, p.Message)
-	}
-	return strings.Join(lines, "\n")
+	return b.toldOf(tenantID)
 }
 
 // TestTwoTenantsClaimADevice lets two tenants of one organization have a device

@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -63,10 +64,7 @@ func (c *clock) set(at time.Time) {
 func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	t.Helper()
 	connection, traffic := azuritetest.Watched(t)
-	account, err := storage.Open(func(name string) string {
-		return map[string]string{storage.Own: connection}[name]
-	}, storage.Own)
-	must(t, err)
+	account := storagetest.Open(t, connection)
 	l := &lab{t: t, account: account, traffic: traffic, clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
 		table: account.Table(azuritetest.UniqueName(t))}
 	l.ledger, l.store = ledger.New(l.table), runs.New(l.table)
@@ -96,6 +94,7 @@ func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	}
 	calls := ninjaonetest.Deps(l.ninja.URL(), ninjaonetest.Secret("not-a-real-secret"))
 	calls.Instance, calls.ClientID = labInstance, "sync-app"
+	var err error
 	l.client, err = ninjaone.New(calls)
 	must(t, err)
 	return l

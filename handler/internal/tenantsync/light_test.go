@@ -351,7 +351,6 @@ func TestLightRunsThatAreNotMade(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, 1)
-			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
 			tt.before(b)
 			b.ninja.ResetCounters()
 			read := 0

@@ -28,12 +28,18 @@ func (b *bench) onDevices() map[string]string {
 	return all
 }
 
-// told are the problems of the last run as one text.
+// told are the problems of the tenant's last run as one text.
 func (b *bench) told() string {
 	b.t.Helper()
-	r := b.last()
+	return b.toldOf(labTenant)
+}
+
+func (b *bench) toldOf(tenantID string) string {
+	b.t.Helper()
+	r, err := b.Runs.Last(b.t.Context(), tenantID)
+	must(b.t, err)
 	if r.Status != runs.Completed {
-		b.t.Errorf("the run ended as %s: %s", r.Status, r.Reason)
+		b.t.Errorf("the run of %s ended as %s: %s", tenantID, r.Status, r.Reason)
 	}
 	var lines []string
 	for _, p := range r.Problems {
@@ -92,7 +98,6 @@ func TestAListThatLacksDevices(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, tt.devices)
 			b.ninja.AddOrganization(ninjasim.Organization{ID: 8, Name: "Elsewhere"})
-			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(tt.devices)), nil }
 			b.sync(Message{})
 			before, pairs := b.onDevices(), b.pairs()
 			if len(before) != 3*tt.devices || len(pairs) != tt.devices {

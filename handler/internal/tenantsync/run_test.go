@@ -21,6 +21,7 @@ import (
 	"cipp-ninjaone/handler/internal/policies"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -49,9 +50,11 @@ type bench struct {
 	read   int // logbook lines read so far
 }
 
-func newBench(t testing.TB, devices int) *bench {
+// newBench has machines in Intune as in NinjaOne.
+func newBench(t testing.TB, machines int) *bench {
 	t.Helper()
-	b := &bench{lab: newLab(t, devices), reader: &reader{}}
+	read := func() (*tenant.Snapshot, error) { return snapshot(devices(machines)), nil }
+	b := &bench{lab: newLab(t, machines), reader: &reader{snapshot: read}}
 	store := cipptest.Store(b.account)
 	name := azuritetest.UniqueName(t)
 	b.Syncer = &Syncer{
@@ -64,8 +67,7 @@ func newBench(t testing.TB, devices int) *bench {
 	// CIPP's tables have fixed names, so the tests take turns with them.
 	for _, table := range []string{"Tenants", "CippMapping", "CippLogs", "Extensionsconfig", "NinjaOneDeviceMap"} {
 		var ops []storage.Operation
-		for e, err := range b.account.Table(table).List(t.Context(), "") {
-			must(t, err)
+		for _, e := range storagetest.Rows(t, b.account.Table(table), "") {
 			ops = append(ops, storage.DeleteOp(e.PartitionKey(), e.RowKey()))
 		}
 		must(t, b.account.Table(table).WriteBatch(t.Context(), ops))
@@ -102,11 +104,7 @@ func (b *bench) sync(m Message) []string {
 	b.t.Helper()
 	m.TenantID = labTenant
 	must(b.t, b.Run(b.t.Context(), m))
-	var rows []storage.Entity
-	for e, err := range b.account.Table("CippLogs").List(b.t.Context(), "") {
-		must(b.t, err)
-		rows = append(rows, e)
-	}
+	rows := storagetest.Rows(b.t, b.account.Table("CippLogs"), "")
 	slices.SortFunc(rows, func(x, y storage.Entity) int { return x.Time("Timestamp").Compare(y.Time("Timestamp")) })
 	var lines []string
 	for _, e := range rows[b.read:] {
@@ -287,7 +285,6 @@ func TestNothingComesOfAMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, 1)
-			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
 			b.sync(Message{})
 			before := b.last()
 			happens(b)
@@ -320,7 +317,6 @@ func TestQueuedKeepsTheVersion(t *testing.T) {
 // and writing.
 func TestOrganizationDeletedWhileWriting(t *testing.T) {
 	b := newBench(t, 2)
-	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
 	b.ninja.InjectFault(ninjasim.Fault{Method: "PATCH", Path: "^/v2/organization/7/custom-fields$", Status: 404, Body: `{"resultCode":"NOT_FOUND"}`})
 	lines := b.sync(Message{})
 	if len(lines) != 1 || !strings.Contains(lines[0], "Error: The sync to NinjaOne failed") || !strings.Contains(lines[0], "organization 7 was deleted while it was written") {

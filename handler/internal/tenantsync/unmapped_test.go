@@ -11,20 +11,14 @@ import (
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // blobs are the names of what is kept, leases left out.
 func (b *bench) blobs() []string {
 	b.t.Helper()
-	var names []string
-	for _, prefix := range []string{sectionPrefix, devicematch.BlobPrefix} {
-		for blob, err := range b.Blobs.List(b.t.Context(), prefix) {
-			must(b.t, err)
-			names = append(names, blob.Name)
-		}
-	}
-	return names
+	return append(storagetest.Blobs(b.t, b.Blobs, sectionPrefix), storagetest.Blobs(b.t, b.Blobs, devicematch.BlobPrefix)...)
 }
 
 func (b *bench) values(device int) map[string]ledger.Value {
@@ -108,7 +102,6 @@ func TestForgetUnmapped(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, 1)
-			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
 			b.sync(Message{})
 			if got := b.blobs(); !slices.Equal(got, all) || len(b.values(100)) != 3 || len(b.values(0)) != 1 {
 				t.Fatalf("the sync keeps %q, %v and %v", got, b.values(100), b.values(0))
@@ -134,7 +127,6 @@ func TestForgetUnmapped(t *testing.T) {
 // nothing is sent.
 func TestMappedAgain(t *testing.T) {
 	b := newBench(t, 1)
-	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
 	b.sync(Message{})
 	before := b.blobs()
 	b.unmap()
@@ -265,7 +257,6 @@ func TestNeighbourSection(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			b := newBench(t, 1)
-			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
 			must(t, b.Blobs.Put(t.Context(), name, []byte(`{"tenantId":"`+neighbour+`","fields":{"TenantSummary":"<p>Quill and Vellum</p>"}}`)))
 			tt.happens(b)
 			p, err := b.Preview(t.Context(), labTenant)
@@ -286,7 +277,6 @@ func TestNeighbourSection(t *testing.T) {
 // organization is ours, also when it shows already what it is to show.
 func TestDeviceChangesTenant(t *testing.T) {
 	b := newBench(t, 1)
-	b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(1)), nil }
 	b.remap(neighbour, "7")
 	b.sync(Message{})
 	r := b.records()[device(100)]

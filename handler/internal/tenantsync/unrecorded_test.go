@@ -17,6 +17,7 @@ import (
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
 	"cipp-ninjaone/sandbox/storageproxy"
 )
@@ -38,13 +39,8 @@ func newUntold(t *testing.T) *untold {
 	proxy, err := storageproxy.Start(emulator)
 	must(t, err)
 	t.Cleanup(func() { _ = proxy.Close() })
-	open := func(connection string) *storage.Account {
-		a, err := storage.Open(func(name string) string { return map[string]string{storage.Own: connection}[name] }, storage.Own)
-		must(t, err)
-		return a
-	}
-	u := &untold{t: t, proxy: proxy, own: open(emulator.ConnectionString()), tenant: uuid.NewString(), clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}}
-	store, table := cipptest.Store(open(proxy.ConnectionString())), u.own.Table(azuritetest.UniqueName(t))
+	u := &untold{t: t, proxy: proxy, own: storagetest.Open(t, emulator.ConnectionString()), tenant: uuid.NewString(), clock: &clock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}}
+	store, table := cipptest.Store(storagetest.Open(t, proxy.ConnectionString())), u.own.Table(azuritetest.UniqueName(t))
 	u.Unrecorded = &Unrecorded{CIPP: store, Runs: runs.New(table), Problems: &problems.Book{Table: table, Log: store.Log, API: apiName},
 		Now: u.now, Log: slog.New(slog.DiscardHandler)}
 	must(t, u.own.Table("Tenants").Merge(t.Context(), storage.Entity{"PartitionKey": "Tenants", "RowKey": u.tenant, "customerId": u.tenant,
@@ -65,22 +61,14 @@ func (u *untold) run(tenantID string, err error) []string {
 
 func (u *untold) lines() []string {
 	u.t.Helper()
-	type entry struct {
-		at   time.Time
-		text string
-	}
-	var all []entry
-	for e, err := range u.own.Table("CippLogs").List(u.t.Context(), storage.Eq("TenantID", u.tenant)) {
-		must(u.t, err)
+	all := storagetest.Rows(u.t, u.own.Table("CippLogs"), storage.Eq("TenantID", u.tenant))
+	slices.SortFunc(all, func(a, b storage.Entity) int { return a.Time("Timestamp").Compare(b.Time("Timestamp")) })
+	var lines []string
+	for _, e := range all[u.seen:] {
 		if e.String("Tenant") != u.tenant+".example" {
 			u.t.Errorf("the line is of the tenant %q", e.String("Tenant"))
 		}
-		all = append(all, entry{e.Time("Timestamp"), e.String("Severity") + ": " + e.String("Message")})
-	}
-	slices.SortFunc(all, func(a, b entry) int { return a.at.Compare(b.at) })
-	var lines []string
-	for _, e := range all[u.seen:] {
-		lines = append(lines, e.text)
+		lines = append(lines, e.String("Severity")+": "+e.String("Message"))
 	}
 	u.seen = len(all)
 	return lines

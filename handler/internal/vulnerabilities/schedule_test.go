@@ -14,14 +14,6 @@ import (
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
-func TestParseMessage(t *testing.T) {
-	const id = "5d0b1c00-0000-4000-8000-000000000001"
-	got, err := ParseMessage([]byte(`{"tenantId":"` + strings.ToUpper(id) + `","force":true,"look":true,"future":1}`))
-	if want := (Message{TenantID: id, Force: true, Look: true}); err != nil || got != want {
-		t.Errorf("%+v, %v", got, err)
-	}
-}
-
 func TestNext(t *testing.T) {
 	const id = "5d0b1c00-0000-4000-8000-000000000001"
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
