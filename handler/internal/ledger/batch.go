@@ -31,11 +31,11 @@ type Send struct {
 	Record *Record
 	Values ninjaone.Fields // by NinjaOne custom field name
 
-	last   bool               // the record is of no use once NinjaOne accepted all of them
-	before map[string]string  // what the record noted before the values were marked
-	forced map[string]bool    // shared fields whose values go also where NinjaOne is noted to hold them
-	claims map[string]claimed // of the shared fields that are sent
-	marked string             // column Fields as it was marked
+	last   bool              // the record is of no use once NinjaOne accepted all of them
+	before map[string]string // what the record noted before the values were marked
+	forced map[string]bool   // shared fields whose values go also where NinjaOne is noted to hold them
+	claims claims            // of the shared fields that are sent
+	marked string            // column Fields as it was marked
 	taken  ninjaone.Fields
 	ended  map[string]Outcome // of the claims
 	gone   bool
@@ -83,6 +83,9 @@ func (s *Send) Hold(names ...string) {
 	s.take(names...)
 	s.Unsent(names...)
 }
+
+// HoldAll takes all values out.
+func (s *Send) HoldAll() { s.Hold(slices.Collect(maps.Keys(s.Values))...) }
 
 // take takes values out, so that the record stays of use.
 func (s *Send) take(names ...string) {
@@ -194,6 +197,9 @@ func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
 		}
 		d := b.compliance(s).decide(row, b.id, time.Now())
 		s.claims, columns = d.claims, d.columns
+		for name := range d.claims {
+			s.ended[name] = Lost
+		}
 		for name, digest := range d.moved {
 			if _, has := s.Record.Fields[name]; !has {
 				s.Record.Fields[name] = digest
@@ -270,15 +276,7 @@ func (b *Batch) rows(ctx context.Context) (map[string]storage.Entity, error) {
 // tenant's last sweep compared. It looks after the claims are noted: a sweep that
 // begins later sees them.
 func (b *Batch) unlessSwept(ctx context.Context) error {
-	unheld := func(s *Send) (names []string) {
-		for name, claim := range s.claims {
-			if claim.unheld {
-				names = append(names, name)
-			}
-		}
-		return names
-	}
-	if !slices.ContainsFunc(b.sends, func(s *Send) bool { return len(unheld(s)) > 0 }) {
+	if !slices.ContainsFunc(b.sends, func(s *Send) bool { return len(s.claims.unheld()) > 0 }) {
 		return nil
 	}
 	swept, err := b.ledger.swept(ctx, b.read.TenantID)
@@ -289,7 +287,7 @@ func (b *Batch) unlessSwept(ctx context.Context) error {
 		return nil
 	}
 	for _, s := range b.sends {
-		for _, name := range unheld(s) {
+		for _, name := range s.claims.unheld() {
 			s.without(name)
 			s.Refuse(name) // nothing is sent
 		}
@@ -335,18 +333,8 @@ func (b *Batch) settle(s *Send, row storage.Entity) ([]storage.Operation, error)
 	if s.gone {
 		return one(gone)
 	}
-	columns, overtaken, lost := storage.Entity{}, false, map[string]string{}
-	for _, n := range notes {
-		name := n.of(b.read.Fields)
-		if !b.claimed(s, name) {
-			continue
-		}
-		over, gone := s.claims[name].settle(n, name, b.id, s.Values[name], row, columns, s.ended[name])
-		overtaken = overtaken || over
-		if gone { // another field is mapped by now; the next sync clears this one again
-			lost[name] = Unknown
-		}
-	}
+	columns := storage.Entity{}
+	overtaken, lost := s.claims.settle(b.read.Fields, b.id, s.Values, row, columns, s.ended)
 	e, err := b.entity(s)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,7 +69,7 @@ type Claim struct {
 	write  ComplianceWrite
 	id     string
 	etag   string // of the record with the claim
-	claims map[string]claimed
+	claims claims
 }
 
 // Values are the values to be sent: NinjaOne does not hold them, and no newer reading is
@@ -137,23 +139,17 @@ func whileOthersAreFirst(write func() error) (err error) {
 // tenant's last sweep. It does so where NinjaOne is not noted to hold the value. It
 // looks after the claim is noted, so that a later sweep sees the claim.
 func (c *Claim) unlessSwept(ctx context.Context) (*Claim, error) {
-	unsent := map[string]Outcome{}
-	for name, claim := range c.claims {
-		if claim.unheld {
-			unsent[name] = Refused // nothing is sent
-		}
-	}
-	if len(unsent) == 0 {
+	unheld := c.claims.unheld()
+	if len(unheld) == 0 {
 		return c, nil
 	}
 	swept, err := c.ledger.swept(ctx, c.write.TenantID)
 	if err == nil && !swept.After(c.write.Read) {
 		return c, nil
 	}
-	if err != nil {
-		for name := range c.claims {
-			unsent[name] = Refused
-		}
+	unsent := c.All(Refused) // nothing is sent
+	if err == nil {
+		maps.DeleteFunc(unsent, func(name string, _ Outcome) bool { return !slices.Contains(unheld, name) })
 	}
 	_, settled := c.Settle(ctx, unsent)
 	if err = errors.Join(err, settled); err != nil {
@@ -207,10 +203,9 @@ func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overta
 	// Undisturbed, the record is as the claim left it, and need not be read.
 	row, etag := storage.Entity{}, c.etag
 	for _, n := range notes {
-		if name := n.of(c.write.Fields); name != "" {
-			if claim, ok := c.claims[name]; ok {
-				row[n.field()], row[n.claim()], row[n.since()] = name, c.id, claim.since
-			}
+		name := n.of(c.write.Fields)
+		if claim, ok := c.claims[name]; ok {
+			row[n.field()], row[n.claim()], row[n.since()] = name, c.id, claim.since
 		}
 	}
 	err = whileOthersAreFirst(func() error {
@@ -222,22 +217,9 @@ func (c *Claim) Settle(ctx context.Context, outcomes map[string]Outcome) (overta
 			}
 			etag = row.ETag()
 		}
-		next, lost := storage.Entity{}, map[string]string{}
-		overtaken = false
-		for _, n := range notes {
-			name := n.of(c.write.Fields)
-			claim, mine := c.claims[name]
-			outcome, ended := outcomes[name]
-			if !mine || !ended {
-				continue
-			}
-			over, gone := claim.settle(n, name, c.id, c.write.Values[name], row, next, outcome)
-			overtaken = overtaken || over
-			if gone { // The next sync clears this one again.
-				lost[name] = Unknown
-			}
-		}
-		if len(lost) > 0 {
+		next := storage.Entity{}
+		var lost map[string]string
+		if overtaken, lost = c.claims.settle(c.write.Fields, c.id, c.write.Values, row, next, outcomes); len(lost) > 0 {
 			next["Fields"] = withFields(fieldsOf(row), lost)
 		}
 		if len(next) == 0 {

@@ -130,18 +130,52 @@ type claimed struct {
 	unheld   bool   // another value was noted than the one to be sent
 }
 
+// claims are what a writer claimed, by field.
+type claims map[string]claimed
+
+// unheld are the fields of which another value was noted than the one to be sent.
+func (cs claims) unheld() (fields []string) {
+	for name, c := range cs {
+		if c.unheld {
+			fields = append(fields, name)
+		}
+	}
+	return fields
+}
+
+// settle adds to next how the sending of values under an id ended. It reports whether a
+// newer reading was claimed meanwhile. Fields in whose place another one is mapped by now
+// are lost: the next sync clears them again.
+func (cs claims) settle(fields Shared, id string, values ninjaone.Fields, row, next storage.Entity, outcomes map[string]Outcome) (overtaken bool, lost map[string]string) {
+	lost = map[string]string{}
+	for _, n := range notes {
+		name := n.of(fields)
+		c, mine := cs[name]
+		outcome, ended := outcomes[name]
+		if !mine || !ended {
+			continue
+		}
+		over, gone := c.settle(n, name, id, values[name], row, next, outcome)
+		overtaken = overtaken || over
+		if gone {
+			lost[name] = Unknown
+		}
+	}
+	return overtaken, lost
+}
+
 // decision is what the notes of a row mean for a write.
 type decision struct {
-	claims  map[string]claimed // the values that are to be sent, by field
-	newer   bool               // of some value a newer reading is known
-	columns storage.Entity     // to be noted; nil for none
-	moved   map[string]string  // digests of fields whose notes make way for others
+	claims  claims            // the values that are to be sent
+	newer   bool              // of some value a newer reading is known
+	columns storage.Entity    // to be noted; nil for none
+	moved   map[string]string // digests of fields whose notes make way for others
 }
 
 // decide judges which values to send, by the row of their device. The row is nil for a
 // device without one.
 func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) decision {
-	d := decision{claims: map[string]claimed{}, moved: map[string]string{}}
+	d := decision{claims: claims{}, moved: map[string]string{}}
 	if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
 		return d
 	}
