@@ -253,28 +253,21 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 		return r.maps, nil
 	}
 	m := &userMaps{taken: map[int]bool{}, theirs: map[ledger.Subject]bool{}, licences: map[int]string{}, licencesElsewhere: map[int]bool{}}
-	var err error
-	if m.own, err = r.CIPP.UserMap(ctx, r.in.Compose.Snapshot.Tenant.ID); err != nil {
-		return nil, err
-	}
-	skus, err := r.CIPP.LicenseMap(ctx, r.in.Compose.Snapshot.Tenant.ID)
-	if err != nil {
-		return nil, err
-	}
-	for sku, document := range skus {
-		m.licences[document] = sku
-	}
-	for _, other := range r.in.Sharing {
-		if guid.Fold(other) == r.tenantID {
+	for _, id := range r.in.Sharing {
+		mapped, err := r.CIPP.UserMap(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		skus, err := r.CIPP.LicenseMap(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if guid.Fold(id) == r.tenantID {
+			m.own = mapped
+			for sku, document := range skus {
+				m.licences[document] = sku
+			}
 			continue
-		}
-		mapped, err := r.CIPP.UserMap(ctx, other)
-		if err != nil {
-			return nil, err
-		}
-		skus, err := r.CIPP.LicenseMap(ctx, other)
-		if err != nil {
-			return nil, err
 		}
 		for _, document := range skus {
 			m.licencesElsewhere[document] = true
@@ -282,7 +275,7 @@ func (r *run) readMaps(ctx context.Context) (*userMaps, error) {
 		for user, document := range mapped {
 			m.taken[document], m.theirs[ledger.Subject{Kind: ledger.KindUser, ID: user}] = true, true
 		}
-		subjects, read, err := r.ledgerOf(guid.Fold(other)).Subjects(ctx)
+		subjects, read, err := r.ledgerOf(guid.Fold(id)).Subjects(ctx)
 		if err != nil {
 			return nil, err
 		}
