@@ -45,9 +45,10 @@ func (k *Keeper) Change(ctx context.Context, p Plan) error {
 	if err := k.judgeUnsure(ctx); err != nil {
 		return err
 	}
-	if err := k.removeSurplus(ctx); err != nil {
+	if _, err := k.RemoveByID(ctx, k.surplus); err != nil {
 		return err
 	}
+	k.surplus = nil
 	return k.Remove(ctx, p.Ended)
 }
 
@@ -209,13 +210,6 @@ func (k *Keeper) post(ctx context.Context, host ninjaone.Entity, documents []*le
 	return nil
 }
 
-// removeSurplus removes relations that are there twice.
-func (k *Keeper) removeSurplus(ctx context.Context) error {
-	_, err := ninjaone.Each(ctx, k.surplus, writers, func(n ninjaone.Relation) error { return k.remove(ctx, n.ID, nil) })
-	k.surplus = nil
-	return err
-}
-
 // RemoveByID removes relations that no document notes, and returns those that are
 // gone.
 func (k *Keeper) RemoveByID(ctx context.Context, ids []int) (removed map[int]bool, err error) {
@@ -254,10 +248,7 @@ func (k *Keeper) Remove(ctx context.Context, ended []Relation) error {
 			}
 			touched[r.Document] = true
 		}
-		_, err := ninjaone.Each(ctx, slices.Sorted(maps.Keys(ids)), writers, func(id int) error {
-			r := ids[id]
-			return k.remove(ctx, id, &r)
-		})
+		_, err := ninjaone.Each(ctx, slices.Sorted(maps.Keys(ids)), writers, func(id int) error { return k.remove(ctx, id, ids[id]) })
 		if saveErr := k.save(ctx, touched); saveErr != nil {
 			return saveErr
 		}
@@ -268,20 +259,18 @@ func (k *Keeper) Remove(ctx context.Context, ended []Relation) error {
 	return nil
 }
 
-// remove removes a relation, which a document may note.
-func (k *Keeper) remove(ctx context.Context, id int, r *Relation) error {
+// remove removes a relation of ours that a document notes.
+func (k *Keeper) remove(ctx context.Context, id int, r Relation) error {
 	err := k.Client.DeleteRelation(ctx, id)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
 		k.Removed++
-		if r != nil {
-			r.Document.Relations.Remove(r.Host)
-		}
+		r.Document.Relations.Remove(r.Host)
 		return nil
 	}
 	_, answered := errors.AsType[*ninjaone.APIError](err)
-	if r != nil && answered && ninjaone.Tolerable(context.WithoutCancel(ctx), err) {
+	if answered && ninjaone.Tolerable(context.WithoutCancel(ctx), err) {
 		k.refused(r.Host, []*ledger.Document{r.Document}, err) // also when it came as the time ended
 	}
 	return k.fails(ctx, err)

@@ -17,7 +17,7 @@ type found struct {
 // classified are the relations that NinjaOne has, by whose they are.
 type classified struct {
 	present map[*ledger.Document]ledger.Relations
-	surplus []ninjaone.Relation // ours, there twice
+	surplus []int               // ours, there twice
 	extras  []ninjaone.Relation // ours, of surplus documents
 	unsure  []found
 }
@@ -56,7 +56,7 @@ func (k Known) classify(relations []ninjaone.Relation) classified {
 		case r.Owner == ledger.Ours && d == nil:
 			c.extras = append(c.extras, n)
 		case r.Owner == ledger.Ours && !noted:
-			c.surplus = append(c.surplus, n)
+			c.surplus = append(c.surplus, n.ID)
 		case r.Owner == ledger.Unsure && (noted || d == nil):
 			c.unsure = append(c.unsure, found{d, n})
 		}

@@ -73,8 +73,8 @@ func TestClassify(t *testing.T) {
 				k.makers.ids[id] = true
 			}
 			got := k.classify(tt.have)
-			var surplus, unsure []int
-			for _, n := range append(got.surplus, got.extras...) {
+			surplus, unsure := got.surplus, []int{}
+			for _, n := range got.extras {
 				surplus = append(surplus, n.ID)
 			}
 			for _, u := range got.unsure {

@@ -41,7 +41,7 @@ type Keeper struct {
 
 	mu      sync.Mutex // guards the documents' relations and the above while relations are written
 	makers  makers
-	surplus []ninjaone.Relation // ours, there twice
+	surplus []int               // ours, there twice
 	extras  []ninjaone.Relation // ours, of surplus documents
 	unsure  []found
 }
