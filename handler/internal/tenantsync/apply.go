@@ -153,7 +153,7 @@ func (w *writing) write(ctx context.Context) error {
 		}
 		unsent, err := ninjaone.Each(ctx, sends, writers, func(s *ledger.Send) error { return w.one(ctx, s) })
 		for _, s := range unsent {
-			s.Hold(slices.Collect(maps.Keys(s.Values))...)
+			s.HoldAll()
 		}
 		if err = errors.Join(err, batch.Settle(ctx)); err != nil {
 			return err
@@ -225,7 +225,7 @@ func (w *writing) due(part []*change) (sends []*ledger.Send, moved []*ledger.Rec
 	return sends, moved
 }
 
-// one writes one target. The error ends the run.
+// one writes one target, and says in s how that ended. The error ends the run.
 func (w *writing) one(ctx context.Context, s *ledger.Send) error {
 	w.mu.Lock()
 	w.refusals.hold(s)
@@ -233,21 +233,50 @@ func (w *writing) one(ctx context.Context, s *ledger.Send) error {
 	if len(s.Values) == 0 {
 		return nil // a newer compliance state is known, or NinjaOne refuses the fields
 	}
-	outcome, err := w.send(ctx, s)
+	t := s.Record.Target
+	if t.Kind == ledger.KindDevice {
+		// Its new tenant may have written a device since this run looked.
+		elsewhere, err := w.writtenElsewhere(ctx, w.in.roster, t.ID)
+		if err != nil {
+			s.HoldAll()
+			return err
+		}
+		if elsewhere {
+			s.Gone()
+			return nil
+		}
+	}
+	err := w.update(ctx, s)
+	refusal, partly := errors.AsType[*ninjaone.RefusedError](err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refusals.note(s, outcome, err)
-	w.count(s)
-	if outcome.learned {
-		w.learned++
+	switch {
+	case partly:
+		w.refused(s, refusal)
+	case err == nil:
+		for name := range s.Values {
+			s.Accept(name, w.Now())
+		}
+	case errors.Is(err, ninjaone.ErrNotFound) && t.Kind == ledger.KindOrganization:
+		return fmt.Errorf("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.ID)
+	case errors.Is(err, ninjaone.ErrNotFound):
+		s.Gone()
+		return nil
+	case errors.Is(err, ninjaone.ErrNotSent):
+		s.HoldAll()
 	}
-	if err == nil || !outcome.tolerable {
+	w.refusals.note(s, err)
+	w.count(s)
+	switch {
+	case err == nil:
+		return nil
+	case partly && refusal.Cause == nil: // NinjaOne answers: it is the field, not the service
+		w.tellFailed(t, err)
+		return nil
+	case !ninjaone.Tolerable(ctx, err):
 		return err
 	}
-	w.tellFailed(s.Record.Target, err)
-	if refused, ok := errors.AsType[*ninjaone.RefusedError](err); ok && refused.Cause == nil {
-		return nil // NinjaOne answers: it is the field, not the service
-	}
+	w.tellFailed(t, err)
 	w.failures++
 	w.unwritten = err
 	if w.failures >= hopeless && w.run.Devices+w.run.OrganizationFields == 0 {
@@ -256,58 +285,27 @@ func (w *writing) one(ctx context.Context, s *ledger.Send) error {
 	return nil
 }
 
-// outcome is how the sending of one target ended.
-type outcome struct {
-	gone      bool // NinjaOne does not know the target any more
-	learned   bool // it is known better which fields NinjaOne refuses
-	tolerable bool // the error concerns this target alone
-}
-
-// send writes one target, and says in s how that ended.
-func (w *writing) send(ctx context.Context, s *ledger.Send) (outcome, error) {
-	t := s.Record.Target
-	all := slices.Collect(maps.Keys(s.Values))
-	if t.Kind == ledger.KindDevice {
-		// Its new tenant may have written a device since this run looked.
-		switch elsewhere, err := w.writtenElsewhere(ctx, w.in.roster, t.ID); {
-		case err != nil:
-			s.Hold(all...)
-			return outcome{}, err
-		case elsewhere:
-			return w.gone(s)
-		}
+// refused notes what became of values of which NinjaOne refused some. A former field that
+// NinjaOne refuses to clear for good is forgotten, so that no run tries it for ever.
+func (w *writing) refused(s *ledger.Send, refusal *ninjaone.RefusedError) {
+	if s.Record.Single(w.run.Begun, s.Values, refusal) {
+		w.learned++
 	}
-	err := w.update(ctx, s)
-	refusal, partly := errors.AsType[*ninjaone.RefusedError](err)
-	switch {
-	case errors.Is(err, ninjaone.ErrNotFound) && !partly:
-		return w.gone(s)
-	case err != nil && !partly:
-		if errors.Is(err, ninjaone.ErrNotSent) {
-			s.Hold(all...)
-		}
-		return outcome{tolerable: ninjaone.Tolerable(ctx, err)}, err
-	case !partly:
-		for _, name := range all {
-			s.Accept(name, w.Now())
-		}
-		return outcome{}, nil
-	}
-	end := outcome{tolerable: refusal.Cause == nil || ninjaone.Tolerable(ctx, refusal.Cause)}
-	end.learned = s.Record.Single(w.run.Begun, s.Values, refusal)
-	w.giveUp(s, refusal.Refused)
-	for _, name := range all {
+	for name := range s.Values {
 		held, left := refusal.Left[name]
 		switch {
 		case refusal.Refused[name] != nil:
 			s.Refuse(name)
+			answer, ok := errors.AsType[*ninjaone.APIError](refusal.Refused[name])
+			if ok && answer.Status < http.StatusInternalServerError && slices.Contains(w.plan.former[s.Record.Target], name) {
+				delete(s.Record.Fields, name)
+			}
 		case left && held:
 			s.Unsent(name)
 		case !left:
 			s.Accept(name, w.Now())
 		}
 	}
-	return end, err
 }
 
 // update calls NinjaOne. After a refusal the fields go one by one.
@@ -317,15 +315,6 @@ func (w *writing) update(ctx context.Context, s *ledger.Send) error {
 		return w.client.UpdateOrganizationFields(ctx, t.ID, s.Values, alone)
 	}
 	return w.client.UpdateDeviceFields(ctx, t.ID, s.Values, alone)
-}
-
-// gone handles a target that NinjaOne does not know any more.
-func (w *writing) gone(s *ledger.Send) (outcome, error) {
-	if t := s.Record.Target; t.Kind == ledger.KindOrganization {
-		return outcome{}, fmt.Errorf("NinjaOne organization %d was deleted while it was written: map the tenant to another one in CIPP, or remove the mapping", t.ID)
-	}
-	s.Gone()
-	return outcome{gone: true}, nil
 }
 
 // count adds one target's outcome to the run.
@@ -342,17 +331,6 @@ func (w *writing) count(s *ledger.Send) {
 		w.run.OrganizationFields += len(taken)
 	default:
 		w.run.Devices++
-	}
-}
-
-// giveUp forgets former fields that NinjaOne refuses to clear for good, so that no run
-// tries them for ever.
-func (w *writing) giveUp(s *ledger.Send, refused map[string]error) {
-	for name, err := range refused {
-		answer, ok := errors.AsType[*ninjaone.APIError](err)
-		if ok && answer.Status < http.StatusInternalServerError && slices.Contains(w.plan.former[s.Record.Target], name) {
-			delete(s.Record.Fields, name)
-		}
 	}
 }
 

@@ -17,9 +17,9 @@ type refusals map[string]int
 // proven marks a field that NinjaOne is known to accept.
 const proven = -1
 
-func (r refusals) note(s *ledger.Send, o outcome, err error) {
+func (r refusals) note(s *ledger.Send, err error) {
 	refused, ok := errors.AsType[*ninjaone.RefusedError](err)
-	if s.Record.Target.Kind != ledger.KindDevice || (err != nil && !ok) || o.gone {
+	if s.Record.Target.Kind != ledger.KindDevice || err != nil && !ok {
 		return
 	}
 	for name := range s.Values {

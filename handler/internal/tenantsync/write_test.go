@@ -230,7 +230,7 @@ func TestRefusals(t *testing.T) {
 		if got := sent(r, of(i, all...)); !slices.Equal(got, all) {
 			t.Errorf("after %d refusals %q are sent, want %q", i, got, all)
 		}
-		r.note(of(i, all...), outcome{tolerable: true}, refused)
+		r.note(of(i, all...), refused)
 	}
 	if got := sent(r, of(9, all...)); !slices.Equal(got, []string{"links"}) {
 		t.Errorf("after %d refusals %q are sent, want only links", stubborn, got)
@@ -243,9 +243,9 @@ func TestRefusals(t *testing.T) {
 
 	// A field that was accepted once is never given up.
 	r = refusals{}
-	r.note(of(1, all...), outcome{}, nil)
+	r.note(of(1, all...), nil)
 	for i := range 2 * stubborn {
-		r.note(of(i, all...), outcome{tolerable: true}, refused)
+		r.note(of(i, all...), refused)
 	}
 	if got := sent(r, of(9, all...)); !slices.Equal(got, all) {
 		t.Errorf("%q are sent, want %q", got, all)
@@ -253,8 +253,7 @@ func TestRefusals(t *testing.T) {
 	// A failure that says nothing about the fields counts for nothing.
 	r = refusals{}
 	for i := range 2 * stubborn {
-		r.note(of(i, all...), outcome{tolerable: true}, fmt.Errorf("connection reset"))
-		r.note(of(i, all...), outcome{gone: true}, nil)
+		r.note(of(i, all...), fmt.Errorf("connection reset"))
 	}
 	if len(r) != 0 {
 		t.Errorf("noted %v", r)
