@@ -104,15 +104,6 @@ func emptied(a *answer) *answer {
 	return jsonAnswer(a.status, body)
 }
 
-// withoutFilter returns the request as it would be without its $filter.
-func withoutFilter(r *http.Request) *http.Request {
-	values := r.URL.Query()
-	values.Del("$filter")
-	plain := r.Clone(r.Context())
-	plain.URL.RawQuery = encodeQuery(values)
-	return plain
-}
-
 // decodedQuery returns the query with its escapes undone, or as it is.
 func decodedQuery(r *http.Request) string {
 	if q, err := url.QueryUnescape(r.URL.RawQuery); err == nil {

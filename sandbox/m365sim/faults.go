@@ -12,7 +12,7 @@ import (
 )
 
 // Fault orders trouble for the calls it matches. Exactly one of Status, Reset, Hang,
-// HTML, Truncate, Malformed, ExpireToken, Empty, Unfiltered and Endless says what
+// HTML, Truncate, Malformed, ExpireToken, Empty and Endless says what
 // happens. With none of them the call is only delayed.
 type Fault struct {
 	Service string         // "login", "graph", "exchange", "defender" or "download"; "" = any
@@ -35,9 +35,8 @@ type Fault struct {
 	Malformed   bool // the right answer, cut in the middle, but complete for HTTP
 	ExpireToken bool // 401, and the tenant's tokens are revoked
 
-	Empty      bool    // the right answer, whose list holds nothing and ends
-	Unfiltered bool    // the right answer, as if no $filter had been given; Graph only
-	Endless    Endless // a list that never ends; begins with the right first page
+	Empty   bool    // the right answer, whose list holds nothing and ends
+	Endless Endless // a list that never ends; begins with the right first page
 
 	// OnHit hears of every call that the fault hits, before its answer.
 	OnHit func()
@@ -133,8 +132,6 @@ func (s *Server) trouble(r *http.Request, service string, t *Tenant, next func(*
 		return s.endless(r, t, f, next)
 	case f.Empty:
 		return emptied(next(r))
-	case f.Unfiltered:
-		return next(withoutFilter(r))
 	}
 	a := next(r)
 	a.cut = f.Truncate

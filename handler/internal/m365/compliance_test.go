@@ -3,6 +3,7 @@ package m365
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,15 +55,34 @@ func TestComplianceStatesRefused(t *testing.T) {
 			if _, none := errors.AsType[*NoIntuneError](err); none != tt.none || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v", err)
 			}
+			if serials, err := c.reader().Serials(t.Context(), testRef); (err == nil) != tt.none || len(serials) > 0 {
+				t.Errorf("serial numbers %q, %v", serials, err)
+			}
 		})
 	}
 }
 
-func TestComplianceStatesNeverShort(t *testing.T) {
+func TestSerials(t *testing.T) {
 	c := newCloud(t)
-	c.on(routeManagedV1, c.says(200, `{"value":[{"id":"m1"},`))
-	if got, err := c.reader().ComplianceStates(t.Context(), testRef); err == nil {
-		t.Errorf("a list that was cut passed for %d devices", len(got))
+	c.on(routeManagedV1, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("$skiptoken") != "" {
+			c.value(`{"id":"m2","serialNumber":"SN2"},{"id":"m3","serialNumber":null},{"id":"m4"},{"id":"","serialNumber":"SN5"},{"id":"","serialNumber":"SN6"}`)(w, r)
+			return
+		}
+		if q := r.URL.Query(); q.Get("$select") != "id,serialNumber" || q.Get("$top") != "1000" {
+			c.problem("asked with %s", r.URL.RawQuery)
+		}
+		c.says(200, `{"@odata.nextLink":"{host}/v1.0/deviceManagement/managedDevices?$skiptoken=2","value":[{"id":"m1","serialNumber":"SN1"},{"id":"m2","serialNumber":"SN2"}]}`)(w, r)
+	})
+	got, err := c.reader().Serials(t.Context(), testRef)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"SN1", "SN2", "", "", "SN5", "SN6"}; !slices.Equal(got, want) {
+		t.Errorf("serial numbers %q, want %q", got, want)
+	}
+	if n := c.count(routeManagedV1); n != 2 {
+		t.Errorf("%d calls for two pages", n)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,25 +32,6 @@ func TestUsersFollowNextLinksUntouched(t *testing.T) {
 	users, _, err := c.graph().users(t.Context(), true)
 	if err != nil || len(users) != 3 || users[2].ID != "u3" {
 		t.Fatalf("got %v, %v", users, err)
-	}
-}
-
-func TestUsersWithoutSignInActivity(t *testing.T) {
-	for _, status := range []int{403, 400} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			c := newCloud(t)
-			c.on(routeUsers, func(w http.ResponseWriter, r *http.Request) {
-				if strings.Contains(r.URL.Query().Get("$select"), "signInActivity") {
-					c.says(status, `{"error":{"code":"Authentication_RequestFromNonPremiumTenantOrB2CTenant"}}`)(w, r)
-					return
-				}
-				c.selected("999", `{"id":"u1"}`)(w, r)
-			})
-			s := c.read()
-			if !s.Users.OK() || len(s.Users.Value) != 1 || c.count(routeUsers) != 2 {
-				t.Errorf("got %+v after %d calls", s.Users, c.count(routeUsers))
-			}
-		})
 	}
 }
 
@@ -130,58 +110,6 @@ func TestGroupsWithoutDelta(t *testing.T) {
 			t.Errorf("got %v, %v; a list of members must never be silently empty", got, err)
 		}
 	})
-}
-
-func TestRolesGoOnAfterTheBatch(t *testing.T) {
-	c := newCloud(t)
-	c.on(routeRoles, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("$skiptoken") == "" {
-			c.says(200, `{"@odata.nextLink":"{host}/v1.0/directoryRoles/delta?$skiptoken=2","value":[{"id":"r1","roleTemplateId":"T1","displayName":"One","members@delta":[{"id":"u1","@odata.type":"#microsoft.graph.user"}]}]}`)(w, r)
-			return
-		}
-		c.says(200, `{"@odata.deltaLink":"{host}/x","value":[{"id":"r1","members@delta":[{"id":"u2","@odata.type":"#microsoft.graph.user"}]}]}`)(w, r)
-	})
-	s := c.read()
-	want := []tenant.DirectoryRole{{ID: "r1", TemplateID: "t1", DisplayName: "One",
-		Members: []tenant.Member{{ID: "u1", Kind: "user"}, {ID: "u2", Kind: "user"}}}}
-	if diff := cmp.Diff(want, s.Roles.Value); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", s.Roles.Reason, diff)
-	}
-}
-
-func TestRolesWithoutDelta(t *testing.T) {
-	c := newCloud(t)
-	c.on(routeRoles, c.says(404, ""))
-	c.on("GET /v1.0/directoryRoles", c.value(`{"id":"r1","roleTemplateId":"t1","displayName":"One"}`))
-	c.on("GET /v1.0/directoryRoles/r1/members", c.value(`{"id":"u1","@odata.type":"#microsoft.graph.user"}`))
-	s := c.read()
-	if !s.Roles.OK() || len(s.Roles.Value) != 1 || len(s.Roles.Value[0].Members) != 1 {
-		t.Errorf("got %+v", s.Roles)
-	}
-}
-
-func TestManagedDevicesWithoutBeta(t *testing.T) {
-	for _, status := range []int{400, 404, 500, 501, 503} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			c := newCloud(t)
-			c.on(routeManaged, c.says(status, ""))
-			c.on("GET /v1.0/deviceManagement/managedDevices", func(w http.ResponseWriter, r *http.Request) {
-				for _, field := range slices.Concat(enrolmentFields, loggedOnFields, hardwareFields) {
-					if strings.Contains(r.URL.Query().Get("$select"), field) {
-						c.problem("v1.0 asked for %s", field)
-					}
-				}
-				c.value(`{"id":"m1","deviceName":"TT-01","complianceState":"compliant"}`)(w, r)
-			})
-			s := c.read()
-			if !s.ManagedDevices.OK() || len(s.ManagedDevices.Value) != 1 || s.ManagedDevices.Value[0].FromBetaList {
-				t.Errorf("got %+v", s.ManagedDevices)
-			}
-			if !s.PolicyStates.OK() || len(s.PolicyStates.Value) != 0 {
-				t.Errorf("policy states %+v", s.PolicyStates)
-			}
-		})
-	}
 }
 
 func TestPolicyStates(t *testing.T) {

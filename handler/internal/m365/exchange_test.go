@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -53,17 +52,6 @@ func TestExchangeRefusals(t *testing.T) {
 			t.Errorf("got %v, %v", got, err)
 		}
 	})
-	t.Run("a page on another host", func(t *testing.T) {
-		foreign := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another host was asked") }))
-		defer foreign.Close()
-		c := newCloud(t)
-		c.on(routeExchange, c.says(200, `{"value":[],"@odata.nextLink":"`+foreign.URL+`/adminapi"}`))
-		_, err := c.exchangeSession().blockedSenders(t.Context())
-		var link *linkError
-		if !errors.As(err, &link) {
-			t.Errorf("got %v", err)
-		}
-	})
 	t.Run("an error in Exchange's form", func(t *testing.T) {
 		c := newCloud(t)
 		c.on(routeExchange, c.says(404, `{"error":{"code":"NotFound","message":"outer","details":[{"message":"for Ada Example"}],"innererror":{"internalexception":{"message":"inner"}}}}`))
@@ -71,16 +59,6 @@ func TestExchangeRefusals(t *testing.T) {
 		var status *statusError
 		if !errors.As(err, &status) || status.code != "NotFound" || !strings.Contains(status.message, "inner") || strings.Contains(err.Error(), "Ada") {
 			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("a token that is renewed once", func(t *testing.T) {
-		c := newCloud(t)
-		x := c.exchangeSession()
-		c.mu.Lock()
-		clear(c.valid)
-		c.mu.Unlock()
-		if on, err := x.unifiedAudit(t.Context()); err != nil || !on || c.count(routeToken) != 2 {
-			t.Errorf("got %v, %v after %d tokens", on, err, c.count(routeToken))
 		}
 	})
 	t.Run("no word on auditing", func(t *testing.T) {

@@ -62,7 +62,6 @@ func (c *cloud) usersAsSelected(w http.ResponseWriter, r *http.Request) {
 // list fail in every way while the rest works: it takes only itself away, and the
 // snapshot says so.
 func TestOptionalDetailsFailAlone(t *testing.T) {
-	const bare = "GET /v1.0/deviceManagement/managedDevices"
 	type detail = tenant.Detail
 	for _, tt := range []struct {
 		name, route, word string
@@ -104,7 +103,7 @@ func TestOptionalDetailsFailAlone(t *testing.T) {
 				if status == 200 {
 					body = "<html>"
 				}
-				c.on(bare, c.value(`{"id":"m1","azureADDeviceId":"dev1","complianceState":"noncompliant"},{"id":"m2","complianceState":"compliant"}`))
+				c.on(routeManagedV1, c.value(`{"id":"m1","azureADDeviceId":"dev1","complianceState":"noncompliant"},{"id":"m2","complianceState":"compliant"}`))
 				c.on("GET /v1.0/groups", c.value(`{"id":"`+groupOne+`","displayName":"All staff"}`))
 				c.on("GET /v1.0/groups/"+groupOne+"/members", c.value(`{"@odata.type":"#microsoft.graph.user","id":"`+userAda+`"}`))
 				c.on("GET /v1.0/directoryRoles", c.value(`{"id":"`+roleGlobal+`","roleTemplateId":"`+tenant.GlobalAdministrator+`"}`))

@@ -261,12 +261,11 @@ func TestAnswersOfOthers(t *testing.T) {
 	if got, err := c.reader().EntraDeviceIDs(t.Context(), testRef, []string{"o1", "o2"}); err == nil {
 		t.Errorf("another device passed for it: %v", got)
 	}
-	const list = "GET /v1.0/deviceManagement/managedDevices"
-	c.on(list, c.value(`{"id":"m1","azureADDeviceId":"DEV1","complianceState":"compliant"}`))
+	c.on(routeManagedV1, c.value(`{"id":"m1","azureADDeviceId":"DEV1","complianceState":"compliant"}`))
 	if got, err := c.reader().ManagedDevicesOf(t.Context(), testRef, []string{"dev1"}); err != nil || len(got[0]) != 1 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	c.on(list, c.value(`{"id":"m9","azureADDeviceId":"dev9"},{"id":"m8","azureADDeviceId":"dev8"}`))
+	c.on(routeManagedV1, c.value(`{"id":"m9","azureADDeviceId":"dev9"},{"id":"m8","azureADDeviceId":"dev8"}`))
 	if got, err := c.reader().ManagedDevicesOf(t.Context(), testRef, []string{"dev1"}); err == nil || !strings.Contains(err.Error(), "filter was not applied") {
 		t.Errorf("an unfiltered list passed for none: %v, %v", got, err)
 	}

@@ -58,6 +58,7 @@ func TestSimulatedTrouble(t *testing.T) {
 		"sign-in activity is down":    {m365sim.Fault{Query: path("signInActivity"), Status: 504}, "the last sign-in of users"},
 		"sign-in activity throttles":  {m365sim.Fault{Query: path("signInActivity"), Status: 429}, "the last sign-in of users"},
 		"sign-in activity never ends": {m365sim.Fault{Query: path("signInActivity"), Endless: m365sim.EndlessSame}, "the last sign-in of users"},
+		"the beta list is down":       {m365sim.Fault{Path: path("^/beta/.*/managedDevices$"), Status: 501}, "hardware protection of Intune devices, join type, chassis and Autopilot of Intune devices, who logged on to Intune devices"},
 		"hardware is down":            {m365sim.Fault{Query: path("hardwareInformation"), Status: 500}, "hardware protection of Intune devices"},
 		"groups delta is down":        {m365sim.Fault{Path: path("/groups/delta$"), Status: 503}, ""},
 		"groups delta never ends":     {m365sim.Fault{Path: path("/groups/delta$"), Endless: m365sim.EndlessNew}, ""},
@@ -98,18 +99,5 @@ func TestSimulatedTrouble(t *testing.T) {
 				t.Errorf("%d calls", calls)
 			}
 		})
-	}
-}
-
-// TestSimulatedFilterIsNotApplied has Intune ignore the filter that it was given.
-func TestSimulatedFilterIsNotApplied(t *testing.T) {
-	s := simulate(t)
-	s.AddFault(m365sim.Fault{Unfiltered: true, Path: regexp.MustCompile("/managedDevices$")})
-	if got, err := s.reader.ManagedDevicesOf(t.Context(), s.ref, []string{"00000000-1111-4000-8000-000000000000"}); err == nil {
-		t.Errorf("an unfiltered list passed for none: %v", got)
-	}
-	s.ClearFaults()
-	if got, err := s.reader.ManagedDevicesOf(t.Context(), s.ref, []string{"00000000-1111-4000-8000-000000000000"}); err != nil || len(got[0]) != 0 {
-		t.Errorf("got %v, %v", got, err)
 	}
 }
