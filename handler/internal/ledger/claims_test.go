@@ -19,41 +19,39 @@ func two(t *testing.T) (watchedState, others *Ledger, seen *azuritetest.Traffic)
 
 // A sweep that begins while an older reading is being claimed either sees the
 // claim or is seen by it.
-func TestASweepBetweenAClaimsSteps(t *testing.T) { eachField(t, testASweepBetweenAClaimsSteps) }
-
-func testASweepBetweenAClaimsSteps(t *testing.T) {
-	s, others, seen := two(t)
-	written(t, others, at(0, compliant))
-	var sweepSees DeviceCompliance
-	happens := func() bool {
-		if err := others.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)); err != nil {
-			t.Fatal(err)
+func TestASweepBetweenAClaimsSteps(t *testing.T) {
+	eachField(t, func(t *testing.T) {
+		s, others, seen := two(t)
+		written(t, others, at(0, compliant))
+		var sweepSees DeviceCompliance
+		happens := func() bool {
+			must(t, others.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)))
+			sweepSees = noted(t, others)
+			return false
 		}
-		sweepSees = noted(t, others)
-		return false
-	}
-	seen.Between.Store(&happens)
-	c, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant))
-	if sweepSees.Holds(testField, compliant) && (c != nil || !errors.Is(err, ErrNewerState)) {
-		t.Errorf("the sweep saw nothing to do, and the older reading was claimed: %v", err)
-	}
-	if d := noted(t, others); !d.Holds(testField, compliant) {
-		t.Errorf("after a claim that was given back the note is %+v", d)
-	}
+		seen.Between.Store(&happens)
+		c, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant))
+		if sweepSees.Holds(testField, compliant) && (c != nil || !errors.Is(err, ErrNewerState)) {
+			t.Errorf("the sweep saw nothing to do, and the older reading was claimed: %v", err)
+		}
+		if d := noted(t, others); !d.Holds(testField, compliant) {
+			t.Errorf("after a claim that was given back the note is %+v", d)
+		}
+	})
 }
 
-func TestAClaimWhoseAnswerIsLost(t *testing.T) { eachField(t, testAClaimWhoseAnswerIsLost) }
-
-func testAClaimWhoseAnswerIsLost(t *testing.T) {
-	s, others, seen := two(t)
-	written(t, others, at(0, compliant))
-	lost := func() bool { return true }
-	seen.Between.Store(&lost)
-	c := claim(t, s, at(1, nonCompliant))
-	if settle(t, c, Accepted) {
-		t.Error("a lost answer counts as another writer")
-	}
-	if !noted(t, others).Holds(testField, nonCompliant) {
-		t.Errorf("the note is %+v", noted(t, others))
-	}
+func TestAClaimWhoseAnswerIsLost(t *testing.T) {
+	eachField(t, func(t *testing.T) {
+		s, others, seen := two(t)
+		written(t, others, at(0, compliant))
+		lost := func() bool { return true }
+		seen.Between.Store(&lost)
+		c := claim(t, s, at(1, nonCompliant))
+		if settle(t, c, Accepted) {
+			t.Error("a lost answer counts as another writer")
+		}
+		if !noted(t, others).Holds(testField, nonCompliant) {
+			t.Errorf("the note is %+v", noted(t, others))
+		}
+	})
 }

@@ -20,9 +20,7 @@ func TestTwoSharedFields(t *testing.T) {
 	holds := func(t *testing.T, l *Ledger, fields Shared, want ninjaone.Fields) {
 		t.Helper()
 		notes, err := l.Compliance(t.Context(), testOrg, fields)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for name, v := range want {
 			if !notes[testDevice].Holds(name, v) {
 				t.Errorf("%s is not noted to hold %q: %+v", name, v, notes[testDevice])
@@ -67,9 +65,7 @@ func TestTwoSharedFields(t *testing.T) {
 	t.Run("a sweep came before", func(t *testing.T) {
 		l := newTestState(t)
 		written(t, l, write(0, ninjaone.Fields{"compliance": compliant}))
-		if err := l.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, l.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)))
 		if _, err := l.ClaimCompliance(t.Context(), write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})); !errors.Is(err, ErrNewerState) {
 			t.Errorf("an older reading was let through: %v", err)
 		}
@@ -104,9 +100,7 @@ func TestTwoSharedFields(t *testing.T) {
 		w.Fields = Shared{Compliance: "new", Settings: "settings"}
 		written(t, l, w)
 		records, err := l.Load(t.Context(), testOrg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if f := records[Device(testDevice)].Fields; f["compliance"] != Digest(compliant) || f["new"] != Digest(compliant) || f["settings"] != Digest(lines) {
 			t.Errorf("the record holds %v, so that the former field is never cleared", f)
 		}
