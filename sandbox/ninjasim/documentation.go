@@ -71,6 +71,8 @@ type DocumentationBehaviour struct {
 	ExistingRelation ExistingRelation
 	// ListArchived shows archived documents in lists, where nothing tells them from others.
 	ListArchived bool
+	// Unlisted is a document that is there, and that lists lack.
+	Unlisted int
 	// Makers is whom createdByAppUserId is answered of.
 	Makers Makers
 	// DuplicateNames takes a second document of the same name, template and organization, which is refused otherwise.

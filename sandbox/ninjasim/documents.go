@@ -19,7 +19,7 @@ func (s *Server) listDocuments(c *call) reply {
 		return s.violationLocked(c, validationFailure(http.StatusBadRequest, "invalid_request", map[string]any{"reason": "ids have to be a comma list of numbers"}))
 	}
 	list := inOrder(s.documentation.documents, func(d storedDocument) bool {
-		return (!d.Archived || s.documentation.behaviour.ListArchived) &&
+		return (!d.Archived || s.documentation.behaviour.ListArchived) && d.ID != s.documentation.behaviour.Unlisted &&
 			(organizations == nil || slices.Contains(organizations, d.OrganizationID)) &&
 			(templates == nil || slices.Contains(templates, d.TemplateID))
 	})

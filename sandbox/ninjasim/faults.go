@@ -1,6 +1,7 @@
 package ninjasim
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"maps"
@@ -27,6 +28,8 @@ type Fault struct {
 	Method, Path string
 	// Organization leaves out requests that are about no single organization, or about another one; 0 leaves out none.
 	Organization int
+	// Holds leaves out requests whose body does not hold it.
+	Holds string
 	// Skip lets that many matching requests pass first. Count is how many then fail; all when zero.
 	Skip, Count int
 	// AfterHandling carries the request out before it fails, so that a write takes effect and its answer is lost.
@@ -65,8 +68,8 @@ func (s *Server) ClearFaults() { s.faults.Clear() }
 // meet returns the fault that a request meets, or nil.
 func (s *Server) meet(r *http.Request, body []byte) *fault.Active[Fault] {
 	return s.faults.Meet(r, func(f *Fault) bool {
-		if f.Organization == 0 {
-			return true
+		if holds := bytes.Contains(body, []byte(f.Holds)); !holds || f.Organization == 0 {
+			return holds
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -12,21 +12,6 @@ import (
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
-// cut ends a context with the nth request that matches.
-func (w *wire) cut(n int, method, path string, end func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.hold = func(r *http.Request) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if r.Method == method && strings.Contains(r.URL.Path, path) {
-			if n--; n == 0 {
-				end()
-			}
-		}
-	}
-}
-
 // TestRelationsOfArchivedDocumentsWait leaves relations of documents of users who
 // left for later runs, when there is no time for them: everything else is done,
 // so the run has done its work and says what is left.
@@ -35,7 +20,7 @@ func TestRelationsOfArchivedDocumentsWait(t *testing.T) {
 		"the time is over": func(w *world, n int) context.Context {
 			ctx, cancel := context.WithCancel(w.t.Context())
 			w.t.Cleanup(cancel)
-			w.wire.cut(n, http.MethodDelete, "related-items", cancel)
+			w.InjectFault(ninjasim.Fault{Method: http.MethodDelete, Path: "related-items", Skip: n - 1, Hang: true, OnHit: cancel})
 			return ctx
 		},
 		"NinjaOne wants fewer calls": func(w *world, n int) context.Context {
@@ -50,9 +35,7 @@ func TestRelationsOfArchivedDocumentsWait(t *testing.T) {
 				delete(m.users, users[0]) // who has two devices and two licences
 				m.users[users[2]].title = "Head of all"
 				r, err := w.run(stop(w, n), m)
-				w.wire.mu.Lock()
-				w.wire.hold = nil
-				w.wire.mu.Unlock()
+				w.ClearFaults()
 				if err != nil || r.Archived != 1 || r.Updated == 0 || len(w.problems()) > 0 {
 					t.Fatalf("%d: %+v, %v, %v", n, r, err, w.problems())
 				}

@@ -1,7 +1,6 @@
 package documents
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"slices"
@@ -79,7 +78,7 @@ func TestListThatLacksOne(t *testing.T) {
 	w.sync(m)
 	before := w.ids(m)
 	w.now = w.now.Add(relistAfter)
-	w.wire.base = &lacking{w.wire.base, users[0]}
+	w.SetDocumentationBehaviour(ninjasim.DocumentationBehaviour{Unlisted: w.live(m, userBlueprint)[users[0]].ID})
 	r, err := w.run(t.Context(), m)
 	must(t, err)
 	if r.Created+r.Archived+r.Restored != 0 || w.problems()["documents:unlisted:user"] == "" {
@@ -89,33 +88,6 @@ func TestListThatLacksOne(t *testing.T) {
 		t.Errorf("the documents: %s", diff)
 	}
 	w.verify(m)
-}
-
-// lacking takes the documents of one user out of lists.
-type lacking struct {
-	http.RoundTripper
-	user string
-}
-
-func (l *lacking) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.RoundTripper.RoundTrip(r)
-	if err != nil || r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/organization/documents") {
-		return resp, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	documents := bytes.Split(bytes.Trim(body, "[]\n"), []byte(`},{"documentId"`)) // whose members are in order
-	documents = slices.DeleteFunc(documents, func(d []byte) bool { return bytes.Contains(d, []byte(`"cippUserID","value":"`+l.user)) })
-	list := "[" + strings.TrimSuffix(string(bytes.Join(documents, []byte(`},{"documentId"`))), "}") + "}]"
-	if !strings.HasPrefix(list, `[{`) {
-		list = `[{"documentId"` + list[1:]
-	}
-	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(list)), -1
-	resp.Header.Del("Content-Length")
-	return resp, nil
 }
 
 // TestEverythingDeleted has technicians delete all documents: that is no
@@ -294,8 +266,7 @@ func TestHostThatIsGone(t *testing.T) {
 				p.skus = []string{sku}
 			}
 			licence := w.live(m, licenseBlueprint)[sku].ID
-			broken := w.wire.base
-			w.wire.base = ended{broken, func() { end(w, licence) }}
+			mend := w.InjectFault(ninjasim.Fault{Path: "/relations$", OnHit: func() { end(w, licence) }})
 			w.ResetCounters()
 			if _, err := w.run(t.Context(), m); err != nil {
 				t.Fatal(err)
@@ -303,22 +274,9 @@ func TestHostThatIsGone(t *testing.T) {
 			if n := w.Calls()["POST /v2/related-items/entity/{entityType}/{entityId}/relations"]; n > 15 || w.problems()["documents:relations:write"] == "" {
 				t.Errorf("%d calls, %v", n, w.problems())
 			}
-			w.wire.base = broken
+			mend()
 			w.sync(m)
 			w.verify(m)
 		})
 	}
-}
-
-// ended lets something happen before the first relation is made.
-type ended struct {
-	http.RoundTripper
-	happen func()
-}
-
-func (e ended) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(r.URL.Path, "/relations") {
-		e.happen()
-	}
-	return e.RoundTripper.RoundTrip(r)
 }

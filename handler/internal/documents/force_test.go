@@ -105,10 +105,10 @@ func TestForcedWithoutReading(t *testing.T) {
 // it may take it by now.
 func TestForcedAfterRefusal(t *testing.T) {
 	w, m, users := small(t)
-	w.wire.refuse(`"cippUserID":"` + users[1])
+	mend := w.refuse(`"cippUserID":"` + users[1])
 	_, err := w.run(t.Context(), m)
 	must(t, err)
-	w.wire.refuse("")
+	mend()
 	p := w.preview(m, forced)
 	if i := slices.IndexFunc(p.Items, func(it PreviewItem) bool { return strings.EqualFold(it.ID, users[1]) }); p.Items[i].Outcome != OutcomeCreated {
 		t.Errorf("its preview: %+v", p.Items[i])

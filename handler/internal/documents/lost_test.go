@@ -40,7 +40,7 @@ func TestLostAnswers(t *testing.T) {
 				w.sync(m)
 				tt.change(m, users)
 			}
-			w.wire.loseFirst(tt.n, tt.method, tt.path)
+			w.loseFirst(tt.n, tt.method, tt.path)
 			w.sync(m)
 			w.verify(m)
 			w.verifyMap(m)
@@ -63,7 +63,7 @@ func TestLostCreationThatCannotBeRead(t *testing.T) {
 	}
 	m.users[users[0]].title = "New"
 	w.ResetCounters()
-	w.wire.loseFirst(1, http.MethodPost, "/organization/documents")
+	w.loseFirst(1, http.MethodPost, "/organization/documents")
 	broken := w.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "organization/documents$", Status: 400, Body: `{"resultCode":"FAILURE"}`})
 	r, err := w.run(t.Context(), m)
 	must(t, err)
@@ -190,40 +190,6 @@ func TestSlowBatches(t *testing.T) {
 	}
 }
 
-// stumbling answers 500 without a word to whatever holds one document's text.
-type stumbling struct {
-	http.RoundTripper
-	text   string
-	unread bool // and what there is cannot be read after it
-	failed bool
-	calls  int
-}
-
-func (s *stumbling) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !strings.HasSuffix(r.URL.Path, "/organization/documents") {
-		return s.RoundTripper.RoundTrip(r)
-	}
-	fail := &http.Response{StatusCode: http.StatusInternalServerError, Header: http.Header{}, Body: http.NoBody}
-	if r.Body == nil {
-		if s.unread && s.failed {
-			return fail, nil
-		}
-		return s.RoundTripper.RoundTrip(r)
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	s.calls++
-	r = r.Clone(r.Context())
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	if !bytes.Contains(body, []byte(s.text)) {
-		return s.RoundTripper.RoundTrip(r)
-	}
-	s.failed = true
-	return fail, nil
-}
-
 // TestOneDocumentThatFails has NinjaOne fail on one document whatever else is sent
 // with it: it holds back no other, neither when they are made nor when they
 // change. Where what was written cannot be read, nothing is sent in parts.
@@ -234,33 +200,38 @@ func TestOneDocumentThatFails(t *testing.T) {
 	for n := range 40 {
 		m.users[m.join("User")].title = fmt.Sprintf("Title %02d.", n)
 	}
-	wire := &stumbling{RoundTripper: w.wire.base, text: "Title 07.", unread: true}
-	w.wire.base = wire
+	fails := func(text string) (mend func()) {
+		w.ResetCounters()
+		return w.InjectFault(ninjasim.Fault{Path: "organization/documents$", Holds: text, Status: http.StatusInternalServerError})
+	}
+	calls := func() int { return w.Calls()["POST /v2/organization/documents"] }
+	mend, read := fails("Title 07."), w.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "organization/documents$", Skip: 2, Status: http.StatusInternalServerError})
 	if _, err := w.run(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.live(m, userBlueprint)); n != 0 || wire.calls > 2 {
-		t.Errorf("%d documents in %d calls, although what was written could not be read", n, wire.calls)
+	if n := len(w.live(m, userBlueprint)); n != 0 || calls() > 2 {
+		t.Errorf("%d documents in %d calls, although what was written could not be read", n, calls())
 	}
-	wire.unread, wire.calls = false, 0
+	read()
+	w.ResetCounters()
 	r, err := w.run(t.Context(), m)
 	must(t, err)
-	if r.Created != 39 || w.problems()["documents:write:user"] == "" || wire.calls > 30 {
-		t.Errorf("%+v, %v, %d calls", r, w.problems(), wire.calls)
+	if r.Created != 39 || w.problems()["documents:write:user"] == "" || calls() > 30 {
+		t.Errorf("%+v, %v, %d calls", r, w.problems(), calls())
 	}
-	wire.text = "none"
+	mend()
 	w.sync(m)
 	w.verify(m)
 	for _, p := range m.users {
 		p.title = "New " + p.title
 	}
-	wire.text = "Title 31."
+	mend = fails("Title 31.")
 	r, err = w.run(t.Context(), m)
 	must(t, err)
 	if r.Updated != 39 || w.problems()["documents:write:user"] == "" {
 		t.Errorf("%+v, %v", r, w.problems())
 	}
-	wire.text = "none"
+	mend()
 	w.sync(m)
 	w.verify(m)
 }
@@ -311,7 +282,7 @@ func TestLostRestore(t *testing.T) {
 		w.sync(m)
 		m.users[users[0]], m.users[users[1]] = ada, ben
 		ada.title = "New"
-		w.wire.loseFirst(1, http.MethodPost, "/restore")
+		w.loseFirst(1, http.MethodPost, "/restore")
 		w.sync(m)
 		w.verify(m)
 	}
@@ -339,7 +310,7 @@ func TestBehaviours(t *testing.T) {
 			w.SetDocumentationBehaviour(all[name])
 			w.sync(m)
 			w.verify(m)
-			w.wire.loseFirst(2, http.MethodPost, "/")
+			w.loseFirst(2, http.MethodPost, "/")
 			ids := slices.Sorted(maps.Keys(m.users))
 			delete(m.users, ids[0])
 			delete(m.users, ids[1])
@@ -414,7 +385,7 @@ func TestManyBadDocuments(t *testing.T) {
 		}
 		m.join(name)
 	}
-	w.wire.refuse(`"documentName":"Bad`)
+	mend := w.refuse(`"documentName":"Bad`)
 	r, err := w.run(t.Context(), m)
 	must(t, err)
 	if r.Created != 24 || r.Refused != 7 {
@@ -424,7 +395,7 @@ func TestManyBadDocuments(t *testing.T) {
 	if r, err = w.run(t.Context(), m); err != nil || r.Refused != 7 || w.Calls()["POST /v2/organization/documents"] > 0 {
 		t.Errorf("sent again: %+v, %v, %v", r, err, w.Calls())
 	}
-	w.wire.refuse("")
+	mend()
 	w.sync(m, forced)
 	w.verify(m)
 }

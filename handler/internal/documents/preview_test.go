@@ -213,7 +213,7 @@ func TestPreviewOfRefusal(t *testing.T) {
 	w, m, _ := small(t)
 	w.sync(m)
 	bad := m.join("Unloved")
-	w.wire.refuse("Unloved")
+	w.refuse("Unloved")
 	_, err := w.run(t.Context(), m)
 	must(t, err)
 	p := w.preview(m)

@@ -70,7 +70,6 @@ func TestAnySequence(t *testing.T) {
 				}
 			}
 			w.wire.set(nil)
-			w.wire.refuse("")
 			w.now = w.now.Add(relistAfter) // within a week everything is read again
 			for _, m := range w.tenants {
 				r, err := w.run(t.Context(), m)

@@ -569,7 +569,7 @@ func TestTechniciansChanges(t *testing.T) {
 
 func TestBadDocument(t *testing.T) {
 	w, m, users := small(t)
-	w.wire.refuse(`"cippUserID":"` + users[1])
+	mend := w.refuse(`"cippUserID":"` + users[1])
 	r, err := w.run(t.Context(), m)
 	must(t, err)
 	if r.Created != 4 || r.Refused != 1 || !strings.Contains(w.problems()["documents:content:user"], "not to its liking") {
@@ -584,7 +584,7 @@ func TestBadDocument(t *testing.T) {
 	if r.Refused != 1 || w.problems()["documents:content:user"] == "" || w.Calls()["POST /v2/organization/documents"] != 0 {
 		t.Errorf("it was sent again: %+v, %v", r, w.Calls())
 	}
-	w.wire.refuse("")
+	mend()
 	m.users[users[1]].title = "Changed"
 	if r := w.sync(m); r.Created != 1 {
 		t.Errorf("changed: %+v", r)
@@ -603,7 +603,7 @@ func TestBadChange(t *testing.T) {
 			w, m, users := small(t)
 			w.sync(m)
 			w.SetDocumentationBehaviour(b)
-			w.wire.refuse("Unwelcome")
+			w.refuse("Unwelcome")
 			m.users[users[1]].title = "Unwelcome"
 			w.ResetCounters()
 			r, err := w.run(t.Context(), m)

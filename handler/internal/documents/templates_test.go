@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -41,7 +40,7 @@ func TestTemplates(t *testing.T) {
 			w.InjectFault(ninjasim.Fault{Method: http.MethodPost, Path: "document-templates$", Status: 400, Count: 1, Body: `{"resultCode":"FAILURE","errorMessage":"no"}`})
 		}, problem: "documents:template:user", created: 2},
 		"answer to the creation lost": {prepare: func(w *world) {
-			w.wire.loseFirst(1, http.MethodPost, "/document-templates")
+			w.loseFirst(1, http.MethodPost, "/document-templates")
 		}, created: 5},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,19 +121,14 @@ func TestTemplatesAreMadeOnce(t *testing.T) {
 	w := newWorld(t, 3)
 	waiting := lines{"this one waits", make(chan struct{}, 2)}
 	w.syncer.Log = slog.New(slog.NewTextHandler(waiting, nil))
-	var first sync.Once
-	w.wire.hold = func(r *http.Request) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/document-templates") {
-			first.Do(func() {
-				for range 2 {
-					select {
-					case <-waiting.seen:
-					case <-r.Context().Done():
-					}
-				}
-			})
+	w.InjectFault(ninjasim.Fault{Method: http.MethodPost, Path: "document-templates$", Count: 1, OnHit: func() {
+		for range 2 {
+			select {
+			case <-waiting.seen:
+			case <-t.Context().Done():
+			}
 		}
-	}
+	}})
 	errs, told := make(chan error), &problems.Collector{}
 	for _, m := range w.tenants {
 		m.buy("SPE_E3")

@@ -1,11 +1,9 @@
 package documents
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -80,35 +78,18 @@ type gadget struct {
 
 // wire carries the requests, and loses answers when it is told to.
 type wire struct {
-	mu     sync.Mutex
-	base   http.RoundTripper
-	hold   func(*http.Request)       // before the request is carried out; nil: nothing is held
-	lose   func(*http.Request) error // after the request was carried out; nil: nothing is lost
-	turned int                       // how many batches were refused for it
-	bad    string                    // batches of documents that hold it are refused; "" for none
+	mu   sync.Mutex
+	base http.RoundTripper
+	hold func(*http.Request)       // before the request is carried out; nil: nothing is held
+	lose func(*http.Request) error // after the request was carried out; nil: nothing is lost
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
-	hold, lose, bad := w.hold, w.lose, w.bad
+	hold, lose := w.hold, w.lose
 	w.mu.Unlock()
 	if hold != nil {
 		hold(r)
-	}
-	if bad != "" && strings.HasSuffix(r.URL.Path, "/organization/documents") && r.Body != nil {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		if strings.Contains(string(body), bad) {
-			w.mu.Lock()
-			w.turned++
-			w.mu.Unlock()
-			return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
-				Body: io.NopCloser(strings.NewReader(`{"resultCode":"FAILURE","errorMessage":"not to its liking"}`))}, nil
-		}
-		r = r.Clone(r.Context())
-		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	resp, err := w.base.RoundTrip(r)
 	if err == nil && lose != nil {
@@ -126,26 +107,16 @@ func (w *wire) set(lose func(*http.Request) error) {
 	w.lose = lose
 }
 
-// refuse makes NinjaOne refuse batches of documents that hold the text.
-func (w *wire) refuse(text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.bad = text
+// refuse makes NinjaOne refuse batches of documents that hold a text.
+func (w *world) refuse(text string) (mend func()) {
+	return w.InjectFault(ninjasim.Fault{Path: "organization/documents$", Holds: text, Status: http.StatusBadRequest, Body: `{"resultCode":"FAILURE","errorMessage":"not to its liking"}`})
 }
 
 var errLost = errors.New("the answer is lost")
 
 // loseFirst loses the answers to the first n requests that match.
-func (w *wire) loseFirst(n int, method, path string) {
-	w.set(func(r *http.Request) error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if n > 0 && r.Method == method && strings.Contains(r.URL.Path, path) {
-			n--
-			return errLost
-		}
-		return nil
-	})
+func (w *world) loseFirst(n int, method, path string) {
+	w.InjectFault(ninjasim.Fault{Method: method, Path: path, Count: n, AfterHandling: true, Reset: true})
 }
 
 func newWorld(t testing.TB, tenants int) *world {

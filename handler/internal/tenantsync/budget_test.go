@@ -1,7 +1,6 @@
 package tenantsync
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -37,10 +36,9 @@ const (
 // allowance carries the calls of a bench to NinjaOne, and ends the time of its
 // runs with one of them.
 type allowance struct {
-	base   http.RoundTripper
-	pool   *ninjaone.Pool
-	mode   ending
-	refuse []refusedWrite
+	base http.RoundTripper
+	pool *ninjaone.Pool
+	mode ending
 
 	under sync.WaitGroup // calls whose answers are not read yet
 
@@ -54,10 +52,6 @@ type allowance struct {
 	wrote int  // calls of this run that wrote, or were refused, and were answered
 	end   context.CancelFunc
 }
-
-// refusedWrite is a part of the path and of the body of writes that NinjaOne
-// refuses.
-type refusedWrite struct{ path, body string }
 
 // allow lets the bench call NinjaOne by way of an allowance.
 func (b *bench) allow(mode ending) *allowance {
@@ -107,9 +101,9 @@ func (a *allowance) RoundTrip(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	case late:
-		return a.carry(r)
+		return a.base.RoundTrip(r)
 	case !last:
-		answer, err := a.carry(r)
+		answer, err := a.base.RoundTrip(r)
 		if err != nil {
 			a.under.Done()
 			return nil, err
@@ -118,31 +112,22 @@ func (a *allowance) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer, nil
 	case a.mode == ahead:
 		a.pool.SetRate(1e-9)
-		return a.carry(r)
+		return a.base.RoundTrip(r)
 	case a.mode == waiting:
 		a.pool.SetRate(0)
-		answer, err := a.carry(r)
+		answer, err := a.base.RoundTrip(r)
 		if err == nil {
 			answer.Body = &closing{answer.Body, sync.OnceFunc(func() { a.under.Wait(); end() })}
 		}
 		return answer, err
 	case a.mode == after:
-		if answer, err := a.carry(r); err == nil {
+		if answer, err := a.base.RoundTrip(r); err == nil {
 			answer.Body.Close()
 		}
 	}
 	a.under.Wait()
 	end()
 	return nil, r.Context().Err()
-}
-
-// carry answers a call as NinjaOne does.
-func (a *allowance) carry(r *http.Request) (*http.Response, error) {
-	if a.refuses(r) {
-		return &http.Response{Status: "400 Bad Request", StatusCode: http.StatusBadRequest, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
-			Body: io.NopCloser(strings.NewReader(`{"errorMessage":{"code":"invalid_value","params":{}}}`))}, nil
-	}
-	return a.base.RoundTrip(r)
 }
 
 // closing is a body that tells that it was closed.
@@ -154,21 +139,6 @@ type closing struct {
 func (c *closing) Close() error {
 	defer c.closed()
 	return c.ReadCloser.Close()
-}
-
-// refuses reports whether NinjaOne refuses a write, for what its body holds.
-func (a *allowance) refuses(r *http.Request) bool {
-	if r.Method == http.MethodGet || len(a.refuse) == 0 {
-		return false
-	}
-	var body []byte
-	if r.Body != nil {
-		body, _ = io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
-	}
-	return slices.ContainsFunc(a.refuse, func(bad refusedWrite) bool {
-		return strings.Contains(r.Method+" "+r.URL.Path, bad.path) && bytes.Contains(body, []byte(bad.body))
-	})
 }
 
 // whole is a bench with fields, documents and relations.
@@ -251,17 +221,17 @@ func (b *bench) runs(t *testing.T, want []string) (n int, r runs.Run) {
 // Each day tries some refusals and some of the calls.
 func TestAnyBudget(t *testing.T) {
 	worlds := map[string]struct {
-		refuse []refusedWrite
-		before bool // everything was written before, and every user and device changed since
+		refuse []ninjasim.Fault // what NinjaOne refuses of writes
+		before bool             // everything was written before, and every user and device changed since
 	}{
 		"all is taken":             {},
-		"a field is refused":       {refuse: []refusedWrite{{"custom-fields", `"details"`}}},
-		"a document is refused":    {refuse: []refusedWrite{{"/documents", "user2@ostholm.example"}}},
-		"a name is refused":        {refuse: []refusedWrite{{"/documents", `"documentName":"User 2 (user2@ostholm.example)"`}}},
-		"ends are refused":         {refuse: []refusedWrite{{"DELETE /api/v2/related-items/", ""}}, before: true},
-		"relations are refused":    {refuse: []refusedWrite{{"related-items/entity/NODE/101", ""}}},
-		"a change is refused":      {refuse: []refusedWrite{{"/documents", "user2@ostholm.example"}}, before: true},
-		"many of them are refused": {refuse: []refusedWrite{{"custom-fields", `"links"`}, {"/documents", "user1@ostholm.example"}, {"/documents", "user3@ostholm.example"}}},
+		"a field is refused":       {refuse: []ninjasim.Fault{{Path: "custom-fields", Holds: `"details"`}}},
+		"a document is refused":    {refuse: []ninjasim.Fault{{Path: "/documents", Holds: "user2@ostholm.example"}}},
+		"a name is refused":        {refuse: []ninjasim.Fault{{Path: "/documents", Holds: `"documentName":"User 2 (user2@ostholm.example)"`}}},
+		"ends are refused":         {refuse: []ninjasim.Fault{{Method: http.MethodDelete, Path: "related-items/"}}, before: true},
+		"relations are refused":    {refuse: []ninjasim.Fault{{Method: http.MethodPost, Path: "related-items/entity/NODE/101"}}},
+		"a change is refused":      {refuse: []ninjasim.Fault{{Path: "/documents", Holds: "user2@ostholm.example"}}, before: true},
+		"many of them are refused": {refuse: []ninjasim.Fault{{Path: "custom-fields", Holds: `"links"`}, {Path: "/documents", Holds: "user1@ostholm.example"}, {Path: "/documents", Holds: "user3@ostholm.example"}}},
 	}
 	for _, name := range draw.Of(t, 3, slices.Sorted(maps.Keys(worlds))) {
 		world := worlds[name]
@@ -282,9 +252,11 @@ func TestAnyBudget(t *testing.T) {
 						return s, err
 					}
 				}
-				a := b.allow(mode)
-				a.refuse = world.refuse
-				return b, a
+				for _, f := range world.refuse {
+					f.Status, f.Body = http.StatusBadRequest, `{"errorMessage":{"code":"invalid_value","params":{}}}`
+					b.ninja.InjectFault(f)
+				}
+				return b, b.allow(mode)
 			}
 			b, a := prepared(ahead)
 			b.sync(Message{Force: true})
