@@ -75,7 +75,7 @@ type MappingChanges struct {
 func (c *MappingChanges) note(domain string, from storedMapping, to OrganizationChoice) {
 	before, after := unmapped, unmapped
 	if from.mapped {
-		before = organizationText(from.name, from.organization)
+		before = organizationText(from.OrganizationName, from.OrganizationID)
 	}
 	if to.OrganizationID > 0 {
 		after = organizationText(to.Name, to.OrganizationID)
@@ -133,7 +133,7 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 		}
 		wanted[id] = true
 		old := stored[id]
-		if c.OrganizationID == c.Seen || (old.mapped && old.organization == c.OrganizationID && old.name == c.Name) {
+		if c.OrganizationID == c.Seen || (old.mapped && old.OrganizationID == c.OrganizationID && old.OrganizationName == c.Name) {
 			continue
 		}
 		ops = append(ops, old.write(id, c))
@@ -146,7 +146,7 @@ func (s *Store) SaveOrganizationMappings(ctx context.Context, choices []Organiza
 	}
 	for _, t := range shown {
 		old := stored[t.ID]
-		if wanted[t.ID] || !old.mapped || old.unusable || old.newerThan(read) {
+		if wanted[t.ID] || !old.mapped || old.Problem != "" || old.newerThan(read) {
 			continue
 		}
 		for _, e := range old.rows {
@@ -167,11 +167,9 @@ const grace = 15 * time.Minute
 
 // storedMapping is what table CippMapping holds for one tenant.
 type storedMapping struct {
-	rows         []storage.Entity // the one that counts first
-	mapped       bool
-	unusable     bool // the row that counts names no organization by a number
-	organization int
-	name         string
+	OrganizationMapping
+	mapped bool
+	rows   []storage.Entity // the one that counts first
 }
 
 // newerThan reports whether the mapping was made after a time, as far as its row tells. A
@@ -190,7 +188,7 @@ func (m storedMapping) write(tenantID string, c OrganizationChoice) storage.Oper
 			row["RowKey"] = e.RowKey() // perhaps in upper case
 		}
 	}
-	if !m.mapped || m.organization != c.OrganizationID {
+	if !m.mapped || m.OrganizationID != c.OrganizationID {
 		return storage.ReplaceOp(row)
 	}
 	for _, column := range []string{"lastStartTime", "lastEndTime", "lastStatus"} {
@@ -212,7 +210,7 @@ func (s *Store) storedMappings(ctx context.Context) (map[string]storedMapping, e
 	stored := map[string]storedMapping{}
 	for id, of := range rows {
 		best, mapped := mappingOf(id, of[0])
-		stored[id] = storedMapping{of, mapped, best.Problem != "", best.OrganizationID, best.OrganizationName}
+		stored[id] = storedMapping{best, mapped, of}
 	}
 	return stored, err
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -69,47 +68,6 @@ func TestSecretsAreKept(t *testing.T) {
 		}
 		if reads["a"] != 6 {
 			t.Errorf("a failure was kept: %d reads", reads["a"])
-		}
-	})
-}
-
-func TestSecretReadsAreShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var reads atomic.Int64
-		proceed := make(chan struct{})
-		s := newSecrets(func(ctx context.Context, _ string) (string, error) {
-			reads.Add(1)
-			select {
-			case <-proceed:
-				return "value", nil
-			case <-ctx.Done():
-				return "", ctx.Err()
-			}
-		})
-		impatient, cancel := context.WithCancel(t.Context())
-		gone := make(chan error, 1)
-		go func() {
-			_, err := s.Secret(impatient, "a", false)
-			gone <- err
-		}()
-		synctest.Wait()
-		var group sync.WaitGroup
-		for i := range 10 {
-			group.Go(func() {
-				if v, err := s.Secret(t.Context(), "a", i%2 == 0); v != "value" || err != nil {
-					t.Errorf("got %q and %v", v, err)
-				}
-			})
-		}
-		synctest.Wait()
-		cancel() // the caller that began the read gives up; the others still get it
-		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Errorf("the caller that gave up got %v", err)
-		}
-		close(proceed)
-		group.Wait()
-		if reads.Load() != 1 {
-			t.Errorf("%d reads", reads.Load())
 		}
 	})
 }

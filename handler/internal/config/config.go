@@ -145,24 +145,31 @@ func (r *reader) problem(name, what string) {
 	r.problems = append(r.problems, fmt.Errorf("setting %s %s", name, what))
 }
 
+// parsed reads a setting by parse, which reports whether it is what it must be.
+func parsed[T any](r *reader, name string, fallback T, must string, parse func(string) (T, bool)) T {
+	value := r.text(name)
+	if value == "" {
+		return fallback
+	}
+	v, ok := parse(value)
+	if !ok {
+		r.problem(name, "must be "+must)
+	}
+	return v
+}
+
 func (r *reader) timezone(name string) string {
-	zone := r.text(name)
-	if zone == "" {
-		return ""
-	}
-	if _, err := time.LoadLocation(zone); err != nil || strings.EqualFold(zone, "local") {
-		r.problem(name, "must be a zone of the tz database, such as Europe/Lisbon or UTC")
-		return ""
-	}
-	return zone
+	return parsed(r, name, "", "a zone of the tz database, such as Europe/Lisbon or UTC", func(zone string) (string, bool) {
+		_, err := time.LoadLocation(zone)
+		return zone, err == nil && !strings.EqualFold(zone, "local")
+	})
 }
 
 func (r *reader) application(name string) bool {
-	auth := strings.ToLower(r.text(name))
-	if auth != "" && auth != "delegated" && auth != "application" {
-		r.problem(name, "must be delegated or application")
-	}
-	return auth == "application"
+	return parsed(r, name, false, "delegated or application", func(auth string) (application, ok bool) {
+		application = strings.EqualFold(auth, "application")
+		return application, application || strings.EqualFold(auth, "delegated")
+	})
 }
 
 // endpoint reads the base address of a service; nil when there is none.
@@ -218,29 +225,20 @@ func (r *reader) ownURL() string {
 }
 
 func (r *reader) rate(name string, fallback float64) float64 {
-	value := r.text(name)
-	if value == "" {
-		return fallback
-	}
-	rate, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(rate > 0) || math.IsInf(rate, 0) {
-		r.problem(name, "must be a number of calls per second above 0, such as 5 or 0.5")
-	}
-	return rate
+	return parsed(r, name, fallback, "a number of calls per second above 0, such as 5 or 0.5", func(value string) (float64, bool) {
+		rate, err := strconv.ParseFloat(value, 64)
+		return rate, err == nil && rate > 0 && !math.IsInf(rate, 0)
+	})
 }
 
 // minutes reads a number of minutes: 0, or from least to a day.
 func (r *reader) minutes(name string, fallback, least time.Duration, what string) time.Duration {
-	value := r.text(name)
-	if value == "" {
-		return fallback
-	}
-	n, err := strconv.Atoi(value)
-	d := time.Duration(n) * time.Minute
-	if err != nil || n != 0 && (d < least || d > 24*time.Hour) {
-		r.problem(name, fmt.Sprintf("must be a whole number of minutes from %d to 1440, or 0 for no %s", int(least.Minutes()), what))
-	}
-	return d
+	must := fmt.Sprintf("a whole number of minutes from %d to 1440, or 0 for no %s", int(least.Minutes()), what)
+	return parsed(r, name, fallback, must, func(value string) (time.Duration, bool) {
+		n, err := strconv.Atoi(value)
+		d := time.Duration(n) * time.Minute
+		return d, err == nil && (n == 0 || d >= least && d <= 24*time.Hour)
+	})
 }
 
 func (r *reader) port(name string) int {
@@ -253,20 +251,15 @@ func (r *reader) port(name string) int {
 
 // integer reads a whole number from 1 to most.
 func (r *reader) integer(name string, fallback, most int) int {
-	value := r.text(name)
-	if value == "" {
-		return fallback
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 1 || n > most {
-		r.problem(name, fmt.Sprintf("must be a whole number from 1 to %d", most))
-	}
-	return n
+	return parsed(r, name, fallback, fmt.Sprintf("a whole number from 1 to %d", most), func(value string) (int, bool) {
+		n, err := strconv.Atoi(value)
+		return n, err == nil && n >= 1 && n <= most
+	})
 }
 
-func (r *reader) level(name string) (level slog.Level) {
-	if text := r.text(name); text != "" && (strings.ContainsAny(text, "+-") || level.UnmarshalText([]byte(text)) != nil) {
-		r.problem(name, "must be debug, info, warn or error")
-	}
-	return level
+func (r *reader) level(name string) slog.Level {
+	return parsed(r, name, slog.LevelInfo, "debug, info, warn or error", func(text string) (level slog.Level, ok bool) {
+		err := level.UnmarshalText([]byte(text))
+		return level, err == nil && !strings.ContainsAny(text, "+-")
+	})
 }

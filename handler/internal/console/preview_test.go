@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -149,35 +148,6 @@ func TestPreviewOfDocuments(t *testing.T) {
 
 func (w *world) tenant(id string) *m365sim.Tenant { return w.M365.Tenant(id) }
 
-// composer counts previews.
-type composer struct {
-	now   time.Time
-	calls []string
-}
-
-func (c *composer) Preview(_ context.Context, id string) (*tenantsync.Preview, error) {
-	c.now = c.now.Add(time.Second)
-	c.calls = append(c.calls, id)
-	return &tenantsync.Preview{At: c.now}, nil
-}
-
-func TestPreviewCache(t *testing.T) {
-	previewer := &composer{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	c := New(Deps{Preview: previewer, Now: func() time.Time { return previewer.now }})
-	get := func(id string) {
-		_, err := c.previews.get(t.Context(), id, false)
-		must(t, err)
-	}
-	for _, id := range []string{"a", "a", "b", "c", "d", "d", "b", "a"} { // "a" makes room for "d"
-		get(id)
-	}
-	previewer.now = previewer.now.Add(previewLife)
-	get("a")
-	if want := []string{"a", "b", "c", "d", "a", "a"}; !slices.Equal(previewer.calls, want) || len(c.previews.kept) != previewsKept {
-		t.Errorf("composed %v, want %v; %d are kept", previewer.calls, want, len(c.previews.kept))
-	}
-}
-
 // sized composes previews whose values have a size.
 type sized struct {
 	sizes    map[string]int
@@ -192,13 +162,14 @@ func (s *sized) Preview(_ context.Context, id string) (*tenantsync.Preview, erro
 }
 
 // TestPreviewsAreForgotten: the oldest first, when there are many or they are
-// large; the last one is kept however large it is.
+// large; the last one is kept however large it is, but not for long.
 func TestPreviewsAreForgotten(t *testing.T) {
 	for name, tt := range map[string]struct {
 		asked, composed string
 		sizes           map[string]int
 	}{
 		"small":     {"abcabc", "abc", nil},
+		"many":      {"aabcddba", "abcda", nil}, // "a" makes room for "d"
 		"large":     {"aabbcacb", "abcab", map[string]int{"a": previewBytes / 2, "b": previewBytes/2 + 1, "c": 1}},
 		"too large": {"aabbaa", "aba", map[string]int{"a": 2 * previewBytes, "b": 1}},
 	} {
@@ -210,8 +181,13 @@ func TestPreviewsAreForgotten(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := strings.Join(s.composed, ""); got != tt.composed {
-				t.Errorf("composed %q, want %q", got, tt.composed)
+			if got := strings.Join(s.composed, ""); got != tt.composed || len(c.previews.kept) > previewsKept {
+				t.Errorf("composed %q, want %q; %d are kept", got, tt.composed, len(c.previews.kept))
+			}
+			last := tt.asked[len(tt.asked)-1:]
+			s.at = s.at.Add(previewLife)
+			if _, err := c.previews.get(t.Context(), last, false); err != nil || s.composed[len(s.composed)-1] != last || len(s.composed) != len(tt.composed)+1 {
+				t.Errorf("composed %q when %s is old, %v", s.composed, last, err)
 			}
 		})
 	}

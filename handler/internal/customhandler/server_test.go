@@ -454,13 +454,3 @@ func TestRegistrationMistakesPanic(t *testing.T) {
 		})
 	}
 }
-
-func TestFunctions(t *testing.T) {
-	s, _ := newServer(Deps{})
-	s.Timer("B", 0, func(context.Context) error { return nil })
-	s.Queue("C", 0, func(context.Context, QueueMessage) error { return nil })
-	s.HTTP("A", "a", http.NotFoundHandler())
-	if diff := cmp.Diff([]string{"A", "B", "C"}, s.Functions()); diff != "" {
-		t.Error(diff)
-	}
-}

@@ -82,6 +82,28 @@ func TestSetRateUnderLoad(t *testing.T) {
 	})
 }
 
+// TestHandingTheRateOverAddsNoCalls gives a share of the rate back and forth
+// between two processes, each of which could otherwise begin with a burst.
+func TestHandingTheRateOverAddsNoCalls(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		a, b := newPacer(atRate(4, NewGate())), newPacer(atRate(4, NewGate()))
+		a.setRate(0)
+		b.setRate(0)
+		da, db := newDemand(t, a), newDemand(t, b)
+		for range 30 {
+			a.setRate(4)
+			pass(t, time.Second)
+			a.setRate(0)
+			b.setRate(4)
+			pass(t, time.Second)
+			b.setRate(0)
+		}
+		if n := da.take() + db.take(); n > 4*60+2 || n < 3*60 {
+			t.Errorf("%d calls in 60 s at 4 per second", n)
+		}
+	})
+}
+
 // TestThrottlingHoldsBackTheQueue lets NinjaOne ask for a pause while callers
 // wait for their turn already, in two pools that share a gate.
 func TestThrottlingHoldsBackTheQueue(t *testing.T) {

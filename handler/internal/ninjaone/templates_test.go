@@ -133,6 +133,11 @@ func FuzzTemplateRoundTrip(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, name := range []string{"description", "mandatory", "availableToAllTechnicians", "allowedTechnicianRoles"} {
+			if value := template.raw[name]; value != nil && string(value) != "null" && body[name] == nil {
+				t.Errorf("member %q is not sent", name)
+			}
+		}
 		var sent []map[string]json.RawMessage
 		if err := json.Unmarshal(body["fields"], &sent); err != nil || len(sent) != len(template.Fields) {
 			t.Fatalf("%d of %d fields are sent, %v", len(sent), len(template.Fields), err)

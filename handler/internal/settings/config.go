@@ -13,59 +13,45 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/words"
 )
 
 // listConfig is CIPP's ListExtensionsConfig: the settings of all extensions,
 // an empty object when there are none.
-func (h *Handlers) listConfig(w http.ResponseWriter, r *http.Request) {
+func (h *Handlers) listConfig(_ http.ResponseWriter, r *http.Request) (any, error) {
 	settings, err := h.CIPP.ExtensionSettings(r.Context())
-	if err != nil {
-		h.Log.ErrorContext(r.Context(), "the extension settings cannot be listed", "error", err)
-		respond(w, http.StatusInternalServerError, results("Failed to read the settings: "+words.End(err.Error())))
-		return
-	}
 	h.tellSecret(r.Context(), settings)
-	respond(w, http.StatusOK, settings)
+	return settings, err
 }
 
 // tellSecret marks the client secret as stored where it is, though the settings
 // do not say so.
 func (h *Handlers) tellSecret(ctx context.Context, settings map[string]any) {
-	for name, part := range settings {
-		properties, ok := part.(map[string]any)
-		if !ok || !isNinjaOne(name) {
-			continue
-		}
-		for property, value := range properties {
-			if strings.EqualFold(property, propertyAPIKey) {
-				if value == cipp.SecretSent {
-					return
-				}
-				delete(properties, property)
+	properties := ninjaOnePart(settings)
+	for property, value := range properties {
+		if strings.EqualFold(property, propertyAPIKey) {
+			if value == cipp.SecretSent {
+				return
 			}
+			delete(properties, property)
 		}
-		if _, err := h.Secrets.Secret(ctx, cipp.SecretNinjaOne, false); err == nil {
-			properties[propertyAPIKey] = cipp.SecretSent
-		}
+	}
+	if properties == nil {
+		return
+	}
+	if _, err := h.Secrets.Secret(ctx, cipp.SecretNinjaOne, false); err == nil {
+		properties[propertyAPIKey] = cipp.SecretSent
 	}
 }
 
 // saveConfig is CIPP's ExecExtensionsConfig: it is sent the settings of all
 // extensions and stores those of NinjaOne. Its status is 200 in any case.
-func (h *Handlers) saveConfig(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
+func (h *Handlers) saveConfig(w http.ResponseWriter, r *http.Request) (any, error) {
 	body, err := readBody(w, r)
-	text := ""
-	if err == nil {
-		text, err = h.save(ctx, body)
-	}
 	if err != nil {
-		h.Log.WarnContext(ctx, "the settings were not saved", "error", err)
-		respond(w, http.StatusOK, results("Failed to save the extensions configuration: "+words.End(err.Error())))
-		return
+		return nil, err
 	}
-	respond(w, http.StatusOK, results(text))
+	text, err := h.save(r.Context(), body)
+	return results(text), err
 }
 
 // save stores what the body of ExecExtensionsConfig changes, and returns what to tell the

@@ -1,11 +1,8 @@
 package settings
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -96,47 +93,6 @@ func TestSaveConfig(t *testing.T) {
 				t.Errorf("the logbook says %v", lines)
 			}
 		})
-	}
-}
-
-// TestSavesAtOnce saves from several pages while CIPP's own changes to another
-// extension go on.
-func TestSavesAtOnce(t *testing.T) {
-	i := install(t)
-	i.configure(`{"Hudu":{"Saves":0},"NinjaOne":{"Enabled":true,"Instance":"eu.ninjarmm.com"}}`, clientSecret)
-	bodies := []string{`{"NinjaOne":{"LicensedOnly":true}}`, `{"NinjaOne":{"UserDocumentsEnabled":true}}`, `{"NinjaOne":{"CveSyncPrefix":"CIPP-"}}`, `{"NinjaOne":{"ClientID":"new"},"Hudu":{"Saves":-1}}`}
-	var group sync.WaitGroup
-	for _, body := range bodies {
-		group.Go(func() {
-			if got := i.post("ExecExtensionsConfig", body).results(t); !strings.HasPrefix(got, "Successfully saved") {
-				t.Error(got)
-			}
-		})
-	}
-	const others = 6
-	group.Go(func() {
-		table := i.cipp.Table("Extensionsconfig")
-		for done := 0; done < others; {
-			e, err := table.Get(t.Context(), "CippExtensions", "Config")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			e["config"] = strings.Replace(e.String("config"), fmt.Sprintf(`"Saves":%d`, done), fmt.Sprintf(`"Saves":%d`, done+1), 1)
-			if err := table.ReplaceIfMatch(t.Context(), e, e.ETag()); err == nil {
-				done++
-			}
-		}
-	})
-	group.Wait()
-	var got struct {
-		Hudu     struct{ Saves int }
-		NinjaOne map[string]any
-	}
-	must(t, json.Unmarshal([]byte(i.config()), &got))
-	if got.Hudu.Saves != others || got.NinjaOne["LicensedOnly"] != true || got.NinjaOne["UserDocumentsEnabled"] != true ||
-		got.NinjaOne["CveSyncPrefix"] != "CIPP-" || got.NinjaOne["ClientID"] != "new" || got.NinjaOne["Instance"] != "eu.ninjarmm.com" {
-		t.Errorf("stored is %s", i.config())
 	}
 }
 

@@ -8,26 +8,19 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/ninjaone"
-	"cipp-ninjaone/handler/internal/words"
 )
 
 // testTimeout bounds a test of the connection: a person waits for it.
 const testTimeout = 60 * time.Second
 
 // test is CIPP's ExecExtensionTest. Its status is 200 in any case.
-func (h *Handlers) test(w http.ResponseWriter, r *http.Request) {
+func (h *Handlers) test(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if !isNinjaOne(query(r, "extensionName")) {
-		respond(w, http.StatusOK, results("Failed: this app can test NinjaOne only. Test other extensions in CIPP itself."))
-		return
+		return results("Failed: this app can test NinjaOne only. Test other extensions in CIPP itself."), nil
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), testTimeout)
 	defer cancel()
-	if err := h.TestConnection(ctx); err != nil {
-		h.Log.WarnContext(r.Context(), "the test of the connection to NinjaOne failed", "error", err)
-		respond(w, http.StatusOK, results("Failed to connect to NinjaOne: "+words.End(err.Error())))
-		return
-	}
-	respond(w, http.StatusOK, results("Successfully Connected to NinjaOne"))
+	return results("Successfully Connected to NinjaOne"), h.TestConnection(ctx)
 }
 
 // TestConnection reads organizations and custom fields with the settings that

@@ -79,13 +79,11 @@ type fieldRow struct {
 // what is chosen, in CIPP's order. When NinjaOne cannot be read, listFields lists
 // the fields that are chosen, so that none looks gone. CIPP's page reads no
 // Results, so the headers that it shows say why, too.
-func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
+func (h *Handlers) listFields(_ http.ResponseWriter, r *http.Request) (any, error) {
 	ctx := r.Context()
 	choices, err := h.CIPP.FieldChoices(ctx)
 	if err != nil {
-		h.Log.ErrorContext(ctx, "the field mapping cannot be listed", "error", err)
-		mappingFailed(w, err)
-		return
+		return nil, err
 	}
 	answer := struct {
 		CIPPFields        []cippField
@@ -116,7 +114,7 @@ func (h *Handlers) listFields(w http.ResponseWriter, r *http.Request) {
 		fields = chosenFields(choices)
 	}
 	answer.IntegrationFields = append(answer.IntegrationFields, fields...)
-	respond(w, http.StatusOK, answer)
+	return answer, nil
 }
 
 // customFields returns the NinjaOne custom fields that CIPP's fields could go to. Like
@@ -151,18 +149,12 @@ func chosenFields(choices []cipp.FieldChoice) []integrationField {
 }
 
 // saveFields stores the choices of CIPP's page; fields it does not send stay.
-func (h *Handlers) saveFields(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
+func (h *Handlers) saveFields(w http.ResponseWriter, r *http.Request) (any, error) {
 	choices, err := readChoices(w, r)
 	if err == nil {
-		err = h.SaveFields(ctx, choices)
+		err = h.SaveFields(r.Context(), choices)
 	}
-	if err != nil {
-		h.Log.WarnContext(ctx, "the field mapping was not saved", "error", err)
-		mappingFailed(w, err)
-		return
-	}
-	respond(w, http.StatusOK, results(mappingSaved))
+	return results(mappingSaved), err
 }
 
 // readChoices reads {field: {label, value}}; older versions of CIPP's page put

@@ -28,8 +28,9 @@ func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handle
 	refuse := read(func(w http.ResponseWriter, _ *http.Request) {
 		mappingFailed(w, errors.New("this address takes one of these: List=NinjaOne, List=NinjaOneFields, AddMapping=NinjaOne, AddMapping=NinjaOneFields or AutoMapping=NinjaOne"))
 	})
-	list := map[string]http.Handler{"ninjaone": work(h.listOrganizations), "ninjaonefields": work(h.listFields)}
-	add := map[string]http.Handler{"ninjaone": change(only(http.HandlerFunc(h.saveOrganizations), http.MethodPost)), "ninjaonefields": change(only(http.HandlerFunc(h.saveFields), http.MethodPost))}
+	list := map[string]http.Handler{"ninjaone": work(h.listed(h.listOrganizations, mappingFailed)), "ninjaonefields": work(h.listed(h.listFields, mappingFailed))}
+	save := func(do answering) http.Handler { return change(only(h.done(do, mappingFailed), http.MethodPost)) }
+	add := map[string]http.Handler{"ninjaone": save(h.saveOrganizations), "ninjaonefields": save(h.saveFields)}
 	auto := map[string]http.Handler{"ninjaone": change(h.automap)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var chosen []http.Handler
@@ -80,14 +81,11 @@ const noCompany = -1
 // listOrganizations lists NinjaOne's organizations by name, and the mapped tenants by id,
 // both in CIPP's order. When NinjaOne cannot be read, one entry in place of the
 // organizations says why. So does Results, which CIPP's page does not read.
-func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
+func (h *Handlers) listOrganizations(_ http.ResponseWriter, r *http.Request) (any, error) {
 	ctx := r.Context()
-	listed := h.Now().UTC()
-	rows, err := h.mappingRows(ctx, listed)
+	rows, err := h.mappingRows(ctx)
 	if err != nil {
-		h.Log.ErrorContext(ctx, "the mappings cannot be listed", "error", err)
-		mappingFailed(w, err)
-		return
+		return nil, err
 	}
 	answer := struct {
 		Companies []company
@@ -107,7 +105,7 @@ func (h *Handlers) listOrganizations(w http.ResponseWriter, r *http.Request) {
 	slices.SortStableFunc(answer.Companies, func(a, b company) int {
 		return cmp.Or(names.CompareString(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
 	})
-	respond(w, http.StatusOK, answer)
+	return answer, nil
 }
 
 // Organizations lists NinjaOne's organizations.
@@ -148,7 +146,8 @@ func (h *Handlers) Client(ctx context.Context) (*ninjaone.Client, error) {
 }
 
 // mappingRows returns the mappings of the tenants that CIPP's page shows.
-func (h *Handlers) mappingRows(ctx context.Context, listed time.Time) ([]mappingRow, error) {
+func (h *Handlers) mappingRows(ctx context.Context) ([]mappingRow, error) {
+	listed := h.Now().UTC()
 	tenants, _, err := h.CIPP.Mapped(ctx)
 	if err != nil {
 		return nil, err
@@ -167,30 +166,19 @@ func (h *Handlers) mappingRows(ctx context.Context, listed time.Time) ([]mapping
 
 // saveOrganizations stores the list of mappings of CIPP's page. What others
 // mapped while the page was open stays.
-func (h *Handlers) saveOrganizations(w http.ResponseWriter, r *http.Request) {
+func (h *Handlers) saveOrganizations(w http.ResponseWriter, r *http.Request) (any, error) {
 	ctx := r.Context()
-	changes, err := h.saveMappings(ctx, w, r)
-	if err != nil {
-		h.Log.WarnContext(ctx, "the tenant mapping was not saved", "error", err)
-		mappingFailed(w, err)
-		return
-	}
-	h.noteMapping(ctx, changes)
-	respond(w, http.StatusOK, results(fmt.Sprintf("%s %d added, %d changed, %d removed.", mappingSaved, changes.Added, changes.Changed, changes.Removed)))
-}
-
-func (h *Handlers) saveMappings(ctx context.Context, w http.ResponseWriter, r *http.Request) (cipp.MappingChanges, error) {
 	body, err := readBody(w, r)
 	if err != nil {
-		return cipp.MappingChanges{}, err
+		return nil, err
 	}
 	var rows []mappingRow
 	if err := json.Unmarshal(body, &rows); err != nil || rows == nil {
-		return cipp.MappingChanges{}, errors.New("the request must be a JSON list of mappings, each with TenantId, IntegrationId and IntegrationName")
+		return nil, errors.New("the request must be a JSON list of mappings, each with TenantId, IntegrationId and IntegrationName")
 	}
 	tenants, err := h.CIPP.AllTenants(ctx)
 	if err != nil {
-		return cipp.MappingChanges{}, err
+		return nil, err
 	}
 	var read time.Time
 	if len(rows) == 0 {
@@ -207,18 +195,23 @@ func (h *Handlers) saveMappings(ctx context.Context, w http.ResponseWriter, r *h
 			continue // it was on the page, and was not touched there
 		}
 		if err != nil {
-			return cipp.MappingChanges{}, fmt.Errorf("mapping %d of the list: %w; nothing was saved", i+1, err)
+			return nil, fmt.Errorf("mapping %d of the list: %w; nothing was saved", i+1, err)
 		}
 		if other, ok := seen[c.TenantID]; ok {
 			if other != c.OrganizationID {
-				return cipp.MappingChanges{}, fmt.Errorf("mapping %d of the list: its tenant is mapped to two organizations; nothing was saved", i+1)
+				return nil, fmt.Errorf("mapping %d of the list: its tenant is mapped to two organizations; nothing was saved", i+1)
 			}
 			continue
 		}
 		seen[c.TenantID] = c.OrganizationID
 		choices = append(choices, c)
 	}
-	return h.CIPP.SaveOrganizationMappings(ctx, choices, read)
+	changes, err := h.CIPP.SaveOrganizationMappings(ctx, choices, read)
+	if err != nil {
+		return nil, err
+	}
+	h.noteMapping(ctx, changes)
+	return results(fmt.Sprintf("%s %d added, %d changed, %d removed.", mappingSaved, changes.Added, changes.Changed, changes.Removed)), nil
 }
 
 // maxName is the longest name that is stored, in bytes.

@@ -27,6 +27,7 @@ import (
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // Deps are what the functions work with.
@@ -66,15 +67,47 @@ func (h *Handlers) Functions() map[string]http.Handler {
 	change := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Editor, serve) }
 	const get, post = http.MethodGet, http.MethodPost
 	return map[string]http.Handler{
-		"ListExtensionsConfig": only(read(h.listConfig), get),
-		"ExecExtensionsConfig": only(change(h.saveConfig), post),
-		"ExecExtensionTest":    only(work(h.test), get),
+		"ListExtensionsConfig": only(read(h.listed(h.listConfig, failing(http.StatusInternalServerError, "Failed to read the settings: "))), get),
+		"ExecExtensionsConfig": only(change(h.done(h.saveConfig, failing(http.StatusOK, "Failed to save the extensions configuration: "))), post),
+		"ExecExtensionTest":    only(work(h.done(h.test, failing(http.StatusOK, "Failed to connect to NinjaOne: "))), get),
 		"ExecExtensionMapping": only(h.mapping(read, work, change), get, post),
 		"ExecExtensionSync":    only(change(h.sync), get, post),
-		"ListExtensionSync":    only(read(h.listSync), get),
+		"ListExtensionSync":    only(read(h.listed(h.listSync, failing(http.StatusInternalServerError, "Failed to read the syncs: "))), get),
 		"ListLogs":             only(work(h.listLogs), get),
-		"ListTenants":          only(read(h.listTenants), get),
+		"ListTenants":          only(read(h.listed(h.listTenants, noTenants)), get),
 	}
+}
+
+// answering does what a request asks for. The answer goes out as JSON with status 200.
+// An error is for the person who asks.
+type answering = func(http.ResponseWriter, *http.Request) (answer any, err error)
+
+// listed serves a list. When it fails, something is wrong with the app, which its log
+// tells; fail tells it to who asks.
+func (h *Handlers) listed(list answering, fail func(http.ResponseWriter, error)) http.HandlerFunc {
+	return h.answer(slog.LevelError, "a list that was asked for cannot be read", list, fail)
+}
+
+// done is listed for what a request has done. What it asks for may be at fault.
+func (h *Handlers) done(do answering, fail func(http.ResponseWriter, error)) http.HandlerFunc {
+	return h.answer(slog.LevelWarn, "what was asked for was not done", do, fail)
+}
+
+func (h *Handlers) answer(level slog.Level, failed string, do answering, fail func(http.ResponseWriter, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer, err := do(w, r)
+		if err != nil {
+			h.Log.Log(r.Context(), level, failed, "path", r.URL.Path, "error", err)
+			fail(w, err)
+			return
+		}
+		respond(w, http.StatusOK, answer)
+	}
+}
+
+// failing tells of an error as most of CIPP's functions do.
+func failing(status int, what string) func(http.ResponseWriter, error) {
+	return func(w http.ResponseWriter, err error) { respond(w, status, results(what+words.End(err.Error()))) }
 }
 
 // only answers other methods than the given.

@@ -2,7 +2,6 @@ package settings
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -30,17 +29,8 @@ type syncTask struct {
 // listSync is CIPP's ListExtensionSync. It lists the syncs of other extensions as CIPP
 // schedules them. It adds one entry per tenant that is mapped to NinjaOne, which CIPP
 // itself does not have.
-func (h *Handlers) listSync(w http.ResponseWriter, r *http.Request) {
-	tasks, err := h.syncTasks(r.Context())
-	if err != nil {
-		h.Log.ErrorContext(r.Context(), "the syncs cannot be listed", "error", err)
-		respond(w, http.StatusInternalServerError, results("Failed to read the syncs: "+words.End(err.Error())))
-		return
-	}
-	respond(w, http.StatusOK, tasks)
-}
-
-func (h *Handlers) syncTasks(ctx context.Context) ([]syncTask, error) {
+func (h *Handlers) listSync(_ http.ResponseWriter, r *http.Request) (any, error) {
+	ctx := r.Context()
 	tasks := []syncTask{}
 	others, err := h.CIPP.ExtensionTasks(ctx)
 	if err != nil {

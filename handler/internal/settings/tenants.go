@@ -26,13 +26,10 @@ type tenantRow struct {
 // listTenants is CIPP's ListTenants. It lists the tenants that are not excluded, those
 // with Graph errors among them. With AllTenantSelector an entry for all of them comes
 // first. With tenantFilter it lists the one of that default domain or id.
-func (h *Handlers) listTenants(w http.ResponseWriter, r *http.Request) {
+func (h *Handlers) listTenants(_ http.ResponseWriter, r *http.Request) (any, error) {
 	tenants, err := h.CIPP.Tenants(r.Context())
 	if err != nil {
-		h.Log.ErrorContext(r.Context(), "the tenants cannot be listed", "error", err)
-		// CIPP's page shows this entry's name. The page can save nothing for it.
-		respond(w, http.StatusOK, []tenantRow{{DisplayName: "Failed to retrieve tenants.", Results: "Failed to retrieve tenants: " + words.End(err.Error())}})
-		return
+		return nil, err
 	}
 	filter := query(r, "tenantFilter")
 	if filter == "null" {
@@ -47,7 +44,13 @@ func (h *Handlers) listTenants(w http.ResponseWriter, r *http.Request) {
 			rows = append(rows, rowOf(t))
 		}
 	}
-	respond(w, http.StatusOK, rows)
+	return rows, nil
+}
+
+// noTenants tells why there is no list. CIPP's page shows this entry's name, and can save
+// nothing for it.
+func noTenants(w http.ResponseWriter, err error) {
+	respond(w, http.StatusOK, []tenantRow{{DisplayName: "Failed to retrieve tenants.", Results: "Failed to retrieve tenants: " + words.End(err.Error())}})
 }
 
 func rowOf(t cipp.Tenant) tenantRow {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -89,11 +88,8 @@ func (c *Container) Put(ctx context.Context, name string, data []byte) error {
 
 func (c *Container) put(ctx context.Context, name string, data []byte, condition *blob.ModifiedAccessConditions) error {
 	o := &blockblob.UploadOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: condition}}
-	return creating(ctx, string(bloberror.ContainerNotFound), c.op("write", name), func(ctx context.Context) error {
+	return creating(ctx, string(bloberror.ContainerNotFound), c.op("write", name), c.client.Create, func(ctx context.Context) error {
 		_, err := c.client.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(bytes.NewReader(data)), o)
-		return err
-	}, func(ctx context.Context) error {
-		_, err := c.client.Create(ctx, nil)
 		return err
 	})
 }
@@ -108,12 +104,7 @@ func (c *Container) Delete(ctx context.Context, name string) error {
 }
 
 // BlobInfo describes a blob of a listing.
-type BlobInfo struct {
-	Name     string
-	Size     int64 // bytes
-	Modified time.Time
-	ETag     string
-}
+type BlobInfo struct{ Name, ETag string }
 
 // List gives the blobs whose names begin with prefix, by name. A missing
 // container has none. The sequence ends after an error.
@@ -130,7 +121,7 @@ func (c *Container) List(ctx context.Context, prefix string) iter.Seq2[BlobInfo,
 			for _, item := range page.Segment.BlobItems {
 				info := BlobInfo{Name: value(item.Name)}
 				if p := item.Properties; p != nil {
-					info.Size, info.Modified, info.ETag = value(p.ContentLength), value(p.LastModified).UTC(), string(value(p.ETag))
+					info.ETag = string(value(p.ETag))
 				}
 				if !yield(info, nil) {
 					return

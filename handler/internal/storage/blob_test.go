@@ -36,7 +36,7 @@ func TestBlobs(t *testing.T) {
 	for info, err := range c.List(ctx, "a/") {
 		must(t, err)
 		names = append(names, info.Name)
-		if info.ETag == "" || info.Modified.IsZero() || (info.Name == "a/b.json" && info.Size != 3) {
+		if info.ETag == "" {
 			t.Errorf("listed %+v", info)
 		}
 	}

@@ -27,94 +27,79 @@ const probeCleanup = 15 * time.Second
 
 // TryTables makes a table, writes, reads and deletes a row in it, and deletes
 // the table. It needs the role Storage Table Data Contributor.
-func (a *Account) TryTables(ctx context.Context) (err error) {
+func (a *Account) TryTables(ctx context.Context) error {
 	name := "ninjaonecheck" + strings.ToLower(rand.Text())
 	client := a.tables.NewClient(name)
-	if _, err := client.CreateTable(ctx, nil); err != nil {
-		return wrap(err, "make a table")
-	}
-	defer func() {
-		err = errors.Join(err, cleanUp(ctx, "delete a table", func(ctx context.Context) error {
-			_, err := client.Delete(ctx, nil)
+	return probe(ctx, "a table", client.CreateTable, client.Delete, func() error {
+		t := a.Table(name)
+		if err := t.Insert(ctx, Entity{partitionKey: "check", rowKey: "row", "Value": "1"}); err != nil {
 			return err
-		}))
-	}()
-	t := a.Table(name)
-	if err := t.Insert(ctx, Entity{partitionKey: "check", rowKey: "row", "Value": "1"}); err != nil {
-		return err
-	}
-	e, err := t.Get(ctx, "check", "row")
-	if err != nil {
-		return err
-	}
-	if err := t.MergeIfMatch(ctx, Entity{partitionKey: "check", rowKey: "row", "Value": "2"}, e.ETag()); err != nil {
-		return err
-	}
-	return t.Delete(ctx, "check", "row")
+		}
+		e, err := t.Get(ctx, "check", "row")
+		if err != nil {
+			return err
+		}
+		if err := t.MergeIfMatch(ctx, Entity{partitionKey: "check", rowKey: "row", "Value": "2"}, e.ETag()); err != nil {
+			return err
+		}
+		return t.Delete(ctx, "check", "row")
+	})
 }
 
 // TryQueues makes a queue, puts a message into it, takes and deletes it, and
 // deletes the queue. It needs the role Storage Queue Data Contributor.
-func (a *Account) TryQueues(ctx context.Context) (err error) {
+func (a *Account) TryQueues(ctx context.Context) error {
 	client := a.queues.NewQueueClient("ninjaone-check-" + strings.ToLower(rand.Text()))
-	if _, err := client.Create(ctx, nil); err != nil {
-		return wrap(err, "make a queue")
-	}
-	defer func() {
-		err = errors.Join(err, cleanUp(ctx, "delete a queue", func(ctx context.Context) error {
-			_, err := client.Delete(ctx, nil)
-			return err
-		}))
-	}()
-	text := base64.StdEncoding.EncodeToString([]byte(`{"check":true}`))
-	if _, err := client.EnqueueMessage(ctx, text, &azqueue.EnqueueMessageOptions{TimeToLive: to.Ptr[int32](60)}); err != nil {
-		return wrap(err, "put a message into a queue")
-	}
-	taken, err := client.DequeueMessage(ctx, nil)
-	if err != nil {
-		return wrap(err, "take a message from a queue")
-	}
-	for _, m := range taken.Messages {
-		if _, err := client.DeleteMessage(ctx, value(m.MessageID), value(m.PopReceipt), nil); err != nil {
-			return wrap(err, "delete a message of a queue")
+	return probe(ctx, "a queue", client.Create, client.Delete, func() error {
+		text := base64.StdEncoding.EncodeToString([]byte(`{"check":true}`))
+		if _, err := client.EnqueueMessage(ctx, text, &azqueue.EnqueueMessageOptions{TimeToLive: to.Ptr[int32](60)}); err != nil {
+			return wrap(err, "put a message into a queue")
 		}
-	}
-	return nil
+		taken, err := client.DequeueMessage(ctx, nil)
+		if err != nil {
+			return wrap(err, "take a message from a queue")
+		}
+		for _, m := range taken.Messages {
+			if _, err := client.DeleteMessage(ctx, value(m.MessageID), value(m.PopReceipt), nil); err != nil {
+				return wrap(err, "delete a message of a queue")
+			}
+		}
+		return nil
+	})
 }
 
 // TryBlobs makes a container, writes, leases, reads and deletes a blob in it,
 // and deletes the container. It needs the role Storage Blob Data Contributor.
-func (a *Account) TryBlobs(ctx context.Context) (err error) {
+func (a *Account) TryBlobs(ctx context.Context) error {
 	name := "ninjaone-check-" + strings.ToLower(rand.Text())
 	client := a.blobs.NewContainerClient(name)
-	if _, err := client.Create(ctx, nil); err != nil {
-		return wrap(err, "make a blob container")
-	}
-	defer func() {
-		err = errors.Join(err, cleanUp(ctx, "delete a blob container", func(ctx context.Context) error {
-			_, err := client.Delete(ctx, nil)
+	return probe(ctx, "a blob container", client.Create, client.Delete, func() error {
+		c := a.Container(name)
+		if err := c.Put(ctx, "check", []byte("1")); err != nil {
 			return err
-		}))
-	}()
-	c := a.Container(name)
-	if err := c.Put(ctx, "check", []byte("1")); err != nil {
-		return err
-	}
-	lease, err := c.Lease(ctx, "check", minLease)
-	if err != nil {
-		return err
-	}
-	lease.Release()
-	if _, err := c.Get(ctx, "check"); err != nil {
-		return err
-	}
-	return c.Delete(ctx, "check")
+		}
+		lease, err := c.Lease(ctx, "check", minLease)
+		if err != nil {
+			return err
+		}
+		lease.Release()
+		if _, err := c.Get(ctx, "check"); err != nil {
+			return err
+		}
+		return c.Delete(ctx, "check")
+	})
 }
 
-func cleanUp(ctx context.Context, op string, do func(context.Context) error) error {
+// probe makes something by the SDK's methods, tries it, and removes it again.
+func probe[C, Made, D, Gone any](ctx context.Context, what string, make func(context.Context, *C) (Made, error), remove func(context.Context, *D) (Gone, error), try func() error) error {
+	if _, err := make(ctx, nil); err != nil {
+		return wrap(err, "make "+what)
+	}
+	err := try()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeCleanup)
 	defer cancel()
-	return wrap(do(ctx), op)
+	_, left := remove(ctx, nil)
+	return errors.Join(err, wrap(left, "delete "+what))
 }
 
 // Readable reads at most one row of the table and reports whether the table is

@@ -62,11 +62,8 @@ func (q *Queue) SendText(ctx context.Context, body []byte, delay time.Duration) 
 		TimeToLive:        to.Ptr[int32](-1),
 		VisibilityTimeout: to.Ptr(int32((delay + time.Second - 1) / time.Second)),
 	}
-	return creating(ctx, string(queueerror.QueueNotFound), op, func(ctx context.Context) error {
+	return creating(ctx, string(queueerror.QueueNotFound), op, q.client.Create, func(ctx context.Context) error {
 		_, err := q.client.EnqueueMessage(ctx, base64.StdEncoding.EncodeToString(body), o)
-		return err
-	}, func(ctx context.Context) error {
-		_, err := q.client.Create(ctx, nil)
 		return err
 	})
 }

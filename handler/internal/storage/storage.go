@@ -143,13 +143,14 @@ func oneLine(err error) string {
 }
 
 // creating runs a write. When the table, queue or container is missing, it creates that
-// and runs the write again.
-func creating(ctx context.Context, missing, op string, write, create func(context.Context) error) error {
+// by the SDK's method and runs the write again.
+func creating[O, R any](ctx context.Context, missing, op string, create func(context.Context, *O) (R, error), write func(context.Context) error) error {
 	err := write(ctx)
 	if codeOf(err) != missing {
 		return wrap(err, op)
 	}
-	if err := wrap(create(ctx), op+": create what is missing"); err != nil && !errors.Is(err, ErrExists) {
+	_, err = create(ctx, nil)
+	if err := wrap(err, op+": create what is missing"); err != nil && !errors.Is(err, ErrExists) {
 		return err
 	}
 	return wrap(write(ctx), op)

@@ -234,10 +234,7 @@ func (t *Table) write(ctx context.Context, e Entity, what string, do func(contex
 }
 
 func (t *Table) creating(ctx context.Context, op string, write func(context.Context) error) error {
-	return creating(ctx, string(aztables.TableNotFound), op, write, func(ctx context.Context) error {
-		_, err := t.client.CreateTable(ctx, nil)
-		return err
-	})
+	return creating(ctx, string(aztables.TableNotFound), op, t.client.CreateTable, write)
 }
 
 // Eq is the filter that selects rows whose column equals the value: a string, bool, int
