@@ -43,17 +43,14 @@ func command(ctx context.Context, args []string, getenv func(string) string, out
 	if err := a.layout.Check(ctx); err != nil {
 		return err
 	}
+	change, done := a.hold.GiveBack, "CIPP's own NinjaOne sync is given back. CIPP starts it by its own schedule, within 26 hours at most, and makes its Graph subscriptions anew then. This app schedules no syncs until \"handler hold-off\". Its own Graph subscriptions go within the hour: leave it running, with all its rights, until then."
 	if args[0] == "hold-off" {
-		if err := a.hold.TakeOver(ctx); err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(out, "CIPP's own NinjaOne sync is held off. If it had been given back, a full sync of every mapped tenant is queued now.")
+		change, done = a.hold.TakeOver, "CIPP's own NinjaOne sync is held off. If it had been given back, a full sync of every mapped tenant is queued now."
+	}
+	if err := change(ctx); err != nil {
 		return err
 	}
-	if err := a.hold.GiveBack(ctx); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(out, "CIPP's own NinjaOne sync is given back. CIPP starts it by its own schedule, within 26 hours at most, and makes its Graph subscriptions anew then. This app schedules no syncs until \"handler hold-off\". Its own Graph subscriptions go within the hour: leave it running, with all its rights, until then.")
+	_, err = fmt.Fprintln(out, done)
 	return err
 }
 

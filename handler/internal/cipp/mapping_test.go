@@ -13,27 +13,6 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
-func TestFieldMapping(t *testing.T) {
-	s, _ := newStore(t, Deps{})
-	s.seed(t, tableMapping,
-		row(fieldPartition, "TenantLinks", "IntegrationId", "cippLinks", "IntegrationName", "CIPP Links"),
-		row(fieldPartition, "TenantSummary", "IntegrationId", "", "IntegrationName", "--- Do not synchronize ---"),
-		row(fieldPartition, "UsersSummary", "IntegrationName", "null is not stored"),
-		row(fieldPartition, "DeviceCompliance", "IntegrationId", "-1"),
-		row(legacyFieldPartition, "TenantLinks", "NinjaOne", "oldLinks", "NinjaOneName", "Old"),
-		row(legacyFieldPartition, "TenantSummary", "NinjaOne", "oldSummary"),
-		row(legacyFieldPartition, "DeviceLinks", "NinjaOne", " oldDeviceLinks "),
-		row(legacyFieldPartition, "DeviceSummary", "NinjaOne", ""))
-	all, err := s.Mappings(t.Context())
-	must(t, err)
-	if diff := cmp.Diff(map[string]string{"TenantLinks": "cippLinks", "DeviceLinks": "oldDeviceLinks"}, all.Fields); diff != "" {
-		t.Error(diff)
-	}
-	if n := len(s.all(t, tableMapping)); n != 8 {
-		t.Errorf("%d rows are left of 8", n)
-	}
-}
-
 func TestOrganizationMappings(t *testing.T) {
 	at := time.Date(2026, 8, 1, 2, 45, 10, 120e6, time.UTC)
 	tenants := []storage.Entity{

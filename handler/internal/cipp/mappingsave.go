@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,20 +24,13 @@ type FieldChoice struct {
 	Name  string // what the custom field is called on pages
 }
 
-// FieldChoices returns the choices made for CIPP's fields, in the order of CIPP's page. A
-// choice may map a field to nothing.
-func (s *Store) FieldChoices(ctx context.Context) ([]FieldChoice, error) {
+// FieldChoices returns the choices made for CIPP's fields, by field. A choice may map a
+// field to nothing.
+func (s *Store) FieldChoices(ctx context.Context) (map[string]FieldChoice, error) {
 	rows, err := s.mappingRows(ctx, legacyFieldPartition, fieldPartition)
-	if err != nil {
-		return nil, err
-	}
-	made, choices := fieldChoices(rows), []FieldChoice{}
-	for _, name := range fieldNames {
-		if c, ok := made[name]; ok {
-			choices = append(choices, c)
-		}
-	}
-	return choices, nil
+	choices := fieldChoices(rows)
+	maps.DeleteFunc(choices, func(name string, _ FieldChoice) bool { return !slices.Contains(fieldNames, name) })
+	return choices, err
 }
 
 // SaveFieldMapping stores choices; the fields that are not among them stay as they are.

@@ -201,7 +201,9 @@ func TestSaveOrganizationMappings(t *testing.T) {
 func TestFieldChoices(t *testing.T) {
 	s, _ := newStore(t, Deps{})
 	s.seed(t, tableMapping,
-		row(legacyFieldPartition, "TenantLinks", "NinjaOne", "oldLinks", "NinjaOneName", "Old links"),
+		row(legacyFieldPartition, "TenantLinks", "NinjaOne", " oldLinks ", "NinjaOneName", "Old links"),
+		row(legacyFieldPartition, "TenantSummary", "NinjaOne", ""),
+		row(fieldPartition, "DeviceNonCompliantSettings"),
 		row(legacyFieldPartition, "DeviceLinks", "NinjaOne", "oldDeviceLinks", "NinjaOneName", "Old device links"),
 		row(fieldPartition, "DeviceLinks", "IntegrationId", "", "IntegrationName", "none"),
 		row(fieldPartition, "UsersSummary", "IntegrationId", "-1", "IntegrationName", "away"),
@@ -209,7 +211,11 @@ func TestFieldChoices(t *testing.T) {
 	must(t, s.SaveFieldMapping(t.Context(), []FieldChoice{{"DeviceCompliance", "compliance", "Compliance"}, {"DeviceSummary", "", "none"}}))
 	got, err := s.FieldChoices(t.Context())
 	must(t, err)
-	want := []FieldChoice{{"TenantLinks", "oldLinks", "Old links"}, {"UsersSummary", "", "away"}, {"DeviceLinks", "", "none"}, {"DeviceSummary", "", "none"}, {"DeviceCompliance", "compliance", "Compliance"}}
+	want := map[string]FieldChoice{}
+	for _, c := range []FieldChoice{{"TenantLinks", "oldLinks", "Old links"}, {"UsersSummary", "", "away"}, {"DeviceLinks", "", "none"}, {"DeviceSummary", "", "none"},
+		{"DeviceCompliance", "compliance", "Compliance"}, {"TenantSummary", "", ""}, {"DeviceNonCompliantSettings", "", ""}} {
+		want[c.Field] = c
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

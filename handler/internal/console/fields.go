@@ -65,11 +65,7 @@ func (c *Console) showFields(x *exchange, problem string, byHand bool, edits map
 	}
 	p := fieldsPage{Readable: err == nil, ByHand: byHand}
 	for _, w := range settings.Fields {
-		row := fieldRow{Field: w}
-		label := ""
-		if i := slices.IndexFunc(choices, func(c cipp.FieldChoice) bool { return c.Field == w.Name }); i >= 0 {
-			row.Chosen, label = choices[i].ID, choices[i].Name
-		}
+		row, label := fieldRow{Field: w, Chosen: choices[w.Name].ID}, choices[w.Name].Name
 		if e, ok := edits[w.Name]; ok {
 			row.Chosen = e
 		}
@@ -163,11 +159,8 @@ func (c *Console) createFields(x *exchange) error {
 	var problems []string
 	created, byHand := 0, false
 	for _, w := range settings.Fields {
-		i := slices.IndexFunc(present, func(c cipp.FieldChoice) bool { return c.Field == w.Name })
-		if i >= 0 {
-			if d, ok := find(present[i].ID); ok && d.Unfit(w.Scope, w.Types...) == "" {
-				continue // it is mapped, and works
-			}
+		if d, ok := find(present[w.Name].ID); ok && d.Unfit(w.Scope, w.Types...) == "" {
+			continue // it is mapped, and works
 		}
 		d, ok := find(w.Custom)
 		if !ok {

@@ -86,13 +86,9 @@ func (h *Handlers) warnings(ctx context.Context, turnedOn []string) string {
 }
 
 // fieldChanges words what a save changes of the mapping of fields.
-func fieldChanges(before, saved []cipp.FieldChoice) (changes []string) {
+func fieldChanges(before map[string]cipp.FieldChoice, saved []cipp.FieldChoice) (changes []string) {
 	for _, c := range saved {
-		old := cipp.FieldChoice{}
-		if i := slices.IndexFunc(before, func(b cipp.FieldChoice) bool { return b.Field == c.Field }); i >= 0 {
-			old = before[i]
-		}
-		if old.ID != c.ID {
+		if old := before[c.Field]; old.ID != c.ID {
 			changes = append(changes, c.Field+": "+cmp.Or(old.ID, unsynced)+" → "+cmp.Or(c.ID, unsynced))
 		}
 	}

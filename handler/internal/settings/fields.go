@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -99,10 +100,9 @@ func (h *Handlers) listFields(_ http.ResponseWriter, r *http.Request) (any, erro
 		}
 		answer.CIPPFields = append(answer.CIPPFields, field)
 	}
-	for _, c := range choices {
-		answer.Mappings = append(answer.Mappings, fieldRow{"NinjaOneFieldMapping", c.Field, c.ID, c.Name})
+	for _, name := range slices.Sorted(maps.Keys(choices)) { // as rows of a table
+		answer.Mappings = append(answer.Mappings, fieldRow{"NinjaOneFieldMapping", name, choices[name].ID, choices[name].Name})
 	}
-	slices.SortFunc(answer.Mappings, func(a, b fieldRow) int { return cmp.Compare(a.RowKey, b.RowKey) }) // as rows of a table
 	fields, err := h.customFields(ctx)
 	if err != nil {
 		h.Log.WarnContext(ctx, "NinjaOne's custom fields cannot be listed", "error", err)
@@ -137,12 +137,10 @@ func (h *Handlers) customFields(ctx context.Context) ([]integrationField, error)
 }
 
 // chosenFields stands in for NinjaOne's list when that cannot be read.
-func chosenFields(choices []cipp.FieldChoice) []integrationField {
-	fields := []integrationField{}
-	for _, c := range choices {
-		i := slices.IndexFunc(Fields, func(f Field) bool { return f.Name == c.Field })
-		if c.ID != "" && i >= 0 {
-			fields = append(fields, integrationField{cmp.Or(c.Name, c.ID), &c.ID, Fields[i].Types[0], ninjaone.ScopeWords[Fields[i].Scope]})
+func chosenFields(choices map[string]cipp.FieldChoice) (fields []integrationField) {
+	for _, f := range Fields {
+		if c := choices[f.Name]; c.ID != "" {
+			fields = append(fields, integrationField{cmp.Or(c.Name, c.ID), &c.ID, f.Types[0], ninjaone.ScopeWords[f.Scope]})
 		}
 	}
 	return fields

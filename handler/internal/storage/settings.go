@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -120,13 +121,7 @@ func openConnectionString(setting, value string, development bool) (*Account, er
 		}
 		development = true
 	}
-	name, suffix, scheme := fields["accountname"], fields["endpointsuffix"], fields["defaultendpointsprotocol"]
-	if suffix == "" {
-		suffix = "core.windows.net"
-	}
-	if scheme == "" {
-		scheme = "https"
-	}
+	name, suffix, scheme := fields["accountname"], cmp.Or(fields["endpointsuffix"], "core.windows.net"), cmp.Or(fields["defaultendpointsprotocol"], "https")
 	endpoints := map[string]string{}
 	for _, service := range services {
 		endpoints[service] = fields[service+"endpoint"]
@@ -191,16 +186,12 @@ func developmentFields(proxy string) (map[string]string, error) {
 // names it. Anywhere else it is azidentity's default chain.
 func Credential(getenv func(string) string, prefix string) (azcore.TokenCredential, error) {
 	kind := getenv(prefix + "__credential")
-	client := getenv(prefix + "__clientId")
 	if kind != "" && !strings.EqualFold(kind, "managedidentity") {
 		return nil, fmt.Errorf("setting %s__credential is not supported: leave it out or set it to managedidentity", prefix)
 	}
 	if kind != "" || getenv("IDENTITY_ENDPOINT") != "" {
-		if client == "" {
-			client = getenv("AZURE_CLIENT_ID")
-		}
 		o := &azidentity.ManagedIdentityCredentialOptions{}
-		if client != "" {
+		if client := cmp.Or(getenv(prefix+"__clientId"), getenv("AZURE_CLIENT_ID")); client != "" {
 			o.ID = azidentity.ClientID(client)
 		}
 		c, err := azidentity.NewManagedIdentityCredential(o)

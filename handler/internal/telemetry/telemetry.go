@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +59,7 @@ type Telemetry struct {
 // collector that does not answer costs nothing but lines in log. The SDK itself reads the
 // process's environment.
 func Start(ctx context.Context, version string, log *slog.Logger) (*Telemetry, error) {
-	if !configured(os.Getenv) {
+	if !configured() {
 		return nil, nil
 	}
 	if p := os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"); p != "" && p != "http/protobuf" {
@@ -91,16 +92,9 @@ func Start(ctx context.Context, version string, log *slog.Logger) (*Telemetry, e
 }
 
 // configured reports whether the settings name a collector.
-func configured(getenv func(string) string) bool {
-	if getenv("OTEL_SDK_DISABLED") == "true" {
-		return false
-	}
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"} {
-		if getenv(name) != "" {
-			return true
-		}
-	}
-	return false
+func configured() bool {
+	addresses := []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"}
+	return os.Getenv("OTEL_SDK_DISABLED") != "true" && slices.ContainsFunc(addresses, func(name string) bool { return os.Getenv(name) != "" })
 }
 
 // complaints tells the log that telemetry cannot be sent, once in a while. The
