@@ -10,6 +10,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -154,7 +155,7 @@ func (c *Checker) Run(ctx context.Context, o Options) (*Report, error) {
 	r := &Report{Started: c.d.Now().UTC(), Sections: make([]Section, len(sections))}
 	w := c.look(ctx)
 	if o.Tenant != "" && w.err == nil {
-		if _, ok := w.find(o.Tenant); !ok {
+		if _, ok := cipp.Named(w.tenants, o.Tenant); !ok {
 			return nil, ErrNoTenant
 		}
 	}
@@ -276,24 +277,10 @@ func (p *part) unreadable() bool {
 	return false
 }
 
-// find returns the tenant of a GUID or a domain.
-func (w *world) find(name string) (cipp.Tenant, bool) {
-	for _, t := range w.tenants {
-		if t.Named(name) {
-			return t, true
-		}
-	}
-	return cipp.Tenant{}, false
-}
-
 // name is what a tenant is called in a finding.
 func (w *world) name(id string) string {
-	for _, t := range w.tenants {
-		if t.ID == id {
-			return t.DefaultDomain
-		}
-	}
-	return id
+	t, _ := cipp.Named(w.tenants, id)
+	return cmp.Or(t.DefaultDomain, id)
 }
 
 // mapped returns the tenants that are mapped and can be synced, in CIPP's

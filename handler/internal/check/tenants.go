@@ -53,7 +53,7 @@ func (p *part) tenants(ctx context.Context) {
 	mapped := p.world.mapped()
 	selected := mapped
 	if p.o.Tenant != "" {
-		one, _ := p.world.find(p.o.Tenant)
+		one, _ := cipp.Named(p.world.tenants, p.o.Tenant)
 		selected = []cipp.Tenant{one}
 		p.standing(one, mapped)
 	} else {

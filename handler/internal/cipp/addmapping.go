@@ -3,7 +3,6 @@ package cipp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -20,17 +19,18 @@ func (s *Store) AddOrganizationMapping(ctx context.Context, tenantID string, org
 	if id == "" || organizationID <= 0 {
 		return false, errors.New("map a tenant to NinjaOne: a tenant id and an organization id are needed")
 	}
-	fail := func(err error) (bool, error) {
-		return false, fmt.Errorf("map tenant %s to NinjaOne organization %d: %w", id, organizationID, err)
+	doing := func(err error) error {
+		return storage.Doing(err, "map tenant %s to NinjaOne organization %d", id, organizationID)
 	}
 	columns := mappingColumns(organizationID, name)
 	columns["PartitionKey"], columns["RowKey"] = orgPartition, id
 	filter := storage.And(
 		storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition)),
 		storage.Or(storage.Eq("RowKey", id), storage.Eq("RowKey", strings.ToUpper(id))))
+	write := func() error { return s.table(tableMapping).Insert(ctx, columns) }
 	for e, err := range s.table(tableMapping).List(ctx, filter) {
 		if err != nil {
-			return fail(err)
+			return false, doing(err)
 		}
 		if _, mapped := mappingOf(id, e); mapped {
 			return false, nil
@@ -39,24 +39,15 @@ func (s *Store) AddOrganizationMapping(ctx context.Context, tenantID string, org
 			// The row maps to nothing, such as the entry that CIPP's page offers
 			// when NinjaOne cannot be reached.
 			columns["RowKey"] = e.RowKey()
-			err := s.table(tableMapping).MergeIfMatch(ctx, columns, e.ETag())
-			if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
-				return false, nil
-			}
-			if err != nil {
-				return fail(err)
-			}
-			return true, nil
+			write = func() error { return s.table(tableMapping).MergeIfMatch(ctx, columns, e.ETag()) }
+			break
 		}
 	}
-	err = s.table(tableMapping).Insert(ctx, columns)
-	if errors.Is(err, storage.ErrExists) {
-		return false, nil
+	err = write()
+	if errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+		return false, nil // somebody else was faster
 	}
-	if err != nil {
-		return fail(err)
-	}
-	return true, nil
+	return err == nil, doing(err)
 }
 
 // mappingColumns are the columns that say where a mapping goes, without the

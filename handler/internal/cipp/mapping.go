@@ -165,7 +165,8 @@ func (s *Store) byTenant(ctx context.Context, all []storage.Entity) (rows map[st
 					return nil, nil, err
 				}
 			}
-			id = tenantOf(tenants, e.RowKey())
+			t, _ := Named(tenants, e.RowKey())
+			id = t.ID
 		}
 		if id == "" {
 			lost = append(lost, e)
@@ -234,15 +235,6 @@ func Join(tenants []Tenant, mappings []OrganizationMapping) (mapped []MappedTena
 		}
 	}
 	return mapped, left
-}
-
-func tenantOf(tenants []Tenant, domain string) string {
-	for _, t := range tenants {
-		if t.has(strings.TrimSpace(domain)) {
-			return t.ID
-		}
-	}
-	return ""
 }
 
 // mappingOf reads one row; false when it maps to nothing.

@@ -151,6 +151,11 @@ func TestTenants(t *testing.T) {
 	if !got.Excluded || got.ID != fabrikam {
 		t.Errorf("an excluded tenant is %+v", got)
 	}
+	for text, want := range map[string]string{"Contoso.onmicrosoft.example ": contoso, strings.ToUpper(tailspin): tailspin, "nobody.example": ""} {
+		if got, ok := Named(all, text); got.ID != want || ok != (want != "") {
+			t.Errorf("%q names %q", text, got.ID)
+		}
+	}
 	for _, id := range []string{partner, "aaaaaaaa-0000-4000-8000-000000000005", "nobody", ""} {
 		if _, err := s.Tenant(ctx, id); !errors.Is(err, ErrNoTenant) {
 			t.Errorf("tenant %q: error is %v", id, err)

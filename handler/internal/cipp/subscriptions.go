@@ -50,12 +50,8 @@ func (s *Store) DeviceSubscriptions(ctx context.Context) ([]DeviceSubscription, 
 		return nil, err
 	}
 	for i, d := range list {
-		for _, t := range tenants {
-			if t.has(d.Domain) || t.ID == guid.Parse(d.Domain) {
-				list[i].Tenant = t.Ref
-				break
-			}
-		}
+		t, _ := Named(tenants, d.Domain)
+		list[i].Tenant = t.Ref
 	}
 	return list, nil
 }

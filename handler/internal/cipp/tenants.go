@@ -122,6 +122,16 @@ func (t Tenant) Named(text string) bool {
 	return strings.EqualFold(t.ID, strings.TrimSpace(text)) || t.has(strings.TrimSpace(text))
 }
 
+// Named returns the first tenant that a text names; false when it names none.
+func Named(tenants []Tenant, text string) (Tenant, bool) {
+	for _, t := range tenants {
+		if t.Named(text) {
+			return t, true
+		}
+	}
+	return Tenant{}, false
+}
+
 // has reports whether a domain name is one of the tenant's.
 func (t Tenant) has(domain string) bool {
 	same := func(d string) bool { return strings.EqualFold(d, domain) }

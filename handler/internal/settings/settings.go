@@ -71,7 +71,7 @@ func (h *Handlers) Functions() map[string]http.Handler {
 		"ExecExtensionsConfig": only(change(h.done(h.saveConfig, failing(http.StatusOK, "Failed to save the extensions configuration: "))), post),
 		"ExecExtensionTest":    only(work(h.done(h.test, failing(http.StatusOK, "Failed to connect to NinjaOne: "))), get),
 		"ExecExtensionMapping": only(h.mapping(read, work, change), get, post),
-		"ExecExtensionSync":    only(change(h.sync), get, post),
+		"ExecExtensionSync":    only(change(h.done(h.sync, failing(http.StatusOK, "Could not start NinjaOne Sync: the request failed, because "))), get, post),
 		"ListExtensionSync":    only(read(h.listed(h.listSync, failing(http.StatusInternalServerError, "Failed to read the syncs: "))), get),
 		"ListLogs":             only(work(h.listLogs), get),
 		"ListTenants":          only(read(h.listed(h.listTenants, noTenants)), get),

@@ -13,24 +13,19 @@ import (
 
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/tenantsync"
-	"cipp-ninjaone/handler/internal/words"
 )
 
 // sync is CIPP's ExecExtensionSync: it asks for the sync of one tenant or all.
 // Its status is 200 in any case.
-func (h *Handlers) sync(w http.ResponseWriter, r *http.Request) {
+func (h *Handlers) sync(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if !isNinjaOne(query(r, "Extension")) {
-		respond(w, http.StatusOK, results("NinjaOne Sync failed to start: this app can sync NinjaOne only. Start other extensions' syncs in CIPP itself."))
-		return
+		return results("NinjaOne Sync failed to start: this app can sync NinjaOne only. Start other extensions' syncs in CIPP itself."), nil
 	}
 	text, err := h.SyncNow(r.Context(), query(r, "TenantID"))
 	if errors.Is(err, errNotMapped) {
-		text = "Tenant was not found. The sync failed to start: choose a tenant that is mapped to NinjaOne and not excluded."
-	} else if err != nil {
-		h.Log.ErrorContext(r.Context(), "a sync could not be asked for", "error", err)
-		text = "Could not start NinjaOne Sync: the request failed, because " + words.End(err.Error())
+		return results("Tenant was not found. The sync failed to start: choose a tenant that is mapped to NinjaOne and not excluded."), nil
 	}
-	respond(w, http.StatusOK, results(text))
+	return results(text), err
 }
 
 // errNotMapped: no tenant of that id or domain is mapped and not excluded.
