@@ -151,7 +151,7 @@ func TestTenants(t *testing.T) {
 	if !got.Excluded || got.ID != fabrikam {
 		t.Errorf("an excluded tenant is %+v", got)
 	}
-	for text, want := range map[string]string{"Contoso.onmicrosoft.example ": contoso, strings.ToUpper(tailspin): tailspin, "nobody.example": ""} {
+	for text, want := range map[string]string{"Contoso.onmicrosoft.example ": contoso, strings.ToUpper(tailspin): tailspin, " ": "", "nobody.example": ""} {
 		if got, ok := Named(all, text); got.ID != want || ok != (want != "") {
 			t.Errorf("%q names %q", text, got.ID)
 		}

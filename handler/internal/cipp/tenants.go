@@ -134,6 +134,6 @@ func Named(tenants []Tenant, text string) (Tenant, bool) {
 
 // has reports whether a domain name is one of the tenant's.
 func (t Tenant) has(domain string) bool {
-	same := func(d string) bool { return strings.EqualFold(d, domain) }
+	same := func(d string) bool { return d != "" && strings.EqualFold(d, domain) }
 	return same(t.DefaultDomain) || same(t.InitialDomain) || slices.ContainsFunc(t.domains, same)
 }
