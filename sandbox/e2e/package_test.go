@@ -15,7 +15,7 @@ import (
 
 	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
-	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/stack"
 )
 
@@ -31,7 +31,10 @@ func TestPackage(t *testing.T) {
 		t.Errorf("`handler version` prints %q, %v", out, err)
 	}
 
-	w := start(t, seed.MSP(), func(c *funchost.Config) { c.AppRoot = dir })
+	data := generated(2)
+	synced, closed := data.Tenants[0].DefaultDomain, data.Tenants[1]
+	closed.Login = m365sim.ConsentMissing
+	w := start(t, data, func(c *funchost.Config) { c.AppRoot = dir })
 	root, err := azurite.ModuleRoot()
 	must(t, err)
 	folders, err := os.ReadDir(filepath.Join(root, "functions"))
@@ -51,10 +54,8 @@ func TestPackage(t *testing.T) {
 	if status, page := w.call(http.MethodGet, "/api/ninjaone/console/", ""); status != http.StatusOK || !strings.Contains(page, "<html") {
 		t.Errorf("the console answers %d: %.200s", status, page)
 	}
-	if got := w.sync(seed.Ordinary).status; got != "Completed" {
-		t.Errorf("a sync ends as %q", got)
-	}
-	w.correct(seed.Ordinary)
+	w.sync(synced).completed()
+	w.correct(synced)
 
 	// As the guide has it: by hand, with the app's settings.
 	check := exec.CommandContext(t.Context(), filepath.Join(dir, "handler"), "check")
@@ -63,7 +64,7 @@ func TestPackage(t *testing.T) {
 		check.Env = append(check.Env, name+"="+value)
 	}
 	report, err := check.Output()
-	if status, ok := errors.AsType[*exec.ExitError](err); !ok || status.ExitCode() != 1 || !strings.Contains(string(report), seed.ConsentLost) {
+	if status, ok := errors.AsType[*exec.ExitError](err); !ok || status.ExitCode() != 1 || !strings.Contains(string(report), closed.DefaultDomain) {
 		t.Errorf("`handler check` ends with %v and does not tell of the tenant without consent:\n%s", err, report)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"cipp-ninjaone/sandbox/funchost"
-	"cipp-ninjaone/sandbox/seed"
+	"cipp-ninjaone/sandbox/m365sim"
 )
 
 // tick runs the timer function and returns how many tenants it queued.
@@ -46,40 +46,34 @@ func (w *world) synced(n int) []funchost.Invocation {
 
 func TestSchedule(t *testing.T) {
 	t.Parallel()
-	data := seed.MSP()
+	data := generated(6)
+	excluded, unmapped := data.Tenants[4], data.Tenants[5]
+	data.ExcludedTenants, data.Mappings = []string{excluded.ID}, data.Mappings[:5]
+	data.Tenants[3].Login = m365sim.ConsentMissing
 	w := start(t, data, oneAtATime)
 	// A mapping of a domain that CIPP does not know.
-	w.merge("CippMapping", "NinjaOneMapping", "gone.example", map[string]any{"IntegrationId": "11", "IntegrationName": "Gone"})
+	w.merge("CippMapping", "NinjaOneMapping", "gone.example", map[string]any{"IntegrationId": "100", "IntegrationName": "Gone"})
 
-	if n := w.tick(); n != 10 {
-		t.Errorf("%d tenants were queued, want the 10 that are mapped and not excluded", n)
+	if n := w.tick(); n != 4 {
+		t.Errorf("%d tenants were queued, want the 4 that are mapped and not excluded", n)
 	}
-	syncs := w.synced(10)
-	// Every tenant of the first tick is under way or done.
-	if n := w.tick(); n != 0 {
+	syncs := w.synced(4)
+	if n := w.tick(); n != 0 { // all are under way or done
 		t.Errorf("the second tick queued %d tenants", n)
 	}
-	if n := w.tick(); n != 0 {
-		t.Errorf("the third tick queued %d tenants", n)
-	}
 	seen := map[string]int{}
-	for _, i := range w.synced(10) {
+	for _, i := range w.synced(4) {
 		seen[i.Message]++
 		if i.Err != nil {
 			t.Errorf("%s failed: %v", i.Message, i.Err)
 		}
 	}
-	if len(syncs) != 10 || len(seen) != 10 {
+	if len(syncs) != 4 || len(seen) != 4 {
 		t.Errorf("%d syncs of %d tenants", len(syncs), len(seen))
 	}
-	for _, domain := range mappedDomains(data) {
-		want := map[string]string{seed.ConsentLost: "Failed", seed.DeletedOrg: "Failed", seed.Excluded: ""}
-		status, special := want[domain]
-		if !special {
-			status = "Completed"
-		}
-		if got := w.status(w.tenant(domain).ID); got != status {
-			t.Errorf("%s: %q, want %q", domain, got, status)
+	for i, want := range []string{"Completed", "Completed", "Completed", "Failed", ""} {
+		if got := w.status(data.Tenants[i].ID); got != want {
+			t.Errorf("%s: %q, want %q", data.Tenants[i].DefaultDomain, got, want)
 		}
 	}
 	lines := w.logbook("None")
@@ -100,11 +94,9 @@ func TestSchedule(t *testing.T) {
 
 	// A tenant that is mapped now is due at once; with the integration off
 	// nothing is.
-	w.merge("CippMapping", "NinjaOneMapping", w.tenant(seed.Unmapped).ID, map[string]any{"IntegrationId": "22", "IntegrationName": "Juniper Field Clinic"})
+	w.merge("CippMapping", "NinjaOneMapping", unmapped.ID, map[string]any{"IntegrationId": "105", "IntegrationName": "Tenant 006"})
 	w.configure(map[string]any{"Enabled": false})
-	if err := w.Host.Invoke(context.Background(), "ScheduleTenants", ""); err != nil {
-		t.Error(err)
-	}
+	w.run("ScheduleTenants")
 	if n := w.waiting(syncQueue); n != 0 {
 		t.Errorf("%d tenants were queued with the integration off", n)
 	}
@@ -112,8 +104,8 @@ func TestSchedule(t *testing.T) {
 	if n := w.tick(); n != 1 {
 		t.Errorf("%d tenants were queued, want the one that is newly mapped", n)
 	}
-	w.synced(11)
-	if got := w.status(w.tenant(seed.Unmapped).ID); got != "Completed" {
+	w.synced(5)
+	if got := w.status(unmapped.ID); got != "Completed" {
 		t.Errorf("the newly mapped tenant: %q", got)
 	}
 }
