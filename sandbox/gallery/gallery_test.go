@@ -37,7 +37,7 @@ func serve(t *testing.T) (string, *ninjasim.Server) {
 	people := s.AddTemplate(ninjasim.Template{ID: 7, Name: "People & more", AllowMultiple: true, Items: []ninjasim.TemplateItem{
 		{Name: "about", Label: "About", Type: "WYSIWYG"}, {Name: "number", Label: "Number", Type: "TEXT"}}})
 	contracts := s.AddTemplate(ninjasim.Template{ID: 8, Name: "Contracts", AllowMultiple: true})
-	s.AddDocument(ninjasim.Document{ID: 70, OrganizationID: 3, TemplateID: people, Name: "Ida <i>Dune</i>", Description: "of the dunes",
+	s.AddDocument(ninjasim.Document{ID: 70, OrganizationID: 3, TemplateID: people, Name: "Ida <i>Dune</i>",
 		Fields: map[string]string{"about": `<p class="stat-value">Ida</p><script>alert(2)</script>`, "number": "<u>17</u>"}})
 	s.AddDocument(ninjasim.Document{ID: 71, OrganizationID: 3, TemplateID: people, Name: "Left", Archived: true})
 	s.AddDocument(ninjasim.Document{ID: 72, OrganizationID: 3, TemplateID: contracts, Name: "Lease"})
@@ -87,7 +87,7 @@ func TestPages(t *testing.T) {
 				`Left</a></td><td><span class="shell-state">Archived</span></td><td>1</td>`}, []string{"Lease", "DUN-A", "<i>Dune"}},
 		{"documents of another template", "/organizations/3?tab=documents-8", 200, []string{"Lease"}, []string{"Left"}},
 		{"document", "/organizations/3/documents/70", 200,
-			[]string{"Ida &lt;i&gt;Dune&lt;/i&gt;", "of the dunes", "&lt;u&gt;17&lt;/u&gt;", `<p class="stat-value">Ida</p>`, "<code>element script</code>",
+			[]string{"Ida &lt;i&gt;Dune&lt;/i&gt;", "&lt;u&gt;17&lt;/u&gt;", `<p class="stat-value">Ida</p>`, "<code>element script</code>",
 				`<span class="shell-kind">Device</span> <a href="/organizations/3/devices/50">DUN-A</a></li>`,
 				`<span class="shell-kind">Contracts</span> <a href="/organizations/3/documents/72">Lease</a> <span class="shell-state">by a technician</span></li>`,
 				`<span class="shell-kind">File</span> badge.pdf</li>`, `<span class="shell-kind">ORGANIZATION</span> 4</li>`},

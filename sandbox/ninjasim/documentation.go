@@ -135,7 +135,7 @@ func (s *Server) changed(action string, id int, fields ...string) {
 // Document is a document as people see it.
 type Document struct {
 	ID, OrganizationID, TemplateID int // AddDocument gives an id when it is zero
-	Name, Description              string
+	Name                           string
 	Archived                       bool
 	UpdatedAt                      time.Time
 	// Fields are values as they were sent, by field name: text, or markup of a WYSIWYG field.

@@ -82,14 +82,13 @@ func (s *Server) describeDocument(d storedDocument, t Template, member string, o
 		"documentId": d.ID, "documentName": d.Name, "documentUpdateTime": s.epoch(d.UpdatedAt), "documentTemplateId": d.TemplateID,
 		"documentTemplateName": t.Name, "organizationId": d.OrganizationID, member: fields,
 	}
-	putTexts(body, "documentDescription", d.Description)
 	return body
 }
 
 // wireDocument is an element of a batch as it comes.
 type wireDocument struct {
 	DocumentID, DocumentTemplateID, OrganizationID int
-	DocumentName, DocumentDescription              *string
+	DocumentName                                   *string
 	Fields                                         map[string]json.RawMessage
 }
 
@@ -132,9 +131,6 @@ func (s *Server) createDocuments(c *call) reply {
 		d := storedDocument{
 			Document: Document{OrganizationID: w.OrganizationID, TemplateID: w.DocumentTemplateID, Name: *w.DocumentName, UpdatedAt: now},
 			values:   map[string]*storedValue{},
-		}
-		if w.DocumentDescription != nil {
-			d.Description = *w.DocumentDescription
 		}
 		if refused := s.setValues(c, i, &d, t, w.Fields); refused != nil {
 			return *refused
@@ -261,9 +257,6 @@ func (s *Server) updateDocuments(c *call) reply {
 		d.UpdatedAt, d.values = s.config.Now(), maps.Clone(d.values)
 		if w.DocumentName != nil {
 			d.Name = *w.DocumentName
-		}
-		if w.DocumentDescription != nil {
-			d.Description = *w.DocumentDescription
 		}
 		t := s.documentation.templates[d.TemplateID]
 		if refused := s.setValues(c, i, &d, t, w.Fields); refused != nil {

@@ -44,8 +44,6 @@ func newInstance(t *testing.T) *instance {
 		{Name: "readOnly", Type: "TEXT", APIPermission: "READ_ONLY", DefinitionScope: []string{"NODE"}},
 		{Name: "hidden", Type: "TEXT", DefinitionScope: []string{"NODE"}},
 		{Name: "flag", Type: "CHECKBOX", APIPermission: "READ_WRITE"},
-		{Name: "count", Type: "NUMERIC", APIPermission: "READ_WRITE"},
-		{Name: "portal", Type: "URL", APIPermission: "READ_WRITE"},
 	} {
 		s.AddCustomField(field)
 	}
@@ -257,7 +255,7 @@ func TestContractIsEnforced(t *testing.T) {
 		{"field whose name is taken", "POST", "/v2/custom-fields", `{"label":"x","fieldName":"TENANTNOTE"}`, "application/json", 400, 0},
 		{"relations of an unknown device", "GET", "/v2/related-items/with-entity/NODE/99", "", "", 404, 0},
 		{"relations of an unknown type", "GET", "/v2/related-items/with-entity-type/DEVICE", "", "", 400, 1},
-		{"secure values", "GET", "/v2/queries/custom-fields-detailed?showSecureValues=true", "", "", 403, 1},
+		{"secure values", "GET", "/v2/queries/custom-fields-detailed?showSecureValues=true", "", "", 400, 1},
 		{"scopes", "GET", "/v2/device-custom-fields?scopes=node,organization", "", "", 200, 0},
 		{"scopes with encoded commas", "GET", "/v2/device-custom-fields?scopes=all%2Cnode%2Clocation%2Corganization", "", "", 200, 0},
 		{"unknown scope", "GET", "/v2/device-custom-fields?scopes=nodes", "", "", 400, 1},

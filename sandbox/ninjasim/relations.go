@@ -65,39 +65,38 @@ func (s *Server) removeRelationsOf(entityType string, id int) {
 	})
 }
 
-// exists reports whether the instance has an entity, and that a relation can be made with it.
-func (s *Server) exists(entityType string, id int) bool {
+// entity is the name of an entity, and whether a relation can be made with it.
+func (s *Server) entity(entityType string, id int) (name string, exists bool) {
 	switch entityType {
 	case "NODE":
-		_, ok := s.devices[id]
-		return ok
+		device, ok := s.devices[id]
+		return device.SystemName, ok
 	case "DOCUMENT":
-		d, ok := s.documentation.documents[id]
-		return ok && !d.Archived
+		document, ok := s.documentation.documents[id]
+		return document.Name, ok && !document.Archived
 	case "ORGANIZATION":
-		_, ok := s.organizations[id]
-		return ok
+		organization, ok := s.organizations[id]
+		return organization.Name, ok
 	}
-	return false
+	return "", false
 }
 
-func (s *Server) entityName(entityType string, id int) string {
-	switch entityType {
-	case "NODE":
-		return s.devices[id].SystemName
-	case "DOCUMENT":
-		return s.documentation.documents[id].Name
-	case "ORGANIZATION":
-		return s.organizations[id].Name
-	}
-	return ""
+// described is an entity as a relation shows it.
+func (s *Server) described(entityType string, id int) map[string]any {
+	name, _ := s.entity(entityType, id)
+	return map[string]any{"id": id, "name": name}
+}
+
+func (s *Server) exists(entityType string, id int) bool {
+	_, exists := s.entity(entityType, id)
+	return exists
 }
 
 func (s *Server) describeRelation(r Relation) map[string]any {
 	created := s.epoch(r.CreatedAt)
 	body := map[string]any{
 		"id": r.ID, "type": "ENTITY", "entityType": r.EntityType, "entityId": r.EntityID, "relEntityType": r.RelatedType,
-		"entity": map[string]any{"id": r.EntityID, "name": s.entityName(r.EntityType, r.EntityID)}, "createTime": created, "updateTime": created,
+		"entity": s.described(r.EntityType, r.EntityID), "createTime": created, "updateTime": created,
 	}
 	switch makers := s.documentation.behaviour.Makers; {
 	case r.MadeByTechnician && makers != MakersUnsaid:
@@ -110,7 +109,7 @@ func (s *Server) describeRelation(r Relation) map[string]any {
 		return body
 	}
 	body["relEntityId"] = r.RelatedID
-	body["relEntity"] = map[string]any{"id": r.RelatedID, "name": s.entityName(r.RelatedType, r.RelatedID)}
+	body["relEntity"] = s.described(r.RelatedType, r.RelatedID)
 	return body
 }
 

@@ -24,9 +24,6 @@ type cursor struct {
 // report answers one page of a report. The report is a new one that rows makes, or the one that the
 // cursor parameter names.
 func (s *Server) report(c *call, rows func() ([]map[string]any, *reply)) reply {
-	if c.query.Get("showSecureValues") == "true" {
-		return s.violationLocked(c, applicationFailure(http.StatusForbidden, "FORBIDDEN", "secure values are not for this application"))
-	}
 	now := s.config.Now()
 	name := c.query.Get("cursor")
 	if name == "" {
@@ -70,17 +67,12 @@ func (s *Server) wantedValues(c *call, target Target, since time.Time) map[strin
 	return wanted
 }
 
-// updatedAfter reads the parameter of that name. It is seconds since 1970 (or milliseconds, see
-// [Config]), a date, or an RFC 3339 time.
+// updatedAfter reads the parameter of that name, seconds since 1970 (or milliseconds, see
+// [Config]). NinjaOne knows dates too, which this project does not send.
 func (s *Server) updatedAfter(c *call) (time.Time, *reply) {
 	text := c.query.Get("updatedAfter")
 	if text == "" {
 		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.DateOnly, "20060102", time.RFC3339} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at, nil
-		}
 	}
 	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
 		if s.config.Milliseconds {
