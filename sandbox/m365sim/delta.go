@@ -55,7 +55,7 @@ func (s *Server) serveDelta(c *call, q *query, typ string, rows func(t *Tenant) 
 		case name == "members" && (typ == "group" || typ == "directoryRole"):
 			state.members = true
 		default:
-			p, refusal := selectable(entityTypes[typ], name, c.beta, true)
+			p, refusal := selectable(entityTypes[typ], name, c.beta)
 			if refusal != nil {
 				return s.errorAnswer(c.r, refusal)
 			}

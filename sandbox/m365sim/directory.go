@@ -37,62 +37,33 @@ func serveUsers(s *Server, c *call, q *query) *answer {
 	return s.entities(c, q, "user", func(t *Tenant) []Entity { return t.Users }, 100)
 }
 
-// serveMembers answers the direct members of a group or role, each with its "@odata.type".
+// serveMembers answers the ids of the direct members of a group or role, each with its
+// "@odata.type". This project asks for nothing else of them.
 func serveMembers(s *Server, c *call, q *query) *answer {
 	id := strings.ToLower(c.params["id"])
+	ofRole := strings.HasPrefix(c.route.path, "/directoryRoles/")
 	var rows []json.RawMessage
 	found := false
 	c.t.View(func(t *Tenant) {
 		owners := t.Groups
-		if strings.HasPrefix(c.route.path, "/directoryRoles/") {
+		if ofRole {
 			owners = t.Roles
 		}
 		if found = Find(owners, id) != nil; !found {
 			return
 		}
-		byID := map[string]Entity{}
-		for _, list := range [][]Entity{t.Users, t.Groups, t.Devices} {
-			for _, e := range list {
-				byID[e.ID()] = e
-			}
-		}
 		for _, m := range t.Members[id] {
-			rows = append(rows, memberRow(m, byID[m.ID], q.selected, c.beta))
+			rows = append(rows, project("directoryObject", Entity{"@odata.type": "#microsoft.graph." + m.Type, "id": m.ID}, q.selected, c.beta))
 		}
 	})
 	if !found {
 		return s.errorAnswer(c.r, notFoundObject(id))
 	}
 	size := 100
-	if strings.HasPrefix(c.route.path, "/directoryRoles/") {
+	if ofRole {
 		size = 1000
 	}
 	return s.list(c, q, rows, size)
-}
-
-func memberRow(m Member, e Entity, selected []Property, beta bool) json.RawMessage {
-	out := Entity{"@odata.type": "#microsoft.graph." + m.Type, "id": m.ID}
-	schema := entityTypes[m.Type]
-	if e == nil || schema == nil {
-		b, _ := json.Marshal(out)
-		return b
-	}
-	kept := []Property(nil)
-	for _, p := range selected {
-		if own, ok := schema.property(p.Name); ok && !own.NotInList {
-			kept = append(kept, own)
-		}
-	}
-	if selected != nil && kept == nil {
-		kept = []Property{}
-	}
-	row := Entity{"@odata.type": out["@odata.type"]}
-	for k, v := range e {
-		if !strings.HasPrefix(k, "@odata.") {
-			row[k] = v
-		}
-	}
-	return project(m.Type, row, kept, beta)
 }
 
 // servePolicyStates answers a device's compliance policy states, without their settings.

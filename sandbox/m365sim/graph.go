@@ -37,9 +37,6 @@ func (s *Server) GraphHandler() http.Handler {
 
 // answerGraph answers a call of Graph, or one part of a batch.
 func (s *Server) answerGraph(r *http.Request) *answer {
-	if strings.HasPrefix(r.URL.Path, downloadPath) {
-		return s.answerDownload(r)
-	}
 	t, refusal := s.authorize(r, GraphResource)
 	c := &call{r: r, t: t}
 	route := c.find()
@@ -132,7 +129,7 @@ func (s *Server) serveRoute(c *call) *answer {
 	if c.route.list && strings.Contains(c.r.URL.RawQuery, "skiptoken=") {
 		return s.nextPage(c.r, c.t)
 	}
-	q, refusal := parseQuery(c.r, c.route.rules, c.beta, c.route.list)
+	q, refusal := parseQuery(c.r, c.route.rules, c.beta)
 	if refusal != nil {
 		return s.errorAnswer(c.r, refusal)
 	}

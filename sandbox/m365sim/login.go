@@ -64,44 +64,27 @@ var loginRefusals = map[LoginCode]*loginError{
 		message: "Access has been blocked by Conditional Access policies."},
 }
 
-// LoginHandler serves the login service: POST /{tenant}/oauth2/v2.0/token and
-// the OpenID configuration of a tenant.
+// LoginHandler serves the login service: POST /{tenant}/oauth2/v2.0/token.
 func (s *Server) LoginHandler() http.Handler {
 	return s.door("login", s.answerLogin)
 }
 
 func (s *Server) answerLogin(r *http.Request) *answer {
 	name, path, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
-	name = strings.ToLower(name)
-	t := s.tenantByName(name)
-	switch path {
-	case "oauth2/v2.0/token":
-		s.count(r, "/{tenant}/oauth2/v2.0/token")
-		return s.trouble(r, "login", t, func(r *http.Request) *answer {
-			tokens, refusal := s.grant(r, t)
-			if refusal != nil {
-				return s.loginErrorAnswer(r, refusal)
-			}
-			a := jsonAnswer(http.StatusOK, tokens)
-			a.header.Set("Cache-Control", "no-store, no-cache")
-			return a
-		})
-	case "v2.0/.well-known/openid-configuration":
-		s.count(r, "/{tenant}/v2.0/.well-known/openid-configuration")
-		return s.trouble(r, "login", t, func(r *http.Request) *answer {
-			if t != nil {
-				name = t.ID
-			} else if name != s.partnerTenantID() {
-				return s.loginErrorAnswer(r, loginRefusal("invalid_tenant", 90002, "Tenant not found."))
-			}
-			base := "http://" + r.Host + "/" + name
-			return jsonAnswer(http.StatusOK, map[string]any{
-				"issuer": base + "/v2.0", "token_endpoint": base + "/oauth2/v2.0/token",
-				"authorization_endpoint": base + "/oauth2/v2.0/authorize", "jwks_uri": base + "/discovery/v2.0/keys",
-			})
-		})
+	t := s.tenantByName(strings.ToLower(name))
+	if path != "oauth2/v2.0/token" {
+		return s.errorAnswer(r, notFoundSegment(path))
 	}
-	return s.errorAnswer(r, notFoundSegment(path))
+	s.count(r, "/{tenant}/oauth2/v2.0/token")
+	return s.trouble(r, "login", t, func(r *http.Request) *answer {
+		tokens, refusal := s.grant(r, t)
+		if refusal != nil {
+			return s.loginErrorAnswer(r, refusal)
+		}
+		a := jsonAnswer(http.StatusOK, tokens)
+		a.header.Set("Cache-Control", "no-store, no-cache")
+		return a
+	})
 }
 
 func (s *Server) loginErrorAnswer(r *http.Request, e *loginError) *answer {

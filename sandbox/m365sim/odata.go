@@ -27,7 +27,7 @@ type rules struct {
 }
 
 // parseQuery checks the options of a call against the rules of its path.
-func parseQuery(r *http.Request, ru rules, beta, list bool) (*query, *apiError) {
+func parseQuery(r *http.Request, ru rules, beta bool) (*query, *apiError) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, badRequest("The query string is malformed.")
@@ -46,7 +46,7 @@ func parseQuery(r *http.Request, ru rules, beta, list bool) (*query, *apiError) 
 	schema := entityTypes[ru.typ]
 	if v := values.Get("$select"); v != "" && schema != nil {
 		for _, name := range strings.Split(v, ",") {
-			p, refusal := selectable(schema, strings.TrimSpace(name), beta, list)
+			p, refusal := selectable(schema, strings.TrimSpace(name), beta)
 			if refusal != nil {
 				return nil, refusal
 			}
@@ -75,14 +75,10 @@ func unsupportedQuery(message string) *apiError {
 	return &apiError{status: http.StatusBadRequest, code: "Request_UnsupportedQuery", message: message, violation: message}
 }
 
-func selectable(schema *EntityType, name string, beta, list bool) (Property, *apiError) {
+func selectable(schema *EntityType, name string, beta bool) (Property, *apiError) {
 	p, ok := schema.property(name)
 	if !ok || p.BetaOnly && !beta {
 		return p, badRequest("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", name, schema.Name)
-	}
-	if p.NotInList && list {
-		m := "The property '" + name + "' cannot be selected in a list of " + schema.Name + "."
-		return p, &apiError{status: http.StatusNotImplemented, code: "NotImplemented", message: m, violation: m}
 	}
 	return p, nil
 }
@@ -135,7 +131,7 @@ func project(typ string, e Entity, selected []Property, beta bool) json.RawMessa
 	if selected == nil {
 		for _, p := range schema.Properties {
 			switch {
-			case p.BetaOnly && !beta || p.NotInList:
+			case p.BetaOnly && !beta:
 			case !p.SelectOnly:
 				put(p)
 			case schema.placeholders && p.Collection:

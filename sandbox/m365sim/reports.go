@@ -85,11 +85,8 @@ func serveReport(s *Server, c *call, _ *query) *answer {
 	token := randomToken()
 	s.mu.Lock()
 	s.downloads[token] = &download{name: name + period + ".csv", csv: reportCSV(columns, rows), expires: s.config.Now().Add(downloadLife)}
-	base := s.config.DownloadURL
+	base := s.downloadURL
 	s.mu.Unlock()
-	if base == "" {
-		base = "http://" + c.r.Host
-	}
 	return &answer{status: http.StatusFound, header: http.Header{"Location": {base + downloadPath + token}}}
 }
 

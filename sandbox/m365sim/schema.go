@@ -11,7 +11,6 @@ type Property struct {
 	Collection bool // absent values are answered as an empty array
 	BetaOnly   bool // refused on v1.0
 	SelectOnly bool // not among the default properties
-	NotInList  bool // a list that selects it is answered 501
 }
 
 // EntityType is one entity type of Graph with the properties that the
@@ -48,17 +47,16 @@ func Schema() []EntityType {
 }
 
 // parseType reads a list of property names. Marks after a name: "[]" a
-// collection, "+" only when selected, "^" beta only, "!" not in lists.
+// collection, "+" only when selected, "^" beta only.
 func parseType(name, spec string) *EntityType {
 	t := &EntityType{Name: name, index: map[string]int{}}
 	for _, word := range strings.Fields("id " + spec) {
 		p := Property{}
-		p.Name = strings.TrimRight(word, "[]+^!")
+		p.Name = strings.TrimRight(word, "[]+^")
 		marks := word[len(p.Name):]
 		p.Collection = strings.Contains(marks, "[]")
-		p.SelectOnly = strings.ContainsAny(marks, "+!")
+		p.SelectOnly = strings.Contains(marks, "+")
 		p.BetaOnly = strings.Contains(marks, "^")
-		p.NotInList = strings.Contains(marks, "!")
 		t.index[p.Name] = len(t.Properties)
 		t.Properties = append(t.Properties, p)
 	}
@@ -72,17 +70,7 @@ var entityTypes = func() map[string]*EntityType {
 	}
 	types["managedDevice"].placeholders = true
 	types["deviceCompliancePolicyState"].placeholders = true
-	// A member list has the properties of every kind of member.
-	members := parseType("directoryObject", "deletedDateTime")
-	for _, kind := range []string{"user", "group", "device"} {
-		for _, p := range types[kind].Properties {
-			if _, ok := members.index[p.Name]; !ok {
-				members.index[p.Name] = len(members.Properties)
-				members.Properties = append(members.Properties, p)
-			}
-		}
-	}
-	types["directoryObject"] = members
+	types["directoryObject"] = parseType("directoryObject", "") // of lists of members
 	return types
 }()
 
@@ -93,7 +81,7 @@ var specs = map[string]string{
 		businessPhones[] displayName givenName jobTitle mail mobilePhone officeLocation surname userPrincipalName
 		accountEnabled+ assignedLicenses[]+ city+ createdDateTime+ department+ faxNumber+ identities[]+
 		licenseAssignmentStates[]+ mailNickname+ onPremisesLastSyncDateTime+ onPremisesSyncEnabled+
-		proxyAddresses[]+ signInActivity+ state+ usageLocation+ userType+ aboutMe!`,
+		proxyAddresses[]+ signInActivity+ state+ usageLocation+ userType+`,
 	"group": `
 		createdDateTime description displayName expirationDateTime groupTypes[] isAssignableToRole mail mailEnabled
 		mailNickname membershipRule membershipRuleProcessingState onPremisesLastSyncDateTime onPremisesSyncEnabled
@@ -102,7 +90,7 @@ var specs = map[string]string{
 		accountEnabled approximateLastSignInDateTime deviceId deviceOwnership deviceVersion displayName
 		enrollmentProfileName isCompliant isManaged manufacturer model onPremisesLastSyncDateTime
 		onPremisesSyncEnabled operatingSystem operatingSystemVersion physicalIds[] registrationDateTime trustType
-		kind!^ name!^ platform!^ status!^`,
+		`,
 	"directoryRole": `description displayName roleTemplateId`,
 	"organization": `
 		businessPhones[] city countryLetterCode createdDateTime displayName onPremisesLastSyncDateTime

@@ -36,10 +36,6 @@ type Config struct {
 	// DeltaPageSize caps the objects of one page of a delta answer; 0 = 200.
 	DeltaPageSize int
 
-	// DownloadURL is where report downloads are served, for example
-	// "http://127.0.0.1:7074"; "" = set by Start, or Graph's own host.
-	DownloadURL string
-
 	Now func() time.Time // nil = time.Now
 }
 
@@ -64,11 +60,12 @@ type Server struct {
 	vulnerabilityChains links[vulnerabilityPage]
 	endlessPages        links[endlessPage]
 
-	downloads  map[string]*download
-	faults     fault.Injector[Fault]
-	calls      map[string]int
-	violations []string
-	listeners  []*http.Server
+	downloads   map[string]*download
+	downloadURL string // where they are served, set by Start
+	faults      fault.Injector[Fault]
+	calls       map[string]int
+	violations  []string
+	listeners   []*http.Server
 
 	subscriptions subscriptions
 }
@@ -136,12 +133,6 @@ func (s *Server) tenantByName(name string) *Tenant {
 	return nil
 }
 
-func (s *Server) partnerTenantID() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.credentials.PartnerTenantID
-}
-
 func (s *Server) now() time.Time { return s.config.Now() }
 
 // SetLatency makes every call take at least d, batches once.
@@ -181,7 +172,7 @@ func (s *Server) Start() (Endpoints, error) {
 		go srv.Serve(l)
 	}
 	s.mu.Lock()
-	s.config.DownloadURL = e.Download
+	s.downloadURL = e.Download
 	s.mu.Unlock()
 	return e, nil
 }
