@@ -174,9 +174,6 @@ func (a *Azurite) QueueEndpoint() string { return a.urls["Queue"] + "/" + a.acco
 // TableEndpoint returns the table service's URL, account included.
 func (a *Azurite) TableEndpoint() string { return a.urls["Table"] + "/" + a.account }
 
-// Done returns a channel that is closed when the emulator's process has ended.
-func (a *process) Done() <-chan struct{} { return a.exited }
-
 // Stop ends the emulator with all its accounts, lets it write its data first, and waits until it is
 // gone. Calling it again does nothing.
 func (a *process) Stop() {

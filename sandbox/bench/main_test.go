@@ -19,7 +19,7 @@ var bundle = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	built = dir
-	return dir, stack.Build(context.Background(), dir)
+	return dir, stack.Build(context.Background(), dir, "")
 })
 
 // built is the folder to remove in the end.

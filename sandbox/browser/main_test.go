@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 		dir, err := os.MkdirTemp("", "cipp-ninjaone-app-*")
 		if err == nil {
 			defer os.RemoveAll(dir)
-			err = errors.Join(stack.Build(context.Background(), dir), stack.SlowTimers(dir))
+			err = errors.Join(stack.Build(context.Background(), dir, ""), stack.SlowTimers(dir))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "the bundle under test:", err)

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,10 +14,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/go-cmp/cmp"
 
-	"cipp-ninjaone/sandbox/azurite"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
+	"cipp-ninjaone/sandbox/stack"
 )
 
 const stateTable = "NinjaOneSyncState"
@@ -214,24 +211,6 @@ func testRowsWithoutVersions(t *testing.T, w *world, first, _ *m365sim.Tenant) {
 	}
 }
 
-// ofVersion returns the bundle under test with a handler that calls itself by
-// another version.
-func ofVersion(t *testing.T, version string) string {
-	t.Helper()
-	root, err := azurite.ModuleRoot()
-	must(t, err)
-	dir := t.TempDir()
-	must(t, os.CopyFS(dir, os.DirFS(appRoot)))
-	must(t, os.Remove(filepath.Join(dir, "handler")))
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w -X main.version="+version, "-o", dir+string(filepath.Separator), "./handler")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the handler: %v\n%s", err, out)
-	}
-	return dir
-}
-
 // TestUpgradeAndRollback does what the guide says: the older version is stopped in
 // the middle of the syncs of several tenants and the newer one started, and back.
 // No message is lost, and nothing is written again but what NinjaOne accepted of
@@ -240,7 +219,9 @@ func TestUpgradeAndRollback(t *testing.T) {
 	t.Parallel()
 	data := generated(4)
 	synced, swept := data.Tenants[:3], data.Tenants[3]
-	older, newer := appRoot, ofVersion(t, "v2.0.0-newer") // a bundle that was not released is of the version development
+	older, newer := appRoot, t.TempDir()
+	must(t, stack.Build(t.Context(), newer, "v2.0.0-newer")) // appRoot is of the version development
+	must(t, stack.SlowTimers(newer))
 	running := older
 	w := start(t, data, comesBackSoon, func(c *funchost.Config) { c.AppRoot = running })
 	w.sync(swept.DefaultDomain).completed()

@@ -19,7 +19,7 @@ func TestBuildLooksAtTheHandler(t *testing.T) {
 	if dir := os.Getenv(inner); dir != "" {
 		ended, end := context.WithCancel(t.Context())
 		end()
-		if err := Build(ended, dir); !errors.Is(err, context.Canceled) {
+		if err := Build(ended, dir, ""); !errors.Is(err, context.Canceled) {
 			t.Fatal("it did not get as far as the build:", err)
 		}
 		return

@@ -254,8 +254,9 @@ func (s *Stack) Close() error {
 	return errors.Join(errs...)
 }
 
-// Build assembles an app root in dir, as `make build` does for dist.
-func Build(ctx context.Context, dir string) error {
+// Build assembles an app root in dir, as `make build` does for dist. The handler calls
+// itself by the version, or by its own where that is "".
+func Build(ctx context.Context, dir, version string) error {
 	root, err := azurite.ModuleRoot()
 	if err != nil {
 		return err
@@ -263,7 +264,11 @@ func Build(ctx context.Context, dir string) error {
 	if err := look(filepath.Join(root, "handler")); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./handler")
+	flags := "-ldflags=-s -w"
+	if version != "" {
+		flags += " -X main.version=" + version
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", flags, "-o", dir+string(filepath.Separator), "./handler")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -43,7 +43,7 @@ func without(names ...string) (rest []string) {
 // proxy hears nothing.
 func TestHarshPlace(t *testing.T) {
 	app, root := t.TempDir(), projectRoot(t)
-	must(t, stack.Build(t.Context(), app))
+	must(t, stack.Build(t.Context(), app, ""))
 	demo := filepath.Join(t.TempDir(), "demo")
 	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", demo, "./sandbox/cmd/demo")
 	build.Dir = root
