@@ -15,7 +15,6 @@ import (
 
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
-	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/stack"
 	"cipp-ninjaone/sandbox/storageproxy"
 )
@@ -292,93 +291,21 @@ func TestPilotAndPause(t *testing.T) {
 	w.settled()
 	w.once(since, paused)
 
-	// What waits on the queue when everyone is paused is not begun any more.
-	w.options = append(w.options, syncsOff)
-	w.restart()
-	since = len(w.logged())
+	// While all are paused nobody's turn comes. One that somebody asks for runs all the
+	// same, and a pause costs no tenant its turn.
+	for _, tenant := range []string{"everyone", pilot.ID, paused.ID} {
+		w.pause(tenant, true)
+	}
 	w.ageRuns(25 * time.Hour)
-	if n := w.tick(); n != len(data.Tenants) {
-		t.Errorf("after a day %d tenants were queued, want all", n)
-	}
-	w.pause("everyone", true)
-	w.pause(pilot.ID, true)
-	w.pause(paused.ID, false)
-	w.options = append(w.options, syncsOn)
-	w.restart()
-	w.settled()
-	w.once(since, paused)
-
-	// One that somebody asks for runs all the same, and a pause costs no tenant its
-	// turn.
-	w.force(data.Tenants[0].DefaultDomain).completed()
-	w.pause("everyone", false)
-	w.pause(pilot.ID, false)
-	since = len(w.logged())
-	w.ageRuns(time.Hour)
-	w.tick()
-	w.settled()
-	n := w.completedSince(since)
-	for _, tn := range []*m365sim.Tenant{pilot, data.Tenants[2], data.Tenants[4]} {
-		if n[tn.ID] != 1 {
-			t.Errorf("%s, whose turn came while it was paused, was synced %d times", tn.DefaultDomain, n[tn.ID])
-		}
-	}
-}
-
-// TestFailedTenantIsTriedAgainLessAndLessOften ages a tenant that cannot be read
-// to either side of each wait.
-func TestFailedTenantIsTriedAgainLessAndLessOften(t *testing.T) {
-	t.Parallel()
-	data := generated(6)
-	w := start(t, data)
-	w.tick()
-	w.settled()
-	// A tenant whose turn is neither near nor just gone, so that the waits alone
-	// decide: it has no turn within three hours, but has one within a day.
-	w.ageRuns(3 * time.Hour)
-	w.tick()
-	w.settled()
-	since := len(w.logged())
-	early := w.completedSince(0)
-	w.ageRuns(19*time.Hour + 30*time.Minute)
-	w.tick()
-	w.settled()
-	var tn *m365sim.Tenant
-	for id, n := range w.completedSince(since) {
-		if i := slices.IndexFunc(data.Tenants, func(t *m365sim.Tenant) bool { return t.ID == id }); n == 1 && early[id] == 1 {
-			tn = data.Tenants[i]
-		}
-	}
-	if tn == nil {
-		t.Fatal("no tenant has its turn in these hours")
-	}
-	w.pause("everyone", true)
-	w.pause(tn.ID, false)
-	w.NinjaOne.InjectFault(ninjasim.Fault{Organization: data.Organization(tn.ID), Path: "^/v2/devices-detailed$", Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
-	w.sync(tn.DefaultDomain).failed("lacks the scope Monitoring", "The schedule tries again in about 15 minutes")
-	for _, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour} {
-		w.ageRuns(wait - 5*time.Minute)
-		if n := w.tick(); n != 0 {
-			t.Errorf("it is tried again sooner than %s after its failure", wait)
-		}
-		w.ageRuns(5 * time.Minute)
-		if n := w.tick(); n != 1 {
-			t.Errorf("it is not tried again %s after its failure", wait)
-		}
-		w.settled()
-		if status := w.status(tn.ID); status != "Failed" {
-			t.Fatalf("the run ended as %q", status)
-		}
-	}
-	w.NinjaOne.ClearFaults()
-	w.ageRuns(2 * time.Hour)
-	w.tick()
-	w.settled()
-	if status := w.status(tn.ID); status != "Completed" {
-		t.Errorf("once it can be read again it is %q", status)
-	}
-	w.ageRuns(2 * time.Hour)
 	if n := w.tick(); n != 0 {
-		t.Errorf("it is tried again although it succeeded")
+		t.Errorf("%d tenants were queued while all are paused", n)
 	}
+	w.force(data.Tenants[0].DefaultDomain).completed()
+	for _, tenant := range []string{"everyone", pilot.ID, paused.ID} {
+		w.pause(tenant, false)
+	}
+	since = len(w.logged())
+	w.tick()
+	w.settled()
+	w.once(since, data.Tenants[1:]...)
 }
