@@ -75,15 +75,14 @@ func (w *world) nextDay() {
 	}
 }
 
-// TestVulnerabilities: the schedule queues each tenant once a day; its file
-// replaces what the scan group holds, the cards show it, and the same file is not
-// sent again.
+// TestVulnerabilities: the schedule queues each tenant once a day, its file fills
+// the scan group, and the cards show it.
 func TestVulnerabilities(t *testing.T) {
 	t.Parallel()
 	data := vulnerable(2)
 	data.CVEExceptions = []seed.CVEException{{CVE: "CVE-2026-90002", Tenant: "ALL"}, {CVE: "cve-2026-90003", Tenant: data.Tenants[0].DefaultDomain, Expiry: "2020-01-01"}}
 	w := start(t, data)
-	first, second := data.Tenants[0], data.Tenants[1]
+	first := data.Tenants[0]
 	if w.tick(); w.waiting(uploadQueue) != 0 {
 		t.Error("an upload is queued before the tenant's first sync")
 	}
@@ -93,27 +92,8 @@ func TestVulnerabilities(t *testing.T) {
 			t.Error("the summary shows vulnerabilities before any were uploaded")
 		}
 	}
-	ninja, microsoft := w.NinjaOne.Calls(), w.M365.Calls()
 	w.tick()
 	w.uploaded()
-	calls := func(kind string, now, before map[string]int) (n int) {
-		var lines []string
-		for name, count := range now {
-			if d := count - before[name]; d > 0 && !strings.Contains(name, "oauth") && !strings.HasPrefix(name, "login") {
-				n += d
-				lines = append(lines, fmt.Sprint(d, " ", name))
-			}
-		}
-		slices.Sort(lines)
-		t.Logf("calls of %s for 2 tenants: %d (%s)", kind, n, strings.Join(lines, ", "))
-		return n
-	}
-	if n := calls("NinjaOne", w.NinjaOne.Calls(), ninja); n > 10 {
-		t.Errorf("%d calls of NinjaOne for 2 tenants, want at most 5 each", n)
-	}
-	if n := calls("Microsoft", w.M365.Calls(), microsoft); n > 4 {
-		t.Errorf("%d calls of Microsoft for 2 tenants, want at most 2 each", n)
-	}
 	header := regexp.MustCompile(`^device,cve\n`)
 	for _, tenant := range data.Tenants {
 		w.shows(tenant)
@@ -126,27 +106,9 @@ func TestVulnerabilities(t *testing.T) {
 		}
 	}
 
-	// Nothing more today; the same bytes are not sent tomorrow.
 	w.tick()
 	if n := w.waiting(uploadQueue); n != 0 {
 		t.Errorf("%d uploads are queued twice a day", n)
-	}
-	w.nextDay()
-	w.tick()
-	w.uploaded()
-	// One CVE is mended, and the file without it replaces the last.
-	gone := "CVE-2026-90006"
-	first.Change(func(t *m365sim.Tenant) {
-		t.Vulnerabilities = slices.DeleteFunc(slices.Clone(t.Vulnerabilities), func(v m365sim.Vulnerability) bool { return v.CVE == gone })
-	})
-	w.nextDay()
-	w.tick()
-	w.uploaded()
-	for tenant, files := range map[*m365sim.Tenant]int{first: 2, second: 1} {
-		w.shows(tenant)
-		if n := len(w.NinjaOne.Uploads(w.group(tenant))); n != files {
-			t.Errorf("%s: %d files were sent in three days, want %d", tenant.DefaultDomain, n, files)
-		}
 	}
 
 	// The next sync shows it on the cards, and the one after writes nothing.
