@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,77 +67,55 @@ func (j *job) writeAll(ctx context.Context, values map[int]ninjaone.Fields, read
 // write sends a device's values that NinjaOne does not hold, in one call. It notes what
 // NinjaOne accepted. It does not send a value that a newer reading contradicts.
 func (j *job) write(ctx context.Context, id int, values ninjaone.Fields, read time.Time) (sent bool, err error) {
-	claim, err := j.Ledger.ClaimCompliance(ctx, ledger.ComplianceWrite{
-		Organization: j.to.Organization, DeviceID: id,
-		TenantID: j.to.Ref.ID, Fields: j.fields, Values: values, Read: read, Force: j.force, Shown: j.shown[id],
-	})
-	if errors.Is(err, ledger.ErrNewerState) || err == nil && claim == nil {
-		return false, nil
-	}
-	if err != nil {
+	send := ledger.NewSharedSend(id, values, j.force, j.shown[id])
+	batch, err := j.Ledger.MarkShared(ctx, j.to.Organization, ledger.Reading{TenantID: j.to.Ref.ID, Fields: j.fields, Began: read}, send)
+	if err != nil || batch == nil {
 		return false, err
 	}
 	slot, err := j.paced(ctx)
 	if err != nil {
-		_, noteErr := claim.Settle(ctx, claim.All(ledger.Refused))
-		return false, errors.Join(err, noteErr)
+		send.HoldAll()
+		return false, errors.Join(err, batch.Settle(ctx))
 	}
 	bounded, cancel := context.WithTimeout(slot, writeTime)
 	defer cancel()
-	claimed := claim.Values()
-	err = j.client.UpdateDeviceFields(bounded, id, claimed, false)
+	err = j.client.UpdateDeviceFields(bounded, id, send.Values, false)
 	refusal, refused := errors.AsType[*ninjaone.RefusedError](err)
-	outcomes := claim.All(outcome(err))
-	if refused {
-		for name := range outcomes {
-			outcomes[name] = partly(refusal, name)
-		}
-	}
-	overtaken, noteErr := claim.Settle(ctx, outcomes)
 	switch {
 	case errors.Is(err, ninjaone.ErrNotFound):
-		return false, j.Ledger.Forget(ctx, j.to.Organization, ledger.Device(id))
+		send.Gone()
+	case refused:
+		send.Partly(refusal, j.Now())
+	case untouched(err):
+		send.HoldAll()
+	case err == nil:
+		for name := range send.Values {
+			send.Accept(name, j.Now())
+		}
+	}
+	noteErr := batch.Settle(ctx)
+	switch {
+	case errors.Is(err, ninjaone.ErrNotFound):
+		return false, noteErr
 	case err != nil:
 		if refused && len(refusal.Refused) > 0 {
 			problem := j.refused(id, refusal.Refused)
-			if refusal.Refused[j.fields.Compliance] != nil || refusal.Cause != nil || len(claimed) == 1 {
+			if refusal.Refused[j.fields.Compliance] != nil || refusal.Cause != nil || len(send.Values) == 1 {
 				return false, problem
 			}
 			j.log.WarnContext(ctx, "NinjaOne took a device's compliance alone, without the settings that fail", "device", id, "error", problem)
 			return true, noteErr
 		}
 		return false, fmt.Errorf("write the compliance of NinjaOne device %d: %w", id, err)
-	case overtaken:
+	case send.Overtaken:
 		j.log.InfoContext(ctx, "two readings of a device were written at once; the next sweep writes it again", "device", id)
 	}
-	j.log.DebugContext(ctx, "compliance written", "device", id, "fields", len(claimed))
+	j.log.DebugContext(ctx, "compliance written", "device", id, "fields", len(send.Values))
 	return true, noteErr
 }
 
-// partly tells what became of one value of a write of which NinjaOne refused some. Each
-// value then went alone.
-func partly(r *ninjaone.RefusedError, name string) ledger.Outcome {
-	untouched, left := r.Left[name]
-	switch {
-	case r.Refused[name] != nil, left && untouched:
-		return ledger.Refused
-	case left:
-		return ledger.Lost
-	}
-	return ledger.Accepted
-}
-
-// outcome tells from the error of a write what NinjaOne holds.
-func outcome(err error) ledger.Outcome {
-	if err == nil {
-		return ledger.Accepted
-	}
-	_, refused := errors.AsType[*ninjaone.RefusedError](err)
-	for _, untouched := range []error{ninjaone.ErrNotSent, ninjaone.ErrForbidden, ninjaone.ErrUnauthorized, ninjaone.ErrThrottled, ninjaone.ErrWrongInstance, ninjaone.ErrNotFound} {
-		refused = refused || errors.Is(err, untouched)
-	}
-	if refused {
-		return ledger.Refused
-	}
-	return ledger.Lost
+// untouched reports whether NinjaOne holds what it held before a write that failed.
+func untouched(err error) bool {
+	return slices.ContainsFunc([]error{ninjaone.ErrNotSent, ninjaone.ErrForbidden, ninjaone.ErrUnauthorized, ninjaone.ErrThrottled, ninjaone.ErrWrongInstance},
+		func(target error) bool { return errors.Is(err, target) })
 }

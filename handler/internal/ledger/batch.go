@@ -3,9 +3,11 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +20,7 @@ import (
 // of the table takes.
 const MaxBatch = 100
 
-// Reading is the reading of Intune that a sync's compliance values come from.
+// Reading is the reading of Intune that values of shared fields come from.
 type Reading struct {
 	TenantID string    // whose devices were read
 	Fields   Shared    // the fields whose values come from it
@@ -30,20 +32,25 @@ type Reading struct {
 type Send struct {
 	Record *Record
 	Values ninjaone.Fields // by NinjaOne custom field name
+	// Overtaken says of a settled send that a newer reading was claimed meanwhile. Both
+	// requests were then under way, and nobody knows which NinjaOne served last. So the
+	// field is noted as unknown, and is best sent again from a new reading.
+	Overtaken bool
 
-	last   bool              // the record is of no use once NinjaOne accepted all of them
-	before map[string]string // what the record noted before the values were marked
-	forced map[string]bool   // shared fields whose values go also where NinjaOne is noted to hold them
-	claims claims            // of the shared fields that are sent
-	marked string            // column Fields as it was marked
+	last   bool               // the record is of no use once NinjaOne accepted all of them
+	before map[string]string  // what the record noted before the values were marked
+	force  bool               // shared values, but not clear, go also where NinjaOne is noted to hold them
+	shown  map[string]bool    // shared fields that may show another value than is noted; these go in any case
+	claims map[string]claimed // of the shared fields that are sent
+	marked string             // column Fields as it was marked
 	taken  ninjaone.Fields
-	ended  map[string]Outcome // of the claims
+	ended  map[string]outcome // of the claims
 	gone   bool
 }
 
 // NewSend returns a send of values, which are not none, to a target.
 func NewSend(r *Record, values ninjaone.Fields) *Send {
-	s := &Send{Record: r, Values: values, last: true, taken: ninjaone.Fields{}, ended: map[string]Outcome{}}
+	s := &Send{Record: r, Values: values, last: true, taken: ninjaone.Fields{}, ended: map[string]outcome{}}
 	for name, noted := range r.Fields {
 		if _, sent := values[name]; !sent && Holds(noted) {
 			s.last = false
@@ -55,6 +62,15 @@ func NewSend(r *Record, values ninjaone.Fields) *Send {
 	return s
 }
 
+// NewSharedSend returns a send of values of shared fields alone to a device. With force
+// the values, but not clear, go even if NinjaOne holds them. The fields in shown may show
+// another value than is noted, such as CIPP's. They are sent, and cleared, all the same.
+func NewSharedSend(deviceID int, values ninjaone.Fields, force bool, shown map[string]bool) *Send {
+	s := NewSend(&Record{Target: Device(deviceID), Fields: map[string]string{}}, values)
+	s.force, s.shown = force, shown
+	return s
+}
+
 // Remember keeps the record of a target that should hold nothing any more. So it stays
 // known that the target was cleared.
 func (s *Send) Remember() { s.last = false }
@@ -63,7 +79,23 @@ func (s *Send) Remember() { s.last = false }
 func (s *Send) Accept(name string, at time.Time) {
 	s.taken[name] = s.Values[name]
 	s.Record.Fields[name], s.Record.Written = Digest(s.Values[name]), at
-	s.ended[name] = Accepted
+	s.ended[name] = accepted
+}
+
+// Partly notes how the values ended of which NinjaOne refused some, so that each went
+// alone.
+func (s *Send) Partly(r *ninjaone.RefusedError, at time.Time) {
+	for name := range s.Values {
+		held, left := r.Left[name]
+		switch {
+		case r.Refused[name] != nil:
+			s.Refuse(name)
+		case left && held:
+			s.Unsent(name)
+		case !left:
+			s.Accept(name, at)
+		}
+	}
 }
 
 // Unsent notes that NinjaOne holds in fields what it held before.
@@ -96,7 +128,7 @@ func (s *Send) take(names ...string) {
 }
 
 // Refuse notes that NinjaOne refused a value. It is sent again by the next run.
-func (s *Send) Refuse(name string) { s.ended[name] = Refused }
+func (s *Send) Refuse(name string) { s.ended[name] = refused }
 
 // Gone notes that NinjaOne does not know the target any more.
 func (s *Send) Gone() { s.gone = true }
@@ -127,17 +159,51 @@ type Batch struct {
 // with them.
 func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends []*Send, others ...*Record) (*Batch, error) {
 	b := &Batch{l, o, read, syncClaim + uuid.NewString(), sends}
-	claims := false
 	for _, s := range sends {
-		s.before, s.forced = maps.Clone(s.Record.Fields), map[string]bool{}
+		s.before, s.shown = maps.Clone(s.Record.Fields), map[string]bool{}
 		for _, name := range read.Fields.Names() {
-			s.forced[name] = s.Record.Fields[name] == Unknown
+			s.shown[name] = s.Record.Fields[name] == Unknown
 		}
 		for name := range s.Values {
 			s.Record.Fields[name] = Unknown
 		}
-		claims = claims || b.claimable(s)
 	}
+	if err := b.claim(ctx, others); err != nil {
+		return nil, fmt.Errorf("note what is being sent to NinjaOne organization %d: %w", o.ID, err)
+	}
+	return b, b.unlessSwept(ctx)
+}
+
+// MarkShared is Mark of a [NewSharedSend], for package compliance. The device's record
+// stays as it is, but for the notes of the shared fields. It returns nil when there is
+// nothing to send: NinjaOne holds the values, or they are to be cleared where nothing is
+// shown. Or a newer reading is known, or the device is another tenant's.
+func (l *Ledger) MarkShared(ctx context.Context, o Organization, read Reading, s *Send) (*Batch, error) {
+	b := &Batch{l, o, read, uuid.NewString(), []*Send{s}}
+	err := b.claim(ctx, nil)
+	if err == nil && len(s.claims) == 0 {
+		return nil, nil
+	}
+	if err == nil {
+		if err = b.unlessSwept(ctx); err != nil {
+			s.HoldAll()
+		}
+		if len(s.Values) > 0 {
+			return b, nil
+		}
+		err = errors.Join(err, b.Settle(ctx))
+	}
+	return nil, storage.Doing(err, "claim the compliance fields of NinjaOne device %d", s.Record.Target.ID)
+}
+
+// alone reports whether the batch writes shared fields alone. Else it is a sync's, which
+// has the organization to itself. So a claim of another sync is one of a stopped sync.
+func (b *Batch) alone() bool { return !strings.HasPrefix(b.id, syncClaim) }
+
+// claim marks the sends, and saves other records. It takes out the shared values that
+// it did not claim.
+func (b *Batch) claim(ctx context.Context, others []*Record) error {
+	claims := slices.ContainsFunc(b.sends, b.claimable)
 	err := whileOthersAreFirst(func() error {
 		rows := map[string]storage.Entity{}
 		var err error
@@ -147,7 +213,7 @@ func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends [
 			}
 		}
 		var ops []storage.Operation
-		for _, s := range sends {
+		for _, s := range b.sends {
 			op, err := b.mark(s, rows[rowKey(s.Record.Target)])
 			if err != nil {
 				return err
@@ -155,39 +221,43 @@ func (l *Ledger) Mark(ctx context.Context, o Organization, read Reading, sends [
 			ops = append(ops, op...)
 		}
 		for _, r := range others {
-			e, err := l.entity(o, r)
+			e, err := b.ledger.entity(b.org, r)
 			if err != nil {
 				return err
 			}
 			ops = append(ops, storage.MergeOp(e))
 		}
-		return l.table.WriteBatch(ctx, ops)
+		return b.ledger.table.WriteBatch(ctx, ops)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("note what is being sent to NinjaOne organization %d: %w", o.ID, err)
+		return err
 	}
-	return b, b.unlessSwept(ctx)
+	for _, s := range b.sends {
+		for _, name := range b.shared(s) {
+			if !b.claimed(s, name) {
+				s.without(name)
+			}
+		}
+	}
+	return nil
 }
 
-// claimable reports whether a send has values of shared fields.
-func (b *Batch) claimable(s *Send) bool {
-	return s.Record.Target.Kind == KindDevice && slices.ContainsFunc(b.read.Fields.Names(), func(name string) bool {
+// shared are the shared fields of which a send has values.
+func (b *Batch) shared(s *Send) (names []string) {
+	if s.Record.Target.Kind != KindDevice {
+		return nil
+	}
+	return slices.DeleteFunc(b.read.Fields.Names(), func(name string) bool {
 		_, has := s.Values[name]
-		return has
+		return !has
 	})
 }
 
-// compliance is the shared values of a send, as package compliance writes them.
-func (b *Batch) compliance(s *Send) ComplianceWrite {
-	return ComplianceWrite{
-		Organization: b.org, DeviceID: s.Record.Target.ID, TenantID: b.read.TenantID,
-		Fields: b.read.Fields, Values: s.Values, Read: b.read.Began, Shown: s.forced, sync: true,
-	}
-}
+func (b *Batch) claimable(s *Send) bool { return len(b.shared(s)) > 0 }
 
 // mark returns what marks one target, given its row.
 func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
-	var columns storage.Entity
+	var d decision
 	if b.claimable(s) {
 		if b.read.Fields.claimedBy(b.id, row) {
 			return nil, nil // written by an attempt whose answer was lost
@@ -195,19 +265,11 @@ func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
 		if row != nil && row.String("TenantId") == s.Record.owner {
 			row["TenantId"] = b.read.TenantID // what another tenant wrote here is this one's from now on
 		}
-		d := b.compliance(s).decide(row, b.id, time.Now())
-		s.claims, columns = d.claims, d.columns
-		for name := range d.claims {
-			s.ended[name] = Lost
-		}
+		d = b.decide(s, row, time.Now())
+		s.claims = d.claims
 		for name, digest := range d.moved {
 			if _, has := s.Record.Fields[name]; !has {
 				s.Record.Fields[name] = digest
-			}
-		}
-		for _, name := range b.read.Fields.Names() {
-			if _, has := s.Values[name]; has && !b.claimed(s, name) {
-				s.without(name)
 			}
 		}
 	}
@@ -215,10 +277,20 @@ func (b *Batch) mark(s *Send, row storage.Entity) ([]storage.Operation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.alone() {
+		switch {
+		case d.columns == nil:
+			return nil, nil
+		case row == nil:
+			e["TenantId"], e["Fields"] = b.read.TenantID, noFields
+		case len(d.moved) > 0:
+			e["Fields"] = withFields(fieldsOf(row), d.moved)
+		}
+	}
 	s.marked = e.String("Fields")
-	maps.Copy(e, columns)
+	maps.Copy(e, d.columns)
 	switch {
-	case columns == nil:
+	case d.columns == nil:
 		return []storage.Operation{storage.MergeOp(e)}, nil
 	case row == nil:
 		return []storage.Operation{storage.InsertOp(e)}, nil
@@ -231,12 +303,17 @@ func (b *Batch) claimed(s *Send, name string) bool {
 	return is
 }
 
-// entity is the row of a send. A shared field that is claimed is noted in columns
-// of its own alone.
+// entity is the row of a send. Shared fields are noted in columns of their own alone.
 func (b *Batch) entity(s *Send) (storage.Entity, error) {
+	if b.alone() {
+		return storage.Entity{"PartitionKey": b.org.Partition(), "RowKey": rowKey(s.Record.Target)}, nil
+	}
 	r := *s.Record
 	r.Fields = maps.Clone(r.Fields)
 	for name := range s.claims {
+		delete(r.Fields, name)
+	}
+	for _, name := range b.shared(s) {
 		delete(r.Fields, name)
 	}
 	return b.ledger.entity(b.org, &r)
@@ -276,7 +353,15 @@ func (b *Batch) rows(ctx context.Context) (map[string]storage.Entity, error) {
 // tenant's last sweep compared. It looks after the claims are noted: a sweep that
 // begins later sees them.
 func (b *Batch) unlessSwept(ctx context.Context) error {
-	if !slices.ContainsFunc(b.sends, func(s *Send) bool { return len(s.claims.unheld()) > 0 }) {
+	unheld := func(s *Send) (names []string) {
+		for name, claim := range s.claims {
+			if claim.unheld {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	if !slices.ContainsFunc(b.sends, func(s *Send) bool { return len(unheld(s)) > 0 }) {
 		return nil
 	}
 	swept, err := b.ledger.swept(ctx, b.read.TenantID)
@@ -287,7 +372,7 @@ func (b *Batch) unlessSwept(ctx context.Context) error {
 		return nil
 	}
 	for _, s := range b.sends {
-		for _, name := range s.claims.unheld() {
+		for _, name := range unheld(s) {
 			s.without(name)
 			s.Refuse(name) // nothing is sent
 		}
@@ -333,14 +418,29 @@ func (b *Batch) settle(s *Send, row storage.Entity) ([]storage.Operation, error)
 	if s.gone {
 		return one(gone)
 	}
-	columns := storage.Entity{}
-	overtaken, lost := s.claims.settle(b.read.Fields, b.id, s.Values, row, columns, s.ended)
+	columns, lost := storage.Entity{}, map[string]string{}
+	s.Overtaken = false
+	for _, n := range notes {
+		name := n.of(b.read.Fields)
+		if !b.claimed(s, name) {
+			continue
+		}
+		over, gone := s.claims[name].settle(n, name, b.id, s.Values[name], row, columns, s.ended[name])
+		s.Overtaken = s.Overtaken || over
+		if gone { // another field is mapped by now; the next sync clears this one again
+			lost[name] = Unknown
+		}
+	}
 	e, err := b.entity(s)
 	if err != nil {
 		return nil, err
 	}
 	switch now := row.String("Fields"); {
-	case now == s.marked && s.last && len(s.taken) == len(s.Values) && !overtaken:
+	case b.alone() && len(columns)+len(lost) == 0:
+		return nil, nil
+	case b.alone():
+		e["Fields"] = now
+	case now == s.marked && s.last && len(s.taken) == len(s.Values) && !s.Overtaken:
 		return one(gone)
 	case now == s.marked:
 		for name, v := range s.taken {

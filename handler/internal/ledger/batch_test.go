@@ -66,8 +66,10 @@ func TestABatchAndAnotherWriter(t *testing.T) {
 				between: func(t *testing.T, l *Ledger) { written(t, l, forcedAt(5, compliant)) }},
 			"an older reading, before the marks": {minute: 5, sent: nonCompliant, want: Digest(nonCompliant),
 				between: func(t *testing.T, l *Ledger) { written(t, l, forcedAt(1, compliant)) }},
+			"an older reading, before the marks of what was there": {minute: 5, sent: compliant, want: Digest(compliant),
+				between: func(t *testing.T, l *Ledger) { written(t, l, at(1, nonCompliant)) }},
 			"a newer reading, before the end": {minute: 1, sent: nonCompliant, want: Unknown,
-				after: func(t *testing.T, l *Ledger) { settle(t, claim(t, l, at(5, compliant)), Accepted) }},
+				after: func(t *testing.T, l *Ledger) { settle(t, claim(t, l, at(5, compliant)), accepted) }},
 			"a newer reading that is still being sent": {minute: 1, sent: nonCompliant, want: Unknown,
 				after: func(t *testing.T, l *Ledger) { claim(t, l, at(5, compliant)) }},
 			"a sweep of a newer list": {minute: 1, sent: nonCompliant, want: Digest(compliant), nothing: true,
@@ -124,9 +126,9 @@ func TestABatchAndAnotherWriter(t *testing.T) {
 	})
 }
 
-func forcedAt(minute int, v ninjaone.Value) ComplianceWrite {
+func forcedAt(minute int, v ninjaone.Value) write {
 	w := at(minute, v)
-	w.Force = true
+	w.force = true
 	return w
 }
 

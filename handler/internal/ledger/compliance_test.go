@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -58,33 +57,68 @@ func otherShared() (s Shared) {
 	return s
 }
 
-// at is a write of a value that was read so many minutes after noon.
-func at(minute int, v ninjaone.Value) ComplianceWrite {
-	return ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne,
-		Fields: testShared, Values: ninjaone.Fields{testField: v}, Read: noon.Add(time.Duration(minute) * time.Minute)}
+// write is values on their way to the shared fields of testDevice.
+type write struct {
+	org Organization
+	Reading
+	values ninjaone.Fields
+	force  bool
 }
 
-func claim(t *testing.T, s *Ledger, w ComplianceWrite) *Claim {
+// at is a write of a value that was read so many minutes after noon.
+func at(minute int, v ninjaone.Value) write {
+	return write{org: testOrg, Reading: Reading{tenantOne, testShared, noon.Add(time.Duration(minute) * time.Minute)}, values: ninjaone.Fields{testField: v}}
+}
+
+// pending is a write that is marked. Its batch is nil when there is nothing to send.
+type pending struct {
+	*Send
+	batch *Batch
+}
+
+func mark(t *testing.T, l *Ledger, w write) pending {
 	t.Helper()
-	c, err := s.ClaimCompliance(t.Context(), w)
+	s := NewSharedSend(testDevice, w.values, w.force, nil)
+	b, err := l.MarkShared(t.Context(), w.org, w.Reading, s)
 	must(t, err)
-	if c == nil {
+	return pending{s, b}
+}
+
+func claim(t *testing.T, l *Ledger, w write) pending {
+	t.Helper()
+	c := mark(t, l, w)
+	if c.batch == nil {
 		t.Fatal("there was nothing to send")
 	}
 	return c
 }
 
-func settle(t *testing.T, c *Claim, o Outcome) bool {
+// leaves checks that there is nothing to send.
+func leaves(t *testing.T, l *Ledger, w write) {
 	t.Helper()
-	overtaken, err := c.Settle(t.Context(), c.All(o))
-	must(t, err)
-	return overtaken
+	if c := mark(t, l, w); c.batch != nil {
+		t.Errorf("claimed %v, want nothing", c.Values)
+	}
+}
+
+func settle(t *testing.T, c pending, o outcome) bool {
+	t.Helper()
+	for name := range c.Values {
+		switch o {
+		case accepted:
+			c.Accept(name, noon)
+		case refused:
+			c.Refuse(name)
+		}
+	}
+	must(t, c.batch.Settle(t.Context()))
+	return c.Overtaken
 }
 
 // written writes a value as an undisturbed writer does.
-func written(t *testing.T, s *Ledger, w ComplianceWrite) {
+func written(t *testing.T, s *Ledger, w write) {
 	t.Helper()
-	if settle(t, claim(t, s, w), Accepted) {
+	if settle(t, claim(t, s, w), accepted) {
 		t.Fatal("overtaken")
 	}
 }
@@ -98,29 +132,28 @@ func noted(t *testing.T, s *Ledger) DeviceCompliance {
 
 func TestClaim(t *testing.T) {
 	eachField(t, func(t *testing.T) {
-		forced := func(w ComplianceWrite) ComplianceWrite { w.Force = true; return w }
-		other := func(w ComplianceWrite) ComplianceWrite { w.TenantID = tenantTwo; return w }
+		forced := func(w write) write { w.force = true; return w }
+		other := func(w write) write { w.TenantID = tenantTwo; return w }
 		tests := map[string]struct {
-			before []ComplianceWrite
-			write  ComplianceWrite
+			before []write
+			write  write
 			claims bool
-			newer  bool
 		}{
-			"first":                               {nil, at(0, compliant), true, false},
-			"clear what was never ours":           {nil, at(0, ninjaone.Clear()), false, false},
-			"same value":                          {[]ComplianceWrite{at(0, compliant)}, at(1, compliant), false, false},
-			"same value, forced":                  {[]ComplianceWrite{at(0, compliant)}, forced(at(1, compliant)), true, false},
-			"other value, newer":                  {[]ComplianceWrite{at(0, compliant)}, at(1, nonCompliant), true, false},
-			"other value, older":                  {[]ComplianceWrite{at(1, compliant)}, at(0, nonCompliant), false, true},
-			"older, forced":                       {[]ComplianceWrite{at(1, compliant)}, forced(at(0, nonCompliant)), false, true},
-			"same value, older":                   {[]ComplianceWrite{at(1, compliant)}, at(0, compliant), false, true},
-			"clear, newer":                        {[]ComplianceWrite{at(0, compliant)}, at(1, ninjaone.Clear()), true, false},
-			"clear, older":                        {[]ComplianceWrite{at(1, compliant)}, at(0, ninjaone.Clear()), false, true},
-			"clear what is cleared":               {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, ninjaone.Clear()), false, false},
-			"back after a clear":                  {[]ComplianceWrite{at(0, compliant), at(1, ninjaone.Clear())}, at(2, compliant), true, false},
-			"another tenant's device":             {[]ComplianceWrite{at(0, compliant)}, other(at(1, nonCompliant)), false, false},
-			"a device in another organization":    {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: Organization{testInstance, 18}, DeviceID: testDevice, TenantID: tenantOne, Fields: testShared, Values: ninjaone.Fields{testField: nonCompliant}, Read: noon}, true, false},
-			"another field, older than the first": {[]ComplianceWrite{at(1, compliant)}, ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne, Fields: otherShared(), Values: ninjaone.Fields{"other": nonCompliant}, Read: noon}, true, false},
+			"first":                               {nil, at(0, compliant), true},
+			"clear what was never ours":           {nil, at(0, ninjaone.Clear()), false},
+			"same value":                          {[]write{at(0, compliant)}, at(1, compliant), false},
+			"same value, forced":                  {[]write{at(0, compliant)}, forced(at(1, compliant)), true},
+			"other value, newer":                  {[]write{at(0, compliant)}, at(1, nonCompliant), true},
+			"other value, older":                  {[]write{at(1, compliant)}, at(0, nonCompliant), false},
+			"older, forced":                       {[]write{at(1, compliant)}, forced(at(0, nonCompliant)), false},
+			"same value, older":                   {[]write{at(1, compliant)}, at(0, compliant), false},
+			"clear, newer":                        {[]write{at(0, compliant)}, at(1, ninjaone.Clear()), true},
+			"clear, older":                        {[]write{at(1, compliant)}, at(0, ninjaone.Clear()), false},
+			"clear what is cleared":               {[]write{at(0, compliant), at(1, ninjaone.Clear())}, at(2, ninjaone.Clear()), false},
+			"back after a clear":                  {[]write{at(0, compliant), at(1, ninjaone.Clear())}, at(2, compliant), true},
+			"another tenant's device":             {[]write{at(0, compliant)}, other(at(1, nonCompliant)), false},
+			"a device in another organization":    {[]write{at(1, compliant)}, write{org: Organization{testInstance, 18}, Reading: Reading{tenantOne, testShared, noon}, values: ninjaone.Fields{testField: nonCompliant}}, true},
+			"another field, older than the first": {[]write{at(1, compliant)}, write{org: testOrg, Reading: Reading{tenantOne, otherShared(), noon}, values: ninjaone.Fields{"other": nonCompliant}}, true},
 		}
 		for name, tt := range tests {
 			t.Run(name, func(t *testing.T) {
@@ -128,12 +161,8 @@ func TestClaim(t *testing.T) {
 				for _, w := range tt.before {
 					written(t, s, w)
 				}
-				c, err := s.ClaimCompliance(t.Context(), tt.write)
-				if errors.Is(err, ErrNewerState) != tt.newer || err != nil && !tt.newer {
-					t.Fatalf("error %v, want one about a newer state: %v", err, tt.newer)
-				}
-				if (c != nil) != tt.claims {
-					t.Errorf("claimed = %v, want %v", c != nil, tt.claims)
+				if c := mark(t, s, tt.write); (c.batch != nil) != tt.claims {
+					t.Errorf("claimed = %v, want %v", c.batch != nil, tt.claims)
 				}
 			})
 		}
@@ -146,12 +175,8 @@ func TestAStateThatStillHoldsOutlivesAnOlderOne(t *testing.T) {
 		written(t, s, at(0, compliant))
 		// Read at minute 5: compliant still. Nothing is sent, and yet what somebody
 		// read at minute 3 is out of date.
-		if c, err := s.ClaimCompliance(t.Context(), at(5, compliant)); c != nil || err != nil {
-			t.Fatalf("claimed %v, %v", c, err)
-		}
-		if _, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant)); !errors.Is(err, ErrNewerState) {
-			t.Errorf("an older state was let through: %v", err)
-		}
+		leaves(t, s, at(5, compliant))
+		leaves(t, s, at(3, nonCompliant))
 		claim(t, s, at(6, nonCompliant))
 	})
 }
@@ -161,9 +186,7 @@ func TestASweepOutdatesOlderReadings(t *testing.T) {
 		s := newTestState(t)
 		written(t, s, at(0, compliant))
 		must(t, s.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)))
-		if _, err := s.ClaimCompliance(t.Context(), at(3, nonCompliant)); !errors.Is(err, ErrNewerState) {
-			t.Errorf("a reading from before the sweep was let through: %v", err)
-		}
+		leaves(t, s, at(3, nonCompliant))
 		written(t, s, at(5, nonCompliant)) // the sweep's own
 		must(t, s.MarkSwept(t.Context(), tenantTwo, noon.Add(time.Hour)))
 		written(t, s, at(6, compliant)) // another tenant's sweep says nothing
@@ -177,13 +200,13 @@ func TestTwoWritersAtOnce(t *testing.T) {
 		older := claim(t, s, at(1, nonCompliant))
 		newer := claim(t, s, at(2, compliant))
 		// The newer one's request may have been served before the older one's.
-		if settle(t, newer, Accepted) {
+		if settle(t, newer, accepted) {
 			t.Error("the newer writer was told that it was overtaken")
 		}
 		if noted(t, s).Holds(testField, compliant) {
 			t.Error("the value is taken for certain while an older request is under way")
 		}
-		settle(t, older, Accepted)
+		settle(t, older, accepted)
 		if d := noted(t, s); d.Holds(testField, compliant) || d.Holds(testField, nonCompliant) || !d.Ours(testField) {
 			t.Errorf("after two requests at once the note is %+v", d)
 		}
@@ -199,9 +222,9 @@ func TestTheOlderWriterEndsLast(t *testing.T) {
 		s := newTestState(t)
 		older := claim(t, s, at(1, nonCompliant))
 		newer := claim(t, s, at(2, compliant))
-		settle(t, newer, Accepted)
+		settle(t, newer, accepted)
 		written(t, s, at(3, compliant)) // a sweep thinks that all is well again
-		if !settle(t, older, Accepted) {
+		if !settle(t, older, accepted) {
 			t.Error("the older writer was not told that it was overtaken")
 		}
 		if noted(t, s).Holds(testField, compliant) {
@@ -213,13 +236,13 @@ func TestTheOlderWriterEndsLast(t *testing.T) {
 func TestOutcomes(t *testing.T) {
 	eachField(t, func(t *testing.T) {
 		tests := map[string]struct {
-			outcome Outcome
+			outcome outcome
 			holds   ninjaone.Value
 			nothing bool
 		}{
-			"accepted": {Accepted, nonCompliant, false},
-			"refused":  {Refused, compliant, false},
-			"unknown":  {Lost, ninjaone.Value{}, true},
+			"accepted": {accepted, nonCompliant, false},
+			"refused":  {refused, compliant, false},
+			"unknown":  {lost, ninjaone.Value{}, true},
 		}
 		for name, tt := range tests {
 			t.Run(name, func(t *testing.T) {
@@ -246,9 +269,7 @@ func TestAClaimWhoseWriterIsGone(t *testing.T) {
 		if noted(t, s).Holds(testField, compliant) {
 			t.Error("a value that was never confirmed is taken for certain")
 		}
-		if c, err := s.ClaimCompliance(t.Context(), at(1, compliant)); c != nil || err != nil {
-			t.Fatalf("a value that is being sent was claimed again: %v, %v", c, err)
-		}
+		leaves(t, s, at(1, compliant))
 		// Its time is over.
 		key := storage.Entity{"PartitionKey": testOrg.Partition(), "RowKey": rowKey(Device(testDevice)),
 			testNote.since(): time.Now().Add(-claimLife)}

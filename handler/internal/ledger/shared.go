@@ -130,53 +130,18 @@ type claimed struct {
 	unheld   bool   // another value was noted than the one to be sent
 }
 
-// claims are what a writer claimed, by field.
-type claims map[string]claimed
-
-// unheld are the fields of which another value was noted than the one to be sent.
-func (cs claims) unheld() (fields []string) {
-	for name, c := range cs {
-		if c.unheld {
-			fields = append(fields, name)
-		}
-	}
-	return fields
-}
-
-// settle adds to next how the sending of values under an id ended. It reports whether a
-// newer reading was claimed meanwhile. Fields in whose place another one is mapped by now
-// are lost: the next sync clears them again.
-func (cs claims) settle(fields Shared, id string, values ninjaone.Fields, row, next storage.Entity, outcomes map[string]Outcome) (overtaken bool, lost map[string]string) {
-	lost = map[string]string{}
-	for _, n := range notes {
-		name := n.of(fields)
-		c, mine := cs[name]
-		outcome, ended := outcomes[name]
-		if !mine || !ended {
-			continue
-		}
-		over, gone := c.settle(n, name, id, values[name], row, next, outcome)
-		overtaken = overtaken || over
-		if gone {
-			lost[name] = Unknown
-		}
-	}
-	return overtaken, lost
-}
-
-// decision is what the notes of a row mean for a write.
+// decision is what the notes of a row mean for a send.
 type decision struct {
-	claims  claims            // the values that are to be sent
-	newer   bool              // of some value a newer reading is known
-	columns storage.Entity    // to be noted; nil for none
-	moved   map[string]string // digests of fields whose notes make way for others
+	claims  map[string]claimed // the values that are to be sent, by field
+	columns storage.Entity     // to be noted; nil for none
+	moved   map[string]string  // digests of fields whose notes make way for others
 }
 
-// decide judges which values to send, by the row of their device. The row is nil for a
-// device without one.
-func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) decision {
-	d := decision{claims: claims{}, moved: map[string]string{}}
-	if owner := row.String("TenantId"); owner != "" && owner != w.TenantID {
+// decide judges which shared values to send, by the row of their device. The row is nil
+// for a device without one.
+func (b *Batch) decide(s *Send, row storage.Entity, now time.Time) decision {
+	d := decision{claims: map[string]claimed{}, moved: map[string]string{}}
+	if owner := row.String("TenantId"); owner != "" && owner != b.read.TenantID {
 		return d
 	}
 	fields, other := fieldsOf(row), settledOf(row)
@@ -186,19 +151,18 @@ func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) de
 		}
 	}
 	for _, n := range notes {
-		name := n.of(w.Fields)
-		v, has := w.Values[name]
-		if name == "" || !has {
+		name := n.of(b.read.Fields)
+		if _, has := s.Values[name]; name == "" || !has {
 			continue
 		}
 		before := len(d.columns)
-		w.decideOne(&d, n, name, v, row, fields[name], id, now)
+		b.decideOne(&d, s, n, name, row, fields[name], now)
 		if former := row.String(n.field()); former != "" && former != name && len(d.columns) > before {
 			d.moved[former] = other[former]
 		}
 	}
 	for _, n := range notes { // what the other note takes over stays there
-		if name := n.of(w.Fields); d.columns.String(n.field()) == name {
+		if name := n.of(b.read.Fields); d.columns.String(n.field()) == name {
 			delete(d.moved, name)
 		}
 	}
@@ -207,34 +171,34 @@ func (w ComplianceWrite) decide(row storage.Entity, id string, now time.Time) de
 
 // decideOne judges one value. unnoted is what the record says of a field without note.
 // Such a field was not written yet, or its run was stopped before its claim.
-func (w ComplianceWrite) decideOne(d *decision, n note, name string, v ninjaone.Value, row storage.Entity, unnoted, id string, now time.Time) {
+func (b *Batch) decideOne(d *decision, s *Send, n note, name string, row storage.Entity, unnoted string, now time.Time) {
 	at, known := n.at(row, name)
 	switch {
 	case !known:
 		at.digest = unnoted
-	case at.claim != "" && !at.sending(now), w.sync && strings.HasPrefix(at.claim, syncClaim):
+	case at.claim != "" && !at.sending(now), !b.alone() && strings.HasPrefix(at.claim, syncClaim):
 		at.digest, at.claim = Unknown, "" // its writer is gone
 	}
+	v, read := s.Values[name], b.read.Began
 	want := Digest(v)
-	columns := storage.Entity{n.field(): name, n.read(): w.Read.UTC()}
+	columns := storage.Entity{n.field(): name, n.read(): read.UTC()}
 	switch {
-	case at.read.After(w.Read):
-		d.newer = true
+	case at.read.After(read):
 		return
-	case v.IsClear() && !w.Shown[name] && (at.digest == "" || at.digest == Cleared && at.claim == ""):
+	case v.IsClear() && !s.shown[name] && (at.digest == "" || at.digest == Cleared && at.claim == ""):
 		// That there is nothing to show now keeps an older reading from showing it.
-		if row == nil || !w.Read.After(at.read) {
+		if row == nil || !read.After(at.read) {
 			return
 		}
-	case at.digest == want && !w.Shown[name] && (!w.Force || v.IsClear()):
+	case at.digest == want && !s.shown[name] && (!s.force || v.IsClear()):
 		// NinjaOne holds it, or is being sent it. That it still holds now keeps an
 		// older reading from undoing it.
-		if !known || !w.Read.After(at.read) {
+		if !known || !read.After(at.read) {
 			return
 		}
 	default:
 		c := claimed{now.UTC().Truncate(time.Millisecond), at.settled(), at.sending(now), row != nil && at.digest != want}
-		columns[n.digest()], columns[n.claim()], columns[n.since()] = want, id, c.since
+		columns[n.digest()], columns[n.claim()], columns[n.since()] = want, b.id, c.since
 		d.claims[name] = c
 	}
 	if d.columns == nil {
@@ -246,24 +210,24 @@ func (w ComplianceWrite) decideOne(d *decision, n note, name string, v ninjaone.
 // settle adds to next how the sending of a value under a claim ended. The caller merges
 // next into row. It reports as overtaken that a newer reading was claimed meanwhile. It
 // reports as gone that another field is mapped by now, as the record should say.
-func (c claimed) settle(n note, name, id string, v ninjaone.Value, row, next storage.Entity, outcome Outcome) (overtaken, gone bool) {
+func (c claimed) settle(n note, name, id string, v ninjaone.Value, row, next storage.Entity, end outcome) (overtaken, gone bool) {
 	at, known := n.at(row, name)
 	switch {
 	case known && at.claim == "" && at.since.Equal(c.since): // this claim, settled: the answer to that was lost
 	case !known:
-		return false, outcome != Refused
+		return false, end != refused
 	case at.claim == id:
 		next[n.claim()] = ""
 		switch {
-		case c.overtook || outcome == Lost:
+		case c.overtook || end == lost:
 			next[n.digest()] = Unknown
-		case outcome == Refused:
+		case end == refused:
 			next[n.digest()] = c.before
 		default:
 			next[n.digest()] = Digest(v)
 			Keep(next, name, v)
 		}
-	case outcome == Refused:
+	case end == refused:
 	case at.claim != "": // the newer writer is still sending, and settles as unknown
 		return true, false
 	default:

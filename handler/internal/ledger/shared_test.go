@@ -13,9 +13,8 @@ import (
 func TestTwoSharedFields(t *testing.T) {
 	both := Shared{Compliance: "compliance", Settings: "settings"}
 	lines := ninjaone.Lines("P: a\nP: b")
-	write := func(minute int, values ninjaone.Fields) ComplianceWrite {
-		return ComplianceWrite{Organization: testOrg, DeviceID: testDevice, TenantID: tenantOne, Fields: both, Values: values,
-			Read: noon.Add(time.Duration(minute) * time.Minute)}
+	write := func(minute int, values ninjaone.Fields) write {
+		return write{org: testOrg, Reading: Reading{tenantOne, both, noon.Add(time.Duration(minute) * time.Minute)}, values: values}
 	}
 	holds := func(t *testing.T, l *Ledger, fields Shared, want ninjaone.Fields) {
 		t.Helper()
@@ -30,55 +29,46 @@ func TestTwoSharedFields(t *testing.T) {
 	t.Run("both", func(t *testing.T) {
 		l := newTestState(t)
 		c := claim(t, l, write(0, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
-		if len(c.Values()) != 2 {
-			t.Errorf("claimed %v", c.Values())
+		if len(c.Values) != 2 {
+			t.Errorf("claimed %v", c.Values)
 		}
-		settle(t, c, Accepted)
+		settle(t, c, accepted)
 		holds(t, l, both, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})
 		c = claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": ninjaone.Clear()}))
-		if v := c.Values(); len(v) != 1 || !v["settings"].IsClear() {
+		if v := c.Values; len(v) != 1 || !v["settings"].IsClear() {
 			t.Errorf("of which one is held already, claimed %v", v)
 		}
-		settle(t, c, Accepted)
+		settle(t, c, accepted)
 		holds(t, l, both, ninjaone.Fields{"compliance": nonCompliant, "settings": ninjaone.Clear()})
 	})
 	t.Run("one refused", func(t *testing.T) {
 		l := newTestState(t)
 		written(t, l, write(0, ninjaone.Fields{"compliance": compliant, "settings": lines}))
 		c := claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": ninjaone.Clear()}))
-		if _, err := c.Settle(t.Context(), map[string]Outcome{"compliance": Accepted, "settings": Refused}); err != nil {
-			t.Fatal(err)
-		}
+		c.Partly(&ninjaone.RefusedError{Refused: map[string]error{"settings": errors.New("no")}}, noon)
+		settle(t, c, lost)
 		holds(t, l, both, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})
 	})
 	t.Run("of one a newer reading is known", func(t *testing.T) {
 		l := newTestState(t)
 		written(t, l, write(5, ninjaone.Fields{"compliance": compliant}))
 		c := claim(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
-		if v := c.Values(); len(v) != 1 || v["settings"] != lines {
+		if v := c.Values; len(v) != 1 || v["settings"] != lines {
 			t.Errorf("claimed %v", v)
 		}
-		if _, err := l.ClaimCompliance(t.Context(), write(1, ninjaone.Fields{"compliance": nonCompliant})); !errors.Is(err, ErrNewerState) {
-			t.Errorf("the older state alone: %v", err)
-		}
+		leaves(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant}))
 	})
 	t.Run("a sweep came before", func(t *testing.T) {
 		l := newTestState(t)
 		written(t, l, write(0, ninjaone.Fields{"compliance": compliant}))
 		must(t, l.MarkSwept(t.Context(), tenantOne, noon.Add(5*time.Minute)))
-		if _, err := l.ClaimCompliance(t.Context(), write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})); !errors.Is(err, ErrNewerState) {
-			t.Errorf("an older reading was let through: %v", err)
-		}
+		leaves(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
 	})
 	t.Run("a newer reading has nothing to show", func(t *testing.T) {
 		l := newTestState(t)
 		written(t, l, write(0, ninjaone.Fields{"compliance": compliant}))
-		if c, err := l.ClaimCompliance(t.Context(), write(5, ninjaone.Fields{"compliance": compliant, "settings": ninjaone.Clear()})); c != nil || err != nil {
-			t.Errorf("claimed %v, %v", c, err)
-		}
-		if _, err := l.ClaimCompliance(t.Context(), write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines})); !errors.Is(err, ErrNewerState) {
-			t.Errorf("an older reading was let through: %v", err)
-		}
+		leaves(t, l, write(5, ninjaone.Fields{"compliance": compliant, "settings": ninjaone.Clear()}))
+		leaves(t, l, write(1, ninjaone.Fields{"compliance": nonCompliant, "settings": lines}))
 	})
 	t.Run("mapped the other way round", func(t *testing.T) {
 		l := newTestState(t)
@@ -87,10 +77,10 @@ func TestTwoSharedFields(t *testing.T) {
 		w := write(1, ninjaone.Fields{"settings": compliant, "compliance": ninjaone.Clear()})
 		w.Fields = swapped
 		c := claim(t, l, w)
-		if v := c.Values(); len(v) != 2 {
+		if v := c.Values; len(v) != 2 {
 			t.Errorf("claimed %v, so that a value of the other field stays", v)
 		}
-		settle(t, c, Accepted)
+		settle(t, c, accepted)
 		holds(t, l, swapped, ninjaone.Fields{"settings": compliant, "compliance": ninjaone.Clear()})
 	})
 	t.Run("another field is mapped before a sync looks", func(t *testing.T) {

@@ -291,19 +291,11 @@ func (w *writing) refused(s *ledger.Send, refusal *ninjaone.RefusedError) {
 	if s.Record.Single(w.run.Begun, s.Values, refusal) {
 		w.learned++
 	}
-	for name := range s.Values {
-		held, left := refusal.Left[name]
-		switch {
-		case refusal.Refused[name] != nil:
-			s.Refuse(name)
-			answer, ok := errors.AsType[*ninjaone.APIError](refusal.Refused[name])
-			if ok && answer.Status < http.StatusInternalServerError && slices.Contains(w.plan.former[s.Record.Target], name) {
-				delete(s.Record.Fields, name)
-			}
-		case left && held:
-			s.Unsent(name)
-		case !left:
-			s.Accept(name, w.Now())
+	s.Partly(refusal, w.Now())
+	for name, why := range refusal.Refused {
+		answer, ok := errors.AsType[*ninjaone.APIError](why)
+		if ok && answer.Status < http.StatusInternalServerError && slices.Contains(w.plan.former[s.Record.Target], name) {
+			delete(s.Record.Fields, name)
 		}
 	}
 }

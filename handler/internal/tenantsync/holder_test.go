@@ -56,8 +56,8 @@ func TestTwoTenantsClaimADevice(t *testing.T) {
 		}
 		shows("second", "Compliant")
 		// The compliance of the second, by sweep or notification, is not written either.
-		claim, err := b.Ledger.ClaimCompliance(t.Context(), ledger.ComplianceWrite{Organization: labOrg, DeviceID: 100,
-			TenantID: neighbour, Fields: ledger.Shared{Compliance: "compliance"}, Values: ninjaone.Fields{"compliance": ninjaone.Text("Non-Compliant")}, Read: time.Now()})
+		claim, err := b.Ledger.MarkShared(t.Context(), labOrg, ledger.Reading{TenantID: neighbour, Fields: ledger.Shared{Compliance: "compliance"}, Began: time.Now()},
+			ledger.NewSharedSend(100, ninjaone.Fields{"compliance": ninjaone.Text("Non-Compliant")}, false, nil))
 		if claim != nil || err != nil {
 			t.Errorf("the second tenant claims the field: %v", err)
 		}
