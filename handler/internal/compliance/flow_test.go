@@ -1,7 +1,6 @@
 package compliance_test
 
 import (
-	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -333,23 +332,6 @@ func TestCIPPsDeviceMapIsEnough(t *testing.T) {
 		}
 	}
 	w.NoViolations()
-}
-
-func TestTheReceiverWantsARetryWhenTheQueueIsDown(t *testing.T) {
-	w, all := running(t, 1, 3)
-	p := all[0][0]
-	sub := w.Subscription(p.TenantID)
-	w.Set(p, "noncompliant")
-	w.Queue.Fail(errors.New("the queue is out of reach"))
-	for range 2 {
-		if status, err := w.M365.Deliver(t.Context(), sub.NotificationURL, m365sim.DeviceNotification(sub, p.Object)); err != nil || status != http.StatusServiceUnavailable {
-			t.Errorf("answered %d (%v), want 503", status, err)
-		}
-	}
-	w.Queue.Fail(nil)
-	w.Deliver(sub.NotificationURL, m365sim.DeviceNotification(sub, p.Object))
-	w.Work()
-	w.WantField(p, "Non-Compliant")
 }
 
 func TestARestartInTheMiddle(t *testing.T) {
