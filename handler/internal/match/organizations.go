@@ -296,13 +296,9 @@ func (m *organizationMatcher) byDevices() {
 		if c.matched != none || c.evidence.Organized {
 			continue
 		}
-		id, n := c.most()
-		index, listed := m.byID[id]
-		switch {
-		case n < MinSharedDevices && m.onlyDevice(c) != "" || 2*n <= c.shared || !listed || 2*n <= m.devicesIn[id] || !m.free(index) || m.contradicted[index]:
-			c.deviceNote = m.deviceReason(c)
-		default:
-			m.match(c, index, RuleDevices, devicesWhy(n, c.shared))
+		if c.deviceNote = m.deviceReason(c); c.deviceNote == "" {
+			id, n := c.most()
+			m.match(c, m.byID[id], RuleDevices, devicesWhy(n, c.shared))
 		}
 	}
 }
@@ -374,7 +370,7 @@ func (m *organizationMatcher) result() OrganizationResult {
 			})
 			continue
 		}
-		reason := cmp.Or(c.nameNote, m.nameReason(c)) + "; " + cmp.Or(c.deviceNote, m.deviceReason(c))
+		reason := cmp.Or(c.nameNote, m.nameReason(c)) + "; " + c.deviceNote
 		candidates := m.candidates(c)
 		if len(candidates) == 0 {
 			r.Unmatched = append(r.Unmatched, UnmatchedTenant{c.evidence.Tenant, reason})

@@ -35,7 +35,7 @@ func (m *organizationMatcher) nameReason(c *contender) string {
 	}
 }
 
-// deviceReason words why a tenant's devices did not decide.
+// deviceReason words why a tenant's devices do not decide; "" when they do.
 func (m *organizationMatcher) deviceReason(c *contender) string {
 	id, n := c.most()
 	index, listed := m.byID[id]
@@ -57,7 +57,8 @@ func (m *organizationMatcher) deviceReason(c *contender) string {
 		return "the organization with most of its devices is mapped to another tenant"
 	case m.contradicted[index]:
 		return "the organization with most of its devices has another tenant's name"
-	default:
+	case 2*n <= m.devicesIn[id]:
 		return fmt.Sprintf("the organization with most of its devices has as many or more of other tenants' devices (%d of %d are its own)", n, m.devicesIn[id])
 	}
+	return ""
 }
