@@ -26,7 +26,7 @@ func NewDevices(in Input) *Devices {
 	x := &Devices{index: newIndex(in)}
 	x.entra = greatest(in.Snapshot.EntraDevices.Value, func(a, b *tenant.EntraDevice) int {
 		return cmp.Or(a.Registered.Compare(b.Registered), cmp.Compare(a.ID, b.ID))
-	}, func(d *tenant.EntraDevice) string { return deviceID(d.DeviceID) })
+	}, func(d *tenant.EntraDevice) string { return d.DeviceID })
 	x.tree = newGroupTree(x.groups, tenant.MemberUser)
 	if in.Exposure != nil {
 		x.exposed = make(map[int]exposure.Device, len(in.Exposure.Devices))
@@ -39,19 +39,9 @@ func NewDevices(in Input) *Devices {
 	return x
 }
 
-// deviceID folds an Entra device id; the all-zero one, which Intune gives
-// devices that are not registered, names no device.
-func deviceID(id string) string {
-	id = fold(id)
-	if strings.Trim(id, "0-") == "" {
-		return ""
-	}
-	return id
-}
-
 // directory returns the Entra device of a managed device, or nil.
 func (x *Devices) directory(d *tenant.ManagedDevice) *tenant.EntraDevice {
-	return x.entra[deviceID(d.AzureADDeviceID)] // nothing is under ""
+	return x.entra[fold(d.AzureADDeviceID)] // nothing is under ""
 }
 
 // windows reports whether a device may have a BitLocker key and a local
@@ -370,7 +360,7 @@ func (x *Devices) groupsCard(d *tenant.ManagedDevice) card {
 	switch {
 	case !x.snap.Groups.OK():
 		return c.with(absent(x.snap.Groups.Reason))
-	case entra == nil && deviceID(d.AzureADDeviceID) == "":
+	case entra == nil && d.AzureADDeviceID == "":
 		return c.with(one("The device is not registered in Entra."))
 	case entra == nil && !x.snap.EntraDevices.OK():
 		return c.with(absent(x.snap.EntraDevices.Reason))

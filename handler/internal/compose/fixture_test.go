@@ -90,7 +90,7 @@ func believable() Input {
 			Encrypted: true, TotalStorage: 128 * gb, FreeStorage: 64 * gb, UserID: users[3].ID, UserPrincipalName: users[3].UserPrincipalName, UserDisplayName: users[3].DisplayName,
 		},
 		{
-			ID: id(kindDevice, 4), AzureADDeviceID: "00000000-0000-0000-0000-000000000000", DeviceName: "LARK-L-014", SerialNumber: "PF4X9K2M", Manufacturer: "LENOVO",
+			ID: id(kindDevice, 4), DeviceName: "LARK-L-014", SerialNumber: "PF4X9K2M", Manufacturer: "LENOVO",
 			Model: "ThinkPad T14 Gen 5", OperatingSystem: "Windows", OSVersion: "10.0.22631.2861", ComplianceState: tenant.StateUnknown, Enrolled: ago(700), LastSync: ago(301),
 			OwnerType: "company", EnrollmentType: "windowsAzureADJoin", ManagementAgent: "mdm",
 		},

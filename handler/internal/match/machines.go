@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"cipp-ninjaone/handler/internal/guid"
 	"cipp-ninjaone/handler/internal/tenant"
 )
 
@@ -34,7 +33,7 @@ func (m *matcher) addIntune(devices []tenant.ManagedDevice) {
 	known := map[string]string{} // Entra device → its serial number; "" when it has several
 	for i, d := range sorted {
 		serials[i] = serialKey(d.SerialNumber)
-		id := entraID(d)
+		id := d.AzureADDeviceID
 		if id == "" || serials[i] == "" {
 			continue
 		}
@@ -48,10 +47,10 @@ func (m *matcher) addIntune(devices []tenant.ManagedDevice) {
 	var order []string
 	for i, d := range sorted {
 		// A record that enrolled just now has no serial number yet.
-		key := cmp.Or(serials[i], known[entraID(d)])
+		key := cmp.Or(serials[i], known[d.AzureADDeviceID])
 		if key == "" {
 			// Blanks are in no serial number.
-			if key = "entra " + entraID(d); entraID(d) == "" {
+			if key = "entra " + d.AzureADDeviceID; d.AzureADDeviceID == "" {
 				m.addMachine("", d)
 				continue
 			}
@@ -105,8 +104,8 @@ func (m *matcher) byNameOf(records []*tenant.ManagedDevice) [][]*tenant.ManagedD
 	for _, d := range records {
 		name := normalizeName(d.DeviceName)
 		i := slices.IndexFunc(split, func(one []*tenant.ManagedDevice) bool { return normalizeName(one[0].DeviceName) == name })
-		if i < 0 && m.ninjaNames[name].count == 0 && entraID(d) != "" {
-			i = slices.IndexFunc(split, func(one []*tenant.ManagedDevice) bool { return entraID(one[0]) == entraID(d) })
+		if i < 0 && m.ninjaNames[name].count == 0 && d.AzureADDeviceID != "" {
+			i = slices.IndexFunc(split, func(one []*tenant.ManagedDevice) bool { return one[0].AzureADDeviceID == d.AzureADDeviceID })
 		}
 		if i < 0 {
 			split = append(split, nil)
@@ -163,20 +162,10 @@ func claimants(records []*tenant.ManagedDevice) (live, older []*tenant.ManagedDe
 // apart reports whether two records are of different Entra devices. Where one has none,
 // their names decide.
 func apart(a, b *tenant.ManagedDevice) bool {
-	if ea, eb := entraID(a), entraID(b); ea != "" && eb != "" {
+	if ea, eb := a.AzureADDeviceID, b.AzureADDeviceID; ea != "" && eb != "" {
 		return ea != eb
 	}
 	return normalizeName(a.DeviceName) != normalizeName(b.DeviceName)
-}
-
-// entraID returns the Entra device of a record; "" when it has none. The
-// all-zero id, which Intune gives devices that are not registered, does not count.
-func entraID(d *tenant.ManagedDevice) string {
-	id := guid.Fold(d.AzureADDeviceID)
-	if strings.Trim(id, "0-") == "" {
-		return ""
-	}
-	return id
 }
 
 // speaksBefore reports whether a stands for a contested machine rather than b. The one

@@ -155,7 +155,7 @@ func TestWhichDeviceIsWhich(t *testing.T) {
 		},
 		{
 			name:   "one Entra device: the newest check-in wins",
-			intune: records{record("a", "DESKTOP-1", "PF2XYZ01", in("E1"), is(bad), hour(0)), record("b", "PC-A", "PF2XYZ01", in("e1"), is(good), hour(2))},
+			intune: records{record("a", "DESKTOP-1", "PF2XYZ01", in("e1"), is(bad), hour(0)), record("b", "PC-A", "PF2XYZ01", in("e1"), is(good), hour(2))},
 			ninja:  nodes{node(1, "PC-A", "PF2XYZ01")},
 			want:   []string{"b=1 serial", "a>b"},
 		},
@@ -167,7 +167,7 @@ func TestWhichDeviceIsWhich(t *testing.T) {
 		},
 		{
 			name:   "phones without Entra device contest by their names",
-			intune: records{record("a", "iPhone", "K7M2P9QW4X", in("00000000-0000-0000-0000-000000000000"), is(good)), record("b", "Anna's iPhone", "K7M2P9QW4X", is(bad), hour(3))},
+			intune: records{record("a", "iPhone", "K7M2P9QW4X", is(good)), record("b", "Anna's iPhone", "K7M2P9QW4X", is(bad), hour(3))},
 			ninja:  nodes{node(1, "iPhone", "K7M2P9QW4X")},
 			want:   []string{"b=1 serial", "a?b"},
 		},

@@ -126,7 +126,7 @@ func checkResult(t *testing.T, intune records, ninja nodes, r Result) {
 		}
 		switch p.Evidence.Kind {
 		case KindSerial:
-			if !usable && entraID(p.Intune) == "" {
+			if !usable && p.Intune.AzureADDeviceID == "" {
 				t.Errorf("%s was matched by a serial that is not usable", p.Intune.ID)
 			}
 		case KindName:
