@@ -79,9 +79,8 @@ func newPolicy(p *tenant.ConditionalAccessPolicy) policy {
 	}
 	return policy{
 		ConditionalAccessPolicy: p,
-		// "None" names nobody, so it adds nothing to what else is included.
-		include: side(p.IncludeAll, p.IncludeUsers, p.IncludeGroups, p.IncludeRoles, p.IncludeGuests, p.IncludeGuestTypes, p.IncludeGuestsOfSome),
-		exclude: side(false, p.ExcludeUsers, p.ExcludeGroups, p.ExcludeRoles, p.ExcludeGuests, p.ExcludeGuestTypes, p.ExcludeGuestsOfSome),
+		include:                 side(p.IncludeAll, p.IncludeUsers, p.IncludeGroups, p.IncludeRoles, p.IncludeGuests, p.IncludeGuestTypes, p.IncludeGuestsOfSome),
+		exclude:                 side(false, p.ExcludeUsers, p.ExcludeGroups, p.ExcludeRoles, p.ExcludeGuests, p.ExcludeGuestTypes, p.ExcludeGuestsOfSome),
 	}
 }
 

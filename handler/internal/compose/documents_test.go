@@ -34,7 +34,6 @@ func TestConditionalAccessSemantics(t *testing.T) {
 	}{
 		"all users":                              {ca{IncludeAll: true}, alone, applies, yes("All users")},
 		"all users includes guests":              {ca{IncludeAll: true}, guest, applies, yes("All users")},
-		"none":                                   {ca{IncludeNone: true}, member, appliesNot, nil},
 		"nobody named":                           {ca{}, member, appliesNot, nil},
 		"named":                                  {ca{IncludeUsers: []string{other, "U1"}}, alone, applies, yes("This user")},
 		"another named":                          {ca{IncludeUsers: []string{other}}, alone, appliesNot, nil},

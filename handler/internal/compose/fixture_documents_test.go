@@ -68,7 +68,7 @@ func forDocuments(s *tenant.Snapshot) {
 		{ID: "p2", Name: "Admins need a compliant device", State: "enabledForReportingButNotEnforced", IncludeRoles: []string{tenant.GlobalAdministrator}},
 		{ID: "p3", Name: "Block guests", State: "enabled", IncludeGuestTypes: []string{"b2bCollaborationGuest"}},
 		{ID: "p4", Name: "Surveyors only from Larkfield", State: "disabled", IncludeGroups: []string{id(kindGroup, 4)}},
-		{ID: "p5", Name: "Nobody", State: "enabled", IncludeNone: true},
+		{ID: "p5", Name: "Nobody", State: "enabled"},
 	})
 	s.Mailboxes = tenant.Present([]tenant.Mailbox{
 		{UserID: u[0].ID, UserPrincipalName: u[0].UserPrincipalName, Type: "UserMailbox", PrimarySMTPAddress: u[0].UserPrincipalName, LitigationHold: true, ArchiveEnabled: true},

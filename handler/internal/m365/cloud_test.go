@@ -273,7 +273,7 @@ func (c *cloud) seed() {
 	c.on("GET /v1.0/subscribedSkus", c.value(`{"skuId":"`+strings.ToUpper(skuMain)+`","skuPartNumber":"SPE_E3","appliesTo":"User","capabilityStatus":"Enabled","consumedUnits":7,"prepaidUnits":{"enabled":10,"suspended":1,"warning":2,"lockedOut":3},"servicePlans":[{"servicePlanId":"e0","servicePlanName":"AAD_PREMIUM","provisioningStatus":"Success","appliesTo":"User"},{"servicePlanId":"e1","servicePlanName":"INTUNE_A","provisioningStatus":"Success"}]}`))
 	c.on("GET /v1.0/directory/subscriptions", c.value(`{"id":"s1","skuId":"`+skuMain+`","status":"Enabled","totalLicenses":10,"isTrial":false,"createdDateTime":"2025-01-01T00:00:00Z","nextLifecycleDateTime":"2027-01-01T00:00:00Z"}`))
 	c.on("GET /v1.0/policies/authorizationPolicy", c.says(200, `{"id":"authorizationPolicy","defaultUserRolePermissions":{"permissionGrantPoliciesAssigned":["ManagePermissionGrantsForSelf.low"]}}`))
-	c.on("GET /v1.0/identity/conditionalAccess/policies", c.value(`{"id":"F1","displayName":"MFA","state":"enabled","conditions":{"users":{"includeUsers":["All"],"excludeUsers":["`+userBen+`","GuestsOrExternalUsers"],"includeRoles":["62E90394-69f5-4237-9190-012177145e10"],"includeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"internalGuest,b2bCollaborationGuest","externalTenants":{"membershipKind":"enumerated"}}}}}`))
+	c.on("GET /v1.0/identity/conditionalAccess/policies", c.value(`{"id":"F1","displayName":"MFA","state":"enabled","conditions":{"users":{"includeUsers":["All","None"],"excludeUsers":["`+userBen+`","GuestsOrExternalUsers"],"includeRoles":["62E90394-69f5-4237-9190-012177145e10"],"includeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"internalGuest,b2bCollaborationGuest","externalTenants":{"membershipKind":"enumerated"}}}}}`))
 	c.on("GET /v1.0/security/secureScores", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("$top") != "1" {
 			c.problem("secureScores asked with %s", r.URL.RawQuery)
@@ -322,7 +322,7 @@ func (c *cloud) exchange(w http.ResponseWriter, r *http.Request) {
 		if in.CmdletInput.Parameters["ResultSize"] != "Unlimited" || r.URL.Query().Get("$select") == "" {
 			c.problem("Get-Mailbox with %v and %s", in.CmdletInput.Parameters, r.URL.RawQuery)
 		}
-		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","UserPrincipalName":"ada@tailspin.example","RecipientTypeDetails":"UserMailbox","ForwardingAddress":null,"ForwardingSmtpAddress":"smtp:x@fourthcoffee.example","DeliverToMailboxAndForward":true,"LitigationHoldEnabled":"True","PrimarySmtpAddress":"ada@tailspin.example","ArchiveGuid":"`+wire.ZeroGUID+`","ArchiveStatus":"None","RetainDeletedItemsFor":"14.00:00:00"}`)(w, r)
+		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","UserPrincipalName":"ada@tailspin.example","RecipientTypeDetails":"UserMailbox","ForwardingAddress":null,"ForwardingSmtpAddress":"smtp:x@fourthcoffee.example","DeliverToMailboxAndForward":true,"LitigationHoldEnabled":"True","PrimarySmtpAddress":"ada@tailspin.example","ArchiveGuid":"`+wire.ZeroGUID+`","ArchiveStatus":"None"}`)(w, r)
 	case "Get-CASMailbox":
 		c.value(`{"ExternalDirectoryObjectId":"`+userAda+`","OWAEnabled":true,"MAPIEnabled":true,"ImapEnabled":false,"PopEnabled":"False","ActiveSyncEnabled":true,"EwsEnabled":null},
 			{"ExternalDirectoryObjectId":"`+userBen+`","EwsEnabled":"False"}`)(w, r)

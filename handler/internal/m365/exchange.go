@@ -68,21 +68,19 @@ var unlimited = map[string]any{"ResultSize": "Unlimited"}
 func (x *exchange) mailboxes(ctx context.Context) ([]tenant.Mailbox, error) {
 	return invoke(ctx, x, "Get-Mailbox", unlimited, []string{"ExternalDirectoryObjectId", "UserPrincipalName",
 		"RecipientTypeDetails", "ForwardingAddress", "ForwardingSmtpAddress", "DeliverToMailboxAndForward",
-		"LitigationHoldEnabled", "HiddenFromAddressListsEnabled", "PrimarySmtpAddress", "ArchiveStatus", "ArchiveGuid",
-		"RetainDeletedItemsFor"}, func(m *wire.Mailbox) (string, tenant.Mailbox) {
+		"LitigationHoldEnabled", "HiddenFromAddressListsEnabled", "PrimarySmtpAddress", "ArchiveStatus", "ArchiveGuid"}, func(m *wire.Mailbox) (string, tenant.Mailbox) {
 		archive := guid.Fold(string(m.ArchiveGUID))
 		box := tenant.Mailbox{
-			UserID:                  guid.Fold(string(m.UserID)),
-			UserPrincipalName:       string(m.UserPrincipalName),
-			Type:                    string(m.Type),
-			ForwardingAddress:       string(m.ForwardingAddress),
-			ForwardingSMTPAddress:   string(m.ForwardingSMTPAddress),
-			DeliverAndForward:       m.DeliverAndForward.IsTrue(),
-			LitigationHold:          m.LitigationHold.IsTrue(),
-			HiddenFromAddressLists:  m.Hidden.IsTrue(),
-			PrimarySMTPAddress:      string(m.PrimarySMTPAddress),
-			ArchiveEnabled:          strings.EqualFold(string(m.ArchiveStatus), "Active") || archive != "" && archive != wire.ZeroGUID,
-			RetainDeletedItemsForIn: string(m.RetainDeletedItemsForIn),
+			UserID:                 guid.Fold(string(m.UserID)),
+			UserPrincipalName:      string(m.UserPrincipalName),
+			Type:                   string(m.Type),
+			ForwardingAddress:      string(m.ForwardingAddress),
+			ForwardingSMTPAddress:  string(m.ForwardingSMTPAddress),
+			DeliverAndForward:      m.DeliverAndForward.IsTrue(),
+			LitigationHold:         m.LitigationHold.IsTrue(),
+			HiddenFromAddressLists: m.Hidden.IsTrue(),
+			PrimarySMTPAddress:     string(m.PrimarySMTPAddress),
+			ArchiveEnabled:         strings.EqualFold(string(m.ArchiveStatus), "Active") || archive != "" && archive != wire.ZeroGUID,
 		}
 		return cmp.Or(box.UserID, box.PrimarySMTPAddress, box.UserPrincipalName), box
 	})

@@ -73,7 +73,7 @@ func TestReadGivesEveryPart(t *testing.T) {
 			SiteURL: "https://tailspin.example/personal/ada", Files: 4, Used: 80, Allocated: 900, RefreshDate: date("2026-11-21")}}),
 		Mailboxes: tenant.Present([]tenant.Mailbox{{UserID: userAda, UserPrincipalName: "ada@tailspin.example", Type: "UserMailbox",
 			ForwardingSMTPAddress: "smtp:x@fourthcoffee.example", DeliverAndForward: true, LitigationHold: true,
-			PrimarySMTPAddress: "ada@tailspin.example", RetainDeletedItemsForIn: "14.00:00:00"}}),
+			PrimarySMTPAddress: "ada@tailspin.example"}}),
 		CASMailboxes:   tenant.Present([]tenant.CASMailbox{{UserID: userAda, OWA: true, MAPI: true, ActiveSync: true, EWS: true}, {UserID: userBen}}),
 		UnifiedAudit:   tenant.Present(true),
 		BlockedSenders: tenant.Present([]string{"spam@tailspin.example"}),

@@ -54,7 +54,7 @@ func put[T any](run *reading, name part, dst *tenant.Part[T], v T, err error) {
 		return
 	}
 	run.failed = append(run.failed, failure{name, err, func(why tenant.Unknown) {
-		*dst = tenant.Part[T]{Reason: why.Reason, Expected: why.Expected, Cause: why.Cause}
+		*dst = tenant.Part[T]{Unknown: why}
 	}})
 }
 

@@ -11,7 +11,7 @@ import (
 // TestDailyPartsAreNeverOneText writes and reads the parts of many users: that takes no
 // memory for their text, and all of it comes back. What is cut short is not read.
 func TestDailyPartsAreNeverOneText(t *testing.T) {
-	d := &Daily{Users: "digest", UnifiedAudit: Present(true), BlockedSenders: Part[[]string]{Reason: "hidden", Expected: true}}
+	d := &Daily{Users: "digest", UnifiedAudit: Present(true), BlockedSenders: Part[[]string]{Unknown: Unknown{Reason: "hidden", Expected: true}}}
 	read := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 	for i := range 5000 {
 		name, id := fmt.Sprintf("user%d@ostholm.example", i), fmt.Sprintf("4a1d7c52-93b8-4f0e-8a66-%012d", i)

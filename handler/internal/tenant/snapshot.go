@@ -25,8 +25,13 @@ type Ref struct {
 // Part is one separately readable part of a tenant. It is either present or
 // absent with the reason, so that "none" and "unknown" never look alike.
 type Part[T any] struct {
-	Value  T
-	Reason string // why Value is absent, in words for a technician; "" when it is present
+	Value T
+	Unknown
+}
+
+// Unknown says why something is not known.
+type Unknown struct {
+	Reason string // in words for a technician; "" when it is known
 	// Expected says that nothing went wrong: the tenant does not have the
 	// service, or hides the data on purpose. There is nothing to mend.
 	Expected bool
@@ -48,7 +53,7 @@ const (
 func Present[T any](v T) Part[T] { return Part[T]{Value: v} }
 
 // Absent returns a part that could not be read, and why.
-func Absent[T any](reason string) Part[T] { return Part[T]{Reason: reason} }
+func Absent[T any](reason string) Part[T] { return Part[T]{Unknown: Unknown{Reason: reason}} }
 
 // OK reports whether the part was read.
 func (p Part[T]) OK() bool { return p.Reason == "" }
@@ -112,13 +117,6 @@ const (
 	DetailSomeSKUs  Detail = "some licences"
 )
 
-// Unknown says why a detail is not known.
-type Unknown struct {
-	Reason   string // as in Part
-	Expected bool   // as in Part
-	Cause    Cause  // as in Part
-}
-
 // DevicesKnown reports whether it is known which devices Intune manages: its list was
 // read, or the tenant has no Intune. Otherwise nothing may be written or cleared on a
 // device for want of a managed device.
@@ -126,10 +124,8 @@ func (s *Snapshot) DevicesKnown() bool { return s.ManagedDevices.OK() || s.Manag
 
 // AbsentPart is a part of a snapshot that was not read.
 type AbsentPart struct {
-	Name     string // in words, for a technician
-	Reason   string // as in Part
-	Expected bool   // as in Part
-	Cause    Cause  // as in Part
+	Name string // in words, for a technician
+	Unknown
 }
 
 // Absent returns the parts and details that were not read.
@@ -155,14 +151,14 @@ func (s *Snapshot) Absent() []AbsentPart {
 	absent(&list, "the unified audit log's state", s.UnifiedAudit)
 	absent(&list, "blocked senders", s.BlockedSenders)
 	for _, detail := range slices.Sorted(maps.Keys(s.Unknown)) {
-		list = append(list, AbsentPart{string(detail), s.Unknown[detail].Reason, s.Unknown[detail].Expected, s.Unknown[detail].Cause})
+		list = append(list, AbsentPart{string(detail), s.Unknown[detail]})
 	}
 	return list
 }
 
 func absent[T any](list *[]AbsentPart, name string, p Part[T]) {
 	if !p.OK() {
-		*list = append(*list, AbsentPart{name, p.Reason, p.Expected, p.Cause})
+		*list = append(*list, AbsentPart{name, p.Unknown})
 	}
 }
 
@@ -458,13 +454,12 @@ type ConditionalAccessPolicy struct {
 	Name  string
 	State string // enabled, disabled, enabledForReportingButNotEnforced
 
-	// Users, groups and roles by id; roles by template id. All, None and
-	// GuestsOrExternalUsers are taken out of the lists into the fields below.
+	// Users, groups and roles by id; roles by template id. All and GuestsOrExternalUsers
+	// are taken out of the lists into the fields below, and None, which names nobody.
 	IncludeUsers, ExcludeUsers   []string
 	IncludeGroups, ExcludeGroups []string
 	IncludeRoles, ExcludeRoles   []string
 	IncludeAll                   bool
-	IncludeNone                  bool
 	IncludeGuests, ExcludeGuests bool
 	// Guest types of the newer form, as Graph lists them; "" when not used.
 	IncludeGuestTypes, ExcludeGuestTypes []string
@@ -526,17 +521,16 @@ type OneDriveUsage struct {
 
 // Mailbox holds a mailbox's settings (Get-Mailbox).
 type Mailbox struct {
-	UserID                  string // ExternalDirectoryObjectId
-	UserPrincipalName       string
-	Type                    string // RecipientTypeDetails
-	ForwardingAddress       string
-	ForwardingSMTPAddress   string
-	DeliverAndForward       bool
-	LitigationHold          bool
-	HiddenFromAddressLists  bool
-	PrimarySMTPAddress      string
-	ArchiveEnabled          bool
-	RetainDeletedItemsForIn string
+	UserID                 string // ExternalDirectoryObjectId
+	UserPrincipalName      string
+	Type                   string // RecipientTypeDetails
+	ForwardingAddress      string
+	ForwardingSMTPAddress  string
+	DeliverAndForward      bool
+	LitigationHold         bool
+	HiddenFromAddressLists bool
+	PrimarySMTPAddress     string
+	ArchiveEnabled         bool
 }
 
 // CASMailbox holds the protocols of a mailbox (Get-CASMailbox).

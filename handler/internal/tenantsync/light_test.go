@@ -551,7 +551,7 @@ func TestLightRunThatReadsNoChange(t *testing.T) {
 	w := newWorld(1, 0)
 	down := func() (*tenant.Snapshot, error) {
 		s, err := w.snapshot()
-		s.ManagedDevices = tenant.Part[[]tenant.ManagedDevice]{Reason: "Not available: Graph answered 503"}
+		s.ManagedDevices = tenant.Absent[[]tenant.ManagedDevice]("Not available: Graph answered 503")
 		return s, err
 	}
 	b.reader.snapshot = w.snapshot

@@ -2,18 +2,17 @@ package wire
 
 // Mailbox is a row of Get-Mailbox.
 type Mailbox struct {
-	UserID                  Text `json:"ExternalDirectoryObjectId"`
-	UserPrincipalName       Text `json:"UserPrincipalName"`
-	Type                    Text `json:"RecipientTypeDetails"`
-	ForwardingAddress       Text `json:"ForwardingAddress"`
-	ForwardingSMTPAddress   Text `json:"ForwardingSmtpAddress"`
-	DeliverAndForward       Text `json:"DeliverToMailboxAndForward"`
-	LitigationHold          Text `json:"LitigationHoldEnabled"`
-	Hidden                  Text `json:"HiddenFromAddressListsEnabled"`
-	PrimarySMTPAddress      Text `json:"PrimarySmtpAddress"`
-	ArchiveStatus           Text `json:"ArchiveStatus"`
-	ArchiveGUID             Text `json:"ArchiveGuid"`
-	RetainDeletedItemsForIn Text `json:"RetainDeletedItemsFor"`
+	UserID                Text `json:"ExternalDirectoryObjectId"`
+	UserPrincipalName     Text `json:"UserPrincipalName"`
+	Type                  Text `json:"RecipientTypeDetails"`
+	ForwardingAddress     Text `json:"ForwardingAddress"`
+	ForwardingSMTPAddress Text `json:"ForwardingSmtpAddress"`
+	DeliverAndForward     Text `json:"DeliverToMailboxAndForward"`
+	LitigationHold        Text `json:"LitigationHoldEnabled"`
+	Hidden                Text `json:"HiddenFromAddressListsEnabled"`
+	PrimarySMTPAddress    Text `json:"PrimarySmtpAddress"`
+	ArchiveStatus         Text `json:"ArchiveStatus"`
+	ArchiveGUID           Text `json:"ArchiveGuid"`
 }
 
 // CASMailbox is a row of Get-CASMailbox.

@@ -72,7 +72,6 @@ func (p ConditionalAccessPolicy) Record() tenant.ConditionalAccessPolicy {
 		case "All":
 			out.IncludeAll = true
 		case "None":
-			out.IncludeNone = true
 		case "GuestsOrExternalUsers":
 			out.IncludeGuests = true
 		default:
