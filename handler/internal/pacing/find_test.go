@@ -55,11 +55,9 @@ func (tb *table) put(e storage.Entity) {
 	tb.rows[e.RowKey()] = e
 }
 
-func (tb *table) Get(_ context.Context, _, row string) (e storage.Entity, err error) {
+func (tb *table) Find(_ context.Context, _, row string) (e storage.Entity, err error) {
 	err = tb.do(func() error {
-		if e = tb.rows[row]; e == nil {
-			return storage.ErrNotFound
-		}
+		e = tb.rows[row]
 		return nil
 	})
 	return e, err

@@ -33,7 +33,7 @@ const (
 
 // Rows is where the row of an instance is kept: a storage.Table.
 type Rows interface {
-	Get(ctx context.Context, partition, row string) (storage.Entity, error)
+	Find(ctx context.Context, partition, row string) (storage.Entity, error)
 	Insert(ctx context.Context, e storage.Entity) error
 	ReplaceIfMatch(ctx context.Context, e storage.Entity, etag string) error
 }
@@ -378,16 +378,13 @@ func (p *Pace) exchangeOnce(ctx context.Context) error {
 	p.mu.Lock()
 	instance := p.instance
 	p.mu.Unlock()
-	row, err := p.d.Rows.Get(ctx, partition, instance)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	row, err := p.d.Rows.Find(ctx, partition, instance)
+	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	now := p.d.Now()
-	have := shared{learnt: unknown(p.d.Limits, now), reports: map[string]report{}}
-	if err == nil {
-		have = sharedOf(row, p.d.Limits, now)
-	}
+	have := sharedOf(row, p.d.Limits, now)
 	pending := len(p.pending)
 	for _, what := range p.pending {
 		have = what(have)
@@ -524,13 +521,7 @@ type View struct {
 
 // View reads what is known of an instance's pace.
 func (p *Pace) View(ctx context.Context, instance string) (View, error) {
-	row, err := p.d.Rows.Get(ctx, partition, instance)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return View{}, err
-	}
-	known := unknown(p.d.Limits, p.d.Now())
-	if err == nil {
-		known = sharedOf(row, p.d.Limits, p.d.Now()).learnt
-	}
-	return View{p.d.Limits, known.Pace, known.Lowered}, nil
+	row, err := p.d.Rows.Find(ctx, partition, instance)
+	known := sharedOf(row, p.d.Limits, p.d.Now()).learnt
+	return View{p.d.Limits, known.Pace, known.Lowered}, err
 }

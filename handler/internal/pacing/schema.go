@@ -57,8 +57,8 @@ func (s shared) entity(instance string) (storage.Entity, error) {
 	}, nil
 }
 
-// sharedOf reads a row. One that was learnt under another NINJAONE_RATE, or that
-// cannot be read, counts for nothing.
+// sharedOf reads a row, nil where there is none. One that was learnt under another
+// NINJAONE_RATE, or that cannot be read, counts for nothing.
 func sharedOf(row storage.Entity, l Limits, now time.Time) shared {
 	s := shared{etag: row.ETag(), reports: map[string]report{}}
 	if json.Unmarshal([]byte(row.String(columnLearnt)), &s.learnt) != nil || s.learnt.Start != l.Start || !(s.learnt.Pace > 0) {
