@@ -159,7 +159,7 @@ func (c *Checker) Run(ctx context.Context, o Options) (*Report, error) {
 			return nil, ErrNoTenant
 		}
 	}
-	r.Mapped = len(w.mapped())
+	r.Mapped = len(w.mapped)
 	var all sync.WaitGroup
 	for i, s := range sections {
 		all.Go(func() {
@@ -250,8 +250,9 @@ func (s *Section) late() {
 type world struct {
 	config   cipp.ExtensionConfig
 	mappings cipp.Mappings
-	tenants  []cipp.Tenant // all, excluded ones too
-	err      error         // why there is none of it
+	tenants  []cipp.Tenant       // all, excluded ones too
+	mapped   []cipp.MappedTenant // those that can be synced, in CIPP's order
+	err      error               // why there is none of it
 }
 
 func (c *Checker) look(ctx context.Context) *world {
@@ -265,6 +266,7 @@ func (c *Checker) look(ctx context.Context) *world {
 		return w
 	}
 	w.tenants, w.err = c.d.CIPP.AllTenants(ctx)
+	w.mapped, _ = cipp.Join(w.tenants, w.mappings.Organizations)
 	return w
 }
 
@@ -281,15 +283,4 @@ func (p *part) unreadable() bool {
 func (w *world) name(id string) string {
 	t, _ := cipp.Named(w.tenants, id)
 	return cmp.Or(t.DefaultDomain, id)
-}
-
-// mapped returns the tenants that are mapped and can be synced, in CIPP's
-// order.
-func (w *world) mapped() []cipp.Tenant {
-	var list []cipp.Tenant
-	mapped, _ := cipp.Join(w.tenants, w.mappings.Organizations)
-	for _, t := range mapped {
-		list = append(list, t.Tenant)
-	}
-	return list
 }

@@ -173,7 +173,7 @@ func (p *part) scanGroups(ctx context.Context, client *ninjaone.Client) {
 		p.failed(ctx, err, "No vulnerabilities may be uploaded.", "Run the check again.")
 		return
 	}
-	for _, t := range p.world.mapped() {
+	for _, t := range p.world.mapped {
 		if _, bad := vulnerabilities.GroupOf(groups, p.world.config.CVESyncPrefix+t.DefaultDomain); bad != nil {
 			p.problem("NinjaOne has no scan group that the tenant's vulnerabilities can go to.", "Its vulnerabilities are not uploaded.",
 				fmt.Sprintf("Look in NinjaOne under Administration, Apps, Vulnerability Importer. One scan group must be named %q followed by the tenant's default domain. It needs a column of devices and one of CVE ids.", p.world.config.CVESyncPrefix), t.DefaultDomain)

@@ -50,11 +50,11 @@ func (p *part) tenants(ctx context.Context) {
 	if p.unreadable() {
 		return
 	}
-	mapped := p.world.mapped()
+	mapped := p.world.mapped
 	selected := mapped
 	if p.o.Tenant != "" {
 		one, _ := cipp.Named(p.world.tenants, p.o.Tenant)
-		selected = []cipp.Tenant{one}
+		selected = []cipp.MappedTenant{{Tenant: one}}
 		p.standing(one, mapped)
 	} else {
 		selected = selected[min(max(p.o.From, 0), len(selected)):]
@@ -88,7 +88,7 @@ func (p *part) tenants(ctx context.Context) {
 	for i, t := range selected { // in CIPP's order, whatever came first
 		if results[i].known {
 			done++
-			p.access(t, results[i])
+			p.access(t.Tenant, results[i])
 		}
 	}
 	calls := 2
@@ -99,7 +99,7 @@ func (p *part) tenants(ctx context.Context) {
 	if p.o.Tenant != "" {
 		p.Checked = "the sign-in, the permissions, and a reading of the whole tenant"
 		if results[0].known && results[0].err == nil {
-			p.read(ctx, selected[0])
+			p.read(ctx, selected[0].Tenant)
 		}
 	}
 	if done < len(selected) {
@@ -115,11 +115,11 @@ type outcome struct {
 }
 
 // standing says how CIPP counts the one tenant that is asked for.
-func (p *part) standing(t cipp.Tenant, mapped []cipp.Tenant) {
+func (p *part) standing(t cipp.Tenant, mapped []cipp.MappedTenant) {
 	switch {
 	case t.Excluded:
 		p.notice("The tenant is excluded in CIPP.", "It is not synced, and what NinjaOne shows of it stays as it is.", "Include it in CIPP if it is to be synced.", t.DefaultDomain)
-	case !slices.ContainsFunc(mapped, func(m cipp.Tenant) bool { return m.ID == t.ID }):
+	case !slices.ContainsFunc(mapped, func(m cipp.MappedTenant) bool { return m.ID == t.ID }):
 		p.problem("The tenant is mapped to no NinjaOne organization.", "It is not synced.", "Map it in CIPP under Integrations, NinjaOne, or on this app's console.", t.DefaultDomain)
 	}
 }

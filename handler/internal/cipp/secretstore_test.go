@@ -118,21 +118,3 @@ func TestStoreNinjaOneInKeyVault(t *testing.T) {
 		})
 	}
 }
-
-func TestStoreNinjaOneInDevSecrets(t *testing.T) {
-	s, _ := newStore(t, Deps{})
-	s.seed(t, tableDevSecrets, row("Secret", "Secret", "ApplicationID", "app"), row("NinjaOne", "NinjaOne", "APIKey", "old"))
-	secrets := DevSecrets(s.deps.Account)
-	if got, err := secrets.Secret(t.Context(), SecretNinjaOne, false); got != "old" || err != nil {
-		t.Fatalf("before, the secret is %q, %v", got, err)
-	}
-	must(t, secrets.StoreNinjaOne(t.Context(), "hunter2"))
-	for _, reader := range []*Secrets{secrets, DevSecrets(s.deps.Account)} {
-		if got, err := reader.Secret(t.Context(), SecretNinjaOne, false); got != "hunter2" || err != nil {
-			t.Errorf("the secret is %q, %v", got, err)
-		}
-	}
-	if got, err := secrets.Secret(t.Context(), SecretApplicationID, false); got != "app" || err != nil {
-		t.Errorf("another secret is %q, %v", got, err)
-	}
-}

@@ -99,13 +99,12 @@ func TestSaveConfig(t *testing.T) {
 // TestSecretsAreNotListed lists settings in which secrets were left.
 func TestSecretsAreNotListed(t *testing.T) {
 	i := install(t)
-	i.configure(`{"NinjaOne":{"Enabled":true,"APIKey":["`+clientSecret+`"]},"Hudu":{"APIKey":{"value":"`+wrongSecret+`"},"clientSecret":"`+wrongSecret+`","BaseUrl":"https://x.example"}}`, clientSecret)
-	want := `{"Hudu":{"APIKey":"SentToKeyVault","clientSecret":"SentToKeyVault"},"NinjaOne":{"APIKey":"SentToKeyVault","Enabled":true}}`
-	if got := i.get("ListExtensionsConfig").text; got != want {
+	i.configure(`{"NinjaOne":{"Enabled":true,"APIKey":["`+clientSecret+`"]}}`, "")
+	if got := i.get("ListExtensionsConfig").text; got != `{"NinjaOne":{"APIKey":"SentToKeyVault","Enabled":true}}` {
 		t.Errorf("listed is %s", got)
 	}
 	// Where the settings do not say that there is a secret, it is looked for.
-	i.configure(`{"ninjaone":{"Enabled":true,"apikey":""}}`, "")
+	i.configure(`{"ninjaone":{"Enabled":true,"apikey":""}}`, clientSecret)
 	if got := i.get("ListExtensionsConfig").text; got != `{"ninjaone":{"APIKey":"SentToKeyVault","Enabled":true}}` {
 		t.Errorf("listed is %s", got)
 	}

@@ -2,10 +2,8 @@ package settings
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,62 +85,6 @@ func TestTwoPages(t *testing.T) {
 	// An empty table means what it says.
 	if got := i.submit([]map[string]any{}); !strings.Contains(got, "2 removed") || len(i.mapped()) != 0 {
 		t.Errorf("%s, left are %v", got, i.mapped())
-	}
-}
-
-// TestMappingsAtOnce has many pages add a tenant each at the same moment, while
-// automap adds others, syncs record their ends and fields are chosen: nothing
-// is lost.
-func TestMappingsAtOnce(t *testing.T) {
-	i := install(t)
-	i.configure(working, clientSecret)
-	const pages, found = 6, 6
-	id := func(n int) string { return fmt.Sprintf("bbbbbbbb-0000-4000-8000-%012d", n) }
-	want := map[string]string{contoso: "17 Contoso Ltd Completed"}
-	for n := range pages + found {
-		i.put("Tenants", aTenant(id(n), fmt.Sprint("T", n), fmt.Sprintf("t%d.example", n)))
-		want[id(n)] = "18 Fabrikam"
-	}
-	i.put("CippMapping", mappingEntity(contoso, "17", "Contoso Ltd", "lastStatus", "Running"))
-	var group sync.WaitGroup
-	for n := range pages {
-		rows := append(i.openPage(), chosen(id(n), 18, "Fabrikam")) // every page shows Contoso alone
-		group.Go(func() {
-			body, _ := json.Marshal(rows)
-			if got := i.post("ExecExtensionMapping?AddMapping=NinjaOne", string(body)); !strings.Contains(got.text, "1 added, 0 changed, 0 removed") {
-				t.Errorf("page %d: %+v", n, got)
-			}
-		})
-	}
-	for n := pages; n < pages+found; n++ {
-		group.Go(func() {
-			if added, err := i.store.AddOrganizationMapping(t.Context(), id(n), 18, "Fabrikam"); err != nil || !added {
-				t.Errorf("automap %d: %v, %v", n, added, err)
-			}
-		})
-	}
-	group.Go(func() {
-		row := storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": contoso, "lastStatus": "Completed"}
-		if err := i.cipp.Table("CippMapping").MergeIfMatch(t.Context(), row, storage.AnyETag); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, f := range Fields {
-		group.Go(func() {
-			body := `{"` + f.Name + `":{"label":"L","value":"field-` + f.Name + `"}}`
-			if got := i.post("ExecExtensionMapping?AddMapping=NinjaOneFields", body); got.status != http.StatusOK {
-				t.Errorf("%s: %+v", f.Name, got)
-			}
-		})
-	}
-	group.Wait()
-	if diff := cmp.Diff(want, i.mapped()); diff != "" {
-		t.Error(diff)
-	}
-	all, err := i.store.Mappings(t.Context())
-	must(t, err)
-	if len(all.Fields) != len(Fields) || all.Fields["UsersSummary"] != "field-UsersSummary" {
-		t.Errorf("the fields are %v", all.Fields)
 	}
 }
 
