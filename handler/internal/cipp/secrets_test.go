@@ -2,21 +2,17 @@ package cipp
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"cipp-ninjaone/handler/internal/storage"
 )
@@ -156,49 +152,18 @@ func (i identity) GetToken(context.Context, policy.TokenRequestOptions) (azcore.
 }
 
 func TestKeyVault(t *testing.T) {
-	var asked atomic.Int64
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /secrets/{name}/", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		fail := func(status int, code string) {
-			w.WriteHeader(status)
-			_, _ = fmt.Fprintf(w, `{"error":{"code":%q,"message":"no"}}`, code)
-		}
-		if r.Header.Get("Authorization") != "Bearer vault-token" {
-			w.Header().Set("WWW-Authenticate", `Bearer authorization="https://login.example/`+partner+`", resource="https://vault.azure.net"`)
-			fail(http.StatusUnauthorized, "Unauthorized")
-			return
-		}
-		if r.URL.Query().Get("api-version") == "" {
-			fail(http.StatusBadRequest, "BadParameter")
-			return
-		}
-		asked.Add(1)
-		switch name := r.PathValue("name"); name {
-		case SecretApplicationID, contoso:
-			_ = json.NewEncoder(w).Encode(map[string]string{"value": "value of " + name, "id": "https://vault.example/secrets/" + name + "/1"})
-		case SecretRefreshToken:
-			_, _ = w.Write([]byte(`{"value":"RefreshToken"}`))
-		case SecretTenantID:
-			fail(http.StatusForbidden, "Forbidden")
-		case SecretApplicationSecret:
-			fail(http.StatusConflict, "Odd")
-		default:
-			fail(http.StatusNotFound, "SecretNotFound")
-		}
-	})
-	server := httptest.NewTLSServer(mux)
-	defer server.Close()
-	options := &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: server.Client()}, DisableChallengeResourceVerification: true}
-	s, err := KeyVaultSecrets(server.URL+"/", identity{}, options)
-	must(t, err)
+	v := &vault{
+		others:  map[string]string{SecretApplicationID: "value of " + SecretApplicationID, contoso: "value of " + contoso, SecretRefreshToken: "RefreshToken"},
+		refused: map[string]int{SecretTenantID: http.StatusForbidden, SecretApplicationSecret: http.StatusConflict},
+	}
+	s := v.secrets(t, identity{})
 	for _, name := range []string{SecretApplicationID, contoso, contoso} {
 		if got, err := s.Secret(t.Context(), name, false); got != "value of "+name || err != nil {
 			t.Errorf("%s is %q, %v", name, got, err)
 		}
 	}
-	if asked.Load() != 2 {
-		t.Errorf("the vault was asked %d times", asked.Load())
+	if len(v.calls) != 2 {
+		t.Errorf("the vault was asked %q", v.calls)
 	}
 	for name, want := range map[string]struct {
 		kind error
@@ -213,8 +178,7 @@ func TestKeyVault(t *testing.T) {
 		}
 	}
 
-	tokenless, err := KeyVaultSecrets(server.URL, identity{errors.New("managed identity:\nno token")}, options)
-	must(t, err)
+	tokenless := v.secrets(t, identity{errors.New("managed identity:\nno token")})
 	if _, err := tokenless.Secret(t.Context(), contoso, false); err == nil || !strings.Contains(err.Error(), "managed identity: no token") {
 		t.Errorf("without a token the error is %v", err)
 	}

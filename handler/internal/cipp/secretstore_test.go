@@ -1,6 +1,7 @@
 package cipp
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,9 +14,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 )
 
-// vault is a Key Vault that holds one secret, or the deleted remains of it.
+// vault is a Key Vault that holds NinjaOne's secret, or the deleted remains of it, and
+// perhaps others.
 type vault struct {
 	value      string
+	others     map[string]string
+	refused    map[string]int // with which status the reading of another is
 	deleted    bool
 	recovering int // how many more tries meet the recovery
 	status     int // answered to every write instead
@@ -33,7 +37,7 @@ func (v *vault) Do(r *http.Request) (*http.Response, error) {
 
 func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	if r.Header.Get("Authorization") == "" {
+	if r.Header.Get("Authorization") != "Bearer vault-token" {
 		w.Header().Set("WWW-Authenticate", `Bearer authorization="https://login.example/`+partner+`", resource="https://vault.azure.net"`)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -42,8 +46,9 @@ func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		_, _ = fmt.Fprintf(w, `{"error":{"code":%q,"message":"hunter2 no"}}`, code)
 	}
-	v.calls = append(v.calls, r.Method+" "+strings.TrimSuffix(r.URL.Path, "/"))
-	switch r.Method + " " + strings.TrimSuffix(r.URL.Path, "/") {
+	call := r.Method + " " + strings.TrimSuffix(r.URL.Path, "/")
+	v.calls = append(v.calls, call)
+	switch call {
 	case "PUT /secrets/NinjaOne":
 		var body struct{ Value string }
 		_ = json.NewDecoder(r.Body).Decode(&body)
@@ -67,8 +72,22 @@ func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GET /secrets/NinjaOne":
 		_ = json.NewEncoder(w).Encode(map[string]string{"value": v.value})
 	default:
-		fail(http.StatusNotFound, "SecretNotFound")
+		name := strings.TrimPrefix(call, "GET /secrets/")
+		if value, ok := v.others[name]; ok {
+			_ = json.NewEncoder(w).Encode(map[string]string{"value": value})
+			return
+		}
+		fail(cmp.Or(v.refused[name], http.StatusNotFound), "Odd")
 	}
+}
+
+// secrets are those of the vault, as an identity gets them.
+func (v *vault) secrets(t *testing.T, i identity) *Secrets {
+	t.Helper()
+	options := &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: v}, DisableChallengeResourceVerification: true}
+	s, err := KeyVaultSecrets("https://vault.example/", i, options)
+	must(t, err)
+	return s
 }
 
 func TestStoreNinjaOneInKeyVault(t *testing.T) {
@@ -89,9 +108,7 @@ func TestStoreNinjaOneInKeyVault(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // whose clock passes by itself
-				options := &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: &tt.vault}, DisableChallengeResourceVerification: true}
-				s, err := KeyVaultSecrets("https://vault.example", identity{}, options)
-				must(t, err)
+				s := tt.vault.secrets(t, identity{})
 				old, err := s.Secret(t.Context(), SecretNinjaOne, false)
 				if (err == nil) != (tt.vault.value != "") {
 					t.Fatalf("before, the secret is %q, %v", old, err)
