@@ -277,13 +277,9 @@ func (j *job) open(ctx context.Context) (customers, error) {
 // organization has too few.
 func (j *job) certain(named []match.OrganizationMatch) []match.OrganizationMatch {
 	in := j.index.In()
-	var certain []match.OrganizationMatch
-	for _, m := range named {
-		if in[m.Organization.ID] < match.MinSharedDevices {
-			certain = append(certain, m)
-		}
-	}
-	return certain
+	return slices.DeleteFunc(slices.Clone(named), func(m match.OrganizationMatch) bool {
+		return in[m.Organization.ID] >= match.MinSharedDevices
+	})
 }
 
 // wanted returns the tenants that the message asks for, by id. Where there are none, it
@@ -395,16 +391,11 @@ func without(wanted map[string]tenant.Ref, matches []match.OrganizationMatch) ma
 
 // only returns the part of a result that is about the wanted tenants.
 func only(r match.OrganizationResult, wanted map[string]tenant.Ref) match.OrganizationResult {
-	var out match.OrganizationResult
-	for _, s := range r.Suggestions {
-		if _, ok := wanted[s.Tenant.ID]; ok {
-			out.Suggestions = append(out.Suggestions, s)
-		}
+	others := func(t tenant.Ref) bool {
+		_, ok := wanted[t.ID]
+		return !ok
 	}
-	for _, u := range r.Unmatched {
-		if _, ok := wanted[u.Tenant.ID]; ok {
-			out.Unmatched = append(out.Unmatched, u)
-		}
-	}
-	return out
+	r.Suggestions = slices.DeleteFunc(r.Suggestions, func(s match.OrganizationSuggestion) bool { return others(s.Tenant) })
+	r.Unmatched = slices.DeleteFunc(r.Unmatched, func(u match.UnmatchedTenant) bool { return others(u.Tenant) })
+	return r
 }
