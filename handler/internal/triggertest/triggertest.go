@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -33,6 +34,7 @@ import (
 	"cipp-ninjaone/handler/internal/problems"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/subscriptions"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/vulnerabilities"
@@ -89,23 +91,14 @@ func New(t testing.TB, data *seed.Seed) *World {
 	w := &World{Stack: s, T: t, Clock: &notifytest.Clock{}, Queue: &notifytest.Queue[notify.Message]{Parse: notify.ParseMessage},
 		Looks: &notifytest.Queue[changes.Message]{Parse: changes.ParseMessage}, Syncs: &notifytest.Queue[tenantsync.Message]{Parse: tenantsync.ParseMessage}}
 	w.simulate()
-	w.Own = account(t, w.getenv, storage.Own)
-	w.App = account(t, w.getenv, storage.CIPP)
+	w.Own = storagetest.Open(t, w.getenv(storage.Own))
+	w.App = storagetest.Open(t, w.getenv(storage.CIPP))
 	w.Store = cipptest.Store(w.App)
 	w.Door = &Door{}
 	w.Front = httptest.NewServer(w.Door)
 	t.Cleanup(w.Front.Close)
 	w.Restart()
 	return w
-}
-
-func account(t testing.TB, getenv func(string) string, prefix string) *storage.Account {
-	t.Helper()
-	a, err := storage.Open(getenv, prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
 }
 
 // simulate puts a Microsoft 365 in place that lives by the test's clock.
@@ -371,10 +364,7 @@ func Small(tenants, devices int) *seed.Seed {
 }
 
 func Forge(n m365sim.Notification, changes ...string) m365sim.Notification {
-	out := m365sim.Notification{}
-	for k, v := range n {
-		out[k] = v
-	}
+	out := maps.Clone(n)
 	for i := 0; i < len(changes); i += 2 {
 		out[changes[i]] = changes[i+1]
 	}
