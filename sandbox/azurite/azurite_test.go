@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 const childVariable = "AZURITE_TEST_CHILD"
@@ -64,9 +65,4 @@ func TestEmulatorEndsWithItsParent(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"cipp-ninjaone/sandbox/fail"
 )
 
 const deploy = "../../deploy"
@@ -531,9 +533,4 @@ func TestGuide(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

@@ -22,6 +22,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
@@ -150,12 +151,7 @@ func (w *world) open() {
 	})
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 // command is an action that sends a command to the browser.
 func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"cipp-ninjaone/sandbox/collector"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/funchost"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -660,9 +661,4 @@ func (w *world) correct(domains ...string) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

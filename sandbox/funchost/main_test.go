@@ -22,6 +22,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 // The test binary, run again with this variable, is the custom handler of the
@@ -305,9 +306,4 @@ func call(t *testing.T, method, url, body string, headers ...string) (*http.Resp
 	return res, readAll(t, res.Body)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
+
+	"cipp-ninjaone/sandbox/fail"
 )
 
 // instance is a served simulator with some content, and a client of it.
@@ -324,9 +326,4 @@ func TestAnswersKeepTheContract(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

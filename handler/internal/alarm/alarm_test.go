@@ -13,6 +13,7 @@ import (
 	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 // rules is where the rules are that look for the lines.
@@ -107,9 +108,4 @@ func TestLook(t *testing.T) {
 	look(`"alarm":"queue_waiting","queue":"quick"`, `"alarm":"poison_messages","queue":"slow-poison","count":2`)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

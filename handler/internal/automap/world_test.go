@@ -20,6 +20,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -94,12 +95,7 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func (w *world) empty(table string) {
 	w.t.Helper()

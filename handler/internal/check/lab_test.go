@@ -40,6 +40,7 @@ import (
 	"cipp-ninjaone/handler/internal/subscriptions"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
 )
@@ -68,12 +69,7 @@ type lab struct {
 	wrongScope bool         // requests break a contract on purpose
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 // newLab returns a healthy deployment: CIPP's engine is held off, and every
 // tenant was synced an hour ago.

@@ -11,6 +11,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 // Invented tenants.
@@ -34,12 +35,7 @@ func newStore(t *testing.T, d Deps) (*Store, *logged) {
 	return New(d), l
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func row(partition, key string, columns ...any) storage.Entity {
 	e := storage.Entity{"PartitionKey": partition, "RowKey": key}

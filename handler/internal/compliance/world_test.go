@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"cipp-ninjaone/handler/internal/triggertest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/seed"
 )
 
@@ -11,9 +12,4 @@ type world struct{ *triggertest.World }
 
 func newWorld(t testing.TB, data *seed.Seed) *world { return &world{triggertest.New(t, data)} }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

@@ -35,6 +35,7 @@ import (
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
@@ -155,12 +156,7 @@ func (u uploads) Preview(ctx context.Context, tenantID string) (vulnerabilities.
 	return u.Worker.Preview(ctx, tenantID)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 // answer is what a request got.
 type answer struct {

@@ -28,6 +28,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -203,12 +204,7 @@ func (w *world) endedWhen(ended func() bool) {
 	w.storage.Ended.Store(&ended)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 // join adds a user to a tenant.
 func (m *model) join(name string, skus ...string) string {

@@ -31,6 +31,7 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/seed"
 )
 
@@ -70,12 +71,7 @@ func (g *graph) Unsubscribe(_ context.Context, ref tenant.Ref, id string) error 
 	return nil
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func newWorld(t *testing.T) *world {
 	t.Helper()

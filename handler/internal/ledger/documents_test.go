@@ -11,6 +11,7 @@ import (
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 var documentsDiff = cmp.AllowUnexported(packedValue{})
@@ -95,12 +96,7 @@ func TestDocumentRows(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func TestDocumentsAreKept(t *testing.T) {
 	d := newTestState(t).Documents(Organization{"eu.ninjarmm.com", 7}, "tenant")

@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/notify"
 	"cipp-ninjaone/handler/internal/subscriptions"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 // BenchmarkAcknowledge posts 200 notifications a second for ten seconds, of 50
@@ -76,9 +77,4 @@ func report(b *testing.B, sorted []time.Duration, share float64, unit string) {
 	b.ReportMetric(float64(sorted[int(share*float64(len(sorted)-1))].Microseconds())/1000, unit)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

@@ -23,6 +23,7 @@ import (
 
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/notify/notifytest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 const (
@@ -593,9 +594,4 @@ func TestParseMessage(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If

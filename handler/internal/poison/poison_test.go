@@ -16,6 +16,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 const contoso = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -27,12 +28,7 @@ type world struct {
 	source  Source
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func newWorld(t *testing.T) *world {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 const (
@@ -18,12 +19,7 @@ const (
 	two = "22222222-2222-4222-8222-222222222222"
 )
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func newStore(t *testing.T) *Store {
 	t.Helper()

@@ -25,6 +25,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -163,12 +164,7 @@ func (i *installation) Serials(_ context.Context, ref tenant.Ref) ([]string, err
 	return i.serials[ref.ID], nil
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func (i *installation) put(table string, rows ...storage.Entity) {
 	i.t.Helper()

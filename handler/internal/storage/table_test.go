@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
 
 func emulator(t *testing.T) *Account {
@@ -59,12 +60,7 @@ func keys(all []Entity) []string {
 	return names
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func wantErr(t *testing.T, err, kind error) {
 	t.Helper()

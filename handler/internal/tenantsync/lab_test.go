@@ -20,6 +20,7 @@ import (
 	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -100,12 +101,7 @@ func newLab(t testing.TB, devices int, options ...func(*ninjasim.Config)) *lab {
 	return l
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
 
 func (l *lab) define(f ninjasim.CustomField, permission string) {
 	f.APIPermission, f.TechnicianPermission = permission, "READ_ONLY"

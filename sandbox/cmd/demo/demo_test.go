@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"cipp-ninjaone/sandbox/azurite"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/loopback"
 	"cipp-ninjaone/sandbox/stack"
 )
@@ -167,9 +168,4 @@ func TestCoreToolsBehindProxy(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = fail.If
