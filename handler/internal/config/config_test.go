@@ -87,11 +87,8 @@ func TestSweepTurnedOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.ComplianceSweep != 0 {
-		t.Errorf("ComplianceSweep = %s, want none", got.ComplianceSweep)
-	}
-	if got.Watch != 0 {
-		t.Errorf("Watch = %s, want none", got.Watch)
+	if got.ComplianceSweep != 0 || got.Watch != 0 {
+		t.Errorf("ComplianceSweep = %s, Watch = %s, want none", got.ComplianceSweep, got.Watch)
 	}
 }
 

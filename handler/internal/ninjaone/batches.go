@@ -46,8 +46,7 @@ func classifyWrite(r *request, err error) error {
 	if err == nil || r.err != nil || errors.Is(err, ErrNotSent) {
 		return err
 	}
-	var answer *APIError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*APIError](err); ok {
 		switch {
 		case answer.Status == http.StatusBadRequest && !answer.Is(ErrMalformedAuth),
 			answer.Is(ErrNotFound),

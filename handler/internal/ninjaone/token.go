@@ -143,8 +143,7 @@ func (t *tokenCache) request(ctx context.Context, secret string) (*oauth2.Token,
 		}
 		return netfault.Explain(err)
 	})
-	var answer *APIError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*APIError](err); ok {
 		answer.Code = t.redact(answer.Code, secret)
 		answer.Message = t.redact(answer.Message, secret)
 	}
