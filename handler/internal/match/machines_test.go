@@ -1,12 +1,8 @@
 package match
 
 import (
-	"slices"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/tenant"
@@ -24,13 +20,7 @@ func approval(s string) func(*ninjaone.Device) {
 const good, bad, open = tenant.StateCompliant, tenant.StateNoncompliant, tenant.StateUnknown
 
 func TestWhichDeviceIsWhich(t *testing.T) {
-	tests := []struct {
-		name   string
-		intune records
-		ninja  nodes
-		want   []string
-		texts  []string
-	}{
+	checkDevices(t, []devicesTest{
 		// Serial numbers that name no machine.
 		{
 			name:   "two tills with a placeholder: the name decides",
@@ -245,18 +235,5 @@ func TestWhichDeviceIsWhich(t *testing.T) {
 			want:  []string{"a=2 serial", "- 1", "- 3"},
 			texts: []string{"it is decommissioned in NinjaOne", "nobody has approved it in NinjaOne yet"},
 		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			r := Devices(slices.Clone(tt.intune), tt.ninja)
-			if diff := cmp.Diff(tt.want, describe(r)); diff != "" {
-				t.Errorf("matches (-want +got):\n%s", diff)
-			}
-			for _, want := range tt.texts {
-				if !strings.Contains(texts(r), want) {
-					t.Errorf("no reason or note says %q:\n%s", want, texts(r))
-				}
-			}
-		})
-	}
+	})
 }

@@ -100,14 +100,17 @@ func describe(r Result) []string {
 type records = []tenant.ManagedDevice
 type nodes = []ninjaone.Device
 
+// devicesTest is a case of Devices.
+type devicesTest struct {
+	name   string
+	intune records
+	ninja  nodes
+	want   []string // as described
+	texts  []string // must occur among the reasons and notes
+}
+
 func TestDevices(t *testing.T) {
-	tests := []struct {
-		name   string
-		intune records
-		ninja  nodes
-		want   []string
-		texts  []string // must occur among the reasons and notes
-	}{
+	checkDevices(t, []devicesTest{
 		{name: "nothing on either side", want: []string{}},
 		{
 			name:   "only Intune has devices",
@@ -479,7 +482,11 @@ func TestDevices(t *testing.T) {
 			ninja:  nodes{node(1, "<B>pc</B>", "")},
 			want:   []string{"a=1 name"},
 		},
-	}
+	})
+}
+
+func checkDevices(t *testing.T, tests []devicesTest) {
+	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			intune, ninja := slices.Clone(tt.intune), slices.Clone(tt.ninja)

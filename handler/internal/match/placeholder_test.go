@@ -30,6 +30,9 @@ var noSerials = []string{
 	"ＤＥＦＡＵＬＴ　ＳＴＲＩＮＧ", "Def\u200bault string", "03000200-0400-0500-0006-000700080009",
 	// What hypervisors give when nobody set a number.
 	"VirtualBox", "VMware Virtual Platform", "VMware-00 00 00 00 00 00 00 00-00 00 00 00 00 00 00 00", "Virtual Machine", "QEMU",
+	// The same in other spellings.
+	" ", "\u200b", "XXXXXXXX", "........", "----", "ffffffff-ffff-ffff-ffff-ffffffffffff", "n/a", "N.A.", "NONE", "None.", "not specified", "Not Applicable", "DEFAULT STRING",
+	"To be filled by O.E.M.", "To Be Filled By OEM", "Chassis Serial Number", "INVALID", "Unknown", "(null)", "[Empty]", "123456789", "12345678901234567890", "O.E.M.", "Serial Number", "No Asset Tag", "Not-Available", "<none>",
 	// Too short.
 	"", "0", "1", "A1", "N/A", "-", "x.y",
 }
