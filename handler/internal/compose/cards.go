@@ -332,9 +332,4 @@ func (x *index) secureScoreCard() card {
 	return c
 }
 
-func title(a tenant.ScoreAction) string {
-	if a.Title != "" {
-		return a.Title
-	}
-	return a.Control
-}
+func title(a tenant.ScoreAction) string { return cmp.Or(a.Title, a.Control) }

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -56,7 +57,7 @@ func (x *index) document(id, name string, texts map[string]string, pages map[str
 
 // none is the error of a document of somebody or something that the tenant does not have.
 func (x *index) none(what, id string) error {
-	return fmt.Errorf("tenant %s has no %s %s", ref(x.snap.Tenant), what, id)
+	return fmt.Errorf("tenant %s has no %s %s", cmp.Or(x.snap.Tenant.DefaultDomain, x.snap.Tenant.ID), what, id)
 }
 
 // shared adds to the facts of a document which tenant it is of, where several share an

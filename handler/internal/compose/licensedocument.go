@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -60,10 +61,7 @@ func newLicenseDocuments(index *index, pages DocumentPages) *LicenseDocuments {
 		}
 	}
 	all := distinct(x.snap.Subscriptions.Value, func(s *tenant.Subscription) string { return s.ID }, func(a, b *tenant.Subscription) int {
-		if c := a.Created.Compare(b.Created); c != 0 {
-			return c
-		}
-		return byName(a.ID, b.ID)
+		return cmp.Or(a.Created.Compare(b.Created), byName(a.ID, b.ID))
 	})
 	for _, s := range all {
 		x.subscriptions[fold(s.SKUID)] = append(x.subscriptions[fold(s.SKUID)], s)

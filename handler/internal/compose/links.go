@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"cipp-ninjaone/handler/internal/tenant"
 )
 
 // Icons: Font Awesome 6, which NinjaOne loads.
@@ -327,12 +325,4 @@ func tenantLinks(l links) page {
 		)})
 	}
 	return p
-}
-
-// ref names the tenant for error messages.
-func ref(r tenant.Ref) string {
-	if r.DefaultDomain != "" {
-		return r.DefaultDomain
-	}
-	return r.ID
 }

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,11 +44,7 @@ func NonCompliantSettings(state string, policies []tenant.PolicyState, read bool
 			continue
 		}
 		for _, s := range p.Settings {
-			name := s.Setting
-			if name == "" {
-				name = "Unknown setting"
-			}
-			line := p.Policy + ": " + name
+			line := p.Policy + ": " + cmp.Or(s.Setting, "Unknown setting")
 			if s.State != tenant.StateNoncompliant {
 				line += " (" + s.State + ")"
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 
 	"cipp-ninjaone/handler/internal/m365/wire"
@@ -91,12 +92,7 @@ func (g grants) allow(p Permission, application bool) bool {
 	if g[strings.ToLower(least)] || g[strings.ToLower(strings.Replace(least, ".Read.", ".ReadWrite.", 1))] {
 		return true
 	}
-	for _, name := range p.higher {
-		if g[strings.ToLower(name)] {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.higher, func(name string) bool { return g[strings.ToLower(name)] })
 }
 
 // fresh returns a token that was not kept, so that it names what the tenant

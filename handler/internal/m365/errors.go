@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -101,9 +102,7 @@ func newStatusError(service string, status int, header http.Header, body []byte)
 		if codePattern.MatchString(string(said.Error.Code)) {
 			e.code = string(said.Error.Code)
 		}
-		if e.requestID == "" {
-			e.requestID = string(said.Error.Inner.RequestID)
-		}
+		e.requestID = cmp.Or(e.requestID, string(said.Error.Inner.RequestID))
 	}
 	if !codePattern.MatchString(e.requestID) {
 		e.requestID = ""

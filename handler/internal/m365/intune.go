@@ -211,10 +211,7 @@ type missingSettings struct {
 // The error is that of the first.
 func (g *graph) readSettings(ctx context.Context, states map[string][]tenant.PolicyState, missing []missingSettings) error {
 	for _, version := range []string{"v1.0", "beta"} {
-		base := g.v1()
-		if version == "beta" {
-			base = g.beta()
-		}
+		base := map[string]string{"baseurl": g.base(version)}
 		requests := make([]request, len(missing))
 		for i, m := range missing {
 			requests[i] = ask(ctx, g.policyStateRequest(base, m.device).ByDeviceCompliancePolicyStateId(m.policy), 0)

@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -62,12 +63,8 @@ func secureScoreOf(ctx context.Context, g *graph, a *answer, profiles map[string
 		if profile.Deprecated {
 			continue
 		}
-		action := tenant.ScoreAction{Control: c.Name, Title: profile.Title, Category: profile.Category,
-			Service: profile.Service, URL: profile.URL, Score: c.Score, Max: profile.Max}
-		if action.Category == "" {
-			action.Category = c.Category
-		}
-		out.Actions = append(out.Actions, action)
+		out.Actions = append(out.Actions, tenant.ScoreAction{Control: c.Name, Title: profile.Title, Category: cmp.Or(profile.Category, c.Category),
+			Service: profile.Service, URL: profile.URL, Score: c.Score, Max: profile.Max})
 	}
 	return out, nil
 }

@@ -9,9 +9,8 @@ import (
 	"net/http"
 	"time"
 
-	"cipp-ninjaone/handler/internal/lookup"
-
 	"cipp-ninjaone/handler/internal/endpoint"
+	"cipp-ninjaone/handler/internal/lookup"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/netfault"
 )

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -144,11 +145,7 @@ func FailingSettings(all []SettingState) []tenant.SettingState {
 		if !tenant.Fails(s.State) {
 			continue
 		}
-		name := s.SettingName
-		if name == "" {
-			name = s.Setting
-		}
-		out = append(out, tenant.SettingState{Setting: name, State: ComplianceState(s.State), CurrentValue: string(s.CurrentValue),
+		out = append(out, tenant.SettingState{Setting: cmp.Or(s.SettingName, s.Setting), State: ComplianceState(s.State), CurrentValue: string(s.CurrentValue),
 			ErrorDescription: s.ErrorDescription, UserName: s.UserName})
 	}
 	return out
