@@ -12,6 +12,7 @@ import (
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
+	"cipp-ninjaone/handler/internal/retry"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/words"
 )
@@ -286,25 +287,16 @@ func (r *run) setUp(ctx context.Context, kinds []blueprint, _ []ninjaone.Templat
 
 // lease waits for its turn to set up templates.
 func (r *run) lease(ctx context.Context) (*storage.Lease, error) {
-	wait, cancel := context.WithTimeout(ctx, setUpWait)
-	defer cancel()
-	poll := time.NewTicker(setUpPoll)
-	defer poll.Stop()
-	for waits := false; ; waits = true {
+	for waited := time.Duration(0); ; waited += setUpPoll {
 		lease, err := r.Blobs.Lease(ctx, "lease/"+r.in.Instance+"/document-templates", setUpLease)
-		if !errors.Is(err, storage.ErrLeaseTaken) {
+		if !errors.Is(err, storage.ErrLeaseTaken) || waited >= setUpWait {
 			return lease, err
 		}
-		if !waits {
+		if waited == 0 {
 			r.log.InfoContext(ctx, "another run is setting up the document templates; this one waits")
 		}
-		select {
-		case <-wait.Done():
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
+		if err := retry.Sleep(ctx, setUpPoll); err != nil {
 			return nil, err
-		case <-poll.C:
 		}
 	}
 }
