@@ -35,4 +35,8 @@ func TestChanges(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(Changes(have, want))); !slices.Equal(got, []string{"gone", "new", "other", "unknown"}) {
 		t.Errorf("changed: %v", got)
 	}
+	(&Record{Fields: have}).MarkUnknown() // as a forced run does
+	if got := slices.Sorted(maps.Keys(Changes(have, want))); !slices.Equal(got, []string{"gone", "new", "other", "same", "unknown"}) {
+		t.Errorf("changed, when all is sent again: %v", got)
+	}
 }

@@ -108,19 +108,6 @@ func TestClearUnmatched(t *testing.T) {
 	}
 }
 
-// TestMatchedIsNeverCleared leaves a device alone that is matched and for which
-// nothing could be composed.
-func TestMatchedIsNeverCleared(t *testing.T) {
-	l := newLab(t, 1)
-	must(t, l.ledger.Save(t.Context(), labOrg, &ledger.Record{Target: device(100), TenantID: labTenant,
-		Fields: map[string]string{"links": "d1"}}))
-	in, p, changes := l.inputs(l.job()), &Plan{}, map[ledger.Target]*change{device(100): {target: device(100)}}
-	p.clearUnmatched(in, changes)
-	if len(changes) != 1 || changes[device(100)].unmatched || len(p.forget) > 0 {
-		t.Errorf("a matched device is to be cleared, or forgotten")
-	}
-}
-
 // TestReview brings notes in line with the mapping.
 func TestReview(t *testing.T) {
 	l := newLab(t, 2)
