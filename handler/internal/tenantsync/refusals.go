@@ -19,19 +19,15 @@ const proven = -1
 
 func (r refusals) note(s *ledger.Send, err error) {
 	refused, ok := errors.AsType[*ninjaone.RefusedError](err)
-	if s.Record.Target.Kind != ledger.KindDevice || err != nil && !ok {
+	if s.Record.Target.Kind != ledger.KindDevice {
 		return
 	}
 	for name := range s.Values {
-		left := false
-		if ok {
-			_, left = refused.Left[name]
-		}
-		switch {
+		switch _, taken := s.Taken()[name]; {
+		case taken:
+			r[name] = proven
 		case ok && refused.Refused[name] != nil:
 			r.refused(name)
-		case !left:
-			r[name] = proven
 		}
 	}
 }
@@ -44,7 +40,7 @@ func (r refusals) refused(name string) {
 
 // recall counts what earlier ones of these runs were refused.
 func (r refusals) recall(rec *ledger.Record, begun time.Time) {
-	if rec != nil && rec.Target.Kind == ledger.KindDevice {
+	if rec.Target.Kind == ledger.KindDevice {
 		for name := range rec.Singled.Of(begun) {
 			r.refused(name)
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
@@ -243,7 +244,11 @@ func TestRefusals(t *testing.T) {
 
 	// A field that was accepted once is never given up.
 	r = refusals{}
-	r.note(of(1, all...), nil)
+	accepted := of(1, all...)
+	for _, name := range all {
+		accepted.Accept(name, time.Now())
+	}
+	r.note(accepted, nil)
 	for i := range 2 * stubborn {
 		r.note(of(i, all...), refused)
 	}
