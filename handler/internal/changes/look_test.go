@@ -20,10 +20,13 @@ import (
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/triggertest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
 )
+
+var must = fail.If
 
 // watch is a world whose first tenant was synced and looked at.
 type watch struct {
@@ -47,9 +50,7 @@ func newWatch(t *testing.T, tenants int) *watch {
 func (w *watch) look() ([]tenantsync.Message, []notify.Message) {
 	w.t.Helper()
 	w.Clock.Advance(5 * time.Minute)
-	if err := w.Process.Watcher.Look(w.t.Context(), changes.Message{TenantID: w.id}); err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, w.Process.Watcher.Look(w.t.Context(), changes.Message{TenantID: w.id}))
 	w.NoViolations()
 	return w.Syncs.Take(), w.Queue.Take()
 }
@@ -57,9 +58,7 @@ func (w *watch) look() ([]tenantsync.Message, []notify.Message) {
 func (w *watch) state() changes.State {
 	w.t.Helper()
 	all, err := w.Process.Watcher.States(w.t.Context())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	return all[w.id]
 }
 
@@ -155,9 +154,7 @@ func TestChangesAreDamped(t *testing.T) {
 	for n := range 72 { // six hours
 		w.change(func(o *m365sim.Tenant) { set(o.Users, 0, "jobTitle", fmt.Sprint("Title ", n)) })
 		w.Clock.Advance(5 * time.Minute)
-		if err := w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}))
 		for i := range w.Syncs.Messages {
 			due = append(due, int((w.Clock.Now().Add(w.Syncs.Delays[i]).Sub(began) + time.Minute/2).Minutes()))
 		}
@@ -234,14 +231,10 @@ func TestLookFails(t *testing.T) {
 	w := newWatch(t, 2)
 	tick := func() (looked []string) {
 		t.Helper()
-		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Tick(t.Context()))
 		for _, m := range w.Looks.Take() {
 			looked = append(looked, m.TenantID)
-			if err := w.Process.Watcher.Look(t.Context(), m); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Process.Watcher.Look(t.Context(), m))
 		}
 		return looked
 	}
@@ -275,24 +268,16 @@ func TestTick(t *testing.T) {
 	w := newWatch(t, 6)
 	paused, unmapped, never := w.Seed.Tenants[1].ID, w.Seed.Tenants[2].ID, w.Seed.Tenants[3].ID
 	history := runs.New(w.Own.Table("NinjaOneSyncState"))
-	if err := history.Pause(t.Context(), paused, true); err != nil {
-		t.Fatal(err)
-	}
+	must(t, history.Pause(t.Context(), paused, true))
 	w.Unmap(unmapped)
 	r, err := history.Last(t.Context(), never)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	r.LastSuccess = time.Time{}
-	if err := history.Save(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
+	must(t, history.Save(t.Context(), r))
 	queued := map[string]int{}
 	var delays []time.Duration
 	for range 4 { // messages wait
-		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Tick(t.Context()))
 		delays = append(delays, w.Looks.Delays...)
 		for _, m := range w.Looks.Take() {
 			queued[m.TenantID]++
@@ -346,9 +331,7 @@ func TestUnwatchedTenantsAreForgotten(t *testing.T) {
 	}
 	w.Unmap(w.id)
 	for _, want := range []int{3, 3, 0, 0} {
-		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Tick(t.Context()))
 		if n := kept(); n != want {
 			t.Errorf("%d of 3 are kept, want %d", n, want)
 		}
@@ -375,9 +358,7 @@ func TestNinjaOneChanges(t *testing.T) {
 				t.Helper()
 				w.Clock.Advance(time.Hour)
 				before := w.NinjaOne.Calls()
-				if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Process.Watcher.Tick(t.Context()))
 				for _, m := range w.Syncs.Take() {
 					if !m.Light || !m.Devices {
 						t.Errorf("sent %+v", m)
@@ -435,24 +416,18 @@ func TestNinjaOneChanges(t *testing.T) {
 func TestNinjaOneChangesAreDamped(t *testing.T) {
 	w := newWatch(t, 1)
 	device := w.Pairs(w.id)[0].Ninja
-	if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Process.Watcher.Tick(t.Context()))
 	began := w.Clock.Now()
 	var due []int
 	for range 48 { // four hours
 		w.NinjaOne.AddActivity("NODE_UPDATED", device)
 		w.Clock.Advance(5 * time.Minute)
-		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Tick(t.Context()))
 		for i := range w.Syncs.Messages {
 			due = append(due, int((w.Clock.Now().Add(w.Syncs.Delays[i]).Sub(began) + time.Minute/2).Minutes()))
 		}
 		w.Syncs.Take()
-		if err := w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}))
 		w.Syncs.Take()
 		w.Looks.Take()
 	}
@@ -470,9 +445,7 @@ func TestActivitiesAreRefused(t *testing.T) {
 		t.Helper()
 		for range n {
 			w.Clock.Advance(time.Minute)
-			if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Process.Watcher.Tick(t.Context()))
 		}
 	}
 	said := func(text string) (n int) {
@@ -548,9 +521,7 @@ func TestLinksAreNotToldToAnybody(t *testing.T) {
 	w.M365.AddFault(m365sim.Fault{Path: regexp.MustCompile("/delta$"), Status: 500})
 	w.look()
 	row, err := w.Own.Table(changes.TableName).Get(context.Background(), "watch", "links|"+w.id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for column, v := range row {
 		link, _ := v.(string)
 		if _, token, has := strings.Cut(link, "deltatoken="); has && strings.Contains(w.Logged.String()+fmt.Sprint(w.lines())+w.state().Problem, token) {

@@ -70,9 +70,7 @@ func TestSlowLook(t *testing.T) {
 	look := func(after time.Duration) []tenantsync.Message {
 		t.Helper()
 		w.Clock.Advance(after)
-		if err := w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}))
 		return w.Syncs.Take()
 	}
 	look(0)

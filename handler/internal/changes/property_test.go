@@ -145,9 +145,7 @@ func TestLooksAndRunsComeToTheSame(t *testing.T) {
 				}
 			}
 			pause := func(paused bool) {
-				if err := runs.New(w.Own.Table("NinjaOneSyncState")).Pause(t.Context(), w.id, paused); err != nil {
-					t.Fatal(err)
-				}
+				must(t, runs.New(w.Own.Table("NinjaOneSyncState")).Pause(t.Context(), w.id, paused))
 				w.Clock.Advance(time.Minute)
 			}
 			for range 30 {

@@ -20,9 +20,7 @@ import (
 func TestAfterARest(t *testing.T) {
 	for name, rest := range map[string]func(w *watch, rest bool){
 		"paused": func(w *watch, rest bool) {
-			if err := runs.New(w.Own.Table("NinjaOneSyncState")).Pause(t.Context(), w.id, rest); err != nil {
-				t.Fatal(err)
-			}
+			must(t, runs.New(w.Own.Table("NinjaOneSyncState")).Pause(t.Context(), w.id, rest))
 			w.Clock.Advance(time.Minute)
 		},
 		"excluded": func(w *watch, rest bool) {
@@ -30,18 +28,12 @@ func TestAfterARest(t *testing.T) {
 		},
 		"turned off": func(w *watch, rest bool) {
 			row, err := w.App.Table("Extensionsconfig").Get(t.Context(), "CippExtensions", "Config")
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			var config map[string]map[string]any
-			if err := json.Unmarshal([]byte(row.String("config")), &config); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal([]byte(row.String("config")), &config))
 			config["NinjaOne"]["Enabled"] = !rest
 			text, err := json.Marshal(config)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			w.Merge("Extensionsconfig", storage.Entity{"PartitionKey": "CippExtensions", "RowKey": "Config", "config": string(text)})
 		},
 	} {
@@ -50,16 +42,12 @@ func TestAfterARest(t *testing.T) {
 			w := newWatch(t, 2)
 			run := func(m tenantsync.Message) {
 				t.Helper()
-				if err := w.Process.Syncer.Run(t.Context(), m); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Process.Syncer.Run(t.Context(), m))
 			}
 			tick := func() {
 				t.Helper()
 				w.Clock.Advance(6 * time.Minute)
-				if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Process.Watcher.Tick(t.Context()))
 				w.Syncs.Take()
 			}
 			quiet := func(when string) {
@@ -115,16 +103,12 @@ func TestLookDuringAPause(t *testing.T) {
 	queued := func(after time.Duration) bool {
 		t.Helper()
 		w.Clock.Advance(after)
-		if err := w.Process.Watcher.Tick(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Process.Watcher.Tick(t.Context()))
 		return slices.ContainsFunc(w.Looks.Take(), func(m changes.Message) bool { return m.TenantID == w.id })
 	}
 	pause := func(paused bool) {
 		t.Helper()
-		if err := history.Pause(t.Context(), w.id, paused); err != nil {
-			t.Fatal(err)
-		}
+		must(t, history.Pause(t.Context(), w.id, paused))
 	}
 	w.look()
 	if !queued(5 * time.Minute) {

@@ -13,7 +13,10 @@ import (
 
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 )
+
+var must = fail.If
 
 const shortPoll = 100 * time.Millisecond
 
@@ -36,9 +39,7 @@ func openContainer(connection, name string) (*storage.Container, *storage.Table,
 func blobLane(t *testing.T, slots int, rate float64) *lane {
 	t.Helper()
 	blobs, _, err := openContainer(azuritetest.ForTest(t).ConnectionString(), azuritetest.UniqueName(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return &lane{newService(), newMeter(t, rate), Config{
 		Blobs: blobs, Lane: Lane{"sync", slots, rate}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}}

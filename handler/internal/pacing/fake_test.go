@@ -285,9 +285,7 @@ func (la *lane) process() *process {
 func (pr *process) must(t *testing.T, maxWait time.Duration) *Slot {
 	t.Helper()
 	s, err := pr.Acquire(t.Context(), maxWait)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return s
 }
 

@@ -129,9 +129,7 @@ func (w *world) machine() *machine {
 	}
 	client := func(pool *ninjaone.Pool) *ninjaone.Client {
 		c, err := pool.Client("eu.ninjarmm.com", "invented")
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		must(w.t, err)
 		return c
 	}
 	syncs, people := m.pace.Part("sync", 0.7, true), m.pace.Part("people", 0.3, false)

@@ -369,9 +369,7 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 		// A run's context ends with the one it was acquired with.
 		ctx, cancel = context.WithCancelCause(t.Context())
 		s, err := a.Acquire(ctx, time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		cancel(why)
 		if !errors.Is(context.Cause(s.Context()), why) {
 			t.Errorf("cause %v", context.Cause(s.Context()))

@@ -184,25 +184,17 @@ type started struct {
 func start(t *testing.T, name, container, ninjaOne string) *started {
 	t.Helper()
 	binary, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	s := &started{cmd: exec.Command(binary), rates: make(chan float64, 10_000)}
 	s.cmd.Env = append(os.Environ(), envName+"="+name, envContainer+"="+container, envNinjaOne+"="+ninjaOne,
 		envConnection+"="+azuritetest.ForTest(t).ConnectionString())
 	s.cmd.Stderr = t.Output()
 	stdin, err := s.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	s.stdin = stdin
 	stdout, err := s.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, s.cmd.Start())
 	t.Cleanup(func() { _ = s.cmd.Process.Kill() })
 	go func() {
 		defer close(s.rates)
@@ -241,9 +233,7 @@ func TestProcesses(t *testing.T) {
 	two := start(t, "two", container, server.URL)
 	three := start(t, "three", container, server.URL)
 	c.await(t, 40, "one", "two", "three")
-	if err := one.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, one.cmd.Process.Kill())
 	for range one.rates {
 	}
 	_ = one.cmd.Wait() // killed

@@ -16,8 +16,11 @@ import (
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/seed"
 )
+
+var must = fail.If
 
 func TestOverdue(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -55,32 +58,22 @@ func TestOverdueTenantsRaiseAnAlarm(t *testing.T) {
 	connection := azuritetest.ForTest(t).ConnectionString()
 	settings := map[string]string{storage.Own: connection, storage.CIPP: connection, "NonLocalHostAzurite": "true"}
 	account, err := storage.Open(func(name string) string { return settings[name] }, storage.Own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := seed.WriteCIPPTables(t.Context(), connection, data); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, seed.WriteCIPPTables(t.Context(), connection, data))
 	now := time.Now()
 	table := account.Table(layout.TableName)
 	known, store := runs.New(table), cipptest.Store(account)
 	late, paused, fine := data.Tenants[0].ID, data.Tenants[1].ID, data.Tenants[2].ID
 	for id, ago := range map[string]time.Duration{late: 27 * time.Hour, paused: 27 * time.Hour, fine: time.Hour} {
 		run := runs.Run{TenantID: id, Status: runs.Completed, Start: now.Add(-ago), End: now.Add(-ago), LastSuccess: now.Add(-ago)}
-		if err := known.Save(t.Context(), run); err != nil {
-			t.Fatal(err)
-		}
+		must(t, known.Save(t.Context(), run))
 	}
-	if err := known.Pause(t.Context(), paused, true); err != nil {
-		t.Fatal(err)
-	}
+	must(t, known.Pause(t.Context(), paused, true))
 	var log bytes.Buffer
 	s := &Scheduler{CIPP: store, Runs: known, Problems: &problems.Book{Table: table, Log: store.Log, API: "NinjaOneSync"}, Queue: account.Queue(tenantsync.QueueName),
 		Now: func() time.Time { return now }, Log: slog.New(slog.NewJSONHandler(&log, nil))}
 	for tick := 1; tick <= 2; tick++ {
-		if err := s.Tick(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, s.Tick(t.Context()))
 		if got := strings.Count(log.String(), fmt.Sprintf(`"alarm":%q,"count":1,"tenants":[%q]`, alarm.TenantsOverdue, late)); got != tick {
 			t.Errorf("after %d ticks the alarm was raised %d times for the tenant that it is about:\n%s", tick, got, log.String())
 		}

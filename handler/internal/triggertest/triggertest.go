@@ -39,11 +39,14 @@ import (
 	"cipp-ninjaone/handler/internal/tenantsync"
 	"cipp-ninjaone/handler/internal/vulnerabilities"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
+	"cipp-ninjaone/sandbox/fail"
 	"cipp-ninjaone/sandbox/m365sim"
 	"cipp-ninjaone/sandbox/ninjasim"
 	"cipp-ninjaone/sandbox/seed"
 	"cipp-ninjaone/sandbox/stack"
 )
+
+var must = fail.If
 
 // World is the packages at work between real storage and strict simulators. A
 // Process is one life of the handler; all state survives it in storage.
@@ -80,9 +83,7 @@ type Process struct {
 func New(t testing.TB, data *seed.Seed) *World {
 	t.Helper()
 	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: azuritetest.ForTest(t).Apart()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -104,9 +105,7 @@ func New(t testing.TB, data *seed.Seed) *World {
 // simulate puts a Microsoft 365 in place that lives by the test's clock.
 func (w *World) simulate() {
 	w.T.Helper()
-	if err := w.M365.Close(); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, w.M365.Close())
 	config := w.Seed.Config()
 	config.Now = w.Clock.Now
 	var err error
@@ -134,9 +133,7 @@ func (w *World) getenv(name string) string {
 func (w *World) Restart() {
 	w.T.Helper()
 	secrets, err := cipp.OpenSecrets(w.getenv, w.App)
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, err)
 	log := slog.New(slog.NewJSONHandler(&w.Logged, &slog.HandlerOptions{Level: slog.LevelError}))
 	reader := m365test.Reader(w.T, w.endpoints, m365.Deps{Credentials: secrets, Log: log})
 	calls := ninjaonetest.Deps(w.getenv("NINJAONE_ENDPOINT"), func(ctx context.Context, fresh bool) (string, error) {
@@ -188,17 +185,13 @@ func (w *World) RoundTrip(r *http.Request) (*http.Response, error) {
 // Sync runs one tenant's sync.
 func (w *World) Sync(tenantID string) {
 	w.T.Helper()
-	if err := w.Process.Syncer.Run(w.T.Context(), tenantsync.Message{TenantID: tenantID}); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, w.Process.Syncer.Run(w.T.Context(), tenantsync.Message{TenantID: tenantID}))
 }
 
 // Reconcile looks after all subscriptions.
 func (w *World) Reconcile() {
 	w.T.Helper()
-	if err := w.Process.Keeper.Reconcile(w.T.Context()); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, w.Process.Keeper.Reconcile(w.T.Context()))
 }
 
 // Settle runs the timer, and once more when what nobody wants is removed.
@@ -222,9 +215,7 @@ func (w *World) Work() {
 // Sweep sweeps one tenant.
 func (w *World) Sweep(tenantID string) {
 	w.T.Helper()
-	if err := w.Process.Worker.Update(w.T.Context(), notify.Message{TenantID: tenantID}, 1); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, w.Process.Worker.Update(w.T.Context(), notify.Message{TenantID: tenantID}, 1))
 }
 
 // Subscription returns the one subscription that Graph has of the tenant.
@@ -306,9 +297,7 @@ func (w *World) Logbook() []string {
 	w.T.Helper()
 	var lines []string
 	for row, err := range w.App.Table("CippLogs").List(w.T.Context(), storage.Eq("API", cipp.LogbookCompliance)) {
-		if err != nil {
-			w.T.Fatal(err)
-		}
+		must(w.T, err)
 		lines = append(lines, row.String("Severity")+": "+row.String("Message"))
 	}
 	return lines
@@ -335,27 +324,21 @@ func (w *World) NoViolations() {
 func (w *World) Status(tenantID string) assignments.Status {
 	w.T.Helper()
 	all, err := assignments.Statuses{Table: w.Own.Table(assignments.TableName)}.All(w.T.Context())
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, err)
 	return all[tenantID]
 }
 
 // Merge changes columns of a row of CIPP's.
 func (w *World) Merge(table string, row storage.Entity) {
 	w.T.Helper()
-	if err := w.App.Table(table).Merge(w.T.Context(), row); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, w.App.Table(table).Merge(w.T.Context(), row))
 	w.Clock.Advance(assignments.SettingsLife + time.Second)
 }
 
 // Unmap removes a tenant's mapping.
 func (w *World) Unmap(tenantID string) {
 	w.T.Helper()
-	if err := w.App.Table("CippMapping").Delete(w.T.Context(), "NinjaOneMapping", tenantID); err != nil {
-		w.T.Fatal(err)
-	}
+	must(w.T, w.App.Table("CippMapping").Delete(w.T.Context(), "NinjaOneMapping", tenantID))
 	w.Clock.Advance(assignments.SettingsLife + time.Second)
 }
 
