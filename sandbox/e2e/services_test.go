@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,79 +86,6 @@ func TestMicrosoftUnreadable(t *testing.T) {
 				t.Errorf("%s is not as before: %.400s", tt.in, got)
 			}
 			w.sync(tn.DefaultDomain).completed().wroteNothing().quiet()
-		})
-	}
-}
-
-// TestRunFails lets a service fail so that nothing can be synced at all, for one
-// run. Nothing may be written then, and nothing be lost.
-func TestRunFails(t *testing.T) {
-	t.Parallel()
-	html := http.Header{"Content-Type": {"text/html"}}
-	page := "<!DOCTYPE html><html><head><title>Maintenance</title></head><body>We will be back.</body></html>"
-	tests := []struct {
-		name  string
-		graph m365sim.Fault
-		ninja ninjasim.Fault
-		texts []string
-	}{
-		{name: "Graph answers with pages", graph: m365sim.Fault{Service: "graph", HTML: true},
-			texts: []string{"Microsoft 365 could not be read", "Microsoft Graph gave an answer that cannot be read"}},
-		{name: "Graph is down", graph: m365sim.Fault{Service: "graph", Status: 503, RetryAfter: "0"},
-			texts: []string{"Microsoft 365 could not be read", "503"}},
-		{name: "Graph does not accept the token", graph: m365sim.Fault{Service: "graph", Status: 401},
-			texts: []string{"Microsoft 365 could not be read", "Microsoft Graph does not accept the app's token"}},
-		{name: "NinjaOne answers with pages", ninja: ninjasim.Fault{Path: "^/v2/", Status: 200, Header: html, Body: page},
-			texts: []string{"NinjaOne", "the answer is not JSON"}},
-		{name: "NinjaOne is down", ninja: ninjasim.Fault{Status: 500},
-			texts: []string{"NinjaOne", "500 Internal Server Error"}},
-		{name: "NinjaOne asks for a long pause", ninja: ninjasim.Fault{Path: "^/v2/", Status: 429, Header: http.Header{"Retry-After": {"3600"}}, Count: 3},
-			texts: []string{"throttled by NinjaOne"}},
-	}
-	data := generated(len(tests))
-	w := start(t, data)
-	for _, tn := range data.Tenants {
-		w.sync(tn.DefaultDomain).completed()
-	}
-	for i, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			tn := data.Tenants[i]
-			// Something to write and something to clear, if the run came that far.
-			tn.Change(func(tn *m365sim.Tenant) {
-				tn.ManagedDevices[0]["osVersion"] = "10.0.26200.9"
-				tn.ManagedDevices = slices.Delete(tn.ManagedDevices, 1, 2)
-			})
-			if tt.graph.Service != "" {
-				tt.graph.Tenant = tn.ID
-				w.M365.RevokeTokens()
-				w.M365.AddFault(tt.graph)
-			} else {
-				w.NinjaOne.InjectFault(tt.ninja)
-			}
-			o := w.sync(tn.DefaultDomain).failed(tt.texts...)
-			w.M365.ClearFaults()
-			w.NinjaOne.ClearFaults()
-			if len(o.writes) != 0 || len(o.lines) != 1 {
-				t.Errorf("%d writes, logbook\n%s", len(o.writes), strings.Join(o.lines, "\n"))
-			}
-			if o.message.Err != nil || w.waiting(syncQueue) != 0 {
-				t.Errorf("the invocation ended with %v, and %d messages are left", o.message.Err, w.waiting(syncQueue))
-			}
-			calls := 0
-			for _, n := range o.calls {
-				calls += n
-			}
-			if calls > 20 {
-				t.Errorf("%d calls to NinjaOne for nothing: %v", calls, o.calls)
-			}
-			if i == len(tests)-1 {
-				w.rested()
-			}
-			o = w.sync(tn.DefaultDomain).completed().line("Info: No longer a problem: The sync to NinjaOne failed")
-			if n := len(o.devices()); n != 2 {
-				t.Errorf("the next run wrote %d devices, want 2", n)
-			}
-			w.correct(tn.DefaultDomain)
 		})
 	}
 }

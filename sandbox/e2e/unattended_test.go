@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -120,46 +119,6 @@ func (w *world) once(since int, tenants ...*m365sim.Tenant) {
 	}
 	for id := range n {
 		w.t.Errorf("tenant %s was synced too", id)
-	}
-}
-
-// TestMissedTicks lets the host be away for a day: the one late tick that makes
-// up for all that were missed syncs every tenant once.
-func TestMissedTicks(t *testing.T) {
-	t.Parallel()
-	data := generated(8)
-	w := start(t, data)
-	if n := w.tick(); n != len(data.Tenants) {
-		t.Fatalf("the first tick queued %d tenants, want all", n)
-	}
-	w.settled()
-	w.once(0, data.Tenants...)
-
-	w.Host.Stop()
-	since := len(w.logged())
-	w.ageRuns(25 * time.Hour)
-	// The timer fired last in the summer of a year ago, and should have fired on
-	// New Year's Day, by the schedule of this test's bundle.
-	year := time.Now().UTC().Year()
-	status, err := json.Marshal(map[string]string{"Last": fmt.Sprintf("%d-06-01T00:00:00Z", year-1), "Next": fmt.Sprintf("%d-01-01T00:00:00Z", year), "LastUpdated": fmt.Sprintf("%d-06-01T00:00:00Z", year-1)})
-	must(t, err)
-	if _, err := w.blobs.UploadBuffer(t.Context(), "azure-webjobs-hosts", "timers/local/Host.Functions.ScheduleTenants/status", status, nil); err != nil {
-		t.Fatal(err)
-	}
-	w.boot()
-	w.await("the timer to fire by itself, past due", func() bool {
-		return slices.ContainsFunc(w.lines[since:], func(line string) bool {
-			l, ok := parseLog(line)
-			return ok && l.Msg == "scheduled" && l.Queued == len(data.Tenants)
-		})
-	})
-	w.settled()
-	if n := w.tick(); n != 0 {
-		t.Errorf("the tick after the late one queued %d tenants", n)
-	}
-	w.once(since, data.Tenants...)
-	for _, tn := range data.Tenants {
-		w.correct(tn.DefaultDomain)
 	}
 }
 
