@@ -60,8 +60,6 @@ var loginRefusals = map[LoginCode]*loginError{
 		message: "The guest user account is disabled or has no delegated relation with this tenant."},
 	MFARequired: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "basic_action",
 		message: "Due to a configuration change made by your administrator you must use multi-factor authentication."},
-	BlockedByPolicy: {status: http.StatusBadRequest, err: "invalid_grant", suberror: "message_only",
-		message: "Access has been blocked by Conditional Access policies."},
 }
 
 // LoginHandler serves the login service: POST /{tenant}/oauth2/v2.0/token.

@@ -445,8 +445,9 @@ func TestSubscriptionRefusals(t *testing.T) {
 	}
 	s.noViolations()
 
-	s.SetSubscriptionQuota(1)
-	s.subscribe(l.subscription())
+	for i := range 100 {
+		s.AddSubscription(m365sim.Subscription{ID: fmt.Sprint(i), TenantID: s.tenant.ID, Expires: time.Now().AddDate(90, 0, 0)})
+	}
 	if a := s.subscribe(l.subscription()); a.status != http.StatusForbidden || !strings.Contains(string(a.body), "limit") {
 		t.Errorf("beyond the quota: %d %s", a.status, a.body)
 	}

@@ -43,7 +43,6 @@ type subscriptions struct {
 	mu    sync.Mutex
 	byID  map[string]*Subscription
 	order []string
-	quota int // 0 = subscriptionQuota
 }
 
 func init() {
@@ -55,13 +54,6 @@ func init() {
 	add(http.MethodGet, "/subscriptions/{id}", serveSubscription)
 	add(http.MethodPatch, "/subscriptions/{id}", serveRenew)
 	add(http.MethodDelete, "/subscriptions/{id}", serveUnsubscribe)
-}
-
-// SetSubscriptionQuota sets how many subscriptions a tenant may have; 0 = 100.
-func (s *Server) SetSubscriptionQuota(n int) {
-	s.subscriptions.mu.Lock()
-	defer s.subscriptions.mu.Unlock()
-	s.subscriptions.quota = n
 }
 
 // Subscriptions returns the subscriptions of a tenant that have not ended, in
@@ -214,15 +206,9 @@ func serveSubscribe(s *Server, c *call, _ *query) *answer {
 		NotificationURL: *in.NotificationURL, LifecycleURL: value(in.LifecycleNotificationURL),
 		ClientState: value(in.ClientState), Expires: expires,
 	}
-	s.subscriptions.mu.Lock()
-	quota := s.subscriptions.quota
-	s.subscriptions.mu.Unlock()
-	if quota == 0 {
-		quota = subscriptionQuota
-	}
-	if len(s.Subscriptions(c.t.ID)) >= quota {
+	if len(s.Subscriptions(c.t.ID)) >= subscriptionQuota {
 		return s.errorAnswer(c.r, &apiError{status: http.StatusForbidden, code: "Forbidden",
-			message: fmt.Sprintf("The subscription could not be created. The limit of %d subscriptions per application and tenant has been reached.", quota)})
+			message: fmt.Sprintf("The subscription could not be created. The limit of %d subscriptions per application and tenant has been reached.", subscriptionQuota)})
 	}
 	for _, address := range []string{sub.NotificationURL, sub.LifecycleURL} {
 		if address == "" {

@@ -36,11 +36,10 @@ type LoginCode int
 
 // The refusals that a tenant can be set to answer with.
 const (
-	LoginOK         LoginCode = 0
-	ConsentMissing  LoginCode = 65001  // the tenant has not consented to the application
-	NoGDAP          LoginCode = 500571 // the partner has no relation with the tenant
-	MFARequired     LoginCode = 50076  // the service account is asked for a second factor
-	BlockedByPolicy LoginCode = 53003  // Conditional Access blocks the service account
+	LoginOK        LoginCode = 0
+	ConsentMissing LoginCode = 65001  // the tenant has not consented to the application
+	NoGDAP         LoginCode = 500571 // the partner has no relation with the tenant
+	MFARequired    LoginCode = 50076  // the service account is asked for a second factor
 )
 
 // Tenant is one simulated Microsoft 365 tenant. The fields may be set freely
