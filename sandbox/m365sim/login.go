@@ -62,7 +62,8 @@ var loginRefusals = map[LoginCode]*loginError{
 		message: "Due to a configuration change made by your administrator you must use multi-factor authentication."},
 }
 
-// LoginHandler serves the login service: POST /{tenant}/oauth2/v2.0/token.
+// LoginHandler serves the login service: POST /{tenant}/oauth2/v2.0/token, and the
+// OpenID configuration, of which the handler's check reads the date alone.
 func (s *Server) LoginHandler() http.Handler {
 	return s.door("login", s.answerLogin)
 }
@@ -70,6 +71,11 @@ func (s *Server) LoginHandler() http.Handler {
 func (s *Server) answerLogin(r *http.Request) *answer {
 	name, path, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
 	t := s.tenantByName(strings.ToLower(name))
+	if path == "v2.0/.well-known/openid-configuration" {
+		return s.trouble(r, "login", t, func(r *http.Request) *answer {
+			return jsonAnswer(http.StatusOK, map[string]any{"token_endpoint": "http://" + r.Host + "/" + name + "/oauth2/v2.0/token"})
+		})
+	}
 	if path != "oauth2/v2.0/token" {
 		return s.errorAnswer(r, notFoundSegment(path))
 	}
