@@ -111,8 +111,7 @@ func overwrittenFieldsAreSentAgain(t *testing.T, l *lab) {
 		}
 		return w
 	}
-	_, err := l.write(desired())
-	must(t, err)
+	l.wrote(desired())
 	wrote := l.now()
 	l.set(wrote.Add(30 * time.Minute))
 	l.ninja.SetDeviceField(101, "links", "scribble")
@@ -174,8 +173,7 @@ func TestClearedTextsAreSentAgain(t *testing.T) {
 			for i := range tt.devices {
 				desired[device(100+i)] = ninjaone.Fields{"compliance": ninjaone.Text("Compliant")}
 			}
-			_, err := l.write(desired)
-			must(t, err)
+			l.wrote(desired)
 			wrote := l.now()
 			l.set(l.now().Add(time.Hour))
 			for i := range tt.cleared {

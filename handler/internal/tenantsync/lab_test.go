@@ -175,6 +175,13 @@ func (l *lab) write(desired wanted) (*job, error) {
 	return w.job, w.write(l.t.Context())
 }
 
+// wrote is write that succeeds.
+func (l *lab) wrote(desired wanted) {
+	l.t.Helper()
+	_, err := l.write(desired)
+	must(l.t, err)
+}
+
 // sent is the value a target's field has in NinjaOne, as it was sent; "" for
 // none.
 func (l *lab) sent(t ledger.Target, field string) string {

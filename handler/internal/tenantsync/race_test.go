@@ -18,8 +18,7 @@ import (
 func TestARunThatLostTheOrganization(t *testing.T) {
 	l := newLab(t, 1)
 	first := wanted{device(100): {"links": value("links", "a"), "details": value("details", "a"), "compliance": ninjaone.Text("Compliant")}}
-	_, err := l.write(first)
-	must(t, err)
+	l.wrote(first)
 
 	older := l.writing(wanted{device(100): {"links": value("links", "b"), "compliance": ninjaone.Text("Non-Compliant")}})
 	sends, batch, err := older.mark(t.Context())
@@ -27,8 +26,7 @@ func TestARunThatLostTheOrganization(t *testing.T) {
 	must(t, older.update(t.Context(), sends[0]))
 	l.set(l.now().Add(time.Hour))
 	newer := wanted{device(100): {"links": value("links", "c"), "details": value("details", "c"), "compliance": ninjaone.Text("Compliant")}}
-	_, err = l.write(newer)
-	must(t, err)
+	l.wrote(newer)
 	for name := range sends[0].Values {
 		sends[0].Accept(name, l.now())
 	}
@@ -51,8 +49,7 @@ func TestAForcedRunThatIsKilled(t *testing.T) {
 	for _, id := range []int{100, 101} {
 		desired[device(id)] = ninjaone.Fields{"links": value("links", "a"), "compliance": ninjaone.Text("Compliant")}
 	}
-	_, err := l.write(desired)
-	must(t, err)
+	l.wrote(desired)
 	killed, stop := context.WithCancel(t.Context())
 	stop()
 	forced := l.writing(desired)
@@ -62,8 +59,7 @@ func TestAForcedRunThatIsKilled(t *testing.T) {
 		t.Fatal("values were sent without marks")
 	}
 	l.ninja.ResetCounters()
-	_, err = l.write(desired)
-	must(t, err)
+	l.wrote(desired)
 	fields := 0
 	for _, w := range l.ninja.Writes() {
 		fields += len(w.Fields)
@@ -72,8 +68,7 @@ func TestAForcedRunThatIsKilled(t *testing.T) {
 		t.Errorf("%d fields were sent again, want all 5", fields)
 	}
 	l.ninja.ResetCounters()
-	_, err = l.write(desired)
-	must(t, err)
+	l.wrote(desired)
 	if n := len(l.ninja.Writes()); n != 0 {
 		t.Errorf("%d writes after that", n)
 	}
@@ -121,8 +116,7 @@ func TestStorageCallsOfATypicalDay(t *testing.T) {
 	for i := range devices {
 		desired[device(100+i)] = ninjaone.Fields{"links": value("links", "a")}
 	}
-	_, err := l.write(desired)
-	must(t, err)
+	l.wrote(desired)
 	for i := 0; i < devices; i += ledger.MaxBatch / 2 {
 		desired[device(100+i)] = ninjaone.Fields{"links": value("links", "b")}
 	}

@@ -37,15 +37,9 @@ func TestValuesAreKept(t *testing.T) {
 			t.Fatalf("%s: %.300v is kept of %d, want %.300v", when, got, id, want)
 		}
 	}
-	write := func(desired wanted) {
-		t.Helper()
-		if _, err := l.write(desired); err != nil {
-			t.Fatal(err)
-		}
-	}
 	check("before the first run", 100, map[string]ledger.Value{})
 
-	write(wanted{
+	l.wrote(wanted{
 		organization: {"summary": ninjaone.HTML("<p>Ünser \"Kunde\" & Söhne</p>")},
 		device(100):  {"links": ninjaone.HTML("<p>l</p>"), "details": ninjaone.HTML("<p>d</p>"), "compliance": ninjaone.Text("Compliant")},
 	})
@@ -54,22 +48,22 @@ func TestValuesAreKept(t *testing.T) {
 	check("first run", 100, map[string]ledger.Value{"links": links, "details": details, "compliance": compliant})
 
 	// One field changes, one is cleared, one stays.
-	write(wanted{device(100): {"links": ninjaone.HTML("<p>m</p>"), "details": ninjaone.Clear(), "compliance": ninjaone.Text("Compliant")}})
+	l.wrote(wanted{device(100): {"links": ninjaone.HTML("<p>m</p>"), "details": ninjaone.Clear(), "compliance": ninjaone.Text("Compliant")}})
 	links.Text = "<p>m</p>"
 	check("second run", 100, map[string]ledger.Value{"links": links, "details": {Certain: true}, "compliance": compliant})
 
 	// What NinjaOne refuses is not kept.
 	l.define(ninjasim.CustomField{Name: "links", Type: "WYSIWYG", DefinitionScope: []string{"NODE"}}, "READ_ONLY")
-	write(wanted{device(100): {"links": ninjaone.HTML("<p>n</p>"), "details": ninjaone.HTML("<p>e</p>")}})
+	l.wrote(wanted{device(100): {"links": ninjaone.HTML("<p>n</p>"), "details": ninjaone.HTML("<p>e</p>")}})
 	links.Certain = false // the record says no more than that something was sent
 	details.Text = "<p>e</p>"
 	check("refused", 100, map[string]ledger.Value{"links": links, "details": details, "compliance": compliant})
 
 	// What is too large for a row is not, and does not leave an older value.
-	write(wanted{device(100): {"details": ninjaone.HTML("<p>" + noise(150_000) + "</p>")}})
+	l.wrote(wanted{device(100): {"details": ninjaone.HTML("<p>" + noise(150_000) + "</p>")}})
 	check("too large", 100, map[string]ledger.Value{"links": links, "compliance": compliant})
 	large := ninjaone.HTML(strings.Repeat("<tr><td>Alex Example</td><td>alex@contoso.example</td></tr>", 3000))
-	write(wanted{device(100): {"details": large}})
+	l.wrote(wanted{device(100): {"details": large}})
 	check("large, and small when compressed", 100, map[string]ledger.Value{"links": links, "details": {Text: large.String(), Certain: true}, "compliance": compliant})
 }
 
@@ -82,9 +76,7 @@ func TestARunDoesNotReadValues(t *testing.T) {
 	for i := range devices {
 		desired[device(100+i)] = ninjaone.Fields{"details": ninjaone.HTML("<p>" + noise(size) + fmt.Sprint(i) + "</p>")}
 	}
-	if _, err := l.write(desired); err != nil {
-		t.Fatal(err)
-	}
+	l.wrote(desired)
 	before := l.traffic.Bytes.Load()
 	records := l.records()
 	if read := l.traffic.Bytes.Load() - before; read > devices*size/10 || read == 0 {
@@ -99,9 +91,7 @@ func TestARunDoesNotReadValues(t *testing.T) {
 // more.
 func TestUnmappedValuesAreDropped(t *testing.T) {
 	l := newLab(t, 1)
-	if _, err := l.write(wanted{device(100): {"details": ninjaone.HTML("<p>d</p>"), "links": ninjaone.HTML("<p>l</p>")}}); err != nil {
-		t.Fatal(err)
-	}
+	l.wrote(wanted{device(100): {"details": ninjaone.HTML("<p>d</p>"), "links": ninjaone.HTML("<p>l</p>")}})
 	l.set(l.now().Add(time.Hour))
 	l.ninja.RemoveCustomField("details")
 	j := l.job()
