@@ -197,24 +197,10 @@ func (m *machine) now() float64 {
 }
 
 // expect holds the figures of a stretch of time to what is promised.
-func (w *world) expect(from, to time.Duration, limit float64, longWindow bool) {
+func (w *world) expect(from, to time.Duration, limit float64) {
 	w.t.Helper()
 	passed, turned := w.figures(from, to)
-	use, refused := passed/limit, turned/(passed+turned)
-	w.t.Logf("%s to %s: %.2f of %g calls a second, %.1f %%; %.2f %% turned away", from, to, passed, limit, use*100, refused*100)
-	least := 0.85
-	if longWindow {
-		least = 0.75 // the first minutes are paid for
-	}
-	if use < least {
-		w.t.Errorf("%.1f %% of the limit is used", use*100)
-	}
-	if refused > 0.02 {
-		w.t.Errorf("%.2f %% of the calls are turned away", refused*100)
-	}
-	if longWindow {
-		return // all of it may be used at once
-	}
+	promised(w.t, passed, turned, limit, 0.85)
 	// In stretches of a minute, in which a pause that NinjaOne asks for is no
 	// oscillation.
 	lowest, highest := math.Inf(1), 0.0
@@ -224,6 +210,20 @@ func (w *world) expect(from, to time.Duration, limit float64, longWindow bool) {
 	}
 	if lowest < 0.8*passed || highest > 1.2*passed {
 		w.t.Errorf("the pace goes from %.2f to %.2f around %.2f", lowest, highest, passed)
+	}
+}
+
+// promised wants this part of the limit used at least, and few calls turned away. All are
+// calls per second.
+func promised(t *testing.T, passed, turned, limit, least float64) {
+	t.Helper()
+	use, refused := passed/limit, turned/(passed+turned)
+	t.Logf("%.2f of %g calls a second, %.1f %%; %.2f %% turned away", passed, limit, use*100, refused*100)
+	if use < least {
+		t.Errorf("%.1f %% of the limit is used", use*100)
+	}
+	if refused > 0.02 {
+		t.Errorf("%.2f %% of the calls are turned away", refused*100)
 	}
 }
 
@@ -263,7 +263,7 @@ func TestHiddenLimits(t *testing.T) {
 					pass(w.t, 3*time.Minute)
 					before := w.waits()
 					pass(w.t, 3*time.Minute)
-					w.expect(time.Minute, 6*time.Minute, limit, false)
+					w.expect(time.Minute, 6*time.Minute, limit)
 					passed, turned := w.figures(3*time.Minute, 6*time.Minute)
 					usual := w.latency.Seconds() + 1/limit
 					mean := (w.waits() - before).Seconds() / (3 * 60 * (passed + turned))
@@ -279,7 +279,8 @@ func TestHiddenLimits(t *testing.T) {
 }
 
 // TestLongWindows finds a limit that counts over a minute. The first minutes show
-// how much that is.
+// how much that is, and are paid for. How far pauses and minutes coincide is chance: one
+// world in forty uses less than the promise, which is for the mean.
 func TestLongWindows(t *testing.T) {
 	for _, limit := range []float64{5, 12} {
 		for name, model := range map[string]func() *instance{
@@ -292,12 +293,18 @@ func TestLongWindows(t *testing.T) {
 			"bucket of a third":  func() *instance { return &instance{limit: &bucket{perSecond: limit, burst: 20 * limit}} },
 		} {
 			t.Run(fmt.Sprintf("%g/%s", limit, name), func(t *testing.T) {
-				paced(t, model(), max(20, 1.5*limit), func(w *world) {
-					m := w.machine().work(2)
-					pass(w.t, 15*time.Minute)
-					w.expect(3*time.Minute, 15*time.Minute, limit, true)
-					m.end()
-				})
+				const worlds = 5
+				passed, turned := 0.0, 0.0
+				for range worlds {
+					paced(t, model(), max(20, 1.5*limit), func(w *world) {
+						m := w.machine().work(2)
+						pass(w.t, 15*time.Minute)
+						p, q := w.figures(3*time.Minute, 15*time.Minute)
+						passed, turned = passed+p/worlds, turned+q/worlds
+						m.end()
+					})
+				}
+				promised(t, passed, turned, limit, 0.75)
 			})
 		}
 	}
@@ -315,17 +322,17 @@ func TestLimitChanges(t *testing.T) {
 				paced(t, &instance{limit: make(24), retryAfter: wait}, 30, func(w *world) {
 					m := w.machine().work(2)
 					pass(w.t, 5*time.Minute)
-					w.expect(time.Minute, 5*time.Minute, 24, false)
+					w.expect(time.Minute, 5*time.Minute, 24)
 					w.setLimit(make(8))
 					pass(w.t, 3*time.Minute)
-					w.expect(5*time.Minute+20*time.Second, 8*time.Minute, 8, false)
+					w.expect(5*time.Minute+20*time.Second, 8*time.Minute, 8)
 					w.setLimit(make(24))
 					pass(w.t, time.Minute)
 					if got := m.now(); got < 16 {
 						t.Errorf("a minute after the limit rose from 8 to 24 the pace is %.1f", got)
 					}
 					pass(w.t, 2*time.Minute)
-					w.expect(9*time.Minute, 11*time.Minute, 24, false)
+					w.expect(9*time.Minute, 11*time.Minute, 24)
 					m.end()
 				})
 			})
@@ -349,7 +356,7 @@ func TestSharedWithAnotherClient(t *testing.T) {
 				}()
 				m := w.machine().work(2)
 				pass(w.t, 8*time.Minute)
-				w.expect(time.Minute, 8*time.Minute, limit*2/3, false)
+				w.expect(time.Minute, 8*time.Minute, limit*2/3)
 				m.end()
 				stop()
 			})
@@ -372,14 +379,14 @@ func TestSeveralProcesses(t *testing.T) {
 					w.slots = slots
 					a, b, c := w.machine().work(slots/2), w.machine().work(slots/2), w.machine().work(1)
 					pass(w.t, 5*time.Minute)
-					w.expect(2*time.Minute, 5*time.Minute, 12, false)
+					w.expect(2*time.Minute, 5*time.Minute, 12)
 					w.killed(b)
 					pass(w.t, 5*time.Minute)
-					w.expect(7*time.Minute, 10*time.Minute, 12, false)
+					w.expect(7*time.Minute, 10*time.Minute, 12)
 					c.end()
 					d := w.machine().work(slots / 2)
 					pass(w.t, 5*time.Minute)
-					w.expect(12*time.Minute, 15*time.Minute, 12, false)
+					w.expect(12*time.Minute, 15*time.Minute, 12)
 					a.end()
 					d.end()
 				})
