@@ -27,7 +27,7 @@ func (s *Store) AddOrganizationMapping(ctx context.Context, tenantID string, org
 	filter := storage.And(
 		storage.Or(storage.Eq("PartitionKey", orgPartition), storage.Eq("PartitionKey", legacyOrgPartition)),
 		storage.Or(storage.Eq("RowKey", id), storage.Eq("RowKey", strings.ToUpper(id))))
-	write := func() error { return s.table(tableMapping).Insert(ctx, columns) }
+	there, write := false, func() error { return s.table(tableMapping).Insert(ctx, columns) }
 	for e, err := range s.table(tableMapping).List(ctx, filter) {
 		if err != nil {
 			return false, doing(err)
@@ -39,12 +39,12 @@ func (s *Store) AddOrganizationMapping(ctx context.Context, tenantID string, org
 			// The row maps to nothing, such as the entry that CIPP's page offers
 			// when NinjaOne cannot be reached.
 			columns["RowKey"] = e.RowKey()
-			write = func() error { return s.table(tableMapping).MergeIfMatch(ctx, columns, e.ETag()) }
+			there, write = true, func() error { return s.table(tableMapping).MergeIfMatch(ctx, columns, e.ETag()) }
 			break
 		}
 	}
 	err = write()
-	if errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrConflict) || there && errors.Is(err, storage.ErrNotFound) {
 		return false, nil // somebody else was faster
 	}
 	return err == nil, doing(err)

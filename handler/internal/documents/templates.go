@@ -287,12 +287,13 @@ func (r *run) setUp(ctx context.Context, kinds []blueprint, _ []ninjaone.Templat
 
 // lease waits for its turn to set up templates.
 func (r *run) lease(ctx context.Context) (*storage.Lease, error) {
-	for waited := time.Duration(0); ; waited += setUpPoll {
+	began := time.Now()
+	for waits := false; ; waits = true {
 		lease, err := r.Blobs.Lease(ctx, "lease/"+r.in.Instance+"/document-templates", setUpLease)
-		if !errors.Is(err, storage.ErrLeaseTaken) || waited >= setUpWait {
+		if !errors.Is(err, storage.ErrLeaseTaken) || time.Since(began) >= setUpWait {
 			return lease, err
 		}
-		if waited == 0 {
+		if !waits {
 			r.log.InfoContext(ctx, "another run is setting up the document templates; this one waits")
 		}
 		if err := retry.Sleep(ctx, setUpPoll); err != nil {

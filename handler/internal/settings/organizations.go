@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -28,9 +29,11 @@ func (h *Handlers) mapping(read, work, change func(http.HandlerFunc) http.Handle
 	refuse := read(func(w http.ResponseWriter, _ *http.Request) {
 		mappingFailed(w, errors.New("this address takes one of these: List=NinjaOne, List=NinjaOneFields, AddMapping=NinjaOne, AddMapping=NinjaOneFields or AutoMapping=NinjaOne"))
 	})
-	list := map[string]http.Handler{"ninjaone": work(h.listed(h.listOrganizations, mappingFailed)), "ninjaonefields": work(h.listed(h.listFields, mappingFailed))}
-	save := func(do answering) http.Handler { return change(only(h.done(do, mappingFailed), http.MethodPost)) }
-	add := map[string]http.Handler{"ninjaone": save(h.saveOrganizations), "ninjaonefields": save(h.saveFields)}
+	list := map[string]http.Handler{"ninjaone": work(h.answer(slog.LevelError, "the tenant mapping cannot be listed", h.listOrganizations, mappingFailed)), "ninjaonefields": work(h.answer(slog.LevelError, "the field mapping cannot be listed", h.listFields, mappingFailed))}
+	save := func(failed string, do answering) http.Handler {
+		return change(only(h.answer(slog.LevelWarn, failed, do, mappingFailed), http.MethodPost))
+	}
+	add := map[string]http.Handler{"ninjaone": save("the tenant mapping was not saved", h.saveOrganizations), "ninjaonefields": save("the field mapping was not saved", h.saveFields)}
 	auto := map[string]http.Handler{"ninjaone": change(h.automap)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var chosen []http.Handler

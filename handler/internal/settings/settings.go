@@ -67,14 +67,14 @@ func (h *Handlers) Functions() map[string]http.Handler {
 	change := func(serve http.HandlerFunc) http.Handler { return h.Guard.Require(access.Editor, serve) }
 	const get, post = http.MethodGet, http.MethodPost
 	return map[string]http.Handler{
-		"ListExtensionsConfig": only(read(h.listed(h.listConfig, failing(http.StatusInternalServerError, "Failed to read the settings: "))), get),
-		"ExecExtensionsConfig": only(change(h.done(h.saveConfig, failing(http.StatusOK, "Failed to save the extensions configuration: "))), post),
-		"ExecExtensionTest":    only(work(h.done(h.test, failing(http.StatusOK, "Failed to connect to NinjaOne: "))), get),
+		"ListExtensionsConfig": only(read(h.answer(slog.LevelError, "the settings cannot be listed", h.listConfig, failing(http.StatusInternalServerError, "Failed to read the settings: "))), get),
+		"ExecExtensionsConfig": only(change(h.answer(slog.LevelWarn, "the settings were not saved", h.saveConfig, failing(http.StatusOK, "Failed to save the extensions configuration: "))), post),
+		"ExecExtensionTest":    only(work(h.answer(slog.LevelWarn, "the test of the connection to NinjaOne failed", h.test, failing(http.StatusOK, "Failed to connect to NinjaOne: "))), get),
 		"ExecExtensionMapping": only(h.mapping(read, work, change), get, post),
-		"ExecExtensionSync":    only(change(h.done(h.sync, failing(http.StatusOK, "Could not start NinjaOne Sync: the request failed, because "))), get, post),
-		"ListExtensionSync":    only(read(h.listed(h.listSync, failing(http.StatusInternalServerError, "Failed to read the syncs: "))), get),
+		"ExecExtensionSync":    only(change(h.answer(slog.LevelError, "a sync could not be asked for", h.sync, failing(http.StatusOK, "Could not start NinjaOne Sync: the request failed, because "))), get, post),
+		"ListExtensionSync":    only(read(h.answer(slog.LevelError, "the syncs cannot be listed", h.listSync, failing(http.StatusInternalServerError, "Failed to read the syncs: "))), get),
 		"ListLogs":             only(work(h.listLogs), get),
-		"ListTenants":          only(read(h.listed(h.listTenants, noTenants)), get),
+		"ListTenants":          only(read(h.answer(slog.LevelError, "the tenants cannot be listed", h.listTenants, noTenants)), get),
 	}
 }
 
@@ -82,22 +82,13 @@ func (h *Handlers) Functions() map[string]http.Handler {
 // An error is for the person who asks.
 type answering = func(http.ResponseWriter, *http.Request) (answer any, err error)
 
-// listed serves a list. When it fails, something is wrong with the app, which its log
-// tells; fail tells it to who asks.
-func (h *Handlers) listed(list answering, fail func(http.ResponseWriter, error)) http.HandlerFunc {
-	return h.answer(slog.LevelError, "a list that was asked for cannot be read", list, fail)
-}
-
-// done is listed for what a request has done. What it asks for may be at fault.
-func (h *Handlers) done(do answering, fail func(http.ResponseWriter, error)) http.HandlerFunc {
-	return h.answer(slog.LevelWarn, "what was asked for was not done", do, fail)
-}
-
+// answer serves what do answers. When it fails, the app's log says what failed, and fail
+// tells it to who asks. It is a warning where what was asked for may be at fault.
 func (h *Handlers) answer(level slog.Level, failed string, do answering, fail func(http.ResponseWriter, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer, err := do(w, r)
 		if err != nil {
-			h.Log.Log(r.Context(), level, failed, "path", r.URL.Path, "error", err)
+			h.Log.Log(r.Context(), level, failed, "error", err)
 			fail(w, err)
 			return
 		}

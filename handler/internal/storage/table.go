@@ -25,8 +25,7 @@ type Table struct {
 const columnVersion = "Version"
 
 // Upto returns the account for a program that knows rows up to a version. It writes the
-// version into the column Version of each row, but for one that it merges unseen
-// (AnyETag). It does not read a row of a higher version: ErrNewer.
+// version into the column Version of each row, but for one that it merges by AnyETag. It does not read a row of a higher version: ErrNewer.
 func (a *Account) Upto(version int) *Account {
 	limited := *a
 	limited.newest = int64(version)

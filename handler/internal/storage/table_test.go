@@ -232,8 +232,8 @@ func TestWriteBatch(t *testing.T) {
 	wantErr(t, err, ErrNotFound)
 }
 
-// TestRowsSayWhichVersionWroteThem writes in every way. A row that is merged unseen may be
-// of a newer version, and keeps it.
+// TestRowsSayWhichVersionWroteThem writes in every way. A row that is merged by AnyETag may
+// be of a newer version, and keeps it.
 func TestRowsSayWhichVersionWroteThem(t *testing.T) {
 	table, ctx := emulator(t).Upto(3).Table(azuritetest.UniqueName(t)), t.Context()
 	seen := row("p", "inserted")

@@ -312,9 +312,19 @@ func (j *job) readUnmapped(ctx context.Context, in *inputs) error {
 		return err
 	}
 	for id := range gone {
-		// Of a tenant that was unmapped for a day no section is kept, nor a note.
 		noted, long := j.foundUnmapped(found, kept{j.organization, id})
-		if !long && (noted || slices.Contains(in.kept, id)) {
+		if long {
+			continue
+		}
+		// Of a tenant that was unmapped for a day no section is kept, nor a note. A version
+		// before notes kept sections that the organization's record does not name.
+		for _, err := range j.Blobs.List(ctx, j.sectionName(id)) {
+			if err != nil {
+				return err
+			}
+			noted = true
+		}
+		if noted {
 			delete(gone, id)
 		}
 	}
