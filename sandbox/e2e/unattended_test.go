@@ -215,8 +215,7 @@ func TestTickIsInterrupted(t *testing.T) {
 	}
 }
 
-// TestPilotAndPause lets one tenant be synced before the rest, and leaves one
-// out, also when it waits on the queue already.
+// TestPilotAndPause lets one tenant be synced before the rest, and leaves one out.
 func TestPilotAndPause(t *testing.T) {
 	t.Parallel()
 	data := generated(5)

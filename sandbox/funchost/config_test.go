@@ -70,7 +70,7 @@ func TestFunctionsAreLoaded(t *testing.T) {
 		"BadSchedule": timerFunction("every day"),
 		"NoMonitor":   strings.Replace(timer, "true", "false", 1),
 		"Retry":       strings.Replace(timer, "{", `{"retry": {"strategy": "fixedDelay"}, `, 1),
-		"BadQueue":    `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "a--b"}]}`,
+		"BadQueue":    `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "a--b", "connection": "AzureWebJobsStorage"}]}`,
 		"NoStorage":   `{"bindings": [{"type": "queueTrigger", "name": "m", "direction": "in", "queueName": "work", "connection": "MISSING"}]}`,
 	}
 	functions := map[string]string{"Good": good, "good-2_x": good, "deep/Inner": good, "SwitchedOff": good, "SwitchedOff-3": good, "Stays": good}

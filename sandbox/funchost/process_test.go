@@ -1,7 +1,9 @@
 package funchost
 
 import (
+	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,6 +12,24 @@ import (
 
 // manual is a function that runs only when it is invoked.
 var manual = map[string]string{"Manual": timerFunction("0 0 0 1 1 *")}
+
+// TestSurroundings: the handler gets the settings, and its port and id under two names
+// each. Its standard error is a warning where it says so, and an error else.
+func TestSurroundings(t *testing.T) {
+	w := &worker{appRoot: "/app", settings: map[string]string{"APP_NAME": "Adatum North"}}
+	got := w.environment(&process{id: "one", port: 7})
+	slices.Sort(got)
+	want := []string{"APP_NAME=Adatum North", "FUNCTIONS_APP_ROOT_PATH=/app", "FUNCTIONS_CUSTOMHANDLER_PORT=7",
+		"FUNCTIONS_CUSTOMHANDLER_WORKER_ID=one", "FUNCTIONS_HTTPWORKER_ID=one", "FUNCTIONS_HTTPWORKER_PORT=7"}
+	if !slices.Equal(got, want) {
+		t.Errorf("environment = %q", got)
+	}
+	for line, want := range map[string]slog.Level{"bad news": slog.LevelError, "level=WARNING mind the gap": slog.LevelWarn} {
+		if level := stderrLevel(line); level != want {
+			t.Errorf("level of %q = %v", line, level)
+		}
+	}
+}
 
 // exiting is a director that makes the handler exit with a code once per value.
 func exiting(codes chan int) http.HandlerFunc {

@@ -128,6 +128,44 @@ func timerFunction(schedule string) string {
 	return `{"bindings": [{"type": "timerTrigger", "name": "timer", "direction": "in", "schedule": "` + schedule + `", "useMonitor": true}]}`
 }
 
+func TestTimerStatusIsStored(t *testing.T) {
+	got := make(chan received, 1)
+	a := newApp(t, "", map[string]string{"Tick": timerFunction("0 0 0 1 1 *")}, func(w http.ResponseWriter, r *http.Request) {
+		got <- receive(t, r)
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	config := a.config()
+	storage, err := newTimerStorage(a.settings[storageSetting], config.HostID)
+	must(t, err)
+	status := storage.status("Tick")
+	if want := "timers/" + config.HostID + "/Host.Functions.Tick/status"; status.name != want {
+		t.Errorf("status blob = %s, want %s", status.name, want)
+	}
+	missed := timerStatus{
+		Last: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), Next: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		LastUpdated: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	must(t, status.put(t.Context(), missed))
+	h := a.start(config)
+	if i := a.invocation(); i.Err == nil {
+		t.Errorf("invocation = %+v, want a failed timer run", i)
+	}
+	e := <-got
+	if want := `{"IsPastDue":true,"Schedule":{"AdjustForDST":true},"ScheduleStatus":{"Last":"2025-01-01T00:00:00+00:00","LastUpdated":"2025-01-01T00:00:00+00:00","Next":"2026-01-01T00:00:00+00:00"}}`; string(e.data["timer"]) != want {
+		t.Errorf("Data.timer = %s, want %s", e.data["timer"], want)
+	}
+	if len(e.meta) != 1 || e.meta["sys"] == nil {
+		t.Errorf("Metadata = %v, want sys only", e.meta)
+	}
+	h.Stop()
+	after, err := status.get(t.Context())
+	must(t, err)
+	// A failed run counts as a run.
+	if after.Last.Before(missed.Next) || !after.Next.After(after.Last) || !after.LastUpdated.Equal(after.Last) {
+		t.Errorf("status after the run = %+v", after)
+	}
+}
+
 func TestTimerRunsOnOneHostOnly(t *testing.T) {
 	pids := make(chan string, 100)
 	a := newApp(t, "", map[string]string{"Tick": timerFunction("* * * * * *")}, func(w http.ResponseWriter, r *http.Request) {

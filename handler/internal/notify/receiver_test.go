@@ -407,8 +407,8 @@ func TestStorageOutOfReach(t *testing.T) {
 		t.Errorf("answered %d while the queue is down", status)
 	}
 	g.queue.Fail(nil)
-	if status, _, _ := g.post(t, "?subscription="+one.ID, body); status != 202 {
-		t.Errorf("answered %d when both are back", status)
+	if status, _, _ := g.post(t, "?subscription="+one.ID, body); status != 202 || len(g.queue.Take()) != 1 {
+		t.Errorf("answered %d when both are back, or the device is not queued", status)
 	}
 }
 

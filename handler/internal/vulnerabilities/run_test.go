@@ -27,6 +27,15 @@ func TestFirstFile(t *testing.T) {
 		t.Errorf("the file is %q, want %q", got, want)
 	}
 	l.wantOpen(0, 1)
+	microsoft := 0
+	for call, n := range l.M365.Calls() {
+		if !strings.Contains(call, "token") {
+			microsoft += n
+		}
+	}
+	if l.calls > 5 || microsoft > 2 {
+		t.Errorf("%d calls of NinjaOne and %d of Microsoft: %v", l.calls, microsoft, l.M365.Calls())
+	}
 	if s.Import != Complete || s.Rows != 2 || s.Processed != 2 || s.Reported != 4 || s.Matched != 3 || s.Unmatched != 1 || s.Source != SourceDefender || s.Reason != "" || !slices.Equal(s.Unknown, []string{"UNKNOWN-7"}) {
 		t.Errorf("the status is %+v", s)
 	}
