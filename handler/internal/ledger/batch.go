@@ -143,9 +143,9 @@ func (s *Send) without(field string) {
 	delete(s.Record.Fields, field)
 }
 
-// Batch is a part of a run's targets. One transaction marks their values as Unknown
-// before anything is sent, and one settles them afterwards. A run that is killed in
-// between leaves marks, never a false digest.
+// Batch is a part of a run's targets, or one device of package compliance. One transaction
+// marks their values as Unknown or claimed before anything is sent, and one settles them
+// afterwards. Whoever is killed in between leaves marks, never a false digest.
 type Batch struct {
 	ledger *Ledger
 	org    Organization

@@ -23,7 +23,8 @@ type Ref struct {
 }
 
 // Part is one separately readable part of a tenant. It is either present or
-// absent with the reason, so that "none" and "unknown" never look alike.
+// absent with the reason, so that "none" and "unknown" never look alike. [Daily] stores it
+// as JSON: a tag on Unknown would make stored absence look present and empty.
 type Part[T any] struct {
 	Value T
 	Unknown
