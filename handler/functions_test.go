@@ -68,13 +68,13 @@ func TestTimers(t *testing.T) {
 func TestTimersTurnedOff(t *testing.T) {
 	a := testApp(t)
 	a.registerTimers(customhandler.New(customhandler.Deps{}), func(name string) string {
-		return map[string]string{"AzureWebJobs.SweepCompliance.Disabled": "true"}[name]
+		return map[string]string{"AzureWebJobs.SweepCompliance.Disabled": "true", "AzureWebJobs_WatchTenants_Disabled": "1"}[name]
 	})
 	var known []string
 	for _, timer := range a.heart.Timers {
 		known = append(known, timer.Name)
 	}
-	if all := strings.Join(known, " "); len(known) != len(a.timerFunctions())-1 || strings.Contains(all, "SweepCompliance") {
+	if all := strings.Join(known, " "); len(known) != len(a.timerFunctions())-2 || strings.Contains(all, "SweepCompliance") || strings.Contains(all, "WatchTenants") {
 		t.Errorf("heartbeats look after %s", all)
 	}
 }

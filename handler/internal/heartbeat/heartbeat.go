@@ -176,8 +176,12 @@ func (h *Heart) tell(ctx context.Context, severity, message string) error {
 }
 
 // TurnedOff reports whether an app setting turns a function off, as the host
-// reads it.
+// reads it. The second name is for plans that take no dots in names.
 func TurnedOff(getenv func(string) string, function string) bool {
-	value := strings.ToLower(strings.TrimSpace(getenv("AzureWebJobs." + function + ".Disabled")))
-	return value == "true" || value == "1"
+	for _, name := range []string{"AzureWebJobs." + function + ".Disabled", "AzureWebJobs_" + function + "_Disabled"} {
+		if value := strings.ToLower(strings.TrimSpace(getenv(name))); value == "true" || value == "1" {
+			return true
+		}
+	}
+	return false
 }

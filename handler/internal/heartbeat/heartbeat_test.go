@@ -210,11 +210,15 @@ func TestOneMessageWaits(t *testing.T) {
 	}
 }
 
+// TestTurnedOff tries both names by which the host knows the setting: some plans
+// take no dots in names.
 func TestTurnedOff(t *testing.T) {
-	for value, want := range map[string]bool{"true": true, " True ": true, "1": true, "false": false, "": false, "0": false} {
-		getenv := func(name string) string { return map[string]string{"AzureWebJobs.Quick.Disabled": value}[name] }
-		if got := TurnedOff(getenv, "Quick"); got != want {
-			t.Errorf("%q: %v", value, got)
+	for name, known := range map[string]bool{"AzureWebJobs.Quick.Disabled": true, "AzureWebJobs_Quick_Disabled": true, "AzureWebJobs__Quick__Disabled": false} {
+		for value, off := range map[string]bool{"true": true, " True ": true, "1": true, "false": false, "": false, "0": false} {
+			getenv := func(asked string) string { return map[string]string{name: value}[asked] }
+			if got := TurnedOff(getenv, "Quick"); got != (known && off) {
+				t.Errorf("%s=%q: %v", name, value, got)
+			}
 		}
 	}
 }
