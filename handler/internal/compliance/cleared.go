@@ -85,16 +85,20 @@ func (j *job) readPolicies(ctx context.Context, found map[int]*tenant.ManagedDev
 	return states, j.Policies.Save(ctx, j.to.Ref.ID, read)
 }
 
-// clearGone clears devices whose Entra device is not enrolled any more, unless another
-// managed device speaks for them.
-func (j *job) clearGone(values map[int]ninjaone.Fields, book *devicematch.Book, gone []string) {
+// left reports whether NinjaOne may show something of a device whose Entra device no
+// managed device names any more. That alone does not prove that it is not enrolled: it
+// may be registered anew. Intune's complete list tells.
+func (j *job) left(ctx context.Context, book *devicematch.Book, gone []string) (bool, error) {
 	for _, entraID := range gone {
-		if id, ok := book.Left(entraID); ok {
-			if _, taken := values[id]; !taken {
-				values[id] = j.cleared()
-			}
+		id, ok := book.Left(entraID)
+		if !ok {
+			continue
+		}
+		if noted, err := j.Ledger.Owned(ctx, j.to.Organization, id); noted || err != nil {
+			return noted, err
 		}
 	}
+	return false, nil
 }
 
 // differences returns the values that NinjaOne does not hold. While devices still wait

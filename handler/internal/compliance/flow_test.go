@@ -231,6 +231,42 @@ func TestADeviceThatIsNotEnrolledAnyMoreIsCleared(t *testing.T) {
 	w.NoViolations()
 }
 
+// TestADeviceThatIsRegisteredAnewKeepsItsCompliance gives an enrolled device another
+// Entra device, or none that is known yet. A notification of the former one then finds
+// no managed device, which does not prove that the device left Intune.
+func TestADeviceThatIsRegisteredAnewKeepsItsCompliance(t *testing.T) {
+	for name, entra := range map[string]any{
+		"another Entra device": "0d0d0d0d-0000-4000-8000-00000000000d",
+		"not known yet":        "00000000-0000-0000-0000-000000000000",
+		"none":                 nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, all := running(t, 1, 4)
+			p, other := all[0][0], all[0][1]
+			tn := w.M365.Tenant(p.TenantID)
+			tn.Change(func(tn *m365sim.Tenant) { m365sim.Find(tn.ManagedDevices, p.Managed)["azureADDeviceId"] = entra })
+			writes := w.Writes(p.Ninja)
+			w.notify(p)
+			w.WantField(p, "Compliant")
+			w.Sweep(p.TenantID)
+			w.WantField(p, "Compliant")
+			if n := w.Writes(p.Ninja) - writes; n != 0 {
+				t.Errorf("the field was written %d times although nothing changed", n)
+			}
+			w.Set(p, "noncompliant")
+			w.notify(p)
+			w.WantField(p, "Non-Compliant")
+			tn.Change(func(tn *m365sim.Tenant) {
+				tn.ManagedDevices = slices.DeleteFunc(tn.ManagedDevices, func(d m365sim.Entity) bool { return d.ID() == p.Managed })
+			})
+			w.notify(p)
+			w.WantField(p, "")
+			w.WantField(other, "Compliant")
+			w.NoViolations()
+		})
+	}
+}
+
 // The ids of a device that NinjaOne does not have: Intune's, and Entra's two.
 const lonerManaged, lonerEntra, lonerObject = "0a0a0a0a-0000-4000-8000-00000000000a", "0b0b0b0b-0000-4000-8000-00000000000b", "0c0c0c0c-0000-4000-8000-00000000000c"
 

@@ -37,7 +37,7 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 		return err
 	}
 	var present []tenant.ManagedDevice
-	var gone []string // not enrolled any more
+	var gone []string // no managed device names them
 	for i, entraID := range devices {
 		if len(lists[i]) == 0 {
 			gone = append(gone, entraID)
@@ -54,12 +54,15 @@ func (j *job) named(ctx context.Context, objectIDs []string) error {
 	if err != nil {
 		return err
 	}
-	if book.Contests(present, gone) {
+	whole, err := j.left(ctx, book, gone)
+	if err != nil {
+		return err
+	}
+	if whole || book.Contests(present, gone) {
 		// What the others of the NinjaOne device say counts as well. They are few: the
 		// whole list costs no more than asking for them.
 		return j.judgeAll(ctx)
 	}
-	j.clearGone(targets, book, gone)
 	if err := j.takeOverNamed(ctx, book, targets); err != nil {
 		return err
 	}

@@ -168,8 +168,8 @@ func (b *Book) find(d *tenant.ManagedDevice) (id int, known bool) {
 }
 
 // Contests reports whether one of several devices that contest a NinjaOne device is
-// among these. They are managed devices, or Entra devices that are not enrolled any
-// more.
+// among these. They are managed devices, or Entra devices that no managed device names
+// any more.
 func (b *Book) Contests(present []tenant.ManagedDevice, gone []string) bool {
 	return slices.ContainsFunc(present, func(d tenant.ManagedDevice) bool {
 		id, _ := b.find(&d)
@@ -177,8 +177,8 @@ func (b *Book) Contests(present []tenant.ManagedDevice, gone []string) bool {
 	}) || slices.ContainsFunc(gone, func(entraID string) bool { return b.contested[b.byEntra[entraID].NinjaOneID] })
 }
 
-// Left returns the NinjaOne device of an Entra device that is not enrolled any more. It
-// returns none if another managed device has it by now.
+// Left returns the NinjaOne device of an Entra device that no managed device names any
+// more. It returns none if another managed device has it by now.
 func (b *Book) Left(entraID string) (id int, ok bool) {
 	e, ok := b.byEntra[entraID]
 	owner := b.owner[e.NinjaOneID]
