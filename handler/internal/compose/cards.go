@@ -76,15 +76,19 @@ func (x *index) administrators() cell {
 			admins = append(admins, admin{u, roles})
 		}
 	}
+	c := cell{More: line{Href: x.links.roles()}}
+	if slices.ContainsFunc(x.roles(), func(r *tenant.DirectoryRole) bool { return adminRank(r) != noAdmin && x.heldUnseen(r) }) {
+		c.Lines = append(c.Lines, x.unseenHolders())
+	}
 	if !x.snap.Users.OK() {
 		n := plural(others, "administrator", "administrators")
-		return lines(line{Text: n, Href: x.links.roles()}, unavailableLine(x.snap.Users.Reason))
+		c.Lines = append(c.Lines, line{Text: n, Href: x.links.roles()}, unavailableLine(x.snap.Users.Reason))
+		return c
 	}
 	slices.SortFunc(admins, func(a, b admin) int {
 		return cmp.Or(cmp.Compare(adminRank(a.roles[0]), adminRank(b.roles[0])),
 			byName(a.user.DisplayName, b.user.DisplayName, a.user.UserPrincipalName, b.user.UserPrincipalName, a.user.ID, b.user.ID))
 	})
-	c := cell{More: line{Href: x.links.roles()}}
 	for _, a := range admins {
 		var names []string
 		for _, r := range a.roles {
@@ -117,11 +121,25 @@ func adminRank(r *tenant.DirectoryRole) int {
 	return noAdmin
 }
 
-// rolesHeld returns the roles of whoever holds one, through a group too, in order of name.
+// heldUnseen reports whether a group holds the role, and the groups could not be read.
+func (x *index) heldUnseen(r *tenant.DirectoryRole) bool {
+	return !x.snap.Groups.OK() && slices.ContainsFunc(r.Members, func(m tenant.Member) bool { return m.Kind == tenant.MemberGroup })
+}
+
+// unseenHolders says that nobody knows who holds roles through groups.
+func (x *index) unseenHolders() line {
+	return line{Icon: iconUnknown, Text: "Those held through groups: " + unavailable(x.snap.Groups.Reason)}
+}
+
+// rolesHeld returns the roles of whoever holds one, through a group too, in order of
+// name. Groups that could not be read are not among them.
 func (x *index) rolesHeld() map[string][]*tenant.DirectoryRole {
-	groups := make(map[string]*tenant.Group, len(x.groups))
-	for _, g := range x.groups {
-		groups[fold(g.ID)] = g
+	var groups map[string]*tenant.Group
+	if x.snap.Groups.OK() {
+		groups = make(map[string]*tenant.Group, len(x.groups))
+		for _, g := range x.groups {
+			groups[fold(g.ID)] = g
+		}
 	}
 	held := map[string][]*tenant.DirectoryRole{}
 	for _, r := range x.roles() {
@@ -133,7 +151,7 @@ func (x *index) rolesHeld() map[string][]*tenant.DirectoryRole {
 }
 
 // expand returns the ids of the members and of the members of known groups
-// among them, each once.
+// among them, each once. Without groups it leaves out those among the members.
 func expand(members []tenant.Member, groups map[string]*tenant.Group) []string {
 	var ids []string
 	seen := map[string]bool{}
@@ -141,7 +159,7 @@ func expand(members []tenant.Member, groups map[string]*tenant.Group) []string {
 		var next []tenant.Member
 		for _, m := range todo {
 			id := fold(m.ID)
-			if id == "" || seen[id] {
+			if id == "" || seen[id] || groups == nil && m.Kind == tenant.MemberGroup {
 				continue
 			}
 			seen[id] = true
@@ -178,6 +196,15 @@ func (x *index) licencesCard() card {
 			label.Lines = append(label.Lines, line{Icon: iconWarning, Tone: warning, Text: "State: " + readable(sku.Status)})
 		}
 		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{label, total(sku), one(count(sku.Consumed)), left}})
+	}
+	return x.incomplete(c, "Some licences", tenant.DetailSomeSKUs)
+}
+
+// incomplete returns the card with a line about things that were left out of it, if any
+// were.
+func (x *index) incomplete(c card, what string, left tenant.Detail) card {
+	if why, lost := x.unknown(left); lost {
+		c.Lines = lines(line{Icon: why.Icon, Text: what + ": " + why.Text})
 	}
 	return c
 }
@@ -238,7 +265,7 @@ func (x *index) usersCard() card {
 		shares("Sign-in", share{good, "Enabled", enabled}, share{bad, "Blocked", len(x.users) - enabled}),
 		shares("Kinds", share{shade(0), "Licensed", licensed}, share{shade(2), "Unlicensed", len(x.users) - licensed - guests}, share{shade(3), "Guest", guests}),
 	}
-	return c
+	return x.incomplete(c, "Some users", tenant.DetailSomeUsers)
 }
 
 func (x *index) standardsCard() card {

@@ -289,7 +289,7 @@ func (x *Devices) policiesCard(d *tenant.ManagedDevice) card {
 			lines(line{Text: orElse(s.Policy, "No name"), Tail: platform(s.Platform)}),
 			x.policyUsers(d, s),
 			lines(compliance(s.State, d.ComplianceGraceUntil)),
-			failing(s.Settings),
+			x.failing(s),
 			one(bracket(d.LastSync, x.in.Today)),
 			one(until),
 		}})
@@ -324,9 +324,10 @@ func (x *Devices) policyUsers(d *tenant.ManagedDevice, s tenant.PolicyState) cel
 	return c
 }
 
-// failing lists the settings of a policy that a device does not meet.
-func failing(settings []tenant.SettingState) cell {
-	settings = slices.Clone(settings)
+// failing lists the settings of a policy that a device does not meet. It says so where
+// they are not known, or not all.
+func (x *Devices) failing(p tenant.PolicyState) cell {
+	settings := slices.Clone(p.Settings)
 	slices.SortStableFunc(settings, func(a, b tenant.SettingState) int {
 		return byName(a.Setting, b.Setting, a.State, b.State, a.CurrentValue, b.CurrentValue, a.UserName, b.UserName, a.ErrorDescription, b.ErrorDescription)
 	})
@@ -344,6 +345,9 @@ func failing(settings []tenant.SettingState) cell {
 		}
 		l.Tail += ")"
 		c.Lines = append(c.Lines, l)
+	}
+	if p.Unread {
+		c.Lines = append(c.Lines, unavailableLine(cmp.Or(x.snap.Unknown[tenant.DetailSettings].Reason, "Intune did not say which settings fail")))
 	}
 	if len(c.Lines) == 0 {
 		return one("–")

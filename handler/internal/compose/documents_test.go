@@ -288,11 +288,15 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 	s := in.Snapshot
 	s.Unknown = map[tenant.Detail]tenant.Unknown{}
 	for _, d := range []tenant.Detail{tenant.DetailSignIns, tenant.DetailEnrolment, tenant.DetailLoggedOn, tenant.DetailHardware,
-		tenant.DetailAutopilot, tenant.DetailPolicies, tenant.DetailTitles} {
+		tenant.DetailAutopilot, tenant.DetailPolicies, tenant.DetailTitles, tenant.DetailAssigned, tenant.DetailSettings,
+		tenant.DetailSomeUsers, tenant.DetailSomeSKUs} {
 		s.Unknown[d] = tenant.Unknown{Reason: "Not available: " + why}
 	}
 	for i := range s.Users.Value {
 		s.Users.Value[i].LastSignIn = time.Time{}
+		for j := range s.Users.Value[i].Licenses {
+			s.Users.Value[i].Licenses[j].Assigned = time.Time{}
+		}
 	}
 	for i := range s.ManagedDevices.Value {
 		d := &s.ManagedDevices.Value[i]
@@ -306,21 +310,33 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 	for i := range s.EntraDevices.Value {
 		s.EntraDevices.Value[i].Autopilot, s.EntraDevices.Value[i].TrustType = false, ""
 	}
-	s.PolicyStates = tenant.Present(map[string][]tenant.PolicyState{})
 	in = withMatches(in)
-	user := documentOf(t, in, id(kindUser, 2))
+	user, licence := documentOf(t, in, id(kindUser, 2)), documentOf(t, in, id(kindSKU, 1))
 	organization, _ := Sections(in)
-	devices := NewDevices(in)
-	device := devices.Fields(in.Matches.Pairs[0])
+	device := func(states ...tenant.PolicyState) string {
+		p := in.Matches.Pairs[0]
+		s.PolicyStates = tenant.Present(map[string][]tenant.PolicyState{p.Intune.ID: states})
+		return NewDevices(in).Fields(p).DeviceSummary
+	}
+	unread, some := device(), device(tenant.PolicyState{Policy: "Baseline", State: tenant.StateNoncompliant, Unread: true,
+		Settings: []tenant.SettingState{{Setting: "Firewall", State: tenant.StateNoncompliant}}})
+	s.Unknown[tenant.DetailSettings] = tenant.Unknown{}
+	stateless := device(tenant.PolicyState{Policy: "Baseline", State: tenant.StateNoncompliant, Unread: true})
 	for name, tt := range map[string]struct{ text, want string }{
 		"user":      {user.Fields[FieldUserSummary].String(), "Last sign-in Not available: " + why},
 		"devices":   {user.Fields[FieldUserDevices].String(), "Devices that the user logged on to Not available: " + why},
 		"users":     {organization.UsersSummary, "Devices that users logged on to Not available: " + why},
 		"score":     {organization.TenantSummary, "Open actions: Not available: " + why},
-		"join":      {device.DeviceSummary, "Join type Not available: " + why},
-		"autopilot": {device.DeviceSummary, "Autopilot Not available: " + why},
-		"hardware":  {device.DeviceSummary, "Device Guard and Credential Guard Not available: " + why},
-		"policies":  {device.DeviceSummary, "Compliance policies Open Not available: " + why},
+		"no user":   {organization.UsersSummary, "Some users Not available: " + why},
+		"users all": {organization.TenantSummary, "Unlicensed: 2 Guest: 1 Some users: Not available: " + why},
+		"licences":  {organization.TenantSummary, "Some licences: Not available: " + why},
+		"assigned":  {licence.Fields[FieldLicenseUsers].String(), "Assignment last changed Not available: " + why},
+		"settings":  {some, "Firewall (Non-Compliant) Not available: " + why},
+		"stateless": {stateless, "Non-Compliant Not available: Intune did not say which settings fail"},
+		"join":      {unread, "Join type Not available: " + why},
+		"autopilot": {unread, "Autopilot Not available: " + why},
+		"hardware":  {unread, "Device Guard and Credential Guard Not available: " + why},
+		"policies":  {unread, "Compliance policies Open Not available: " + why},
 	} {
 		if got := plain(t, tt.text); !strings.Contains(got, tt.want) {
 			t.Errorf("%s lacks %q: %s", name, tt.want, got)
@@ -335,10 +351,22 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 // TestRolesThroughGroupsNotRead hides the groups, of which one holds a role.
 func TestRolesThroughGroupsNotRead(t *testing.T) {
 	in := believable()
-	roles := in.Snapshot.Roles.Value
+	roles, users := in.Snapshot.Roles.Value, in.Snapshot.Users
 	roles[0].Members = append(roles[0].Members, tenant.Member{ID: id(kindGroup, 1), Kind: tenant.MemberGroup})
 	in.Snapshot.ConditionalAccess = tenant.Present([]tenant.ConditionalAccessPolicy{{ID: "p", Name: "For a role", State: "enabled", IncludeRoles: []string{roles[0].TemplateID}}})
 	in.Snapshot.Groups = tenant.Absent[[]tenant.Group]("the app lacks a permission")
+	organization, _ := Sections(in)
+	in.Snapshot.Users, in.Snapshot.Roles.Value[1].Members = tenant.Absent[[]tenant.User]("throttled"), nil
+	nobody, _ := Sections(in)
+	in.Snapshot.Users = users
+	for value, want := range map[string]string{
+		organization.TenantSummary: "Administrators Those held through groups: Not available: the app lacks a permission Tobias",
+		nobody.TenantSummary:       "Administrators Those held through groups: Not available: the app lacks a permission 1 administrator Not available: throttled",
+	} {
+		if got := plain(t, value); !strings.Contains(got, want) || strings.Contains(got, "2 applications") {
+			t.Errorf("lacks %q: %s", want, got)
+		}
+	}
 	got := plain(t, documentOf(t, in, id(kindUser, 3)).Fields[FieldUserSummary].String())
 	for _, want := range []string{"Administrator roles Those held through groups: Not available: the app lacks a permission", "Cannot be told: roles could not be read"} {
 		if !strings.Contains(got, want) {

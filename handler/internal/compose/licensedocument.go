@@ -199,7 +199,7 @@ func (d *LicenseDocuments) servicePlansCard(k *tenant.SKU) card {
 }
 
 func (d *LicenseDocuments) licenceUsers(k *tenant.SKU) page {
-	const title = "Users"
+	const title, assigned = "Users", "Assignment last changed"
 	if !d.snap.Users.OK() {
 		return absentNotice(title, d.snap.Users.Reason)
 	}
@@ -207,8 +207,12 @@ func (d *LicenseDocuments) licenceUsers(k *tenant.SKU) page {
 	if len(all) == 0 {
 		return noneNotice(title, "Nobody holds this licence.")
 	}
+	var notices []notice
+	if why, lost := d.unknown(tenant.DetailAssigned); lost {
+		notices = []notice{{Icon: iconUnknown, Title: assigned, Text: why.Text}}
+	}
 	t := &table{
-		Head: []string{"Name", "User name", "Assignment last changed"},
+		Head: []string{"Name", "User name", assigned},
 		Noun: [2]string{"user", "users"},
 		Full: line{Text: "Products in Entra", Href: d.links.products()},
 		Rows: make([]row, 0, len(all)),
@@ -222,5 +226,5 @@ func (d *LicenseDocuments) licenceUsers(k *tenant.SKU) page {
 			lines(name), one(orElse(h.user.UserPrincipalName, "–")), one(orElse(date(h.assigned), "Not known")),
 		}})
 	}
-	return page{Table: t}
+	return page{Notices: notices, Table: t}
 }

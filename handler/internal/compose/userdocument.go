@@ -40,9 +40,7 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocument
 	x.tree = newGroupTree(x.groups, tenant.MemberDevice)
 	x.ownedBy = x.devicesOf()
 	x.heldBy = x.rolesHeld()
-	x.rolesOfGroups = !in.Snapshot.Groups.OK() && slices.ContainsFunc(in.Snapshot.Roles.Value, func(r tenant.DirectoryRole) bool {
-		return slices.ContainsFunc(r.Members, func(m tenant.Member) bool { return m.Kind == tenant.MemberGroup })
-	})
+	x.rolesOfGroups = slices.ContainsFunc(x.roles(), x.heldUnseen)
 	return x
 }
 
@@ -217,7 +215,7 @@ func (d *UserDocuments) rolesOf(u *tenant.User) cell {
 	}
 	c := cell{More: line{Href: d.links.user(u.ID)}}
 	if d.rolesOfGroups {
-		c.Lines = append(c.Lines, line{Icon: iconUnknown, Text: "Those held through groups: " + unavailable(d.snap.Groups.Reason)})
+		c.Lines = append(c.Lines, d.unseenHolders())
 	}
 	for _, r := range d.heldBy[fold(u.ID)] {
 		c.Lines = append(c.Lines, line{Icon: iconRoles, Text: orElse(r.DisplayName, "Unnamed role"), Href: d.links.inCIPP(cippRoles)})

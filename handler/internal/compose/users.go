@@ -111,6 +111,7 @@ func (x *index) usersNotices() []notice {
 		{"OneDrive use", x.snap.OneDriveUsage.Reason},
 		{"Devices", x.snap.ManagedDevices.Reason},
 		{"Names of licences", x.snap.SKUs.Reason},
+		{"Some users", x.snap.Unknown[tenant.DetailSomeUsers].Reason},
 		{"Devices that users logged on to", x.snap.Unknown[tenant.DetailLoggedOn].Reason},
 	} {
 		if p.reason != "" {
