@@ -21,7 +21,7 @@ var deviceActivities = []string{
 }
 
 // maxAsked is how many devices are asked for one by one. Where more changed, the list of
-// all devices costs less.
+// all devices costs less. It is read, too, where NinjaOne does not tell of one of them.
 const maxAsked = 40
 
 // lookAtNinjaOne reads, once an interval, what happened in NinjaOne since the last look.
@@ -132,24 +132,31 @@ func (w *Watcher) organizationsOf(ctx context.Context, client *ninjaone.Client, 
 	if err != nil {
 		return nil, err
 	}
-	if len(changed) > maxAsked {
-		for d, err := range client.AllDevices(ctx) {
-			if err != nil {
-				return nil, err
-			}
-			if changed[d.ID] {
-				found[d.OrganizationID] = true
-			}
-		}
-		return found, nil
-	}
+	list := len(changed) > maxAsked
 	for id := range changed {
+		if list {
+			break
+		}
 		d, err := client.Device(ctx, id)
 		switch {
 		case errors.Is(err, ninjaone.ErrNotFound): // deleted
-		case err != nil:
+		case err != nil && !ninjaone.Tolerable(ctx, err):
 			return nil, err
+		case err != nil, d.OrganizationID == 0: // the others do not wait until NinjaOne tells of this one
+			w.Log.InfoContext(ctx, "NinjaOne did not tell of a device that changed; the list of all is read", "device", id, "error", err)
+			list = true
 		default:
+			found[d.OrganizationID] = true
+		}
+	}
+	if !list {
+		return found, nil
+	}
+	for d, err := range client.AllDevices(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if changed[d.ID] {
 			found[d.OrganizationID] = true
 		}
 	}

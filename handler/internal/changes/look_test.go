@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -433,6 +434,46 @@ func TestNinjaOneChangesAreDamped(t *testing.T) {
 	}
 	if len(due) == 0 || len(due) > 8 {
 		t.Errorf("light runs are due after %v minutes", due)
+	}
+}
+
+// TestUnreadableDevice lets NinjaOne not tell of one device that changed: the tenants of
+// all that changed get a light run all the same, and the next look goes on from there.
+func TestUnreadableDevice(t *testing.T) {
+	for name, fault := range map[string]ninjasim.Fault{
+		"refused":        {Status: http.StatusForbidden, Body: `{"resultCode":"FAILURE"}`},
+		"nowhere":        {Status: http.StatusOK, Body: `{"id":99001,"systemName":"NEW-01"}`},
+		"another device": {Status: http.StatusOK, Body: `{"id":5,"organizationId":1}`},
+		"an odd answer":  {Status: http.StatusOK, Body: `[]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWatch(t, 3)
+			tick := func() (woken []string) {
+				t.Helper()
+				w.Clock.Advance(time.Hour)
+				must(t, w.Process.Watcher.Tick(t.Context()))
+				for _, m := range w.Syncs.Take() {
+					woken = append(woken, m.TenantID)
+				}
+				slices.Sort(woken)
+				return woken
+			}
+			tick()
+			fault.Method, fault.Path = http.MethodGet, "^/v2/device/99001$"
+			w.NinjaOne.InjectFault(fault)
+			a, b := w.Seed.Tenants[0].ID, w.Seed.Tenants[1].ID
+			w.NinjaOne.AddDevice(ninjasim.Device{ID: 99001, OrganizationID: w.Seed.Organization(b), SystemName: "NEW-01"})
+			w.NinjaOne.AddDevice(ninjasim.Device{ID: 99002, OrganizationID: w.Seed.Organization(a), SystemName: "NEW-02"})
+			want := []string{a, b}
+			slices.Sort(want)
+			if woken := tick(); !slices.Equal(woken, want) {
+				t.Errorf("woken %v, want %v", woken, want)
+			}
+			if woken := tick(); len(woken) > 0 {
+				t.Errorf("woken once more: %v", woken)
+			}
+		})
 	}
 }
 

@@ -150,7 +150,7 @@ func (v *inventory) covers(mapped map[string]string) bool {
 // stillHere leaves out the devices that are not in the organization any more. A light run
 // goes by what the last run listed. It must show nothing of a tenant on a device that
 // another customer has by now. So it asks NinjaOne for one device, or for the list of
-// all.
+// all. Where NinjaOne does not tell, it leaves them out too, and the run has failed.
 func (w *writing) stillHere(ctx context.Context, sends []*ledger.Send) ([]*ledger.Send, error) {
 	if w.stored == nil {
 		return sends, nil
@@ -162,23 +162,31 @@ func (w *writing) stillHere(ctx context.Context, sends []*ledger.Send) ([]*ledge
 		}
 	}
 	here := w.here
+	var unread error
 	switch {
 	case len(ids) == 1:
 		d, err := w.client.Device(ctx, ids[0])
 		if err != nil && !errors.Is(err, ninjaone.ErrNotFound) {
-			return nil, fmt.Errorf("whether NinjaOne device %d is still in the organization could not be read: %w", ids[0], err)
+			unread = fmt.Errorf("whether NinjaOne device %d is still in the organization could not be read: %w", ids[0], err)
 		}
 		here = map[int]bool{ids[0]: err == nil && d.OrganizationID == w.organization.ID && d.Approved()}
 	case len(ids) > 1:
 		list, _, err := w.client.Devices(ctx, w.organization.ID)
 		if err != nil {
-			return nil, fmt.Errorf("the devices of the NinjaOne organization could not be read: %w", err)
+			unread = fmt.Errorf("the devices of the NinjaOne organization could not be read: %w", err)
 		}
 		here = map[int]bool{}
 		for _, d := range list {
 			here[d.ID] = true
 		}
 		w.here = here
+	}
+	switch {
+	case unread == nil:
+	case !ninjaone.Tolerable(ctx, unread):
+		return nil, unread
+	default: // the rest does not wait for the devices, which the next attempt writes
+		w.unwritten = unread
 	}
 	return slices.DeleteFunc(sends, func(s *ledger.Send) bool {
 		t := s.Record.Target

@@ -270,6 +270,33 @@ func TestLightRunLeavesMovedDevicesAlone(t *testing.T) {
 	}
 }
 
+// TestLightRunBesideUnreadDevices lets NinjaOne not tell whether devices are still in the
+// organization: they wait for the next attempt, and the rest does not.
+func TestLightRunBesideUnreadDevices(t *testing.T) {
+	for name, changed := range map[string]int{"one device": 1, "the list": 2} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			w := newWorld(2, 1)
+			b.reader.snapshot = w.snapshot
+			b.sync(Message{})
+			before := b.sent(organization, "summary")
+			for i := range changed {
+				w.devices[i].ComplianceState = tenant.StateNoncompliant
+			}
+			remove := b.ninja.InjectFault(ninjasim.Fault{Method: http.MethodGet, Path: "^/v2/device(/100|s-detailed)$", Status: http.StatusForbidden, Body: `{"resultCode":"FAILURE"}`})
+			b.light(Message{})
+			if l := b.lastLight(); l.Status != runs.Failed || l.Devices != 0 || b.waiting() != 1 || b.sent(organization, "summary") == before {
+				t.Errorf("the light run: %+v; %d messages wait", l, b.waiting())
+			}
+			remove()
+			b.light(Message{})
+			if l := b.lastLight(); l.Status != runs.Completed || b.sent(device(100), "compliance") != "Non-Compliant" {
+				t.Errorf("the next light run: %+v", l)
+			}
+		})
+	}
+}
+
 // TestLightRunIsNotForced lets a light run come while a forced run still has work:
 // that stays the full run's.
 func TestLightRunIsNotForced(t *testing.T) {
