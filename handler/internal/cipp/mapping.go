@@ -268,6 +268,29 @@ func mappingOf(tenantID string, e storage.Entity) (OrganizationMapping, bool) {
 	return m, true
 }
 
+// enginesRun is longer than any run of CIPP, whose functions end after ten minutes. A run
+// without an end by then was killed.
+const enginesRun = 30 * time.Minute
+
+// EngineRanAfter reports whether CIPP's own engine may have written to NinjaOne after a
+// run of ours began. The row then shows a run of CIPP that ended since. Before our first
+// run there is nothing of ours to put right. CIPP saves its own start with its end; ours
+// is saved once, at the beginning.
+func (m OrganizationMapping) EngineRanAfter(ours, now time.Time) bool {
+	if ours.IsZero() || m.LastStart.IsZero() {
+		return false
+	}
+	// The row's times have milliseconds. Where only the start is ours, a run of
+	// CIPP found ours under way and gave up.
+	if m.LastStart.Equal(ours.Truncate(time.Millisecond)) {
+		return false
+	}
+	if !m.LastStart.After(ours) && !m.LastEnd.After(ours) {
+		return false
+	}
+	return !m.LastEnd.Before(m.LastStart) || now.Sub(m.LastStart) > enginesRun
+}
+
 // RecordRun writes the state of a tenant's sync into its mapping row, where CIPP's own
 // code looks for it. A zero time leaves its column as it is. A mapping that was removed
 // meanwhile stays removed; that is not an error.

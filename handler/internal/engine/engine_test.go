@@ -209,6 +209,7 @@ func TestWroteAfter(t *testing.T) {
 		"an older run of CIPP":              {at(1), at(3), ours, false},
 		"CIPP ran after us":                 {at(20), at(22), ours, true},
 		"CIPP ended after we began":         {at(9), at(11), ours, true},
+		"CIPP ended before we did":          {at(9), at(12), ours, true},
 		"CIPP is under way":                 {at(50), at(12), ours, false},
 		"CIPP was killed":                   {at(20), at(12), ours, true},
 		"CIPP found our run under way":      {at(10), at(11), ours, false},

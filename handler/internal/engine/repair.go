@@ -13,10 +13,6 @@ import (
 	"cipp-ninjaone/handler/internal/tenantsync"
 )
 
-// runLimit is longer than any run of CIPP, whose functions end after ten minutes. A run
-// without an end by then was killed.
-const runLimit = 30 * time.Minute
-
 // answered is what a tenant was last given a forced sync for.
 type answered struct {
 	owe   time.Time // kept.owe
@@ -82,22 +78,10 @@ func (h *Hold) repair(ctx context.Context, k kept, now time.Time) error {
 	return err
 }
 
-// wroteAfter reports whether NinjaOne may hold values of CIPP's engine. The mapping row
-// then shows a run of CIPP that ended after our last run began. Before our first run
-// there is nothing of ours to put right. While one lasts it is too early to tell.
+// wroteAfter reports whether NinjaOne may hold values of CIPP's engine. While a run of ours
+// lasts it is too early to tell.
 func wroteAfter(m cipp.OrganizationMapping, last runs.Run, now time.Time) bool {
-	if last.Start.IsZero() || last.Status == runs.Running || m.LastStart.IsZero() {
-		return false
-	}
-	// The row's times have milliseconds. Where only the start is ours, a run of
-	// CIPP found ours under way and gave up.
-	if m.LastStart.Equal(last.Start.Truncate(time.Millisecond)) {
-		return false
-	}
-	if !m.LastStart.After(last.Start) && !m.LastEnd.After(last.Start) {
-		return false
-	}
-	return !m.LastEnd.Before(m.LastStart) || now.Sub(m.LastStart) > runLimit
+	return last.Status != runs.Running && m.EngineRanAfter(last.Start, now)
 }
 
 // force queues a forced sync of a tenant, and notes what for.

@@ -271,7 +271,8 @@ func (w *world) sync(ids ...string) {
 		start := w.now.Add(1234567 * time.Nanosecond)
 		r := runs.Run{TenantID: m.TenantID, Status: runs.Completed, Start: start, End: start.Add(time.Minute)}
 		must(w.t, w.Runs.Save(w.t.Context(), r))
-		must(w.t, w.CIPP.RecordRun(w.t.Context(), m, r.Start, r.End, r.Status))
+		must(w.t, w.CIPP.RecordRun(w.t.Context(), m, r.Start, time.Time{}, runs.Running))
+		must(w.t, w.CIPP.RecordRun(w.t.Context(), m, time.Time{}, r.End, r.Status))
 	}
 }
 

@@ -58,12 +58,16 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	defer cancel()
 	r := &j.run
 	j.forced = j.forced || j.message.Force
+	// CIPP's row has the start. Since then a run of CIPP may have put its own there, which
+	// stays: it tells that CIPP wrote.
+	var start time.Time
 	if r.TenantID == "" { // failed before it began
 		last, err := j.Runs.Last(ctx, j.ref.ID)
 		if err != nil {
 			return err
 		}
 		j.begin(last)
+		start = r.Start
 	}
 	r.End = j.Now().UTC()
 	seconds := int(r.End.Sub(r.Start).Round(time.Second).Seconds())
@@ -107,7 +111,7 @@ func (j *job) finish(ctx context.Context, cause error) error {
 	for _, l := range lines {
 		errs = append(errs, j.tell(ctx, l.Severity, l.Message))
 	}
-	errs = append(errs, j.CIPP.RecordRun(ctx, j.mapping, r.Start, r.End, r.Status))
+	errs = append(errs, j.CIPP.RecordRun(ctx, j.mapping, start, r.End, r.Status))
 	return errors.Join(errs...)
 }
 

@@ -183,7 +183,7 @@ func (j *job) do(ctx context.Context) error {
 			last.Start.UTC().Format("2006-01-02 at 15:04 UTC")))
 	}
 	j.forced = last.Status == runs.Running && last.Owed != ""
-	if j.message.Force {
+	if j.message.Force || j.mapping.EngineRanAfter(last.Start, j.run.Start) {
 		j.run.Owed = runs.OwedAll
 	}
 	started := j.run

@@ -366,3 +366,60 @@ func TestPanicFreesTheOrganization(t *testing.T) {
 	}
 	lease.Release()
 }
+
+// TestEngineRanBeside lets CIPP's own engine sync the tenant around or during a run of
+// ours, and write over it. The next run writes everything again, forced or not.
+func TestEngineRanBeside(t *testing.T) {
+	const minute = time.Minute
+	for name, tt := range map[string]struct {
+		during     bool // a run of ours
+		start, end time.Duration
+		want       bool // the next run writes all
+	}{
+		"before ours":                  {during: true, start: -5 * minute, end: -2 * minute},
+		"from before ours, and during": {during: true, start: -5 * minute, want: true},
+		"within ours":                  {during: true, start: 0, end: 0, want: true},
+		"after ours":                   {start: 10 * minute, end: 15 * minute, want: true},
+		"from during ours, and after":  {start: 0, end: 5 * minute, want: true},
+		"it has not ended yet":         {start: 10 * minute, end: -time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			b.sync(Message{})
+			b.set(b.now().Add(time.Hour))
+			began := b.now()
+			engine := func() { // CIPP saves its whole row
+				b.row("CippMapping", storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": labTenant, "IntegrationId": "7", "IntegrationName": "Ostholm Printing",
+					"lastStartTime": began.Add(minute + tt.start).Format("2006-01-02T15:04:05.000Z"), "lastEndTime": began.Add(minute + tt.end).Format("2006-01-02T15:04:05.000Z"), "lastStatus": "Completed"})
+			}
+			if tt.during && tt.end < 0 {
+				engine()
+			}
+			b.reader.snapshot = func() (*tenant.Snapshot, error) {
+				b.set(b.now().Add(minute + 234567*time.Nanosecond))
+				if tt.during && tt.end >= 0 {
+					engine()
+				}
+				b.set(b.now().Add(minute))
+				return snapshot(devices(2)), nil
+			}
+			b.sync(Message{})
+			if !tt.during {
+				engine()
+			}
+			b.ninja.SetOrganizationField(labOrganization, "summary", "of CIPP")
+			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(devices(2)), nil }
+			b.set(began.Add(20 * minute))
+			b.sync(Message{})
+			if again := b.sent(labOrg.Target(), "summary") != "of CIPP"; again != tt.want {
+				t.Errorf("the organization shows ours again: %v, want %v", again, tt.want)
+			}
+			b.ninja.ResetCounters()
+			b.set(b.now().Add(20 * minute))
+			b.sync(Message{})
+			if n := b.ninja.Calls()["PATCH /v2/organization/{id}/custom-fields"]; n > 0 {
+				t.Error("a later run writes once more")
+			}
+		})
+	}
+}
