@@ -40,10 +40,11 @@ type standardSettings struct {
 	Action                   json.RawMessage
 	Report, Alert, Remediate lenientBool
 	TemplateList             json.RawMessage // templates that it deploys
+	Tags                     json.RawMessage `json:"TemplateList-Tags"` // of templates that it deploys
 }
 
-// deployed is a template that a standard deploys: its name when the standard was saved,
-// and its id.
+// deployed is a template that a standard deploys, or a tag of some: its name when the
+// standard was saved, and its id.
 type deployed struct{ Label, Value lenientText }
 
 // deployedPartitions are the partitions of the templates that standards deploy.
@@ -136,10 +137,12 @@ func (t *standardsTemplate) collect(to map[string][]tenant.Standard, nameOf func
 				continue
 			}
 			var deploys []string
-			templates, _ := oneOrMany[deployed](use.TemplateList)
-			for _, d := range templates {
-				if name := nameOf(name, d); name != "" {
-					deploys = append(deploys, name)
+			for _, list := range []json.RawMessage{use.TemplateList, use.Tags} {
+				templates, _ := oneOrMany[deployed](list)
+				for _, d := range templates {
+					if name := nameOf(name, d); name != "" {
+						deploys = append(deploys, name)
+					}
 				}
 			}
 			to[name] = append(to[name], tenant.Standard{Template: string(t.TemplateName), Name: name, Deploys: deploys, Actions: actions})

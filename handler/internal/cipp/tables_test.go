@@ -214,12 +214,13 @@ func TestStandards(t *testing.T) {
 		{"no templates", nil, nil, "no standards templates", ""},
 		{"for all tenants, actions in every form", []any{m{"templateName": "Base <b>", "tenantFilter": everyone, "standards": m{
 			"AuditLog": act("Remediate", "warn", "Report"), "Old": m{"remediate": true, "alert": "false"}, "Bare": m{"action": m{"value": "Report"}}, "Idle": m{"action": []m{}}, "Junk": 5,
-			"IntuneTemplate": []m{act("Remediate"), act("Report"),
+			"IntuneTemplate": []m{act("Remediate"), act("Report"), {"action": choice("Report", ""), "TemplateList-Tags": []m{choice("Baseline", ""), {"label": "Pilot", "value": "pilot"}}},
 				{"action": choice("Report", ""), "TemplateList": m{"label": "Windows baseline", "value": "dddddddd-0000-4000-8000-000000000001"}},
 				{"action": choice("Report", ""), "TemplateList": []m{{"label": "dddddddd-0000-4000-8000-000000000002", "value": "DDDDDDDD-0000-4000-8000-000000000002"}, {"value": "dddddddd-0000-4000-8000-000000000003"}}}}}}},
 			[]tenant.Standard{{Template: "Base <b>", Name: "AuditLog", Actions: []string{"Report", "Alert", "Remediate"}}, {Template: "Base <b>", Name: "Bare", Actions: []string{"Report"}},
 				{Template: "Base <b>", Name: "IntuneTemplate", Actions: []string{"Remediate"}}, {Template: "Base <b>", Name: "IntuneTemplate", Actions: []string{"Report"}},
-				{Template: "Base <b>", Name: "IntuneTemplate", Deploys: []string{"Android baseline"}, Actions: []string{"Report"}}, {Template: "Base <b>", Name: "IntuneTemplate", Deploys: []string{"Windows baseline"}, Actions: []string{"Report"}}, {Template: "Base <b>", Name: "Old", Actions: []string{"Remediate"}}}, "", ""},
+				{Template: "Base <b>", Name: "IntuneTemplate", Deploys: []string{"Android baseline"}, Actions: []string{"Report"}}, {Template: "Base <b>", Name: "IntuneTemplate", Deploys: []string{"Windows baseline"}, Actions: []string{"Report"}},
+				{Template: "Base <b>", Name: "IntuneTemplate", Deploys: []string{"shown", "Pilot"}, Actions: []string{"Report"}}, {Template: "Base <b>", Name: "Old", Actions: []string{"Remediate"}}}, "", ""},
 		{"for the tenant wins over for all", []any{
 			m{"templateName": "All", "tenantFilter": everyone, "standards": m{"A": act("Report"), "B": act("Report")}},
 			m{"templateName": "Own", "tenantFilter": []m{choice("Contoso.Example", "Tenant")}, "standards": m{"A": act("Remediate")}}},

@@ -206,6 +206,7 @@ var wordsOf = map[string]string{
 	"configurationmanagerclientmdm":         "Intune and Configuration Manager (co-managed)",
 	"configurationmanagerclientmdmeas":      "Intune, Configuration Manager and Exchange ActiveSync",
 	"jamf":                                  "Jamf",
+	"hypervnotavailable":                    "Hyper-V not available",
 	"googleclouddevicepolicycontroller":     "Google Cloud device policy",
 	"mssense":                               "Defender for Endpoint",
 	"windowsazureadjoin":                    "Windows, Entra join",
@@ -226,7 +227,10 @@ var wordsOf = map[string]string{
 	"androidaospuserlessdeviceenrollment":   "Android (AOSP), device without a user",
 }
 
-// readable makes an enumeration value of Graph fit for people.
+// readable makes a value of Graph, or a name of CIPP's, that is words in one fit for people.
+// A word begins at a capital after a small letter. It also begins at the last capital of
+// several, or one after digits, where small letters follow: MDMScope, M365Group. Short
+// forms stay in capitals, and so do their plurals.
 func readable(s string) string {
 	s = text(s)
 	if w, ok := wordsOf[strings.ToLower(s)]; ok {
@@ -234,14 +238,25 @@ func readable(s string) string {
 	}
 	var b strings.Builder
 	runes := []rune(s)
+	at := func(i int) rune {
+		if i < len(runes) {
+			return runes[i]
+		}
+		return 0
+	}
+	word := 0 // where the present one begins
 	for i, r := range runes {
-		switch {
-		case i == 0:
+		if i == 0 {
 			b.WriteRune(unicode.ToUpper(r))
 			continue
-		case unicode.IsUpper(r) && unicode.IsLower(runes[i-1]):
+		}
+		last, next := runes[i-1], at(i+1)
+		inside := unicode.IsUpper(last) || unicode.IsDigit(last)
+		ends := inside && i-word > 1 && unicode.IsLower(next) && !(next == 's' && !unicode.IsLower(at(i+2)))
+		if unicode.IsUpper(r) && (unicode.IsLower(last) || ends) {
 			b.WriteRune(' ')
-			if i+1 == len(runes) || !unicode.IsUpper(runes[i+1]) {
+			word = i
+			if !unicode.IsUpper(next) && !unicode.IsDigit(next) {
 				r = unicode.ToLower(r)
 			}
 		}

@@ -97,7 +97,13 @@ func TestSharesAddUp(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	for in, want := range map[string]string{
-		"": "", "company": "Company", "windowsAzureADJoin": "Windows, Entra join", "someNewValue": "Some new value", "usesTPMChip": "Uses TPMChip", "<b>": "<b>",
+		"": "", "company": "Company", "windowsAzureADJoin": "Windows, Entra join", "someNewValue": "Some new value", "usesTPMChip": "Uses TPM chip", "<b>": "<b>",
+		"hyperVNotAvailable": "Hyper-V not available", "windows81AndLater": "Windows81 and later", "require64BitArchitecture": "Require64 bit architecture",
+		// Names of CIPP's standards.
+		"AuditLog": "Audit log", "DisableM365GroupUsers": "Disable M365 group users", "LegacyMFACleanup": "Legacy MFA cleanup", "MDMScope": "MDM scope",
+		"SPAzureB2B": "SP azure B2B", "EXODirectSend": "EXO direct send", "AddDMARCToMOERA": "Add DMARC to MOERA", "AtpPolicyForO365": "Atp policy for O365",
+		"EnableFIDO2": "Enable FIDO2", "EnableHardwareOAuth": "Enable hardware OAuth", "PerUserMFA": "Per user MFA", "TAP": "TAP", "unmanagedSync": "Unmanaged sync",
+		"PWdisplayAppInformationRequiredState": "PWdisplay app information required state", "ListURLsFirst": "List URLs first", "TenantIDs": "Tenant IDs",
 	} {
 		if got := readable(in); got != want {
 			t.Errorf("%q reads %q, not %q", in, got, want)
