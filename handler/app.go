@@ -234,7 +234,7 @@ func (a *app) openSyncs() {
 		CIPP:     a.cipp,
 		Reader:   a.reader,
 		NinjaOne: a.clientOf(a.clients),
-		SKUNames: names.Names,
+		SKUNames: names.Names, KeepNames: names.Keep,
 		Documents: &documents.Syncer{
 			CIPP:   a.cipp,
 			Ledger: a.ledger,

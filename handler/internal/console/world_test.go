@@ -104,7 +104,7 @@ func newWorld(t *testing.T) *world {
 	w.files = vulnerabilities.Files{Table: w.account.Table(name + "files"), Blobs: blobs}
 	w.uploads = w.account.Queue(name + "-files")
 	w.syncer = &tenantsync.Syncer{
-		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Policies: policies.New(w.table), SKUNames: func(context.Context) map[string]string { return nil }, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
+		CIPP: store, Reader: reader, NinjaOne: client, Ledger: state, Policies: policies.New(w.table), SKUNames: func(context.Context) map[string]string { return nil }, KeepNames: func(context.Context, map[string]string) {}, Table: w.table, Runs: known, Blobs: blobs, Queue: w.syncs,
 		Documents: &documents.Syncer{CIPP: store, Ledger: ledger.New(w.table), Blobs: blobs, Now: time.Now, Log: log},
 		Exposures: w.files, Subscribe: func(context.Context, string) {},
 		Within: context.WithCancel, Now: time.Now, Log: log,

@@ -350,6 +350,21 @@ func (d TenantDocuments) Subjects(ctx context.Context) (subjects []Subject, read
 	return subjects, read, nil
 }
 
+// LicenseNames returns the names of licences, by SKU id, as [Document] has them.
+func (d TenantDocuments) LicenseNames(ctx context.Context) (map[string]string, error) {
+	names := map[string]string{}
+	filter := storage.And(storage.Eq("PartitionKey", d.partition), storage.Ge("RowKey", string(KindLicense)+"-"), storage.Lt("RowKey", string(KindLicense)+"."))
+	for row, err := range d.table.List(ctx, filter, "RowKey", "Name") {
+		if err != nil {
+			return nil, fmt.Errorf("read the names of licences: %w", err)
+		}
+		if s, ok := subjectOf(row.RowKey()); ok {
+			names[s.ID] = row.String("Name")
+		}
+	}
+	return names, nil
+}
+
 // Makers returns whom NinjaOne names as having made the relations of this
 // application.
 func (l *Ledger) Makers(ctx context.Context, instance string) (map[int]bool, error) {

@@ -56,7 +56,9 @@ type Syncer struct {
 	// NinjaOne returns the client for CIPP's present settings.
 	NinjaOne func(cipp.ExtensionConfig) (*ninjaone.Client, error)
 	// SKUNames returns friendly names by SKU id.
-	SKUNames  func(context.Context) map[string]string
+	SKUNames func(context.Context) map[string]string
+	// KeepNames has SKUNames return names that it lacks, from now on. It cannot fail.
+	KeepNames func(context.Context, map[string]string)
 	Documents *documents.Syncer
 	Exposures Exposures
 	Ledger    *ledger.Ledger

@@ -60,8 +60,8 @@ func newBench(t testing.TB, machines int) *bench {
 	b.Syncer = &Syncer{
 		CIPP: store, Reader: b.reader, Ledger: b.ledger, Policies: policies.New(b.table), Table: b.table, Runs: b.store,
 		NinjaOne: func(cipp.ExtensionConfig) (*ninjaone.Client, error) { return b.client, nil },
-		SKUNames: func(context.Context) map[string]string { return nil },
-		Blobs:    b.account.Container(name), Queue: b.account.Queue(name),
+		SKUNames: func(context.Context) map[string]string { return nil }, KeepNames: func(context.Context, map[string]string) {},
+		Blobs: b.account.Container(name), Queue: b.account.Queue(name),
 		Subscribe: func(context.Context, string) {}, Within: inAMinute, Now: b.now, Log: slog.New(slog.DiscardHandler),
 	}
 	// CIPP's tables have fixed names, so the tests take turns with them.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"strings"
 	"testing"
 
+	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/azurite/azuritetest"
@@ -71,7 +73,7 @@ func TestNamesOfLicences(t *testing.T) {
 			}
 			before := maps.Clone(tt.known)
 			j := b.job()
-			j.CIPP = b.CIPP
+			j.CIPP, j.KeepNames = b.CIPP, b.KeepNames
 			in := &inputs{assignment: j.assignment, snapshot: snapshot(nil), skuNames: tt.known}
 			in.snapshot.SKUs = tenant.Present([]tenant.SKU{{ID: sku, PartNumber: "SPE_E3"}})
 			must(t, j.nameLicences(t.Context(), in))
@@ -80,6 +82,54 @@ func TestNamesOfLicences(t *testing.T) {
 			}
 			if !maps.Equal(tt.known, before) {
 				t.Error("the names that all tenants share were changed")
+			}
+		})
+	}
+}
+
+// TestALicenceKeepsItsName has Microsoft's list out of reach for good. The name that
+// CIPP's cache gave, or a document, stays when that source is gone.
+func TestALicenceKeepsItsName(t *testing.T) {
+	const sku = "05e9a617-0261-4cee-bb44-138d3ef5d965"
+	cache := storage.Entity{"PartitionKey": "ostholm.example", "RowKey": "LicenseOverview-" + sku, "Type": "LicenseOverview",
+		"Data": `{"skuId":"` + sku + `","License":"Microsoft 365 E3","skuPartNumber":"SPE_E3"}`}
+	for name, tt := range map[string]struct {
+		settings string
+		before   func(*bench)
+	}{
+		"from CIPP's cache": {before: func(b *bench) {
+			b.row("CippReportingDB", cache)
+			b.sync(Message{})
+			must(t, b.account.Table("CippReportingDB").Delete(t.Context(), "ostholm.example", "LicenseOverview-"+sku))
+		}},
+		"from its document": {settings: `,"LicenseDocumentsEnabled":true`, before: func(b *bench) {
+			documents := b.Documents.Ledger.Documents(labOrg, labTenant)
+			must(t, documents.Save(t.Context(),
+				&ledger.Document{Subject: ledger.Subject{Kind: ledger.KindLicense, ID: sku}, Name: "Microsoft 365 E3"},
+				&ledger.Document{Subject: ledger.Subject{Kind: ledger.KindUser, ID: sku}, Name: "nobody"}))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 1)
+			b.withDocuments(1)
+			b.configure(tt.settings)
+			b.reader.snapshot = func() (*tenant.Snapshot, error) {
+				s := snapshot(devices(1))
+				s.SKUs = tenant.Present([]tenant.SKU{{ID: sku, PartNumber: "SPE_E3", Units: tenant.Units{Enabled: 5}}})
+				return s, nil
+			}
+			start := func() {
+				names := &KeptNames{Fetch: func(context.Context) map[string]string { return nil }, Blobs: b.Blobs, Log: slog.New(slog.DiscardHandler)}
+				b.SKUNames, b.KeepNames = names.Names, names.Keep
+			}
+			start()
+			tt.before(b)
+			for range 2 {
+				start() // another process
+				b.sync(Message{Force: true})
+				if got, _ := b.ninja.OrganizationField(labOrganization, "summary"); !strings.Contains(got.Text, "Microsoft 365 E3 (SPE_E3)") {
+					t.Errorf("the summary does not name the licence: %s", got.Text)
+				}
 			}
 		})
 	}

@@ -160,7 +160,7 @@ func (w *World) Restart() {
 		SweepEvery: 15 * time.Minute, Now: w.Clock.Now, Log: log,
 	})
 	p.Syncer = &tenantsync.Syncer{
-		CIPP: w.Store, Reader: reader, NinjaOne: client, SKUNames: func(context.Context) map[string]string { return nil }, Ledger: held, Policies: policies.New(own), Table: own, Runs: runs.New(own), Blobs: blobs,
+		CIPP: w.Store, Reader: reader, NinjaOne: client, SKUNames: func(context.Context) map[string]string { return nil }, KeepNames: func(context.Context, map[string]string) {}, Ledger: held, Policies: policies.New(own), Table: own, Runs: runs.New(own), Blobs: blobs,
 		Exposures: vulnerabilities.Files{Table: w.Own.Table(vulnerabilities.TableName), Blobs: blobs},
 		Queue:     w.Own.Queue(tenantsync.QueueName), Subscribe: p.Keeper.AfterSync, Within: context.WithCancel, Now: w.Clock.Now, Log: log,
 	}
