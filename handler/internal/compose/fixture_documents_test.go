@@ -73,7 +73,7 @@ func forDocuments(s *tenant.Snapshot) {
 	s.Mailboxes = tenant.Present([]tenant.Mailbox{
 		{UserID: u[0].ID, UserPrincipalName: u[0].UserPrincipalName, Type: "UserMailbox", PrimarySMTPAddress: u[0].UserPrincipalName, LitigationHold: true, ArchiveEnabled: true},
 		{UserPrincipalName: u[1].UserPrincipalName, Type: "UserMailbox", PrimarySMTPAddress: u[1].UserPrincipalName, ForwardingSMTPAddress: "smtp:private@elsewhere.example", DeliverAndForward: true},
-		{UserID: u[2].ID, UserPrincipalName: u[2].UserPrincipalName, Type: "SharedMailbox", PrimarySMTPAddress: u[2].UserPrincipalName, HiddenFromAddressLists: true, ForwardingAddress: "Mira Sandström"},
+		{UserID: u[2].ID, UserPrincipalName: u[2].UserPrincipalName, Type: "SharedMailbox", PrimarySMTPAddress: u[2].UserPrincipalName, HiddenFromAddressLists: true, ForwardingAddress: "Mira Sandström", ForwardingSMTPAddress: "smtp:overruled@elsewhere.example"},
 	})
 	s.CASMailboxes = tenant.Present([]tenant.CASMailbox{
 		{UserID: u[0].ID, OWA: true, MAPI: true, EWS: true, ActiveSync: true},
@@ -105,6 +105,9 @@ func poisonDocuments(s *tenant.Snapshot, v string) {
 	for i := range s.Mailboxes.Value {
 		m := &s.Mailboxes.Value[i]
 		m.Type, m.ForwardingSMTPAddress, m.PrimarySMTPAddress = v, v, v
+		if m.ForwardingAddress != "" {
+			m.ForwardingAddress = v
+		}
 	}
 	for i := range s.OneDriveUsage.Value {
 		s.OneDriveUsage.Value[i].SiteURL = "https://x.example/" + v

@@ -256,7 +256,7 @@ func (d *UserDocuments) mailboxSettingsCard(u *tenant.User) card {
 		return c.with(one("The user has no mailbox."))
 	}
 	forwarding := line{Text: "None"}
-	to := orElse(m.ForwardingSMTPAddress, text(m.ForwardingAddress))
+	to := orElse(m.ForwardingAddress, text(m.ForwardingSMTPAddress)) // Exchange ignores the second where both are set
 	if kind, address, found := strings.Cut(to, ":"); found && fold(kind) == "smtp" {
 		to = text(address)
 	}
