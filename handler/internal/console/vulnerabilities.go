@@ -152,7 +152,7 @@ func (c *Console) changeFile(x *exchange) error {
 		change, notice = func(ctx context.Context, tenantID string) error {
 			return c.CVEUploads.Confirm(ctx, tenantID, status.WaitingSince)
 		}, "fileconfirmed"
-		told = fmt.Sprintf("A file of vulnerabilities of %s was confirmed; the last one has %d.", plural(status.WaitingRows, "row", "rows"), status.Rows)
+		told = fmt.Sprintf("A file of vulnerabilities of %s was confirmed; the last one has %d.", plural(status.WaitingRows, "row", "rows"), status.Replaced())
 	}
 	if err := change(x.ctx(), t.ID); err != nil {
 		return err

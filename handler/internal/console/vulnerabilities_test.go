@@ -111,6 +111,9 @@ func TestConfirmFile(t *testing.T) {
 	w.has(w.get("/confirmations"), "Nothing waits for a confirmation")
 	w.has(w.refused("/vulnerabilities", "tenant", first, "do", "confirm", "rows", "12"), "Nothing waits for a confirmation for this tenant any more")
 	w.has(w.lines(), "A file of vulnerabilities of 12 rows was confirmed; the last one has 400.")
+	// What the file would replace is not always the last file.
+	w.stands(w.tenantID(2), vulnerabilities.Status{Digest: "x", Rows: 30, Turn: now, Import: vulnerabilities.Failed, WaitingSince: now, WaitingRows: 29, WaitingOver: 900})
+	w.has(w.get("/confirmations"), "29 in place of 900", "Upload 29 rows in place of 900")
 }
 
 func TestPreviewFile(t *testing.T) {

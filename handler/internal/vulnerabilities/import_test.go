@@ -120,6 +120,14 @@ func TestNotTaken(t *testing.T) {
 	}
 	l.wantUploads(2)
 	l.wantLine(1, "No longer a problem: NinjaOne did not take")
+	l.reportMany(2, 5)
+	remove = l.NinjaOne.InjectFault(ninjasim.Fault{Path: "/upload$", Status: 500})
+	l.day()
+	remove()
+	if s = l.day(); s.Import != Complete || s.Rows != 10 {
+		t.Errorf("the status is %+v", s)
+	}
+	l.wantLine(0, "Somebody else") // the file before was this app's
 }
 
 // TestAfter: what each answer about the group says of an import.
@@ -180,7 +188,7 @@ func TestConfirmedAndFailed(t *testing.T) {
 	}
 	l.imports(ninjasim.Imports{})
 	l.reportMany(1, 60)
-	if s := l.day(); !s.Waits() {
+	if s := l.day(); !s.Waits() || s.Replaced() != 150 {
 		t.Errorf("60 rows replace 150: %+v", s)
 	}
 	l.wantOpen(0, 1, 2)

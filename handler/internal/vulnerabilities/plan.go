@@ -77,11 +77,19 @@ func GroupOf(groups []ninjaone.ScanGroup, name string) (ninjaone.ScanGroup, *pro
 	return g, nil
 }
 
+// foreign reports whether the group's file is somebody else's, though this app sent it
+// one. It is neither the last one nor that before, in whose place the last did not come.
+func foreign(last Status, g ninjaone.ScanGroup) bool {
+	return last.Named && last.GroupID == g.ID && g.FileName != "" && g.FileName != fileName(last.Digest) && g.FileName != fileName(last.Shown)
+}
+
 // before returns how many rows the group holds at most, as far as is known.
 func before(last Status, g ninjaone.ScanGroup) int {
 	switch {
 	case last.Digest == "" || last.GroupID != g.ID:
 		return g.Processed.Value // of somebody else's file
+	case foreign(last, g):
+		return max(last.Rows, last.Held, g.Processed.Value)
 	case last.Import == Complete:
 		return last.Rows
 	}
@@ -97,36 +105,37 @@ func decide(in inputs) (plan, error) {
 	if err := p.compile(in); err != nil {
 		return plan{}, err
 	}
-	rows, base := len(p.file.rows), before(in.last, in.group)
+	p.held = before(in.last, in.group)
+	rows, base := len(p.file.rows), p.held
 	mayBeEmpty := s.Reported > 0 && s.Excepted == s.Reported
 	if in.last.confirmed() {
 		base = in.last.WaitingRows
 		mayBeEmpty = mayBeEmpty || base == 0
 	}
-	p.held = before(in.last, in.group)
 	again := p.file.digest == in.last.Digest && in.last.GroupID == in.group.ID
 	lost := in.last.Import == Failed || in.last.Import == Sending
-	other := again && in.last.Named && in.group.FileName != "" && in.group.FileName != fileName(in.last.Digest)
+	other := again && foreign(in.last, in.group)
 	shrunken := func(n int) bool { return 2*n < base && base-n > brakeRows }
 	// Of an export that is itself much smaller, all may be excepted by chance.
 	brake := rows == 0 && base > 0 && (!mayBeEmpty || shrunken(s.Reported)) || rows > 0 && shrunken(rows)
 	switch {
 	case p.file.size > ninjaone.MaxUpload:
 		p.refuse("size", fmt.Sprintf("The file of %d rows would have %d MB, and NinjaOne takes at most %d: nothing is sent.", rows, (p.file.size+999_999)/1_000_000, ninjaone.MaxUpload/1_000_000))
-	case again && (lost || in.forced || other):
+	case again && (lost || in.forced || other) && !(other && brake):
 		p.verdict = Upload // these bytes have passed the brake, or a person let them
 		if other {
 			p.note("other", fmt.Sprintf("Somebody else put the file %q into NinjaOne's scan group %q. The file of this app replaces it. "+
 				"If that comes again, see who uploads to the group: only one can.", words.Clip(in.group.FileName, 80), s.Group))
 		}
-	case again:
+	case again && !other:
 		p.verdict = Nothing
 	case brake:
 		p.verdict = Wait
-		s.Reason = fmt.Sprintf("The file has %d rows, and the last one had %d. What a file lacks counts as mended in NinjaOne, so it waits for a confirmation on the console.", rows, base)
+		s.Reason = fmt.Sprintf("The file has %d rows, and the last one had %d. What a file lacks counts as mended in NinjaOne, so it waits for a confirmation on the console.", rows, p.held)
 		if s.WaitingSince.IsZero() || s.WaitingRows != rows || !in.last.Waits() {
 			s.WaitingSince, s.WaitingRows = in.now, rows
 		}
+		s.WaitingOver = p.held
 		p.tell("wait", s.Reason)
 	case rows > 0 || mayBeEmpty:
 		p.verdict = Upload

@@ -88,7 +88,7 @@ func TestBrake(t *testing.T) {
 	must(t, l.worker.Confirm(t.Context(), l.ref, l.status().WaitingSince))
 	l.pass(time.Minute)
 	l.report()
-	if s = l.day(); !s.Waits() || s.WaitingRows != 0 {
+	if s = l.day(); !s.Waits() || s.WaitingRows != 0 || !strings.Contains(s.Reason, "the last one had 74") {
 		t.Errorf("a confirmation of 20 rows lets none go: %+v", s)
 	}
 	l.wantUploads(2)

@@ -238,24 +238,32 @@ func TestPausedMeanwhile(t *testing.T) {
 	l.wantUploads(1)
 }
 
+// another puts somebody else's file of so many rows into the group, by what CIPP calls it.
+func (l *lab) another(rows int) {
+	l.t.Helper()
+	config, err := l.worker.CIPP.NinjaOneConfig(l.t.Context())
+	must(l.t, err)
+	client, err := l.worker.NinjaOne(config)
+	must(l.t, err)
+	var cves []string
+	var pairs []uint64
+	for n := range rows {
+		cves, pairs = append(cves, cve(n)), append(pairs, uint64(n))
+	}
+	f, err := newFile("Device", "CVE", []string{pc(0)}, cves, pairs)
+	must(l.t, err)
+	_, err = client.UploadScan(l.t.Context(), groupID, "cve.csv", f.size, f.write)
+	must(l.t, err)
+}
+
 // TestAnotherFile: what somebody else put in the place of the file is replaced,
 // though the bytes are those that were sent before.
 func TestAnotherFile(t *testing.T) {
 	l := newLab(t, 2)
 	l.reportMany(2, 2)
 	l.run(Message{})
-	config, err := l.worker.CIPP.NinjaOneConfig(t.Context())
-	must(t, err)
-	client, err := l.worker.NinjaOne(config)
-	must(t, err)
-	empty, err := newFile("Device", "CVE", nil, nil, nil)
-	must(t, err)
-	_, err = client.UploadScan(t.Context(), groupID, "cve.csv", empty.size, empty.write)
-	must(t, err)
+	l.another(0)
 	l.pass(time.Minute)
-	_, err = client.ScanGroup(t.Context(), groupID)
-	must(t, err)
-	l.wantOpen()
 	l.day()
 	l.wantOpen(0, 1)
 	l.wantLine(1, "cve.csv")
@@ -266,9 +274,36 @@ func TestAnotherFile(t *testing.T) {
 	l.reportMany(2, 3)
 	l.pass(24 * time.Hour)
 	must(t, l.worker.Run(t.Context(), Message{TenantID: l.ref}))
-	_, err = client.UploadScan(t.Context(), groupID, "cve.csv", empty.size, empty.write)
-	must(t, err)
+	l.another(0)
 	l.day()
 	l.wantOpen(0, 1)
 	l.wantUploads(6)
+}
+
+// TestLargerFileOfAnother: the brake asks what the group holds by now, not only what this
+// app put there.
+func TestLargerFileOfAnother(t *testing.T) {
+	l := newLab(t, 3)
+	l.reportMany(3, 50)
+	l.run(Message{})
+	l.another(400)
+	l.reportMany(2, 50)
+	if s := l.day(); !s.Waits() || s.Replaced() != 400 || !strings.Contains(s.Reason, "100 rows, and the last one had 400") {
+		t.Errorf("100 rows replace 400: %+v", s)
+	}
+	l.reportMany(3, 50) // the very bytes that were sent before
+	for _, m := range []Message{{}, {Force: true}} {
+		l.pass(24 * time.Hour)
+		if s := l.run(m); !s.Waits() || s.WaitingRows != 150 {
+			t.Errorf("%+v: 150 rows replace 400: %+v", m, s)
+		}
+	}
+	l.wantUploads(2)
+	l.pass(time.Minute)
+	must(t, l.worker.Confirm(t.Context(), l.ref, l.status().WaitingSince))
+	if s := l.run(Message{}); s.Waits() || s.Import != Complete || s.Rows != 150 {
+		t.Errorf("the confirmed file was not sent: %+v", s)
+	}
+	l.wantUploads(3)
+	l.wantOpen(0, 1, 2)
 }

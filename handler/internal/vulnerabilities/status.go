@@ -2,6 +2,7 @@ package vulnerabilities
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -77,6 +78,7 @@ type Status struct {
 	// A file that waits for a confirmation. The zero WaitingSince is for none.
 	WaitingSince time.Time `json:"waitingSince,omitzero"`
 	WaitingRows  int       `json:"waitingRows,omitempty"`
+	WaitingOver  int       `json:"waitingOver,omitempty"` // rows that the group holds at most in its place; 0 from an earlier version
 
 	Queued    time.Time `json:"-"` // when its last turn was put on the queue
 	Confirmed time.Time `json:"-"` // somebody confirmed what waited since then, or before; it counts once
@@ -86,6 +88,9 @@ type Status struct {
 func (s Status) Waits() bool {
 	return !s.WaitingSince.IsZero() && s.Confirmed.Before(s.WaitingSince)
 }
+
+// Replaced is how many rows the file that waits would replace.
+func (s Status) Replaced() int { return cmp.Or(s.WaitingOver, s.Rows) }
 
 // confirmed reports whether somebody let the file go that waits.
 func (s Status) confirmed() bool { return !s.WaitingSince.IsZero() && !s.Waits() }
