@@ -68,7 +68,7 @@ func (c Counts) Total() (n int) {
 type Device struct {
 	// NinjaOneID is the device in NinjaOne; 0 where several carry its name.
 	NinjaOneID int    `json:"ninjaOneId"`
-	Name       string `json:"name"` // as the file has it
+	Name       string `json:"name"` // as the file has it, or as NinjaOne shows it where the file has an address
 	Open       Counts `json:"open"` // CVEs of the device, each counted once
 	// Worst are the first Shown of its critical and high CVEs, the worst first,
 	// then by id.

@@ -114,6 +114,14 @@ func (n *names) of(name string) []*ninjaone.Device {
 	return all
 }
 
+// called is what people call a device that a file calls value, which may be an address.
+func (n *names) called(id int, value string) string {
+	if n.by == byName {
+		return value
+	}
+	return devicematch.NameOf(n.devices[id])
+}
+
 // value is what a file calls a device. It is "" where NinjaOne does not show it, or where
 // a spreadsheet would take it for a formula.
 func (n *names) value(d *ninjaone.Device) string {

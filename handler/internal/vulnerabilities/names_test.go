@@ -123,7 +123,8 @@ func TestOddNames(t *testing.T) {
 	l.wantLine(1, "1 records of vulnerabilities have no name of a device, or a CVE id that cannot be one")
 }
 
-// TestByAddress: a group that finds devices by another identifier gets that.
+// TestByAddress: a group that finds devices by another identifier gets that, and people
+// are shown names.
 func TestByAddress(t *testing.T) {
 	for by, header := range map[ninjasim.Identifier]string{ninjasim.IPAddress: "10.", ninjasim.MACAddress: "02:00:"} {
 		l := newLab(t, 2)
@@ -134,6 +135,14 @@ func TestByAddress(t *testing.T) {
 			t.Errorf("the file is %q", f)
 		}
 		l.wantOpen(0, 1)
+		e, err := l.worker.Files.Exposure(t.Context(), l.ref)
+		must(t, err)
+		for _, d := range e.Devices {
+			i := slices.IndexFunc(l.Seed.NinjaDevices, func(n ninjasim.Device) bool { return n.ID == d.NinjaOneID })
+			if want := l.Seed.NinjaDevices[i].DisplayName; d.Name != want || want == "" {
+				t.Errorf("a device is shown as %q, want %q", d.Name, want)
+			}
+		}
 	}
 }
 

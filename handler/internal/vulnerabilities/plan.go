@@ -319,7 +319,7 @@ func (f *found) expose(in inputs, machines []int, values []string, exposed []uin
 			list = append(list, uint32(exposed[i]))
 		}
 		slices.SortFunc(list, f.compare)
-		d := exposure.Device{NinjaOneID: machines[m], Name: values[m], Open: exposure.Counts{}}
+		d := exposure.Device{NinjaOneID: machines[m], Name: in.names.called(machines[m], values[m]), Open: exposure.Counts{}}
 		var first []finding // of each CVE
 		for k, n := range list {
 			v := f.all[n]
