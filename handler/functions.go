@@ -180,7 +180,7 @@ func (a *app) scheduleTenants(ctx context.Context) error {
 	if err != nil || given {
 		return errors.Join(before, err)
 	}
-	return errors.Join(before, a.scheduler.Tick(ctx), a.vulnerabilities.QueueDue(ctx), a.syncer.ForgetUnmapped(ctx))
+	return errors.Join(before, a.scheduler.Tick(ctx), a.vulnerabilities.QueueDue(ctx), a.syncer.ForgetUnmapped(ctx), a.vulnerabilities.ForgetUnmapped(ctx))
 }
 
 // syncMessage parses a message of SyncTenant. One that the queue delivered before may

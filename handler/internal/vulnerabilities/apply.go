@@ -94,26 +94,33 @@ func (t *turn) keepExposure(ctx context.Context, p plan) error {
 }
 
 // keepShown brings the cards up to date where NinjaOne has this very file: severities
-// and updates may be new.
-func (t *turn) keepShown(ctx context.Context, p plan) error {
-	if p.verdict != Nothing || p.file.digest != t.last.Shown {
+// and updates may be new. What was forgotten while the tenant was not mapped is kept anew.
+func (t *turn) keepShown(ctx context.Context, p *plan) error {
+	if p.verdict != Nothing {
 		return nil
 	}
 	p.exposure.Day = t.last.Uploaded
-	return t.keepExposure(ctx, p)
+	switch t.last.Shown {
+	case "":
+		p.status.Shown = p.file.digest
+		return t.keep(ctx, *p)
+	case p.file.digest:
+		return t.keepExposure(ctx, *p)
+	}
+	return nil
 }
 
-// tidy removes the blobs of former files.
-func (t *turn) tidy(ctx context.Context, digest string) error {
-	for b, err := range t.Files.Blobs.List(ctx, blobPrefix+t.ref.ID+"/") {
+// tidy removes the blobs of a tenant's files, but for those of the file with the digest.
+func (f Files) tidy(ctx context.Context, tenantID, digest string) error {
+	for b, err := range f.Blobs.List(ctx, blobPrefix+tenantID+"/") {
 		if err != nil {
-			return fmt.Errorf("look for former CVE files of tenant %s: %w", t.ref.ID, err)
+			return fmt.Errorf("look for former CVE files of tenant %s: %w", tenantID, err)
 		}
-		if b.Name == fileBlob(t.ref.ID, digest) || b.Name == exposureBlob(t.ref.ID, digest) {
+		if b.Name == fileBlob(tenantID, digest) || b.Name == exposureBlob(tenantID, digest) {
 			continue
 		}
-		if err := t.Files.Blobs.Delete(ctx, b.Name); err != nil {
-			return fmt.Errorf("remove a former CVE file of tenant %s: %w", t.ref.ID, err)
+		if err := f.Blobs.Delete(ctx, b.Name); err != nil {
+			return fmt.Errorf("remove a former CVE file of tenant %s: %w", tenantID, err)
 		}
 	}
 	return nil
@@ -135,7 +142,7 @@ func (t *turn) settle(ctx context.Context) (underway bool, err error) {
 	}
 	if s.Import != t.last.Import || s.Trouble != t.last.Trouble {
 		if s.Import == Complete || s.Import == Failed {
-			if err := t.tidy(ctx, s.Digest); err != nil {
+			if err := t.Files.tidy(ctx, t.ref.ID, s.Digest); err != nil {
 				return false, err
 			}
 		}

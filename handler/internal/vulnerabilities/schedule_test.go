@@ -11,6 +11,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
+	"cipp-ninjaone/handler/internal/storage/storagetest"
 	"cipp-ninjaone/sandbox/ninjasim"
 )
 
@@ -223,6 +224,54 @@ func TestPreview(t *testing.T) {
 	l.NinjaOne.RemoveScanGroup(groupID)
 	if _, err = l.worker.Preview(t.Context(), l.ref); err == nil || !strings.Contains(err.Error(), "no scan group") {
 		t.Errorf("without a group: %v", err)
+	}
+}
+
+// TestForgetUnmapped: a day after a tenant was unmapped, nothing of its devices is kept.
+// Mapped again, it goes on where it was.
+func TestForgetUnmapped(t *testing.T) {
+	l := newLab(t, 2)
+	l.reportMany(2, 2)
+	l.report(append(l.list(), vulnerable("UNKNOWN-7", cve(1)))...)
+	before := l.run(Message{})
+	mappings := l.app.Table("CippMapping")
+	row, err := mappings.Find(t.Context(), "NinjaOneMapping", l.ref)
+	must(t, err)
+	forget := func(want int, why string) Status {
+		t.Helper()
+		must(t, l.worker.ForgetUnmapped(t.Context()))
+		if got := storagetest.Blobs(t, l.worker.Files.Blobs, blobPrefix); len(got) != want {
+			t.Errorf("%s: the blobs are %q", why, got)
+		}
+		return l.status()
+	}
+	l.pass(48 * time.Hour)
+	forget(2, "mapped")
+	must(t, mappings.Delete(t.Context(), "NinjaOneMapping", l.ref))
+	forget(2, "just unmapped")
+	l.pass(23 * time.Hour)
+	forget(2, "not yet a day")
+	must(t, mappings.Replace(t.Context(), row))
+	forget(2, "mapped again")
+	must(t, mappings.Delete(t.Context(), "NinjaOneMapping", l.ref))
+	forget(2, "unmapped again")
+	l.pass(24 * time.Hour)
+	odd := storage.Entity{"PartitionKey": "NinjaOneMapping", "RowKey": "6d0b1c00-0000-4000-8000-000000000001", "IntegrationId": "odd", "IntegrationName": "x"}
+	must(t, mappings.Replace(t.Context(), odd))
+	forget(2, "a mapping cannot be read")
+	must(t, mappings.Delete(t.Context(), "NinjaOneMapping", odd.RowKey()))
+	if s := forget(0, "after a day"); len(s.Unknown) > 0 || s.Group != "" || s.Digest != before.Digest || s.Held != before.Held {
+		t.Errorf("after a day the status is %+v", s)
+	}
+	must(t, mappings.Replace(t.Context(), row))
+	forget(0, "mapped once more")
+	if s := l.day(); s.Shown != before.Digest || s.Reason != "" {
+		t.Errorf("mapped once more: %+v", s)
+	}
+	l.wantUploads(1)
+	l.noBlobsBut(l.status())
+	if e, err := l.worker.Files.Exposure(t.Context(), l.ref); err != nil || e == nil || len(e.Devices) != 2 {
+		t.Errorf("what is shown is %+v, %v", e, err)
 	}
 }
 

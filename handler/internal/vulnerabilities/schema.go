@@ -21,9 +21,13 @@ const TableName = "NinjaOneVulnerabilities"
 //
 //	Confirmed     time: what waits since then, or since before, was confirmed
 //
-// Written by messages:
+// Written by the schedule:
 //
-//	Status        text: a JSON object of [Status], less the two above
+//	Unmapped      time: since when the tenant is known not to be mapped
+//
+// Written by messages, and cut down after a day without mapping:
+//
+//	Status        text: a JSON object of [Status], less the three above
 //
 // Each row has the column Version (int32) of package layout.
 //
@@ -38,6 +42,7 @@ const (
 	partition       = "files"
 	columnQueued    = "Queued"
 	columnConfirmed = "Confirmed"
+	columnUnmapped  = "Unmapped"
 	columnStatus    = "Status"
 
 	blobPrefix = "vulnerabilities/"
@@ -71,6 +76,6 @@ func statusOf(row storage.Entity) Status {
 	if json.Unmarshal([]byte(row.String(columnStatus)), &s) != nil {
 		s = Status{}
 	}
-	s.TenantID, s.Queued, s.Confirmed = row.RowKey(), at(columnQueued), at(columnConfirmed)
+	s.TenantID, s.Queued, s.Confirmed, s.Unmapped = row.RowKey(), at(columnQueued), at(columnConfirmed), at(columnUnmapped)
 	return s
 }

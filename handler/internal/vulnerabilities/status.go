@@ -82,7 +82,11 @@ type Status struct {
 
 	Queued    time.Time `json:"-"` // when its last turn was put on the queue
 	Confirmed time.Time `json:"-"` // somebody confirmed what waited since then, or before; it counts once
+	Unmapped  time.Time `json:"-"` // since when the tenant is known not to be mapped; zero while it is
 }
+
+// forgotten reports whether the row and the blobs hold nothing that people look at.
+func (s Status) forgotten() bool { return s.Shown == "" && s.Turn.IsZero() }
 
 // Waits reports whether a file waits for a confirmation that nobody gave yet.
 func (s Status) Waits() bool {

@@ -211,7 +211,7 @@ func (t *turn) run(ctx context.Context) error {
 		return t.stop(ctx, stop)
 	}
 	if p.verdict != Upload {
-		if err := t.keepShown(ctx, p); err != nil {
+		if err := t.keepShown(ctx, &p); err != nil {
 			return err
 		}
 		if err := t.Files.save(ctx, p.status); err != nil {
