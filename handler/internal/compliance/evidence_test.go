@@ -184,6 +184,26 @@ func TestASweepDoesNotBelieveAListThatNinjaOneContradicts(t *testing.T) {
 	}
 }
 
+// TestASweepKeepsDevicesWhoseSerialsNinjaOneDoesNotTell matches a tenant anew while
+// NinjaOne tells no serial number, and calls its devices by other names than Intune.
+func TestASweepKeepsDevicesWhoseSerialsNinjaOneDoesNotTell(t *testing.T) {
+	w, all := running(t, 1, 4)
+	pairs, tenantID := all[0], all[0][0].TenantID
+	for _, d := range w.NinjaOne.Devices(w.Seed.Organization(tenantID)) {
+		d.SerialNumber, d.BIOSSerialNumber = "", ""
+		d.SystemName, d.DisplayName, d.DNSName = fmt.Sprint("OTHER-", d.ID), "", ""
+		w.NinjaOne.AddDevice(d)
+	}
+	before := w.shown(pairs)
+	w.enrol(tenantID)
+	w.Sweep(tenantID)
+	w.same(before, pairs)
+	w.Set(pairs[0], "noncompliant")
+	w.notify(pairs[0])
+	w.WantField(pairs[0], "Non-Compliant")
+	w.NoViolations()
+}
+
 // TestASweepLeavesWhatASyncWasNotSureOf lets a sync not find out what became of a
 // device: the sweeps after it leave the device's compliance as it is.
 func TestASweepLeavesWhatASyncWasNotSureOf(t *testing.T) {

@@ -126,7 +126,7 @@ func (s *Books) loadRematch(ctx context.Context, b *Book) (*rematch, error) {
 // Rematch matches the tenant of a book anew, and keeps that in a blob and in CIPP's
 // device map. It returns the new book.
 func (s *Books) Rematch(ctx context.Context, b *Book, intune []tenant.ManagedDevice, ninja []ninjaone.Device) (*Book, error) {
-	m := Of(match.Devices(match.WithFormerSerials(intune, ninja, b.pairs), ninja))
+	m := Of(match.Devices(match.WithFormerSerials(intune, ninja, b.pairs)))
 	o := b.key.organization
 	r := rematch{Base: b.base, Instance: o.Instance, OrganizationID: o.ID, At: s.now().UTC(), Pairs: m.Managed(), Absent: m.Absent()}
 	if err := s.blobs.PutJSON(ctx, rematchBlob(b.key.tenantID), r); err != nil {

@@ -17,8 +17,8 @@ import (
 const maxContested = 10
 
 // match matches the devices of Intune and NinjaOne, and tells what is not clear
-// about them. A device that came without its serial number stays with the
-// NinjaOne device that its serial number led to before.
+// about them. A device that came without its serial number, from either, stays with the
+// device that its serial number led to before.
 func (p *Plan) match(in *inputs) {
 	pairs := map[string]int{}
 	for _, f := range in.former.Pairs {
@@ -26,7 +26,8 @@ func (p *Plan) match(in *inputs) {
 			pairs[f.ManagedDeviceID] = f.NinjaOneID
 		}
 	}
-	devices := match.WithFormerSerials(in.snapshot.ManagedDevices.Value, in.roster.Devices, pairs)
+	var devices []tenant.ManagedDevice
+	devices, in.roster.Devices = match.WithFormerSerials(in.snapshot.ManagedDevices.Value, in.roster.Devices, pairs)
 	in.snapshot.ManagedDevices.Value = devices
 	if in.nameless() {
 		in.problems.Add("devices:nameless", "Intune listed devices without their id and serial number. Which they are is not known, so no device's fields are cleared until Intune lists them whole.")
