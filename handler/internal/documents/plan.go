@@ -250,10 +250,10 @@ func (r *run) planRelations() relations.Plan {
 }
 
 // hosts returns the devices and the licences' documents that should host relations to a
-// user's document. Where devices or licences were not read, relations stay as they are.
+// user's document. Where it is not known which there are, relations stay as they are.
 func (r *run) hosts(rec *ledger.Document) map[ninjaone.Entity]bool {
 	want := map[ninjaone.Entity]bool{}
-	devices := r.in.Compose.Snapshot.ManagedDevices.OK()
+	devices := r.in.Compose.Snapshot.DevicesKnown()
 	licenses := r.licenses != nil && !r.licenses.blocked
 	_, loggedOnUnknown := r.in.Compose.Snapshot.Unknown[tenant.DetailLoggedOn]
 	for _, have := range rec.Relations {

@@ -15,6 +15,7 @@ import (
 	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/compose"
 	"cipp-ninjaone/handler/internal/ledger"
+	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/tenant"
 	"cipp-ninjaone/sandbox/ninjasim"
@@ -228,6 +229,33 @@ func TestPartsThatWereNotRead(t *testing.T) {
 	})
 	if diff := cmp.Diff(before, w.Relations()); diff != "" {
 		t.Errorf("relations changed although who logged on to devices was not read: %s", diff)
+	}
+	w.sync(m)
+	w.verify(m)
+}
+
+// TestRelationsEndWithIntune lets a tenant have no Intune any more. That is known, so
+// users' documents are not related to devices any more.
+func TestRelationsEndWithIntune(t *testing.T) {
+	w, m, _ := small(t)
+	w.sync(m)
+	devices := func() (n int) {
+		for _, r := range w.Relations() {
+			if r.EntityType == ninjaone.EntityDevice && !r.MadeByTechnician {
+				n++
+			}
+		}
+		return n
+	}
+	all, before := len(w.Relations()), devices()
+	if before == 0 {
+		t.Fatal("no document is related to a device")
+	}
+	w.sync(m, func(in *Input) {
+		in.Compose.Snapshot.ManagedDevices = tenant.Part[[]tenant.ManagedDevice]{Unknown: tenant.Unknown{Reason: "Intune is not licensed in this tenant", Expected: true}}
+	})
+	if left, others := devices(), len(w.Relations()); left != 0 || others != all-before {
+		t.Errorf("%d relations to devices are left, and %d of %d others", left, others-left, all-before)
 	}
 	w.sync(m)
 	w.verify(m)
