@@ -261,7 +261,7 @@ func (l *look) conclude(ctx context.Context) error {
 	}
 	if len(l.found) == 0 {
 		s.Distance = 0
-		if err := l.tellDamped(ctx, false); err != nil {
+		if err := l.tellDamped(ctx); err != nil {
 			return err
 		}
 		return l.save(ctx)
@@ -271,7 +271,7 @@ func (l *look) conclude(ctx context.Context) error {
 		return err
 	}
 	l.Log.InfoContext(ctx, "changes found", "tenant", l.tenant.ID, "found", s.Found, "light", s.Due)
-	if err := l.tellDamped(ctx, s.Distance >= longest); err != nil {
+	if err := l.tellDamped(ctx); err != nil {
 		return err
 	}
 	return l.save(ctx)
@@ -320,17 +320,29 @@ func (w *Watcher) wake(ctx context.Context, s *State, now time.Time, devices boo
 	return nil
 }
 
-// tellDamped tells the logbook once that a tenant changes all the time, and once
-// that it does not any more.
-func (l *look) tellDamped(ctx context.Context, damped bool) error {
-	if damped == l.state.Damped {
+// damps reports whether damping holds light runs as far apart as it may.
+func (w *Watcher) damps(distance time.Duration) bool {
+	return distance >= longest && distance > w.Every
+}
+
+// tellDamped tells the logbook once that a tenant changes all the time, or that its
+// devices do in NinjaOne, and once that it does not any more.
+func (l *look) tellDamped(ctx context.Context) error {
+	s := &l.state
+	all := l.damps(s.Distance)
+	devices := l.damps(s.DevicesDistance) && l.began.Sub(s.DevicesDue) < 2*s.DevicesDistance
+	if s.Damped == (all || devices) {
 		return nil
 	}
-	l.state.Damped = damped
+	s.Damped = !s.Damped
 	line := "The tenant does not change all the time any more: its changes reach NinjaOne within minutes again."
-	if damped {
+	switch {
+	case all:
 		line = fmt.Sprintf("The tenant changes all the time (%s at last). So its changes reach NinjaOne once an hour, not within minutes. "+
-			"Look for a script or a synchronisation that writes the same objects over and over.", l.state.Found)
+			"Look for a script or a synchronisation that writes the same objects over and over.", s.Found)
+	case devices:
+		line = "The tenant's devices change all the time in NinjaOne. So those that come, leave or move show once an hour, not within minutes. " +
+			"Look for a script that changes the same devices over and over."
 	}
 	return l.CIPP.Log(ctx, cipp.LogEntry{Tenant: l.tenant.DefaultDomain, TenantID: l.tenant.ID, API: cipp.LogbookSync, Severity: cipp.SeverityInfo, Message: line})
 }

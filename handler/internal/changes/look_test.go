@@ -72,6 +72,16 @@ func (w *watch) lines() (lines []string) {
 	return lines
 }
 
+// told is how many lines of the logbook hold a text.
+func (w *watch) told(text string) (n int) {
+	for _, line := range w.lines() {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
 func (w *watch) change(f func(*m365sim.Tenant)) { w.M365.Tenant(w.id).Change(f) }
 
 func set(list []m365sim.Entity, i int, property string, v any) {
@@ -164,20 +174,29 @@ func TestChangesAreDamped(t *testing.T) {
 	if want := []int{5, 10, 20, 40, 80, 140, 200, 260, 320}; len(due) < len(want) || !slices.Equal(due[:len(want)], want) || len(due) > len(want)+1 {
 		t.Errorf("light runs are due after %v minutes, want %v", due, want)
 	}
-	told := func(text string) (n int) {
-		for _, line := range w.lines() {
-			if strings.Contains(line, text) {
-				n++
-			}
-		}
-		return n
-	}
-	if told("changes all the time (users 1 at last)") != 1 {
+	if w.told("changes all the time (users 1 at last)") != 1 {
 		t.Errorf("the logbook says %q", w.lines())
 	}
 	w.look()
-	if told("does not change all the time any more") != 1 || w.state().Damped {
+	if w.told("does not change all the time any more") != 1 || w.state().Damped {
 		t.Errorf("the logbook says %q", w.lines())
+	}
+}
+
+// TestDampedAtLongIntervals looks once an hour or less: light runs come no further apart
+// because of damping, and nobody is told that they do.
+func TestDampedAtLongIntervals(t *testing.T) {
+	for _, every := range []time.Duration{time.Hour, 24 * time.Hour} {
+		w := newWatch(t, 1)
+		w.Process.Watcher.Every = every
+		for n := range 3 {
+			w.Clock.Advance(every)
+			w.change(func(o *m365sim.Tenant) { set(o.Users, 0, "jobTitle", fmt.Sprint("Title ", n)) })
+			must(t, w.Process.Watcher.Look(t.Context(), changes.Message{TenantID: w.id}))
+			if sent := w.Syncs.Take(); len(sent) != 1 || w.state().Damped || w.told("all the time") > 0 {
+				t.Errorf("every %s: change %d sent %v, and the logbook says %q", every, n, sent, w.lines())
+			}
+		}
 	}
 }
 
@@ -413,7 +432,8 @@ func TestNinjaOneChanges(t *testing.T) {
 }
 
 // TestNinjaOneChangesAreDamped lets devices of an organization change at every look,
-// while nothing changes in Microsoft 365: light runs come further and further apart.
+// while nothing changes in Microsoft 365: light runs come further and further apart, and
+// the logbook says so once.
 func TestNinjaOneChangesAreDamped(t *testing.T) {
 	w := newWatch(t, 1)
 	device := w.Pairs(w.id)[0].Ninja
@@ -434,6 +454,14 @@ func TestNinjaOneChangesAreDamped(t *testing.T) {
 	}
 	if len(due) == 0 || len(due) > 8 {
 		t.Errorf("light runs are due after %v minutes", due)
+	}
+	if w.told("devices change all the time in NinjaOne") != 1 {
+		t.Errorf("the logbook says %q", w.lines())
+	}
+	w.Clock.Advance(3 * time.Hour)
+	w.look()
+	if w.told("does not change all the time any more") != 1 {
+		t.Errorf("the logbook says %q", w.lines())
 	}
 }
 
@@ -489,25 +517,17 @@ func TestActivitiesAreRefused(t *testing.T) {
 			must(t, w.Process.Watcher.Tick(t.Context()))
 		}
 	}
-	said := func(text string) (n int) {
-		for _, line := range w.lines() {
-			if strings.Contains(line, text) {
-				n++
-			}
-		}
-		return n
-	}
 	before := w.NinjaOne.Calls()["GET /v2/activities"]
 	minutes(60)
 	if n := w.NinjaOne.Calls()["GET /v2/activities"] - before; n != 12 {
 		t.Errorf("NinjaOne was asked %d times in an hour", n)
 	}
-	if said("does not say which devices changed") != 1 {
+	if w.told("does not say which devices changed") != 1 {
 		t.Errorf("the logbook says %q", w.lines())
 	}
 	remove()
 	minutes(10)
-	if said("says again which devices changed") != 1 {
+	if w.told("says again which devices changed") != 1 {
 		t.Errorf("the logbook says %q", w.lines())
 	}
 }

@@ -25,7 +25,8 @@ const TableName = "NinjaOneChanges"
 //	DevicesDistance  int64: the same of those that read NinjaOne's devices anew
 //	Due        time: when the last light run that was asked for is due
 //	DevicesDue time: the same of one that reads NinjaOne's devices anew
-//	Damped     bool: the logbook was told that the tenant changes all the time
+//	Damped     bool: the logbook was told that the tenant, or its devices in NinjaOne,
+//	           change all the time
 //	List       text: digest of Intune's list; "" where there is none
 //	ListRead   time: when that was read last
 //
