@@ -53,16 +53,46 @@ type Heart struct {
 }
 
 // Ensure sees that one message waits.
-func (h *Heart) Ensure(ctx context.Context) error { return h.ensure(ctx, 0) }
-
-// ensure sends a message unless more than so many wait. The message that is
-// handled at present counts too.
-func (h *Heart) ensure(ctx context.Context, others int) error {
+func (h *Heart) Ensure(ctx context.Context) error {
 	n, err := h.Queue.Length(ctx)
-	if err == nil && n <= others {
-		err = h.Queue.Send(ctx, struct{}{}, ahead)
+	if err == nil && n == 0 {
+		err = h.send(ctx)
 	}
 	return storage.Doing(err, "see that a heartbeat waits")
+}
+
+func (h *Heart) send(ctx context.Context) error { return h.Queue.Send(ctx, struct{}{}, ahead) }
+
+// next sees that a message waits when the one that is handled has ended. Where the queue
+// has more, they may be copies that are handled at the same time: one of them sends it.
+func (h *Heart) next(ctx context.Context) error {
+	n, err := h.Queue.Length(ctx)
+	mine := n <= 1
+	if err == nil && !mine {
+		mine, err = h.first(ctx)
+	}
+	if err == nil && mine {
+		err = h.send(ctx)
+	}
+	return storage.Doing(err, "see that a heartbeat waits")
+}
+
+// first reports whether no other copy of the message was first. One that ends before it
+// sent comes again, and finds the queue empty.
+func (h *Heart) first(ctx context.Context) (bool, error) {
+	row, err := h.Table.Find(ctx, partition, FunctionName)
+	switch {
+	case err != nil || h.Now().Sub(row.Time(columnLast)) < ahead/2:
+		return false, err
+	case row == nil:
+		err = h.Table.Insert(ctx, entity(FunctionName, h.Now(), false))
+	default:
+		err = h.Table.ReplaceIfMatch(ctx, entity(FunctionName, h.Now(), false), row.ETag())
+	}
+	if errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Fired notes that a timer fired, and sees that a message waits. What fails is
@@ -73,25 +103,46 @@ func (h *Heart) Fired(ctx context.Context, name string) {
 	}
 }
 
+// fired notes that a timer fired. Of the last two that stopped and fire at the same time,
+// one must see that it is the last: each writes only if the other has not.
 func (h *Heart) fired(ctx context.Context, name string) error {
-	before, err := h.InPlace(ctx)
-	if err != nil {
-		return err
+	const most = 8
+	for range most {
+		var before, other storage.Entity
+		stopped, err := h.inPlace(ctx)
+		if err != nil {
+			return err
+		}
+		for _, row := range stopped {
+			if row.RowKey() == name {
+				before = row
+			} else {
+				other = row
+			}
+		}
+		rows := []storage.Operation{storage.ReplaceOp(entity(name, h.Now(), false))}
+		if before != nil && other != nil {
+			same := storage.Entity{"PartitionKey": partition, "RowKey": other.RowKey()}
+			rows = append(rows, storage.MergeOp(same).IfMatch(other.ETag()))
+		}
+		switch err := h.Table.WriteBatch(ctx, rows); {
+		case errors.Is(err, storage.ErrConflict):
+		case err != nil:
+			return err
+		case before != nil && other == nil:
+			return h.tell(ctx, cipp.SeverityInfo, "The timers of the app fire again. Heartbeats no longer do their work.")
+		default:
+			return nil
+		}
 	}
-	if err := h.Table.Replace(ctx, entity(name, h.Now(), false)); err != nil {
-		return err
-	}
-	if len(before) == 1 && before[0] == name {
-		return h.tell(ctx, cipp.SeverityInfo, "The timers of the app fire again. Heartbeats no longer do their work.")
-	}
-	return nil
+	return fmt.Errorf("other timers were noted first %d times", most)
 }
 
 // Beat handles a message: it does the work of the timers that are late, once however
 // many messages come. It logs what fails, as the timer would, and does it again when the
 // timer is late again.
 func (h *Heart) Beat(ctx context.Context) error {
-	if err := h.ensure(ctx, 1); err != nil {
+	if err := h.next(ctx); err != nil {
 		return err
 	}
 	for _, t := range h.Timers {
@@ -148,11 +199,25 @@ func (h *Heart) claim(ctx context.Context, t Timer) (mine bool, err error) {
 }
 
 // InPlace returns the names of the timers that stopped, whose work heartbeats do.
-func (h *Heart) InPlace(ctx context.Context) ([]string, error) {
-	_, stopped, err := Fired(ctx, h.Table)
-	return slices.DeleteFunc(stopped, func(name string) bool {
-		return !slices.ContainsFunc(h.Timers, func(t Timer) bool { return t.Name == name })
-	}), err
+func (h *Heart) InPlace(ctx context.Context) (names []string, err error) {
+	rows, err := h.inPlace(ctx)
+	for _, row := range rows {
+		names = append(names, row.RowKey())
+	}
+	return names, err
+}
+
+// inPlace returns the rows of the timers that stopped.
+func (h *Heart) inPlace(ctx context.Context) (rows []storage.Entity, err error) {
+	for row, err := range h.Table.List(ctx, storage.Eq("PartitionKey", partition)) {
+		if err != nil {
+			return nil, fmt.Errorf("read which timers stopped: %w", err)
+		}
+		if row.Bool(columnInPlace) && slices.ContainsFunc(h.Timers, func(t Timer) bool { return t.Name == row.RowKey() }) {
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
 }
 
 // Fired tells when each timer last fired, or a heartbeat did its work, and which timers

@@ -193,6 +193,51 @@ func TestHeartbeatsAtOnce(t *testing.T) {
 	w.ran(1, 1)
 }
 
+// TestTimersFireAtOnce: of the timers that stopped, several fire again at the same time,
+// and the logbook is told once.
+func TestTimersFireAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.Fired(t.Context(), "Quick")
+	w.Fired(t.Context(), "Slow")
+	for range 10 {
+		w.now = w.now.Add(3 * time.Hour)
+		w.beat()
+		w.lines()
+		var all sync.WaitGroup
+		for _, timer := range []string{"Quick", "Slow"} {
+			all.Go(func() { w.Fired(t.Context(), timer) })
+		}
+		all.Wait()
+		if lines := w.lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "Info NinjaOneSync The timers of the app fire again") {
+			t.Fatalf("the logbook says %q", lines)
+		}
+	}
+}
+
+// TestCopiesAtOnce: copies of a message that are handled at the same time leave one
+// behind, also where the timers are dead and nobody else sends one.
+func TestCopiesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	for _, copies := range []int{2, 5, 1, 2} {
+		w.now, w.Queue = w.now.Add(ahead), w.account.Queue(azuritetest.UniqueName(t))
+		for range copies {
+			must(t, w.Queue.Send(t.Context(), struct{}{}, 0))
+		}
+		var all sync.WaitGroup
+		for range copies {
+			all.Go(func() {
+				if err := w.Beat(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait() // no copy is deleted before
+		if n := w.waiting(); n != copies+1 {
+			t.Errorf("%d copies left %d messages behind", copies, n-copies)
+		}
+	}
+}
+
 // TestOneMessageWaits: a message sees to the next one, and surplus ones end.
 func TestOneMessageWaits(t *testing.T) {
 	w := newWorld(t)

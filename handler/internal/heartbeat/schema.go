@@ -7,7 +7,8 @@ import (
 )
 
 // The rows of table NinjaOneSyncState, partition "timers": one for each timer.
-// The row key is the timer's function name.
+// The row key is the timer's function name. The row Heartbeat tells which of the copies
+// of a message was first: Last is when.
 const (
 	partition = "timers"
 	// columnLast (time) is when the timer last fired, or when a heartbeat last
