@@ -97,6 +97,7 @@ func TestAutomap(t *testing.T) {
 	if got := w.message(w.automaps); got != "{}" {
 		t.Errorf("message %s", got)
 	}
+	w.has(w.lines(), "NinjaOneAutoMap_Queue: An automap was asked for.")
 	// A search that ends before its page is shown is another one than the last.
 	ended := time.Date(2026, 11, 23, 8, 30, 0, 1, time.UTC)
 	w.blob("automap/suggestions.json", automap.Report{Finished: ended})

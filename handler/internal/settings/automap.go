@@ -1,11 +1,13 @@
 package settings
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
 
 	"cipp-ninjaone/handler/internal/automap"
+	"cipp-ninjaone/handler/internal/cipp"
 )
 
 // automapWait is how long CIPP's page waits for an automap. Proxies in between allow a
@@ -26,7 +28,16 @@ func (h *Handlers) automap(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.audit(ctx, "an automap was asked for", "mapped", outcome.Mapped, "done", outcome.Done)
+	if !outcome.Done { // else the lines of what was done name the person
+		h.noteAutomap(ctx)
+	}
 	respondText(w, http.StatusOK, automapAnswer(outcome))
+}
+
+// noteAutomap tells the logbook who asked for an automap. The lines of what happens in the
+// background name nobody.
+func (h *Handlers) noteAutomap(ctx context.Context) {
+	h.CIPP.Note(ctx, cipp.LogEntry{API: cipp.LogbookAutomap, Message: "An automap was asked for."})
 }
 
 func automapAnswer(o automap.Outcome) string {

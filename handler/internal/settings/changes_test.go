@@ -52,12 +52,12 @@ func TestWhatChanged(t *testing.T) {
 	}
 }
 
-// TestWhoAsked puts a sync, and what automap maps, down to the person.
+// TestWhoAsked puts a sync, an automap, and what that maps, down to the person.
 func TestWhoAsked(t *testing.T) {
 	i := install(t)
 	i.configure(working, clientSecret)
 	i.post("ExecExtensionMapping?AutoMapping=NinjaOne", "")
-	if lines := i.lines(cipp.LogbookAutomap); len(lines) != 2 {
+	if lines := i.lines(cipp.LogbookAutomap); len(lines) != 3 || !slices.Contains(lines, "An automap was asked for.") {
 		t.Errorf("the logbook says %q", lines)
 	}
 	i.get("ExecExtensionSync?Extension=NinjaOne&TenantID=" + contoso)

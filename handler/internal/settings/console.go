@@ -27,6 +27,7 @@ func (h *Handlers) StartAutomap(ctx context.Context) error {
 		return err
 	}
 	h.audit(ctx, "an automap was asked for")
+	h.noteAutomap(ctx)
 	return nil
 }
 

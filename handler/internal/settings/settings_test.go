@@ -155,7 +155,7 @@ func TestSetUp(t *testing.T) {
 
 	// Logbook.
 	lines := decode[[]map[string]any](t, i.get("ListLogs?Filter=true&API=NinjaOne"))
-	if len(lines) != 7 {
+	if len(lines) != 8 {
 		t.Errorf("%d lines: %v", len(lines), lines)
 	}
 	for _, v := range i.ninja.Violations() {
