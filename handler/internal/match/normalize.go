@@ -26,9 +26,9 @@ const minSerial = 4
 // Not usable are texts with fewer than four letters and digits, sequences
 // ("123456789000", "SYS-1234567890") and repeated patterns ("0101010101"). Nor are words
 // of a template with a trivial number or none, whatever their spacing and punctuation.
-// Examples are "To be filled by O.E.M.", "Not Specified" and "serialnumber0". The serial
-// numbers of hypervisors ("VMware-…", "Parallels-…") are usable: they tell virtual
-// machines apart.
+// Examples are "To be filled by O.E.M.", "Not Specified" and "serialnumber0". Nor are
+// other words without any digit ("American Megatrends"). The serial numbers of
+// hypervisors ("VMware-…", "Parallels-…") are usable: they tell virtual machines apart.
 func NormalizeSerial(s string) (serial string, usable bool) {
 	s = fold(strings.ToUpper(fold(s, true)), true)
 	core := alphanumerics(s)

@@ -15,7 +15,8 @@ import (
 //     MB-1234567890;
 //   - it repeats itself: 00000000, 0101010101;
 //   - it is words of a template, with no more than a trivial number:
-//     "To be filled by O.E.M.", serialnumber0, <OUT OF SPEC>.
+//     "To be filled by O.E.M.", serialnumber0, <OUT OF SPEC>. Or it is words alone,
+//     whichever: "American Megatrends".
 
 const (
 	// longRun is how long a sequence must be to outweigh the letters around it:
@@ -24,12 +25,21 @@ const (
 	// wholeRun is how long a sequence must be to outweigh a model's letters and digits
 	// around it: R300-1234567890. It has every digit.
 	wholeRun = 10
+	// countedRun is how long a sequence must be that counts from 1, or down, after letters:
+	// MB-12345678.
+	countedRun = 8
 	// longFill is the same for one character that is repeated: SN-XXXXXXX.
 	longFill = 7
 	// maxPadding is how many letters and zeros may stand around these.
 	maxPadding = 5
 	// trivialNumber is how many digits a template may have: Default string 001.
 	trivialNumber = 3
+	// accident is how many characters have to follow from the others of a text to rule out
+	// that they do so by accident.
+	accident = 4
+	// wordVowels is how many vowels words have. Numbers that makers give out have digits,
+	// or hardly a vowel.
+	wordVowels = 2
 )
 
 // templateWords are words of templates. Those of six letters and more prove a template
@@ -71,7 +81,7 @@ var lookalikes = strings.NewReplacer(
 // digits of it, name no machine.
 func placeholder(serial, core string) bool {
 	core = lookalikes.Replace(core)
-	if wholeTexts[core] || wordy(core) {
+	if wholeTexts[core] || wordy(core) || prose(core) {
 		return true
 	}
 	for _, h := range hypervisors {
@@ -143,33 +153,43 @@ func sequence(s []rune) bool {
 }
 
 // sequences reports whether a text is only sequences and repeated characters, three or
-// more at a time: 123456789000, 11112222.
+// more at a time: 123456789000, 11112222, ABC123.
 func sequences(s []rune) bool {
-	if len(s) < 8 {
+	if len(s) < 6 {
 		return false
 	}
+	all := runsOf(s)
 	covered, shortest, longest := 0, len(s), 0
-	for _, r := range runsOf(s) {
+	for _, r := range all {
 		if r.start > covered {
 			return false
 		}
 		covered = r.end
 		shortest, longest = min(shortest, r.length()), max(longest, r.length())
 	}
-	return covered == len(s) && (shortest >= 4 || longest >= 5) || doubled(s)
+	mixed := slices.ContainsFunc(s, unicode.IsLetter) && slices.ContainsFunc(s, unicode.IsDigit)
+	switch {
+	case covered == len(s) && len(all) == 2 && mixed:
+		return true
+	case len(s) < 8:
+		return false
+	}
+	return covered == len(s) && (shortest >= 4 || longest >= 5) || interleaved(s)
 }
 
-// doubled reports whether every character of a sequence stands twice:
-// 1122334455.
-func doubled(s []rune) bool {
-	var half []rune
-	for i := 0; i+1 < len(s); i += 2 {
-		if s[i] != s[i+1] {
+// interleaved reports whether every other character makes a sequence, and so do those
+// between them: 1122334455, 1A2B3C4D5E, 1020304050.
+func interleaved(s []rune) bool {
+	for first := range 2 {
+		var half []rune
+		for i := first; i < len(s); i += 2 {
+			half = append(half, s[i])
+		}
+		if all := runsOf(half); len(all) != 1 || all[0].length() != len(half) {
 			return false
 		}
-		half = append(half, s[i])
 	}
-	return len(s)%2 == 0 && sequence(half)
+	return true
 }
 
 // padded reports whether a long sequence, or one character repeated for long, has but a
@@ -177,11 +197,13 @@ func doubled(s []rune) bool {
 // where the sequence has every digit.
 func padded(s []rune) bool {
 	for _, r := range runsOf(s) {
-		if n := r.length(); n < longFill || r.step != 0 && n < longRun {
+		rest := slices.Concat(s[:r.start], s[r.end:])
+		lettered := slices.ContainsFunc(rest, unicode.IsLetter)
+		counted := lettered && r.length() >= countedRun && s[r.start] != '0'
+		if n := r.length(); n < longFill || r.step != 0 && n < longRun && !counted {
 			continue
 		}
-		rest := slices.Concat(s[:r.start], s[r.end:])
-		whole := r.step != 0 && r.length() >= wholeRun && slices.ContainsFunc(rest, unicode.IsLetter)
+		whole := r.step != 0 && r.length() >= wholeRun && lettered
 		plain := !slices.ContainsFunc(rest, func(c rune) bool { return !unicode.IsLetter(c) && c != '0' })
 		if len(rest) <= maxPadding && (whole || plain) {
 			return true
@@ -209,7 +231,7 @@ func repeating(s []rune) bool {
 	case p == 1:
 		return true
 	default:
-		return len(s) >= 10 || len(s) >= 6 && (len(s) >= 3*p || sequence(s[:p]))
+		return len(s)-p >= accident || len(s) >= 6 && sequence(s[:p])
 	}
 }
 
@@ -233,6 +255,20 @@ func wordy(core string) bool {
 		rest = rest[letters:]
 	}
 	return template
+}
+
+// prose reports whether a text is letters alone, and those of words.
+func prose(core string) bool {
+	vowels := 0
+	for _, r := range core {
+		if !unicode.IsLetter(r) {
+			return false
+		}
+		if strings.ContainsRune("AEIOU", r) {
+			vowels++
+		}
+	}
+	return vowels >= wordVowels
 }
 
 // span returns how many bytes at the beginning of a text satisfy f.

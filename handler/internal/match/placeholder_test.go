@@ -12,12 +12,12 @@ var noSerials = []string{
 	// Sequences.
 	"0123456789ABCDEF", "0123456789", "123456789000", "1234567890", "9876543210", "987654", "ABCDEFGH", "abcdef", "1234-5678-90",
 	"0123456789ABCDEFGHIJ", "00000000123456789", "12345678-1234-1234-1234-123456789012", "11112222", "1111-2222-3333-4444",
-	"ABCD1234", "ABCDEF123456", "1122334455", "AABBCCDDEEFF", "1234554321", "٠١٢٣٤٥٦٧٨٩", "012345678901", "FEDCBA9876543210",
+	"ABCD1234", "ABC1234", "123ABC", "ABCDEF123456", "1A2B3C4D", "A1B2C3D4E5F6", "1020304050", "0102030405", "44556677", "1122334455", "AABBCCDDEEFF", "1234554321", "٠١٢٣٤٥٦٧٨٩", "012345678901", "FEDCBA9876543210",
 	// Sequences and repetitions with letters around them.
 	"SYS-1234567890", "MB-1234567890", "NB-1234567890", "BSN12345678901234567", "BSS-0123456789", "MB-0123456789AB", "1234567890-MB",
-	"sn 0123456789", "PC-9876543210", "12345678900", "0x00000000", "SN-XXXXXXXX", "MB-0000000000",
+	"sn 0123456789", "SN12345678", "MB-12345678", "SYS-12345678", "98765432-NB", "PC-9876543210", "12345678900", "0x00000000", "SN-XXXXXXXX", "MB-0000000000",
 	// Repeated patterns.
-	"0101010101", "00000000", "FFFF-FFFF", "XXXX", "ABABABAB", "123123", "12341234", "121212", "ABC123ABC123", "a5a5a5a5a5a5", "0F0F0F0F0F0F",
+	"0101010101", "00000000", "FFFF-FFFF", "XXXX", "ABABABAB", "123123", "12341234", "121212", "ABC123ABC123", "a5a5a5a5a5a5", "0F0F0F0F0F0F", "55AA55AA", "4567-4567", "asdfasdf", "XYZXYZX",
 	"00000000-0000-0000-0000-000000000000", "0000-0000-0000-0000-0000-0000-00", "1234-1234-1234-1234-1234-1234-12",
 	// Words of a template.
 	"To Be Filled By O.E.M.", "To Be Filled By O.E.M. by More String", "to be filled by odm", "To Be Fill", "ToBeFilledByO", "Default string",
@@ -28,6 +28,9 @@ var noSerials = []string{
 	"OEM", "OEM_Serial", "O.E.M. 1", "Empty", "TBD by ODM", "Invalid0", "UNKNOWN", "undefined", "No Enclosure", "System manufacturer", "Please enter serial here",
 	"Engineering Sample", "Evaluation board", "Placeholder 7", "CHANGEME", "test", "QWERTY", "Dеfault string", // the second letter of the last is Cyrillic
 	"ＤＥＦＡＵＬＴ　ＳＴＲＩＮＧ", "Def\u200bault string", "03000200-0400-0500-0006-000700080009",
+	// Words that no list has.
+	"American Megatrends", "Microsoft Corporation", "to be determined", "Please change me", "Generic", "Reference board", "Unbekannt", "Keine Seriennummer",
+	"No disponible", "TODO", "INTEL", "UEFI", "false",
 	// What hypervisors give when nobody set a number.
 	"VirtualBox", "VMware Virtual Platform", "VMware-00 00 00 00 00 00 00 00-00 00 00 00 00 00 00 00", "Virtual Machine", "QEMU",
 	// The same in other spellings.
