@@ -215,9 +215,11 @@ func (g *graph) plainMemberships(ctx context.Context, plain request, members fun
 	for i, a := range g.batch(ctx, requests) {
 		of := all.Of(all.IDs()[i])
 		_, err := listOf(ctx, g, a, gather[wire.Member]{begin: of.Forget, page: of.Change})
-		if hasStatus(err, http.StatusNotFound) { // gone since the list was read
+		switch {
+		case hasStatus(err, http.StatusNotFound): // gone since the list was read
 			of.Removed.OK = true
-		} else if err != nil {
+		case errors.Is(err, wire.ErrNoIDs): // its members alone are odd
+		case err != nil:
 			return nil, err
 		}
 	}

@@ -75,9 +75,6 @@ func read[T any](ctx context.Context, s *session, from source[T], into gather[T]
 			return "", err
 		}
 		into.begin()
-		if into.odd != nil {
-			*into.odd = 0
-		}
 		var kept int64
 		deltaLink, kept, err = follow(ctx, s, p, into, from.next)
 		if err == nil {
@@ -92,10 +89,11 @@ func read[T any](ctx context.Context, s *session, from source[T], into gather[T]
 }
 
 // follow gathers page p and all pages after it, and returns how many bytes these
-// take. A list that does not end within bounds is an error.
+// take. A list that does not end within bounds is an error, and so is one whose records
+// all came without ids.
 func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[T],
 	next func(ctx context.Context, link string) (wire.Page[T], error)) (deltaLink string, kept int64, _ error) {
-	seen := map[string]bool{}
+	seen, records, odd := map[string]bool{}, 0, 0
 	list := bounds.List{Limits: s.list}
 	for {
 		size := reply.Size(p.Items) + int64(len(p.Next))
@@ -104,10 +102,15 @@ func follow[T any](ctx context.Context, s *session, p wire.Page[T], into gather[
 		}
 		kept += size
 		fresh := into.page(p.Items)
+		records, odd = records+len(p.Items), odd+p.Odd
 		if into.odd != nil {
-			*into.odd += p.Odd
+			*into.odd = odd
 		}
-		if p.Next == "" {
+		switch {
+		case p.Next != "":
+		case odd > 0 && records == 0:
+			return "", kept, &bodyError{s.name, wire.ErrNoIDs}
+		default:
 			return p.Delta, kept, nil
 		}
 		if err := list.Page(len(p.Items), fresh, p.Size); err != nil {

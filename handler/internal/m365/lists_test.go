@@ -221,6 +221,61 @@ func TestRecordsWithoutTheirIDs(t *testing.T) {
 	}
 }
 
+// TestRecordAloneOnItsPage has a page of a list hold nothing but a record without its id:
+// it takes nothing with it. A list that holds no others is not an empty one.
+func TestRecordAloneOnItsPage(t *testing.T) {
+	odd := []string{`{"displayName":"Odd"}`, `{"id":7}`, `null`, `"Odd"`}
+	pages := func(c *cloud, last string, rows ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			n, _ := strconv.Atoi(r.URL.Query().Get("$skiptoken"))
+			link := last
+			if n+1 < len(rows) {
+				link = `"@odata.nextLink":"{host}` + r.URL.Path + `?$skiptoken=` + strconv.Itoa(n+1) + `"`
+			}
+			c.says(200, `{"value":[`+rows[n]+`],`+link+`}`)(w, r)
+		}
+	}
+	for _, list := range []struct {
+		route, last string
+		get         func(*tenant.Snapshot) (n int, reason string)
+	}{
+		{routeUsers, `"x":1`, func(s *tenant.Snapshot) (int, string) { return len(s.Users.Value), s.Users.Reason }},
+		{routeDevices, `"x":1`, func(s *tenant.Snapshot) (int, string) { return len(s.EntraDevices.Value), s.EntraDevices.Reason }},
+		{"GET /v1.0/domains", `"x":1`, func(s *tenant.Snapshot) (int, string) { return len(s.Domains.Value), s.Domains.Reason }},
+		{routeGroups, `"@odata.deltaLink":"{host}/d"`, func(s *tenant.Snapshot) (int, string) { return len(s.Groups.Value), s.Groups.Reason }},
+	} {
+		for _, record := range odd {
+			for _, rows := range [][]string{{`{"id":"a"},{"id":"b"}`, record}, {record, `{"id":"a"},{"id":"b"}`}, {`{"id":"a"}`, record, `{"id":"b"}`}} {
+				c := newCloud(t)
+				c.on(list.route, pages(c, list.last, rows...))
+				c.on("GET /v1.0/groups", c.says(403, ""))
+				if n, reason := list.get(c.read()); n != 2 {
+					t.Errorf("%s with %s: %d records, %q", list.route, rows, n, reason)
+				}
+			}
+			c := newCloud(t)
+			c.on(list.route, pages(c, list.last, record, record))
+			c.on("GET /v1.0/groups", c.says(403, ""))
+			if n, reason := list.get(c.read()); reason == "" {
+				t.Errorf("%s with nothing but %s: %d records", list.route, record, n)
+			}
+		}
+	}
+}
+
+// TestMemberWithoutItsID has a group's plain list of members hold nothing but a member
+// without its id: the group stays, and so do the others.
+func TestMemberWithoutItsID(t *testing.T) {
+	c := newCloud(t)
+	c.on(routeGroups, c.says(501, ""))
+	c.on("GET /v1.0/groups", c.value(`{"id":"g1"},{"id":"g2"}`))
+	c.on("GET /v1.0/groups/g1/members", c.value(`{"id":null}`))
+	c.on("GET /v1.0/groups/g2/members", c.value(`{"@odata.type":"#microsoft.graph.user","id":"`+userBen+`"}`))
+	if s := c.read(); len(s.Groups.Value) != 2 || len(s.Groups.Value[0].Members) != 0 || len(s.Groups.Value[1].Members) != 1 {
+		t.Errorf("got %+v", s.Groups)
+	}
+}
+
 // TestTimeOfReading has one list hang until the time of the reading is over: its
 // part is absent, and what was read by then is there.
 func TestTimeOfReading(t *testing.T) {

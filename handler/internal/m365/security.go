@@ -52,6 +52,9 @@ func secureScoreOf(ctx context.Context, g *graph, a *answer, profiles map[string
 	if err != nil {
 		return tenant.SecureScore{}, err
 	}
+	if len(p.Items) == 0 && p.Odd > 0 {
+		return tenant.SecureScore{}, &bodyError{g.name, wire.ErrNoIDs}
+	}
 	if len(p.Items) == 0 {
 		return tenant.SecureScore{}, absence("Microsoft has not computed a secure score for this tenant")
 	}

@@ -25,6 +25,8 @@ type pager struct {
 	list     bounds.List
 	request  *request // of the page that was read last
 	size     int64    // of that page, in bytes
+
+	identified, odd bool // records with their id, and without
 }
 
 // read reads one page, which may take longer than other calls.
@@ -36,6 +38,20 @@ func (p *pager) read(ctx context.Context, query []param, decode func(*json.Decod
 		p.size = dec.InputOffset()
 		return err
 	})
+}
+
+// note notes whether a record has its id.
+func (p *pager) note(id int) {
+	p.identified = p.identified || id > 0
+	p.odd = p.odd || id <= 0
+}
+
+// whole reports that no record of the list has an id.
+func (p *pager) whole() error {
+	if p.odd && !p.identified {
+		return &APIError{Method: p.request.method, Path: p.request.path, Status: http.StatusOK, kinds: []error{ErrNotJSON}, cause: errNoIDs}
+	}
+	return nil
 }
 
 // goOn reports why the list may not go on after the page that was read last.
@@ -61,7 +77,7 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 				q = append(q, param{"after", strconv.Itoa(after)})
 			}
 			var page []T
-			if err := p.read(ctx, q, into(&page, decodeIdentified(id))); err != nil {
+			if err := p.read(ctx, q, into(&page, decodeList[T])); err != nil {
 				yield(none, err)
 				return
 			}
@@ -71,6 +87,7 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 			}
 			last, fresh := after, 0
 			for _, v := range page {
+				p.note(id(v))
 				if id(v) <= after {
 					continue // seen on an earlier page
 				}
@@ -80,10 +97,14 @@ func listAfter[T any](ctx context.Context, c *Client, template string, query []p
 					return
 				}
 			}
-			if len(page) < pageSize {
+			ended, err := len(page) < pageSize, p.whole()
+			switch {
+			case err != nil && (ended || last == after):
+				yield(none, err)
 				return
-			}
-			if last == after {
+			case ended:
+				return
+			case last == after:
 				yield(none, p.request.wrap(errNoProgress))
 				return
 			}
@@ -114,13 +135,16 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 			var page []T
 			var next cursor
 			if err := p.read(ctx, q, decodeMembers(map[string]func(*json.Decoder) error{
-				"results": into(&page, decodeIdentified(key)),
+				"results": into(&page, decodeList[T]),
 				"cursor":  into(&next, decodeCursor),
 			}, "results")); err != nil {
 				yield(none, err)
 				return
 			}
 			if len(page) == 0 {
+				if err := p.whole(); err != nil {
+					yield(none, err)
+				}
 				return
 			}
 			if !first && key(page[0]) != 0 && key(page[0]) == previous {
@@ -130,6 +154,7 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 			previous = key(page[0])
 			fresh := 0
 			for _, v := range page {
+				p.note(key(v))
 				if isFresh(key(v)) {
 					fresh++
 				}
@@ -138,6 +163,9 @@ func listCursor[T any](ctx context.Context, c *Client, template string, query []
 				}
 			}
 			if next.Name == "" || enough(len(page)) {
+				if err := p.whole(); err != nil {
+					yield(none, err)
+				}
 				return
 			}
 			if err := p.goOn(len(page), fresh); err != nil {

@@ -160,6 +160,61 @@ func TestListAfterFailsAsAWhole(t *testing.T) {
 	}
 }
 
+// TestRecordAloneOnItsPage has a page hold nothing but a record without its id: it takes
+// nothing with it. A list that holds no others is not an empty one.
+func TestRecordAloneOnItsPage(t *testing.T) {
+	for _, odd := range []string{`{"id":"x","deviceId":"x","organizationId":3}`, `{"organizationId":3}`, `null`, `7`} {
+		var pages []string
+		fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+			report, n := strings.Contains(r.URL.Path, "/queries/"), 0
+			if name := r.URL.Query().Get("cursor") + r.URL.Query().Get("after"); name != "" {
+				n = len(pages) - 1
+			}
+			switch {
+			case report && n+1 < len(pages):
+				answer(w, 200, `{"results":[`+pages[n]+`],"cursor":{"name":"c"}}`)
+			case report:
+				answer(w, 200, `{"results":[`+pages[n]+`]}`)
+			default:
+				answer(w, 200, `[`+pages[n]+`]`)
+			}
+		})
+		c := serve(t, fake)
+		byID := func(i item) int { return i.ID }
+		after := func() (int, error) {
+			all, err := collect(listAfter(t.Context(), c, "/v2/organizations", nil, 2, byID))
+			return len(all), err
+		}
+		report := func() (n int, err error) {
+			all, err := collect(c.DeviceFieldValues(t.Context(), 3, nil, time.Time{}, nil))
+			for _, v := range all {
+				if v.DeviceID > 0 {
+					n++
+				}
+			}
+			return n, err
+		}
+		for name, read := range map[string]func() (int, error){"after": after, "report": report} {
+			pages = []string{`{"id":1,"deviceId":1},{"id":2,"deviceId":2}`, odd}
+			if n, err := read(); n != 2 || err != nil {
+				t.Errorf("%s with %s on the last page: %d records, %v", name, odd, n, err)
+			}
+			pages = []string{odd}
+			if n, err := read(); err == nil {
+				t.Errorf("%s with nothing but %s: %d records", name, odd, n)
+			}
+		}
+		pages = []string{odd + "," + odd}
+		if n, err := after(); !errors.Is(err, errNoIDs) {
+			t.Errorf("a full page of %s: %d records, %v", odd, n, err)
+		}
+		pages = []string{odd, `{"deviceId":1},{"deviceId":2}`}
+		if n, err := report(); n != 2 || err != nil {
+			t.Errorf("a report with %s on the first page: %d records, %v", odd, n, err)
+		}
+	}
+}
+
 func TestListsStopWhenTheCallerDoes(t *testing.T) {
 	fake := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "devices") {

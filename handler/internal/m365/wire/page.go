@@ -18,13 +18,13 @@ type Page[T any] struct {
 	Size  int64  // of the answer, in bytes
 }
 
-var (
-	errNoCollection = errors.New("it holds no collection")
-	// errNoIDs: what came without ids cannot pass for an empty list.
-	errNoIDs = errors.New("none of its records has an id")
-)
+var errNoCollection = errors.New("it holds no collection")
 
-// DecodePage decodes one page, as StreamPage does, and gathers its records.
+// ErrNoIDs says that a whole list came without ids. It cannot pass for an empty one.
+var ErrNoIDs = errors.New("none of its records has an id")
+
+// DecodePage decodes one page, as StreamPage does, and gathers its records. A page of odd
+// ones alone says nothing of the list's others.
 func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 	var items []T
 	odd := 0
@@ -37,9 +37,6 @@ func DecodePage[T any](r io.Reader, member string) (Page[T], error) {
 		return nil
 	})
 	p.Items, p.Odd = items, odd
-	if err == nil && odd > 0 && len(items) == 0 {
-		err = errNoIDs
-	}
 	return p, err
 }
 
