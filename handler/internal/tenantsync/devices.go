@@ -91,17 +91,39 @@ func (in *inputs) tellContested(result match.Result) {
 }
 
 // formerPairs are the pairs of the last run whose managed devices are still there. They
-// are composed while NinjaOne's list cannot be believed.
+// are composed while NinjaOne's list cannot be believed. Which of the other records are
+// older ones of a machine, Intune's list tells alone.
 func (in *inputs) formerPairs() (result match.Result) {
-	managed := map[string]*tenant.ManagedDevice{}
-	for i := range in.snapshot.ManagedDevices.Value {
-		d := &in.snapshot.ManagedDevices.Value[i]
-		managed[d.ID] = d
+	devices := in.snapshot.ManagedDevices.Value
+	left := map[string]*tenant.ManagedDevice{}
+	for i := range devices {
+		left[devices[i].ID] = &devices[i]
+	}
+	take := func(list []*tenant.ManagedDevice, id string) []*tenant.ManagedDevice {
+		if d := left[id]; d != nil {
+			list = append(list, d)
+			delete(left, id)
+		}
+		return list
 	}
 	for _, p := range in.former.Pairs {
-		if d := managed[p.ManagedDeviceID]; d != nil {
-			ninja := &ninjaone.Device{ID: p.NinjaOneID, OrganizationID: in.organization.ID, DisplayName: p.NinjaOneName}
-			result.Pairs = append(result.Pairs, match.Pair{Intune: d, Ninja: ninja, Evidence: p.Evidence})
+		intune := take(nil, p.ManagedDeviceID)
+		if intune == nil {
+			continue
+		}
+		ninja := &ninjaone.Device{ID: p.NinjaOneID, OrganizationID: in.organization.ID, DisplayName: p.NinjaOneName}
+		pair := match.Pair{Intune: intune[0], Ninja: ninja, Evidence: p.Evidence}
+		for _, id := range p.Superseded {
+			pair.Superseded = take(pair.Superseded, id)
+		}
+		for _, c := range p.Contesting {
+			pair.Contesting = take(pair.Contesting, c.ManagedDeviceID)
+		}
+		result.Pairs = append(result.Pairs, pair)
+	}
+	for _, l := range match.Devices(devices, nil).IntuneOnly {
+		if left[l.Device.ID] != nil {
+			result.IntuneOnly = append(result.IntuneOnly, l)
 		}
 	}
 	return result

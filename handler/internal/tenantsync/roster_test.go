@@ -51,6 +51,51 @@ func (b *bench) toldOf(tenantID string) string {
 // emptyList lets NinjaOne answer its list of devices with none.
 var emptyList = ninjasim.Fault{Method: http.MethodGet, Path: "^/v2/devices-detailed$", Status: http.StatusOK, Body: "[]"}
 
+// endlessList lets NinjaOne answer each page of its list of devices with the same full
+// one.
+func endlessList() ninjasim.Fault {
+	full := make([]string, 1000)
+	for i := range full {
+		full[i] = fmt.Sprintf(`{"id":%d,"organizationId":%d,"approvalStatus":"APPROVED"}`, i+1, labOrganization)
+	}
+	list := emptyList
+	list.Body = "[" + strings.Join(full, ",") + "]"
+	return list
+}
+
+// TestNumbersWithoutNinjaOnesList has Intune list a machine three times that enrolled
+// again and again. It counts once also while NinjaOne's list of devices is not believed,
+// whether that was so from the first sync on or not.
+func TestNumbersWithoutNinjaOnesList(t *testing.T) {
+	list := devices(3)
+	for i := range 2 {
+		old := list[0]
+		old.ID, old.AzureADDeviceID = fmt.Sprintf("0f4f4ad0-5b57-4e64-9d8c-%012d", 90+i), fmt.Sprintf("7d0c4b1e-7a52-4be1-9f0f-%012d", 90+i)
+		old.LastSync = old.LastSync.AddDate(0, -1-i, 0)
+		list = append(list, old)
+	}
+	for name, synced := range map[string]bool{"from the first sync on": false, "after a sync": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 3)
+			b.reader.snapshot = func() (*tenant.Snapshot, error) { return snapshot(slices.Clone(list)), nil }
+			want := "In NinjaOne too: 0 of 3"
+			if synced {
+				b.sync(Message{})
+				want = b.sent(organization, "summary")
+			}
+			b.ninja.InjectFault(endlessList())
+			b.set(b.now().Add(time.Hour))
+			b.sync(Message{})
+			if told := b.told(); !strings.Contains(told, "came to no end") {
+				t.Fatalf("told %q", told)
+			}
+			if got := b.sent(organization, "summary"); !strings.Contains(got, want) {
+				t.Errorf("the summary says %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // TestAListThatLacksDevices syncs devices, lets NinjaOne's list lack some of
 // them, and looks what becomes of what they show.
 func TestAListThatLacksDevices(t *testing.T) {
@@ -68,13 +113,7 @@ func TestAListThatLacksDevices(t *testing.T) {
 		"more than can be believed": {devices: 14, happens: func(b *bench) { b.ninja.InjectFault(emptyList) },
 			told: "the list is not believed", calls: 10 + 1},
 		"a list that never ends": {devices: 3, happens: func(b *bench) {
-			full := make([]string, 1000)
-			for i := range full {
-				full[i] = fmt.Sprintf(`{"id":%d,"organizationId":%d,"approvalStatus":"APPROVED"}`, i+1, labOrganization)
-			}
-			list := emptyList
-			list.Body = "[" + strings.Join(full, ",") + "]"
-			b.ninja.InjectFault(list)
+			b.ninja.InjectFault(endlessList())
 		}, told: "came to no end", calls: 0},
 		"all but a few, cut short": {devices: 14, happens: func(b *bench) { b.ninja.Hide(102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113) },
 			told: "the list is not believed", calls: 10 + 1},
