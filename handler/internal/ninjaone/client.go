@@ -238,7 +238,7 @@ func (c *Client) send(ctx context.Context, r *request, token string, call *Call,
 	in := reply.NewReader(ctx, resp.Body, r.limits)
 	defer in.Close()
 	resp.Body = readCloser{in, resp.Body}
-	content, err := checkResponse(r.operation, resp, call)
+	content, err := checkResponse(r.operation, resp, call, token)
 	if err != nil {
 		return err
 	}

@@ -35,8 +35,9 @@ const tokenPath = "/ws/oauth/token"
 
 // checkResponse tells success from failure. It notes the status and request id
 // in call, and returns the answer's body for reading. A success is a 2xx whose
-// body is JSON by its content type and its first character, or empty.
-func checkResponse(op operation, resp *http.Response, call *Call) (*bufio.Reader, error) {
+// body is JSON by its content type and its first character, or empty. The private texts
+// were sent, and no error repeats them.
+func checkResponse(op operation, resp *http.Response, call *Call, private ...string) (*bufio.Reader, error) {
 	call.Status = resp.StatusCode
 	call.requestID = resp.Header.Get("X-Nj-Request-Id")
 	body := bufio.NewReader(resp.Body)
@@ -51,7 +52,7 @@ func checkResponse(op operation, resp *http.Response, call *Call) (*bufio.Reader
 		}
 	}
 	head, _ := io.ReadAll(io.LimitReader(body, maxErrorBody))
-	return nil, newAPIError(op, resp.StatusCode, resp.Header, head)
+	return nil, newAPIError(op, resp.StatusCode, resp.Header, head, private...)
 }
 
 // firstByte returns the first byte that is not white space, without consuming
@@ -103,17 +104,19 @@ func (op operation) decodeAnswer(resp *http.Response, content io.Reader, decode 
 //   - the validation's {errorMessage: {code, params}};
 //   - the billing part's {errorCode, message};
 //   - a gateway's HTML page.
-func newAPIError(op operation, status int, h http.Header, body []byte) *APIError {
-	e := &APIError{Method: op.method, Path: op.path, Status: status, RequestID: clean(h.Get("X-Nj-Request-Id"), maxErrorCode)}
+func newAPIError(op operation, status int, h http.Header, body []byte, private ...string) *APIError {
+	// Of a private text that is clipped first, the beginning would stay.
+	tidy := func(s string, limit int) string { return clean(redact(s, private), limit) }
+	e := &APIError{Method: op.method, Path: op.path, Status: status, RequestID: tidy(h.Get("X-Nj-Request-Id"), maxErrorCode)}
 	e.RetryAfter, _ = retry.After(h)
 	html := isHTML(h.Get("Content-Type"), body)
-	if !e.fromJSON(body) {
-		e.Message = clean(string(body), maxErrorMessage)
+	if !e.fromJSON(body, tidy) {
+		e.Message = tidy(string(body), maxErrorMessage)
 	}
 	if status >= 300 && status < 400 {
 		e.Message = "redirected elsewhere, which is not followed"
 		if to, err := url.Parse(h.Get("Location")); err == nil && to.Host != "" {
-			e.Message = fmt.Sprintf("redirected to host %q, which is not followed", clean(to.Host, maxErrorCode))
+			e.Message = fmt.Sprintf("redirected to host %q, which is not followed", tidy(to.Host, maxErrorCode))
 		}
 	}
 	e.kinds = kindsOf(op, status, e.Code, html, body)
@@ -122,7 +125,7 @@ func newAPIError(op operation, status int, h http.Header, body []byte) *APIError
 
 // fromJSON takes what it can from a JSON object, and reports whether the body
 // is one.
-func (e *APIError) fromJSON(body []byte) bool {
+func (e *APIError) fromJSON(body []byte, tidy func(string, int) string) bool {
 	var m map[string]json.RawMessage
 	if json.Unmarshal(body, &m) != nil {
 		return false
@@ -134,9 +137,9 @@ func (e *APIError) fromJSON(body []byte) bool {
 	if message == "" && json.Unmarshal(m["errorMessage"], &nested) == nil {
 		message = scalar(nested.Message)
 	}
-	e.Code = clean(cmp.Or(scalar(m["resultCode"]), scalar(nested.Code), scalar(m["error"]), scalar(m["errorCode"]), scalar(m["error_code"])), maxErrorCode)
-	e.Message = clean(cmp.Or(message, scalar(m["error_description"]), scalar(m["message"]), scalar(m["errorDetails"])), maxErrorMessage)
-	e.IncidentID = clean(scalar(m["incidentId"]), maxErrorCode)
+	e.Code = tidy(cmp.Or(scalar(m["resultCode"]), scalar(nested.Code), scalar(m["error"]), scalar(m["errorCode"]), scalar(m["error_code"])), maxErrorCode)
+	e.Message = tidy(cmp.Or(message, scalar(m["error_description"]), scalar(m["message"]), scalar(m["errorDetails"])), maxErrorMessage)
+	e.IncidentID = tidy(scalar(m["incidentId"]), maxErrorCode)
 	return true
 }
 
@@ -201,6 +204,15 @@ var (
 	invisibleElement = regexp.MustCompile(`(?is)<(script|style)\b.*?(</(script|style)[^>]*>|$)`)
 	markup           = regexp.MustCompile(`(?s)<[^>]*(>|$)`)
 )
+
+// redact removes what is private from what NinjaOne says.
+func redact(s string, private []string) string {
+	for _, p := range private {
+		s = strings.ReplaceAll(s, p, "…")
+		s = strings.ReplaceAll(s, url.QueryEscape(p), "…")
+	}
+	return s
+}
 
 // clean makes text from NinjaOne fit for a log line, of at most limit characters. It
 // removes markup and control characters, and joins runs of space.

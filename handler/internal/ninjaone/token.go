@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -123,7 +121,7 @@ func (t *tokenCache) request(ctx context.Context, secret string) (*oauth2.Token,
 			sent := resp.Body
 			in := reply.NewReader(ctx, sent, reply.Object)
 			resp.Body = readCloser{in, sent}
-			body, err := checkResponse(op, resp, call)
+			body, err := checkResponse(op, resp, call, secret, t.clientID)
 			if err != nil {
 				reply.Discard(sent)
 				return nil, err
@@ -143,20 +141,7 @@ func (t *tokenCache) request(ctx context.Context, secret string) (*oauth2.Token,
 		}
 		return netfault.Explain(err)
 	})
-	if answer, ok := errors.AsType[*APIError](err); ok {
-		answer.Code = t.redact(answer.Code, secret)
-		answer.Message = t.redact(answer.Message, secret)
-	}
 	return token, err
-}
-
-// redact removes the credentials from what NinjaOne says about them.
-func (t *tokenCache) redact(s, secret string) string {
-	for _, private := range []string{secret, t.clientID} {
-		s = strings.ReplaceAll(s, private, "…")
-		s = strings.ReplaceAll(s, url.QueryEscape(private), "…")
-	}
-	return s
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

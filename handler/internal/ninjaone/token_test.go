@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,6 +202,63 @@ func TestTokenFailures(t *testing.T) {
 				}
 				if len(fake.made()) != 0 {
 					t.Errorf("calls without a token: %v", fake.made())
+				}
+			})
+		})
+	}
+}
+
+// TestAnswersThatRepeatCredentials: an answer that says again what was sent puts
+// neither the secret nor the token into an error, nor the beginning of one that is
+// clipped.
+func TestAnswersThatRepeatCredentials(t *testing.T) {
+	const accessToken = "a-token_that.NinjaOne-gave"
+	clipped := strings.Repeat("x", maxErrorMessage-8)
+	for name, tt := range map[string]struct {
+		onToken, api http.HandlerFunc
+	}{
+		"the secret, where the message is clipped": {onToken: func(w http.ResponseWriter, r *http.Request) {
+			answer(w, 401, `{"error":"invalid_client","error_description":"`+clipped+testSecret+`"}`)
+		}},
+		"the secret, encoded, in a page": {onToken: func(w http.ResponseWriter, r *http.Request) {
+			page(w, 403, "<html>blocked: client_secret="+url.QueryEscape(testSecret)+"</html>")
+		}},
+		"the secret in an incident id": {onToken: func(w http.ResponseWriter, r *http.Request) {
+			answer(w, 401, `{"resultCode":"DENIED","incidentId":"`+testSecret+`"}`)
+		}},
+		"the token in a message": {api: func(w http.ResponseWriter, r *http.Request) {
+			answer(w, 400, `{"error":"invalid_header","error_description":"got `+r.Header.Get("Authorization")+`"}`)
+		}},
+		"the token in a code": {api: func(w http.ResponseWriter, r *http.Request) {
+			answer(w, 403, `{"resultCode":"`+accessToken+`"}`)
+		}},
+		"the token in a page, where it is clipped": {api: func(w http.ResponseWriter, r *http.Request) {
+			page(w, 403, "<html>"+clipped+accessToken+"</html>")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T) {
+				fake := newFake(t, nil)
+				fake.token = accessToken
+				fake.onToken = func(w http.ResponseWriter, r *http.Request) {
+					answer(w, 200, `{"access_token":"`+accessToken+`","token_type":"Bearer","expires_in":3600}`)
+				}
+				if tt.onToken != nil {
+					fake.onToken = tt.onToken
+				}
+				fake.api = tt.api
+				err := get(t.Context(), inProcess(t, fake))
+				var answered *APIError
+				if !errors.As(err, &answered) {
+					t.Fatalf("got %v", err)
+				}
+				for _, private := range []string{testSecret[:4], url.QueryEscape(testSecret)[:4], accessToken[:4]} {
+					if strings.Contains(err.Error(), private) {
+						t.Errorf("a credential in %q", err)
+					}
+				}
+				if !strings.Contains(err.Error(), "…") {
+					t.Errorf("%q does not show that something was left out", err)
 				}
 			})
 		})
