@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"cipp-ninjaone/handler/internal/customhandler"
 	"cipp-ninjaone/handler/internal/m365/wire"
 	"cipp-ninjaone/handler/internal/notify/notifytest"
 	"cipp-ninjaone/sandbox/fail"
@@ -363,6 +365,63 @@ func TestNewSubscriptionInAFlood(t *testing.T) {
 			t.Errorf("%d readings in %d seconds", n, seconds)
 		}
 		g.settle()
+	})
+}
+
+// TestHandshakesOfMadeUpAddresses: anybody can shake hands, too. Guesses at an address
+// that did take no places of the function from genuine notifications, whether of a known
+// subscription or of one that is made meanwhile.
+func TestHandshakesOfMadeUpAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t)
+		g.Server.Close()
+		web := customhandler.New(customhandler.Deps{MaxBody: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+		web.HTTP("ReceiveNotifications", Route, g.receiver)
+		var under, most atomic.Int64
+		send := func(query, body string) int {
+			most.Store(max(most.Load(), under.Add(1)))
+			defer under.Add(-1)
+			rec := httptest.NewRecorder()
+			web.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, Path+query, strings.NewReader(body)))
+			return rec.Code
+		}
+		const shake = "&validationToken=x"
+		one, two := NewSubscription(tenantOne), NewSubscription(tenantTwo)
+		g.add(one)
+		guess := "?subscription=" + uuid.NewString()
+		const perTick, ticks = 50, 400 // 5,000 a second, for four
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		var guesses sync.WaitGroup
+		for n := range ticks {
+			<-tick.C
+			send(guess+shake, "")
+			for range perTick {
+				guesses.Go(func() { send(guess, "") })
+			}
+			if status := send("?subscription="+one.ID, collection(notification(one, deviceOne))); status != http.StatusAccepted {
+				t.Errorf("a genuine notification was answered %d beside %d guesses", status, under.Load())
+				break
+			}
+			if n == ticks/2 {
+				g.add(two)
+				send("?subscription="+two.ID+shake, "")
+				guesses.Go(func() {
+					if status := send("?subscription="+two.ID, collection(notification(two, deviceTwo))); status != http.StatusAccepted {
+						t.Errorf("a genuine first notification was answered %d", status)
+					}
+				})
+			}
+		}
+		guesses.Wait()
+		g.settle()
+		synctest.Wait() // for the look at a tenant that was missed
+		if n := most.Load(); n > 2*maxWaiting {
+			t.Errorf("%d requests were under way at once", n)
+		}
+		if !slices.ContainsFunc(g.queue.Take(), func(m Message) bool { return m.TenantID == tenantTwo }) {
+			t.Error("the first notification of a new subscription was lost")
+		}
 	})
 }
 

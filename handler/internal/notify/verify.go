@@ -23,6 +23,9 @@ const (
 	// maxExpected is how many ids are remembered for which Graph has asked whether
 	// this address answers.
 	maxExpected = 1000
+	// maxWaiting is how many notifications of such ids wait for one reading. Anybody can
+	// shake hands. The others are answered as those of strangers are.
+	maxWaiting = 500
 )
 
 // verifier finds subscriptions by id, in memory. It reads all rows at once, at most once
@@ -45,9 +48,10 @@ type verifier struct {
 
 // reading is one reading of all rows, for everybody who waits for it.
 type reading struct {
-	done chan struct{} // closed when rows or err is set
-	rows map[string]Subscription
-	err  error
+	done    chan struct{} // closed when rows or err is set
+	rows    map[string]Subscription
+	err     error
+	waiting int // notifications of expected ids that wait for it
 }
 
 // expect notes that Graph is about to use an id. When a notification comes with
@@ -109,7 +113,8 @@ func (v *verifier) look(id string) (s Subscription, wait *reading, since bool, e
 	if known && now.Before(v.began.Add(life)) {
 		return s, nil, false, nil
 	}
-	stranger := !known && !v.expected[id]
+	expected := !known && v.expected[id] && (v.under == nil || v.under.waiting < maxWaiting)
+	stranger := !known && !expected
 	switch {
 	case stranger && now.Before(v.unknown[id]):
 		return Subscription{}, nil, false, errUnknown
@@ -120,10 +125,13 @@ func (v *verifier) look(id string) (s Subscription, wait *reading, since bool, e
 		return Subscription{}, nil, false, errUnknown
 	case stranger && v.under == nil && v.failed != nil && now.Before(v.tried.Add(readEvery)):
 		return Subscription{}, nil, false, v.failed
-	case v.under != nil:
-		return Subscription{}, v.under, stranger, nil
 	}
-	return Subscription{}, v.start(), true, nil
+	since = stranger || v.under == nil
+	wait = v.start()
+	if expected {
+		wait.waiting++
+	}
+	return Subscription{}, wait, since, nil
 }
 
 // start starts a reading unless one is under way, and returns it.
