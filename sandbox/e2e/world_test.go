@@ -242,7 +242,7 @@ func (w *world) put(queue, text string) (wait func() funchost.Invocation) {
 	return func() (handled funchost.Invocation) {
 		w.t.Helper()
 		w.await("the message "+text, func() bool {
-			i := slices.IndexFunc(w.done[seen:], func(i funchost.Invocation) bool { return i.Message == text && !w.lostLease(i) })
+			i := slices.IndexFunc(w.done[seen:], func(i funchost.Invocation) bool { return i.Message == text && !w.hindered(i) })
 			if i < 0 {
 				return false
 			}
@@ -267,17 +267,31 @@ func (w *world) empty(queue string) {
 	}
 }
 
-// lostLease reports whether an invocation failed because the machine was too slow
-// to renew a lease: its message comes again, and that is what a test is about.
-func (w *world) lostLease(i funchost.Invocation) bool {
-	return i.Err != nil && leaseLost(w.lines, func(l logLine) bool { return l.Invocation == i.ID })
+// hindered reports whether the machine was too slow for an invocation to do its work,
+// which is not what a test is about. It lost a lease or got no slot in time, and its
+// message comes again. Or storage has the message twice, and the other is under way.
+func (w *world) hindered(i funchost.Invocation) bool {
+	of := func(l logLine) bool { return l.Invocation == i.ID }
+	if i.Err == nil {
+		return tells(w.lines, func(l logLine) bool {
+			return strings.Contains(l.Msg, "another run of the tenant is under way") && of(l)
+		})
+	}
+	return leaseLost(w.lines, of) || tells(w.lines, func(l logLine) bool {
+		return strings.Contains(l.Error, "slot could be taken") && strings.Contains(l.Error, "did not answer within") && of(l)
+	})
 }
 
 // leaseLost reports whether lines of the handler's log tell of a lost lease.
 func leaseLost(lines []string, of func(l logLine) bool) bool {
+	return tells(lines, func(l logLine) bool { return strings.Contains(l.Error, "the lease was lost") && of(l) })
+}
+
+// tells reports whether the handler logged such a line.
+func tells(lines []string, such func(l logLine) bool) bool {
 	return slices.ContainsFunc(lines, func(line string) bool {
 		l, ok := parseLog(line)
-		return ok && strings.Contains(l.Error, "the lease was lost") && of(l)
+		return ok && such(l)
 	})
 }
 
