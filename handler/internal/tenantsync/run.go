@@ -129,11 +129,17 @@ func (s *Syncer) Run(ctx context.Context, m Message) error {
 		// The holder may be another tenant of the same organization; then this
 		// one has not had its turn.
 		if !m.Force && !m.Light && len(j.sharing) == 1 {
+			last, err := s.Runs.Last(ctx, m.TenantID)
+			if err != nil {
+				return err
+			}
 			sections, err := s.keptSections(ctx, j.organization)
 			if err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(sections, func(k kept) bool { return !j.known[k.tenantID] }) {
+			// A run that is to go on has not begun again, so the holder is a light run.
+			goesOn := last.Status == runs.Running && last.Queued.After(last.Start)
+			if !goesOn && !slices.ContainsFunc(sections, func(k kept) bool { return !j.known[k.tenantID] }) {
 				j.log.InfoContext(ctx, "another run of the tenant is under way; this message is dropped")
 				return s.Runs.Unqueue(ctx, m.TenantID)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -300,6 +301,40 @@ func TestNothingComesOfAMessage(t *testing.T) {
 	}
 	b := newBench(t, 1)
 	must(t, b.Runs.Unqueue(t.Context(), labTenant)) // nothing is noted of it
+}
+
+// TestGoesOnBesideALightRun: the message by which a run goes on finds the organization
+// held by a light run, and comes again. One too many beside a run under way does not.
+func TestGoesOnBesideALightRun(t *testing.T) {
+	b := newBench(t, 2)
+	b.reader.snapshot = func() (*tenant.Snapshot, error) {
+		b.set(b.now().Add(time.Minute))
+		return snapshot(devices(2)), nil
+	}
+	b.allow(ahead)
+	remove := b.ninja.InjectFault(throttled(http.MethodPatch, 1))
+	b.sync(Message{})
+	remove()
+	if r := b.last(); r.Status != runs.Running || !r.Queued.After(r.Start) || b.waiting() != 1 {
+		t.Fatalf("the run is recorded as %+v; %d messages wait", r, b.waiting())
+	}
+	before := b.last()
+	held, err := b.lease(t.Context(), labOrg)
+	must(t, err)
+	b.sync(Message{})
+	if r := b.last(); b.waiting() != 2 || !reflect.DeepEqual(r, before) {
+		t.Errorf("beside a light run: %d messages wait, want it put back; the run is recorded as %+v, and was %+v", b.waiting(), r, before)
+	}
+	held.Release()
+	b.allow(ahead)
+	b.reader.snapshot = func() (*tenant.Snapshot, error) {
+		must(t, b.Run(t.Context(), Message{TenantID: labTenant}))
+		return snapshot(devices(2)), nil
+	}
+	b.sync(Message{})
+	if r := b.last(); r.Status != runs.Completed || b.waiting() != 2 {
+		t.Errorf("beside the run that goes on: %d messages wait, want the second dropped; the run is recorded as %+v", b.waiting(), r)
+	}
 }
 
 // TestQueuedKeepsTheVersion notes a message in a row that another version wrote.
