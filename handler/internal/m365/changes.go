@@ -97,7 +97,8 @@ func refusedLink(err error) bool {
 	return elsewhere
 }
 
-// tally counts the objects of a delta list, each once.
+// tally counts the objects of a delta list, each once. A large group comes on several
+// pages, so that its members are fresh too, each once.
 func tally(n *int) gather[wire.DeltaObject] {
 	var isFresh func(string) bool
 	return gather[wire.DeltaObject]{
@@ -107,8 +108,11 @@ func tally(n *int) gather[wire.DeltaObject] {
 				if isFresh(p[i].ID) {
 					fresh++
 					*n++
-				} else if len(p[i].Members) > 0 {
-					fresh += len(p[i].Members) // a large group comes on several pages
+				}
+				for _, m := range p[i].Members {
+					if m.ID != "" && isFresh(p[i].ID+"/"+m.ID) {
+						fresh++
+					}
 				}
 			}
 			return fresh

@@ -102,8 +102,16 @@ func TestDeltaListThatNeverEnds(t *testing.T) {
 			if name == "the same members" {
 				want = 21
 			}
-			if n := c.count(routeGroups); n != want {
-				t.Errorf("%d calls, want %d", n, want)
+			read := c.count(routeGroups)
+			if read != want {
+				t.Errorf("%d calls, want %d", read, want)
+			}
+			changes, err := r.Changes(t.Context(), testRef, nil)
+			if err != nil || changes.Failed[DeltaGroups] == nil {
+				t.Errorf("%v, %v", err, changes.Failed)
+			}
+			if n := c.count(routeGroups) - read; n != want {
+				t.Errorf("%d calls of a look, want %d", n, want)
 			}
 		})
 	}

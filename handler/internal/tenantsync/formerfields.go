@@ -134,6 +134,7 @@ const (
 func (p *Plan) judgeFormer(in *inputs, t ledger.Target, name string) int {
 	d, exists := in.definitions[strings.ToLower(name)]
 	switch {
+	case !exists && in.formerFields.unread != nil:
 	case !exists:
 		in.problems.Notice("former:"+name, "The NinjaOne custom field %q is not mapped any more, and does not exist any more. What was written there is gone with it.", name)
 		return formerGone

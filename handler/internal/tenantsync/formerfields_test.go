@@ -120,6 +120,11 @@ func TestFormerFields(t *testing.T) {
 			unmap(b, deviceCompliance)
 			b.ninja.InjectFault(ninjasim.Fault{Path: "^/v2/queries/custom-fields-detailed$", Status: http.StatusForbidden, Body: `{"resultCode":"FORBIDDEN"}`})
 		}, again: func(b *bench) { b.ninja.ClearFaults() }, want: map[string][2]string{"compliance": {}}, summary: "*", line: "are not cleared yet, since what NinjaOne shows there could not be read"},
+		"NinjaOne lists no custom field for a while": {happens: func(b *bench) {
+			b.mapField(deviceCompliance, "other")
+			b.ninja.InjectFault(ninjasim.Fault{Path: "^/v2/device-custom-fields$", Status: http.StatusOK, Body: `[]`})
+		}, again: func(b *bench) { b.ninja.ClearFaults() },
+			want: map[string][2]string{"compliance": {}, "other": {"Compliant", "Compliant"}}, summary: "*", line: "could not be read: NinjaOne lists no custom field"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

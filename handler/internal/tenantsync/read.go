@@ -448,6 +448,10 @@ func (j *job) readFormerFields(ctx context.Context, in *inputs) error {
 	if err != nil {
 		return fmt.Errorf("NinjaOne's custom fields could not be read: %w", err)
 	}
+	if len(definitions) == 0 { // which proves of no field that somebody deleted it
+		in.formerFields.unread = errors.New("NinjaOne lists no custom field")
+		return nil
+	}
 	in.definitions = definitionsByName(definitions)
 	for t, names := range former {
 		former[t] = slices.DeleteFunc(names, func(name string) bool {
