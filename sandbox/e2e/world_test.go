@@ -267,19 +267,14 @@ func (w *world) empty(queue string) {
 	}
 }
 
-// hindered reports whether the machine was too slow for an invocation to do its work,
-// which is not what a test is about. It lost a lease or got no slot in time, and its
-// message comes again. Or storage has the message twice, and the other is under way.
+// hindered reports whether an invocation failed because the machine was too slow to
+// renew a lease or to give it a slot: its message comes again, and that is what a test
+// is about.
 func (w *world) hindered(i funchost.Invocation) bool {
 	of := func(l logLine) bool { return l.Invocation == i.ID }
-	if i.Err == nil {
-		return tells(w.lines, func(l logLine) bool {
-			return strings.Contains(l.Msg, "another run of the tenant is under way") && of(l)
-		})
-	}
-	return leaseLost(w.lines, of) || tells(w.lines, func(l logLine) bool {
+	return i.Err != nil && (leaseLost(w.lines, of) || tells(w.lines, func(l logLine) bool {
 		return strings.Contains(l.Error, "slot could be taken") && strings.Contains(l.Error, "did not answer within") && of(l)
-	})
+	}))
 }
 
 // leaseLost reports whether lines of the handler's log tell of a lost lease.
