@@ -124,7 +124,7 @@ func (x *index) licensedUsers() []*tenant.User {
 // listedUsers are the users in the table and with a document.
 func (x *index) listedUsers() []*tenant.User {
 	if x.in.LicensedOnly {
-		return x.licensedUsers()
+		return slices.DeleteFunc(slices.Clone(x.users), func(u *tenant.User) bool { return !u.MayBeLicensed() })
 	}
 	return x.users
 }

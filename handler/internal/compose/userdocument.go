@@ -45,7 +45,7 @@ func NewUserDocuments(in Input, access tenant.Part[MailboxAccess]) *UserDocument
 }
 
 // IDs returns the users that get a document, in lower case and in order of name. That is
-// all, or only the licensed ones when Input says so.
+// all, or only those who are or may be licensed when Input says so.
 func (d *UserDocuments) IDs() []string {
 	var ids []string
 	for _, u := range d.listedUsers() {
@@ -72,7 +72,13 @@ func (d *UserDocuments) Devices(id string) []int {
 	return slices.Compact(ids)
 }
 
-// Licenses returns the ids of the SKUs that the user holds, in lower case and
+// LicensesUnknown reports whether the user may hold others than Licenses.
+func (d *UserDocuments) LicensesUnknown(id string) bool {
+	u := d.userByID[fold(id)]
+	return u != nil && u.LicensesUnknown
+}
+
+// Licenses returns the ids of the SKUs that the user is known to hold, in lower case and
 // in ascending order.
 func (d *UserDocuments) Licenses(id string) []string {
 	u := d.userByID[fold(id)]

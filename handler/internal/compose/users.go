@@ -112,6 +112,7 @@ func (x *index) usersNotices() []notice {
 		{"Devices", x.snap.ManagedDevices.Reason},
 		{"Names of licences", x.snap.SKUs.Reason},
 		{"Some users", x.snap.Unknown[tenant.DetailSomeUsers].Reason},
+		{licencesOfSome, x.snap.Unknown[tenant.DetailLicenses].Reason},
 		{"Devices that users logged on to", x.snap.Unknown[tenant.DetailLoggedOn].Reason},
 	} {
 		if p.reason != "" {
@@ -145,7 +146,7 @@ func (x *index) userRow(u *tenant.User, devices []owned) row {
 
 func (x *index) licencesOf(u *tenant.User) cell {
 	if !u.Licensed() {
-		return one("None")
+		return one(map[bool]string{false: "None", true: "Not known"}[u.LicensesUnknown])
 	}
 	held := make(map[string]product, len(u.Licenses))
 	for _, l := range u.Licenses {
@@ -162,8 +163,14 @@ func (x *index) licencesOf(u *tenant.User) cell {
 	}) {
 		c.Lines = append(c.Lines, line{Text: held[id].name, Tail: held[id].part})
 	}
+	if u.LicensesUnknown {
+		c.Lines = append(c.Lines, line{Icon: iconUnknown, Text: "Others are not known"})
+	}
 	return c
 }
+
+// licencesOfSome heads the reason why the licences of some users are not known.
+const licencesOfSome = "Licences of some users"
 
 // notRead stands in a cell whose column is explained above the table.
 const notRead = "Not available"

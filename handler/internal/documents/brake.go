@@ -39,7 +39,7 @@ func (e ending) braked(b ledger.Brake) bool {
 func (r *run) archiveLeavers(ctx context.Context) error {
 	e := r.planEnd()
 	if e.held > 0 {
-		r.in.Problems.Add("documents:licences", "Microsoft 365 no longer lists %d licences that users still have. Their documents stay as they are until it agrees with itself.", e.held)
+		r.in.Problems.Add("documents:licences", "Microsoft 365 no longer lists %d licences that users still have or may have. Their documents stay as they are until it agrees with itself.", e.held)
 	}
 	noting, done := storage.Noting(ctx)
 	defer done()

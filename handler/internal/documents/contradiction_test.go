@@ -2,6 +2,7 @@ package documents
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -241,6 +242,52 @@ func TestRecordsThatWereLeftOut(t *testing.T) {
 			}
 			if r := w.sync(m); r.Archived != tt.archived {
 				t.Errorf("when the list is whole again: %+v", r)
+			}
+			w.verify(m)
+		})
+	}
+}
+
+// TestLicencesOfAUserThatAreNotKnown has Microsoft 365 give a user without a readable list
+// of licences, where only licensed users have documents: nothing of the user's ends, and
+// nothing begins for another such user.
+func TestLicencesOfAUserThatAreNotKnown(t *testing.T) {
+	for name, known := range map[string]bool{"documents of ours": true, "documents of CIPP's": false} {
+		t.Run(name, func(t *testing.T) {
+			w, m, users := small(t)
+			if m.licensedOnly = true; known {
+				w.sync(m)
+			} else {
+				fromCIPP(w, m)
+			}
+			before, relations := w.live(m, userBlueprint), w.Relations()
+			p := m.users[users[0]]
+			held := p.skus
+			p.title, p.skus = "New", nil
+			listed := maps.Clone(m.skus)
+			if known {
+				delete(m.skus, held[1]) // which nobody else holds
+			}
+			joiner := m.join("Joiner")
+			r, err := w.run(t.Context(), m, func(in *Input) {
+				for i, u := range in.Compose.Snapshot.Users.Value {
+					in.Compose.Snapshot.Users.Value[i].LicensesUnknown = u.ID == users[0] || u.ID == joiner
+				}
+			})
+			must(t, err)
+			after := w.live(m, userBlueprint)
+			if after[users[0]].ID != before[users[0]].ID || after[joiner].ID != 0 || known && r.Archived+r.Created+r.Unrelated != 0 {
+				t.Errorf("%+v", r)
+			}
+			if known && !cmp.Equal(relations, w.Relations()) {
+				t.Errorf("the relations are %v", w.Relations())
+			}
+			if text := after[users[0]].Fields[compose.FieldUserSummary]; known && (!strings.Contains(text, "New") || !strings.Contains(text, "Not known")) {
+				t.Errorf("the document was not kept up to date: %s", text)
+			}
+			m.skus = listed
+			if r := w.sync(m); r.Archived != 1 {
+				t.Errorf("once it is known that the user has none: %+v", r)
 			}
 			w.verify(m)
 		})

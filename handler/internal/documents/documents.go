@@ -109,6 +109,7 @@ type run struct {
 	unrelated       bool            // relations are left alone in this run
 	related         bool            // all relations were read in this run
 	usersSKUs       map[string]bool // SKUs that users have; made when it is needed
+	mayHold         bool            // the licences of some users are not known; noted with usersSKUs
 
 	result Result
 }

@@ -180,7 +180,7 @@ func (r *run) planEnd() ending {
 				e.of++
 			case rec.DocumentID == 0 && !rec.Pending():
 				e.forget = append(e.forget, rec)
-			case !rec.Live() || sec.blocked || sec.contradicted || r.mayBeLeftOut(sec, s.ID):
+			case !rec.Live() || sec.blocked || sec.contradicted || r.mayBeLeftOut(sec, s.ID) || r.mayBeUnlicensed(sec, s.ID):
 			case r.stillHeld(sec, s.ID):
 				e.held++
 			default:
@@ -204,6 +204,12 @@ func (r *run) mayBeLeftOut(sec *section, id string) bool {
 	return some && !sec.Has(id)
 }
 
+// mayBeUnlicensed reports whether a user is to have a document if licensed, which is not
+// known.
+func (r *run) mayBeUnlicensed(sec *section, id string) bool {
+	return sec.kind == ledger.KindUser && r.in.Compose.LicensedOnly && r.people.LicensesUnknown(id) && len(r.people.Licenses(id)) == 0
+}
+
 // stillHeld reports whether users still have, or may have, a licence that the tenant no
 // longer lists. Then the list of licences contradicts the list of users, and proves
 // nothing. So does an empty list of licences where users have any.
@@ -217,12 +223,13 @@ func (r *run) stillHeld(sec *section, sku string) bool {
 	case r.usersSKUs == nil:
 		r.usersSKUs = map[string]bool{}
 		for _, u := range users.Value {
+			r.mayHold = r.mayHold || u.LicensesUnknown
 			for _, l := range u.Licenses {
 				r.usersSKUs[guid.Fold(l.SKUID)] = true
 			}
 		}
 	}
-	return r.usersSKUs[sku] || none && len(r.usersSKUs) > 0
+	return r.usersSKUs[sku] || r.mayHold || none && len(r.usersSKUs) > 0
 }
 
 // planRelations compares the relations of users' documents with what is wanted.
@@ -259,7 +266,7 @@ func (r *run) hosts(rec *ledger.Document) map[ninjaone.Entity]bool {
 	for _, have := range rec.Relations {
 		device := have.Host.Type == ninjaone.EntityDevice
 		unsure := !devices || loggedOnUnknown || r.in.DeviceUnsure(have.Host.ID)
-		if device && unsure || !device && !licenses {
+		if device && unsure || !device && (!licenses || r.people.LicensesUnknown(rec.ID)) {
 			want[have.Host] = true
 		}
 	}

@@ -111,9 +111,11 @@ func (r *run) begin(ctx context.Context, b blueprint, list []ninjaone.Template) 
 		r.composeLicenses()
 		r.licenses, sec.subjects = sec, r.skus
 	}
-	sec.ids = sec.IDs()
-	for _, id := range sec.ids {
-		sec.wanted[id] = true
+	for _, id := range sec.IDs() {
+		// It is no reason to make or restore a document that its user may be licensed.
+		if rec := r.records[ledger.Subject{Kind: sec.kind, ID: id}]; !r.mayBeUnlicensed(sec, id) || rec != nil && rec.Live() {
+			sec.ids, sec.wanted[id] = append(sec.ids, id), true
+		}
 	}
 	r.sections = append(r.sections, sec)
 	before := r.progress.Template[sec.kind]

@@ -138,7 +138,17 @@ func (g *graph) users(ctx context.Context, premium bool) ([]tenant.User, []lost,
 		}
 	}
 	out, details, err := firstOf(ctx, forms...)
-	return out, append(details, leftOut(g, tenant.DetailSomeUsers, "users", odd)...), err
+	details = append(details, leftOut(g, tenant.DetailSomeUsers, "users", odd)...)
+	unknown := 0
+	for _, u := range out {
+		if u.LicensesUnknown {
+			unknown++
+		}
+	}
+	if unknown > 0 {
+		details = append(details, lost{tenant.DetailLicenses, absence(fmt.Sprintf("%s%s gave %d users without a whole list of their licences%s", unavailable, g.name, unknown, nextSync))})
+	}
+	return out, details, err
 }
 
 func (g *graph) listUsers(ctx context.Context, top int, details []string, odd *int) ([]tenant.User, error) {

@@ -55,7 +55,7 @@ func (c *cloud) usersAsSelected(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.URL.Query().Get("$select"), "signInActivity") {
 		row += `,"signInActivity":{"lastSignInDateTime":"2026-11-20T00:00:00Z"}`
 	}
-	c.value(row+`},{"id":"`+userBen+`"}`)(w, r)
+	c.value(row+`},{"id":"`+userBen+`","assignedLicenses":[]}`)(w, r)
 }
 
 // TestOptionalDetailsFailAlone has each optional property, beta list and delta

@@ -229,6 +229,35 @@ func TestRecordsWithoutTheirIDs(t *testing.T) {
 	}
 }
 
+// TestLicencesThatCannotBeRead has a user's list of licences be odd, or hold an odd
+// entry: that is no user without licences.
+func TestLicencesThatCannotBeRead(t *testing.T) {
+	one := `{"skuId":"` + skuMain + `"}`
+	for licences, tt := range map[string]struct {
+		held  int
+		known bool
+	}{
+		`,"assignedLicenses":[]`: {0, true}, `,"assignedLicenses":[` + one + `]`: {1, true},
+		``: {}, `,"assignedLicenses":null`: {}, `,"assignedLicenses":{}`: {}, `,"assignedLicenses":"none"`: {}, `,"assignedLicenses":0`: {},
+		`,"assignedLicenses":[null]`: {}, `,"assignedLicenses":[{}]`: {}, `,"assignedLicenses":[{"skuId":7}]`: {}, `,"assignedLicenses":[{"skuId":" "}]`: {},
+		`,"assignedLicenses":[` + one + `,5]`: {held: 1}, `,"assignedLicenses":["` + skuMain + `",` + one + `]`: {held: 1}, `,"assignedLicenses":[` + one + `,{"skuId":null}]`: {held: 1},
+	} {
+		c := newCloud(t)
+		c.on(routeUsers, c.value(`{"id":"`+userAda+`"`+licences+`},{"id":"`+userBen+`","assignedLicenses":[]}`))
+		s := c.read()
+		if len(s.Users.Value) != 2 || s.Users.Value[1].LicensesUnknown {
+			t.Fatalf("%s: %+v", licences, s.Users)
+		}
+		why, lost := s.Unknown[tenant.DetailLicenses]
+		if ada := s.Users.Value[0]; ada.LicensesUnknown == tt.known || lost == tt.known || len(ada.Licenses) != tt.held {
+			t.Errorf("%s: %+v, %+v", licences, ada, why)
+		}
+		if lost && (!strings.Contains(why.Reason, "1 users without a whole list of their licences") || why.Expected) {
+			t.Errorf("%s: %+v", licences, why)
+		}
+	}
+}
+
 // TestRecordAloneOnItsPage has a page of a list hold nothing but a record without its id:
 // it takes nothing with it. A list that holds no others is not an empty one.
 func TestRecordAloneOnItsPage(t *testing.T) {

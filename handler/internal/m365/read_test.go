@@ -110,7 +110,7 @@ func TestPartsFailAlone(t *testing.T) {
 		{"no premium licence",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`","assignedLicenses":[]}`))
 				c.on("GET /v1.0/identity/conditionalAccess/policies", denied(c))
 			},
 			func(s *tenant.Snapshot) string { return s.ConditionalAccess.Reason },
@@ -118,7 +118,7 @@ func TestPartsFailAlone(t *testing.T) {
 		{"no Intune licence, which proves nothing",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`","assignedLicenses":[]}`))
 				c.on(routeManaged, denied(c))
 			},
 			func(s *tenant.Snapshot) string { return s.ManagedDevices.Reason },
@@ -126,7 +126,7 @@ func TestPartsFailAlone(t *testing.T) {
 		{"no Intune licence, and the request is refused",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`","assignedLicenses":[]}`))
 				h := c.says(400, `{"error":{"code":"BadRequest","message":"The request is not applicable."}}`)
 				c.on(routeManaged, h)
 				c.on("GET /v1.0/deviceManagement/managedDevices", h)
@@ -136,7 +136,7 @@ func TestPartsFailAlone(t *testing.T) {
 		{"no Intune licence, and the token is refused",
 			func(c *cloud) {
 				c.on("GET /v1.0/subscribedSkus", c.value(noPlans))
-				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`"}`))
+				c.on(routeUsers, c.selected("999", `{"id":"`+userAda+`","assignedLicenses":[]}`))
 				c.on(routeManaged, answer401)
 			},
 			func(s *tenant.Snapshot) string { return s.PolicyStates.Reason },

@@ -116,6 +116,8 @@ const (
 	// the others proves nothing.
 	DetailSomeUsers Detail = "some users"
 	DetailSomeSKUs  Detail = "some licences"
+	// User.LicensesUnknown says whose.
+	DetailLicenses Detail = "the licences of some users"
 )
 
 // DevicesKnown reports whether it is known which devices Intune manages: its list was
@@ -203,11 +205,15 @@ type User struct {
 	Created               time.Time `json:"-"`
 	OnPremisesSyncEnabled bool      `json:"onPremisesSyncEnabled"`
 	Licenses              []License `json:"-"`
+	LicensesUnknown       bool      `json:"-"` // the user may hold others than Licenses
 	LastSignIn            time.Time `json:"-"` // zero where sign-in activity is not readable
 }
 
-// Licensed reports whether the user holds any licence.
+// Licensed reports whether the user is known to hold any licence.
 func (u User) Licensed() bool { return len(u.Licenses) > 0 }
+
+// MayBeLicensed reports whether the user holds a licence, or it is not known.
+func (u User) MayBeLicensed() bool { return u.Licensed() || u.LicensesUnknown }
 
 // Guest reports whether the user is a guest of the tenant.
 func (u User) Guest() bool { return u.UserType == "Guest" }

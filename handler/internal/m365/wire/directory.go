@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,9 +43,27 @@ type User struct {
 	BusinessPhones   reply.List[string]          `json:"businessPhones"`
 	ProxyAddresses   reply.List[string]          `json:"proxyAddresses"`
 	Created          Time                        `json:"createdDateTime"`
-	AssignedLicenses reply.List[AssignedLicense] `json:"assignedLicenses"`
+	AssignedLicenses AssignedLicenses            `json:"assignedLicenses"`
 	AssignmentStates reply.List[AssignmentState] `json:"licenseAssignmentStates"`
 	SignIn           SignInActivity              `json:"signInActivity"`
+}
+
+// AssignedLicenses are the licences of a User. They are whole when every one has its id;
+// else the user may have others.
+type AssignedLicenses struct {
+	reply.List[AssignedLicense]
+	Whole bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails.
+func (l *AssignedLicenses) UnmarshalJSON(data []byte) error {
+	var all []AssignedLicense
+	if l.Whole = json.Unmarshal(data, &all) == nil && all != nil &&
+		!slices.ContainsFunc(all, func(a AssignedLicense) bool { return guid.Fold(a.SKUID) == "" }); l.Whole {
+		l.List = all
+		return nil
+	}
+	return l.List.UnmarshalJSON(data)
 }
 
 // AssignedLicense is a licence of a User.
@@ -76,7 +96,8 @@ func (u *User) Record() tenant.User {
 			assigned[id] = later(assigned[id], s.Updated.Time)
 		}
 	}
-	for _, l := range u.AssignedLicenses {
+	out.LicensesUnknown = !u.AssignedLicenses.Whole
+	for _, l := range u.AssignedLicenses.List {
 		if id := guid.Fold(l.SKUID); id != "" {
 			out.Licenses = append(out.Licenses, tenant.License{SKUID: id, Assigned: assigned[id]})
 		}
