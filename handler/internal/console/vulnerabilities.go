@@ -38,12 +38,13 @@ type cveRow struct {
 func (r cveRow) Hidden() int { return max(0, r.Unmatched-len(r.Unknown)) }
 
 type cvePage struct {
-	On     bool // the upload is turned on in CIPP's settings
-	Search string
-	Only   string
-	Shows  []option
-	Rows   []cveRow
-	Pager  pager
+	Stopped string // why no file is sent; "" where files are sent
+	Given   bool   // because CIPP's own engine does the syncs
+	Search  string
+	Only    string
+	Shows   []option
+	Rows    []cveRow
+	Pager   pager
 }
 
 // vulnerabilities shows how the tenants' files stand.
@@ -54,15 +55,17 @@ func (c *Console) showVulnerabilities(x *exchange, problem string) error {
 		config  cipp.ExtensionConfig
 		tenants roster.Roster
 		files   map[string]vulnerabilities.Status
+		given   bool
 	)
 	all, ctx := errgroup.WithContext(x.ctx())
 	roster.Gather(ctx, all, c.CIPP.NinjaOneConfig, &config)
 	roster.Gather(ctx, all, func(ctx context.Context) (roster.Roster, error) { return roster.Read(ctx, c.CIPP, c.Runs) }, &tenants)
 	roster.Gather(ctx, all, c.CVEFiles.All, &files)
+	roster.Gather(ctx, all, c.Engine.GivenBack, &given)
 	if err := all.Wait(); err != nil {
 		return err
 	}
-	p := cvePage{On: config.CVESync, Search: x.value("q"), Only: x.value("show")}
+	p := cvePage{Stopped: words.Sentence(vulnerabilities.Stopped(config, given)), Given: config.CVESync && given, Search: x.value("q"), Only: x.value("show")}
 	p.Shows = options(p.Only, "", "All tenants", "waits", "Waiting for a confirmation", "reason", "Not uploaded", "unmatched", "With devices that NinjaOne lacks")
 	for _, t := range tenants.Tenants {
 		s := files[t.ID]
@@ -72,7 +75,7 @@ func (c *Console) showVulnerabilities(x *exchange, problem string) error {
 		}
 		row := cveRow{Base: x.base, ID: t.ID, Name: tenantName(t.Tenant), Domain: t.DefaultDomain, Status: s}
 		row.State, row.Note = fileState(s)
-		row.Next = c.nextFile(t, s, config.Enabled && config.CVESync)
+		row.Next = c.nextFile(t, s, p)
 		p.Rows = append(p.Rows, row)
 	}
 	byName(p.Rows, func(r cveRow) string { return r.Name })
@@ -100,9 +103,11 @@ func fileState(s vulnerabilities.Status) (chip, string) {
 }
 
 // nextFile says when a tenant's file is looked at next.
-func (c *Console) nextFile(t roster.Tenant, s vulnerabilities.Status, on bool) turn {
+func (c *Console) nextFile(t roster.Tenant, s vulnerabilities.Status, p cvePage) turn {
 	switch {
-	case !on:
+	case p.Given:
+		return turn{Text: "By CIPP"}
+	case p.Stopped != "":
 		return turn{Text: "Turned off"}
 	case t.Paused:
 		return turn{Text: "Paused"}
@@ -131,8 +136,12 @@ func (c *Console) changeFile(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if !config.CVESync {
-		return c.showVulnerabilities(x, "Nothing was done: the upload of vulnerabilities is turned off.")
+	given, err := c.Engine.GivenBack(x.ctx())
+	if err != nil {
+		return err
+	}
+	if why := vulnerabilities.Stopped(config, given); why != "" {
+		return c.showVulnerabilities(x, "Nothing was done: "+why)
 	}
 	change, notice, told := c.CVEUploads.UploadNow, "uploadasked", "The upload of vulnerabilities was asked for on the console."
 	switch x.value("do") {

@@ -10,9 +10,12 @@ import (
 	"time"
 
 	"cipp-ninjaone/handler/internal/access"
+	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/layout"
+	"cipp-ninjaone/handler/internal/runs"
 	"cipp-ninjaone/handler/internal/storage"
 	"cipp-ninjaone/handler/internal/vulnerabilities"
+	"cipp-ninjaone/handler/internal/words"
 )
 
 // stands lets a tenant's file stand as a turn left it.
@@ -82,6 +85,43 @@ func TestVulnerabilities(t *testing.T) {
 	must(t, w.account.Table("CippMapping").Delete(t.Context(), "NinjaOneMapping", w.tenantID(3)))
 	w.has(w.refused("/vulnerabilities", "tenant", w.tenantID(3), "do", "upload"), "not mapped")
 	w.has(w.lines(), "The upload of vulnerabilities was asked for on the console.")
+}
+
+// TestUploadsStopped: while nothing is uploaded, the page says why and what to do, and
+// nothing is asked for.
+func TestUploadsStopped(t *testing.T) {
+	w := newWorld(t)
+	first := w.tenantID(1)
+	w.turnCVEsOn()
+	now := time.Now()
+	w.stands(first, vulnerabilities.Status{Digest: "x", Rows: 400, Uploaded: now, Turn: now, Import: vulnerabilities.Complete, Processed: 400,
+		WaitingSince: now.Add(-time.Hour), WaitingRows: 12})
+	must(t, w.console.Runs.Save(t.Context(), runs.Run{TenantID: first, Status: runs.Completed, Start: now, End: now, LastSuccess: now}))
+	for _, stop := range []struct {
+		arrange         func()
+		why, link, next string
+	}{
+		{func() { must(t, w.console.Engine.GiveBack(t.Context())) }, "CIPP&#39;s own sync was given back. Take over from CIPP first, on the console&#39;s page Status.", "/#engine", "By CIPP"},
+		{func() {
+			must(t, w.console.Engine.TakeOver(t.Context()))
+			must(t, w.console.CIPP.SaveNinjaOneSettings(t.Context(), []cipp.Property{{Name: "Enabled", Value: []byte("false")}}, func(cipp.ExtensionConfig) error { return nil }))
+		}, "the NinjaOne integration is turned off. Turn it on under Settings on the console.", "/settings", "Turned off"},
+	} {
+		w.has(w.get("/vulnerabilities?q=001"), "Within 15 minutes", "Upload now")
+		stop.arrange()
+		page := w.get("/vulnerabilities?q=001")
+		w.has(page, words.Sentence(stop.why)+" No file is sent until then.", stop.link+`">`, stop.next)
+		w.hasNot(page, "Within 15 minutes", "Upload now")
+		w.has(w.refused("/vulnerabilities", "tenant", first, "do", "upload"), "Nothing was done: "+stop.why)
+		w.has(w.refused("/vulnerabilities", "tenant", first, "do", "confirm", "rows", "12"), "Nothing was done: "+stop.why)
+		s, err := w.files.Of(t.Context(), first)
+		must(t, err)
+		if n, err := w.uploads.Length(t.Context()); n != 0 || err != nil || !s.Waits() {
+			t.Errorf("%s: %d messages, %v; the file stands as %+v", stop.why, n, err, s)
+		}
+		must(t, w.console.Engine.TakeOver(t.Context()))
+	}
+	w.hasNot(w.lines(), "was asked for on the console", "was confirmed")
 }
 
 // TestConfirmFile: a file that is much smaller goes once a person says so, of the

@@ -3,6 +3,7 @@ package vulnerabilities
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Preview is what the next upload of a tenant would do, compared with the last file.
@@ -44,11 +45,11 @@ const (
 // error says why nothing can be planned.
 func (w *Worker) Preview(ctx context.Context, tenantID string) (Preview, error) {
 	t, err := w.open(ctx, Message{TenantID: tenantID})
+	if why, ok := errors.AsType[nowhere](err); ok {
+		return Preview{}, fmt.Errorf("nothing is uploaded for this tenant: %w", why)
+	}
 	if err != nil {
 		return Preview{}, err
-	}
-	if t == nil {
-		return Preview{}, errors.New("nothing is uploaded for this tenant: the upload of vulnerabilities is turned off in CIPP, or the tenant is excluded or not mapped")
 	}
 	if t.last, err = w.Files.Of(ctx, t.ref.ID); err != nil {
 		return Preview{}, err

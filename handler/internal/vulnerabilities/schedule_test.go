@@ -129,6 +129,49 @@ func TestNotOurs(t *testing.T) {
 	l.wantUploads(0)
 }
 
+// TestAskedForInVain: a file that a person asked for, and that goes nowhere by the time
+// its message comes, is told once. What the schedule or a look asked for is not.
+func TestAskedForInVain(t *testing.T) {
+	const vain = "The upload of vulnerabilities that was asked for was not done: "
+	for why, stop := range map[string]func(l *lab, off bool){
+		"CIPP's own sync was given back": func(l *lab, off bool) {
+			l.worker.Off = func(context.Context) (bool, error) { return off, nil }
+		},
+		"the NinjaOne integration is turned off": func(l *lab, off bool) { l.configure("Enabled", !off) },
+		"the upload of vulnerabilities is turned off": func(l *lab, off bool) {
+			l.configure("CveSyncEnabled", !off)
+		},
+		"the tenant is excluded in CIPP": func(l *lab, off bool) {
+			must(t, l.app.Table("Tenants").Merge(t.Context(), storage.Entity{"PartitionKey": "Tenants", "RowKey": l.ref, "Excluded": off}))
+		},
+	} {
+		t.Run(why, func(t *testing.T) {
+			l := newLab(t, 2)
+			l.reportMany(2, 50)
+			l.run(Message{})
+			l.reportMany(1, 10)
+			if s := l.day(); !s.Waits() {
+				t.Fatalf("the status is %+v", s)
+			}
+			stop(l, true)
+			l.run(Message{})
+			l.run(Message{Look: true})
+			l.wantLine(0, vain)
+			must(t, l.worker.Confirm(t.Context(), l.ref, l.status().WaitingSince))
+			for _, m := range []Message{{}, {}, {Force: true}} {
+				l.pass(time.Minute)
+				l.run(m)
+				l.wantLine(1, "Warn: "+vain+why)
+			}
+			l.wantLine(1, "waits for a confirmation") // which is no news, and not over
+			stop(l, false)
+			l.run(Message{})
+			l.wantUploads(2)
+			l.wantLine(1, "No longer a problem: "+vain+why)
+		})
+	}
+}
+
 // TestCacheServes: where the app may not read Defender's export, CIPP's cache does,
 // and its age is shown.
 func TestCacheServes(t *testing.T) {

@@ -87,13 +87,38 @@ func failed(key, what string, err error) error {
 	return unread{problems.Problem{Key: key, Message: what + " Nothing is sent, and what NinjaOne shows stays. The reason: " + words.End(err.Error())}, true}
 }
 
+// askedKey is the key of the problem that a person asked for a file, and none was made.
+const askedKey = "asked:"
+
 // stopKeys begin the keys of problems that end a turn before its plan.
-var stopKeys = []string{"read:", "group:", "send:"}
+var stopKeys = []string{"read:", "group:", "send:", askedKey}
+
+// nowhere says why a tenant's file goes nowhere, and what to do.
+type nowhere string
+
+func (n nowhere) Error() string { return string(n) }
+
+// Stopped says why no tenant's file is sent, and what to do; "" where files are sent.
+// CIPP's own engine does the work again where it was given back.
+func Stopped(c cipp.ExtensionConfig, givenBack bool) string {
+	switch {
+	case !c.CVESync:
+		return "the upload of vulnerabilities is turned off. Turn it on under Settings on the console."
+	case givenBack:
+		return "CIPP's own sync was given back. Take over from CIPP first, on the console's page Status."
+	case !c.Enabled:
+		return "the NinjaOne integration is turned off. Turn it on under Settings on the console."
+	}
+	return ""
+}
 
 // Run handles a message.
 func (w *Worker) Run(ctx context.Context, m Message) error {
 	t, err := w.open(ctx, m)
-	if t == nil || err != nil {
+	if why, ok := errors.AsType[nowhere](err); ok {
+		return w.drop(ctx, m, why)
+	}
+	if err != nil {
 		return err
 	}
 	lease, err := w.Files.Blobs.Lease(ctx, leaseBlob(t.ref.ID), leaseDuration)
@@ -129,26 +154,39 @@ func (w *Worker) Run(ctx context.Context, m Message) error {
 	return t.run(ctx)
 }
 
-// open finds out where a tenant's file goes; nil when it goes nowhere.
-func (w *Worker) open(ctx context.Context, m Message) (*turn, error) {
-	if off, err := w.Off(ctx); err != nil || off {
-		return nil, err
+// drop ends a message whose file goes nowhere. It tells that where somebody asked for
+// the file.
+func (w *Worker) drop(ctx context.Context, m Message, why nowhere) error {
+	w.Log.InfoContext(ctx, "no file of vulnerabilities is made", "tenant", m.TenantID, "reason", why)
+	s, err := w.Files.Of(ctx, m.TenantID)
+	if err != nil || m.Look || !m.Force && !s.confirmed() {
+		return err
 	}
-	drop := func(why string) (*turn, error) {
-		w.Log.InfoContext(ctx, "no file of vulnerabilities is made: "+why, "tenant", m.TenantID)
-		return nil, nil
+	known, err := w.CIPP.Tenant(ctx, m.TenantID)
+	if err != nil && !errors.Is(err, cipp.ErrNoTenant) {
+		return err
+	}
+	t := &turn{Worker: w, ref: tenant.Ref{ID: m.TenantID, DefaultDomain: known.DefaultDomain}}
+	return t.tellBeside(ctx, problems.Problem{Key: askedKey, Message: "The upload of vulnerabilities that was asked for was not done: " + words.End(why.Error())}, askedKey)
+}
+
+// open finds out where a tenant's file goes. The error is nowhere when it goes nowhere.
+func (w *Worker) open(ctx context.Context, m Message) (*turn, error) {
+	off, err := w.Off(ctx)
+	if err != nil {
+		return nil, err
 	}
 	config, err := w.CIPP.NinjaOneConfig(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case !config.Enabled || !config.CVESync:
-		return drop("it is turned off in CIPP")
+	}
+	if why := Stopped(config, off); why != "" {
+		return nil, nowhere(why)
 	}
 	known, err := w.CIPP.Tenant(ctx, m.TenantID)
 	switch {
 	case errors.Is(err, cipp.ErrNoTenant):
-		return drop("CIPP does not know the tenant")
+		return nil, nowhere("CIPP does not know the tenant. Refresh CIPP's tenant list.")
 	case err != nil:
 		return nil, err
 	}
@@ -158,11 +196,11 @@ func (w *Worker) open(ctx context.Context, m Message) (*turn, error) {
 	}
 	mapped, _ := cipp.Join([]cipp.Tenant{known}, mappings)
 	if len(mapped) == 0 {
-		return drop("the tenant is excluded in CIPP, or not mapped to a NinjaOne organization")
+		return nil, nowhere("the tenant is excluded in CIPP, or not mapped to a NinjaOne organization. Include it or map it in CIPP first.")
 	}
 	client, err := w.NinjaOne(config)
 	if err != nil {
-		return drop("NinjaOne cannot be called with CIPP's settings") // the sync explains it
+		return nil, nowhere("NinjaOne cannot be called with CIPP's settings. Test the connection under Settings on the console.")
 	}
 	return &turn{Worker: w, ref: known.Ref, config: config, organizationID: mapped[0].Mapping.OrganizationID, client: client, forced: m.Force}, nil
 }
@@ -241,14 +279,20 @@ func (t *turn) stop(ctx context.Context, why unread) error {
 		return err
 	}
 	t.Log.WarnContext(ctx, "no file of vulnerabilities is sent", "tenant", t.ref.ID, "reason", why.Message)
+	return t.tellBeside(ctx, why.Problem, stopKeys...)
+}
+
+// tellBeside tells a problem beside those that were told of a turn. It takes the place of
+// those whose keys begin so.
+func (t *turn) tellBeside(ctx context.Context, p problems.Problem, replaced ...string) error {
 	told, err := t.Problems.Told(ctx, owner(t.ref.ID))
 	if err != nil {
 		return err
 	}
 	told = slices.DeleteFunc(told, func(p problems.Problem) bool {
-		return slices.ContainsFunc(stopKeys, func(prefix string) bool { return strings.HasPrefix(p.Key, prefix) })
+		return slices.ContainsFunc(replaced, func(prefix string) bool { return strings.HasPrefix(p.Key, prefix) })
 	})
-	return t.tell(ctx, owner(t.ref.ID), append(told, why.Problem))
+	return t.tell(ctx, owner(t.ref.ID), append(told, p))
 }
 
 // groupName is the name that the tenant's scan group must have.
