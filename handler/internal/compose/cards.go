@@ -204,7 +204,7 @@ func (x *index) licencesCard() card {
 // were.
 func (x *index) incomplete(c card, what string, left tenant.Detail) card {
 	if why, lost := x.unknown(left); lost {
-		c.Lines = lines(line{Icon: why.Icon, Text: what + ": " + why.Text})
+		c.Lines.Lines = append(c.Lines.Lines, line{Icon: why.Icon, Text: what + ": " + why.Text})
 	}
 	return c
 }
@@ -249,7 +249,7 @@ func (x *index) usersCard() card {
 	if len(x.users) == 0 {
 		return c.with(one("The tenant has no users."))
 	}
-	var enabled, licensed, guests int
+	var enabled, licensed, guests, unknown int
 	for _, u := range x.users {
 		if u.Enabled {
 			enabled++
@@ -259,13 +259,19 @@ func (x *index) usersCard() card {
 			guests++
 		} else if u.Licensed() {
 			licensed++
+		} else if u.LicensesUnknown {
+			unknown++
 		}
+	}
+	kinds := []share{{shade(0), "Licensed", licensed}, {shade(2), "Unlicensed", len(x.users) - licensed - guests - unknown}, {shade(3), "Guest", guests}}
+	if unknown > 0 {
+		kinds = append(kinds, share{neutral, "Not known", unknown})
 	}
 	c.Bars = []bar{
 		shares("Sign-in", share{good, "Enabled", enabled}, share{bad, "Blocked", len(x.users) - enabled}),
-		shares("Kinds", share{shade(0), "Licensed", licensed}, share{shade(2), "Unlicensed", len(x.users) - licensed - guests}, share{shade(3), "Guest", guests}),
+		shares("Kinds", kinds...),
 	}
-	return x.incomplete(c, "Some users", tenant.DetailSomeUsers)
+	return x.incomplete(x.incomplete(c, "Some users", tenant.DetailSomeUsers), licencesOfSome, tenant.DetailLicenses)
 }
 
 func (x *index) standardsCard() card {

@@ -289,11 +289,13 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 	s.Unknown = map[tenant.Detail]tenant.Unknown{}
 	for _, d := range []tenant.Detail{tenant.DetailSignIns, tenant.DetailEnrolment, tenant.DetailLoggedOn, tenant.DetailHardware,
 		tenant.DetailAutopilot, tenant.DetailPolicies, tenant.DetailTitles, tenant.DetailAssigned, tenant.DetailSettings,
-		tenant.DetailSomeUsers, tenant.DetailSomeSKUs} {
+		tenant.DetailSomeUsers, tenant.DetailSomeSKUs, tenant.DetailLicenses} {
 		s.Unknown[d] = tenant.Unknown{Reason: "Not available: " + why}
 	}
+	unlicensed := slices.IndexFunc(s.Users.Value, func(u tenant.User) bool { return !u.Licensed() && !u.Guest() })
 	for i := range s.Users.Value {
 		s.Users.Value[i].LastSignIn = time.Time{}
+		s.Users.Value[i].LicensesUnknown = i == 1 || i == unlicensed
 		for j := range s.Users.Value[i].Licenses {
 			s.Users.Value[i].Licenses[j].Assigned = time.Time{}
 		}
@@ -324,11 +326,15 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 	stateless := device(tenant.PolicyState{Policy: "Baseline", State: tenant.StateNoncompliant, Unread: true})
 	for name, tt := range map[string]struct{ text, want string }{
 		"user":      {user.Fields[FieldUserSummary].String(), "Last sign-in Not available: " + why},
+		"others":    {user.Fields[FieldUserSummary].String(), "Others are not known Administrator roles"},
+		"none":      {documentOf(t, in, s.Users.Value[unlicensed].ID).Fields[FieldUserSummary].String(), "Licences Not known"},
 		"devices":   {user.Fields[FieldUserDevices].String(), "Devices that the user logged on to Not available: " + why},
 		"users":     {organization.UsersSummary, "Devices that users logged on to Not available: " + why},
 		"score":     {organization.TenantSummary, "Open actions: Not available: " + why},
 		"no user":   {organization.UsersSummary, "Some users Not available: " + why},
-		"users all": {organization.TenantSummary, "Unlicensed: 2 Guest: 1 Some users: Not available: " + why},
+		"users all": {organization.TenantSummary, "Unlicensed: 1 Guest: 1 Not known: 1 Some users: Not available: " + why + " Licences of some users: Not available: " + why},
+		"no holder": {documentOf(t, in, id(kindSKU, 2)).Fields[FieldLicenseUsers].String(), "Licences of some users Not available: " + why},
+		"licensed":  {organization.TenantSummary, "At least 4 Licensed users. Not available: " + why},
 		"licences":  {organization.TenantSummary, "Some licences: Not available: " + why},
 		"assigned":  {licence.Fields[FieldLicenseUsers].String(), "Assignment last changed Not available: " + why},
 		"settings":  {some, "Firewall (Non-Compliant) Not available: " + why},

@@ -116,11 +116,6 @@ func of[T any](by map[string]*T, u *tenant.User) *T {
 	return cmp.Or(by[fold(u.ID)], by[fold(u.UserPrincipalName)])
 }
 
-// licensedUsers are the users with a licence, guests among them.
-func (x *index) licensedUsers() []*tenant.User {
-	return slices.DeleteFunc(slices.Clone(x.users), func(u *tenant.User) bool { return !u.Licensed() })
-}
-
 // listedUsers are the users in the table and with a document.
 func (x *index) listedUsers() []*tenant.User {
 	if x.in.LicensedOnly {

@@ -204,12 +204,18 @@ func (d *LicenseDocuments) licenceUsers(k *tenant.SKU) page {
 		return absentNotice(title, d.snap.Users.Reason)
 	}
 	all := d.holders[fold(k.ID)]
+	var notices []notice
+	if why, lost := d.unknown(tenant.DetailLicenses); lost {
+		notices = []notice{{Icon: iconUnknown, Title: licencesOfSome, Text: why.Text}}
+	}
 	if len(all) == 0 {
+		if notices != nil {
+			return page{Notices: notices}
+		}
 		return noneNotice(title, "Nobody holds this licence.")
 	}
-	var notices []notice
 	if why, lost := d.unknown(tenant.DetailAssigned); lost {
-		notices = []notice{{Icon: iconUnknown, Title: assigned, Text: why.Text}}
+		notices = append(notices, notice{Icon: iconUnknown, Title: assigned, Text: why.Text})
 	}
 	t := &table{
 		Head: []string{"Name", "User name", assigned},

@@ -17,7 +17,7 @@ func (x *index) tenantSummary() page {
 			x.userConsent().inCIPP(x.links.inCIPP(cippPractices)),
 			x.restrictedSenders(),
 			number(x.snap.Users, len(x.users), iconUsers, "Users", x.links.users()).inCIPP(x.links.inCIPP(cippUsers)),
-			number(x.snap.Users, len(x.licensedUsers()), iconLicence, "Licensed users", x.links.users()).inCIPP(x.links.inCIPP(cippUsers)),
+			x.licensedUsers().inCIPP(x.links.inCIPP(cippUsers)),
 			number(x.snap.ManagedDevices, len(x.devices), iconDevices, "Devices", x.links.devices()).inCIPP(x.links.inCIPP(cippDevices)),
 			number(x.snap.Groups, len(x.groups), iconGroups, "Groups", x.links.groups()).inCIPP(x.links.inCIPP(cippGroups)),
 			x.rolesInUse().inCIPP(x.links.inCIPP(cippRoles)),
@@ -64,6 +64,22 @@ func number[T any](p tenant.Part[T], n int, icon literal, caption string, href l
 	return stated(p, caption, href, func(T) (line, string) {
 		return line{Icon: icon, Tone: information, Text: count(n)}, ""
 	})
+}
+
+// licensedUsers counts the users with a licence, guests among them.
+func (x *index) licensedUsers() widget {
+	n := 0
+	for _, u := range x.users {
+		if u.Licensed() {
+			n++
+		}
+	}
+	w := number(x.snap.Users, n, iconLicence, "Licensed users", x.links.users())
+	if _, lost := x.unknown(tenant.DetailLicenses); lost && x.snap.Users.OK() {
+		w.Value.Text = "At least " + w.Value.Text
+		w.Caption += ". " + unavailable(x.snap.Unknown[tenant.DetailLicenses].Reason)
+	}
+	return w
 }
 
 func (x *index) unusedLicences() widget {
