@@ -29,7 +29,7 @@ const (
 // take the file, or did not say so.
 func (t *turn) upload(ctx context.Context, p *plan) error {
 	s := p.status
-	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}
+	s.Digest, s.Rows, s.Uploaded, s.Import, s.Processed, s.Ended, s.Trouble = p.file.digest, len(p.file.rows), t.Now().UTC(), Sending, 0, time.Time{}, ""
 	s.WaitingSince, s.WaitingRows = t.last.WaitingSince, t.last.WaitingRows // until NinjaOne took it
 	s.Named = s.Named && s.GroupID == p.groupID
 	s.GroupID, s.Held = p.groupID, p.held
@@ -158,8 +158,12 @@ func (t *turn) settle(ctx context.Context) (underway bool, err error) {
 	return underway, t.tellImport(ctx, s)
 }
 
-// tellImport tells what is wrong with the last import.
+// tellImport tells what is wrong with the last import. What was wrong with one before is
+// over once an import completed.
 func (t *turn) tellImport(ctx context.Context, s Status) error {
+	if s.Trouble == "" && s.Import != Complete {
+		return nil
+	}
 	var bad []problems.Problem
 	if s.Trouble != "" {
 		bad = append(bad, problems.Problem{Key: "import", Message: s.Trouble})

@@ -69,8 +69,18 @@ func TestImportFails(t *testing.T) {
 		t.Errorf("the status is %+v", s)
 	}
 	l.wantLine(1, "Warn: NinjaOne's import of 8 rows", "failed (FAILED), after 0 records")
-	l.imports(ninjasim.Imports{})
-	if s = l.day(); s.Import != Complete || s.Trouble != "" {
+	// While the file is on its way again, the failure is neither told again nor over.
+	l.imports(ninjasim.Imports{Looks: 2})
+	l.pass(24 * time.Hour)
+	for _, m := range []Message{{TenantID: l.ref}, {TenantID: l.ref, Look: true}} {
+		must(t, l.worker.Run(t.Context(), m))
+		if s := l.status(); s.Import != InProgress || s.Trouble != "" {
+			t.Errorf("the status is %+v", s)
+		}
+		l.wantLine(1, "NinjaOne's import of 8 rows")
+		l.pass(time.Minute)
+	}
+	if s = l.run(Message{Look: true}); s.Import != Complete || s.Trouble != "" {
 		t.Errorf("the status is %+v", s)
 	}
 	l.wantUploads(3)

@@ -255,11 +255,11 @@ func (t *turn) run(ctx context.Context) error {
 		if err := t.Files.save(ctx, p.status); err != nil {
 			return err
 		}
+		if err := t.tellImport(ctx, t.last); err != nil { // once a day while it lasts
+			return err
+		}
 	}
 	t.Log.InfoContext(ctx, "a file of vulnerabilities was made", "tenant", t.ref.ID, "verdict", p.verdict, "rows", len(p.file.rows), "source", p.status.Source)
-	if err := t.tellImport(ctx, t.last); err != nil { // once a day while it lasts
-		return err
-	}
 	return t.tell(ctx, owner(t.ref.ID), p.problems)
 }
 
