@@ -195,7 +195,7 @@ func (x *index) licencesCard() card {
 		if sku.Status != "" && !strings.EqualFold(sku.Status, "Enabled") {
 			label.Lines = append(label.Lines, line{Icon: iconWarning, Tone: warning, Text: "State: " + readable(sku.Status)})
 		}
-		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{label, total(sku), one(count(sku.Consumed)), left}})
+		c.Table.Rows = append(c.Table.Rows, row{Cells: []cell{label, total(sku), consumed(sku), left}})
 	}
 	return x.incomplete(c, "Some licences", tenant.DetailSomeSKUs)
 }

@@ -315,6 +315,12 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 	in = withMatches(in)
 	user, licence := documentOf(t, in, id(kindUser, 2)), documentOf(t, in, id(kindSKU, 1))
 	organization, _ := Sections(in)
+	odd := *s
+	odd.SKUs.Value = slices.Clone(s.SKUs.Value)
+	odd.SKUs.Value[0].ConsumedUnknown, odd.SKUs.Value[0].UnitsUnknown = true, true
+	inOdd := in
+	inOdd.Snapshot = &odd
+	uncounted := documentOf(t, inOdd, id(kindSKU, 1))
 	device := func(states ...tenant.PolicyState) string {
 		p := in.Matches.Pairs[0]
 		s.PolicyStates = tenant.Present(map[string][]tenant.PolicyState{p.Intune.ID: states})
@@ -328,6 +334,7 @@ func TestDetailsNotReadAreNeverZero(t *testing.T) {
 		"user":      {user.Fields[FieldUserSummary].String(), "Last sign-in Not available: " + why},
 		"others":    {user.Fields[FieldUserSummary].String(), "Others are not known Administrator roles"},
 		"none":      {documentOf(t, in, s.Users.Value[unlicensed].ID).Fields[FieldUserSummary].String(), "Licences Not known"},
+		"numbers":   {uncounted.Fields[FieldLicenseSummary].String(), "Used Not known Total Not known Unused Not known"},
 		"devices":   {user.Fields[FieldUserDevices].String(), "Devices that the user logged on to Not available: " + why},
 		"users":     {organization.UsersSummary, "Devices that users logged on to Not available: " + why},
 		"score":     {organization.TenantSummary, "Open actions: Not available: " + why},

@@ -166,15 +166,29 @@ func (x *index) licences() []*tenant.SKU {
 // unused says how many licences of a SKU nobody holds, or how many more than
 // there are were assigned.
 func unused(sku *tenant.SKU) line {
+	if !sku.Counted() {
+		return line{Text: "Not known"}
+	}
 	if over := sku.OverAssigned(); over > 0 {
 		return line{Icon: iconWarning, Tone: warning, Text: "0, " + count(over) + " too many assigned"}
 	}
 	return line{Text: count(sku.Unused())}
 }
 
+// consumed says how many licences of a SKU are held.
+func consumed(sku *tenant.SKU) cell {
+	if sku.ConsumedUnknown {
+		return one("Not known")
+	}
+	return one(count(sku.Consumed))
+}
+
 // total says how many licences of a SKU may be assigned, and what became of the
 // others.
 func total(sku *tenant.SKU) cell {
+	if sku.UnitsUnknown {
+		return one("Not known")
+	}
 	c := one(count(sku.Usable()))
 	if sku.Warning > 0 {
 		c.Lines = append(c.Lines, line{Icon: iconWarning, Tone: warning, Text: count(sku.Warning) + " of them in the grace period"})

@@ -143,7 +143,7 @@ func (d *LicenseDocuments) licenceCard(k *tenant.SKU) card {
 		factText("Part number", k.PartNumber),
 		factText("SKU id", k.ID),
 		factText("State", readable(k.Status)),
-		{"Used", one(count(k.Consumed))},
+		{"Used", consumed(k)},
 		{"Total", total(k)},
 		{"Unused", lines(unused(k))},
 	})}

@@ -84,11 +84,22 @@ func (x *index) licensedUsers() widget {
 
 func (x *index) unusedLicences() widget {
 	return stated(x.snap.SKUs, "Unused licences", x.links.licences(), func([]tenant.SKU) (line, string) {
-		n := 0
+		n, odd := 0, 0
 		for _, sku := range x.licences() {
+			if !sku.Counted() {
+				odd++
+				continue
+			}
 			n += sku.Unused()
 		}
-		if n > 0 {
+		switch {
+		case odd > 0:
+			value, _ := untold("")
+			if n > 0 {
+				value = line{Icon: iconLicence, Tone: warning, Text: "At least " + count(n)}
+			}
+			return value, "Not counted: " + count(odd) + " whose numbers could not be read"
+		case n > 0:
 			return line{Icon: iconLicence, Tone: warning, Text: count(n)}, ""
 		}
 		return line{Icon: iconGood, Tone: good, Text: "None"}, ""
@@ -171,7 +182,7 @@ type plan struct{ id, name string }
 func (x *index) usablePlans() map[string]bool {
 	has := map[string]bool{}
 	for _, sku := range x.skus {
-		if sku.Usable() <= 0 {
+		if sku.Usable() <= 0 && (!sku.UnitsUnknown || sku.Status != "Enabled") {
 			continue
 		}
 		for _, p := range sku.ServicePlans {

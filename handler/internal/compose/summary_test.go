@@ -63,6 +63,17 @@ func TestWidgets(t *testing.T) {
 		"suspended licences are not unused": {func(s *tenant.Snapshot) {
 			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Consumed: 12, Units: tenant.Units{Enabled: 10, Suspended: 50}}}
 		}, "None Unused licences"},
+		"licences whose numbers are not known": {func(s *tenant.Snapshot) {
+			s.SKUs.Value = []tenant.SKU{{ID: "a", PartNumber: "X", Status: "Enabled", Consumed: 40, UnitsUnknown: true}, {ID: "b", PartNumber: "Y", ConsumedUnknown: true, Units: tenant.Units{Enabled: 9}}}
+		}, "X Not known 40 Not known Y 9 Not known Not known "},
+		"unused licences not known": {func(s *tenant.Snapshot) { s.SKUs.Value = []tenant.SKU{{ID: "a", ConsumedUnknown: true}} },
+			"Unknown Unused licences. Not counted: 1 whose numbers could not be read"},
+		"some unused licences not known": {func(s *tenant.Snapshot) {
+			s.SKUs.Value = []tenant.SKU{{ID: "a", UnitsUnknown: true}, {ID: "b", Units: tenant.Units{Enabled: 9}}}
+		}, "At least 9 Unused licences. Not counted: 1 whose"},
+		"plans of a product whose numbers are not known": {func(s *tenant.Snapshot) {
+			s.SKUs.Value = []tenant.SKU{{ID: "a", Status: "Enabled", UnitsUnknown: true, ServicePlans: []tenant.ServicePlan{{Name: "AAD_PREMIUM"}}}}
+		}, "P1 Entra ID licence"},
 		"plans of a product in the grace period": {func(s *tenant.Snapshot) {
 			s.SKUs.Value = []tenant.SKU{{ID: "a", Units: tenant.Units{Warning: 1}, ServicePlans: []tenant.ServicePlan{{Name: "AAD_PREMIUM"}}}}
 		}, "P1 Entra ID licence"},

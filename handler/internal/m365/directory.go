@@ -48,11 +48,7 @@ func skusOf(ctx context.Context, g *graph, a *answer) ([]tenant.SKU, []lost, err
 	var out []tenant.SKU
 	odd := 0
 	_, err := listOf(ctx, g, a, rows(&out, func(s *wire.SKU) (string, tenant.SKU) {
-		sku := s.SKU
-		sku.ID, sku.ServicePlans = guid.Fold(s.ID), s.Plans
-		for i := range sku.ServicePlans {
-			sku.ServicePlans[i].ID = guid.Fold(sku.ServicePlans[i].ID)
-		}
+		sku := s.Record()
 		return sku.ID, sku
 	}).counting(&odd))
 	return out, leftOut(g, tenant.DetailSomeSKUs, "licences", odd), err

@@ -258,6 +258,31 @@ func TestLicencesThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// TestUnitsThatCannotBeRead has the numbers of a licence be odd: they are not zero.
+func TestUnitsThatCannotBeRead(t *testing.T) {
+	for units, tt := range map[string]struct{ consumed, total bool }{
+		`"consumedUnits":7,"prepaidUnits":{"enabled":25}`: {true, true},
+		`"consumedUnits":7`:                                             {true, false},
+		`"consumedUnits":7,"prepaidUnits":null`:                         {true, false},
+		`"consumedUnits":7,"prepaidUnits":[]`:                           {true, false},
+		`"consumedUnits":7,"prepaidUnits":{}`:                           {true, false},
+		`"consumedUnits":7,"prepaidUnits":{"enabled":"25"}`:             {true, false},
+		`"consumedUnits":7,"prepaidUnits":{"enabled":2,"suspended":[]}`: {true, false},
+		`"consumedUnits":7,"prepaidUnits":{"enabled":2,"warning":null}`: {true, false},
+		`"consumedUnits":"7","prepaidUnits":{"enabled":25}`:             {false, true},
+		`"consumedUnits":null,"prepaidUnits":{"enabled":25}`:            {false, true},
+		`"prepaidUnits":{"enabled":25}`:                                 {false, true},
+	} {
+		c := newCloud(t)
+		c.on("GET /v1.0/subscribedSkus", c.value(`{"skuId":"`+skuMain+`",`+units+`}`))
+		c.on(routeUsers, c.value(`{"id":"`+userAda+`","assignedLicenses":[]}`))
+		sku := c.read().SKUs.Value[0]
+		if sku.ConsumedUnknown == tt.consumed || sku.UnitsUnknown == tt.total || tt.total && sku.Usable() != 25 || tt.consumed && sku.Consumed != 7 {
+			t.Errorf("%s: %+v", units, sku)
+		}
+	}
+}
+
 // TestRecordAloneOnItsPage has a page of a list hold nothing but a record without its id:
 // it takes nothing with it. A list that holds no others is not an empty one.
 func TestRecordAloneOnItsPage(t *testing.T) {

@@ -269,23 +269,28 @@ type SKU struct {
 	PartNumber   string `json:"skuPartNumber"`    // for example SPE_E3
 	AppliesTo    string `json:"appliesTo"`        // "User" or "Company"
 	Status       string `json:"capabilityStatus"` // Enabled, Warning, Suspended, Deleted, LockedOut
-	Consumed     int    `json:"consumedUnits"`
-	Units        `json:"prepaidUnits"`
+	Consumed     int    `json:"-"`
+	Units        `json:"-"`
 	ServicePlans []ServicePlan `json:"-"`
+
+	ConsumedUnknown, UnitsUnknown bool `json:"-"` // then they are zero
 }
 
 // Units are the units of a SKU by their state.
 type Units struct {
-	Enabled   int `json:"enabled"`
-	Warning   int `json:"warning"`   // in the grace period after the end, still assignable
-	Suspended int `json:"suspended"` // cancelled, not assignable until it is renewed
-	LockedOut int `json:"lockedOut"` // cancelled by the customer, not assignable
+	Enabled   int
+	Warning   int // in the grace period after the end, still assignable
+	Suspended int // cancelled, not assignable until it is renewed
+	LockedOut int // cancelled by the customer, not assignable
 }
 
 // Usable returns how many units may be assigned.
 func (s *SKU) Usable() int { return s.Enabled + s.Warning }
 
-// Unused returns how many usable units nobody holds.
+// Counted reports whether it is known how many units there are and are held.
+func (s *SKU) Counted() bool { return !s.ConsumedUnknown && !s.UnitsUnknown }
+
+// Unused returns how many usable units nobody holds, as far as they are counted.
 func (s *SKU) Unused() int { return max(0, s.Usable()-s.Consumed) }
 
 // OverAssigned returns how many units are assigned beyond all that the tenant has. Units

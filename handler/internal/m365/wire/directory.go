@@ -27,7 +27,46 @@ type Domain struct {
 // SKU is a row of GET /subscribedSkus.
 type SKU struct {
 	tenant.SKU
-	Plans reply.List[tenant.ServicePlan] `json:"servicePlans"`
+	Consumed reply.Optional[int]            `json:"consumedUnits"`
+	Prepaid  Units                          `json:"prepaidUnits"`
+	Plans    reply.List[tenant.ServicePlan] `json:"servicePlans"`
+}
+
+// Units are the units of a SKU. Older answers have no lockedOut.
+type Units struct {
+	Enabled   reply.Optional[int] `json:"enabled"`
+	Warning   Count               `json:"warning"`
+	Suspended Count               `json:"suspended"`
+	LockedOut Count               `json:"lockedOut"`
+}
+
+// Count is a number of which there are none where it is absent.
+type Count struct {
+	N   int
+	Odd bool // it is null or of another type
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails.
+func (c *Count) UnmarshalJSON(data []byte) error {
+	var n reply.Optional[int]
+	err := n.UnmarshalJSON(data)
+	*c = Count{N: n.Value, Odd: !n.OK}
+	return err
+}
+
+// Record is the SKU as the rest of the handler sees it.
+func (s *SKU) Record() tenant.SKU {
+	out := s.SKU
+	out.ID, out.ServicePlans = guid.Fold(s.ID), s.Plans
+	for i := range out.ServicePlans {
+		out.ServicePlans[i].ID = guid.Fold(out.ServicePlans[i].ID)
+	}
+	out.Consumed, out.ConsumedUnknown = s.Consumed.Value, !s.Consumed.OK
+	u := s.Prepaid
+	if out.UnitsUnknown = !u.Enabled.OK || u.Warning.Odd || u.Suspended.Odd || u.LockedOut.Odd; !out.UnitsUnknown {
+		out.Units = tenant.Units{Enabled: u.Enabled.Value, Warning: u.Warning.N, Suspended: u.Suspended.N, LockedOut: u.LockedOut.N}
+	}
+	return out
 }
 
 // Subscription is a row of GET /directory/subscriptions.

@@ -20,7 +20,7 @@ import (
 
 // kinds are all types of this package that answers are decoded into.
 var kinds = map[string]func(*testing.T){
-	"Organization": odd[Organization], "Domain": odd[Domain], "SKU": odd[SKU],
+	"Organization": odd[Organization], "Domain": odd[Domain], "SKU": odd[SKU], "Units": odd[Units],
 	"Subscription": odd[Subscription], "User": odd[User], "AssignedLicense": odd[AssignedLicense],
 	"AssignmentState": odd[AssignmentState], "SignInActivity": odd[SignInActivity], "Device": odd[Device],
 	"DeltaObject": odd[DeltaObject], "Member": odd[Member], "Removed": odd[Removed],
@@ -134,7 +134,7 @@ func sample(t *testing.T, of reflect.Type, name string) any {
 		return anyScalar
 	case of == reflect.TypeFor[json.RawMessage]():
 		return anything
-	case of == reflect.TypeFor[AssignedLicenses](), strings.HasPrefix(of.Name(), "Optional["):
+	case of == reflect.TypeFor[Count](), of == reflect.TypeFor[AssignedLicenses](), strings.HasPrefix(of.Name(), "Optional["):
 		return sample(t, of.Field(0).Type, name)
 	}
 	switch of.Kind() {
