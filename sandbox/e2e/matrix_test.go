@@ -134,10 +134,13 @@ func (c *cell) hitCount() int {
 	return c.hits
 }
 
+// matrixDay is one day for all kinds of trouble, also where midnight passes between them.
+var matrixDay = time.Now()
+
 // matrixSeed holds one small tenant per step of the matrix, the same ones each
 // time.
 func matrixSeed() *seed.Seed {
-	data := seed.Generate(seed.Size{Tenants: len(steps), Users: 4, Devices: 3, Groups: 4})
+	data := seed.Generate(seed.Size{Tenants: len(steps), Users: 4, Devices: 3, Groups: 4, Day: matrixDay})
 	data.Quirks.UserDocuments, data.Quirks.LicenseDocuments = true, true
 	return data
 }

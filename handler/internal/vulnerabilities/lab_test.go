@@ -110,7 +110,9 @@ func newLab(t testing.TB, devices int, change ...func(*seed.Seed)) *lab {
 	}
 	s, err := stack.Start(t.Context(), stack.Options{Seed: data, Storage: azuritetest.ForTest(t).Apart(), Proxy: true})
 	must(t, err)
-	l := &lab{Stack: s, t: t, now: time.Now().UTC(), tenant: tenant, ref: tenant.ID}
+	// At noon: a test that passes minutes ends on the day on which it began.
+	noon := time.Now().UTC().Truncate(24 * time.Hour).Add(12 * time.Hour)
+	l := &lab{Stack: s, t: t, now: noon, tenant: tenant, ref: tenant.ID}
 	must(t, s.M365.Close())
 	config := data.Config()
 	config.Now, config.PageSize = l.clock, 1000

@@ -111,6 +111,9 @@ func startSandbox(ctx context.Context, s *stack.Stack, appRoot string) (trigger,
 			"NINJAONE_RATE": rate,
 			"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:01",
 		},
+		// Storage that stood still may hide a message of which nobody heard. The host
+		// would wait for it longer than the demo does.
+		MessageInvisibility: 100 * time.Second,
 	})
 	if err != nil {
 		return nil, "", err
