@@ -238,7 +238,7 @@ func TestLicencesThatCannotBeRead(t *testing.T) {
 		known bool
 	}{
 		`,"assignedLicenses":[]`: {0, true}, `,"assignedLicenses":[` + one + `]`: {1, true},
-		``: {}, `,"assignedLicenses":null`: {}, `,"assignedLicenses":{}`: {}, `,"assignedLicenses":"none"`: {}, `,"assignedLicenses":0`: {},
+		``: {0, true}, `,"assignedLicenses":null`: {}, `,"assignedLicenses":{}`: {}, `,"assignedLicenses":"none"`: {}, `,"assignedLicenses":0`: {},
 		`,"assignedLicenses":[null]`: {}, `,"assignedLicenses":[{}]`: {}, `,"assignedLicenses":[{"skuId":7}]`: {}, `,"assignedLicenses":[{"skuId":" "}]`: {},
 		`,"assignedLicenses":[` + one + `,5]`: {held: 1}, `,"assignedLicenses":["` + skuMain + `",` + one + `]`: {held: 1}, `,"assignedLicenses":[` + one + `,{"skuId":null}]`: {held: 1},
 	} {

@@ -87,22 +87,22 @@ type User struct {
 	SignIn           SignInActivity              `json:"signInActivity"`
 }
 
-// AssignedLicenses are the licences of a User. They are whole when every one has its id;
-// else the user may have others.
+// AssignedLicenses are the licences of a User. Where one lacks its id, or they are no list
+// at all, the user may have others. A user without this property has none.
 type AssignedLicenses struct {
 	reply.List[AssignedLicense]
-	Whole bool
+	Odd bool
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It never fails.
 func (l *AssignedLicenses) UnmarshalJSON(data []byte) error {
 	var all []AssignedLicense
-	if l.Whole = json.Unmarshal(data, &all) == nil && all != nil &&
-		!slices.ContainsFunc(all, func(a AssignedLicense) bool { return guid.Fold(a.SKUID) == "" }); l.Whole {
-		l.List = all
-		return nil
+	if l.Odd = json.Unmarshal(data, &all) != nil || all == nil ||
+		slices.ContainsFunc(all, func(a AssignedLicense) bool { return guid.Fold(a.SKUID) == "" }); l.Odd {
+		return l.List.UnmarshalJSON(data)
 	}
-	return l.List.UnmarshalJSON(data)
+	l.List = all
+	return nil
 }
 
 // AssignedLicense is a licence of a User.
@@ -135,7 +135,7 @@ func (u *User) Record() tenant.User {
 			assigned[id] = later(assigned[id], s.Updated.Time)
 		}
 	}
-	out.LicensesUnknown = !u.AssignedLicenses.Whole
+	out.LicensesUnknown = u.AssignedLicenses.Odd
 	for _, l := range u.AssignedLicenses.List {
 		if id := guid.Fold(l.SKUID); id != "" {
 			out.Licenses = append(out.Licenses, tenant.License{SKUID: id, Assigned: assigned[id]})
