@@ -118,6 +118,17 @@ type OrganizationMapping struct {
 	partition, row string // where it is stored
 }
 
+// UnmappedFor is how long a tenant must have been unmapped before what is kept of it
+// goes. CIPP's table may have been empty, or another one, for a while, and people change
+// their minds.
+const UnmappedFor = 24 * time.Hour
+
+// AllNamed reports whether each row names its tenant and organization. Else one may be of
+// a tenant that seems to be unmapped, so that they do not prove it.
+func AllNamed(mappings []OrganizationMapping) bool {
+	return !slices.ContainsFunc(mappings, func(m OrganizationMapping) bool { return m.TenantID == "" || m.OrganizationID == 0 })
+}
+
 // OrganizationMappings returns Mappings.Organizations alone.
 func (s *Store) OrganizationMappings(ctx context.Context) ([]OrganizationMapping, error) {
 	rows, err := s.mappingRows(ctx, orgPartition, legacyOrgPartition)

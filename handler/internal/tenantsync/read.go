@@ -296,13 +296,10 @@ func (j *job) readUnmapped(ctx context.Context, in *inputs) error {
 		return nil
 	}
 	mappings, err := j.CIPP.OrganizationMappings(ctx)
-	if err != nil {
+	if err != nil || !cipp.AllNamed(mappings) {
 		return err
 	}
 	for _, m := range mappings {
-		if m.TenantID == "" || m.OrganizationID == 0 {
-			return nil
-		}
 		if m.OrganizationID == j.organization.ID {
 			delete(gone, m.TenantID)
 		}

@@ -8,16 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/devicematch"
 	"cipp-ninjaone/handler/internal/ledger"
 	"cipp-ninjaone/handler/internal/ninjaone"
 	"cipp-ninjaone/handler/internal/storage"
 )
-
-// unmappedFor is how long a tenant must have been unmapped before what is kept of
-// it goes: CIPP's table may have been empty, or another one, for a while, and
-// people change their minds.
-const unmappedFor = 24 * time.Hour
 
 // kept names what is kept of a tenant's part of an organization. Of the matches
 // and the inventory of a tenant only the tenant is set.
@@ -61,14 +57,11 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 		return nil // what belongs to it is not known
 	}
 	mappings, err := s.CIPP.OrganizationMappings(ctx)
-	if err != nil {
+	if err != nil || !cipp.AllNamed(mappings) {
 		return err
 	}
 	mapped := map[kept]bool{}
 	for _, m := range mappings {
-		if m.TenantID == "" || m.OrganizationID == 0 {
-			return nil // a row is about a tenant or an organization that it does not name
-		}
 		mapped[kept{tenantID: m.TenantID}] = true
 		mapped[kept{ledger.Organization{Instance: instance, ID: m.OrganizationID}, m.TenantID}] = true
 		mapped[kept{organization: ledger.Organization{Instance: instance, ID: m.OrganizationID}}] = true
@@ -92,7 +85,7 @@ func (s *Syncer) ForgetUnmapped(ctx context.Context) error {
 			switch {
 			case !known:
 				err = s.markUnmapped(ctx, blob.Name, s.Now())
-			case s.Now().Sub(since) >= unmappedFor:
+			case s.Now().Sub(since) >= cipp.UnmappedFor:
 				err = s.forgetKept(ctx, blob.Name, k, mapped)
 			}
 			if err != nil {

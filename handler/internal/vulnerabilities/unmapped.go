@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	"cipp-ninjaone/handler/internal/cipp"
 	"cipp-ninjaone/handler/internal/storage"
 )
-
-// unmappedFor is how long a tenant must have been unmapped before its files go: CIPP's
-// table may have been empty for a while, and people change their minds.
-const unmappedFor = 24 * time.Hour
 
 // ForgetUnmapped deletes the files of tenants that have not been mapped for a day, and
 // the names of their devices. What NinjaOne took stays noted by its digest and numbers,
@@ -23,14 +19,11 @@ func (w *Worker) ForgetUnmapped(ctx context.Context) error {
 		return err
 	}
 	mappings, err := w.CIPP.OrganizationMappings(ctx)
-	if err != nil {
+	if err != nil || !cipp.AllNamed(mappings) {
 		return err
 	}
 	mapped := map[string]bool{}
 	for _, m := range mappings {
-		if m.TenantID == "" || m.OrganizationID == 0 {
-			return nil // a row is about a tenant or an organization that it does not name
-		}
 		mapped[m.TenantID] = true
 	}
 	var errs []error
@@ -41,7 +34,7 @@ func (w *Worker) ForgetUnmapped(ctx context.Context) error {
 			err = w.Files.write(ctx, id, storage.Entity{columnUnmapped: never})
 		case !mapped[id] && !known:
 			err = w.Files.write(ctx, id, storage.Entity{columnUnmapped: now})
-		case !mapped[id] && !s.forgotten() && now.Sub(s.Unmapped) >= unmappedFor:
+		case !mapped[id] && !s.forgotten() && now.Sub(s.Unmapped) >= cipp.UnmappedFor:
 			err = w.forget(ctx, id)
 		default:
 			continue
